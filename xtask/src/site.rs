@@ -1,0 +1,312 @@
+//! Builds `target/site`, all that the browser loads:
+//!
+//! ```text
+//! target/site/assets.json                      the names below, by kind; written last
+//! target/site/pkg/twarga-cloud.<hash>.wasm     the crate with the feature `hydrate`
+//! target/site/pkg/twarga-cloud.<hash>.js       what starts it
+//! target/site/pkg/twarga-cloud.<hash>.css      style/main.css with its imports
+//! target/site/pkg/echarts.<hash>.js            assets/echarts.js with the parts of ECharts it names
+//! target/site/*                                public/*
+//! ```
+//!
+//! A name in `pkg` changes with its content, so that browsers may keep it for ever. A running debug server always
+//! finds a whole site: files are replaced by renaming, and old names go only after `assets.json` names the new ones.
+//! The release mode lays `.br` and `.gz` beside what is worth compressing.
+
+use crate::{
+    cache::Cache,
+    files::{compressed, hashed_name, replace},
+};
+use anyhow::{Context, Result, bail, ensure};
+use std::{
+    collections::BTreeSet,
+    env, fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Instant,
+};
+
+const NAME: &str = "twarga-cloud";
+const LIB_NAME: &str = "twarga_cloud";
+
+/// What rustc's wasm target and wasm-bindgen use; wasm-opt refuses a module with any other feature.
+const WASM_FEATURES: [&str; 6] = [
+    "--enable-bulk-memory",
+    "--enable-nontrapping-float-to-int",
+    "--enable-sign-ext",
+    "--enable-mutable-globals",
+    "--enable-reference-types",
+    "--enable-multivalue",
+];
+
+#[derive(Clone, Copy, PartialEq)]
+pub enum Mode {
+    Debug,
+    Release,
+}
+
+/// An asset before it has its final name.
+struct Asset {
+    /// Its key in `assets.json`.
+    kind: &'static str,
+    name: String,
+    content: Vec<u8>,
+}
+
+pub fn build(mode: Mode) -> Result<()> {
+    let build = Build::new(mode)?;
+    let wasm = timed("wasm", || build.wasm())?;
+    let (js, wasm) = timed("wasm-bindgen", || build.bindings(&wasm))?;
+    let wasm = match mode {
+        Mode::Debug => wasm,
+        Mode::Release => timed("wasm-opt", || build.optimised(&wasm))?,
+    };
+    let css = timed("styles", || build.styles())?;
+    let echarts = timed("echarts", || build.echarts())?;
+    let assets = [
+        Asset { kind: "css", name: format!("{NAME}.css"), content: css },
+        Asset { kind: "js", name: format!("{NAME}.js"), content: js },
+        Asset { kind: "wasm", name: format!("{NAME}.wasm"), content: wasm },
+        Asset { kind: "echarts", name: "echarts.js".into(), content: echarts },
+    ];
+    let written = timed("write", || build.write(assets))?;
+    if mode == Mode::Release {
+        print_sizes(&build.site, &written)?;
+    }
+    Ok(())
+}
+
+fn timed<T>(step: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let start = Instant::now();
+    let output = work().with_context(|| format!("{step} failed"))?;
+    println!("{step:<13}{:>6.1} s", start.elapsed().as_secs_f64());
+    Ok(output)
+}
+
+struct Build {
+    mode: Mode,
+    root: PathBuf,
+    site: PathBuf,
+    /// Where tools leave their output on its way to the site.
+    work: PathBuf,
+    cache: Cache,
+    /// Stands for the versions of every npm tool in a cache key.
+    package_lock: Vec<u8>,
+}
+
+impl Build {
+    fn new(mode: Mode) -> Result<Build> {
+        let root =
+            Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask lies in the project")?.to_owned();
+        let work = root.join("target/site-work");
+        fs::create_dir_all(&work)?;
+        Ok(Build {
+            mode,
+            site: root.join("target/site"),
+            cache: Cache::open(root.join("target/site-cache"))?,
+            package_lock: fs::read(root.join("package-lock.json"))
+                .context("cannot read package-lock.json")?,
+            work,
+            root,
+        })
+    }
+
+    /// The crate compiled for the browser, as rustc leaves it.
+    fn wasm(&self) -> Result<Vec<u8>> {
+        let mut cargo = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()));
+        cargo.current_dir(&self.root).args(["build", "--package", NAME, "--lib", "--features", "hydrate"]);
+        cargo.args(["--target", "wasm32-unknown-unknown", "--message-format", "json-render-diagnostics"]);
+        if self.mode == Mode::Release {
+            cargo.args(["--profile", "wasm-release"]);
+        }
+        let output = cargo.stderr(Stdio::inherit()).output().context("cannot run cargo")?;
+        ensure!(
+            output.status.success(),
+            "the browser's side does not compile (if the target is missing: `rustup target add wasm32-unknown-unknown`)"
+        );
+        let path = wasm_artifact(&output.stdout).context("cargo named no .wasm file")?;
+        fs::read(&path).with_context(|| format!("cannot read {path}"))
+    }
+
+    /// The script that starts the wasm, and the wasm fitted to it.
+    fn bindings(&self, wasm: &[u8]) -> Result<(Vec<u8>, Vec<u8>)> {
+        let dir = self.work.join("bindgen");
+        let release = self.mode == Mode::Release;
+        wasm_bindgen_cli_support::Bindgen::new()
+            .input_bytes(NAME, wasm.to_owned())
+            .web(true)?
+            .typescript(false)
+            // The page passes the wasm's address: the script cannot know the hash in its name.
+            .omit_default_module_path(true)
+            .remove_name_section(release)
+            .remove_producers_section(release)
+            .generate(&dir)?;
+        let wasm = fs::read(dir.join(format!("{NAME}_bg.wasm")))?;
+        // Bundled, so that scripts which crates bring along (`snippets/`) share the hash in the name.
+        let js = self.esbuild(&dir.join(format!("{NAME}.js")), &["--format=esm", "--target=es2022"])?;
+        Ok((js, wasm))
+    }
+
+    fn optimised(&self, wasm: &[u8]) -> Result<Vec<u8>> {
+        self.cache.output("wasm-opt", &[wasm, &self.package_lock], || {
+            let input = self.work.join("input.wasm");
+            let output = self.work.join("output.wasm");
+            fs::write(&input, wasm)?;
+            let mut wasm_opt = self.npm_tool("wasm-opt")?;
+            run(wasm_opt.arg("-Oz").args(WASM_FEATURES).arg(&input).arg("-o").arg(&output))?;
+            Ok(fs::read(output)?)
+        })
+    }
+
+    fn styles(&self) -> Result<Vec<u8>> {
+        // What `url("/…")` names is served from public/, not bundled.
+        let served = ["--external:*.svg", "--external:*.png", "--external:*.woff2"];
+        self.esbuild(&self.root.join("style/main.css"), &served)
+    }
+
+    fn echarts(&self) -> Result<Vec<u8>> {
+        let entry = self.root.join("assets/echarts.js");
+        let inputs: [&[u8]; 2] =
+            [&fs::read(&entry).context("cannot read assets/echarts.js")?, &self.package_lock];
+        // Minified in both modes: nobody debugs it here, and it loads with every page.
+        let options = ["--format=iife", "--global-name=echarts", "--minify", "--legal-comments=eof"];
+        self.cache.output("echarts", &inputs, || self.esbuild(&entry, &options))
+    }
+
+    fn esbuild(&self, entry: &Path, options: &[&str]) -> Result<Vec<u8>> {
+        let output = self.work.join("esbuild.out");
+        let mut esbuild = self.npm_tool("esbuild")?;
+        esbuild.arg(entry).args(["--bundle", "--log-level=warning"]).args(options);
+        if self.mode == Mode::Release {
+            esbuild.arg("--minify");
+        }
+        run(esbuild.arg(format!("--outfile={}", output.display())))?;
+        Ok(fs::read(output)?)
+    }
+
+    fn npm_tool(&self, name: &str) -> Result<Command> {
+        let path = self.root.join("node_modules/.bin").join(name);
+        ensure!(path.exists(), "{name} is not installed: run `scripts/setup build` (or `npm ci`) first");
+        let mut command = Command::new(path);
+        command.current_dir(&self.root);
+        Ok(command)
+    }
+
+    /// Lays everything in its place and removes what an earlier build left. Gives the written names, relative to
+    /// the site and without their compressed forms.
+    fn write(&self, assets: [Asset; 4]) -> Result<BTreeSet<String>> {
+        fs::create_dir_all(self.site.join("pkg"))?;
+        let mut written = BTreeSet::new();
+        let mut kept = BTreeSet::from(["assets.json".to_owned()]);
+        let mut manifest = serde_json::Map::new();
+        for asset in assets {
+            let path = format!("pkg/{}", hashed_name(&asset.name, &asset.content));
+            manifest.insert(asset.kind.into(), format!("/{path}").into());
+            kept.extend(self.write_one(&path, &asset.content)?);
+            written.insert(path);
+        }
+        for (name, content) in public_files(&self.root.join("public"))? {
+            kept.extend(self.write_one(&name, &content)?);
+            written.insert(name);
+        }
+        let manifest = serde_json::to_string_pretty(&manifest)? + "\n";
+        replace(&self.site.join("assets.json"), manifest.as_bytes())?;
+        remove_others(&self.site, "", &kept)?;
+        Ok(written)
+    }
+
+    /// Writes a file and, for a release, its compressed forms; gives all their names.
+    fn write_one(&self, path: &str, content: &[u8]) -> Result<Vec<String>> {
+        replace(&self.site.join(path), content)?;
+        let mut names = vec![path.to_owned()];
+        if self.mode == Mode::Debug {
+            return Ok(names);
+        }
+        // A hashed name stands for its content, so what lies beside it is right.
+        let forms = ["br", "gz"].map(|extension| format!("{path}.{extension}"));
+        if path.starts_with("pkg/") && forms.iter().all(|form| self.site.join(form).exists()) {
+            names.extend(forms);
+            return Ok(names);
+        }
+        for (extension, content) in compressed(path, content)? {
+            let form = format!("{path}.{extension}");
+            replace(&self.site.join(&form), &content)?;
+            names.push(form);
+        }
+        Ok(names)
+    }
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let status =
+        command.status().with_context(|| format!("cannot run {}", command.get_program().display()))?;
+    ensure!(status.success(), "{} ended with {status}", command.get_program().display());
+    Ok(())
+}
+
+/// The crate's wasm among the messages that cargo prints, one JSON object a line. Dependencies leave some too.
+fn wasm_artifact(messages: &[u8]) -> Option<String> {
+    let messages = String::from_utf8_lossy(messages);
+    let artifact =
+        messages.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok()).find(
+            |message| message["reason"] == "compiler-artifact" && message["target"]["name"] == LIB_NAME,
+        )?;
+    let mut files = artifact["filenames"].as_array()?.iter().filter_map(|file| file.as_str());
+    files.find(|file| file.ends_with(".wasm")).map(str::to_owned)
+}
+
+/// The files to serve as they are, by name. The server knows no folder but `pkg`, so there is none.
+fn public_files(dir: &Path) -> Result<Vec<(String, Vec<u8>)>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(dir).context("cannot read public/")? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if path.is_dir() || name == "assets.json" || name == "pkg" {
+            bail!("public/{name}: only plain files are served from there, and not under that name");
+        }
+        let content = fs::read(&path)?;
+        files.push((name, content));
+    }
+    Ok(files)
+}
+
+fn remove_others(site: &Path, below: &str, kept: &BTreeSet<String>) -> Result<()> {
+    for entry in fs::read_dir(site.join(below))? {
+        let entry = entry?;
+        let name = format!("{below}{}", entry.file_name().to_string_lossy());
+        if name == "pkg" {
+            remove_others(site, "pkg/", kept)?;
+        } else if entry.file_type()?.is_dir() {
+            fs::remove_dir_all(entry.path())?;
+        } else if !kept.contains(&name) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+fn print_sizes(site: &Path, names: &BTreeSet<String>) -> Result<()> {
+    println!("\n{:<42}{:>10}{:>10}{:>10}", "bytes", "raw", "gzip", "brotli");
+    for name in names {
+        let size = |suffix: &str| match fs::metadata(site.join(format!("{name}{suffix}"))) {
+            Ok(file) => file.len().to_string(),
+            Err(_) => "-".into(),
+        };
+        println!("{name:<42}{:>10}{:>10}{:>10}", size(""), size(".gz"), size(".br"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_crates_wasm_is_found_among_those_of_its_dependencies() {
+        let messages = r#"{"reason":"compiler-artifact","target":{"name":"wasm_streams"},"filenames":["/t/deps/wasm_streams.wasm"]}
+{"reason":"compiler-artifact","target":{"name":"twarga_cloud"},"filenames":["/t/twarga_cloud.wasm","/t/libtwarga_cloud.rlib"]}
+{"reason":"build-finished","success":true}"#;
+        assert_eq!(wasm_artifact(messages.as_bytes()).as_deref(), Some("/t/twarga_cloud.wasm"));
+        assert_eq!(wasm_artifact(b"{}"), None);
+    }
+}
