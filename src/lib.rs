@@ -1,0 +1,19 @@
+//! Twarga Cloud: one crate, compiled for the server (`ssr`) and for the browser (`hydrate`).
+//! `ARCHITECTURE.md` walks through it.
+#![recursion_limit = "512"]
+
+pub mod api;
+pub mod app;
+mod components;
+pub mod model;
+mod pages;
+#[cfg(feature = "ssr")]
+pub mod server;
+
+/// The browser's entry point: takes over the page that the server rendered.
+#[cfg(feature = "hydrate")]
+#[wasm_bindgen::prelude::wasm_bindgen]
+pub fn hydrate() {
+    console_error_panic_hook::set_once();
+    leptos::mount::hydrate_body(app::App);
+}

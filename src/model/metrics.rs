@@ -1,0 +1,306 @@
+use super::{UtcMillis, VmStatus, VmView, utc};
+use serde::{Deserialize, Serialize};
+
+/// Where a figure comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// The guest itself said so.
+    Guest,
+    /// The hypervisor's counters.
+    Hypervisor,
+    /// Made by the simulated fleet.
+    Simulated,
+    /// It was known, but is too old to be shown as a figure.
+    Stale,
+    #[default]
+    Unknown,
+}
+
+impl Source {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Guest => "guest",
+            Self::Hypervisor => "hypervisor",
+            Self::Simulated => "simulated",
+            Self::Stale => "stale",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// The source of each group of figures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Sources {
+    pub cpu: Source,
+    pub memory: Source,
+    pub disk: Source,
+    pub network: Source,
+    pub uptime: Source,
+}
+
+/// One tick's figures of one VM. Unknown is `None`, never zero. MB and GB are binary.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct VmFigures {
+    /// 0 to 100: percent of the cores the VM was given.
+    pub cpu_percent: Option<f64>,
+    /// 0 to 100: percent of the memory the guest sees.
+    pub memory_percent: Option<f64>,
+    pub memory_used_mb: Option<f64>,
+    pub memory_available_mb: Option<f64>,
+    /// 0 to 100.
+    pub disk_percent: Option<f64>,
+    pub disk_used_gb: Option<f64>,
+    pub disk_available_gb: Option<f64>,
+    /// Received since the VM's boot, over all its interfaces.
+    pub network_rx_mb: Option<f64>,
+    /// Sent since the VM's boot, over all its interfaces.
+    pub network_tx_mb: Option<f64>,
+    /// Rate between this tick and the one before.
+    pub network_rx_mb_per_s: Option<f64>,
+    /// Rate between this tick and the one before.
+    pub network_tx_mb_per_s: Option<f64>,
+    /// Since the VM's last boot; 0 while it does not run.
+    pub uptime_seconds: Option<u64>,
+    pub sources: Sources,
+}
+
+/// One tick's figures of the machine the VMs run on. MB and GB are binary.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct HostFigures {
+    pub cpu_percent: Option<f64>,
+    pub memory_percent: Option<f64>,
+    pub memory_used_gb: Option<f64>,
+    pub memory_total_gb: Option<f64>,
+    pub disk_percent: Option<f64>,
+    pub disk_used_gb: Option<f64>,
+    pub disk_total_gb: Option<f64>,
+    /// MB/s over all physical interfaces.
+    pub net_send_speed: Option<f64>,
+    /// MB/s over all physical interfaces.
+    pub net_recv_speed: Option<f64>,
+    pub cpu_cores: u32,
+}
+
+/// The object `GET /api/metrics/vm/{vm_id}` answers with. Figures have two decimals.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct VmMetrics {
+    pub vm_id: i64,
+    pub vm_name: String,
+    pub vm_status: VmStatus,
+    pub ip_address: Option<String>,
+    pub ram_allocated_mb: u32,
+    pub disk_allocated_gb: u32,
+    pub cpu_allocated_cores: u32,
+    pub cpu_percent: Option<f64>,
+    pub memory_percent: Option<f64>,
+    pub disk_percent: Option<f64>,
+    pub memory_used_mb: Option<f64>,
+    pub memory_available_mb: Option<f64>,
+    pub disk_used_gb: Option<f64>,
+    pub disk_available_gb: Option<f64>,
+    pub network_rx_mb: Option<f64>,
+    pub network_tx_mb: Option<f64>,
+    pub uptime_seconds: Option<u64>,
+    pub uptime_hours: Option<f64>,
+    /// When the figures were sampled.
+    #[serde(with = "utc::rfc3339")]
+    pub timestamp: UtcMillis,
+    pub sources: Sources,
+}
+
+impl VmMetrics {
+    pub fn new(vm: &VmView, sampled_at: UtcMillis) -> Self {
+        let f = &vm.figures;
+        Self {
+            vm_id: vm.id,
+            vm_name: vm.name.clone(),
+            vm_status: vm.status,
+            ip_address: vm.ip_address.clone(),
+            ram_allocated_mb: vm.spec.ram_mb,
+            disk_allocated_gb: vm.spec.disk_gb,
+            cpu_allocated_cores: vm.spec.cpu_cores,
+            cpu_percent: f.cpu_percent.map(rounded),
+            memory_percent: f.memory_percent.map(rounded),
+            disk_percent: f.disk_percent.map(rounded),
+            memory_used_mb: f.memory_used_mb.map(rounded),
+            memory_available_mb: f.memory_available_mb.map(rounded),
+            disk_used_gb: f.disk_used_gb.map(rounded),
+            disk_available_gb: f.disk_available_gb.map(rounded),
+            network_rx_mb: f.network_rx_mb.map(rounded),
+            network_tx_mb: f.network_tx_mb.map(rounded),
+            uptime_seconds: f.uptime_seconds,
+            uptime_hours: f.uptime_seconds.map(|s| rounded(s as f64 / 3600.0)),
+            timestamp: sampled_at,
+            sources: f.sources,
+        }
+    }
+}
+
+/// Two decimals, half away from zero.
+pub fn rounded(value: f64) -> f64 {
+    (value * 100.0).round() / 100.0
+}
+
+/// The name of a stored series, its unit and whose it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Metric {
+    pub name: &'static str,
+    pub unit: &'static str,
+    pub of_host: bool,
+}
+
+impl Metric {
+    pub const ALL: [Self; 15] = [
+        Self::of_vm("vm_cpu_percent", "%"),
+        Self::of_vm("vm_memory_percent", "%"),
+        Self::of_vm("vm_disk_percent", "%"),
+        Self::of_vm("vm_memory_used_mb", "MB"),
+        Self::of_vm("vm_disk_used_gb", "GB"),
+        Self::of_vm("vm_network_rx_mb", "MB"),
+        Self::of_vm("vm_network_tx_mb", "MB"),
+        Self::of_vm("vm_uptime", "seconds"),
+        Self::of_host("host_cpu_percent", "%"),
+        Self::of_host("host_memory_percent", "%"),
+        Self::of_host("host_disk_percent", "%"),
+        Self::of_host("host_memory_used_gb", "GB"),
+        Self::of_host("host_disk_used_gb", "GB"),
+        Self::of_host("host_net_send_speed", "MB/s"),
+        Self::of_host("host_net_recv_speed", "MB/s"),
+    ];
+
+    const fn of_vm(name: &'static str, unit: &'static str) -> Self {
+        Self { name, unit, of_host: false }
+    }
+
+    const fn of_host(name: &'static str, unit: &'static str) -> Self {
+        Self { name, unit, of_host: true }
+    }
+
+    /// The metric called `name`, of VMs or of the host.
+    pub fn find(name: &str, of_host: bool) -> Option<Self> {
+        Self::ALL.into_iter().find(|m| m.name == name && m.of_host == of_host)
+    }
+}
+
+/// A stored value and its time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MetricPoint {
+    pub value: f64,
+    pub unit: String,
+    #[serde(with = "utc::rfc3339")]
+    pub timestamp: UtcMillis,
+}
+
+/// Stored values of one metric, newest first. `vm_id` is null for the host's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MetricHistory {
+    pub vm_id: Option<i64>,
+    pub metric_name: String,
+    pub count: usize,
+    pub data: Vec<MetricPoint>,
+}
+
+/// One VM's points, oldest first; all vectors have the length of `sampled_at`. Unknown is `None`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Series {
+    pub vm_id: i64,
+    pub sampled_at: Vec<UtcMillis>,
+    pub cpu_percent: Vec<Option<f64>>,
+    pub memory_percent: Vec<Option<f64>>,
+    pub disk_percent: Vec<Option<f64>>,
+    pub network_rx_mb_per_s: Vec<Option<f64>>,
+    pub network_tx_mb_per_s: Vec<Option<f64>>,
+}
+
+impl Series {
+    /// Adds `newer`'s points behind the own ones and forgets those older than `keep_since`. Points that are
+    /// not newer than the last own one are already there and are passed over.
+    pub fn append(&mut self, newer: &Series, keep_since: UtcMillis) {
+        let last = self.sampled_at.last().copied();
+        let new_from = newer.sampled_at.partition_point(|at| Some(*at) <= last);
+        self.sampled_at.extend_from_slice(&newer.sampled_at[new_from..]);
+        let old = self.sampled_at.partition_point(|at| *at < keep_since);
+        self.sampled_at.drain(..old);
+        for (own, new) in self.columns_mut().into_iter().zip(newer.columns()) {
+            own.extend_from_slice(&new[new_from..]);
+            own.drain(..old);
+        }
+    }
+
+    /// Takes a first point of which nothing is known away.
+    pub fn drop_leading_gap(&mut self) {
+        if self.columns().iter().all(|column| column.first() == Some(&None)) {
+            self.sampled_at.remove(0);
+            for column in self.columns_mut() {
+                column.remove(0);
+            }
+        }
+    }
+
+    fn columns(&self) -> [&Vec<Option<f64>>; 5] {
+        [
+            &self.cpu_percent,
+            &self.memory_percent,
+            &self.disk_percent,
+            &self.network_rx_mb_per_s,
+            &self.network_tx_mb_per_s,
+        ]
+    }
+
+    fn columns_mut(&mut self) -> [&mut Vec<Option<f64>>; 5] {
+        [
+            &mut self.cpu_percent,
+            &mut self.memory_percent,
+            &mut self.disk_percent,
+            &mut self.network_rx_mb_per_s,
+            &mut self.network_tx_mb_per_s,
+        ]
+    }
+}
+
+/// What a page polls for: how things stand now, and the points that are new since a cursor.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Live {
+    /// Time of the newest tick; pass it back to get only what comes after it.
+    pub cursor: UtcMillis,
+    pub period_secs: u32,
+    /// Why there are no fresh figures, when there are none: the hypervisor does not answer.
+    pub trouble: Option<String>,
+    pub host: HostFigures,
+    pub vms: Vec<VmView>,
+    pub series: Vec<Series>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn series(times: &[i64]) -> Series {
+        let values: Vec<_> = times.iter().map(|t| (t % 2 == 0).then_some(*t as f64)).collect();
+        Series {
+            vm_id: 1,
+            sampled_at: times.iter().map(|t| UtcMillis(*t)).collect(),
+            cpu_percent: values.clone(),
+            memory_percent: values.clone(),
+            disk_percent: values.clone(),
+            network_rx_mb_per_s: values.clone(),
+            network_tx_mb_per_s: values,
+        }
+    }
+
+    #[test]
+    fn points_are_appended_once_and_old_ones_forgotten() {
+        let mut own = series(&[1, 2, 3]);
+        own.append(&series(&[2, 3, 4, 5]), UtcMillis(2));
+        assert_eq!(own, series(&[2, 3, 4, 5]));
+    }
+
+    #[test]
+    fn the_names_of_the_contract_are_found_where_they_belong() {
+        assert_eq!(Metric::find("vm_uptime", false).unwrap().unit, "seconds");
+        assert_eq!(Metric::find("host_net_recv_speed", true).unwrap().unit, "MB/s");
+        assert_eq!(Metric::find("host_cpu_percent", false), None);
+        assert_eq!(Metric::find("vm_loudness", false), None);
+    }
+}

@@ -1,0 +1,24 @@
+//! What both sides speak. Knows nobody: no clock, no I/O, no other module of the project.
+
+mod error;
+mod event;
+mod image;
+mod instance;
+mod metrics;
+mod operation;
+mod user;
+mod utc;
+mod vm;
+
+pub use error::{ApiError, ErrorCode, FieldError};
+pub use event::{Event, Severity};
+pub use image::Image;
+pub use instance::{Instance, ProviderKind};
+pub use metrics::{
+    HostFigures, Live, Metric, MetricHistory, MetricPoint, Series, Source, Sources, VmFigures, VmMetrics,
+    rounded,
+};
+pub use operation::{OperationKind, OperationState, OperationView};
+pub use user::{Me, PASSWORD_MAX_BYTES, PASSWORD_MIN_CHARS, Role, check_registration};
+pub use utc::UtcMillis;
+pub use vm::{Launch, Limits, NameError, VmName, VmSpec, VmStatus, VmView, check_launch};
