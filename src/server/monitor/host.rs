@@ -1,0 +1,205 @@
+//! What the machine that the VMs run on is using.
+//!
+//! Processor, memory and network through `sysinfo`; the disk by asking the file system that holds the data
+//! directory itself. A rate needs two samples: the first has none. What the system does not tell is `None`.
+
+use crate::model::HostFigures;
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+use sysinfo::{Networks, System};
+
+const BYTES_PER_MB: f64 = 1024.0 * 1024.0;
+const BYTES_PER_GB: f64 = 1024.0 * 1024.0 * 1024.0;
+
+/// Samples the host. Remembers the last sample's counters.
+pub struct Host {
+    data_directory: PathBuf,
+    system: Option<System>,
+    networks: Option<Networks>,
+    sampled_before: bool,
+    traffic: Option<(Instant, Totals)>,
+}
+
+/// Bytes received and sent since the host's boot, by the interface's name.
+type Totals = BTreeMap<String, (u64, u64)>;
+
+impl Host {
+    /// `data_directory` decides which file system is "the disk"; it need not exist yet.
+    pub fn new(data_directory: PathBuf) -> Self {
+        Self {
+            data_directory,
+            system: System::new().ok(),
+            networks: Networks::new().ok(),
+            sampled_before: false,
+            traffic: None,
+        }
+    }
+
+    /// The figures at `now`. Blocks for some milliseconds, longer when a disk hangs: call it on a thread that may
+    /// wait.
+    pub fn sample(&mut self, now: Instant) -> HostFigures {
+        let mut figures = HostFigures::default();
+        self.processor_and_memory(&mut figures);
+        disk(&self.data_directory, &mut figures);
+        self.network(now, &mut figures);
+        self.sampled_before = true;
+        figures
+    }
+
+    fn processor_and_memory(&mut self, figures: &mut HostFigures) {
+        let Some(system) = &mut self.system else { return };
+        system.refresh_cpu_usage();
+        system.refresh_memory();
+        figures.cpu_cores = u32::try_from(system.cpus().len()).unwrap_or(u32::MAX);
+        if self.sampled_before && figures.cpu_cores > 0 {
+            figures.cpu_percent = Some(f64::from(system.global_cpu_usage()).clamp(0.0, 100.0));
+        }
+        let total = system.total_memory() as f64;
+        if total > 0.0 {
+            // What programs could still get, not what lies idle: caches are given back when asked for.
+            let used = (total - system.available_memory() as f64).max(0.0);
+            figures.memory_percent = Some(100.0 * used / total);
+            figures.memory_used_gb = Some(used / BYTES_PER_GB);
+            figures.memory_total_gb = Some(total / BYTES_PER_GB);
+        }
+    }
+
+    fn network(&mut self, now: Instant, figures: &mut HostFigures) {
+        let Some(networks) = &mut self.networks else { return };
+        networks.refresh(true);
+        let totals: Totals = networks
+            .iter()
+            .filter_map(|(name, data)| Some((name.to_str()?, data)))
+            .filter(|(name, _)| looks_physical(name))
+            .map(|(name, data)| (name.to_owned(), (data.total_received(), data.total_transmitted())))
+            .collect();
+        if let Some((then, before)) = &self.traffic
+            && let Some(elapsed) = now.checked_duration_since(*then)
+        {
+            (figures.net_recv_speed, figures.net_send_speed) =
+                mb_per_s(before, &totals, elapsed.as_secs_f64()).unzip();
+        }
+        self.traffic = Some((now, totals));
+    }
+}
+
+/// Received and sent over the interfaces in both samples. `None` when there is none, no time passed, or a counter
+/// went down: the interface was made anew.
+fn mb_per_s(before: &Totals, after: &Totals, secs: f64) -> Option<(f64, f64)> {
+    let mut sum: Option<(u64, u64)> = None;
+    for (name, (received_before, sent_before)) in before {
+        let Some((received, sent)) = after.get(name) else { continue };
+        let (all_received, all_sent) = sum.unwrap_or_default();
+        sum = Some((
+            all_received.saturating_add(received.checked_sub(*received_before)?),
+            all_sent.saturating_add(sent.checked_sub(*sent_before)?),
+        ));
+    }
+    let (received, sent) = sum.filter(|_| secs > 0.0)?;
+    Some((received as f64 / BYTES_PER_MB / secs, sent as f64 / BYTES_PER_MB / secs))
+}
+
+/// Whether traffic over the interface leaves or enters the host, and is not counted on another interface too:
+/// not the loop-back, the VMs' and containers' bridges and their ends, tunnels, bundles and VLANs.
+fn looks_physical(name: &str) -> bool {
+    const OTHERS: [&str; 15] = [
+        "veth",
+        "virbr",
+        "vnet",
+        "docker",
+        "br-",
+        "podman",
+        "cni",
+        "flannel",
+        "cali",
+        "tap",
+        "tun",
+        "wg",
+        "bond",
+        "dummy",
+        "tailscale",
+    ];
+    name != "lo" && !name.contains('.') && !OTHERS.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// The file system that holds `directory`, or that will when it is made. Percent as `df` counts: of what its
+/// users may use, without the part that is kept for root.
+fn disk(directory: &Path, figures: &mut HostFigures) {
+    let Some(there) = directory.ancestors().find(|ancestor| ancestor.exists()) else { return };
+    let Ok(stat) = nix::sys::statvfs::statvfs(there) else { return };
+    let block = stat.fragment_size() as f64;
+    let total = stat.blocks() as f64 * block;
+    let used = total - stat.blocks_free() as f64 * block;
+    let usable = used + stat.blocks_available() as f64 * block;
+    // Some special file systems tell no size at all.
+    if usable > 0.0 {
+        figures.disk_percent = Some((100.0 * used / usable).clamp(0.0, 100.0));
+        figures.disk_used_gb = Some(used / BYTES_PER_GB);
+        figures.disk_total_gb = Some(total / BYTES_PER_GB);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    const MB: u64 = 1024 * 1024;
+
+    fn totals(interfaces: &[(&str, u64, u64)]) -> Totals {
+        interfaces.iter().map(|(name, rx, tx)| ((*name).to_owned(), (*rx, *tx))).collect()
+    }
+
+    #[test]
+    fn the_first_sample_has_no_rates_and_the_second_no_nonsense() {
+        let mut host = Host::new("/nowhere/yet".into());
+        let start = Instant::now();
+        let first = host.sample(start);
+        assert_eq!((first.cpu_percent, first.net_send_speed, first.net_recv_speed), (None, None, None));
+        assert!(first.cpu_cores > 0);
+        let second = host.sample(start + Duration::from_secs(5));
+        for figures in [first, second] {
+            for percent in
+                [figures.cpu_percent, figures.memory_percent, figures.disk_percent].into_iter().flatten()
+            {
+                assert!((0.0..=100.0).contains(&percent), "{figures:?}");
+            }
+            assert!(figures.memory_used_gb < figures.memory_total_gb, "{figures:?}");
+            assert!(
+                figures.disk_used_gb <= figures.disk_total_gb && figures.disk_used_gb.is_some(),
+                "{figures:?}"
+            );
+        }
+        assert!(second.cpu_percent.is_some());
+    }
+
+    #[test]
+    fn speeds_are_summed_over_the_interfaces_in_both_samples() {
+        let before = totals(&[("eth0", 10 * MB, 0), ("eth1", 0, 5 * MB), ("eth2", 0, 0)]);
+        let after = totals(&[("eth0", 20 * MB, 5 * MB), ("eth1", 0, 5 * MB), ("eth9", 900 * MB, 900 * MB)]);
+        assert_eq!(mb_per_s(&before, &after, 5.0), Some((2.0, 1.0)));
+    }
+
+    #[test]
+    fn a_speed_without_two_good_counters_is_unknown() {
+        let one = totals(&[("eth0", MB, MB)]);
+        assert_eq!(mb_per_s(&one, &totals(&[("eth0", 0, 2 * MB)]), 5.0), None, "a counter went down");
+        assert_eq!(mb_per_s(&one, &totals(&[("eth1", MB, MB)]), 5.0), None, "nothing in common");
+        assert_eq!(mb_per_s(&one, &one, 0.0), None, "no time between");
+        assert_eq!(mb_per_s(&Totals::new(), &Totals::new(), 5.0), None, "no interface");
+        assert_eq!(mb_per_s(&one, &one, 5.0), Some((0.0, 0.0)), "silence is known");
+    }
+
+    #[test]
+    fn bridges_and_the_ends_of_vms_are_not_the_hosts_network() {
+        for name in ["eth0", "enp3s0", "wlan0", "ens18"] {
+            assert!(looks_physical(name), "{name}");
+        }
+        for name in ["lo", "virbr0", "vnet12", "veth1a2b", "docker0", "br-0ad3", "eth0.10", "tun0", "bond0"] {
+            assert!(!looks_physical(name), "{name}");
+        }
+    }
+}

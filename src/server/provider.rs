@@ -1,0 +1,175 @@
+//! What Twarga Cloud needs of whatever runs the VMs. Two implementations: Vagrant with libvirt, and the
+//! simulated fleet; all other rooms speak to these traits only.
+
+use crate::model::{OperationKind, Source, UtcMillis, VmName, VmSpec};
+use async_trait::async_trait;
+use std::{collections::BTreeMap, path::PathBuf, time::Instant};
+use tokio::sync::mpsc::UnboundedSender;
+
+/// A VM as a provider sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Machine {
+    pub owner_id: i64,
+    pub name: VmName,
+    pub spec: VmSpec,
+    /// Vagrant's name of the box.
+    pub vagrant_box: String,
+    pub box_url: Option<String>,
+    /// The VM's own folder, holding `Vagrantfile` and `.vagrant/`. Absolute.
+    pub directory: PathBuf,
+}
+
+/// Carries out operations on machines.
+#[async_trait]
+pub trait Machines: Send + Sync {
+    /// Runs one operation to its end and sends each line of output to `lines` as it comes.
+    /// Whatever was done already is done no second time, so an operation that was cut off can be run again.
+    ///
+    /// # Errors
+    /// What went wrong, by its class and in a person's words.
+    async fn run(
+        &self,
+        operation: OperationKind,
+        machine: &Machine,
+        lines: &UnboundedSender<String>,
+    ) -> Result<(), MachineError>;
+
+    /// The hypervisor's id of the machine, once there is one. Cheap: reads a file at most.
+    fn domain_uuid(&self, machine: &Machine) -> Option<String>;
+}
+
+/// Why an operation failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MachineErrorKind {
+    VagrantMissing,
+    VagrantfileBroken,
+    ConfigInvalid,
+    BoxMissing,
+    NotCreated,
+    /// Another command holds the machine; trying again later helps.
+    Busy,
+    /// A disk of an earlier machine with this name is still there.
+    DiskExists,
+    /// A domain with this name exists that is not this machine.
+    NameTaken,
+    HypervisorUnreachable,
+    BootTimeout,
+    ProvisionerFailed,
+    Interrupted,
+    TimedOut,
+    DiskFull,
+    Other,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub struct MachineError {
+    pub kind: MachineErrorKind,
+    /// What happened and what to do, for the person who asked.
+    pub text: String,
+    /// Vagrant's error class and last words, for the log.
+    pub detail: String,
+}
+
+/// Reads what the hypervisor counts.
+#[async_trait]
+pub trait Hypervisor: Send + Sync {
+    /// Reads all domains at once.
+    ///
+    /// # Errors
+    /// When the hypervisor as a whole does not answer. A single domain that cannot be read is left out or has
+    /// fewer counters.
+    async fn read(&self) -> Result<Reading, ReadError>;
+
+    /// Makes the guest's memory figures fresh every `period_secs`; to be asked once a boot.
+    ///
+    /// # Errors
+    /// When the domain does not run or the hypervisor does not answer; trying again later may help.
+    async fn enable_memory_statistics(&self, uuid: &str, period_secs: u32) -> Result<(), ReadError>;
+
+    /// The domain's IPv4 address, when the hypervisor knows it.
+    ///
+    /// # Errors
+    /// When the hypervisor does not answer.
+    async fn address(&self, uuid: &str) -> Result<Option<String>, ReadError>;
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub struct ReadError {
+    /// What happened and what to do, in a person's words.
+    pub text: String,
+    /// The tool's own words, for the log.
+    pub detail: String,
+}
+
+/// All domains' counters at one moment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reading {
+    /// Monotonic, taken before the read began.
+    pub taken_at: Instant,
+    /// The wall clock at the same moment.
+    pub sampled_at: UtcMillis,
+    pub domains: Vec<Domain>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DomainState {
+    Running,
+    Suspended,
+    Stopped,
+    /// Not running because it died.
+    Crashed,
+    /// In between, or not told.
+    Unknown,
+}
+
+/// One domain's state and counters. A counter that is not there is not known.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Domain {
+    pub uuid: String,
+    pub name: String,
+    pub state: DomainState,
+    /// When it was last started, while it runs.
+    pub started_at: Option<UtcMillis>,
+    pub counters: Counters,
+    /// `Hypervisor` or `Simulated`.
+    pub source: Source,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Counters {
+    /// Nanoseconds each virtual CPU ran, by its number.
+    pub vcpu_time_ns: BTreeMap<u32, u64>,
+    /// How many virtual CPUs the domain has now.
+    pub vcpu_current: Option<u32>,
+    pub balloon: Balloon,
+    /// By the interface's name.
+    pub interfaces: BTreeMap<String, Traffic>,
+    /// Writable disks, by the device's name.
+    pub disks: BTreeMap<String, DiskUse>,
+}
+
+/// The guest's own view of its memory, told through the balloon driver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Balloon {
+    pub available_kib: Option<u64>,
+    pub usable_kib: Option<u64>,
+    /// When the guest last told, seconds since 1970.
+    pub last_update_secs: Option<i64>,
+}
+
+/// Bytes since the domain started, from the VM's point of view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Traffic {
+    pub rx_bytes: u64,
+    pub tx_bytes: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DiskUse {
+    /// Bytes the image takes on the host.
+    pub image_bytes: u64,
+    /// Bytes the guest sees.
+    pub capacity_bytes: u64,
+}

@@ -1,0 +1,264 @@
+//! Against real Vagrant and libvirt, in the lab (`scripts/lab up`, then `scripts/lab exec cargo test --features
+//! ssr --lib lab_tests -- --ignored --test-threads 1`).
+
+use super::*;
+use crate::{
+    model::{UtcMillis, VmName, VmSpec},
+    server::{
+        libvirt::Libvirt,
+        monitor::derive::derive,
+        provider::{Domain, DomainState, Hypervisor, Reading},
+    },
+};
+use std::process::Command as Process;
+use tempfile::TempDir;
+use tokio::sync::mpsc::unbounded_channel;
+
+struct Lab {
+    vagrant: Vagrant,
+    libvirt: Libvirt,
+    folder: TempDir,
+}
+
+impl Lab {
+    fn new() -> Self {
+        let driver = match std::env::var("TWARGA_LIBVIRT_DRIVER").as_deref() {
+            Ok("kvm") => Driver::Kvm,
+            _ => Driver::Qemu,
+        };
+        Self {
+            vagrant: Vagrant::new(VagrantOptions { driver, ..VagrantOptions::default() }),
+            libvirt: Libvirt::new(DEFAULT_LIBVIRT_URI),
+            folder: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn machine(&self, name: &str) -> Machine {
+        Machine {
+            owner_id: 7,
+            name: VmName::new(name).unwrap(),
+            spec: VmSpec { image: "tiny".into(), ram_mb: 192, cpu_cores: 1, disk_gb: 1 },
+            vagrant_box: "twarga/tiny".into(),
+            box_url: None,
+            directory: self.folder.path().join(format!("user7-{name}")),
+        }
+    }
+
+    async fn run(&self, operation: OperationKind, machine: &Machine) -> Result<Vec<String>, MachineError> {
+        let (sender, mut receiver) = unbounded_channel();
+        let started = Instant::now();
+        let result = self.vagrant.run(operation, machine, &sender).await;
+        drop(sender);
+        let mut lines = Vec::new();
+        while let Some(line) = receiver.recv().await {
+            lines.push(line);
+        }
+        println!(
+            "{operation:?} {:.1} s: {result:?}\n  {}",
+            started.elapsed().as_secs_f64(),
+            lines.join("\n  ")
+        );
+        result.map(|()| lines)
+    }
+
+    /// The reading and the machine's domain in it.
+    async fn read(&self, machine: &Machine) -> (Reading, Domain) {
+        let uuid = self.vagrant.domain_uuid(machine).expect("it was created");
+        let reading = self.libvirt.read().await.unwrap();
+        let domain = reading.domains.iter().find(|domain| domain.uuid == uuid).expect("it is listed").clone();
+        (reading, domain)
+    }
+
+    /// Reads until the domain is as wanted.
+    async fn read_until(&self, machine: &Machine, wanted: impl Fn(&Domain) -> bool) -> (Reading, Domain) {
+        for _ in 0..40 {
+            let (reading, domain) = self.read(machine).await;
+            if wanted(&domain) {
+                return (reading, domain);
+            }
+            sleep(Duration::from_millis(500)).await;
+        }
+        panic!("the domain did not become as wanted: {:?}", self.read(machine).await.1);
+    }
+}
+
+fn virsh(arguments: &[&str]) {
+    assert!(Process::new("virsh").args(arguments).status().unwrap().success(), "virsh {arguments:?}");
+}
+
+/// Signals the domain's QEMU process.
+fn signal_qemu(domain: &Domain, signal: &str) {
+    let pid = std::fs::read_to_string(format!("/run/libvirt/qemu/{}.pid", domain.name)).unwrap();
+    assert!(Process::new("kill").args([signal, pid.trim()]).status().unwrap().success());
+}
+
+/// Sends `bytes` zeros into the guest.
+fn send_into(machine: &Machine, bytes: usize) {
+    let script = format!(
+        "vagrant ssh-config > ssh-config && head -c {bytes} /dev/zero | ssh -F ssh-config default 'cat > /dev/null'"
+    );
+    let sent = Process::new("sh").args(["-c", &script]).current_dir(&machine.directory).status().unwrap();
+    assert!(sent.success());
+}
+
+#[tokio::test]
+#[ignore = "needs the lab, and some minutes"]
+async fn a_vm_lives_is_watched_crashes_and_comes_back() {
+    let lab = Lab::new();
+    let machine = lab.machine("life-1");
+
+    let lines = lab.run(OperationKind::Launch, &machine).await.unwrap();
+    assert!(lines.iter().any(|line| line == "Starting domain."), "{lines:?}");
+    let (reading, up) = lab.read(&machine).await;
+    assert_eq!((up.name.as_str(), up.state), ("twarga-user7-life-1_default", DomainState::Running));
+    let since_start = reading.sampled_at.secs_since(up.started_at.expect("it has a start"));
+    assert!((1.0..600.0).contains(&since_start), "{since_start}");
+    let address = lab.libvirt.address(&up.uuid).await.unwrap();
+    assert!(address.as_ref().is_some_and(|address| address.starts_with("192.168.")), "{address:?}");
+
+    lab.libvirt.enable_memory_statistics(&up.uuid, 2).await.unwrap();
+    let fresh = |at: UtcMillis| {
+        move |domain: &Domain| {
+            domain.counters.balloon.last_update_secs.is_some_and(|told| told > at.0 / 1000 + 1)
+        }
+    };
+    lab.read_until(&machine, fresh(reading.sampled_at)).await;
+
+    let (before_reading, before) = lab.read(&machine).await;
+    send_into(&machine, 5 << 20);
+    let (after_reading, after) = lab.read(&machine).await;
+    let figures = derive(
+        Some((&before, before_reading.taken_at)),
+        (&after, after_reading.taken_at),
+        after_reading.sampled_at,
+        5,
+    );
+    println!("{figures:#?}");
+    assert!(figures.network_rx_mb.unwrap() > 5.0 && figures.network_tx_mb.unwrap() < 5.0, "{figures:?}");
+    assert!(figures.network_rx_mb_per_s > figures.network_tx_mb_per_s, "{figures:?}");
+    assert!(figures.cpu_percent.unwrap() > 0.0, "{figures:?}");
+    assert!(
+        (100.0..192.0).contains(&(figures.memory_used_mb.unwrap() + figures.memory_available_mb.unwrap()))
+    );
+    assert!((0.0..50.0).contains(&figures.disk_percent.unwrap()), "{figures:?}");
+
+    virsh(&["destroy", &up.name]);
+    lab.read_until(&machine, |domain| domain.state == DomainState::Stopped).await;
+    lab.run(OperationKind::Start, &machine).await.unwrap();
+
+    signal_qemu(&up, "-STOP");
+    let asked = Instant::now();
+    let (_, hanging) = lab.read(&machine).await;
+    println!("a reading while it hangs took {:?}: {hanging:?}", asked.elapsed());
+    assert_eq!(hanging.state, DomainState::Running);
+    let asked = Instant::now();
+    lab.read(&machine).await;
+    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+    signal_qemu(&up, "-CONT");
+
+    signal_qemu(&up, "-KILL");
+    let (_, crashed) = lab.read_until(&machine, |domain| domain.state != DomainState::Running).await;
+    assert_eq!((crashed.state, crashed.started_at), (DomainState::Crashed, None));
+    assert_eq!(lab.libvirt.address(&up.uuid).await, Ok(None));
+    assert!(lab.libvirt.enable_memory_statistics(&up.uuid, 2).await.is_err());
+    println!("while off: {:?}", crashed.counters);
+
+    lab.run(OperationKind::Start, &machine).await.unwrap();
+    lab.run(OperationKind::Start, &machine).await.unwrap();
+    lab.run(OperationKind::Stop, &machine).await.unwrap();
+    let (_, stopped) = lab.read(&machine).await;
+    assert_eq!(stopped.state, DomainState::Stopped);
+    assert!(stopped.counters.disks["vda"].image_bytes > 0, "{stopped:?}");
+    lab.run(OperationKind::Stop, &machine).await.unwrap();
+
+    lab.run(OperationKind::Destroy, &machine).await.unwrap();
+    lab.run(OperationKind::Destroy, &machine).await.unwrap();
+    let reading = lab.libvirt.read().await.unwrap();
+    assert!(reading.domains.iter().all(|domain| domain.uuid != up.uuid));
+}
+
+#[tokio::test]
+#[ignore = "needs the lab, and some minutes"]
+async fn failures_are_told_apart() {
+    let lab = Lab::new();
+    let kind_of = |result: Result<Vec<String>, MachineError>| result.map_err(|error| error.kind);
+
+    let no_box = Machine { vagrant_box: "twarga/no-such-box".into(), ..lab.machine("no-box") };
+    assert_eq!(kind_of(lab.run(OperationKind::Launch, &no_box).await), Err(MachineErrorKind::BoxMissing));
+    lab.run(OperationKind::Destroy, &no_box).await.unwrap();
+
+    let broken = lab.machine("broken-1");
+    for (text, kind) in [
+        ("Vagrant.configure('2') do |config|", MachineErrorKind::VagrantfileBroken),
+        ("raise 'no such thing'", MachineErrorKind::VagrantfileBroken),
+        (
+            "Vagrant.configure('2') { |c| c.vm.box = 'twarga/tiny'; c.vm.colour = 'blue' }",
+            MachineErrorKind::ConfigInvalid,
+        ),
+    ] {
+        prepare_directory(&broken.directory, "").await.unwrap();
+        std::fs::write(broken.directory.join("Vagrantfile"), text).unwrap();
+        assert_eq!(kind_of(lab.run(OperationKind::Launch, &broken).await), Err(kind), "{text}");
+    }
+    lab.run(OperationKind::Destroy, &broken).await.unwrap();
+
+    let mut greedy = lab.machine("greedy-1");
+    greedy.spec.ram_mb = 4_000_000;
+    assert_eq!(kind_of(lab.run(OperationKind::Launch, &greedy).await), Err(MachineErrorKind::ConfigInvalid));
+    lab.run(OperationKind::Destroy, &greedy).await.unwrap();
+
+    let nowhere = "qemu+unix:///system?socket=/nowhere";
+    let no_libvirt = Lab {
+        vagrant: Vagrant::new(VagrantOptions { libvirt_uri: nowhere.into(), ..VagrantOptions::default() }),
+        libvirt: Libvirt::new(nowhere),
+        ..Lab::new()
+    };
+    let unmade = no_libvirt.machine("unmade-1");
+    let error = no_libvirt.run(OperationKind::Launch, &unmade).await.unwrap_err();
+    assert_eq!(error.kind, MachineErrorKind::HypervisorUnreachable);
+    let error = no_libvirt.libvirt.read().await.unwrap_err();
+    assert!(error.text.contains("Start libvirtd"), "{error:?}");
+
+    let limits = TimeLimits { up: Duration::from_secs(7), ..TimeLimits::default() };
+    let options = VagrantOptions { time_limits: limits, ..lab.vagrant.options.clone() };
+    let hasty = Lab { vagrant: Vagrant::new(options), ..Lab::new() };
+    let slow = hasty.machine("slow-1");
+    assert_eq!(kind_of(hasty.run(OperationKind::Launch, &slow).await), Err(MachineErrorKind::TimedOut));
+    let left = hasty.libvirt.read().await.unwrap().domains;
+    assert!(left.iter().all(|domain| domain.name != domain_name(&slow)), "{left:?}");
+    hasty.run(OperationKind::Destroy, &slow).await.unwrap();
+
+    let first = lab.machine("twin-1");
+    lab.run(OperationKind::Launch, &first).await.unwrap();
+    let second = Machine { directory: lab.folder.path().join("elsewhere"), ..first.clone() };
+    assert_eq!(kind_of(lab.run(OperationKind::Launch, &second).await), Err(MachineErrorKind::NameTaken));
+    lab.run(OperationKind::Destroy, &second).await.unwrap();
+    assert_eq!(lab.read(&first).await.1.state, DomainState::Running);
+
+    let domain = domain_name(&first);
+    virsh(&["destroy", &domain]);
+    virsh(&["undefine", &domain]);
+    assert_eq!(kind_of(lab.run(OperationKind::Start, &first).await), Err(MachineErrorKind::DiskExists));
+    lab.run(OperationKind::Destroy, &first).await.unwrap();
+    lab.run(OperationKind::Launch, &first).await.unwrap();
+    lab.run(OperationKind::Destroy, &first).await.unwrap();
+}
+
+#[tokio::test]
+#[ignore = "needs the lab, and some minutes"]
+async fn two_vms_of_a_box_that_libvirt_has_not_seen_yet_come_up_together() {
+    let forget = "virsh --quiet vol-list default | awk '/vagrant_box_image/ { print $1 }' |
+        xargs -r -n1 virsh vol-delete --pool default";
+    assert!(Process::new("sh").args(["-c", forget]).status().unwrap().success());
+    let lab = Lab::new();
+    let (first, second) = (lab.machine("pair-1"), lab.machine("pair-2"));
+    let (one, two) =
+        tokio::join!(lab.run(OperationKind::Launch, &first), lab.run(OperationKind::Launch, &second));
+    let uploaded =
+        [one.unwrap(), two.unwrap()].map(|lines| lines.iter().any(|line| line.starts_with("Uploading")));
+    assert_ne!(uploaded[0], uploaded[1]);
+    let (one, two) =
+        tokio::join!(lab.run(OperationKind::Destroy, &first), lab.run(OperationKind::Destroy, &second));
+    one.unwrap();
+    two.unwrap();
+}

@@ -1,0 +1,610 @@
+//! VMs made by Vagrant and its libvirt provider: one folder and one `vagrant` command per operation.
+//!
+//! Vagrant itself is the memory here: what exists stands in the folder (`.vagrant/`) and in libvirt, and `up`,
+//! `halt` and `destroy` do nothing a second time. So an operation that was cut off is simply run again, and a
+//! person who uses the `vagrant` command in the folder by hand is no surprise. Vagrant lets one command at a time
+//! have a machine; who comes second waits, within its time limit.
+//!
+//! One thing Vagrant does not guard between processes: the first VM of a box uploads the box's image to libvirt,
+//! and a second one that comes in the meantime would be made of the half that is there. So VMs of one box pass
+//! that point one after the other. And where two meet at libvirt's network, the one that lost tries again.
+
+mod command;
+mod failure;
+#[cfg(test)]
+mod lab_tests;
+mod machine_readable;
+#[cfg(test)]
+pub(crate) mod stand_in;
+mod vagrantfile;
+
+pub use failure::{Place, in_words};
+pub use machine_readable::Record;
+pub use vagrantfile::{DEFAULT_LIBVIRT_URI, Driver, domain_name, render};
+
+use super::provider::{Machine, MachineError, MachineErrorKind, Machines};
+use crate::model::OperationKind;
+use async_trait::async_trait;
+use std::{
+    collections::HashMap,
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::{
+    process::Command,
+    sync::{Mutex as AsyncMutex, OwnedMutexGuard, mpsc::UnboundedSender},
+    time::{Instant, sleep},
+};
+
+/// How long an operation may take, including waiting for another command that holds the machine; not included
+/// is a launch's waiting for the image of its box.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimeLimits {
+    pub up: Duration,
+    pub halt: Duration,
+    pub destroy: Duration,
+    /// How long to wait before asking again for a machine that another command holds.
+    pub busy_pause: Duration,
+}
+
+impl Default for TimeLimits {
+    fn default() -> Self {
+        Self {
+            up: Duration::from_secs(15 * 60),
+            halt: Duration::from_secs(3 * 60),
+            destroy: Duration::from_secs(3 * 60),
+            busy_pause: Duration::from_secs(5),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VagrantOptions {
+    /// Name (looked up in `PATH`) or path of the vagrant command.
+    pub executable: PathBuf,
+    pub libvirt_uri: String,
+    pub driver: Driver,
+    pub time_limits: TimeLimits,
+}
+
+impl Default for VagrantOptions {
+    fn default() -> Self {
+        Self {
+            executable: "vagrant".into(),
+            libvirt_uri: DEFAULT_LIBVIRT_URI.into(),
+            driver: Driver::default(),
+            time_limits: TimeLimits::default(),
+        }
+    }
+}
+
+/// Carries out operations with the `vagrant` command.
+#[derive(Debug)]
+pub struct Vagrant {
+    options: VagrantOptions,
+    boxes: Turns,
+}
+
+/// Variables that would send vagrant to another folder or make it print its log.
+const FOREIGN_VARIABLES: [&str; 5] =
+    ["VAGRANT_CWD", "VAGRANT_VAGRANTFILE", "VAGRANT_DOTFILE_PATH", "VAGRANT_LOG", "VAGRANT_FORCE_COLOR"];
+
+impl Vagrant {
+    pub fn new(mut options: VagrantOptions) -> Self {
+        // A path is meant from here, not from a VM's folder; a bare name is looked up in PATH.
+        if options.executable.components().count() > 1
+            && let Ok(absolute) = std::path::absolute(&options.executable)
+        {
+            options.executable = absolute;
+        }
+        Self { options, boxes: Turns::default() }
+    }
+
+    fn command(&self, arguments: &[&str], directory: &Path) -> Command {
+        let mut command = Command::new(&self.options.executable);
+        command.args(arguments).arg("--machine-readable").current_dir(directory);
+        for variable in FOREIGN_VARIABLES {
+            command.env_remove(variable);
+        }
+        command
+            .env("VAGRANT_CHECKPOINT_DISABLE", "1")
+            .env("VAGRANT_NO_COLOR", "1")
+            .env("VAGRANT_DEFAULT_PROVIDER", "libvirt")
+            .env("LIBVIRT_DEFAULT_URI", &self.options.libvirt_uri)
+            .env("LC_ALL", "C.UTF-8");
+        command
+    }
+
+    /// Runs a vagrant command until it has had the machine, or until `limit` is over.
+    async fn vagrant(
+        &self,
+        arguments: &[&str],
+        machine: &Machine,
+        limit: Duration,
+        lines: &UnboundedSender<String>,
+    ) -> Result<(), MachineError> {
+        self.vagrant_hearing(arguments, machine, limit, lines, &mut |_| {}).await
+    }
+
+    /// The same, with `hear` called on each line too.
+    async fn vagrant_hearing(
+        &self,
+        arguments: &[&str],
+        machine: &Machine,
+        limit: Duration,
+        lines: &UnboundedSender<String>,
+        hear: &mut (dyn FnMut(&str) + Send),
+    ) -> Result<(), MachineError> {
+        let deadline = Instant::now() + limit;
+        let busy_pause = self.options.time_limits.busy_pause;
+        let mut network_tries = 0;
+        loop {
+            let command = self.command(arguments, &machine.directory);
+            let mut pass_on = |line: &str| {
+                hear(line);
+                say(lines, line);
+            };
+            let outcome = command::run(command, deadline, command::Grace::default(), &mut pass_on)
+                .await
+                .map_err(|error| self.not_started(machine, &error))?;
+            if outcome.succeeded {
+                return Ok(());
+            }
+            let mut error = failure::classify(&outcome.ended, self.place(machine, &domain_name(machine)));
+            if outcome.timed_out {
+                error.kind = MachineErrorKind::TimedOut;
+                error.text = format!(
+                    "It took longer than {} and was ended. See what Vagrant said last, then try again.",
+                    in_minutes(limit)
+                );
+            }
+            let at_the_network = failure::met_another_at_the_network(&outcome.ended) && network_tries < 3;
+            network_tries += u32::from(at_the_network);
+            let waits_for = if at_the_network {
+                "Another VM is just setting up the network; trying again."
+            } else if error.kind == MachineErrorKind::Busy {
+                "Another vagrant command holds this VM; waiting for it to end."
+            } else {
+                return Err(error);
+            };
+            if Instant::now() + busy_pause >= deadline {
+                return Err(error);
+            }
+            say(lines, waits_for);
+            sleep(busy_pause).await;
+        }
+    }
+
+    async fn up(&self, machine: &Machine, lines: &UnboundedSender<String>) -> Result<(), MachineError> {
+        self.prepare(machine).await?;
+        let limit = self.options.time_limits.up;
+        if self.domain_uuid(machine).is_some() {
+            return self.vagrant(&["up"], machine, limit, lines).await;
+        }
+        let mut turn = Some(self.boxes.take(&machine.vagrant_box, lines).await);
+        let mut hear = |line: &str| {
+            if line.starts_with(IMAGE_IS_THERE) {
+                turn = None;
+            }
+        };
+        self.vagrant_hearing(&["up"], machine, limit, lines, &mut hear).await
+    }
+
+    async fn halt(&self, machine: &Machine, lines: &UnboundedSender<String>) -> Result<(), MachineError> {
+        if !vagrant_was_here(machine) {
+            return Ok(());
+        }
+        self.prepare(machine).await?;
+        self.vagrant(&["halt"], machine, self.options.time_limits.halt, lines).await
+    }
+
+    /// Vagrant's folder can be there without a VM: the first `up` failed early, or was cut off. Then `destroy`
+    /// still removes a disk that was left, but whatever hinders it does not matter: there is no VM to destroy.
+    /// And a Vagrantfile that somebody broke must not keep a VM alive: it is set aside.
+    async fn destroy(&self, machine: &Machine, lines: &UnboundedSender<String>) -> Result<(), MachineError> {
+        if !vagrant_was_here(machine) {
+            return Ok(());
+        }
+        let created = self.domain_uuid(machine).is_some();
+        self.prepare(machine).await?;
+        let limit = self.options.time_limits.destroy;
+        let mut result = self.vagrant(&["destroy", "-f"], machine, limit, lines).await;
+        if result.as_ref().is_err_and(|error| is_in_the_vagrantfile(error.kind)) {
+            say(lines, "The Vagrantfile cannot be used; it is set aside as Vagrantfile.broken.");
+            let file = machine.directory.join(VAGRANTFILE);
+            tokio::fs::rename(&file, file.with_extension("broken"))
+                .await
+                .map_err(|error| unwritable(&machine.directory, &error))?;
+            self.prepare(machine).await?;
+            result = self.vagrant(&["destroy", "-f"], machine, limit, lines).await;
+        }
+        match result {
+            Err(error) if !created && no_vm_is_in_the_way(error.kind) => {
+                tracing::info!(directory = %machine.directory.display(), detail = error.detail, "no VM to destroy");
+                say(lines, "There was no VM to destroy.");
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    /// Makes the machine's folder and its Vagrantfile where they are missing. Without a Vagrantfile of its own
+    /// in the folder, vagrant would take one from a folder above.
+    async fn prepare(&self, machine: &Machine) -> Result<(), MachineError> {
+        let text = render(machine, self.options.driver, &self.options.libvirt_uri);
+        prepare_directory(&machine.directory, &text)
+            .await
+            .map_err(|error| unwritable(&machine.directory, &error))
+    }
+
+    fn place<'a>(&'a self, machine: &'a Machine, domain_name: &'a str) -> Place<'a> {
+        Place {
+            directory: &machine.directory,
+            vagrant_box: &machine.vagrant_box,
+            domain_name,
+            libvirt_uri: &self.options.libvirt_uri,
+        }
+    }
+
+    fn not_started(&self, machine: &Machine, error: &io::Error) -> MachineError {
+        let kind = if error.kind() == io::ErrorKind::NotFound {
+            MachineErrorKind::VagrantMissing
+        } else {
+            MachineErrorKind::Other
+        };
+        let text = match kind {
+            MachineErrorKind::VagrantMissing => in_words(kind, self.place(machine, &domain_name(machine))),
+            _ => format!("The command {} cannot be started: {error}.", self.options.executable.display()),
+        };
+        MachineError { kind, text, detail: format!("{}: {error}", self.options.executable.display()) }
+    }
+}
+
+#[async_trait]
+impl Machines for Vagrant {
+    async fn run(
+        &self,
+        operation: OperationKind,
+        machine: &Machine,
+        lines: &UnboundedSender<String>,
+    ) -> Result<(), MachineError> {
+        match operation {
+            OperationKind::Launch | OperationKind::Start => self.up(machine, lines).await,
+            OperationKind::Stop => self.halt(machine, lines).await,
+            OperationKind::Destroy => self.destroy(machine, lines).await,
+        }
+    }
+
+    fn domain_uuid(&self, machine: &Machine) -> Option<String> {
+        let file = machine.directory.join(".vagrant/machines/default/libvirt/id");
+        let id = std::fs::read_to_string(file).ok()?;
+        let id = id.trim();
+        // While it makes a machine, Vagrant writes a word there instead.
+        is_uuid(id).then(|| id.to_ascii_lowercase())
+    }
+}
+
+const VAGRANTFILE: &str = "Vagrantfile";
+
+/// What vagrant-libvirt says when the box's image is in libvirt's pool.
+const IMAGE_IS_THERE: &str = "Creating image (snapshot of base box volume)";
+
+/// Lets one at a time have a box.
+#[derive(Debug, Default)]
+struct Turns {
+    by_box: Mutex<HashMap<String, Arc<AsyncMutex<()>>>>,
+}
+
+impl Turns {
+    /// Waits until nobody else has `vagrant_box`. Given back when dropped.
+    async fn take(&self, vagrant_box: &str, lines: &UnboundedSender<String>) -> OwnedMutexGuard<()> {
+        let turn = {
+            let mut by_box = self.by_box.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(by_box.entry(vagrant_box.to_owned()).or_default())
+        };
+        if let Ok(taken) = Arc::clone(&turn).try_lock_owned() {
+            return taken;
+        }
+        say(lines, "Another VM is just being made from the same box; waiting for its image.");
+        turn.lock_owned().await
+    }
+}
+
+/// Makes `directory`, for its owner only, and a Vagrantfile in it. One that is there stays as it is.
+///
+/// # Errors
+/// When the folder or the file cannot be written.
+pub async fn prepare_directory(directory: &Path, vagrantfile: &str) -> io::Result<()> {
+    tokio::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).await?;
+    let file = directory.join(VAGRANTFILE);
+    if tokio::fs::try_exists(&file).await? {
+        return Ok(());
+    }
+    // Renamed into place: a file cut off half-way would never be written again.
+    let draft = directory.join(".Vagrantfile.new");
+    tokio::fs::write(&draft, vagrantfile).await?;
+    tokio::fs::rename(&draft, &file).await
+}
+
+fn vagrant_was_here(machine: &Machine) -> bool {
+    machine.directory.join(".vagrant").exists()
+}
+
+/// Whether an error of `destroy` only says that there is no VM, where none was known to be.
+fn no_vm_is_in_the_way(kind: MachineErrorKind) -> bool {
+    matches!(
+        kind,
+        MachineErrorKind::NameTaken
+            | MachineErrorKind::NotCreated
+            | MachineErrorKind::BoxMissing
+            | MachineErrorKind::VagrantMissing
+            | MachineErrorKind::VagrantfileBroken
+            | MachineErrorKind::ConfigInvalid
+    )
+}
+
+fn is_in_the_vagrantfile(kind: MachineErrorKind) -> bool {
+    matches!(kind, MachineErrorKind::VagrantfileBroken | MachineErrorKind::ConfigInvalid)
+}
+
+fn unwritable(directory: &Path, error: &io::Error) -> MachineError {
+    let (kind, text) = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => (
+            MachineErrorKind::DiskFull,
+            format!("The disk that holds {} is full. Make room, then try again.", directory.display()),
+        ),
+        _ => (
+            MachineErrorKind::Other,
+            format!(
+                "The VM's folder {} cannot be written: {error}. Check its owner and rights.",
+                directory.display()
+            ),
+        ),
+    };
+    MachineError { kind, text, detail: format!("{}: {error}", directory.display()) }
+}
+
+fn say(lines: &UnboundedSender<String>, line: &str) {
+    // Nobody listening is no reason to stop.
+    let _ = lines.send(line.to_owned());
+}
+
+fn in_minutes(limit: Duration) -> String {
+    match limit.as_secs().div_ceil(60) {
+        0 | 1 => "a minute".into(),
+        minutes => format!("{minutes} minutes"),
+    }
+}
+
+fn is_uuid(text: &str) -> bool {
+    text.len() == 36
+        && text.bytes().enumerate().all(|(at, byte)| match at {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{stand_in::write_script, *};
+    use crate::model::{VmName, VmSpec};
+    use std::{fs, os::unix::fs::PermissionsExt};
+    use tempfile::TempDir;
+    use tokio::sync::mpsc::unbounded_channel;
+
+    /// A folder with a shell script in vagrant's place and a machine's folder.
+    struct Bench {
+        folder: TempDir,
+    }
+
+    impl Bench {
+        /// `script` finds its arguments in `$*` and the bench's folder in `$BENCH`.
+        fn new(script: &str) -> Self {
+            let bench = Self { folder: tempfile::tempdir().unwrap() };
+            let text = format!("BENCH={}\necho \"$*\" >> $BENCH/calls\n{script}", bench.path("").display());
+            write_script(&bench.executable(), &text);
+            bench
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.folder.path().join(name)
+        }
+
+        fn executable(&self) -> PathBuf {
+            self.path("vagrant")
+        }
+
+        fn calls(&self) -> Vec<String> {
+            fs::read_to_string(self.path("calls")).unwrap_or_default().lines().map(str::to_owned).collect()
+        }
+
+        fn machine(&self) -> Machine {
+            Machine {
+                owner_id: 1,
+                name: VmName::new("web-1").unwrap(),
+                spec: VmSpec { image: "debian-12".into(), ram_mb: 1024, cpu_cores: 2, disk_gb: 20 },
+                vagrant_box: "generic/debian12".into(),
+                box_url: None,
+                directory: self.path("vms/user1-web-1"),
+            }
+        }
+
+        fn file(&self, name: &str) -> PathBuf {
+            self.machine().directory.join(name)
+        }
+
+        /// What a first `up` leaves.
+        fn make_created(&self) {
+            fs::create_dir_all(self.file(".vagrant/machines/default/libvirt")).unwrap();
+            fs::write(self.file(".vagrant/machines/default/libvirt/id"), UUID).unwrap();
+        }
+
+        fn vagrant(&self) -> Vagrant {
+            let limits = TimeLimits { busy_pause: Duration::from_millis(10), ..TimeLimits::default() };
+            Vagrant::new(VagrantOptions {
+                executable: self.executable(),
+                time_limits: limits,
+                ..VagrantOptions::default()
+            })
+        }
+
+        async fn run(&self, operation: OperationKind) -> (Result<(), MachineError>, Vec<String>) {
+            let vagrant = self.vagrant();
+            let (sender, mut receiver) = unbounded_channel();
+            let result = vagrant.run(operation, &self.machine(), &sender).await;
+            drop(sender);
+            let mut lines = Vec::new();
+            while let Some(line) = receiver.recv().await {
+                lines.push(line);
+            }
+            (result, lines)
+        }
+    }
+
+    const UUID: &str = "6695eb01-f6a4-8304-79aa-97f2502e193f";
+
+    fn error_exit(class: &str) -> String {
+        format!("echo '1,,error-exit,{class},Because.'; exit 1")
+    }
+
+    #[tokio::test]
+    async fn a_launch_makes_the_folder_for_its_owner_only_and_calls_up() {
+        let bench = Bench::new("echo '1,default,ui,info,==> default: Starting domain.'");
+        let (result, lines) = bench.run(OperationKind::Launch).await;
+        assert_eq!((result, lines), (Ok(()), vec!["Starting domain.".to_owned()]));
+        assert_eq!(bench.calls(), ["up --machine-readable"]);
+        let mode = fs::metadata(bench.machine().directory).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+        assert!(fs::read_to_string(bench.file("Vagrantfile")).unwrap().contains("generic/debian12"));
+    }
+
+    #[tokio::test]
+    async fn a_vagrantfile_that_somebody_edited_stays() {
+        let bench = Bench::new("");
+        fs::create_dir_all(bench.machine().directory).unwrap();
+        fs::write(bench.file("Vagrantfile"), "# mine").unwrap();
+        assert_eq!(bench.run(OperationKind::Start).await.0, Ok(()));
+        assert_eq!(fs::read_to_string(bench.file("Vagrantfile")).unwrap(), "# mine");
+    }
+
+    #[tokio::test]
+    async fn what_was_never_created_is_stopped_and_destroyed_without_vagrant() {
+        let bench = Bench::new("exit 1");
+        for operation in [OperationKind::Stop, OperationKind::Destroy] {
+            assert_eq!(bench.run(operation).await.0, Ok(()));
+        }
+        assert_eq!(bench.calls(), Vec::<String>::new());
+        assert!(!bench.machine().directory.exists());
+    }
+
+    #[tokio::test]
+    async fn a_destroy_whose_launch_failed_for_a_taken_name_succeeds() {
+        let bench = Bench::new(&error_exit("VagrantPlugins::ProviderLibvirt::Errors::DomainNameExists"));
+        fs::create_dir_all(bench.file(".vagrant")).unwrap();
+        assert_eq!(bench.run(OperationKind::Destroy).await.0, Ok(()));
+        assert_eq!(bench.calls(), ["destroy -f --machine-readable"]);
+    }
+
+    #[tokio::test]
+    async fn a_destroy_of_a_vm_that_is_there_fails_when_vagrant_fails() {
+        let bench =
+            Bench::new(&error_exit("VagrantPlugins::ProviderLibvirt::Errors::FogLibvirtConnectionError"));
+        bench.make_created();
+        let error = bench.run(OperationKind::Destroy).await.0.unwrap_err();
+        assert_eq!(error.kind, MachineErrorKind::HypervisorUnreachable);
+    }
+
+    #[tokio::test]
+    async fn a_broken_vagrantfile_does_not_keep_a_vm_alive() {
+        let bench = Bench::new(
+            "grep -q broken Vagrantfile || exit 0
+            echo 'Vagrant failed to initialize at a very early stage: syntax error in the Vagrantfile' >&2; exit 1",
+        );
+        bench.make_created();
+        fs::write(bench.file("Vagrantfile"), "broken").unwrap();
+        assert_eq!(
+            bench.run(OperationKind::Stop).await.0.unwrap_err().kind,
+            MachineErrorKind::VagrantfileBroken
+        );
+        assert_eq!(bench.run(OperationKind::Destroy).await.0, Ok(()));
+        assert_eq!(fs::read_to_string(bench.file("Vagrantfile.broken")).unwrap(), "broken");
+    }
+
+    #[tokio::test]
+    async fn a_machine_that_another_command_holds_is_waited_for() {
+        let bench = Bench::new(&format!(
+            "[ -e $BENCH/asked ] && exit 0; touch $BENCH/asked; {}",
+            error_exit("Vagrant::Errors::MachineActionLockedError")
+        ));
+        let (result, lines) = bench.run(OperationKind::Launch).await;
+        assert_eq!(result, Ok(()));
+        assert_eq!(lines, ["Another vagrant command holds this VM; waiting for it to end."]);
+        assert_eq!(bench.calls().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn meeting_another_vm_at_the_network_is_tried_again_but_not_for_ever() {
+        let failure = error_exit("VagrantPlugins::ProviderLibvirt::Errors::ActivateNetworkError");
+        let bench = Bench::new(&format!("[ -e $BENCH/asked ] && exit 0; touch $BENCH/asked; {failure}"));
+        assert_eq!(bench.run(OperationKind::Launch).await.0, Ok(()));
+        let bench = Bench::new(&failure);
+        assert_eq!(bench.run(OperationKind::Launch).await.0.unwrap_err().kind, MachineErrorKind::Other);
+        assert_eq!(bench.calls().len(), 4);
+    }
+
+    #[tokio::test]
+    async fn without_vagrant_the_text_says_what_to_install() {
+        let bench = Bench::new("");
+        fs::remove_file(bench.executable()).unwrap();
+        let error = bench.run(OperationKind::Launch).await.0.unwrap_err();
+        assert_eq!(error.kind, MachineErrorKind::VagrantMissing);
+        assert!(error.text.contains("vagrant-libvirt"), "{}", error.text);
+    }
+
+    #[tokio::test]
+    async fn what_takes_too_long_is_ended_and_said_so() {
+        let bench = Bench::new("sleep 60");
+        let vagrant = Vagrant::new(VagrantOptions {
+            executable: bench.executable(),
+            time_limits: TimeLimits { up: Duration::from_millis(200), ..TimeLimits::default() },
+            ..VagrantOptions::default()
+        });
+        let (sender, _receiver) = unbounded_channel();
+        let error = vagrant.run(OperationKind::Launch, &bench.machine(), &sender).await.unwrap_err();
+        assert_eq!(error.kind, MachineErrorKind::TimedOut);
+        assert!(error.text.starts_with("It took longer than a minute"), "{}", error.text);
+    }
+
+    #[tokio::test]
+    async fn vms_of_one_box_are_made_one_after_the_other_until_its_image_is_there() {
+        let bench = Bench::new(
+            "mkdir $BENCH/uploading || { echo '1,,error-exit,X::HalfABox,Because.'; exit 1; }
+            sleep 0.2; rmdir $BENCH/uploading
+            echo '1,default,ui,info,==> default: Creating image (snapshot of base box volume).'
+            touch ../up-$$; until [ $(ls .. | grep -c up-) = 2 ]; do sleep 0.01; done",
+        );
+        let vagrant = bench.vagrant();
+        let (first, mut second) = (bench.machine(), bench.machine());
+        second.directory = bench.path("vms/user1-web-2");
+        let (sender, _receiver) = unbounded_channel();
+        // Both come to their end only if they run at once after that point.
+        let (one, two) = tokio::join!(
+            vagrant.run(OperationKind::Launch, &first, &sender),
+            vagrant.run(OperationKind::Launch, &second, &sender),
+        );
+        assert_eq!((one, two), (Ok(()), Ok(())));
+    }
+
+    #[test]
+    fn the_uuid_is_read_once_vagrant_has_written_one() {
+        let bench = Bench::new("");
+        let vagrant = Vagrant::new(VagrantOptions::default());
+        assert_eq!(vagrant.domain_uuid(&bench.machine()), None);
+        bench.make_created();
+        assert_eq!(vagrant.domain_uuid(&bench.machine()).as_deref(), Some(UUID));
+        fs::write(bench.file(".vagrant/machines/default/libvirt/id"), "preparing").unwrap();
+        assert_eq!(vagrant.domain_uuid(&bench.machine()), None);
+    }
+}

@@ -1,0 +1,203 @@
+//! Writes the `Vagrantfile` of a VM from typed values.
+//!
+//! Pure. Every text goes through [`quoted`], so no value can end its string or begin Ruby code.
+
+use crate::server::provider::Machine;
+use std::fmt::Write;
+
+/// What runs the guest's instructions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Driver {
+    /// The processor's virtualisation.
+    #[default]
+    Kvm,
+    /// Software emulation: works everywhere, ten times slower.
+    Qemu,
+}
+
+impl Driver {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Kvm => "kvm",
+            Self::Qemu => "qemu",
+        }
+    }
+
+    /// How long a guest may take until ssh answers.
+    fn boot_timeout_secs(self) -> u32 {
+        match self {
+            Self::Kvm => 300,
+            Self::Qemu => 600,
+        }
+    }
+}
+
+/// The URI that vagrant-libvirt uses when none is given.
+pub const DEFAULT_LIBVIRT_URI: &str = "qemu:///system";
+
+/// The name libvirt knows the machine by. Vagrant adds its own name of the machine, `default`, to the prefix
+/// that the Vagrantfile gives.
+pub fn domain_name(machine: &Machine) -> String {
+    format!("{}default", domain_prefix(machine))
+}
+
+fn domain_prefix(machine: &Machine) -> String {
+    format!("twarga-user{}-{}_", machine.owner_id, machine.name)
+}
+
+/// The text of `machine`'s `Vagrantfile`.
+pub fn render(machine: &Machine, driver: Driver, libvirt_uri: &str) -> String {
+    let name = quoted(machine.name.as_str());
+    let vagrant_box = quoted(&machine.vagrant_box);
+    let mut text = format!(
+        "# Written by Twarga Cloud when the VM was launched, and not touched by it again: changes made here stay.\n\
+         # Delete this file to have it written anew, from the VM's settings, at the next start.\n\
+         Vagrant.configure('2') do |config|\n\
+         \x20 config.vm.box = {vagrant_box}\n"
+    );
+    if let Some(url) = &machine.box_url {
+        line(&mut text, &format!("  config.vm.box_url = {}", quoted(url)));
+    }
+    line(&mut text, "  config.vm.box_check_update = false");
+    line(&mut text, &format!("  config.vm.hostname = {name}"));
+    line(&mut text, "  config.vm.synced_folder '.', '/vagrant', disabled: true");
+    line(&mut text, "");
+    line(&mut text, "  # A key of its own replaces the well-known one of the box at the first boot.");
+    line(&mut text, "  config.ssh.insert_key = true");
+    line(&mut text, "  # Seconds.");
+    line(&mut text, &format!("  config.vm.boot_timeout = {}", driver.boot_timeout_secs()));
+    line(&mut text, "  config.vm.graceful_halt_timeout = 60");
+    line(&mut text, "");
+    line(&mut text, "  config.vm.provider :libvirt do |libvirt|");
+    if libvirt_uri != DEFAULT_LIBVIRT_URI {
+        line(&mut text, &format!("    libvirt.uri = {}", quoted(libvirt_uri)));
+    }
+    line(&mut text, &format!("    libvirt.driver = {}", quoted(driver.as_str())));
+    line(&mut text, &format!("    libvirt.memory = {} # MB", machine.spec.ram_mb));
+    line(&mut text, &format!("    libvirt.cpus = {}", machine.spec.cpu_cores));
+    line(
+        &mut text,
+        "    # GB; no smaller than the box's own disk. The guest's file system may have to be grown by hand.",
+    );
+    line(&mut text, &format!("    libvirt.machine_virtual_size = {}", machine.spec.disk_gb));
+    line(&mut text, "    libvirt.graphics_type = 'none'");
+    line(
+        &mut text,
+        "    # Or the last VM that is destroyed takes it from the one that is just being launched.",
+    );
+    line(&mut text, "    libvirt.management_network_keep = true");
+    line(&mut text, &format!("    libvirt.default_prefix = {}", quoted(&domain_prefix(machine))));
+    line(&mut text, "  end");
+    line(&mut text, "end");
+    text
+}
+
+fn line(text: &mut String, line: &str) {
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "{line}");
+}
+
+/// `value` as a Ruby string literal. Between single quotes Ruby knows two escapes and no interpolation. Control
+/// characters have no place in any of the values and become spaces.
+fn quoted(value: &str) -> String {
+    let mut literal = String::with_capacity(value.len() + 2);
+    literal.push('\'');
+    for c in value.chars() {
+        match c {
+            '\'' | '\\' => literal.extend(['\\', c]),
+            c if c.is_control() => literal.push(' '),
+            c => literal.push(c),
+        }
+    }
+    literal.push('\'');
+    literal
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{VmName, VmSpec};
+    use proptest::prelude::*;
+
+    fn machine() -> Machine {
+        Machine {
+            owner_id: 1,
+            name: VmName::new("web-1").unwrap(),
+            spec: VmSpec { image: "debian-12".into(), ram_mb: 1024, cpu_cores: 2, disk_gb: 20 },
+            vagrant_box: "generic/debian12".into(),
+            box_url: None,
+            directory: "/vms/user1-web-1".into(),
+        }
+    }
+
+    /// Reads a single-quoted literal as Ruby does; `None` when it does not end with the text.
+    fn as_ruby_reads(literal: &str) -> Option<String> {
+        let mut chars = literal.strip_prefix('\'')?.chars();
+        let mut value = String::new();
+        loop {
+            match chars.next()? {
+                '\'' => return chars.next().is_none().then_some(value),
+                '\\' => match chars.next()? {
+                    c @ ('\'' | '\\') => value.push(c),
+                    c => value.extend(['\\', c]),
+                },
+                c => value.push(c),
+            }
+        }
+    }
+
+    #[test]
+    fn the_file_says_what_the_vm_was_given() {
+        let text = render(&machine(), Driver::Kvm, DEFAULT_LIBVIRT_URI);
+        for wanted in [
+            "config.vm.box = 'generic/debian12'\n",
+            "config.vm.hostname = 'web-1'\n",
+            "config.vm.boot_timeout = 300\n",
+            "libvirt.driver = 'kvm'\n",
+            "libvirt.memory = 1024 # MB\n",
+            "libvirt.cpus = 2\n",
+            "libvirt.machine_virtual_size = 20\n",
+            "libvirt.default_prefix = 'twarga-user1-web-1_'\n",
+        ] {
+            assert!(text.contains(wanted), "{wanted} is not in\n{text}");
+        }
+        assert!(!text.contains("box_url") && !text.contains("libvirt.uri"));
+        assert_eq!(domain_name(&machine()), "twarga-user1-web-1_default");
+    }
+
+    #[test]
+    fn emulation_another_uri_and_a_boxs_address_are_written_when_asked_for() {
+        let machine = Machine { box_url: Some("file:///srv/box.json".into()), ..machine() };
+        let text = render(&machine, Driver::Qemu, "qemu:///session");
+        for wanted in [
+            "config.vm.box_url = 'file:///srv/box.json'\n",
+            "config.vm.boot_timeout = 600\n",
+            "libvirt.uri = 'qemu:///session'\n",
+            "libvirt.driver = 'qemu'\n",
+        ] {
+            assert!(text.contains(wanted), "{wanted} is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn code_in_a_value_stays_text() {
+        let machine = Machine { vagrant_box: "x'; system('id') #{1}\n".into(), ..machine() };
+        let text = render(&machine, Driver::Kvm, DEFAULT_LIBVIRT_URI);
+        assert!(text.contains(r"config.vm.box = 'x\'; system(\'id\') #{1} '"), "{text}");
+    }
+
+    proptest! {
+        #[test]
+        fn no_value_can_end_its_string(value in any::<String>()) {
+            let meant: String = value.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+            prop_assert_eq!(as_ruby_reads(&quoted(&value)), Some(meant));
+        }
+
+        #[test]
+        fn the_file_has_the_same_lines_whatever_the_box_is_called(value in any::<String>()) {
+            let machine = Machine { vagrant_box: value, ..machine() };
+            let text = render(&machine, Driver::Kvm, DEFAULT_LIBVIRT_URI);
+            prop_assert_eq!(text.split('\n').count(), 27);
+        }
+    }
+}
