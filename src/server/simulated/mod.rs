@@ -1,0 +1,402 @@
+//! A fleet of VMs that exist in memory only: for trying the cloud out, for tests and for benchmarks.
+//!
+//! It stands in for both sides of a provider. Operations take a believable time, speak in Vagrant's words and use
+//! the same folders; counters follow a daily curve that is a pure function of the seed and the injected clock, so
+//! the same clock gives the same figures. Everything it tells is marked `Simulated`. Things can be made to fail.
+
+mod guest;
+mod load;
+mod specs;
+
+pub use specs::seeded_specs;
+
+use super::{
+    provider::{Hypervisor, Machine, MachineError, MachineErrorKind, Machines, ReadError, Reading},
+    vagrant::{DEFAULT_LIBVIRT_URI, Driver, Place, domain_name, in_words, prepare_directory, render},
+};
+use crate::model::{OperationKind, UtcMillis};
+use async_trait::async_trait;
+use guest::{Guest, Power};
+use load::{hash, unit};
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+use tokio::{sync::mpsc::UnboundedSender, time::sleep};
+
+/// One moment on both clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    pub utc: UtcMillis,
+    pub monotonic: Instant,
+}
+
+/// Tells the time.
+pub type Clock = Arc<dyn Fn() -> Moment + Send + Sync>;
+
+/// The clocks of this machine.
+pub fn system_clock() -> Clock {
+    Arc::new(|| {
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let utc = UtcMillis(i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX));
+        Moment { utc, monotonic: Instant::now() }
+    })
+}
+
+#[derive(Clone)]
+pub struct SimulatedOptions {
+    pub seed: u64,
+    /// How many times faster than believable operations are.
+    pub speed: f64,
+    /// How many of all operations fail by themselves, 0 to 1.
+    pub failure_rate: f64,
+    pub clock: Clock,
+}
+
+impl Default for SimulatedOptions {
+    fn default() -> Self {
+        Self { seed: 20_261_123, speed: 1.0, failure_rate: 0.0, clock: system_clock() }
+    }
+}
+
+/// The fleet. Shared by reference; each call locks it for microseconds.
+pub struct SimulatedFleet {
+    options: SimulatedOptions,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// By UUID.
+    guests: BTreeMap<String, Guest>,
+    unreachable: bool,
+    to_fail: Vec<(OperationKind, MachineErrorKind)>,
+    /// How many operations were begun; seeds their durations.
+    begun: i64,
+}
+
+/// What an operation will do, decided when it begins.
+struct Plan {
+    lines: Vec<String>,
+    takes: Duration,
+    fails: Option<MachineErrorKind>,
+}
+
+impl SimulatedFleet {
+    pub fn new(options: SimulatedOptions) -> Self {
+        Self { options, state: Mutex::default() }
+    }
+
+    /// Takes in a VM that exists already, such as one that an earlier run of the server launched; it runs since
+    /// `running_since`, or is off. One that is known already stays as it is.
+    pub fn adopt(&self, machine: &Machine, running_since: Option<UtcMillis>) {
+        let now = self.now();
+        let uuid = uuid_of(&machine.directory);
+        let mut state = self.state();
+        state.guests.entry(uuid.clone()).or_insert_with(|| {
+            let since = running_since.map(|since| since.min(now));
+            let mut guest = self.new_guest(uuid, machine, since.unwrap_or(now));
+            if let Some(since) = since {
+                guest.boot_in_the_past(since, now);
+            }
+            guest
+        });
+    }
+
+    /// Lets the next operation of this kind fail.
+    pub fn fail_next(&self, operation: OperationKind, kind: MachineErrorKind) {
+        self.state().to_fail.push((operation, kind));
+    }
+
+    /// From now on the hypervisor does not answer, or does again.
+    pub fn set_unreachable(&self, unreachable: bool) {
+        self.state().unreachable = unreachable;
+    }
+
+    /// Lets a VM's process die. `false` when no such VM runs.
+    pub fn kill_from_outside(&self, uuid: &str) -> bool {
+        self.change_running(uuid, Power::Crashed)
+    }
+
+    /// Shuts a VM down behind the server's back. `false` when no such VM runs.
+    pub fn stop_from_outside(&self, uuid: &str) -> bool {
+        self.change_running(uuid, Power::Off)
+    }
+
+    /// Starts a VM behind the server's back. `false` when there is none or it runs.
+    pub fn start_from_outside(&self, uuid: &str) -> bool {
+        let now = self.now();
+        match self.state().guests.get_mut(uuid).filter(|guest| guest.defined && !guest.runs()) {
+            Some(guest) => {
+                guest.boot(now);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Lets the hypervisor forget a VM, whose disk stays. `false` when there is no such VM.
+    pub fn undefine_from_outside(&self, uuid: &str) -> bool {
+        match self.state().guests.get_mut(uuid).filter(|guest| guest.defined) {
+            Some(guest) => {
+                guest.defined = false;
+                guest.power = Power::Off;
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn change_running(&self, uuid: &str, power: Power) -> bool {
+        match self.state().guests.get_mut(uuid).filter(|guest| guest.runs()) {
+            Some(guest) => {
+                guest.power = power;
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // What it holds is whole after every statement; a panic elsewhere does not spoil it.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> UtcMillis {
+        (self.options.clock)().utc
+    }
+
+    fn new_guest(&self, uuid: String, machine: &Machine, created_at: UtcMillis) -> Guest {
+        Guest::new(self.options.seed, uuid, domain_name(machine), machine, created_at)
+    }
+
+    /// What `operation` will do, by how things are now.
+    fn plan(&self, operation: OperationKind, machine: &Machine) -> Plan {
+        let mut state = self.state();
+        state.begun += 1;
+        let begun = state.begun;
+        let guest = state.guests.get(&uuid_of(&machine.directory));
+        let forgotten = guest.is_some_and(|guest| !guest.defined);
+        let exists = guest.is_some_and(|guest| guest.defined);
+        let runs = guest.is_some_and(Guest::runs);
+        let (lines, secs): (&[&str], _) = match operation {
+            OperationKind::Launch | OperationKind::Start if runs => (&ALREADY_UP, 0.5..1.0),
+            OperationKind::Launch | OperationKind::Start if exists => (&START, 5.0..10.0),
+            OperationKind::Launch | OperationKind::Start => (&CREATE, 8.0..20.0),
+            OperationKind::Stop if runs => (&STOP, 3.0..6.0),
+            OperationKind::Destroy if exists || forgotten => (&DESTROY, 2.0..4.0),
+            OperationKind::Stop | OperationKind::Destroy => (&NOT_CREATED, 0.5..1.0),
+        };
+        let ordered = state.to_fail.iter().position(|(kind, _)| *kind == operation);
+        let fails = if state.unreachable {
+            Some(MachineErrorKind::HypervisorUnreachable)
+        } else if forgotten && matches!(operation, OperationKind::Launch | OperationKind::Start) {
+            Some(MachineErrorKind::DiskExists)
+        } else if let Some(at) = ordered {
+            Some(state.to_fail.remove(at).1)
+        } else {
+            (unit(hash(self.options.seed, 100, begun)) < self.options.failure_rate)
+                .then(|| likely_failure(operation, hash(self.options.seed, 101, begun)))
+        };
+        let takes = secs.start + (secs.end - secs.start) * unit(hash(self.options.seed, 102, begun));
+        let lines = lines.iter().map(|line| line.replace("{name}", &domain_name(machine))).collect();
+        Plan { lines, takes: Duration::from_secs_f64(takes / self.options.speed.max(1e-3)), fails }
+    }
+
+    /// What an operation leaves behind: in the folder and in memory.
+    async fn finish(&self, operation: OperationKind, machine: &Machine) -> io::Result<()> {
+        let uuid = uuid_of(&machine.directory);
+        match operation {
+            OperationKind::Launch | OperationKind::Start => {
+                write_marker(machine, &uuid).await?;
+                let now = self.now();
+                let mut state = self.state();
+                let guest =
+                    state.guests.entry(uuid.clone()).or_insert_with(|| self.new_guest(uuid, machine, now));
+                if !guest.runs() {
+                    guest.boot(now);
+                }
+            }
+            OperationKind::Stop => {
+                if let Some(guest) = self.state().guests.get_mut(&uuid) {
+                    guest.power = Power::Off;
+                }
+            }
+            OperationKind::Destroy => {
+                match tokio::fs::remove_file(marker(machine)).await {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                    _ => {}
+                }
+                self.state().guests.remove(&uuid);
+            }
+        }
+        Ok(())
+    }
+}
+
+const ALREADY_UP: [&str; 2] = [
+    "Bringing machine 'default' up with 'simulated' provider...",
+    "Machine already provisioned. Run `vagrant provision` or use the `--provision` flag to force provisioning.",
+];
+const CREATE: [&str; 8] = [
+    "Bringing machine 'default' up with 'simulated' provider...",
+    "Creating image (snapshot of base box volume).",
+    "Creating domain with the following settings...",
+    "-- Name:              {name}",
+    "Starting domain.",
+    "Waiting for domain to get an IP address...",
+    "Waiting for machine to boot. This may take a few minutes...",
+    "Machine booted and ready!",
+];
+const START: [&str; 5] = [
+    "Bringing machine 'default' up with 'simulated' provider...",
+    "Starting domain.",
+    "Waiting for domain to get an IP address...",
+    "Waiting for machine to boot. This may take a few minutes...",
+    "Machine booted and ready!",
+];
+const STOP: [&str; 1] = ["Attempting graceful shutdown of VM..."];
+const DESTROY: [&str; 2] = ["Removing domain...", "Deleting the machine folder"];
+const NOT_CREATED: [&str; 1] = ["Domain is not running. Nothing to do."];
+
+/// Something that does happen to such an operation.
+fn likely_failure(operation: OperationKind, draw: u64) -> MachineErrorKind {
+    let kinds: &[MachineErrorKind] = match operation {
+        OperationKind::Launch => {
+            &[MachineErrorKind::BootTimeout, MachineErrorKind::BoxMissing, MachineErrorKind::DiskFull]
+        }
+        OperationKind::Start => &[MachineErrorKind::BootTimeout, MachineErrorKind::Other],
+        OperationKind::Stop => &[MachineErrorKind::TimedOut],
+        OperationKind::Destroy => &[MachineErrorKind::Busy],
+    };
+    kinds[(draw % kinds.len() as u64) as usize]
+}
+
+#[async_trait]
+impl Machines for SimulatedFleet {
+    async fn run(
+        &self,
+        operation: OperationKind,
+        machine: &Machine,
+        lines: &UnboundedSender<String>,
+    ) -> Result<(), MachineError> {
+        let plan = self.plan(operation, machine);
+        let failed = |kind: MachineErrorKind, detail: String| {
+            let place = Place {
+                directory: &machine.directory,
+                vagrant_box: &machine.vagrant_box,
+                domain_name: &domain_name(machine),
+                libvirt_uri: "simulated:///fleet",
+            };
+            MachineError { kind, text: in_words(kind, place), detail }
+        };
+        let unwritable = |error: io::Error| failed(MachineErrorKind::Other, error.to_string());
+        if matches!(operation, OperationKind::Launch | OperationKind::Start) {
+            let text = render(machine, Driver::default(), DEFAULT_LIBVIRT_URI);
+            prepare_directory(&machine.directory, &text).await.map_err(unwritable)?;
+        }
+        let said = if plan.fails.is_some() { plan.lines.len().div_ceil(2) } else { plan.lines.len() };
+        let pause = plan.takes / u32::try_from(plan.lines.len()).unwrap_or(1).max(1);
+        for line in plan.lines.into_iter().take(said) {
+            // Nobody listening is no reason to stop.
+            let _ = lines.send(line);
+            sleep(pause).await;
+        }
+        match plan.fails {
+            // Vagrant leaves such a VM running.
+            Some(kind @ MachineErrorKind::ProvisionerFailed) => {
+                self.finish(operation, machine).await.map_err(unwritable)?;
+                Err(failed(kind, "simulated failure".into()))
+            }
+            Some(kind) => Err(failed(kind, "simulated failure".into())),
+            None => self.finish(operation, machine).await.map_err(unwritable),
+        }
+    }
+
+    fn domain_uuid(&self, machine: &Machine) -> Option<String> {
+        let uuid = uuid_of(&machine.directory);
+        if self.state().guests.contains_key(&uuid) {
+            return Some(uuid);
+        }
+        let written = std::fs::read_to_string(marker(machine)).ok()?;
+        (written.trim() == uuid).then_some(uuid)
+    }
+}
+
+#[async_trait]
+impl Hypervisor for SimulatedFleet {
+    async fn read(&self) -> Result<Reading, ReadError> {
+        let now = (self.options.clock)();
+        let mut state = self.reachable()?;
+        let domains = state
+            .guests
+            .values_mut()
+            .filter(|guest| guest.defined)
+            .map(|guest| guest.domain(now.utc))
+            .collect();
+        Ok(Reading { taken_at: now.monotonic, sampled_at: now.utc, domains })
+    }
+
+    async fn enable_memory_statistics(&self, uuid: &str, period_secs: u32) -> Result<(), ReadError> {
+        let mut state = self.reachable()?;
+        let Some(guest) = state.guests.get_mut(uuid).filter(|guest| guest.runs()) else {
+            return Err(ReadError {
+                text: "The VM does not run.".into(),
+                detail: format!("no running simulated domain {uuid}"),
+            });
+        };
+        guest.statistics_period_secs = Some(period_secs);
+        Ok(())
+    }
+
+    async fn address(&self, uuid: &str) -> Result<Option<String>, ReadError> {
+        let state = self.reachable()?;
+        Ok(state.guests.get(uuid).filter(|guest| guest.runs()).map(Guest::address))
+    }
+}
+
+impl SimulatedFleet {
+    fn reachable(&self) -> Result<MutexGuard<'_, State>, ReadError> {
+        let state = self.state();
+        if state.unreachable {
+            return Err(ReadError {
+                text: "The simulated hypervisor does not answer. It was made unreachable.".into(),
+                detail: "simulated failure".into(),
+            });
+        }
+        Ok(state)
+    }
+}
+
+fn marker(machine: &Machine) -> PathBuf {
+    machine.directory.join(".vagrant/machines/default/simulated/id")
+}
+
+async fn write_marker(machine: &Machine, uuid: &str) -> io::Result<()> {
+    let marker = marker(machine);
+    if let Some(folder) = marker.parent() {
+        tokio::fs::create_dir_all(folder).await?;
+    }
+    tokio::fs::write(marker, uuid).await
+}
+
+/// The same for the same folder name, wherever and whenever.
+fn uuid_of(directory: &Path) -> String {
+    let name = directory.file_name().unwrap_or_default().to_string_lossy();
+    let seed = name.bytes().fold(name.len() as u64, |seed, byte| hash(seed, 1, i64::from(byte)));
+    let (high, low) = (hash(seed, 2, 0), hash(seed, 3, 0));
+    format!(
+        "{:08x}-{:04x}-4{:03x}-8{:03x}-{:012x}",
+        high >> 32,
+        (high >> 16) & 0xffff,
+        high & 0xfff,
+        low >> 52,
+        low & 0xffff_ffff_ffff
+    )
+}
+
+#[cfg(test)]
+mod tests;

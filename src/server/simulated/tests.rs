@@ -1,0 +1,277 @@
+use super::*;
+use crate::{
+    model::{Source, VmName, VmSpec},
+    server::{monitor::derive::derive, provider::DomainState},
+};
+use std::sync::atomic::{AtomicI64, Ordering};
+use tempfile::TempDir;
+use tokio::sync::mpsc::unbounded_channel;
+
+const NOW: i64 = 1_795_396_900_000;
+
+/// A fleet whose clock stands until it is moved, and which is quick.
+struct Bench {
+    fleet: SimulatedFleet,
+    millis: Arc<AtomicI64>,
+    folder: TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    fn with(change: impl FnOnce(&mut SimulatedOptions)) -> Self {
+        let millis = Arc::new(AtomicI64::new(0));
+        let (start, passed) = (Instant::now(), Arc::clone(&millis));
+        let clock: Clock = Arc::new(move || {
+            let passed = passed.load(Ordering::Relaxed);
+            Moment {
+                utc: UtcMillis(NOW + passed),
+                monotonic: start + Duration::from_millis(passed.unsigned_abs()),
+            }
+        });
+        let mut options = SimulatedOptions { speed: 1e6, clock, ..SimulatedOptions::default() };
+        change(&mut options);
+        Self { fleet: SimulatedFleet::new(options), millis, folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn pass_secs(&self, secs: i64) {
+        self.millis.fetch_add(secs * 1000, Ordering::Relaxed);
+    }
+
+    fn machine(&self, name: &str) -> Machine {
+        Machine {
+            owner_id: 1,
+            name: VmName::new(name).unwrap(),
+            spec: VmSpec { image: "debian-12".into(), ram_mb: 1024, cpu_cores: 2, disk_gb: 20 },
+            vagrant_box: "generic/debian12".into(),
+            box_url: None,
+            directory: self.folder.path().join(format!("user1-{name}")),
+        }
+    }
+
+    async fn run(
+        &self,
+        operation: OperationKind,
+        machine: &Machine,
+    ) -> Result<Vec<String>, MachineErrorKind> {
+        let (sender, mut receiver) = unbounded_channel();
+        let result = self.fleet.run(operation, machine, &sender).await;
+        drop(sender);
+        let mut lines = Vec::new();
+        while let Some(line) = receiver.recv().await {
+            lines.push(line);
+        }
+        result.map(|()| lines).map_err(|error| error.kind)
+    }
+
+    async fn state_of(&self, machine: &Machine) -> Option<DomainState> {
+        let uuid = self.fleet.domain_uuid(machine)?;
+        let reading = self.fleet.read().await.unwrap();
+        reading.domains.iter().find(|domain| domain.uuid == uuid).map(|domain| domain.state)
+    }
+}
+
+#[tokio::test]
+async fn a_vm_goes_through_its_life_and_leaves_the_same_files_as_a_real_one() {
+    let bench = Bench::new();
+    let machine = bench.machine("web-1");
+    assert_eq!(bench.fleet.domain_uuid(&machine), None);
+
+    let lines = bench.run(OperationKind::Launch, &machine).await.unwrap();
+    assert_eq!(lines.last().map(String::as_str), Some("Machine booted and ready!"));
+    assert_eq!(bench.state_of(&machine).await, Some(DomainState::Running));
+    let uuid = bench.fleet.domain_uuid(&machine).unwrap();
+    assert_eq!((uuid.len(), bench.fleet.address(&uuid).await.unwrap().is_some()), (36, true));
+    assert!(machine.directory.join("Vagrantfile").is_file() && marker(&machine).is_file());
+
+    bench.run(OperationKind::Launch, &machine).await.unwrap();
+    bench.run(OperationKind::Stop, &machine).await.unwrap();
+    assert_eq!(bench.state_of(&machine).await, Some(DomainState::Stopped));
+    assert_eq!(bench.fleet.address(&uuid).await, Ok(None));
+    bench.run(OperationKind::Start, &machine).await.unwrap();
+    assert_eq!(bench.state_of(&machine).await, Some(DomainState::Running));
+
+    bench.run(OperationKind::Destroy, &machine).await.unwrap();
+    bench.run(OperationKind::Destroy, &machine).await.unwrap();
+    assert_eq!((bench.fleet.domain_uuid(&machine), bench.state_of(&machine).await), (None, None));
+}
+
+#[tokio::test]
+async fn five_seconds_of_a_vm_are_believable_and_marked() {
+    let bench = Bench::new();
+    let machine = bench.machine("web-1");
+    bench.run(OperationKind::Launch, &machine).await.unwrap();
+    let uuid = bench.fleet.domain_uuid(&machine).unwrap();
+    bench.fleet.enable_memory_statistics(&uuid, 5).await.unwrap();
+    bench.pass_secs(5);
+    let before = bench.fleet.read().await.unwrap();
+    bench.pass_secs(5);
+    let after = bench.fleet.read().await.unwrap();
+    let figures = derive(
+        Some((&before.domains[0], before.taken_at)),
+        (&after.domains[0], after.taken_at),
+        after.sampled_at,
+        5,
+    );
+    assert!((0.1..99.0).contains(&figures.cpu_percent.unwrap()), "{figures:?}");
+    assert!((3.0..96.0).contains(&figures.memory_percent.unwrap()), "{figures:?}");
+    assert!((5.0..95.0).contains(&figures.disk_percent.unwrap()), "{figures:?}");
+    assert!((0.0..10.0).contains(&figures.network_tx_mb_per_s.unwrap()), "{figures:?}");
+    assert_eq!((figures.uptime_seconds, figures.sources.cpu), (Some(10), Source::Simulated));
+}
+
+#[tokio::test]
+async fn without_a_statistics_period_memory_goes_stale() {
+    let bench = Bench::new();
+    let machine = bench.machine("web-1");
+    bench.run(OperationKind::Launch, &machine).await.unwrap();
+    bench.pass_secs(60);
+    let reading = bench.fleet.read().await.unwrap();
+    let figures = derive(None, (&reading.domains[0], reading.taken_at), reading.sampled_at, 5);
+    assert_eq!((figures.memory_percent, figures.sources.memory), (None, Source::Stale));
+}
+
+#[tokio::test]
+async fn two_hundred_vms_have_counters_that_only_grow_through_a_day() {
+    let bench = Bench::new();
+    for (index, (name, spec)) in seeded_specs(200).into_iter().enumerate() {
+        let machine = Machine { name: name.clone(), spec, ..bench.machine(name.as_str()) };
+        let weeks = i64::try_from(index % 4).unwrap();
+        bench.fleet.adopt(&machine, Some(UtcMillis(NOW).plus_secs(-weeks * 7 * 86_400)));
+    }
+    let mut before = bench.fleet.read().await.unwrap();
+    let mut gaps = 0;
+    for _ in 0..24 * 6 {
+        bench.pass_secs(605);
+        let after = bench.fleet.read().await.unwrap();
+        assert_eq!(after.domains.len(), 200);
+        for (earlier, later) in before.domains.iter().zip(&after.domains) {
+            let figures =
+                derive(Some((earlier, before.taken_at)), (later, after.taken_at), after.sampled_at, 5);
+            gaps += usize::from(figures.cpu_percent.is_none());
+            for (number, time) in &earlier.counters.vcpu_time_ns {
+                assert!(
+                    later.counters.vcpu_time_ns.get(number).is_none_or(|now| now > time),
+                    "{}",
+                    later.name
+                );
+            }
+            for (device, traffic) in &earlier.counters.interfaces {
+                let now = later.counters.interfaces.get(device);
+                assert!(now.is_none_or(|now| now.rx_bytes >= traffic.rx_bytes && now.tx_bytes >= traffic.tx_bytes));
+            }
+            assert!(later.counters.disks["vda"].image_bytes >= earlier.counters.disks["vda"].image_bytes);
+        }
+        before = after;
+    }
+    assert!(gaps > 0 && gaps < 200 * 24 * 6 / 50, "{gaps}");
+}
+
+#[tokio::test]
+async fn the_same_clock_gives_the_same_figures() {
+    let mut readings = Vec::new();
+    for _ in 0..2 {
+        let bench = Bench::new();
+        bench.fleet.adopt(&bench.machine("build-runner"), Some(UtcMillis(NOW).plus_secs(-100_000)));
+        bench.pass_secs(3600);
+        readings.push(bench.fleet.read().await.unwrap().domains);
+    }
+    assert_eq!(readings[0], readings[1]);
+}
+
+#[tokio::test]
+async fn a_vm_of_an_earlier_run_is_found_again_with_its_uptime() {
+    let bench = Bench::new();
+    let machine = bench.machine("web-1");
+    let since = UtcMillis(NOW).plus_secs(-3 * 86_400);
+    bench.fleet.adopt(&machine, Some(since));
+    bench.fleet.adopt(&machine, None);
+    let domain = bench.fleet.read().await.unwrap().domains.remove(0);
+    assert_eq!((domain.state, domain.started_at), (DomainState::Running, Some(since)));
+    assert!(domain.counters.vcpu_time_ns[&0] > 60_000_000_000, "{domain:?}");
+    assert_eq!(bench.fleet.domain_uuid(&machine), Some(domain.uuid));
+}
+
+#[tokio::test]
+async fn what_is_ordered_to_fail_fails_once() {
+    let bench = Bench::new();
+    let machine = bench.machine("web-1");
+    bench.fleet.fail_next(OperationKind::Launch, MachineErrorKind::BootTimeout);
+    assert_eq!(bench.run(OperationKind::Launch, &machine).await, Err(MachineErrorKind::BootTimeout));
+    assert_eq!(bench.state_of(&machine).await, None);
+    assert!(bench.run(OperationKind::Launch, &machine).await.is_ok());
+    bench.fleet.fail_next(OperationKind::Stop, MachineErrorKind::TimedOut);
+    assert_eq!(bench.run(OperationKind::Stop, &machine).await, Err(MachineErrorKind::TimedOut));
+    assert_eq!(bench.state_of(&machine).await, Some(DomainState::Running));
+}
+
+#[tokio::test]
+async fn a_failed_provisioner_leaves_the_vm_running() {
+    let bench = Bench::new();
+    let machine = bench.machine("web-1");
+    bench.fleet.fail_next(OperationKind::Launch, MachineErrorKind::ProvisionerFailed);
+    assert_eq!(bench.run(OperationKind::Launch, &machine).await, Err(MachineErrorKind::ProvisionerFailed));
+    assert_eq!(bench.state_of(&machine).await, Some(DomainState::Running));
+}
+
+#[tokio::test]
+async fn operations_fail_by_themselves_as_often_as_asked() {
+    let bench = Bench::with(|options| options.failure_rate = 0.5);
+    let machine = bench.machine("web-1");
+    let mut failed = 0;
+    for _ in 0..100 {
+        failed += u32::from(bench.run(OperationKind::Start, &machine).await.is_err());
+    }
+    assert!((25..75).contains(&failed), "{failed}");
+}
+
+#[tokio::test]
+async fn things_happen_behind_the_servers_back() {
+    let bench = Bench::new();
+    let machine = bench.machine("web-1");
+    bench.run(OperationKind::Launch, &machine).await.unwrap();
+    let uuid = bench.fleet.domain_uuid(&machine).unwrap();
+
+    assert!(bench.fleet.kill_from_outside(&uuid));
+    assert_eq!(bench.state_of(&machine).await, Some(DomainState::Crashed));
+    assert!(!bench.fleet.kill_from_outside(&uuid));
+    assert!(bench.fleet.start_from_outside(&uuid));
+    assert!(bench.fleet.stop_from_outside(&uuid));
+    assert_eq!(bench.state_of(&machine).await, Some(DomainState::Stopped));
+
+    assert!(bench.fleet.undefine_from_outside(&uuid));
+    assert_eq!(bench.state_of(&machine).await, None);
+    assert_eq!(bench.run(OperationKind::Start, &machine).await, Err(MachineErrorKind::DiskExists));
+    assert!(bench.run(OperationKind::Destroy, &machine).await.is_ok());
+    assert!(bench.run(OperationKind::Launch, &machine).await.is_ok());
+}
+
+#[tokio::test]
+async fn an_unreachable_hypervisor_tells_nothing_and_does_nothing() {
+    let bench = Bench::new();
+    let machine = bench.machine("web-1");
+    bench.run(OperationKind::Launch, &machine).await.unwrap();
+    bench.fleet.set_unreachable(true);
+    assert!(bench.fleet.read().await.is_err());
+    assert_eq!(bench.run(OperationKind::Stop, &machine).await, Err(MachineErrorKind::HypervisorUnreachable));
+    bench.fleet.set_unreachable(false);
+    assert_eq!(bench.state_of(&machine).await, Some(DomainState::Running));
+}
+
+#[tokio::test(start_paused = true)]
+async fn operations_take_a_believable_time() {
+    let bench = Bench::with(|options| options.speed = 1.0);
+    let machine = bench.machine("web-1");
+    for (operation, secs) in [
+        (OperationKind::Launch, 8..=20),
+        (OperationKind::Stop, 3..=6),
+        (OperationKind::Start, 5..=10),
+        (OperationKind::Destroy, 2..=4),
+    ] {
+        let started = tokio::time::Instant::now();
+        bench.run(operation, &machine).await.unwrap();
+        assert!(secs.contains(&started.elapsed().as_secs()), "{operation:?} {:?}", started.elapsed());
+    }
+}
