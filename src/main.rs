@@ -1,0 +1,29 @@
+//! The start: read the command line, open what is needed, serve, and end in order.
+
+use clap::Parser;
+use std::process::ExitCode;
+use twarga_cloud::server::{
+    config::{Cli, Command},
+    run,
+};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&format!("The system gives no threads: {error}.")),
+    };
+    let done = match cli.command.unwrap_or(Command::Serve(cli.serve)) {
+        Command::Serve(arguments) => runtime.block_on(run::serve(arguments)),
+        Command::User { command } => runtime.block_on(run::user(command)),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(text) => failed(&text),
+    }
+}
+
+fn failed(text: &str) -> ExitCode {
+    eprintln!("twarga-cloud: {text}");
+    ExitCode::FAILURE
+}

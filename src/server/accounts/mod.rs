@@ -1,0 +1,251 @@
+//! Who people are: accounts, passwords, sessions.
+//!
+//! A token is shown once, to whoever signed in; the database holds its hash only. A session ends at sign-out,
+//! when it is idle for [`IDLE_DAYS`], and [`LIFE_DAYS`] after it began, whatever comes first.
+
+mod password;
+mod token;
+
+use super::{
+    database::{Database, now},
+    events::NewEvent,
+    internal,
+};
+use crate::model::{ApiError, ErrorCode, Me, Role, check_registration};
+pub use password::Passwords;
+use sqlx::FromRow;
+pub use token::Token;
+
+pub const IDLE_DAYS: i64 = 7;
+pub const LIFE_DAYS: i64 = 30;
+const DAY_MILLIS: i64 = 24 * 60 * 60 * 1000;
+/// A session's last use is written at most this often: a poll every 5 s must not be a write every 5 s.
+const LAST_USE_GRAIN_MILLIS: i64 = 5 * 60 * 1000;
+
+/// How a token travels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Carrier {
+    Cookie,
+    Bearer,
+}
+
+impl Carrier {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Cookie => "cookie",
+            Self::Bearer => "bearer",
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct Accounts {
+    database: Database,
+    passwords: Passwords,
+}
+
+#[derive(FromRow)]
+struct AccountRow {
+    id: i64,
+    username: String,
+    email: String,
+    role: String,
+}
+
+impl From<AccountRow> for Me {
+    fn from(row: AccountRow) -> Self {
+        let role = if row.role == Role::Admin.as_str() { Role::Admin } else { Role::User };
+        Self { id: row.id, username: row.username, email: row.email, role }
+    }
+}
+
+impl Accounts {
+    pub fn new(database: Database) -> Self {
+        Self { database, passwords: Passwords::default() }
+    }
+
+    /// Whether there is an account at all.
+    ///
+    /// # Errors
+    /// `Internal` when the database cannot be read.
+    pub async fn is_empty(&self) -> Result<bool, ApiError> {
+        let any: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM account)")
+            .fetch_one(self.database.read())
+            .await
+            .map_err(internal)?;
+        Ok(!any)
+    }
+
+    /// The account that everything without an owner belongs to.
+    ///
+    /// # Errors
+    /// `Internal` when the database cannot be read.
+    pub async fn first(&self) -> Result<Option<Me>, ApiError> {
+        let row: Option<AccountRow> =
+            sqlx::query_as("SELECT id, username, email, role FROM account ORDER BY id LIMIT 1")
+                .fetch_optional(self.database.read())
+                .await
+                .map_err(internal)?;
+        Ok(row.map(Me::from))
+    }
+
+    /// Makes an account. The first one is an admin.
+    ///
+    /// # Errors
+    /// `Invalid` with the fields that are wrong or taken; `TooMany` when too many passwords are being hashed.
+    pub async fn register(&self, username: &str, email: &str, password: &str) -> Result<Me, ApiError> {
+        self.create(username, email, password, None).await
+    }
+
+    /// Makes an account with a role; without one, the first account is an admin and every other a user.
+    ///
+    /// # Errors
+    /// As [`Self::register`].
+    pub async fn create(
+        &self,
+        username: &str,
+        email: &str,
+        password: &str,
+        role: Option<Role>,
+    ) -> Result<Me, ApiError> {
+        let (username, email) = (username.trim(), email.trim());
+        check_registration(username, email, password)?;
+        let hash = self.passwords.hash(password).await?;
+        let mut tx = self.database.write().await.map_err(internal)?;
+        let row: AccountRow = sqlx::query_as(
+            "INSERT INTO account (username, email, password_hash, role, created_at)
+             VALUES (?1, ?2, ?3,
+                     coalesce(?4, CASE WHEN EXISTS (SELECT 1 FROM account) THEN 'user' ELSE 'admin' END), ?5)
+             RETURNING id, username, email, role",
+        )
+        .bind(username)
+        .bind(email)
+        .bind(hash)
+        .bind(role.map(Role::as_str))
+        .bind(now().0)
+        .fetch_one(&mut *tx)
+        .await
+        .map_err(taken)?;
+        let me = Me::from(row);
+        NewEvent::info(
+            "account_created",
+            None,
+            format!("The account {} was made, as {}.", me.username, me.role.as_str()),
+        )
+        .write(&mut tx)
+        .await
+        .map_err(internal)?;
+        tx.commit().await.map_err(internal)?;
+        Ok(me)
+    }
+
+    /// Checks a password and begins a session. Takes as long for a name that nobody has as for a wrong password.
+    ///
+    /// # Errors
+    /// `Invalid` when name and password do not fit; `TooMany` when too many passwords are being checked.
+    pub async fn sign_in(&self, username: &str, password: &str, carrier: Carrier) -> Result<Token, ApiError> {
+        let row: Option<(i64, String)> =
+            sqlx::query_as("SELECT id, password_hash FROM account WHERE username = ? AND is_active = 1")
+                .bind(username.trim())
+                .fetch_optional(self.database.read())
+                .await
+                .map_err(internal)?;
+        let (id, hash) = row.unzip();
+        let fits = self.passwords.verify(password, hash).await?;
+        let (Some(id), true) = (id, fits) else {
+            return Err(ApiError::invalid_field(
+                "password",
+                "That user name and password do not fit together.",
+            ));
+        };
+        let (token, hash) = Token::random()?;
+        let mut tx = self.database.write().await.map_err(internal)?;
+        sqlx::query("DELETE FROM session WHERE created_at < ? OR last_used_at < ?")
+            .bind(now().0 - LIFE_DAYS * DAY_MILLIS)
+            .bind(now().0 - IDLE_DAYS * DAY_MILLIS)
+            .execute(&mut *tx)
+            .await
+            .map_err(internal)?;
+        sqlx::query(
+            "INSERT INTO session (account_id, token_hash, carrier, created_at, last_used_at)
+             VALUES (?1, ?2, ?3, ?4, ?4)",
+        )
+        .bind(id)
+        .bind(hash)
+        .bind(carrier.as_str())
+        .bind(now().0)
+        .execute(&mut *tx)
+        .await
+        .map_err(internal)?;
+        tx.commit().await.map_err(internal)?;
+        Ok(token)
+    }
+
+    /// Whose token this is, if its session has not ended. A token serves only in the way it was given out.
+    ///
+    /// # Errors
+    /// `Internal` when the database cannot be read.
+    pub async fn whose(&self, token: &str, carrier: Carrier) -> Result<Option<Me>, ApiError> {
+        let Some(hash) = Token::hash_of(token) else { return Ok(None) };
+        let at = now().0;
+        let found: Option<(i64, i64)> = sqlx::query_as(
+            "SELECT account_id, last_used_at FROM session
+             WHERE token_hash = ? AND carrier = ? AND created_at > ? AND last_used_at > ?",
+        )
+        .bind(&hash)
+        .bind(carrier.as_str())
+        .bind(at - LIFE_DAYS * DAY_MILLIS)
+        .bind(at - IDLE_DAYS * DAY_MILLIS)
+        .fetch_optional(self.database.read())
+        .await
+        .map_err(internal)?;
+        let Some((account_id, last_used_at)) = found else { return Ok(None) };
+        if at - last_used_at > LAST_USE_GRAIN_MILLIS {
+            let mut tx = self.database.write().await.map_err(internal)?;
+            sqlx::query("UPDATE session SET last_used_at = ? WHERE token_hash = ?")
+                .bind(at)
+                .bind(&hash)
+                .execute(&mut *tx)
+                .await
+                .map_err(internal)?;
+            tx.commit().await.map_err(internal)?;
+        }
+        let row: Option<AccountRow> =
+            sqlx::query_as("SELECT id, username, email, role FROM account WHERE id = ? AND is_active = 1")
+                .bind(account_id)
+                .fetch_optional(self.database.read())
+                .await
+                .map_err(internal)?;
+        Ok(row.map(Me::from))
+    }
+
+    /// Ends the token's session; a token without one is no error.
+    ///
+    /// # Errors
+    /// `Internal` when the database cannot be written.
+    pub async fn sign_out(&self, token: &str) -> Result<(), ApiError> {
+        let Some(hash) = Token::hash_of(token) else { return Ok(()) };
+        let mut tx = self.database.write().await.map_err(internal)?;
+        sqlx::query("DELETE FROM session WHERE token_hash = ?")
+            .bind(hash)
+            .execute(&mut *tx)
+            .await
+            .map_err(internal)?;
+        tx.commit().await.map_err(internal)
+    }
+}
+
+/// Turns the database's word about a taken name into one about the form's field.
+fn taken(error: sqlx::Error) -> ApiError {
+    let Some(text) =
+        error.as_database_error().filter(|e| e.is_unique_violation()).map(|e| e.message().to_owned())
+    else {
+        return internal(error);
+    };
+    let (field, words) = if text.contains("account.email") {
+        ("email", "An account with this e-mail address exists already.")
+    } else {
+        ("username", "This user name is taken.")
+    };
+    ApiError { code: ErrorCode::Conflict, ..ApiError::invalid_field(field, words) }
+}

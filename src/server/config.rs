@@ -1,0 +1,170 @@
+//! The command line and the environment: every flag has an environment variable of the same name.
+
+use crate::model::ProviderKind;
+use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
+use std::{net::SocketAddr, path::PathBuf};
+
+#[derive(Debug, Parser)]
+#[command(name = "twarga-cloud", version, about, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    #[command(flatten)]
+    pub serve: ServeArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start the server (the default).
+    Serve(ServeArgs),
+    /// Make or change accounts.
+    User {
+        #[command(subcommand)]
+        command: UserCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum UserCommand {
+    /// Make an account; its password is read from standard input.
+    Create {
+        name: String,
+        /// Give it the role of an admin.
+        #[arg(long)]
+        admin: bool,
+        /// Its e-mail address [default: NAME@localhost].
+        #[arg(long)]
+        email: Option<String>,
+        #[command(flatten)]
+        data: DataArgs,
+    },
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct DataArgs {
+    /// Folder of the database and of the VMs' folders; made when it is not there.
+    #[arg(long, env = "TWARGA_DATA_DIR", default_value = "data", value_name = "DIR")]
+    pub data_dir: PathBuf,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct ServeArgs {
+    /// Where to listen. A socket handed in by LISTEN_FDS is used instead.
+    #[arg(long, env = "TWARGA_ADDR", default_value = "127.0.0.1:3000", value_name = "IP:PORT")]
+    pub addr: SocketAddr,
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// Real VMs, or a fleet that is made up for trying out.
+    #[arg(long, env = "TWARGA_PROVIDER", default_value = "vagrant")]
+    pub provider: Provider,
+    /// How many VMs the simulated fleet begins with.
+    #[arg(long, env = "TWARGA_SIMULATED_VMS", default_value_t = 6, value_name = "N",
+          value_parser = value_parser!(u32).range(0..=2000))]
+    pub simulated_vms: u32,
+    /// Seconds between two samples.
+    #[arg(long, env = "TWARGA_COLLECT_EVERY", default_value_t = 5, value_name = "SECS",
+          value_parser = value_parser!(u32).range(1..=3600))]
+    pub collect_every: u32,
+    /// Days that samples are kept.
+    #[arg(long, env = "TWARGA_RETENTION_DAYS", default_value_t = 7, value_name = "DAYS",
+          value_parser = value_parser!(u32).range(1..=3650))]
+    pub retention_days: u32,
+    /// The libvirt that runs the VMs.
+    #[arg(long, env = "TWARGA_LIBVIRT_URI", default_value = "qemu:///system", value_name = "URI",
+          value_parser = libvirt_uri)]
+    pub libvirt_uri: String,
+    /// How guests run: with the processor's help, or emulated in software.
+    #[arg(long, env = "TWARGA_LIBVIRT_DRIVER", default_value = "auto")]
+    pub libvirt_driver: LibvirtDriver,
+    /// The images catalogue [default: the built-in one].
+    #[arg(long, env = "TWARGA_IMAGES", value_name = "FILE")]
+    pub images: Option<PathBuf>,
+    /// Boxes of the project's own lab that are registered, separated by commas.
+    #[arg(long, env = "TWARGA_LAB_BOXES", value_name = "BOX,…", value_delimiter = ',', hide = true)]
+    pub lab_boxes: Vec<String>,
+    /// How many operations run at once [default: one per core].
+    #[arg(long, env = "TWARGA_OPERATIONS", value_name = "N", value_parser = value_parser!(u32).range(1..=64))]
+    pub operations: Option<u32>,
+    /// People reach this server through https: cookies are sent over https only.
+    #[arg(long, env = "TWARGA_HTTPS")]
+    pub https: bool,
+    /// What to log: error, warn, info, debug or trace, or a filter such as `info,twarga_cloud=debug`.
+    #[arg(long, env = "TWARGA_LOG", default_value = "info", value_name = "FILTER", value_parser = log_filter)]
+    pub log: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Provider {
+    Vagrant,
+    Simulated,
+}
+
+impl From<Provider> for ProviderKind {
+    fn from(provider: Provider) -> Self {
+        match provider {
+            Provider::Vagrant => Self::Vagrant,
+            Provider::Simulated => Self::Simulated,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LibvirtDriver {
+    /// KVM where this process may use it, else QEMU.
+    Auto,
+    Kvm,
+    Qemu,
+}
+
+fn libvirt_uri(text: &str) -> Result<String, String> {
+    let plain = text.bytes().all(|b| b.is_ascii_graphic()) && text.len() <= 200;
+    if plain && text.contains("://") && !text.starts_with('-') {
+        Ok(text.to_owned())
+    } else {
+        Err("allowed is a libvirt URI such as qemu:///system or qemu:///session".into())
+    }
+}
+
+fn log_filter(text: &str) -> Result<String, String> {
+    match tracing_subscriber::EnvFilter::try_new(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(format!(
+            "{error}; allowed are error, warn, info, debug, trace, or a list such as info,twarga_cloud=debug"
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(arguments: &[&str]) -> String {
+        Cli::try_parse_from([&["twarga-cloud"], arguments].concat()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn serve_is_the_default_command() {
+        let cli = Cli::try_parse_from(["twarga-cloud", "--collect-every", "7"]).unwrap();
+        assert!(cli.command.is_none());
+        assert_eq!(cli.serve.collect_every, 7);
+        let cli = Cli::try_parse_from(["twarga-cloud", "serve", "--provider", "simulated"]).unwrap();
+        assert!(matches!(cli.command, Some(Command::Serve(s)) if s.provider == Provider::Simulated));
+    }
+
+    #[test]
+    fn a_wrong_value_is_refused_with_its_name_the_value_and_what_is_allowed() {
+        for (arguments, words) in [
+            (["--collect-every", "0"], ["--collect-every", "'0'", "1..=3600"]),
+            (["--provider", "docker"], ["--provider", "'docker'", "vagrant, simulated"]),
+            (["--retention-days", "x"], ["--retention-days", "'x'", "invalid digit"]),
+            (["--libvirt-uri", "localhost"], ["--libvirt-uri", "'localhost'", "qemu:///system"]),
+            (["--addr", "3000"], ["--addr", "'3000'", "invalid socket address"]),
+            (["--log", "a=b=c"], ["--log", "'a=b=c'", "allowed are"]),
+        ] {
+            let text = refused(&arguments);
+            for word in words {
+                assert!(text.contains(word), "{word} is missing in: {text}");
+            }
+        }
+    }
+}

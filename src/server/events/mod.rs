@@ -1,0 +1,116 @@
+//! What happened, for people to read: kept in the database, each also a line in the log.
+
+use super::database::{Database, now};
+use crate::model::{ApiError, Event, Severity, UtcMillis};
+use sqlx::{FromRow, Sqlite, Transaction};
+
+#[derive(Debug, Clone)]
+pub struct Events {
+    database: Database,
+}
+
+/// An event that is about to be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewEvent {
+    pub kind: &'static str,
+    pub severity: Severity,
+    pub vm_id: Option<i64>,
+    pub text: String,
+}
+
+impl NewEvent {
+    pub fn info(kind: &'static str, vm_id: Option<i64>, text: impl Into<String>) -> Self {
+        Self { kind, severity: Severity::Info, vm_id, text: text.into() }
+    }
+
+    pub fn warning(kind: &'static str, vm_id: Option<i64>, text: impl Into<String>) -> Self {
+        Self { kind, severity: Severity::Warning, vm_id, text: text.into() }
+    }
+
+    pub fn error(kind: &'static str, vm_id: Option<i64>, text: impl Into<String>) -> Self {
+        Self { kind, severity: Severity::Error, vm_id, text: text.into() }
+    }
+
+    /// Writes it as part of the caller's transaction, so that it stands or falls with what it tells of.
+    ///
+    /// # Errors
+    /// When SQLite cannot.
+    pub async fn write(&self, tx: &mut Transaction<'_, Sqlite>) -> Result<(), sqlx::Error> {
+        let vm_id = self.vm_id.unwrap_or_default();
+        match self.severity {
+            Severity::Info => tracing::info!(kind = self.kind, vm_id, "{}", self.text),
+            Severity::Warning => tracing::warn!(kind = self.kind, vm_id, "{}", self.text),
+            Severity::Error => tracing::error!(kind = self.kind, vm_id, "{}", self.text),
+        }
+        sqlx::query("INSERT INTO event (at, kind, severity, vm_id, text) VALUES (?, ?, ?, ?, ?)")
+            .bind(now().0)
+            .bind(self.kind)
+            .bind(self.severity.as_str())
+            .bind(self.vm_id)
+            .bind(&self.text)
+            .execute(&mut **tx)
+            .await?;
+        Ok(())
+    }
+}
+
+#[derive(FromRow)]
+struct EventRow {
+    id: i64,
+    at: i64,
+    kind: String,
+    severity: String,
+    vm_id: Option<i64>,
+    text: String,
+}
+
+impl Events {
+    pub fn new(database: Database) -> Self {
+        Self { database }
+    }
+
+    /// Writes one event on its own.
+    pub async fn record(&self, event: NewEvent) {
+        let written = async {
+            let mut tx = self.database.write().await?;
+            event.write(&mut tx).await?;
+            tx.commit().await
+        };
+        if let Err(error) = written.await {
+            tracing::error!(%error, "an event could not be written");
+        }
+    }
+
+    /// The newest 50 events of a VM, newest first.
+    ///
+    /// # Errors
+    /// `Internal` when the database cannot be read.
+    pub async fn of_vm(&self, vm_id: i64) -> Result<Vec<Event>, ApiError> {
+        let rows: Vec<EventRow> = sqlx::query_as(
+            "SELECT id, at, kind, severity, vm_id, text FROM event WHERE vm_id = ? ORDER BY id DESC LIMIT 50",
+        )
+        .bind(vm_id)
+        .fetch_all(self.database.read())
+        .await
+        .map_err(super::internal)?;
+        Ok(rows.into_iter().map(EventRow::into_event).collect())
+    }
+}
+
+impl EventRow {
+    fn into_event(self) -> Event {
+        let severity = match self.severity.as_str() {
+            "warning" => Severity::Warning,
+            "error" => Severity::Error,
+            _ => Severity::Info,
+        };
+        Event {
+            id: self.id,
+            at: UtcMillis(self.at),
+            kind: self.kind,
+            severity,
+            vm_id: self.vm_id,
+            text: self.text,
+        }
+    }
+}

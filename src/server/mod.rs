@@ -1,0 +1,24 @@
+//! Everything that lives on the server only. `ARCHITECTURE.md` says what each room is for.
+
+pub mod accounts;
+pub mod config;
+pub mod database;
+pub mod events;
+pub mod libvirt;
+pub mod metrics;
+pub mod monitor;
+pub mod provider;
+pub mod run;
+pub mod simulated;
+pub mod state;
+pub mod vagrant;
+pub mod vms;
+pub mod web;
+
+use crate::model::ApiError;
+
+/// Logs what a client must not see, once, and makes the one generic answer of it.
+fn internal(error: impl std::fmt::Display) -> ApiError {
+    tracing::error!(%error, "a request failed");
+    ApiError::internal()
+}

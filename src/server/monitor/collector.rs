@@ -1,0 +1,236 @@
+//! One tick, and the beat.
+//!
+//! A tick reads the hypervisor once for all VMs, derives figures from this reading and the one before, and
+//! writes everything in one transaction. A tick that takes too long is followed by the next one on the beat;
+//! the missed ones are skipped, not made up for.
+
+use super::{
+    caretaker::{Caretaker, Guest},
+    derive::derive,
+    host::Host,
+    latest::{Latest, Snapshot},
+};
+use crate::{
+    model::{HostFigures, UtcMillis, VmFigures, VmStatus, VmView},
+    server::{
+        database::{Database, now},
+        events::{Events, NewEvent},
+        metrics::Store,
+        provider::{Domain, DomainState, Hypervisor, Reading},
+        vms::{Believed, Observed, Vms, Watched, domain_of, reconcile},
+    },
+};
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+use tokio::time::{MissedTickBehavior, interval};
+
+pub struct Collector {
+    pub database: Database,
+    pub events: Events,
+    pub store: Store,
+    pub vms: Vms,
+    pub hypervisor: Arc<dyn Hypervisor>,
+    pub host: Arc<Mutex<Host>>,
+    pub latest: Latest,
+    pub caretaker: Caretaker,
+    pub period_secs: u32,
+    pub memory: Memory,
+}
+
+/// What a tick needs of the ones before it.
+#[derive(Default)]
+pub struct Memory {
+    previous: HashMap<String, (Domain, Instant)>,
+    failed_readings: u32,
+    newest: UtcMillis,
+}
+
+impl Collector {
+    /// Ticks for ever.
+    pub async fn run(mut self) {
+        self.memory.newest = self.store.newest_tick().await.unwrap_or_default();
+        let mut beat = interval(Duration::from_secs(u64::from(self.period_secs)));
+        beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            beat.tick().await;
+            if let Err(error) = self.tick().await {
+                tracing::error!(%error, "a tick could not be written");
+            }
+        }
+    }
+
+    /// Reads, derives, writes. Public for tests and benchmarks, which beat their own time.
+    ///
+    /// # Errors
+    /// When the database cannot be read or written; what was read is then lost, and the next tick goes on.
+    pub async fn tick(&mut self) -> Result<(), sqlx::Error> {
+        let watched = self.vms.watched().await?;
+        let (reading, host) = tokio::join!(self.hypervisor.read(), self.sample_host());
+        let (reading, trouble) = match reading {
+            Ok(reading) => {
+                if self.memory.failed_readings > 0 {
+                    let text = "The hypervisor answers again.";
+                    self.events.record(NewEvent::info("hypervisor_answers", None, text)).await;
+                }
+                self.memory.failed_readings = 0;
+                (Some(reading), None)
+            }
+            Err(error) => {
+                self.memory.failed_readings += 1;
+                if self.memory.failed_readings == 1 {
+                    tracing::error!(detail = error.detail, "the hypervisor could not be read");
+                    self.events.record(NewEvent::error("hypervisor_silent", None, &error.text)).await;
+                }
+                (None, Some(error.text))
+            }
+        };
+
+        let watched = self.with_current_domains(watched, reading.as_ref()).await?;
+        let figures = self.figures(&watched, reading.as_ref());
+        let sampled_at = self.next_tick_time(reading.as_ref());
+        let running: Vec<_> = watched
+            .iter()
+            .zip(&figures)
+            .filter(|(w, _)| self.is_up(w, reading.as_ref()))
+            .map(|(w, f)| (w.view.id, *f))
+            .collect();
+
+        let mut tx = self.database.write().await?;
+        self.store.record(&mut tx, sampled_at, &running, &host).await?;
+        let mut views = Vec::with_capacity(watched.len());
+        for (w, figures) in watched.iter().zip(&figures) {
+            views.push(self.reconciled(&mut tx, w, *figures, reading.as_ref()).await?);
+        }
+        tx.commit().await?;
+
+        let mut snapshot = Snapshot { sampled_at, host, trouble, ..Snapshot::default() };
+        snapshot.vms = watched.iter().map(|w| w.view.id).zip(figures).collect();
+        self.latest.set(snapshot);
+        let files: Vec<(VmView, PathBuf)> =
+            views.into_iter().zip(&watched).map(|(view, w)| (view, w.machine.directory.clone())).collect();
+        self.vms.refresh_info(files, sampled_at).await;
+        if let Some(reading) = reading {
+            self.caretaker.look_after(Self::running_guests(&watched, &reading));
+            self.remember(reading);
+        }
+        Ok(())
+    }
+
+    /// Times only grow, whatever the clock does: two ticks are never one.
+    fn next_tick_time(&mut self, reading: Option<&Reading>) -> UtcMillis {
+        let at = reading.map_or_else(now, |r| r.sampled_at);
+        self.memory.newest = at.max(UtcMillis(self.memory.newest.0 + 1));
+        self.memory.newest
+    }
+
+    async fn sample_host(&self) -> HostFigures {
+        let host = self.host.clone();
+        let sampled = tokio::task::spawn_blocking(move || {
+            host.lock().unwrap_or_else(PoisonError::into_inner).sample(Instant::now())
+        });
+        sampled.await.unwrap_or_default()
+    }
+
+    /// A VM whose domain is not (or no longer) the one we know: its folder says which one is, so that what is
+    /// being launched shows figures, and what somebody made anew by hand is noticed.
+    async fn with_current_domains(
+        &self,
+        mut watched: Vec<Watched>,
+        reading: Option<&Reading>,
+    ) -> Result<Vec<Watched>, sqlx::Error> {
+        let Some(reading) = reading else { return Ok(watched) };
+        for w in &mut watched {
+            if domain_of(&reading.domains, w.domain_uuid.as_deref()).is_some() {
+                continue;
+            }
+            let named = self.vms.domain_of(&w.machine);
+            if named != w.domain_uuid && domain_of(&reading.domains, named.as_deref()).is_some() {
+                if let Some(uuid) = &named {
+                    self.vms.note_domain(w.view.id, uuid).await?;
+                }
+                w.domain_uuid = named;
+            }
+        }
+        Ok(watched)
+    }
+
+    fn figures(&self, watched: &[Watched], reading: Option<&Reading>) -> Vec<VmFigures> {
+        let Some(reading) = reading else { return vec![VmFigures::default(); watched.len()] };
+        watched
+            .iter()
+            .map(|w| match domain_of(&reading.domains, w.domain_uuid.as_deref()) {
+                Some(domain) => {
+                    let previous = self.memory.previous.get(&domain.uuid).map(|(d, at)| (d, *at));
+                    derive(previous, (domain, reading.taken_at), reading.sampled_at, self.period_secs)
+                }
+                None => VmFigures::default(),
+            })
+            .collect()
+    }
+
+    fn is_up(&self, w: &Watched, reading: Option<&Reading>) -> bool {
+        let domain = reading.and_then(|r| domain_of(&r.domains, w.domain_uuid.as_deref()));
+        domain.is_some_and(|d| matches!(d.state, DomainState::Running | DomainState::Suspended))
+    }
+
+    async fn reconciled(
+        &self,
+        tx: &mut sqlx::Transaction<'_, sqlx::Sqlite>,
+        w: &Watched,
+        figures: VmFigures,
+        reading: Option<&Reading>,
+    ) -> Result<VmView, sqlx::Error> {
+        let mut view = VmView { figures, ..w.view.clone() };
+        if w.busy {
+            return Ok(view);
+        }
+        let observed = match reading {
+            Some(reading) => match domain_of(&reading.domains, w.domain_uuid.as_deref()) {
+                Some(domain) => Observed::Is(domain.state),
+                None => Observed::Absent,
+            },
+            // Once may be a hiccup.
+            None if self.memory.failed_readings < 2 => return Ok(view),
+            None => Observed::Silence,
+        };
+        let believed = Believed {
+            vm_id: view.id,
+            name: &view.name,
+            status: view.status,
+            had_domain: w.domain_uuid.is_some(),
+        };
+        if let Some(change) = reconcile(believed, observed)
+            && self.vms.note(tx, &view, &change).await?
+        {
+            view.status = change.status;
+            view.problem = change.problem;
+            if change.status != VmStatus::Running {
+                view.ip_address = None;
+            }
+        }
+        Ok(view)
+    }
+
+    fn running_guests(watched: &[Watched], reading: &Reading) -> Vec<Guest> {
+        let guest = |w: &Watched| {
+            let domain = domain_of(&reading.domains, w.domain_uuid.as_deref())?;
+            (domain.state == DomainState::Running).then(|| Guest {
+                vm_id: w.view.id,
+                uuid: domain.uuid.clone(),
+                started_at: domain.started_at,
+                needs_address: w.view.ip_address.is_none() && w.view.status == VmStatus::Running,
+            })
+        };
+        watched.iter().filter_map(guest).collect()
+    }
+
+    fn remember(&mut self, reading: Reading) {
+        let taken_at = reading.taken_at;
+        self.memory.previous =
+            reading.domains.into_iter().map(|domain| (domain.uuid.clone(), (domain, taken_at))).collect();
+    }
+}

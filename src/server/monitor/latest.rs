@@ -1,0 +1,42 @@
+//! The newest tick, in memory: what a page shows first.
+
+use crate::model::{HostFigures, UtcMillis, VmFigures};
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    pub sampled_at: UtcMillis,
+    pub host: HostFigures,
+    /// By the VM's id; a VM that the tick did not see is not there.
+    pub vms: HashMap<i64, VmFigures>,
+    /// Why the hypervisor could not be read, in a person's words.
+    pub trouble: Option<String>,
+}
+
+impl Snapshot {
+    /// A VM's figures; all unknown when the tick did not see it.
+    pub fn figures_of(&self, vm_id: i64) -> VmFigures {
+        self.vms.get(&vm_id).copied().unwrap_or_default()
+    }
+
+    pub fn sampled_at_of(&self, vm_id: i64) -> Option<UtcMillis> {
+        self.vms.contains_key(&vm_id).then_some(self.sampled_at)
+    }
+}
+
+/// Shared by the collector, which sets it, and everybody who reads it.
+#[derive(Debug, Clone, Default)]
+pub struct Latest(Arc<RwLock<Arc<Snapshot>>>);
+
+impl Latest {
+    pub fn get(&self) -> Arc<Snapshot> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn set(&self, snapshot: Snapshot) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(snapshot);
+    }
+}

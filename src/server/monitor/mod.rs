@@ -1,0 +1,11 @@
+//! Reads every VM and the host on a fixed beat and hands each tick on: to the store, to `.vm_info`, to the
+//! newest figures in memory, and to the VMs' statuses.
+
+mod caretaker;
+mod collector;
+pub mod derive;
+pub mod host;
+pub mod latest;
+
+pub use caretaker::Caretaker;
+pub use collector::Collector;

@@ -1,0 +1,258 @@
+//! What the commands do.
+
+use super::{
+    accounts::Accounts,
+    config::{LibvirtDriver, Provider, ServeArgs, UserCommand},
+    database::{Database, now},
+    events::Events,
+    libvirt::Libvirt,
+    metrics::Store,
+    monitor::{Caretaker, Collector, host::Host, latest::Latest},
+    provider::{Hypervisor, Machines},
+    simulated::SimulatedFleet,
+    state::AppState,
+    vagrant::{Driver, Vagrant, VagrantOptions},
+    vms::{Vms, load_images},
+    web,
+};
+use crate::{
+    app::AssetUrls,
+    model::{ProviderKind, Role},
+};
+use std::{
+    fs::OpenOptions,
+    io::{IsTerminal, Read},
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    thread::available_parallelism,
+    time::Duration,
+};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// How long an end waits for operations; what is open after that is taken up by the next start.
+const FAREWELL: Duration = Duration::from_secs(10);
+const RETENTION_BEAT: Duration = Duration::from_secs(10 * 60);
+
+/// A server that is ready to serve: everything is open, nothing runs yet.
+pub struct Assembly {
+    pub state: AppState,
+    pub hypervisor: Arc<dyn Hypervisor>,
+    pub data_dir: PathBuf,
+}
+
+/// Where VMs and figures come from.
+pub struct Source {
+    pub machines: Arc<dyn Machines>,
+    pub hypervisor: Arc<dyn Hypervisor>,
+    /// The fleet, when they are simulated.
+    pub simulated: Option<Arc<SimulatedFleet>>,
+}
+
+impl Source {
+    /// What the arguments ask for.
+    pub fn new(arguments: &ServeArgs) -> Self {
+        match arguments.provider {
+            Provider::Vagrant => {
+                let options = VagrantOptions {
+                    libvirt_uri: arguments.libvirt_uri.clone(),
+                    driver: driver(arguments.libvirt_driver),
+                    ..VagrantOptions::default()
+                };
+                Self {
+                    machines: Arc::new(Vagrant::new(options)),
+                    hypervisor: Arc::new(Libvirt::new(arguments.libvirt_uri.clone())),
+                    simulated: None,
+                }
+            }
+            Provider::Simulated => Self::simulated(Arc::new(SimulatedFleet::new(Default::default()))),
+        }
+    }
+
+    pub fn simulated(fleet: Arc<SimulatedFleet>) -> Self {
+        Self { machines: fleet.clone(), hypervisor: fleet.clone(), simulated: Some(fleet) }
+    }
+}
+
+/// Opens what a server needs.
+///
+/// # Errors
+/// A sentence for the person who starts it.
+pub async fn assemble(arguments: &ServeArgs, assets: AssetUrls, source: Source) -> Result<Assembly, String> {
+    let provider = ProviderKind::from(arguments.provider);
+    let data_dir = std::path::absolute(&arguments.data.data_dir).map_err(|e| e.to_string())?;
+    let images = load_images(arguments.images.as_deref(), &arguments.lab_boxes)?;
+    let database = Database::open(&data_dir).await.map_err(|e| e.to_string())?;
+    database.claim(&data_dir, provider).await.map_err(|e| e.to_string())?;
+    let latest = Latest::default();
+    let events = Events::new(database.clone());
+    let store = Store::new(database.clone());
+    let at_once =
+        arguments.operations.map_or_else(|| available_parallelism().map_or(1, usize::from), |n| n as usize);
+    let vms = Vms::new(
+        database.clone(),
+        events.clone(),
+        source.machines,
+        images,
+        &data_dir,
+        latest.clone(),
+        at_once,
+    );
+    let state = AppState {
+        accounts: Accounts::new(database.clone()),
+        database,
+        events,
+        store,
+        vms,
+        latest,
+        provider,
+        period_secs: arguments.collect_every,
+        https: arguments.https,
+        assets,
+        simulated: source.simulated.map(|fleet| (fleet, arguments.simulated_vms as usize)),
+    };
+    if let Some((fleet, _)) = &state.simulated {
+        state.adopt_simulated_machines(fleet).await.map_err(|e| e.to_string())?;
+        state.seed_simulated_fleet().await.map_err(|e| e.to_string())?;
+    }
+    Ok(Assembly { state, hypervisor: source.hypervisor, data_dir })
+}
+
+impl Assembly {
+    /// A collector that has not ticked yet. Within a runtime: its caretaker begins at once.
+    pub fn collector(&self) -> Collector {
+        Collector {
+            database: self.state.database.clone(),
+            events: self.state.events.clone(),
+            store: self.state.store.clone(),
+            vms: self.state.vms.clone(),
+            hypervisor: self.hypervisor.clone(),
+            host: Arc::new(Mutex::new(Host::new(self.data_dir.clone()))),
+            latest: self.state.latest.clone(),
+            caretaker: Caretaker::begin(
+                self.hypervisor.clone(),
+                self.state.vms.clone(),
+                self.state.period_secs,
+            ),
+            period_secs: self.state.period_secs,
+            memory: Default::default(),
+        }
+    }
+}
+
+/// Starts the server and serves until it is told to end.
+///
+/// # Errors
+/// A sentence for the person who started it.
+pub async fn serve(arguments: ServeArgs) -> Result<(), String> {
+    begin_log(&arguments.log);
+    let assets = web::assets::urls()?;
+    let listener = listen(arguments.addr)?;
+    let assembly = assemble(&arguments, assets, Source::new(&arguments)).await?;
+    let state = assembly.state.clone();
+    state.vms.resume().await.map_err(|e| format!("The open operations cannot be read: {e}."))?;
+    tokio::spawn(assembly.collector().run());
+    tokio::spawn(retention(state.store.clone(), arguments.retention_days));
+
+    let address = listener.local_addr().map_err(|e| e.to_string())?;
+    let listener = tokio::net::TcpListener::from_std(listener).map_err(|e| e.to_string())?;
+    let made_up = if state.provider == ProviderKind::Simulated {
+        " (simulated fleet: nothing here is real)"
+    } else {
+        ""
+    };
+    println!("Twarga Cloud is at http://{address}/{made_up}");
+    let vms = state.vms.clone();
+    axum::serve(listener, web::router(state).into_make_service())
+        .with_graceful_shutdown(told_to_end())
+        .await
+        .map_err(|e| format!("The server broke off: {e}."))?;
+    vms.settled(FAREWELL).await;
+    tracing::info!("ended");
+    Ok(())
+}
+
+/// Changes accounts from the command line.
+///
+/// # Errors
+/// A sentence for the person who asked.
+pub async fn user(command: UserCommand) -> Result<(), String> {
+    let UserCommand::Create { name, admin, email, data } = command;
+    let mut password = String::new();
+    std::io::stdin()
+        .take(4096)
+        .read_to_string(&mut password)
+        .map_err(|e| format!("The password cannot be read from standard input: {e}."))?;
+    let password = password.trim_end_matches(['\r', '\n']);
+    let database = Database::open(&data.data_dir).await.map_err(|e| e.to_string())?;
+    let email = email.unwrap_or_else(|| format!("{name}@localhost"));
+    let me = Accounts::new(database)
+        .create(&name, &email, password, admin.then_some(Role::Admin))
+        .await
+        .map_err(|e| e.to_string())?;
+    println!("{} can sign in now, as {}.", me.username, me.role.as_str());
+    Ok(())
+}
+
+fn begin_log(filter: &str) {
+    let filter = tracing_subscriber::EnvFilter::new(filter);
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .try_init();
+}
+
+/// The socket that was handed in (LISTEN_FDS), or a new one.
+fn listen(address: SocketAddr) -> Result<TcpListener, String> {
+    let handed_in = listenfd::ListenFd::from_env()
+        .take_tcp_listener(0)
+        .map_err(|e| format!("The socket that was handed in (LISTEN_FDS) is no TCP socket: {e}."))?;
+    let listener = match handed_in {
+        Some(listener) => listener,
+        None => TcpListener::bind(address).map_err(|e| {
+            format!("{address} cannot be listened on: {e}. Choose another address with --addr, such as 127.0.0.1:3001.")
+        })?,
+    };
+    listener.set_nonblocking(true).map_err(|e| e.to_string())?;
+    Ok(listener)
+}
+
+fn driver(asked: LibvirtDriver) -> Driver {
+    let kvm_is_ours = || OpenOptions::new().read(true).write(true).open("/dev/kvm").is_ok();
+    match asked {
+        LibvirtDriver::Kvm => Driver::Kvm,
+        LibvirtDriver::Qemu => Driver::Qemu,
+        LibvirtDriver::Auto if kvm_is_ours() => Driver::Kvm,
+        LibvirtDriver::Auto => Driver::Qemu,
+    }
+}
+
+async fn retention(store: Store, days: u32) {
+    let mut beat = tokio::time::interval(RETENTION_BEAT);
+    loop {
+        beat.tick().await;
+        let before = now().plus_secs(-i64::from(days) * 24 * 60 * 60);
+        match store.forget(before).await {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(count, "samples that were too old are gone"),
+            Err(error) => tracing::error!(%error, "old samples could not be removed"),
+        }
+    }
+}
+
+async fn told_to_end() {
+    let terminated = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut signal) => {
+                signal.recv().await;
+            }
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        () = terminated => {}
+    }
+    tracing::info!("ending: waiting for operations");
+}

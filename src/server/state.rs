@@ -1,0 +1,136 @@
+//! Everything a request may need, made once at start.
+
+use super::{
+    accounts::Accounts,
+    database::Database,
+    events::Events,
+    metrics::{HistoryQuery, Store},
+    monitor::latest::Latest,
+    simulated::SimulatedFleet,
+    vms::{Scope, Vms},
+};
+use crate::{
+    app::AssetUrls,
+    model::{ApiError, Instance, Live, Me, MetricHistory, ProviderKind, UtcMillis},
+};
+use std::sync::Arc;
+
+/// A page's first look back, and the longest one that a poll may ask for.
+const WINDOW_SECS: u32 = 15 * 60;
+
+#[derive(Clone)]
+pub struct AppState {
+    pub database: Database,
+    pub accounts: Accounts,
+    pub events: Events,
+    pub store: Store,
+    pub vms: Vms,
+    pub latest: Latest,
+    pub provider: ProviderKind,
+    pub period_secs: u32,
+    pub https: bool,
+    pub assets: AssetUrls,
+    /// When VMs are simulated: the fleet, and how many VMs the first account gets.
+    pub simulated: Option<(Arc<SimulatedFleet>, usize)>,
+}
+
+impl AppState {
+    /// What every page needs to know.
+    ///
+    /// # Errors
+    /// `Internal` when the database cannot be read.
+    pub async fn instance(&self) -> Result<Instance, ApiError> {
+        Ok(Instance {
+            provider: self.provider,
+            needs_first_account: self.accounts.is_empty().await?,
+            version: env!("CARGO_PKG_VERSION").into(),
+        })
+    }
+
+    /// Makes an account; the first one is given the simulated fleet, where there is one.
+    ///
+    /// # Errors
+    /// As [`Accounts::register`].
+    pub async fn register(&self, username: &str, email: &str, password: &str) -> Result<Me, ApiError> {
+        let me = self.accounts.register(username, email, password).await?;
+        self.seed_simulated_fleet().await?;
+        Ok(me)
+    }
+
+    /// How the VMs of a scope stand, and their points since `cursor`, or of the last `window_secs`.
+    ///
+    /// # Errors
+    /// `Internal` when the database cannot be read.
+    pub async fn live(
+        &self,
+        scope: Scope,
+        cursor: Option<UtcMillis>,
+        window_secs: Option<u32>,
+    ) -> Result<Live, ApiError> {
+        let snapshot = self.latest.get();
+        let vms = self.vms.list(scope).await?;
+        let oldest =
+            snapshot.sampled_at.plus_secs(-i64::from(window_secs.unwrap_or(WINDOW_SECS).min(WINDOW_SECS)));
+        let after = cursor.unwrap_or(oldest).max(oldest);
+        let ids: Vec<_> = vms.iter().map(|vm| vm.id).collect();
+        let mut series = self.store.series(&ids, after, snapshot.sampled_at, self.period_secs).await?;
+        if cursor.is_none() {
+            // Nothing was drawn before the first point, so there is no gap before it.
+            for series in &mut series {
+                series.drop_leading_gap();
+            }
+        }
+        Ok(Live {
+            cursor: snapshot.sampled_at,
+            period_secs: self.period_secs,
+            trouble: snapshot.trouble.clone(),
+            host: snapshot.host,
+            vms,
+            series,
+        })
+    }
+
+    /// Stored values of one metric, newest first.
+    ///
+    /// # Errors
+    /// As [`Store::history`].
+    pub async fn history(
+        &self,
+        vm_id: Option<i64>,
+        metric_name: &str,
+        limit: Option<u32>,
+    ) -> Result<MetricHistory, ApiError> {
+        self.store.history(vm_id, metric_name, HistoryQuery { limit, ..HistoryQuery::default() }).await
+    }
+
+    /// Gives the first account its simulated VMs, if there is an account and there are no VMs yet.
+    ///
+    /// # Errors
+    /// `Internal` when database or disk say no.
+    pub async fn seed_simulated_fleet(&self) -> Result<(), ApiError> {
+        let Some((fleet, count)) = &self.simulated else { return Ok(()) };
+        let Some(owner) = self.accounts.first().await? else { return Ok(()) };
+        if self.vms.ever_had_any().await? {
+            return Ok(());
+        }
+        self.vms.seed(owner.id, super::simulated::seeded_specs(*count)).await?;
+        self.adopt_simulated_machines(fleet).await
+    }
+
+    /// Tells the fleet of the machines that rows speak of: it lives in memory only.
+    ///
+    /// # Errors
+    /// `Internal` when the database cannot be read.
+    pub async fn adopt_simulated_machines(&self, fleet: &SimulatedFleet) -> Result<(), ApiError> {
+        use crate::model::VmStatus::{Failed, NotCreated, Pending, Stopped};
+        for watched in self.vms.watched().await.map_err(super::internal)? {
+            let since = match watched.view.status {
+                Failed | NotCreated | Pending => continue,
+                Stopped => None,
+                _ => Some(watched.view.updated_at),
+            };
+            fleet.adopt(&watched.machine, since);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,61 @@
+//! Who may see and operate which VM.
+
+use super::{Scope, Vms};
+use crate::model::{ApiError, Me, Role, VmView};
+
+/// A VM that somebody may see and operate, and who that is. Made by [`Vms::access`] only, so that whoever holds
+/// one has been let in.
+#[derive(Debug, Clone)]
+pub struct VmAccess {
+    me: Me,
+    vm: VmView,
+}
+
+impl VmAccess {
+    pub fn me(&self) -> &Me {
+        &self.me
+    }
+
+    pub fn vm(&self) -> &VmView {
+        &self.vm
+    }
+
+    pub fn scope(&self) -> Scope {
+        Scope::One(self.vm.id)
+    }
+
+    /// For what cannot be undone: the VM's name, typed.
+    ///
+    /// # Errors
+    /// `Invalid` when `typed` is not the VM's name.
+    pub fn confirmed_by(&self, typed: &str) -> Result<(), ApiError> {
+        if typed.trim() == self.vm.name {
+            Ok(())
+        } else {
+            Err(ApiError::invalid_field("confirm_name", format!("Type {} to confirm.", self.vm.name)))
+        }
+    }
+}
+
+impl Scope {
+    /// Everything that `me` may see: their own VMs, or all.
+    pub fn of(me: &Me) -> Self {
+        match me.role {
+            Role::Admin => Self::All,
+            Role::User => Self::Owner(me.id),
+        }
+    }
+}
+
+impl Vms {
+    /// Lets the owner and admins in.
+    ///
+    /// # Errors
+    /// `NotFound` for everybody else, as if the VM were not there.
+    pub async fn access(&self, me: &Me, vm_id: i64) -> Result<VmAccess, ApiError> {
+        match self.find(vm_id).await? {
+            Some(vm) if vm.owner_id == me.id || me.role == Role::Admin => Ok(VmAccess { me: me.clone(), vm }),
+            _ => Err(ApiError::not_found("VM")),
+        }
+    }
+}

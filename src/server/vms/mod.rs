@@ -1,0 +1,416 @@
+//! The VMs: their rows, their folders, what may be asked of them and what becomes of it.
+
+mod access;
+mod images;
+mod lifecycle;
+mod operations;
+mod reconcile;
+mod row;
+mod vm_info;
+
+use super::{
+    database::{Database, now},
+    events::{Events, NewEvent},
+    internal,
+    monitor::latest::Latest,
+    provider::{Domain, Machine, Machines},
+};
+use crate::model::{
+    ApiError, ErrorCode, Image, Launch, Limits, Me, OperationKind, UtcMillis, VmMetrics, VmName, VmSpec,
+    VmStatus, VmView, check_launch,
+};
+pub use access::VmAccess;
+pub use images::load as load_images;
+use lifecycle::{Decision, Lifecycle};
+use operations::Operations;
+pub use reconcile::{Believed, Change, Observed, reconcile};
+use row::VmRow;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+pub use vm_info::{Durability, Expect, Outcome, VmInfoFiles};
+
+/// Whose VMs a question is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    All,
+    Owner(i64),
+    One(i64),
+}
+
+/// A VM as the collector needs it.
+#[derive(Debug, Clone)]
+pub struct Watched {
+    pub view: VmView,
+    pub machine: Machine,
+    pub domain_uuid: Option<String>,
+    pub busy: bool,
+}
+
+#[derive(Clone)]
+pub struct Vms(Arc<Inner>);
+
+struct Inner {
+    database: Database,
+    events: Events,
+    machines: Arc<dyn Machines>,
+    images: Vec<Image>,
+    limits: Limits,
+    folders: PathBuf,
+    files: VmInfoFiles,
+    latest: Latest,
+    operations: Operations,
+}
+
+impl Vms {
+    /// `data_dir` is where the folder `vms` lies; `at_once` bounds the operations that run together.
+    pub fn new(
+        database: Database,
+        events: Events,
+        machines: Arc<dyn Machines>,
+        images: Vec<Image>,
+        data_dir: &Path,
+        latest: Latest,
+        at_once: usize,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            database,
+            events,
+            machines,
+            images,
+            limits: Limits::default(),
+            folders: data_dir.join("vms"),
+            files: VmInfoFiles::default(),
+            latest,
+            operations: Operations::new(at_once),
+        }))
+    }
+
+    pub fn images(&self) -> &[Image] {
+        &self.0.images
+    }
+
+    /// The VMs of a scope, oldest first.
+    ///
+    /// # Errors
+    /// `Internal` when the database cannot be read.
+    pub async fn list(&self, scope: Scope) -> Result<Vec<VmView>, ApiError> {
+        let rows = row::select(&self.0.database, scope).await.map_err(internal)?;
+        let snapshot = self.0.latest.get();
+        Ok(rows
+            .into_iter()
+            .map(|row| {
+                let figures = snapshot.figures_of(row.id);
+                self.view(row, figures)
+            })
+            .collect())
+    }
+
+    /// One VM, if it is there.
+    ///
+    /// # Errors
+    /// `Internal` when the database cannot be read.
+    pub async fn find(&self, vm_id: i64) -> Result<Option<VmView>, ApiError> {
+        Ok(self.list(Scope::One(vm_id)).await?.pop())
+    }
+
+    /// Everything there is to watch.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn watched(&self) -> Result<Vec<Watched>, sqlx::Error> {
+        let rows = row::select(&self.0.database, Scope::All).await?;
+        Ok(rows
+            .into_iter()
+            .filter_map(|row| {
+                let machine = self.machine(&row)?;
+                let domain_uuid = row.domain_uuid.clone();
+                let view = self.view(row, Default::default());
+                let busy = view.operation.as_ref().is_some_and(|o| o.state.is_open());
+                Some(Watched { view, machine, domain_uuid, busy })
+            })
+            .collect())
+    }
+
+    /// The newest figures of a VM with two decimals.
+    ///
+    /// # Errors
+    /// None today; the signature leaves room for a figure that has to be fetched.
+    pub async fn metrics(&self, access: &VmAccess) -> Result<VmMetrics, ApiError> {
+        Ok(VmMetrics::new(access.vm(), self.0.latest.get().sampled_at))
+    }
+
+    /// Begins to launch a VM for `me`, and answers its id.
+    ///
+    /// # Errors
+    /// `Invalid` with the fields that are wrong; `Conflict` when the name is taken.
+    pub async fn launch(&self, me: &Me, launch: &Launch) -> Result<i64, ApiError> {
+        let (name, spec) = check_launch(launch, &self.0.images, self.0.limits)?;
+        let folder = self.folder(me.id, &name);
+        let mut tx = self.0.database.write().await.map_err(internal)?;
+        let vm_id = row::insert(&mut tx, me.id, &name, &spec, self.image(&spec.image), VmStatus::Pending)
+            .await
+            .map_err(|error| name_taken(error, &name))?;
+        if tokio::fs::try_exists(&folder).await.unwrap_or(false) {
+            let text = format!(
+                "The folder {} is left from an earlier VM of this name. Choose another name, or have the folder \
+                 moved away.",
+                folder.display()
+            );
+            return Err(ApiError { code: ErrorCode::Conflict, ..ApiError::invalid_field("name", text) });
+        }
+        let operation_id =
+            operations::insert(&mut tx, vm_id, OperationKind::Launch, VmStatus::Pending, me.id)
+                .await
+                .map_err(internal)?;
+        NewEvent::info("vm_launch_asked", Some(vm_id), format!("{} asked to launch {name}.", me.username))
+            .write(&mut tx)
+            .await
+            .map_err(internal)?;
+        tx.commit().await.map_err(internal)?;
+        self.begin(operation_id);
+        Ok(vm_id)
+    }
+
+    /// Begins an operation on a VM, unless it is as asked already or under way.
+    ///
+    /// # Errors
+    /// `Conflict` with the reason when this cannot be begun now.
+    pub async fn request(&self, access: &VmAccess, kind: OperationKind) -> Result<(), ApiError> {
+        let mut tx = self.0.database.write().await.map_err(internal)?;
+        let found = row::lifecycle(&mut tx, access.vm().id).await.map_err(internal)?;
+        let Some(lifecycle) = found else { return Err(ApiError::not_found("VM")) };
+        match lifecycle.decide(kind) {
+            Decision::AlreadySo | Decision::AlreadyUnderWay => return Ok(()),
+            Decision::Refused(refusal) => {
+                return Err(ApiError::conflict(format!(
+                    "{} cannot {} now. {refusal}",
+                    access.vm().name,
+                    kind.as_str()
+                )));
+            }
+            Decision::Begin => {}
+        }
+        let operation_id =
+            operations::insert(&mut tx, access.vm().id, kind, lifecycle.status, access.me().id)
+                .await
+                .map_err(internal)?;
+        row::set_pending(&mut tx, access.vm().id).await.map_err(internal)?;
+        NewEvent::info(
+            operations::asked_kind(kind),
+            Some(access.vm().id),
+            format!("{} asked to {} {}.", access.me().username, kind.as_str(), access.vm().name),
+        )
+        .write(&mut tx)
+        .await
+        .map_err(internal)?;
+        tx.commit().await.map_err(internal)?;
+        self.begin(operation_id);
+        Ok(())
+    }
+
+    /// What an operation of this VM has printed, oldest line first.
+    ///
+    /// # Errors
+    /// `NotFound` when the VM has no such operation.
+    pub async fn output(&self, access: &VmAccess, operation_id: i64) -> Result<Vec<String>, ApiError> {
+        let stored: Option<String> =
+            sqlx::query_scalar("SELECT output FROM operation WHERE id = ? AND vm_id = ?")
+                .bind(operation_id)
+                .bind(access.vm().id)
+                .fetch_optional(self.0.database.read())
+                .await
+                .map_err(internal)?;
+        let stored = stored.ok_or_else(|| ApiError::not_found("operation"))?;
+        Ok(self
+            .0
+            .operations
+            .lines(operation_id)
+            .unwrap_or_else(|| stored.lines().map(str::to_owned).collect()))
+    }
+
+    /// Makes rows and folders of VMs that run already: the simulated fleet's first ones.
+    ///
+    /// # Errors
+    /// `Internal` when database or disk say no.
+    pub async fn seed(&self, owner_id: i64, fleet: Vec<(VmName, VmSpec)>) -> Result<(), ApiError> {
+        let mut tx = self.0.database.write().await.map_err(internal)?;
+        for (name, spec) in &fleet {
+            row::insert(&mut tx, owner_id, name, spec, self.image(&spec.image), VmStatus::Running)
+                .await
+                .map_err(internal)?;
+        }
+        tx.commit().await.map_err(internal)?;
+        for watched in self.watched().await.map_err(internal)? {
+            let folder = watched.machine.directory.clone();
+            tokio::fs::create_dir_all(&folder).await.map_err(internal)?;
+            self.write_info(watched.view, folder, Expect::New).await;
+        }
+        Ok(())
+    }
+
+    /// Whether there is a VM, or was one that is destroyed now.
+    ///
+    /// # Errors
+    /// `Internal` when the database cannot be read.
+    pub async fn ever_had_any(&self) -> Result<bool, ApiError> {
+        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM vm)")
+            .fetch_one(self.0.database.read())
+            .await
+            .map_err(internal)
+    }
+
+    /// Notes what a reading says of a VM. A VM that changed since `vm` was read is left for the next tick.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn note(
+        &self,
+        tx: &mut sqlx::Transaction<'_, sqlx::Sqlite>,
+        vm: &VmView,
+        change: &Change,
+    ) -> Result<bool, sqlx::Error> {
+        let changed = row::note_status(tx, vm, change).await?;
+        if changed && let Some(event) = &change.event {
+            event.write(tx).await?;
+        }
+        Ok(changed)
+    }
+
+    /// Notes which domain is a VM's: the one that its folder names.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn note_domain(&self, vm_id: i64, uuid: &str) -> Result<(), sqlx::Error> {
+        let mut tx = self.0.database.write().await?;
+        row::set_domain(&mut tx, vm_id, Some(uuid)).await?;
+        tx.commit().await
+    }
+
+    /// Notes a VM's address.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn note_address(&self, vm_id: i64, address: Option<&str>) -> Result<(), sqlx::Error> {
+        let mut tx = self.0.database.write().await?;
+        row::set_address(&mut tx, vm_id, address).await?;
+        tx.commit().await
+    }
+
+    /// The id of the domain that the VM's folder names. Reads a file at most.
+    pub fn domain_of(&self, machine: &Machine) -> Option<String> {
+        self.0.machines.domain_uuid(machine)
+    }
+
+    /// Writes the `.vm_info` of every VM, with its newest figures, and tells of what was found wrong.
+    pub async fn refresh_info(&self, vms: Vec<(VmView, PathBuf)>, sampled_at: UtcMillis) {
+        let inner = self.0.clone();
+        let written = tokio::task::spawn_blocking(move || {
+            let mut told = Vec::new();
+            for (vm, folder) in vms {
+                let busy = vm.operation.as_ref().is_some_and(|o| o.state.is_open());
+                let expect = if busy { Expect::New } else { Expect::Existing };
+                let outcome = inner.files.write(&folder, &vm, Some(sampled_at), expect, Durability::Refresh);
+                told.extend(info_event(&vm, &folder, outcome));
+            }
+            told
+        });
+        for event in written.await.unwrap_or_default() {
+            self.0.events.record(event).await;
+        }
+    }
+
+    async fn write_info(&self, vm: VmView, folder: PathBuf, expect: Expect) {
+        let inner = self.0.clone();
+        let written = tokio::task::spawn_blocking(move || {
+            let sampled_at = inner.latest.get().sampled_at_of(vm.id);
+            let outcome = inner.files.write(&folder, &vm, sampled_at, expect, Durability::Synced);
+            info_event(&vm, &folder, outcome)
+        });
+        if let Ok(Some(event)) = written.await {
+            self.0.events.record(event).await;
+        }
+    }
+
+    fn folder(&self, owner_id: i64, name: &VmName) -> PathBuf {
+        self.0.folders.join(format!("user{owner_id}-{name}"))
+    }
+
+    fn image(&self, key: &str) -> Option<&Image> {
+        self.0.images.iter().find(|image| image.key == key)
+    }
+
+    fn machine(&self, row: &VmRow) -> Option<Machine> {
+        let name = VmName::new(&row.name).ok()?;
+        Some(Machine {
+            owner_id: row.owner_id,
+            directory: self.folder(row.owner_id, &name),
+            name,
+            spec: row.spec(),
+            vagrant_box: row.vagrant_box.clone(),
+            box_url: row.box_url.clone(),
+        })
+    }
+
+    fn view(&self, row: VmRow, figures: crate::model::VmFigures) -> VmView {
+        let mut view = row.into_view(figures);
+        if let Some(operation) = view.operation.as_mut().filter(|o| o.state.is_open())
+            && let Some(line) = self.0.operations.last_line(operation.id)
+        {
+            operation.last_line = line;
+        }
+        let open = view.operation.as_ref().filter(|o| o.state.is_open()).map(|o| o.kind);
+        view.allowed = Lifecycle { status: view.status, open }.allowed();
+        view
+    }
+}
+
+/// Which of the reading's domains is this VM's.
+pub fn domain_of<'a>(domains: &'a [Domain], uuid: Option<&str>) -> Option<&'a Domain> {
+    domains.iter().find(|domain| Some(domain.uuid.as_str()) == uuid)
+}
+
+fn info_event(vm: &VmView, folder: &Path, outcome: std::io::Result<Outcome>) -> Option<NewEvent> {
+    let shown = folder.join(vm_info::FILE_NAME).display().to_string();
+    let name = &vm.name;
+    match outcome {
+        Ok(Outcome::Written | Outcome::Gone) => None,
+        Ok(Outcome::WasMissing) => Some(NewEvent::warning(
+            "vm_info_rebuilt",
+            Some(vm.id),
+            format!("The .vm_info of {name} was missing and was made anew from the database."),
+        )),
+        Ok(Outcome::WasCorrupt(aside)) => Some(NewEvent::warning(
+            "vm_info_rebuilt",
+            Some(vm.id),
+            format!(
+                "The .vm_info of {name} could not be read and was made anew from the database; the old one is \
+                 kept as {}.",
+                aside.file_name().unwrap_or_default().to_string_lossy()
+            ),
+        )),
+        Ok(Outcome::NoFolder) => {
+            tracing::debug!(vm = name, file = shown, "the VM's folder is not there");
+            None
+        }
+        Err(error) => {
+            tracing::error!(vm = name, file = shown, %error, "the file could not be written");
+            None
+        }
+    }
+}
+
+fn name_taken(error: sqlx::Error, name: &VmName) -> ApiError {
+    if error.as_database_error().is_some_and(|e| e.is_unique_violation()) {
+        let text = format!("You already have a VM called {name}. Choose another name.");
+        ApiError { code: ErrorCode::Conflict, ..ApiError::invalid_field("name", text) }
+    } else {
+        internal(error)
+    }
+}
+
+/// What the clock says, for callers that stamp what they write.
+fn stamp() -> i64 {
+    now().0
+}

@@ -1,0 +1,147 @@
+//! What the hypervisor shows against what we believed. Pure.
+//!
+//! Only VMs without an open operation come here; a status that follows from nothing we asked for is one that
+//! somebody else brought about, and is told as such.
+
+use crate::{
+    model::VmStatus,
+    server::{events::NewEvent, provider::DomainState},
+};
+
+/// What a reading says of a VM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Observed {
+    Is(DomainState),
+    /// The reading has no such domain.
+    Absent,
+    /// There was no reading, twice in a row.
+    Silence,
+}
+
+/// What we believe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Believed<'a> {
+    pub vm_id: i64,
+    pub name: &'a str,
+    pub status: VmStatus,
+    /// Whether the VM ever had a domain.
+    pub had_domain: bool,
+}
+
+/// What is to be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    pub status: VmStatus,
+    pub problem: Option<String>,
+    pub event: Option<NewEvent>,
+}
+
+/// What follows, if anything has changed.
+pub fn reconcile(vm: Believed<'_>, observed: Observed) -> Option<Change> {
+    use VmStatus::{Failed, NotCreated, Running, Stopped, Suspended, Unknown};
+    let name = vm.name;
+    let plain = |status| Some(Change { status, problem: None, event: None });
+    let from_outside = |status, what: &str| {
+        let event = NewEvent::warning(
+            "vm_changed_from_outside",
+            Some(vm.vm_id),
+            format!("{name} was {what} from outside Twarga Cloud."),
+        );
+        Some(Change { status, problem: None, event: Some(event) })
+    };
+    let trouble = |status, kind, text: String| {
+        let event = NewEvent::error(kind, Some(vm.vm_id), text.clone());
+        Some(Change { status, problem: Some(text), event: Some(event) })
+    };
+
+    match (observed, vm.status) {
+        (Observed::Is(DomainState::Unknown), _)
+        | (Observed::Is(DomainState::Running), Running)
+        | (Observed::Is(DomainState::Suspended), Suspended)
+        | (Observed::Is(DomainState::Stopped | DomainState::Crashed), Stopped | Failed)
+        | (Observed::Absent, NotCreated | Failed)
+        | (Observed::Silence, Unknown | Failed) => None,
+
+        (Observed::Is(DomainState::Running), Unknown | Failed) => plain(Running),
+        (Observed::Is(DomainState::Running), _) => from_outside(Running, "started"),
+        (Observed::Is(DomainState::Suspended), Running) => from_outside(Suspended, "suspended"),
+        (Observed::Is(DomainState::Suspended), _) => plain(Suspended),
+        (Observed::Is(DomainState::Stopped), Running | Suspended) => from_outside(Stopped, "stopped"),
+        (Observed::Is(DomainState::Stopped), _) => plain(Stopped),
+        (Observed::Is(DomainState::Crashed), _) => trouble(
+            Stopped,
+            "vm_crashed",
+            format!(
+                "{name} died: its QEMU process ended without being asked to. Its disk is still there; start it again."
+            ),
+        ),
+        (Observed::Absent, _) if vm.had_domain => trouble(
+            NotCreated,
+            "vm_domain_removed",
+            format!(
+                "{name} was removed from the hypervisor, from outside Twarga Cloud. Its disk may still be there: \
+                 save what you need of it, then destroy this VM here and launch it anew."
+            ),
+        ),
+        (Observed::Absent, _) => plain(NotCreated),
+        (Observed::Silence, _) => plain(Unknown),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(status: VmStatus, observed: Observed) -> Option<Change> {
+        reconcile(Believed { vm_id: 7, name: "web-1", status, had_domain: true }, observed)
+    }
+
+    #[test]
+    fn what_is_as_believed_changes_nothing() {
+        assert_eq!(seen(VmStatus::Running, Observed::Is(DomainState::Running)), None);
+        assert_eq!(seen(VmStatus::Stopped, Observed::Is(DomainState::Stopped)), None);
+        assert_eq!(seen(VmStatus::NotCreated, Observed::Absent), None);
+    }
+
+    #[test]
+    fn a_vm_stopped_behind_our_back_is_told_as_such() {
+        let change = seen(VmStatus::Running, Observed::Is(DomainState::Stopped)).unwrap();
+        assert_eq!(change.status, VmStatus::Stopped);
+        assert!(change.event.unwrap().text.contains("from outside"));
+    }
+
+    #[test]
+    fn a_dead_qemu_is_a_problem_a_person_reads() {
+        let change = seen(VmStatus::Running, Observed::Is(DomainState::Crashed)).unwrap();
+        assert_eq!(change.status, VmStatus::Stopped);
+        assert!(change.problem.unwrap().contains("start it again"));
+    }
+
+    #[test]
+    fn a_crash_is_told_once() {
+        assert_eq!(seen(VmStatus::Stopped, Observed::Is(DomainState::Crashed)), None);
+    }
+
+    #[test]
+    fn an_undefined_domain_is_not_created_and_says_what_to_do() {
+        let change = seen(VmStatus::Stopped, Observed::Absent).unwrap();
+        assert_eq!(change.status, VmStatus::NotCreated);
+        assert!(change.problem.unwrap().contains("destroy this VM here"));
+    }
+
+    #[test]
+    fn silence_makes_unknown_and_its_end_makes_the_truth_without_an_alarm() {
+        assert_eq!(seen(VmStatus::Running, Observed::Silence).unwrap().status, VmStatus::Unknown);
+        let change = seen(VmStatus::Unknown, Observed::Is(DomainState::Running)).unwrap();
+        assert_eq!((change.status, change.event), (VmStatus::Running, None));
+    }
+
+    #[test]
+    fn a_failed_launch_stays_failed_until_its_domain_runs() {
+        assert_eq!(seen(VmStatus::Failed, Observed::Absent), None);
+        assert_eq!(
+            seen(VmStatus::Failed, Observed::Is(DomainState::Running)).unwrap().status,
+            VmStatus::Running
+        );
+    }
+}

@@ -1,0 +1,326 @@
+//! Serves what `cargo xtask site` built: the files of `/pkg`, whose names change with their content, and the public
+//! files beside it (`/favicon.svg`).
+//!
+//! A debug server reads `target/site` anew at each request, so that a rebuilt site needs no restart; a release
+//! server carries the site within itself, with the compressed forms that lie beside the files.
+
+use crate::app::AssetUrls;
+use axum::{
+    body::Body,
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header},
+    response::{IntoResponse, Response},
+};
+use rust_embed::{EmbeddedFile, RustEmbed};
+use std::fmt::Write;
+
+/// Where each asset is served from now. Not for clients.
+const MANIFEST: &str = "assets.json";
+
+const BUILD_IT: &str = if cfg!(debug_assertions) {
+    "run `cargo xtask site` first"
+} else {
+    "run `cargo xtask site --release` first, then build the server again"
+};
+
+#[derive(RustEmbed)]
+#[folder = "target/site"]
+#[allow_missing = true]
+struct Site;
+
+/// The addresses of what a page loads, or a sentence that says what to do when the site was not built.
+pub fn urls() -> Result<AssetUrls, String> {
+    let manifest = Site::get(MANIFEST).ok_or_else(|| format!("the site is not built: {BUILD_IT}"))?;
+    read_manifest(&manifest.data)
+        .map_err(|e| format!("target/site/{MANIFEST} cannot be read ({e}): {BUILD_IT}"))
+}
+
+fn read_manifest(json: &[u8]) -> Result<AssetUrls, serde_json::Error> {
+    #[derive(serde::Deserialize)]
+    struct Manifest {
+        css: String,
+        js: String,
+        wasm: String,
+        echarts: String,
+    }
+    let Manifest { css, js, wasm, echarts } = serde_json::from_slice(json)?;
+    Ok(AssetUrls { css, js, wasm, echarts })
+}
+
+/// Answers a GET or HEAD for a file of the site; anything else is a plain 404.
+pub async fn serve(uri: Uri, headers: HeaderMap) -> Response {
+    respond(uri.path(), &headers, Site::get)
+}
+
+fn respond(path: &str, request: &HeaderMap, file: impl Fn(&str) -> Option<EmbeddedFile>) -> Response {
+    let Some((name, plain)) = served_name(path).and_then(|name| Some((name, file(name)?))) else {
+        return (StatusCode::NOT_FOUND, "not found\n").into_response();
+    };
+    let accepted = joined(request, header::ACCEPT_ENCODING);
+    let compressed = Encoding::BEST_FIRST
+        .into_iter()
+        .filter(|encoding| accepts(&accepted, encoding.token()))
+        .find_map(|encoding| Some((file(&format!("{name}.{}", encoding.extension()))?, Some(encoding))));
+    let (content, encoding) = compressed.unwrap_or((plain, None));
+
+    let etag = etag(&content);
+    let mut response = Response::builder()
+        .header(header::ETAG, &etag)
+        .header(header::VARY, "accept-encoding")
+        .header(header::CACHE_CONTROL, cache_control(name));
+    if matches_etag(&joined(request, header::IF_NONE_MATCH), &etag) {
+        response = response.status(StatusCode::NOT_MODIFIED);
+        return response.body(Body::empty()).expect("constant headers and a quoted number");
+    }
+    if let Some(encoding) = encoding {
+        response = response.header(header::CONTENT_ENCODING, encoding.token());
+    }
+    response
+        .header(header::CONTENT_TYPE, content_type(name))
+        .body(Body::from(content.data))
+        .expect("constant headers, a quoted number and a media type")
+}
+
+/// The file that a path names, if it is one that clients may have: a plain name, at the top or in `pkg`. The
+/// manifest and the compressed forms are not files of their own to them.
+fn served_name(path: &str) -> Option<&str> {
+    let name = path.strip_prefix('/')?;
+    let file = name.strip_prefix("pkg/").unwrap_or(name);
+    let plain = file.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'));
+    let internal = name == MANIFEST || [".br", ".gz", ".new"].iter().any(|end| file.ends_with(end));
+    (plain && !internal && !file.is_empty() && !file.starts_with('.')).then_some(name)
+}
+
+fn cache_control(name: &str) -> &'static str {
+    if name.starts_with("pkg/") { "public, max-age=31536000, immutable" } else { "no-cache" }
+}
+
+fn content_type(name: &str) -> HeaderValue {
+    let guess = mime_guess::from_path(name).first_or_octet_stream();
+    let text = guess.type_() == "text" || guess.suffix().is_some_and(|suffix| suffix == "xml");
+    let value =
+        if text { format!("{}; charset=utf-8", guess.essence_str()) } else { guess.essence_str().to_owned() };
+    HeaderValue::try_from(value).unwrap_or(HeaderValue::from_static("application/octet-stream"))
+}
+
+/// Of the form that is sent: the compressed forms of a file have tags of their own, as they must.
+fn etag(file: &EmbeddedFile) -> String {
+    let mut tag = String::from('"');
+    for byte in &file.metadata.sha256_hash()[..16] {
+        write!(tag, "{byte:02x}").expect("writing to a string");
+    }
+    tag + "\""
+}
+
+/// `If-None-Match`, compared weakly as RFC 9110, 13.1.2 says.
+fn matches_etag(if_none_match: &str, etag: &str) -> bool {
+    let mut candidates = if_none_match.split(',').map(str::trim);
+    candidates.any(|candidate| candidate == "*" || candidate.strip_prefix("W/").unwrap_or(candidate) == etag)
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Encoding {
+    Brotli,
+    Gzip,
+}
+
+impl Encoding {
+    const BEST_FIRST: [Encoding; 2] = [Encoding::Brotli, Encoding::Gzip];
+
+    fn token(self) -> &'static str {
+        match self {
+            Encoding::Brotli => "br",
+            Encoding::Gzip => "gzip",
+        }
+    }
+
+    fn extension(self) -> &'static str {
+        match self {
+            Encoding::Brotli => "br",
+            Encoding::Gzip => "gz",
+        }
+    }
+}
+
+/// Whether an `Accept-Encoding` allows a coding (RFC 9110, 12.5.3): by its name, else by `*`, and not with `q=0`.
+/// A weight that is no number refuses. Weights do not rank: the server offers its smallest form first.
+fn accepts(accept_encoding: &str, coding: &str) -> bool {
+    let mut by_wildcard = false;
+    for item in accept_encoding.split(',') {
+        let (name, parameters) = item.split_once(';').unwrap_or((item, ""));
+        let allowed = parameters.split(';').filter_map(weight).all(|weight| weight > 0.0);
+        match name.trim() {
+            name if name.eq_ignore_ascii_case(coding) => return allowed,
+            "*" => by_wildcard = allowed,
+            _ => {}
+        }
+    }
+    by_wildcard
+}
+
+/// The number of a parameter `q=…`; 0 if it is none. `None` for another parameter.
+fn weight(parameter: &str) -> Option<f32> {
+    let (name, value) = parameter.split_once('=')?;
+    name.trim().eq_ignore_ascii_case("q").then(|| value.trim().parse().unwrap_or(0.0))
+}
+
+/// The values of a header that may come in several lines, as the one list that they make.
+fn joined(headers: &HeaderMap, name: HeaderName) -> String {
+    headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::{Router, http::Request, routing::get};
+    use http_body_util::BodyExt;
+    use proptest::prelude::*;
+    use tower::ServiceExt;
+
+    const SCRIPT: &str = "/pkg/app.0123456789abcdef.js";
+
+    /// A built site, small: a script with both compressed forms, and an icon with none.
+    fn site() -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("pkg")).unwrap();
+        for (name, content) in [
+            ("assets.json", "{}"),
+            ("favicon.svg", "<svg/>"),
+            ("pkg/app.0123456789abcdef.js", "plain"),
+            ("pkg/app.0123456789abcdef.js.br", "brotli"),
+            ("pkg/app.0123456789abcdef.js.gz", "gzip"),
+            ("pkg/app.0123456789abcdef.wasm", "wasm"),
+        ] {
+            std::fs::write(dir.path().join(name), content).unwrap();
+        }
+        dir
+    }
+
+    async fn ask(
+        method: &str,
+        path: &str,
+        headers: &[(HeaderName, &str)],
+    ) -> (StatusCode, HeaderMap, String) {
+        let site = site();
+        let root = site.path().to_owned();
+        let router = Router::new().fallback_service(get(async move |uri: Uri, headers: HeaderMap| {
+            respond(uri.path(), &headers, |name| rust_embed::utils::read_file_from_fs(&root.join(name)).ok())
+        }));
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(name, *value);
+        }
+        let response = router.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        (parts.status, parts.headers, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn the_smallest_form_that_the_client_accepts_is_sent() {
+        for (accepted, sent) in [
+            ("gzip, deflate, br, zstd", "brotli"),
+            ("gzip", "gzip"),
+            ("br;q=0, gzip;q=0.5", "gzip"),
+            ("*", "brotli"),
+            ("*, br;q=0", "gzip"),
+            ("identity", "plain"),
+            ("", "plain"),
+        ] {
+            let (status, headers, body) = ask("GET", SCRIPT, &[(header::ACCEPT_ENCODING, accepted)]).await;
+            assert_eq!((status, body.as_str()), (StatusCode::OK, sent), "{accepted}");
+            let encoding = headers.get(header::CONTENT_ENCODING).map(|value| value.to_str().unwrap());
+            assert_eq!(
+                encoding,
+                [("brotli", "br"), ("gzip", "gzip")].into_iter().find(|e| e.0 == sent).map(|e| e.1)
+            );
+            assert_eq!(headers[header::VARY], "accept-encoding");
+            assert_eq!(headers[header::CONTENT_TYPE], "text/javascript; charset=utf-8");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_hashed_file_is_kept_for_ever_and_a_public_one_asked_for_again() {
+        let (_, hashed, _) = ask("GET", SCRIPT, &[]).await;
+        assert_eq!(hashed[header::CACHE_CONTROL], "public, max-age=31536000, immutable");
+        let (_, public, body) = ask("GET", "/favicon.svg", &[]).await;
+        assert_eq!(public[header::CACHE_CONTROL], "no-cache");
+        assert_eq!(
+            (public[header::CONTENT_TYPE].to_str().unwrap(), body.as_str()),
+            ("image/svg+xml; charset=utf-8", "<svg/>")
+        );
+
+        let tag = public[header::ETAG].to_str().unwrap();
+        let (status, headers, body) =
+            ask("GET", "/favicon.svg", &[(header::IF_NONE_MATCH, &format!("W/{tag}, \"x\""))]).await;
+        assert_eq!((status, body.as_str()), (StatusCode::NOT_MODIFIED, ""));
+        assert_eq!(headers[header::ETAG], tag);
+        let (status, ..) = ask("GET", "/favicon.svg", &[(header::IF_NONE_MATCH, "\"x\"")]).await;
+        assert_eq!(status, StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn each_form_of_a_file_has_its_own_tag() {
+        let (_, plain, _) = ask("GET", SCRIPT, &[]).await;
+        let (_, brotli, _) = ask("GET", SCRIPT, &[(header::ACCEPT_ENCODING, "br")]).await;
+        assert_ne!(plain[header::ETAG], brotli[header::ETAG]);
+    }
+
+    #[tokio::test]
+    async fn wasm_has_the_type_that_browsers_stream_and_head_sends_no_body() {
+        let (status, headers, body) = ask("HEAD", "/pkg/app.0123456789abcdef.wasm", &[]).await;
+        assert_eq!((status, body.as_str()), (StatusCode::OK, ""));
+        assert_eq!(headers[header::CONTENT_TYPE], "application/wasm");
+        assert_eq!(headers[header::CONTENT_LENGTH], "4");
+    }
+
+    #[tokio::test]
+    async fn what_is_no_file_for_clients_is_not_found() {
+        let hidden = ["/assets.json", "/pkg/app.0123456789abcdef.js.br", "/pkg/app.0123456789abcdef.js.gz"];
+        let odd = [
+            "/",
+            "/pkg",
+            "/pkg/",
+            "/pkg/../assets.json",
+            "/pkg/%2e%2e/assets.json",
+            "//etc/hostname",
+            "/pkg//etc/hostname",
+        ];
+        for path in hidden.into_iter().chain(odd).chain(["/absent.svg", "/pkg/pkg/favicon.svg"]) {
+            let (status, headers, body) = ask("GET", path, &[]).await;
+            assert_eq!((status, body.as_str()), (StatusCode::NOT_FOUND, "not found\n"), "{path}");
+            assert_eq!(headers[header::CONTENT_TYPE], "text/plain; charset=utf-8");
+        }
+    }
+
+    #[test]
+    fn the_manifest_gives_the_addresses() {
+        let json =
+            br#"{"css": "/pkg/a.css", "js": "/pkg/a.js", "wasm": "/pkg/a.wasm", "echarts": "/pkg/e.js"}"#;
+        let urls = read_manifest(json).unwrap();
+        assert_eq!((urls.css.as_str(), urls.echarts.as_str()), ("/pkg/a.css", "/pkg/e.js"));
+        assert!(read_manifest(br#"{"css": "/pkg/a.css"}"#).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn a_coding_that_is_not_named_is_not_accepted(header in "[^*]{0,80}") {
+            prop_assert!(!accepts(&header, "br") || header.to_ascii_lowercase().contains("br"));
+        }
+
+        #[test]
+        fn a_refused_coding_is_refused_wherever_it_stands(
+            before in "([a-z*]{3,8}(;q=[0-9.]{1,4})?, ?){0,3}", after in "(, ?[a-z*]{3,8}){0,3}", zero in "0(\\.0{0,3})?",
+        ) {
+            let header = format!("{before}br;q={zero}{after}");
+            prop_assert!(!accepts(&header, "br"), "{}", header);
+        }
+
+        #[test]
+        fn a_served_name_stays_in_its_folder(path in "/?[a-z./%\\\\]{0,20}") {
+            if let Some(name) = served_name(&path) {
+                let file = name.strip_prefix("pkg/").unwrap_or(name);
+                prop_assert!(!file.contains('/') && !file.contains('\\') && !file.starts_with('.'));
+            }
+        }
+    }
+}

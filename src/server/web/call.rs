@@ -1,0 +1,134 @@
+//! What a server function begins with: the state, who calls, whether they may.
+
+use crate::{
+    model::{ApiError, ErrorCode, Me},
+    server::{
+        accounts::{Carrier, LIFE_DAYS},
+        internal,
+        state::AppState,
+        vms::VmAccess,
+    },
+};
+use axum::http::{HeaderMap, HeaderValue, header, request::Parts};
+use leptos::prelude::use_context;
+use leptos_axum::ResponseOptions;
+
+const COOKIE: &str = "twarga_session";
+/// The prefix binds the cookie to this host and to https.
+const HTTPS_COOKIE: &str = "__Host-twarga_session";
+
+/// The state, for what anyone may ask.
+///
+/// # Errors
+/// `Internal` when there is none: the page that asked is given up already, and nobody waits for the answer.
+pub fn anyone() -> Result<AppState, ApiError> {
+    use_context::<AppState>().ok_or_else(|| {
+        tracing::debug!("a page was given up before all it asked for was there");
+        ApiError::internal()
+    })
+}
+
+/// Whoever calls, if they are signed in.
+///
+/// # Errors
+/// `Internal` when the database cannot be read.
+pub async fn whoever() -> Result<Option<Me>, ApiError> {
+    let Some(parts) = use_context::<Parts>() else { return Ok(None) };
+    caller(&anyone()?, &parts.headers).await
+}
+
+/// Somebody who is signed in.
+///
+/// # Errors
+/// `NotSignedIn`.
+pub async fn signed_in() -> Result<(AppState, Me), ApiError> {
+    let state = anyone()?;
+    let me = whoever().await?.ok_or_else(ApiError::not_signed_in)?;
+    Ok((state, me))
+}
+
+/// Somebody who may see and operate a VM.
+///
+/// # Errors
+/// `NotSignedIn`; `NotFound` when it is not there or not theirs.
+pub async fn vm(vm_id: i64) -> Result<(AppState, VmAccess), ApiError> {
+    let (state, me) = signed_in().await?;
+    let access = state.vms.access(&me, vm_id).await?;
+    Ok((state, access))
+}
+
+/// Who a request's headers speak for: a bearer token wherever there is one, else the cookie.
+///
+/// # Errors
+/// `Internal` when the database cannot be read.
+pub async fn caller(state: &AppState, headers: &HeaderMap) -> Result<Option<Me>, ApiError> {
+    if let Some(token) = bearer(headers) {
+        return state.accounts.whose(token, Carrier::Bearer).await;
+    }
+    match cookie(headers, state.https) {
+        Some(token) => state.accounts.whose(token, Carrier::Cookie).await,
+        None => Ok(None),
+    }
+}
+
+/// The token of `Authorization: Bearer …`.
+pub fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+}
+
+/// The token in the session's cookie.
+pub fn cookie(headers: &HeaderMap, https: bool) -> Option<&str> {
+    let wanted = if https { HTTPS_COOKIE } else { COOKIE };
+    headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .find_map(|(name, value)| (name == wanted).then_some(value))
+}
+
+/// Signs the caller in with a cookie and leads to `/`.
+///
+/// # Errors
+/// As [`crate::server::accounts::Accounts::sign_in`].
+pub async fn sign_in(state: &AppState, username: &str, password: &str) -> Result<(), ApiError> {
+    let token = state.accounts.sign_in(username, password, Carrier::Cookie).await?;
+    set_cookie(state, token.expose(), LIFE_DAYS * 24 * 60 * 60)?;
+    lead_to("/");
+    Ok(())
+}
+
+/// Ends the caller's session and leads to `/sign-in`.
+///
+/// # Errors
+/// `Internal` when the database cannot be written.
+pub async fn sign_out(state: &AppState) -> Result<(), ApiError> {
+    if let Some(parts) = use_context::<Parts>() {
+        let token = bearer(&parts.headers).or_else(|| cookie(&parts.headers, state.https));
+        if let Some(token) = token {
+            state.accounts.sign_out(token).await?;
+        }
+    }
+    set_cookie(state, "", 0)?;
+    lead_to("/sign-in");
+    Ok(())
+}
+
+/// Leads a browser to a page of ours; other clients see the answer alone.
+pub fn lead_to(path: &str) {
+    if use_context::<ResponseOptions>().is_some() {
+        leptos_axum::redirect(path);
+    }
+}
+
+fn set_cookie(state: &AppState, value: &str, max_age_secs: i64) -> Result<(), ApiError> {
+    let (name, secure) = if state.https { (HTTPS_COOKIE, "; Secure") } else { (COOKIE, "") };
+    let cookie = format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={max_age_secs}{secure}");
+    let cookie = HeaderValue::from_str(&cookie).map_err(internal)?;
+    let response = use_context::<ResponseOptions>()
+        .ok_or_else(|| ApiError::new(ErrorCode::Internal, "There is no response to put a cookie on."))?;
+    response.append_header(header::SET_COOKIE, cookie);
+    Ok(())
+}

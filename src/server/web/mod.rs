@@ -1,0 +1,173 @@
+//! What is served over HTTP: pages, server functions, REST paths, assets.
+
+pub mod assets;
+pub mod call;
+mod headers;
+mod origin;
+mod rest;
+
+use super::state::AppState;
+use crate::{
+    app::{App, shell},
+    model::ApiError,
+};
+use axum::{
+    Json, Router,
+    body::{Body, to_bytes},
+    extract::{DefaultBodyLimit, Request, State},
+    http::{HeaderValue, Method, StatusCode, header},
+    middleware,
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use leptos::{prelude::*, server_fn::error::SERVER_FN_ERROR_HEADER};
+use leptos_axum::{LeptosRoutes, generate_route_list};
+use serde_json::json;
+
+/// No request of ours is larger.
+const MAX_BODY_BYTES: usize = 64 * 1024;
+
+/// All there is to ask.
+pub fn router(state: AppState) -> Router {
+    let options = leptos_options();
+    let context = {
+        let state = state.clone();
+        move || {
+            provide_context(state.clone());
+            // Asked anew each time: beside a debug server the site is built again and again.
+            provide_context(assets::urls().unwrap_or_else(|_| state.assets.clone()));
+        }
+    };
+    let page = {
+        let options = options.clone();
+        move || {
+            headers::set_content_security_policy();
+            shell(options.clone())
+        }
+    };
+    let pages = Router::new()
+        .leptos_routes_with_context(&options, generate_route_list(App), context.clone(), page.clone())
+        .with_state(options);
+    let fallback = {
+        let render = leptos_axum::render_app_async_with_context(context, page);
+        move |request: Request| {
+            let render = render.clone();
+            async move { asset_or_page(request, render).await }
+        }
+    };
+
+    Router::new()
+        .route("/health", get(health))
+        .route("/api/auth/register", post(rest::register))
+        .route("/api/auth/login", post(rest::login))
+        .route("/api/auth/me", get(rest::me))
+        .route("/api/vms", get(rest::vms))
+        .route("/api/metrics/vm/{vm_id}", get(rest::vm_metrics))
+        .route("/api/metrics/vm/{vm_id}/history", get(rest::vm_history))
+        .route("/api/metrics/host", get(rest::host_metrics))
+        .route("/api/metrics/host/history", get(rest::host_history))
+        .with_state(state.clone())
+        .merge(pages)
+        .fallback(fallback)
+        .layer(middleware::from_fn(refusals_have_their_status))
+        .layer(middleware::from_fn(forget_old_refusals))
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(middleware::from_fn(limit_body))
+        .layer(middleware::from_fn_with_state(state.clone(), origin::same_origin_only))
+        .layer(middleware::from_fn_with_state(state, headers::secure))
+}
+
+/// What Leptos needs of a server that names its assets itself.
+fn leptos_options() -> LeptosOptions {
+    LeptosOptions::builder().output_name("twarga-cloud").build()
+}
+
+/// Alive, and able to read its database.
+async fn health(State(state): State<AppState>) -> Response {
+    match state.accounts.is_empty().await {
+        Ok(_) => Json(json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") })).into_response(),
+        Err(error) => rest::refused(error),
+    }
+}
+
+/// A file, a word that the path is no part of the API, or the page that says so to a person.
+async fn asset_or_page<F, Fut>(request: Request, render: F) -> Response
+where
+    F: Fn(Request<Body>) -> Fut,
+    Fut: Future<Output = Response>,
+{
+    let path = request.uri().path();
+    if path == "/api" || path.starts_with("/api/") {
+        return rest::refused(ApiError::not_found("path in the API"));
+    }
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return StatusCode::METHOD_NOT_ALLOWED.into_response();
+    }
+    let file = assets::serve(request.uri().clone(), request.headers().clone()).await;
+    if file.status() != StatusCode::NOT_FOUND || path.starts_with("/pkg/") {
+        return file;
+    }
+    render(request).await
+}
+
+/// A form that was refused before carries that refusal in its page's address; the next answer must not.
+async fn forget_old_refusals(mut request: Request, next: middleware::Next) -> Response {
+    let referer = request.headers().get(header::REFERER).and_then(|value| value.to_str().ok());
+    if let Some(plain) = referer.and_then(without_refusal)
+        && let Ok(value) = HeaderValue::from_str(&plain)
+    {
+        request.headers_mut().insert(header::REFERER, value);
+    }
+    next.run(request).await
+}
+
+/// The address without the parameters that server functions put a refusal into, if it has any.
+fn without_refusal(address: &str) -> Option<String> {
+    let (page, query) = address.split_once('?')?;
+    let is_refusal = |pair: &&str| pair.starts_with("__path=") || pair.starts_with("__err=");
+    if !query.split('&').any(|pair| is_refusal(&pair)) {
+        return None;
+    }
+    let kept: Vec<_> = query.split('&').filter(|pair| !is_refusal(pair)).collect();
+    Some(if kept.is_empty() { page.to_owned() } else { format!("{page}?{}", kept.join("&")) })
+}
+
+/// Server functions read the whole body: no more than this of it.
+async fn limit_body(request: Request, next: middleware::Next) -> Response {
+    let (parts, body) = request.into_parts();
+    let body = Body::new(http_body_util::Limited::new(body, MAX_BODY_BYTES));
+    next.run(Request::from_parts(parts, body)).await
+}
+
+/// A server function that refuses answers 500, whatever the reason; the reason knows better.
+async fn refusals_have_their_status(request: Request, next: middleware::Next) -> Response {
+    let response = next.run(request).await;
+    if response.status() != StatusCode::INTERNAL_SERVER_ERROR
+        || !response.headers().contains_key(SERVER_FN_ERROR_HEADER)
+    {
+        return response;
+    }
+    let (mut parts, body) = response.into_parts();
+    let Ok(bytes) = to_bytes(body, MAX_BODY_BYTES).await else { return parts.status.into_response() };
+    if let Ok(error) = serde_json::from_slice::<ApiError>(&bytes) {
+        parts.status = rest::status_of(&error);
+    }
+    Response::from_parts(parts, Body::from(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_refusal;
+
+    #[test]
+    fn only_the_old_refusal_is_forgotten() {
+        let address = "http://cloud/vms/new?size=small&__path=%2Fapi&__err=eyJ9";
+        assert_eq!(without_refusal(address).as_deref(), Some("http://cloud/vms/new?size=small"));
+        assert_eq!(
+            without_refusal("http://cloud/sign-in?__path=x&__err=y").as_deref(),
+            Some("http://cloud/sign-in")
+        );
+        assert_eq!(without_refusal("http://cloud/vms/new?size=small"), None);
+        assert_eq!(without_refusal("http://cloud/"), None);
+    }
+}

@@ -1,0 +1,214 @@
+//! The REST paths: the same rooms as beneath the server functions, for clients that speak plain HTTP and JSON.
+
+use super::call;
+use crate::{
+    model::{ApiError, Me, UtcMillis, VmMetrics},
+    server::{
+        accounts::Carrier,
+        metrics::HistoryQuery,
+        state::AppState,
+        vms::{Scope, VmAccess},
+    },
+};
+use axum::{
+    Json,
+    extract::{
+        Form, FromRequest, FromRequestParts, Path, Query, Request, State,
+        rejection::{FormRejection, JsonRejection, PathRejection, QueryRejection},
+    },
+    http::{HeaderValue, StatusCode, header, request::Parts},
+    response::{IntoResponse, Response},
+};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::json;
+
+/// A refusal as an HTTP answer.
+pub fn refused(error: ApiError) -> Response {
+    Refused(error).into_response()
+}
+
+/// The HTTP status that a refusal is sent with.
+pub fn status_of(error: &ApiError) -> StatusCode {
+    StatusCode::from_u16(error.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+pub struct Refused(ApiError);
+
+impl From<ApiError> for Refused {
+    fn from(error: ApiError) -> Self {
+        Self(error)
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let status = status_of(&self.0);
+        let mut response = (status, Json(self.0)).into_response();
+        if status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+/// Somebody who is signed in.
+pub struct SignedIn(Me);
+
+impl FromRequestParts<AppState> for SignedIn {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Refused> {
+        let me = call::caller(state, &parts.headers).await?.ok_or_else(ApiError::not_signed_in)?;
+        Ok(Self(me))
+    }
+}
+
+/// Somebody who may see and operate the VM of the path.
+pub struct OfVm(VmAccess);
+
+impl FromRequestParts<AppState> for OfVm {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Refused> {
+        let SignedIn(me) = SignedIn::from_request_parts(parts, state).await?;
+        let vm_id: Result<Path<i64>, PathRejection> = Path::from_request_parts(parts, state).await;
+        let Ok(Path(vm_id)) = vm_id else { return Err(ApiError::not_found("VM").into()) };
+        Ok(Self(state.vms.access(&me, vm_id).await?))
+    }
+}
+
+/// A body or a query that was read, or a refusal that says why not.
+pub struct Checked<T>(T);
+
+impl<T: DeserializeOwned> FromRequest<AppState> for Checked<Json<T>> {
+    type Rejection = Refused;
+
+    async fn from_request(request: Request, state: &AppState) -> Result<Self, Refused> {
+        let read: Result<Json<T>, JsonRejection> = Json::from_request(request, state).await;
+        read.map(Self).map_err(|error| unreadable(error.body_text()))
+    }
+}
+
+impl<T: DeserializeOwned> FromRequest<AppState> for Checked<Form<T>> {
+    type Rejection = Refused;
+
+    async fn from_request(request: Request, state: &AppState) -> Result<Self, Refused> {
+        let read: Result<Form<T>, FormRejection> = Form::from_request(request, state).await;
+        read.map(Self).map_err(|error| unreadable(error.body_text()))
+    }
+}
+
+impl<T: DeserializeOwned> FromRequestParts<AppState> for Checked<Query<T>> {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Refused> {
+        let read: Result<Query<T>, QueryRejection> = Query::from_request_parts(parts, state).await;
+        read.map(Self).map_err(|error| unreadable(error.body_text()))
+    }
+}
+
+fn unreadable(text: String) -> Refused {
+    ApiError::new(crate::model::ErrorCode::Invalid, format!("The request could not be read: {text}")).into()
+}
+
+#[derive(Deserialize)]
+pub struct Registration {
+    username: String,
+    email: String,
+    password: String,
+}
+
+pub async fn register(
+    State(state): State<AppState>,
+    Checked(Json(new)): Checked<Json<Registration>>,
+) -> Result<Response, Refused> {
+    let me = state.register(&new.username, &new.email, &new.password).await?;
+    Ok((StatusCode::CREATED, Json(me)).into_response())
+}
+
+#[derive(Deserialize)]
+pub struct Credentials {
+    username: String,
+    password: String,
+}
+
+pub async fn login(
+    State(state): State<AppState>,
+    Checked(Form(given)): Checked<Form<Credentials>>,
+) -> Result<Response, Refused> {
+    let token = state.accounts.sign_in(&given.username, &given.password, Carrier::Bearer).await?;
+    Ok(Json(json!({ "access_token": token.expose(), "token_type": "bearer" })).into_response())
+}
+
+pub async fn me(SignedIn(me): SignedIn) -> Json<Me> {
+    Json(me)
+}
+
+pub async fn vms(State(state): State<AppState>, SignedIn(me): SignedIn) -> Result<Response, Refused> {
+    Ok(Json(state.vms.list(Scope::of(&me)).await?).into_response())
+}
+
+pub async fn vm_metrics(
+    State(state): State<AppState>,
+    OfVm(access): OfVm,
+) -> Result<Json<VmMetrics>, Refused> {
+    Ok(Json(state.vms.metrics(&access).await?))
+}
+
+#[derive(Deserialize)]
+pub struct HistoryParameters {
+    metric_name: String,
+    limit: Option<u32>,
+    points: Option<u32>,
+    from: Option<String>,
+    to: Option<String>,
+}
+
+impl HistoryParameters {
+    fn query(&self) -> Result<HistoryQuery, ApiError> {
+        Ok(HistoryQuery {
+            limit: self.limit,
+            points: self.points,
+            from: time("from", self.from.as_deref())?,
+            to: time("to", self.to.as_deref())?,
+        })
+    }
+}
+
+fn time(field: &str, text: Option<&str>) -> Result<Option<UtcMillis>, ApiError> {
+    let Some(text) = text else { return Ok(None) };
+    let wrong = || ApiError::invalid_field(field, format!("{field} is a time such as 2026-11-23T06:15:00Z."));
+    UtcMillis::from_rfc3339(text).map(Some).ok_or_else(wrong)
+}
+
+pub async fn vm_history(
+    State(state): State<AppState>,
+    OfVm(access): OfVm,
+    Checked(Query(asked)): Checked<Query<HistoryParameters>>,
+) -> Result<Response, Refused> {
+    let history = state.store.history(Some(access.vm().id), &asked.metric_name, asked.query()?).await?;
+    Ok(Json(history).into_response())
+}
+
+/// The host's figures with two decimals, beside the time they were sampled at.
+pub async fn host_metrics(State(state): State<AppState>, SignedIn(_): SignedIn) -> Response {
+    let snapshot = state.latest.get();
+    let mut figures = serde_json::to_value(snapshot.host).unwrap_or_default();
+    if let Some(object) = figures.as_object_mut() {
+        for value in object.values_mut() {
+            if let Some(number) = value.as_f64().filter(|_| value.is_f64()) {
+                *value = json!(crate::model::rounded(number));
+            }
+        }
+        object.insert("timestamp".into(), json!(snapshot.sampled_at.to_rfc3339()));
+    }
+    Json(figures).into_response()
+}
+
+pub async fn host_history(
+    State(state): State<AppState>,
+    SignedIn(_): SignedIn,
+    Checked(Query(asked)): Checked<Query<HistoryParameters>>,
+) -> Result<Response, Refused> {
+    Ok(Json(state.store.history(None, &asked.metric_name, asked.query()?).await?).into_response())
+}
