@@ -1,0 +1,14 @@
+//! The server functions: what a browser, or another Leptos client, may ask. Each one says who may, then calls
+//! the room that knows. All live under `/api/v1` with a fixed name, answer JSON, and fail with an [`ApiError`].
+//!
+//! [`ApiError`]: crate::model::ApiError
+
+mod accounts;
+mod events;
+mod metrics;
+mod vms;
+
+pub use accounts::*;
+pub use events::*;
+pub use metrics::*;
+pub use vms::*;
