@@ -1,0 +1,73 @@
+//! The document and the table of routes.
+
+use crate::{
+    components::layout::SignedIn,
+    pages::{Launch, NotFound, Overview, Register, SignIn, Vm},
+};
+use leptos::prelude::*;
+use leptos_meta::{MetaTags, Title, provide_meta_context};
+use leptos_router::{
+    SsrMode,
+    components::{ParentRoute, Route, Router, Routes},
+    path,
+};
+
+/// Where the browser finds what a page is made of. The names carry a hash of the content; the server, which
+/// knows them, provides this before it renders.
+#[derive(Debug, Clone)]
+pub struct AssetUrls {
+    pub css: String,
+    pub js: String,
+    pub wasm: String,
+    pub echarts: String,
+}
+
+/// The document around the app; only the server renders it.
+pub fn shell(options: LeptosOptions) -> impl IntoView {
+    let AssetUrls { css, js, wasm, echarts } = expect_context();
+    let start = format!(
+        "import init, {{ hydrate }} from {js:?}; init({{ module_or_path: {wasm:?} }}).then(() => hydrate());"
+    );
+    view! {
+        <!DOCTYPE html>
+        <html lang="en">
+            <head>
+                <meta charset="utf-8"/>
+                <meta name="viewport" content="width=device-width, initial-scale=1"/>
+                <meta name="color-scheme" content="light dark"/>
+                <link rel="icon" href="/favicon.svg" type="image/svg+xml"/>
+                <link rel="stylesheet" href=css/>
+                <link rel="modulepreload" href=js nonce=use_nonce()/>
+                <link rel="preload" r#as="fetch" r#type="application/wasm" crossorigin="anonymous" href=wasm/>
+                <script type="module" nonce=use_nonce()>{start}</script>
+                <script defer nonce=use_nonce() src=echarts></script>
+                <AutoReload options/>
+                <MetaTags/>
+            </head>
+            <body>
+                <App/>
+            </body>
+        </html>
+    }
+}
+
+#[component]
+pub fn App() -> impl IntoView {
+    provide_meta_context();
+    view! {
+        <Title formatter=|title: String| {
+            if title.is_empty() { "Twarga Cloud".to_owned() } else { format!("{title} · Twarga Cloud") }
+        }/>
+        <Router>
+            <Routes fallback=NotFound>
+                <ParentRoute path=path!("") view=SignedIn ssr=SsrMode::Async>
+                    <Route path=path!("/") view=Overview ssr=SsrMode::Async/>
+                    <Route path=path!("/vms/new") view=Launch ssr=SsrMode::Async/>
+                    <Route path=path!("/vms/:id") view=Vm ssr=SsrMode::Async/>
+                </ParentRoute>
+                <Route path=path!("/sign-in") view=SignIn ssr=SsrMode::Async/>
+                <Route path=path!("/register") view=Register ssr=SsrMode::Async/>
+            </Routes>
+        </Router>
+    }
+}

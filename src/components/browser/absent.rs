@@ -1,0 +1,35 @@
+use crate::components::chart::{ChartData, Scale};
+use crate::model::UtcMillis;
+use leptos::web_sys::HtmlDivElement;
+
+pub fn now() -> UtcMillis {
+    UtcMillis::default()
+}
+
+pub fn utc_offset_minutes(_at: UtcMillis) -> i32 {
+    0
+}
+
+pub fn page_is_visible() -> bool {
+    true
+}
+
+pub async fn within<T>(_millis: u32, work: impl Future<Output = T>) -> Option<T> {
+    Some(work.await)
+}
+
+pub struct Plot;
+
+impl Plot {
+    pub fn on(_element: &HtmlDivElement, _scale: Scale) -> Option<Self> {
+        None
+    }
+
+    pub fn draw(&mut self, _data: &ChartData) {}
+}
+
+pub fn on_visibility_change(_then: impl Fn() + 'static) {}
+
+pub fn on_network_return(_then: impl Fn() + 'static) {}
+
+pub fn on_colour_scheme_change(_then: impl Fn() + 'static) {}

@@ -1,0 +1,245 @@
+//! Draws a [`ChartData`] with the page's global `echarts`. The options are charming's; what charming has no
+//! name for (the formatter function and its kin) is put into the same object.
+
+use crate::components::{
+    chart::{ChartData, Hue, Scale},
+    format,
+    trail::RateAxis,
+};
+use charming::{
+    Chart,
+    component::{Axis, Grid},
+    datatype::{CompositeValue, DataPoint},
+    element::{
+        AreaStyle, AxisLabel, AxisLine, AxisPointer, AxisTick, AxisType, ItemStyle, LineStyle, SplitLine,
+        Tooltip, Trigger,
+    },
+    series::Line,
+};
+use leptos::{prelude::window, web_sys::HtmlDivElement};
+use serde::Serialize;
+use wasm_bindgen::{JsCast, JsValue, closure::Closure, prelude::wasm_bindgen};
+use web_sys::ResizeObserver;
+
+#[wasm_bindgen]
+extern "C" {
+    type Instance;
+
+    #[wasm_bindgen(js_namespace = echarts, js_name = init)]
+    fn init(element: &HtmlDivElement) -> Instance;
+
+    /// Charts of one group show their pointers at the same time.
+    #[wasm_bindgen(js_namespace = echarts, js_name = connect)]
+    fn connect(group: &str);
+
+    #[wasm_bindgen(method, setter)]
+    fn set_group(this: &Instance, group: &str);
+
+    #[wasm_bindgen(method, js_name = setOption)]
+    fn set_option(this: &Instance, option: &JsValue);
+
+    #[wasm_bindgen(method)]
+    fn resize(this: &Instance);
+
+    #[wasm_bindgen(method)]
+    fn dispose(this: &Instance);
+}
+
+const GROUP: &str = "page";
+
+/// A drawn chart: one ECharts instance for as long as its element is there.
+pub struct Plot {
+    instance: Instance,
+    element: HtmlDivElement,
+    scale: Scale,
+    sizes: ResizeObserver,
+    _on_resize: Closure<dyn Fn()>,
+    value_text: Closure<dyn Fn(JsValue) -> String>,
+    /// The colours the frame was drawn with; `None` draws it at the next occasion.
+    colours: Option<Colours>,
+}
+
+/// The page's colours as they are now, light or dark.
+#[derive(PartialEq)]
+struct Colours {
+    ink: String,
+    faint_ink: String,
+    grid: String,
+    surface: String,
+    line: String,
+    of_traces: Vec<String>,
+}
+
+impl Plot {
+    /// `None` while the ECharts script has not arrived.
+    pub fn on(element: &HtmlDivElement, scale: Scale) -> Option<Self> {
+        let arrived = js_sys::Reflect::get(&window(), &"echarts".into()).is_ok_and(|e| e.is_object());
+        if !arrived {
+            return None;
+        }
+        let instance = init(element);
+        instance.set_group(GROUP);
+        connect(GROUP);
+        let same = instance.unchecked_ref::<JsValue>().clone().unchecked_into::<Instance>();
+        let on_resize = Closure::<dyn Fn()>::new(move || same.resize());
+        let sizes = ResizeObserver::new(on_resize.as_ref().unchecked_ref()).ok()?;
+        sizes.observe(element);
+        let value_text = Closure::new(move |value: JsValue| match scale {
+            Scale::Percent => format::percent(value.as_f64()),
+            Scale::Rate => format::rate(value.as_f64()),
+        });
+        Some(Self {
+            instance,
+            element: element.clone(),
+            scale,
+            sizes,
+            _on_resize: on_resize,
+            value_text,
+            colours: None,
+        })
+    }
+
+    /// Shows `data`: the points are merged into what is drawn; the frame is set up at first and when the
+    /// page's colours have changed.
+    pub fn draw(&mut self, data: &ChartData) {
+        let colours = self.read_colours(data);
+        if self.colours.as_ref() != Some(&colours) {
+            self.instance.set_option(&self.frame(data, &colours));
+            self.colours = Some(colours);
+        }
+        let x_axis = Axis::new().min(data.from.0).max(data.to.0);
+        let chart = Chart::new().x_axis(x_axis);
+        let chart = match self.scale {
+            Scale::Percent => chart,
+            Scale::Rate => {
+                let RateAxis { top, step } = data.rate_axis();
+                chart.y_axis(Axis::new().max(top).interval(step))
+            }
+        };
+        let chart = data.traces.iter().fold(chart, |chart, trace| {
+            let points = trace.points.iter().map(|(at, value)| {
+                DataPoint::from(vec![CompositeValue::from(at.0), CompositeValue::from(*value)])
+            });
+            chart.series(Line::new().id(trace.name).data(points.collect::<Vec<_>>()))
+        });
+        self.instance.set_option(&to_js(&chart));
+    }
+
+    fn frame(&self, data: &ChartData, colours: &Colours) -> JsValue {
+        let label = || AxisLabel::new().color(colours.faint_ink.as_str()).font_size(11);
+        let value_axis = Axis::new()
+            .type_(AxisType::Value)
+            .min(0)
+            .split_number(4)
+            .axis_label(label())
+            .split_line(SplitLine::new().line_style(LineStyle::new().color(colours.grid.as_str())));
+        let value_axis = match self.scale {
+            Scale::Percent => value_axis.max(100).interval(25),
+            Scale::Rate => value_axis,
+        };
+        let chart = Chart::new()
+            .animation(false)
+            .grid(Grid::new().left(58).right(10).top(10).bottom(24))
+            .x_axis(
+                Axis::new()
+                    .type_(AxisType::Time)
+                    .split_number(4)
+                    .axis_label(label())
+                    .axis_tick(AxisTick::new().show(false))
+                    .axis_line(AxisLine::new().show(false))
+                    .split_line(SplitLine::new().show(false)),
+            )
+            .y_axis(value_axis)
+            .tooltip(
+                Tooltip::new()
+                    .trigger(Trigger::Axis)
+                    .axis_pointer(
+                        AxisPointer::new().line_style(LineStyle::new().color(colours.faint_ink.as_str())),
+                    )
+                    .background_color(colours.surface.as_str())
+                    .border_color(colours.line.as_str())
+                    .border_width(1),
+            );
+        let chart = data.traces.iter().zip(&colours.of_traces).fold(chart, |chart, (trace, colour)| {
+            chart.series(
+                Line::new()
+                    .id(trace.name)
+                    .name(trace.label)
+                    .show_symbol(false)
+                    .connect_nulls(false)
+                    .line_style(LineStyle::new().color(colour.as_str()).width(1.6))
+                    .item_style(ItemStyle::new().color(colour.as_str()))
+                    .area_style(AreaStyle::new().color(colour.as_str()).opacity(0.1)),
+            )
+        });
+        let option = to_js(&chart);
+        let value_labels = get(&get(&option, "yAxis"), "axisLabel");
+        set(&value_labels, "formatter", self.value_text.as_ref());
+        let tooltip = get(&option, "tooltip");
+        // Drawn on the canvas, so that no markup of ours has to be let through the content policy.
+        set(&tooltip, "renderMode", &"richText".into());
+        set(&tooltip, "confine", &true.into());
+        set(&tooltip, "valueFormatter", self.value_text.as_ref());
+        let style = js_sys::Object::new();
+        set(&style, "color", &colours.ink.as_str().into());
+        set(&style, "fontSize", &12.into());
+        set(&tooltip, "textStyle", &style);
+        option
+    }
+
+    /// A custom property with `light-dark()` says its colour only where it is used as one.
+    fn read_colours(&self, data: &ChartData) -> Colours {
+        let of = |name: &str| {
+            let style = self.element.style();
+            let _ = style.set_property("color", &format!("var({name})"));
+            let colour = window()
+                .get_computed_style(&self.element)
+                .ok()
+                .flatten()
+                .and_then(|computed| computed.get_property_value("color").ok());
+            let _ = style.remove_property("color");
+            colour.unwrap_or_default()
+        };
+        Colours {
+            ink: of("--ink"),
+            faint_ink: of("--ink-3"),
+            grid: of("--line-soft"),
+            surface: of("--raised"),
+            line: of("--line"),
+            of_traces: data.traces.iter().map(|trace| of(custom_property(trace.hue))).collect(),
+        }
+    }
+}
+
+/// The CSS custom property that holds a hue.
+fn custom_property(hue: Hue) -> &'static str {
+    match hue {
+        Hue::Cpu => "--cpu",
+        Hue::Memory => "--memory",
+        Hue::Disk => "--disk",
+        Hue::Received => "--rx",
+        Hue::Sent => "--tx",
+    }
+}
+
+impl Drop for Plot {
+    fn drop(&mut self) {
+        self.sizes.disconnect();
+        self.instance.dispose();
+    }
+}
+
+fn get(object: &JsValue, key: &str) -> JsValue {
+    js_sys::Reflect::get(object, &key.into()).unwrap_or(JsValue::UNDEFINED)
+}
+
+fn set(object: &JsValue, key: &str, value: &JsValue) {
+    let _ = js_sys::Reflect::set(object, &key.into(), value);
+}
+
+fn to_js(chart: &impl Serialize) -> JsValue {
+    serde_json::to_string(chart)
+        .ok()
+        .and_then(|json| js_sys::JSON::parse(&json).ok())
+        .unwrap_or(JsValue::NULL)
+}

@@ -1,0 +1,44 @@
+//! Times on a page. The server, and the browser until it has taken over, write UTC; then the local zone
+//! appears. The exact time in UTC is always in the title.
+
+use super::{browser, format};
+use crate::model::UtcMillis;
+use leptos::prelude::*;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimeForm {
+    /// `06:15:54`.
+    TimeOfDay,
+    /// `23 Nov, 06:15`.
+    DayAndTime,
+}
+
+#[component]
+pub fn Moment(#[prop(into)] at: Signal<UtcMillis>, form: TimeForm) -> impl IntoView {
+    let offset_minutes = RwSignal::new(None::<i32>);
+    Effect::new(move || offset_minutes.set(Some(browser::utc_offset_minutes(at.get()))));
+    let text = move || {
+        let (at, offset) = (at.get(), offset_minutes.get());
+        let local = match form {
+            TimeForm::TimeOfDay => format::time_of_day(at, offset.unwrap_or(0)),
+            TimeForm::DayAndTime => format::day_and_time(at, offset.unwrap_or(0)),
+        };
+        if offset.is_none() { format!("{local} UTC") } else { local }
+    };
+    view! {
+        <time
+            datetime=move || at.get().to_rfc3339()
+            title=move || format!("{} UTC", format::date_and_time(at.get(), 0))
+        >
+            {text}
+        </time>
+    }
+}
+
+/// False on the server and while the browser takes over its page, then true: for what only a living page can
+/// do.
+pub fn alive() -> Signal<bool> {
+    let alive = RwSignal::new(false);
+    Effect::new(move || alive.set(true));
+    alive.into()
+}

@@ -1,0 +1,56 @@
+//! The small pictures of figures: bar, sparkline, source.
+
+use super::{
+    chart::Hue,
+    trail::{Frame, Point},
+};
+use crate::model::Source;
+use leptos::prelude::*;
+
+/// A share of a whole. Drawn as SVG, so that its length needs no inline style.
+#[component]
+pub fn Bar(#[prop(into)] percent: Signal<Option<f64>>, hue: Hue) -> impl IntoView {
+    let width = move || format!("{:.1}", percent.get().unwrap_or(0.0).clamp(0.0, 100.0));
+    view! {
+        <svg class=format!("bar {}", hue.class()) viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true">
+            <rect class="area" height="6" width=width></rect>
+        </svg>
+    }
+}
+
+/// A line without axes that shows which way a figure goes. Says nothing to a screen reader: the figure stands
+/// beside it.
+#[component]
+pub fn Sparkline(
+    #[prop(into)] points: Signal<Vec<Point>>,
+    #[prop(into)] frame: Signal<Frame>,
+    hue: Hue,
+) -> impl IntoView {
+    let shown =
+        Memo::new(move |_| points.with(|points| (frame.get().line(points), frame.get().area(points))));
+    let (width, height) = frame.with_untracked(|f| (f.width, f.height));
+    view! {
+        <svg
+            class=format!("spark {}", hue.class())
+            viewBox=format!("0 0 {width} {height}")
+            preserveAspectRatio="none"
+            aria-hidden="true"
+        >
+            <path class="area" d=move || shown.with(|s| s.1.clone())></path>
+            <path class="line" d=move || shown.with(|s| s.0.clone())></path>
+        </svg>
+    }
+}
+
+/// Where a figure comes from, in a word, and in a sentence for who asks.
+#[component]
+pub fn SourceTag(source: Signal<Source>) -> impl IntoView {
+    let sentence = move || match source.get() {
+        Source::Guest => "The VM itself said so.",
+        Source::Hypervisor => "Measured from outside, by the hypervisor's counters.",
+        Source::Simulated => "Made up by the simulated fleet.",
+        Source::Stale => "It was known, but is too old to be shown as a figure.",
+        Source::Unknown => "Nothing tells this figure now.",
+    };
+    view! { <span class="source" title=sentence>{move || source.get().as_str()}</span> }
+}

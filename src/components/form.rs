@@ -1,0 +1,114 @@
+//! Form fields that work without JavaScript, and answer as one types with it.
+
+use crate::model::ApiError;
+use leptos::{html, prelude::*};
+use std::collections::BTreeSet;
+
+/// Which fields a person has been in: what is wrong with a field is said once they have left it, or have sent
+/// the form.
+#[derive(Clone, Copy)]
+pub struct Checks {
+    wrong: Memo<Option<ApiError>>,
+    refused: Signal<Option<ApiError>>,
+    left: RwSignal<BTreeSet<&'static str>>,
+    sent: RwSignal<bool>,
+}
+
+impl Checks {
+    /// `wrong` is what the form's rules say of it now, `refused` what the server said of it when it was sent.
+    pub fn new(
+        wrong: impl Fn() -> Option<ApiError> + Send + Sync + 'static,
+        refused: Signal<Option<ApiError>>,
+    ) -> Self {
+        Self {
+            wrong: Memo::new(move |_| wrong()),
+            refused,
+            left: RwSignal::default(),
+            sent: RwSignal::new(false),
+        }
+    }
+
+    /// What to say beside a field.
+    fn of(self, field: &'static str) -> Option<String> {
+        let own = self.wrong.with(|e| e.as_ref().and_then(|e| e.field(field).map(String::from)));
+        let due = self.sent.get() || self.left.with(|left| left.contains(field));
+        let refused = || self.refused.with(|e| e.as_ref().and_then(|e| e.field(field).map(String::from)));
+        own.filter(|_| due).or_else(refused)
+    }
+
+    fn leave(self, field: &'static str) {
+        if !self.left.with_untracked(|left| left.contains(field)) {
+            self.left.update(|left| {
+                left.insert(field);
+            });
+        }
+    }
+
+    /// Keeps a form that breaks its own rules from being sent.
+    pub fn guard(self, event: &leptos::web_sys::SubmitEvent) {
+        self.sent.set(true);
+        if self.wrong.with_untracked(Option::is_some) {
+            event.prevent_default();
+        }
+    }
+}
+
+/// A labelled input. `value` follows what is typed, and the other way round.
+#[component]
+pub fn TextField(
+    name: &'static str,
+    #[prop(into)] label: String,
+    value: RwSignal<String>,
+    checks: Checks,
+    #[prop(default = "text")] kind: &'static str,
+    #[prop(optional)] autocomplete: Option<&'static str>,
+    #[prop(optional)] hint: Option<&'static str>,
+    #[prop(optional)] unit: Option<&'static str>,
+    #[prop(optional, into)] min: Signal<Option<u32>>,
+    #[prop(optional, into)] max: Signal<Option<u32>>,
+    #[prop(optional)] autofocus: bool,
+) -> impl IntoView {
+    let input = NodeRef::<html::Input>::new();
+    Effect::new(move |begun: Option<()>| {
+        let wanted = value.get();
+        let Some(input) = input.get() else { return };
+        if begun.is_none() {
+            // What was typed before the page came alive counts.
+            value.set(input.value());
+        } else if input.value() != wanted {
+            input.set_value(&wanted);
+        }
+    });
+    let error = Memo::new(move |_| checks.of(name));
+    let id = format!("field-{name}");
+    let note_id = format!("{id}-note");
+    view! {
+        <div class="field" class:wrong=move || error.with(Option::is_some)>
+            <label for=id.clone()>{label}</label>
+            <span class="control">
+                <input
+                    node_ref=input
+                    id=id
+                    name=name
+                    type=kind
+                    value=value.get_untracked()
+                    required
+                    autofocus=autofocus
+                    autocomplete=autocomplete
+                    autocapitalize="none"
+                    spellcheck="false"
+                    min=move || min.get()
+                    max=move || max.get()
+                    aria-describedby=note_id.clone()
+                    aria-invalid=move || error.with(Option::is_some).then_some("true")
+                    on:input=move |event| value.set(event_target_value(&event))
+                    on:blur=move |_| checks.leave(name)
+                />
+                {unit.map(|unit| view! { <span class="unit">{unit}</span> })}
+            </span>
+            <p class="note" id=note_id data-field=name>
+                {move || error.get().unwrap_or_else(|| hint.unwrap_or_default().to_owned())}
+            </p>
+        </div>
+    }
+}

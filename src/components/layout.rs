@@ -1,0 +1,142 @@
+//! The frame around the pages of who is signed in: it finds out who that is, and leads away who is not.
+
+use super::icon::{Brand, Glyph, Icon};
+use crate::{
+    api::{SignOut, current_user, get_instance},
+    model::{ApiError, Instance, Me, ProviderKind, Role},
+};
+use leptos::prelude::*;
+use leptos_router::{
+    components::{A, Outlet, Redirect},
+    hooks::use_location,
+};
+use serde::{Deserialize, Serialize};
+
+/// Who looks at the page, and at which server.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Session {
+    pub me: Option<Me>,
+    pub instance: Instance,
+}
+
+impl Session {
+    /// What a page of one's own needs: asked anew whenever such a page is entered from outside, so that
+    /// signing in or out leaves nothing behind.
+    pub async fn load() -> Result<Self, ApiError> {
+        Ok(Self { me: current_user().await?, instance: get_instance().await? })
+    }
+}
+
+/// The session of the pages within [`SignedIn`].
+#[derive(Clone, Copy)]
+pub struct Viewer(Resource<Result<Session, ApiError>>);
+
+impl Viewer {
+    pub async fn is_admin(self) -> bool {
+        self.0.await.is_ok_and(|session| session.me.is_some_and(|me| me.role == Role::Admin))
+    }
+}
+
+/// The pages of who is signed in. This only leads away who is not: what one may see, each server function
+/// decides for itself.
+#[component]
+pub fn SignedIn() -> impl IntoView {
+    let session = Resource::new(|| (), |()| Session::load());
+    provide_context(Viewer(session));
+    view! {
+        <a class="skip" href="#content">"Skip to content"</a>
+        <Guard session/>
+        <div class="shell">
+            <Rail session/>
+            <div class="stage">
+                <Suspense>
+                    {move || Suspend::new(async move {
+                        session.await.ok().map(|session| view! { <SimulatedBanner instance=session.instance/> })
+                    })}
+                </Suspense>
+                <main id="content" tabindex="-1">
+                    <Outlet/>
+                </main>
+            </div>
+        </div>
+    }
+}
+
+#[component]
+fn Guard(session: Resource<Result<Session, ApiError>>) -> impl IntoView {
+    view! {
+        <Suspense>
+            {move || Suspend::new(async move {
+                let stranger = session.await.ok().filter(|session| session.me.is_none());
+                stranger.map(|session| {
+                    let path = if session.instance.needs_first_account { "/register" } else { "/sign-in" };
+                    view! { <Redirect path/> }
+                })
+            })}
+        </Suspense>
+    }
+}
+
+#[component]
+fn Rail(session: Resource<Result<Session, ApiError>>) -> impl IntoView {
+    let path = use_location().pathname;
+    let of_overview =
+        move || path.with(|path| path == "/" || (path.starts_with("/vms/") && path != "/vms/new"));
+    view! {
+        <nav class="rail" aria-label="Main">
+            <A href="/" attr:class="home" attr:aria-label="Twarga Cloud"><Brand/></A>
+            <a class="entry" href="/" aria-current=move || of_overview().then_some("page")>
+                <Glyph icon=Icon::Grid/>
+                <span>"Overview"</span>
+            </a>
+            <a class="entry" href="/vms/new" aria-current=move || path.with(|p| p == "/vms/new").then_some("page")>
+                <Glyph icon=Icon::Plus/>
+                <span>"Launch VM"</span>
+            </a>
+            <span class="push"></span>
+            <Suspense>
+                {move || Suspend::new(async move {
+                    session.await.ok().map(|session| view! { <p class="version">"version " {session.instance.version}</p> })
+                })}
+            </Suspense>
+            <div class="person">
+                <Glyph icon=Icon::Person/>
+                <span class="name" data-testid="user">
+                    <Suspense>
+                        {move || Suspend::new(async move {
+                            session.await.ok().and_then(|session| session.me).map(|me| me.username)
+                        })}
+                    </Suspense>
+                </span>
+                <SignOutButton/>
+            </div>
+        </nav>
+    }
+}
+
+/// A plain form, on purpose: the browser loads a new document afterwards and nothing of the session stays in
+/// memory.
+#[component]
+fn SignOutButton() -> impl IntoView {
+    use leptos::server_fn::ServerFn;
+    view! {
+        <form method="post" action=SignOut::url()>
+            <button type="submit" class="btn quiet" data-testid="sign-out" title="Sign out">
+                <Glyph icon=Icon::Leave/>
+                <span>"Sign out"</span>
+            </button>
+        </form>
+    }
+}
+
+#[component]
+pub fn SimulatedBanner(instance: Instance) -> impl IntoView {
+    (instance.provider == ProviderKind::Simulated).then(|| {
+        view! {
+            <p class="banner simulated" role="note" data-testid="simulated">
+                <Glyph icon=Icon::Warning/>
+                <span>"Simulated fleet: these VMs and figures are made up for trying out."</span>
+            </p>
+        }
+    })
+}

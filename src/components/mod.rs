@@ -1,0 +1,16 @@
+//! What pages share.
+
+mod bell;
+pub mod browser;
+pub mod chart;
+pub mod clock;
+pub mod feed;
+pub mod figures;
+pub mod form;
+pub mod format;
+pub mod icon;
+pub mod layout;
+pub mod notice;
+pub mod response;
+pub mod trail;
+pub mod vm;

@@ -1,0 +1,71 @@
+//! What a page has to say beside its figures: refusals, troubles, and that it has lost the server.
+
+use super::{
+    clock::{Moment, TimeForm},
+    feed::{Feed, Link},
+    icon::{Glyph, Icon},
+};
+use crate::model::{ApiError, ErrorCode};
+use leptos::prelude::*;
+use leptos_router::components::Redirect;
+
+/// A refusal, read out when it appears. Its place is there from the beginning, or a screen reader would miss
+/// it.
+#[component]
+pub fn Refusal(#[prop(into)] error: Signal<Option<ApiError>>) -> impl IntoView {
+    view! {
+        <div role="alert" class="refusal" data-testid="refusal">
+            {move || error.get().map(|error| view! { <p class="banner bad"><Glyph icon=Icon::Warning/><span>{error.text}</span></p> })}
+        </div>
+    }
+}
+
+/// A whole page's worth of refusal: what was asked for cannot be shown.
+#[component]
+pub fn Unavailable(error: ApiError) -> impl IntoView {
+    if error.code == ErrorCode::NotSignedIn {
+        return view! { <Redirect path="/sign-in"/> }.into_any();
+    }
+    view! {
+        <section class="panel empty" role="alert">
+            <h2>"This page cannot be shown"</h2>
+            <p>{error.text}</p>
+            <p><a class="btn" href="">"Try again"</a></p>
+        </section>
+    }
+    .into_any()
+}
+
+/// Whether the figures are live, and why not.
+#[component]
+pub fn LinkState(feed: Feed) -> impl IntoView {
+    let state = move || {
+        match feed.link.get() {
+        Link::Live => view! {
+            <span class="link live"><i class="pulse"></i>"live, every " {feed.live.with(|l| l.period_secs)} " s"</span>
+        }
+        .into_any(),
+        Link::Lost { text, .. } => view! {
+            <span class="link lost" title=text>
+                <i class="pulse"></i>
+                "reconnecting… figures of "
+                <Moment at=Signal::derive(move || feed.live.with(|l| l.cursor)) form=TimeForm::TimeOfDay/>
+            </span>
+        }
+        .into_any(),
+        Link::Gone => ().into_any(),
+    }
+    };
+    view! { <span role="status" data-testid="link">{state}</span> }
+}
+
+/// Why there are no fresh figures.
+#[component]
+pub fn Trouble(feed: Feed) -> impl IntoView {
+    let trouble = Memo::new(move |_| feed.live.with(|live| live.trouble.clone()));
+    view! {
+        <div role="status" data-testid="trouble">
+            {move || trouble.get().map(|text| view! { <p class="banner warn"><Glyph icon=Icon::Warning/><span>{text}</span></p> })}
+        </div>
+    }
+}

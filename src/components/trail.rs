@@ -1,0 +1,168 @@
+//! A figure over time, as it is drawn. Pure. A gap stays a gap: a value that is not known and a stretch of
+//! time without any reading both interrupt the line.
+
+use crate::model::UtcMillis;
+use std::fmt::Write;
+
+/// One reading; `None` interrupts the line.
+pub type Point = (UtcMillis, Option<f64>);
+
+/// So many periods without a reading are a gap; fewer are a tick that came late.
+const GAP_PERIODS: i64 = 3;
+
+/// Pairs times with values that have their gaps already.
+pub fn points(times: &[UtcMillis], values: &[Option<f64>]) -> Vec<Point> {
+    times.iter().copied().zip(values.iter().copied()).collect()
+}
+
+/// Puts an unknown point into every stretch without readings, so that no line is drawn across it.
+pub fn with_gaps(readings: &[Point], period_secs: u32) -> Vec<Point> {
+    let gap_millis = i64::from(period_secs) * 1000 * GAP_PERIODS;
+    let mut points: Vec<Point> = Vec::with_capacity(readings.len() + 1);
+    for (at, value) in readings {
+        if let Some((before, _)) = points.last()
+            && at.0 - before.0 > gap_millis
+        {
+            points.push((UtcMillis(before.0 + 1), None));
+        }
+        points.push((*at, *value));
+    }
+    points
+}
+
+/// The newest value, if it is known.
+pub fn latest(points: &[Point]) -> Option<f64> {
+    points.last().and_then(|(_, value)| *value)
+}
+
+/// Where an axis of rates ends, and its step; both MB/s.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RateAxis {
+    pub top: f64,
+    pub step: f64,
+}
+
+/// An axis for rates in MB/s that ends at 1, 2, 5, 10, … KB/s or MB/s, whichever the rates are told in, and has
+/// round steps.
+pub fn rate_axis(rates: impl IntoIterator<Item = f64>) -> RateAxis {
+    const KB: f64 = 1024.0;
+    let highest = rates.into_iter().fold(0.0, f64::max);
+    let (unit, most) = if highest * KB <= 500.0 { (1.0 / KB, highest * KB) } else { (1.0, highest.max(1.5)) };
+    let mut decade = 1.0;
+    loop {
+        for (factor, steps) in [(1.0, 5.0), (2.0, 2.0), (5.0, 5.0)] {
+            if decade * factor >= most || decade > 1e9 {
+                return RateAxis { top: decade * factor * unit, step: decade * factor / steps * unit };
+            }
+        }
+        decade *= 10.0;
+    }
+}
+
+/// The part of a plane that is drawn: time from left to right, 0 to `top` from bottom to top.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Frame {
+    pub from: UtcMillis,
+    pub to: UtcMillis,
+    pub top: f64,
+    pub width: f64,
+    pub height: f64,
+}
+
+impl Frame {
+    fn x(&self, at: UtcMillis) -> f64 {
+        let span = (self.to.0 - self.from.0).max(1) as f64;
+        (at.0 - self.from.0) as f64 / span * self.width
+    }
+
+    fn y(&self, value: f64) -> f64 {
+        let share = if self.top > 0.0 { (value / self.top).clamp(0.0, 1.0) } else { 0.0 };
+        (1.0 - share) * self.height
+    }
+
+    /// SVG path data of the line: each stretch of known values begins with its own `M`.
+    pub fn line(&self, points: &[Point]) -> String {
+        let mut path = String::new();
+        for stretch in self.stretches(points) {
+            for (i, (x, y)) in stretch.iter().enumerate() {
+                let _ = write!(path, "{}{x:.1} {y:.1}", if i == 0 { 'M' } else { 'L' });
+            }
+            if stretch.len() == 1 {
+                path.push_str("h.1");
+            }
+        }
+        path
+    }
+
+    /// SVG path data of what lies under the line, a closed shape for each stretch of known values.
+    pub fn area(&self, points: &[Point]) -> String {
+        let mut path = String::new();
+        for stretch in self.stretches(points) {
+            let (first, last) = (stretch[0].0, stretch[stretch.len() - 1].0);
+            let _ = write!(path, "M{first:.1} {:.1}", self.height);
+            for (x, y) in &stretch {
+                let _ = write!(path, "L{x:.1} {y:.1}");
+            }
+            let _ = write!(path, "L{last:.1} {:.1}Z", self.height);
+        }
+        path
+    }
+
+    fn stretches(&self, points: &[Point]) -> Vec<Vec<(f64, f64)>> {
+        points
+            .split(|(_, value)| value.is_none())
+            .map(|known| {
+                let inside = known.iter().filter(|(at, _)| *at >= self.from && *at <= self.to);
+                inside.filter_map(|(at, value)| Some((self.x(*at), self.y((*value)?)))).collect::<Vec<_>>()
+            })
+            .filter(|stretch| !stretch.is_empty())
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FRAME: Frame =
+        Frame { from: UtcMillis(0), to: UtcMillis(10_000), top: 100.0, width: 100.0, height: 10.0 };
+
+    fn at(secs: i64, value: impl Into<Option<f64>>) -> Point {
+        (UtcMillis(secs * 1000), value.into())
+    }
+
+    #[test]
+    fn a_line_begins_anew_behind_a_gap() {
+        let points = [at(0, 0.0), at(1, 50.0), at(2, None), at(3, 100.0), at(4, 100.0)];
+        assert_eq!(FRAME.line(&points), "M0.0 10.0L10.0 5.0M30.0 0.0L40.0 0.0");
+        assert_eq!(
+            FRAME.area(&points),
+            "M0.0 10.0L0.0 10.0L10.0 5.0L10.0 10.0ZM30.0 10.0L30.0 0.0L40.0 0.0L40.0 10.0Z"
+        );
+    }
+
+    #[test]
+    fn a_value_alone_between_gaps_is_seen() {
+        assert_eq!(FRAME.line(&[at(1, None), at(5, 50.0), at(6, None)]), "M50.0 5.0h.1");
+    }
+
+    #[test]
+    fn what_lies_outside_the_frame_is_not_drawn() {
+        assert_eq!(FRAME.line(&[at(-5, 10.0), at(50, 10.0)]), "");
+    }
+
+    #[test]
+    fn time_without_readings_interrupts_the_line() {
+        let drawn = with_gaps(&[at(0, 1.0), at(5, 1.0), at(10, 1.0), at(60, 1.0)], 5);
+        assert_eq!(drawn, [at(0, 1.0), at(5, 1.0), at(10, 1.0), (UtcMillis(10_001), None), at(60, 1.0)]);
+    }
+
+    #[test]
+    fn an_axis_ends_at_a_round_number_of_the_unit_its_rates_are_told_in() {
+        assert_eq!(rate_axis([3.2, 1.0]), RateAxis { top: 5.0, step: 1.0 });
+        assert_eq!(rate_axis([0.7]), RateAxis { top: 2.0, step: 1.0 });
+        assert_eq!(rate_axis([12.0]), RateAxis { top: 20.0, step: 10.0 });
+        assert_eq!(rate_axis([0.3]), RateAxis { top: 500.0 / 1024.0, step: 100.0 / 1024.0 });
+        assert_eq!(rate_axis([]), RateAxis { top: 1.0 / 1024.0, step: 0.2 / 1024.0 });
+    }
+}

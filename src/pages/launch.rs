@@ -1,0 +1,218 @@
+use crate::{
+    api::{LaunchVm, images},
+    components::{
+        clock::alive,
+        form::{Checks, TextField},
+        format,
+        notice::{Refusal, Unavailable},
+    },
+    model::{self, Image, Limits, check_launch},
+};
+use leptos::{html, prelude::*};
+use leptos_meta::Title;
+use leptos_router::hooks::use_query_map;
+
+/// A size to begin from; `key` is its name in the page's address.
+struct Preset {
+    key: &'static str,
+    label: &'static str,
+    ram_mb: u32,
+    cpu_cores: u32,
+    disk_gb: u32,
+}
+
+const PRESETS: [Preset; 3] = [
+    Preset { key: "small", label: "Small", ram_mb: 512, cpu_cores: 1, disk_gb: 10 },
+    Preset { key: "medium", label: "Medium", ram_mb: 2048, cpu_cores: 2, disk_gb: 20 },
+    Preset { key: "large", label: "Large", ram_mb: 4096, cpu_cores: 4, disk_gb: 40 },
+];
+
+#[component]
+pub fn Launch() -> impl IntoView {
+    let catalogue = Resource::new(|| (), |()| images());
+    view! {
+        <Title text="Launch a VM"/>
+        <header class="top"><h1>"Launch a VM"</h1></header>
+        <Transition fallback=|| view! { <p class="waiting" role="status">"Loading…"</p> }>
+            {move || Suspend::new(async move {
+                match catalogue.await {
+                    Ok(images) if images.is_empty() => view! { <NoImages/> }.into_any(),
+                    Ok(images) => view! { <Form images/> }.into_any(),
+                    Err(error) => view! { <Unavailable error/> }.into_any(),
+                }
+            })}
+        </Transition>
+    }
+}
+
+#[component]
+fn NoImages() -> impl IntoView {
+    view! {
+        <section class="panel empty">
+            <h2>"There is nothing to launch from"</h2>
+            <p>"The images catalogue of this server is empty. Whoever runs it can add images to its configuration."</p>
+        </section>
+    }
+}
+
+#[component]
+fn Form(images: Vec<Image>) -> impl IntoView {
+    let asked = use_query_map().with_untracked(|query| query.get("size"));
+    let begin = PRESETS.iter().find(|preset| Some(preset.key) == asked.as_deref()).unwrap_or(&PRESETS[0]);
+    let launch = ServerAction::<LaunchVm>::new();
+    let refused = Signal::derive(move || launch.value().get().and_then(Result::err));
+    let images = StoredValue::new(images);
+    let first_image = images.with_value(|images| images[0].key.clone());
+
+    let name = RwSignal::new(String::new());
+    let image = RwSignal::new(first_image);
+    let number = |value: u32| RwSignal::new(value.to_string());
+    let (ram_mb, cpu_cores, disk_gb) = (number(begin.ram_mb), number(begin.cpu_cores), number(begin.disk_gb));
+
+    let wrong = move || {
+        // What is no number is 0, which every rule refuses.
+        let read = |text: RwSignal<String>| text.get().trim().parse().unwrap_or(0);
+        let launch = model::Launch {
+            name: name.get(),
+            image: image.get(),
+            ram_mb: read(ram_mb),
+            cpu_cores: read(cpu_cores),
+            disk_gb: read(disk_gb),
+        };
+        images.with_value(|images| check_launch(&launch, images, Limits::default())).err()
+    };
+    let checks = Checks::new(wrong, refused);
+    let of_image = move |what: fn(&Image) -> u32| {
+        images.with_value(|images| images.iter().find(|i| i.key == image.get()).map(what))
+    };
+    let limits = Limits::default();
+    let alive = alive();
+
+    view! {
+        <ActionForm
+            action=launch
+            on:submit:capture=move |event| checks.guard(&event)
+            attr:novalidate=move || alive.get()
+            attr:class="panel sheet"
+        >
+            <Refusal error=refused/>
+            <TextField
+                name="name"
+                label="Name"
+                value=name
+                checks
+                autocomplete="off"
+                autofocus=true
+                hint="1 to 63 letters, digits and hyphens; also the VM's host name."
+            />
+            <ImageSelect images image/>
+            <Presets ram_mb cpu_cores disk_gb/>
+            <div class="three">
+                <TextField
+                    name="ram_mb" label="Memory" kind="number" unit="MB" value=ram_mb checks
+                    min=Signal::derive(move || of_image(|i| i.min_ram_mb)) max=Some(limits.max_ram_mb)
+                />
+                <TextField
+                    name="cpu_cores" label="Cores" kind="number" value=cpu_cores checks
+                    min=Some(1) max=Some(limits.max_cpu_cores)
+                />
+                <TextField
+                    name="disk_gb" label="Disk" kind="number" unit="GB" value=disk_gb checks
+                    min=Signal::derive(move || of_image(|i| i.min_disk_gb)) max=Some(limits.max_disk_gb)
+                />
+            </div>
+            <footer class="buttons">
+                <button type="submit" class="btn primary" disabled=launch.pending()>
+                    {move || if launch.pending().get() { "Launching…" } else { "Launch VM" }}
+                </button>
+                <a class="btn" href="/">"Cancel"</a>
+            </footer>
+        </ActionForm>
+    }
+}
+
+#[component]
+fn ImageSelect(images: StoredValue<Vec<Image>>, image: RwSignal<String>) -> impl IntoView {
+    let select = NodeRef::<html::Select>::new();
+    Effect::new(move || {
+        if let Some(select) = select.get() {
+            image.set(select.value());
+        }
+    });
+    let needs = move || {
+        images.with_value(|images| {
+            images.iter().find(|i| i.key == image.get()).map(|i| {
+                format!(
+                    "Needs at least {} of memory and {} of disk.",
+                    format::megabytes(i.min_ram_mb.into()),
+                    format::gigabytes(i.min_disk_gb.into())
+                )
+            })
+        })
+    };
+    let options = images.with_value(|images| {
+        images
+            .iter()
+            .map(|image| view! { <option value=image.key.clone()>{image.label.clone()}</option> })
+            .collect_view()
+    });
+    view! {
+        <div class="field">
+            <label for="field-image">"Image"</label>
+            <span class="control">
+                <select
+                    id="field-image"
+                    name="image"
+                    node_ref=select
+                    aria-describedby="field-image-note"
+                    on:change=move |event| image.set(event_target_value(&event))
+                >
+                    {options}
+                </select>
+            </span>
+            <p class="note" id="field-image-note">{needs}</p>
+        </div>
+    }
+}
+
+/// Links, so that a size can be chosen without JavaScript too; with it they fill in the fields and leave the
+/// page where it is.
+#[component]
+fn Presets(
+    ram_mb: RwSignal<String>,
+    cpu_cores: RwSignal<String>,
+    disk_gb: RwSignal<String>,
+) -> impl IntoView {
+    let preset = |preset: &'static Preset| {
+        let values = [preset.ram_mb, preset.cpu_cores, preset.disk_gb].map(|value| value.to_string());
+        let of_preset = values.clone();
+        let chosen = move || [ram_mb.get(), cpu_cores.get(), disk_gb.get()] == of_preset;
+        let fill = move |event: leptos::ev::MouseEvent| {
+            event.prevent_default();
+            let [ram, cores, disk] = values.clone();
+            ram_mb.set(ram);
+            cpu_cores.set(cores);
+            disk_gb.set(disk);
+        };
+        view! {
+            <a
+                class="preset"
+                href=format!("/vms/new?size={}", preset.key)
+                aria-current=move || chosen().then_some("true")
+                data-preset=preset.key
+                on:click=fill
+            >
+                <b>{preset.label}</b>
+                <span>
+                    {format::megabytes(preset.ram_mb.into())} " · " {format::cores(preset.cpu_cores)} " · "
+                    {format::gigabytes(preset.disk_gb.into())}
+                </span>
+            </a>
+        }
+    };
+    view! {
+        <div class="presets" role="group" aria-label="Sizes to begin from">
+            {PRESETS.iter().map(preset).collect_view()}
+        </div>
+    }
+}

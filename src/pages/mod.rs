@@ -1,0 +1,15 @@
+//! A file per route.
+
+mod launch;
+mod not_found;
+mod overview;
+mod register;
+mod sign_in;
+mod vm;
+
+pub use launch::Launch;
+pub use not_found::NotFound;
+pub use overview::Overview;
+pub use register::Register;
+pub use sign_in::SignIn;
+pub use vm::Vm;

@@ -1,0 +1,451 @@
+use crate::{
+    api::{host_history, metrics_since},
+    components::{
+        chart::Hue,
+        feed::{Feed, Scope, open_operation},
+        figures::{Bar, Sparkline},
+        format,
+        icon::{Glyph, Icon},
+        layout::Viewer,
+        notice::{LinkState, Refusal, Trouble, Unavailable},
+        trail::{self, Frame, Point},
+        vm::{Power, PowerButtons, Progress, StatusMark, describe},
+    },
+    model::{ApiError, Live, Series, UtcMillis, VmStatus, VmView},
+};
+use leptos::prelude::*;
+use leptos_meta::Title;
+use leptos_router::hooks::use_query_map;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What the sparklines show.
+const SCOPE: Scope = Scope { vm_id: None, window_secs: 300 };
+/// From here on a share is told in the colour of trouble, too.
+const HIGH_PERCENT: f64 = 90.0;
+
+/// All that the page is rendered with.
+#[derive(Clone, Serialize, Deserialize)]
+struct First {
+    live: Live,
+    host: HostTrail,
+}
+
+/// The host's points of the window, oldest first.
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
+struct HostTrail {
+    cpu_percent: Vec<Point>,
+    memory_percent: Vec<Point>,
+    disk_percent: Vec<Point>,
+}
+
+impl First {
+    async fn load() -> Result<Self, ApiError> {
+        let live = metrics_since(None, SCOPE.vm_id, Some(SCOPE.window_secs)).await?;
+        let since = live.cursor.plus_secs(-i64::from(SCOPE.window_secs));
+        let limit = SCOPE.window_secs / live.period_secs.max(1) + 1;
+        let column = async |metric: &str| {
+            // The page is worth showing without the lines in its tiles.
+            let history = host_history(metric.to_owned(), Some(limit)).await;
+            let points = history.map(|history| history.data).unwrap_or_default();
+            let recent = points.into_iter().rev().filter(|point| point.timestamp >= since);
+            recent.map(|point| (point.timestamp, Some(point.value))).collect::<Vec<_>>()
+        };
+        let host = HostTrail {
+            cpu_percent: column("host_cpu_percent").await,
+            memory_percent: column("host_memory_percent").await,
+            disk_percent: column("host_disk_percent").await,
+        };
+        Ok(Self { live, host })
+    }
+}
+
+impl HostTrail {
+    /// Takes over the host's figures of a newer tick.
+    fn follow(&mut self, live: &Live) {
+        let since = live.cursor.plus_secs(-i64::from(SCOPE.window_secs));
+        let newest = [live.host.cpu_percent, live.host.memory_percent, live.host.disk_percent];
+        let columns = [&mut self.cpu_percent, &mut self.memory_percent, &mut self.disk_percent];
+        for (column, value) in columns.into_iter().zip(newest) {
+            if column.last().is_none_or(|(at, _)| *at < live.cursor) {
+                column.push((live.cursor, value));
+            }
+            column.retain(|(at, _)| *at >= since);
+        }
+    }
+}
+
+/// What all VMs together received and sent in each tick, MB/s. A tick in which nobody's rate is known has
+/// none.
+fn network_of_all(live: &Live) -> [Vec<Point>; 2] {
+    let sum = |column: fn(&Series) -> &Vec<Option<f64>>| {
+        let mut sums = BTreeMap::<UtcMillis, Option<f64>>::new();
+        for series in &live.series {
+            for (at, value) in series.sampled_at.iter().zip(column(series)) {
+                let own = sums.entry(*at).or_default();
+                *own = own.map_or(*value, |own| Some(own + value.unwrap_or(0.0)));
+            }
+        }
+        sums.into_iter().collect()
+    };
+    [sum(|s| &s.network_rx_mb_per_s), sum(|s| &s.network_tx_mb_per_s)]
+}
+
+#[component]
+pub fn Overview() -> impl IntoView {
+    let first = Resource::new(|| (), |()| First::load());
+    let viewer = expect_context::<Viewer>();
+    view! {
+        <Title text="Overview"/>
+        <Transition fallback=Skeleton>
+            {move || Suspend::new(async move {
+                match first.await {
+                    Ok(first) => {
+                        let with_owner = viewer.is_admin().await;
+                        view! { <Body first with_owner/> }.into_any()
+                    }
+                    Err(error) => view! { <Unavailable error/> }.into_any(),
+                }
+            })}
+        </Transition>
+    }
+}
+
+/// The page's shape while it is loading, so that nothing jumps when the figures arrive.
+#[component]
+fn Skeleton() -> impl IntoView {
+    view! {
+        <div role="status" aria-label="Loading">
+            <header class="top"><h1>"Overview"</h1></header>
+            <div class="tiles">{(0..4).map(|_| view! { <div class="panel tile blank"></div> }).collect_view()}</div>
+            <div class="panel blank tall"></div>
+        </div>
+    }
+}
+
+#[component]
+fn Body(first: First, with_owner: bool) -> impl IntoView {
+    let First { live, host } = first;
+    let feed = Feed::start(live, SCOPE);
+    let power = Power::new(move || feed.poll_now());
+    let any = Memo::new(move |_| feed.live.with(|live| !live.vms.is_empty()));
+    view! {
+        <Trouble feed/>
+        <header class="top">
+            <h1>"Overview"</h1>
+            <LinkState feed/>
+            <span class="push"></span>
+            <a class="btn primary" href="/vms/new"><Glyph icon=Icon::Plus/>"Launch VM"</a>
+        </header>
+        <Refusal error=power.refusal()/>
+        <Tiles feed host/>
+        {move || {
+            if any.get() { view! { <Table feed power with_owner/> }.into_any() } else { view! { <Empty/> }.into_any() }
+        }}
+    }
+}
+
+#[component]
+fn Empty() -> impl IntoView {
+    view! {
+        <section class="panel empty" data-testid="empty">
+            <Glyph icon=Icon::Machine/>
+            <h2>"No VMs yet"</h2>
+            <p>"Choose an image and a size; a minute or two later the VM runs and its figures appear here."</p>
+            <p><a class="btn primary" href="/vms/new"><Glyph icon=Icon::Plus/>"Launch your first VM"</a></p>
+        </section>
+    }
+}
+
+#[component]
+fn Tiles(feed: Feed, host: HostTrail) -> impl IntoView {
+    let trail = RwSignal::new(host);
+    Effect::new(move || feed.live.with(|live| trail.update(|trail| trail.follow(live))));
+    let host =
+        move |read: fn(&crate::model::HostFigures) -> Option<f64>| feed.live.with(|live| read(&live.host));
+    let of_host = move |column: fn(&HostTrail) -> &Vec<Point>| {
+        let period_secs = feed.live.with_untracked(|live| live.period_secs);
+        Signal::derive(move || trail.with(|trail| trail::with_gaps(column(trail), period_secs)))
+    };
+    let network = Memo::new(move |_| feed.live.with(network_of_all));
+    let newest = move |direction: usize| network.with(|n| trail::latest(&n[direction]));
+    let total = |gb: Option<f64>| gb.map(format::gigabytes);
+    view! {
+        <div class="tiles">
+            <Tile
+                feed title="Host CPU" hue=Hue::Cpu test_id="tile-cpu" top=Some(100.0)
+                aside=Signal::derive(move || Some(format::cores(feed.live.with(|l| l.host.cpu_cores))))
+                points=of_host(|t| &t.cpu_percent)
+            >
+                {move || format::percent_number(host(|h| h.cpu_percent))} " " <small>"%"</small>
+            </Tile>
+            <Tile
+                feed title="Host memory" hue=Hue::Memory test_id="tile-memory" top=Some(100.0)
+                aside=Signal::derive(move || total(host(|h| h.memory_total_gb)))
+                points=of_host(|t| &t.memory_percent)
+            >
+                {move || format::percent_number(host(|h| h.memory_percent))} " "
+                <small>"%" {move || host(|h| h.memory_used_gb).map(|gb| format!(" · {}", format::gigabytes(gb)))}</small>
+            </Tile>
+            <Tile
+                feed title="Host disk" hue=Hue::Disk test_id="tile-disk" top=Some(100.0)
+                aside=Signal::derive(move || total(host(|h| h.disk_total_gb)))
+                points=of_host(|t| &t.disk_percent)
+            >
+                {move || format::percent_number(host(|h| h.disk_percent))} " "
+                <small>"%" {move || host(|h| h.disk_used_gb).map(|gb| format!(" · {}", format::gigabytes(gb)))}</small>
+            </Tile>
+            <Tile
+                feed title="Network" hue=Hue::Received test_id="tile-network" top=None
+                aside=Signal::derive(|| Some("all VMs".to_owned()))
+                points=Signal::derive(move || network.with(|n| n[0].clone()))
+            >
+                {move || format::rate_parts(newest(0)).0} " "
+                <small>{move || format::rate_parts(newest(0)).1} " ↓  " {move || format::rate(newest(1))} " ↑"</small>
+            </Tile>
+        </div>
+    }
+}
+
+/// `top` is where the line's axis ends; without one it ends above the highest value.
+#[component]
+fn Tile(
+    feed: Feed,
+    title: &'static str,
+    test_id: &'static str,
+    aside: Signal<Option<String>>,
+    points: Signal<Vec<Point>>,
+    top: Option<f64>,
+    hue: Hue,
+    children: Children,
+) -> impl IntoView {
+    let frame = Signal::derive(move || {
+        let (from, to) = feed.window();
+        let highest =
+            || trail::rate_axis(points.with(|p| p.iter().filter_map(|p| p.1).collect::<Vec<_>>())).top;
+        Frame { from, to, top: top.unwrap_or_else(highest), width: 300.0, height: 36.0 }
+    });
+    view! {
+        <section class="panel tile" data-testid=test_id>
+            <h2 class="label"><span>{title}</span><span class="muted">{aside}</span></h2>
+            <p class="value">{children()}</p>
+            <Sparkline points frame hue/>
+        </section>
+    }
+}
+
+#[component]
+fn Table(feed: Feed, power: Power, with_owner: bool) -> impl IntoView {
+    let filter = RwSignal::new(use_query_map().with_untracked(|query| query.get("q")).unwrap_or_default());
+    let shown = Memo::new(move |_| {
+        let wanted = filter.get().trim().to_lowercase();
+        feed.live.with(|live| {
+            let matching = live.vms.iter().filter(|vm| matches(vm, &wanted));
+            matching.map(|vm| vm.id).collect::<Vec<_>>()
+        })
+    });
+    let counts = move || {
+        feed.live.with(|live| {
+            let running = live.vms.iter().filter(|vm| vm.status == VmStatus::Running).count();
+            format!("{running} of {} running", live.vms.len())
+        })
+    };
+    view! {
+        <section class="panel" aria-label="VMs">
+            <div class="toolbar">
+                <form role="search" method="get" action="/" class="search" on:submit=|event| event.prevent_default()>
+                    <Glyph icon=Icon::Search/>
+                    <input
+                        type="search" name="q" aria-label="Filter by name, image, address or owner"
+                        placeholder="Filter by name, image, address" autocomplete="off"
+                        value=filter.get_untracked()
+                        on:input=move |event| filter.set(event_target_value(&event))
+                    />
+                </form>
+                <span class="muted" data-testid="counts">{counts}</span>
+            </div>
+            <div class="wide"><table class="vms" class:stale=move || feed.is_stale()>
+                <thead>
+                    <tr>
+                        <th scope="col">"VM"</th>
+                        <th scope="col">"CPU"</th>
+                        <th scope="col">"Memory"</th>
+                        <th scope="col">"Disk"</th>
+                        <th scope="col">"Network"</th>
+                        <th scope="col">"Up, address"</th>
+                        {with_owner.then(|| view! { <th scope="col">"Owner"</th> })}
+                        <th scope="col"><span class="unseen">"Actions"</span></th>
+                    </tr>
+                </thead>
+                <tbody>
+                    <For each=move || shown.get() key=|id| *id let:id>
+                        <Row feed id power with_owner/>
+                    </For>
+                </tbody>
+            </table></div>
+            {move || {
+                shown.with(Vec::is_empty).then(|| view! { <p class="none" role="status">"No VM matches “" {filter} "”."</p> })
+            }}
+        </section>
+    }
+}
+
+/// Whether a VM is what somebody looks for; `wanted` is in lower case.
+fn matches(vm: &VmView, wanted: &str) -> bool {
+    let texts = [vm.name.as_str(), &vm.os_type, vm.ip_address.as_deref().unwrap_or_default(), &vm.owner_name];
+    texts.iter().any(|text| text.to_lowercase().contains(wanted))
+}
+
+/// What a row shows beside the name.
+#[derive(Clone, Copy, PartialEq)]
+enum Shows {
+    Progress,
+    Figures,
+}
+
+#[component]
+fn Row(feed: Feed, id: i64, power: Power, with_owner: bool) -> impl IntoView {
+    let vm = feed.vm(id);
+    let text = move |read: fn(&VmView) -> String| {
+        Memo::new(move |_| vm.with(|vm| vm.as_ref().map(read).unwrap_or_default()))
+    };
+    let name = text(|vm| vm.name.clone());
+    let spec = text(|vm| describe(&vm.os_type, &vm.spec));
+    let problem = Memo::new(move |_| vm.with(|vm| vm.as_ref().and_then(|vm| vm.problem.clone())));
+    let status = Memo::new(move |_| vm.with(|vm| vm.as_ref().map_or(VmStatus::Unknown, |vm| vm.status)));
+    let shows = Memo::new(move |_| {
+        let busy = vm.with(|vm| vm.as_ref().is_some_and(|vm| open_operation(vm).is_some()));
+        if busy { Shows::Progress } else { Shows::Figures }
+    });
+    let columns = if with_owner { "6" } else { "5" };
+    let cells = move || match shows.get() {
+        Shows::Progress => {
+            view! { <td class="across" colspan=columns><Progress vm now=feed.now/></td> }.into_any()
+        }
+        Shows::Figures => view! { <FigureCells feed id vm with_owner/> }.into_any(),
+    };
+    view! {
+        <tr data-vm=name data-status=move || status.get().as_str() class:troubled=move || problem.with(Option::is_some)>
+            <td class="who"><div>
+                <StatusMark status/>
+                <span>
+                    <a href=format!("/vms/{id}")>{name}</a>
+                    <small><span data-testid="status">{move || status.get().label()}</span> " · " {spec}</small>
+                </span>
+            </div></td>
+            {cells}
+            <td class="actions"><div><PowerButtons vm power compact=true/></div></td>
+        </tr>
+        {move || {
+            problem.get().map(|text| {
+                view! {
+                    <tr class="problem" data-problem=name>
+                        <td colspan="8"><p data-testid="problem"><Glyph icon=Icon::Warning/><span>{text}</span></p></td>
+                    </tr>
+                }
+            })
+        }}
+    }
+}
+
+#[component]
+fn FigureCells(feed: Feed, id: i64, vm: Memo<Option<VmView>>, with_owner: bool) -> impl IntoView {
+    let figure =
+        move |read: fn(&VmView) -> Option<f64>| Memo::new(move |_| vm.with(|vm| vm.as_ref().and_then(read)));
+    let cpu = figure(|vm| vm.figures.cpu_percent);
+    let memory = figure(|vm| vm.figures.memory_percent);
+    let disk = figure(|vm| vm.figures.disk_percent);
+    let received = figure(|vm| vm.figures.network_rx_mb_per_s);
+    let sent = figure(|vm| vm.figures.network_tx_mb_per_s);
+    let up = move || {
+        vm.with(|vm| {
+            let vm = vm.as_ref().filter(|vm| vm.status == VmStatus::Running)?;
+            vm.figures.uptime_seconds.map(format::duration)
+        })
+        .unwrap_or_else(|| format::UNKNOWN.into())
+    };
+    let frame = Signal::derive(move || {
+        let (from, to) = feed.window();
+        Frame { from, to, top: 100.0, width: 72.0, height: 22.0 }
+    });
+    let address = move || vm.with(|vm| vm.as_ref().and_then(|vm| vm.ip_address.clone()));
+    let owner = move || vm.with(|vm| vm.as_ref().map(|vm| vm.owner_name.clone()));
+    view! {
+        <td data-label="CPU">
+            <div class="figure">
+                <b class:high=move || is_high(cpu.get()) data-testid="cpu">{move || format::percent(cpu.get())}</b>
+                <Sparkline points=feed.points(id, |s| &s.cpu_percent) frame hue=Hue::Cpu/>
+            </div>
+        </td>
+        <td data-label="Memory">
+            <div class="figure">
+                <b class:high=move || is_high(memory.get()) data-testid="memory">{move || format::percent(memory.get())}</b>
+                <Sparkline points=feed.points(id, |s| &s.memory_percent) frame hue=Hue::Memory/>
+            </div>
+        </td>
+        <td data-label="Disk">
+            <div class="figure">
+                <b class:high=move || is_high(disk.get()) data-testid="disk">{move || format::percent(disk.get())}</b>
+                <Bar percent=disk hue=Hue::Disk/>
+            </div>
+        </td>
+        <td data-label="Network" class="rates">
+            <span>"↓ " {move || format::rate(received.get())}</span>
+            " "
+            <span class="muted">"↑ " {move || format::rate(sent.get())}</span>
+        </td>
+        <td data-label="Up, address">
+            {up} <span class="address">{address}</span>
+        </td>
+        {with_owner.then(|| view! { <td data-label="Owner">{owner}</td> })}
+    }
+}
+
+fn is_high(percent: Option<f64>) -> bool {
+    percent.is_some_and(|p| p >= HIGH_PERCENT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::HostFigures;
+
+    fn series(vm_id: i64, rates: &[Option<f64>]) -> Series {
+        Series {
+            vm_id,
+            sampled_at: (0..).map(|i| UtcMillis(i * 5000)).take(rates.len()).collect(),
+            network_rx_mb_per_s: rates.to_vec(),
+            network_tx_mb_per_s: rates.to_vec(),
+            ..Series::default()
+        }
+    }
+
+    fn live(series: Vec<Series>) -> Live {
+        Live {
+            cursor: UtcMillis(10_000),
+            period_secs: 5,
+            trouble: None,
+            host: HostFigures { cpu_percent: Some(42.0), ..HostFigures::default() },
+            vms: vec![],
+            series,
+        }
+    }
+
+    #[test]
+    fn the_sum_of_rates_leaves_out_what_is_not_known() {
+        let of_one = series(1, &[Some(1.0), None, None]);
+        let of_other = series(2, &[Some(2.0), Some(3.0), None]);
+        let [received, _] = network_of_all(&live(vec![of_one, of_other]));
+        let values: Vec<_> = received.into_iter().map(|(_, value)| value).collect();
+        assert_eq!(values, [Some(3.0), Some(3.0), None]);
+    }
+
+    #[test]
+    fn a_tick_is_taken_over_once() {
+        let mut trail = HostTrail::default();
+        let now = live(vec![]);
+        trail.follow(&now);
+        trail.follow(&now);
+        assert_eq!(trail.cpu_percent, [(UtcMillis(10_000), Some(42.0))]);
+    }
+}

@@ -1,0 +1,55 @@
+use crate::{
+    api,
+    components::{
+        form::{Checks, TextField},
+        icon::Brand,
+        layout::{Session, SimulatedBanner},
+        notice::{Refusal, Unavailable},
+    },
+};
+use leptos::prelude::*;
+use leptos_meta::Title;
+use leptos_router::components::Redirect;
+
+#[component]
+pub fn SignIn() -> impl IntoView {
+    let session = Resource::new(|| (), |()| Session::load());
+    view! {
+        <Title text="Sign in"/>
+        <Suspense>
+            {move || Suspend::new(async move {
+                match session.await {
+                    Ok(Session { me: Some(_), .. }) => view! { <Redirect path="/"/> }.into_any(),
+                    Ok(session) if session.instance.needs_first_account => {
+                        view! { <Redirect path="/register"/> }.into_any()
+                    }
+                    Ok(Session { instance, .. }) => view! { <SimulatedBanner instance/><Form/> }.into_any(),
+                    Err(error) => view! { <main class="alone"><Unavailable error/></main> }.into_any(),
+                }
+            })}
+        </Suspense>
+    }
+}
+
+#[component]
+fn Form() -> impl IntoView {
+    let sign_in = ServerAction::<api::SignIn>::new();
+    let refused = Signal::derive(move || sign_in.value().get().and_then(Result::err));
+    let checks = Checks::new(|| None, refused);
+    let (username, password) = (RwSignal::new(String::new()), RwSignal::new(String::new()));
+    view! {
+        <main class="alone">
+            <Brand/>
+            <section class="panel card">
+                <h1>"Sign in"</h1>
+                <Refusal error=refused/>
+                <ActionForm action=sign_in>
+                    <TextField name="username" label="User name" value=username checks autocomplete="username" autofocus=true/>
+                    <TextField name="password" label="Password" kind="password" value=password checks autocomplete="current-password"/>
+                    <button type="submit" class="btn primary wide" disabled=sign_in.pending()>"Sign in"</button>
+                </ActionForm>
+            </section>
+            <p class="aside">"No account yet? "<a href="/register">"Create one"</a>"."</p>
+        </main>
+    }
+}

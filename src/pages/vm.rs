@@ -1,0 +1,554 @@
+use crate::{
+    api::{DestroyVm, metrics_since, operation_output, vm_events},
+    components::{
+        chart::{ChartData, Hue, Scale, TimeChart, Trace},
+        clock::{Moment, TimeForm, alive},
+        feed::{Feed, Link, Scope, open_operation},
+        format,
+        icon::{Glyph, Icon},
+        notice::{LinkState, Refusal, Trouble, Unavailable},
+        response,
+        vm::{Power, PowerButtons, Progress, StatusMark},
+    },
+    model::{
+        ApiError, ErrorCode, Event, Live, OperationKind, OperationState, OperationView, Series, Source,
+        Sources, UtcMillis, VmFigures, VmStatus, VmView,
+    },
+};
+use leptos::{html, prelude::*, task::spawn_local};
+use leptos_meta::Title;
+use leptos_router::{
+    NavigateOptions,
+    hooks::{use_navigate, use_params_map, use_query_map},
+};
+use serde::{Deserialize, Serialize};
+
+const WINDOW_SECS: u32 = 900;
+/// The newest readings that the table beside the charts holds.
+const TABLE_ROWS: usize = 20;
+
+/// All that the page is rendered with.
+#[derive(Clone, Serialize, Deserialize)]
+struct First {
+    live: Live,
+    events: Vec<Event>,
+    /// What Vagrant said in the last operation, if the page was asked for with it.
+    output: Option<Vec<String>>,
+}
+
+impl First {
+    async fn load(id: i64, with_output: bool) -> Result<Self, ApiError> {
+        let live = metrics_since(None, Some(id), Some(WINDOW_SECS)).await?;
+        let vm = live.vms.first().ok_or_else(|| ApiError::not_found("VM"))?;
+        let output = match vm.operation.as_ref().filter(|_| with_output) {
+            Some(operation) => Some(operation_output(id, operation.id).await?),
+            None => None,
+        };
+        let events = vm_events(id).await?;
+        Ok(Self { live, events, output })
+    }
+}
+
+#[component]
+pub fn Vm() -> impl IntoView {
+    let params = use_params_map();
+    let id = Memo::new(move |_| params.with(|p| p.get("id").and_then(|id| id.parse::<i64>().ok())));
+    let with_output = use_query_map().with_untracked(|query| query.get("output").is_some());
+    let first = Resource::new(
+        move || id.get(),
+        move |id| async move {
+            match id {
+                Some(id) => First::load(id, with_output).await,
+                None => Err(ApiError::not_found("VM")),
+            }
+        },
+    );
+    view! {
+        <Transition fallback=Skeleton>
+            {move || Suspend::new(async move {
+                match first.await {
+                    Ok(first) => view! { <Body first/> }.into_any(),
+                    Err(error) if error.code == ErrorCode::NotFound => view! { <NoSuchVm/> }.into_any(),
+                    Err(error) => view! { <Unavailable error/> }.into_any(),
+                }
+            })}
+        </Transition>
+    }
+}
+
+#[component]
+fn Skeleton() -> impl IntoView {
+    view! {
+        <div role="status" aria-label="Loading">
+            <header class="top"><h1>"VM"</h1></header>
+            <div class="panel blank facts"></div>
+            <div class="charts">{(0..4).map(|_| view! { <div class="panel chart blank"></div> }).collect_view()}</div>
+        </div>
+    }
+}
+
+#[component]
+fn NoSuchVm() -> impl IntoView {
+    response::page_not_found();
+    view! {
+        <Title text="No such VM"/>
+        <section class="panel empty">
+            <h1>"There is no such VM"</h1>
+            <p>"It may have been destroyed, or it is not yours to see."</p>
+            <p><a class="btn primary" href="/">"To the overview"</a></p>
+        </section>
+    }
+}
+
+#[component]
+fn Body(first: First) -> impl IntoView {
+    let First { live, events, output } = first;
+    let id = live.vms[0].id;
+    let feed = Feed::start(live, Scope { vm_id: Some(id), window_secs: WINDOW_SECS });
+    let vm = feed.vm(id);
+    let history = History::follow(id, vm, events, output);
+    // Kept when the VM is gone, so that the page can still say which one it was.
+    let name = vm.with_untracked(|vm| vm.as_ref().map(|vm| vm.name.clone())).unwrap_or_default();
+    let gone = Memo::new(move |_| feed.link.get() == Link::Gone || vm.with(Option::is_none));
+    let title = name.clone();
+    view! {
+        <Title text=title/>
+        {move || {
+            if gone.get() {
+                view! { <Destroyed name=name.clone()/> }.into_any()
+            } else {
+                view! { <Present feed id vm history name=name.clone()/> }.into_any()
+            }
+        }}
+    }
+}
+
+#[component]
+fn Destroyed(name: String) -> impl IntoView {
+    view! {
+        <section class="panel empty" role="status" data-testid="gone">
+            <h1>{name} " is gone"</h1>
+            <p>"It has been destroyed, and its disk with it."</p>
+            <p><a class="btn primary" href="/">"To the overview"</a></p>
+        </section>
+    }
+}
+
+#[component]
+fn Present(feed: Feed, id: i64, vm: Memo<Option<VmView>>, history: History, name: String) -> impl IntoView {
+    let power = Power::new(move || feed.poll_now());
+    let destroy = ServerAction::<DestroyVm>::new();
+    // The overview shows how the destroying goes on, and that the VM is gone in the end.
+    let navigate = use_navigate();
+    Effect::new(move || {
+        if destroy.value().with(|answer| matches!(answer, Some(Ok(())))) {
+            navigate("/", NavigateOptions::default());
+        }
+    });
+    let refusal =
+        Signal::derive(move || destroy.value().get().and_then(Result::err).or_else(|| power.refusal().get()));
+    let problem = Memo::new(move |_| vm.with(|vm| vm.as_ref().and_then(|vm| vm.problem.clone())));
+    let busy = Memo::new(move |_| vm.with(|vm| vm.as_ref().is_some_and(|vm| open_operation(vm).is_some())));
+    view! {
+        <Trouble feed/>
+        <Header feed vm name=name.clone() power/>
+        <Refusal error=refusal/>
+        {move || {
+            problem.get().map(|text| {
+                view! { <p class="banner bad" role="alert" data-testid="problem"><Glyph icon=Icon::Warning/><span>{text}</span></p> }
+            })
+        }}
+        {move || busy.get().then(|| view! { <section class="panel under-way"><Progress vm now=feed.now/></section> })}
+        <Facts vm/>
+        <Charts feed id vm/>
+        <div class="charts">
+            <Events history/>
+            <LastOperation feed vm history/>
+        </div>
+        <DestroyDialog id name destroy/>
+    }
+}
+
+#[component]
+fn Header(feed: Feed, vm: Memo<Option<VmView>>, name: String, power: Power) -> impl IntoView {
+    let status = Memo::new(move |_| vm.with(|vm| vm.as_ref().map_or(VmStatus::Unknown, |vm| vm.status)));
+    let up = move || {
+        vm.with(|vm| {
+            let vm = vm.as_ref().filter(|vm| vm.status == VmStatus::Running)?;
+            vm.figures.uptime_seconds.map(|s| format!(" · up {}", format::duration(s)))
+        })
+    };
+    let may_destroy = Memo::new(move |_| {
+        vm.with(|vm| vm.as_ref().is_some_and(|vm| vm.allowed.contains(&OperationKind::Destroy)))
+    });
+    view! {
+        <header class="top">
+            <StatusMark status/>
+            <h1>{name}</h1>
+            <span class="muted"><span data-testid="status">{move || status.get().label()}</span>{up}</span>
+            <LinkState feed/>
+            <span class="push"></span>
+            <PowerButtons vm power/>
+            {move || may_destroy.get().then(|| view! { <DestroyLink/> })}
+        </header>
+    }
+}
+
+/// Leads to the same page with the question open, which is how it is asked without JavaScript; with it, the
+/// dialog opens where one is.
+#[component]
+fn DestroyLink() -> impl IntoView {
+    let ask = move |event: leptos::ev::MouseEvent| {
+        if let Some(dialog) = document().get_element_by_id(DIALOG_ID) {
+            event.prevent_default();
+            let _ =
+                leptos::wasm_bindgen::JsCast::unchecked_into::<leptos::web_sys::HtmlDialogElement>(dialog)
+                    .show_modal();
+        }
+    };
+    view! {
+        <a class="btn danger" href="?ask=destroy" role="button" data-testid="destroy" on:click=ask>
+            <Glyph icon=Icon::Bin/>
+            "Destroy…"
+        </a>
+    }
+}
+
+const DIALOG_ID: &str = "destroy-dialog";
+
+#[component]
+fn DestroyDialog(id: i64, name: String, destroy: ServerAction<DestroyVm>) -> impl IntoView {
+    let asked = use_query_map().with_untracked(|query| query.get("ask").as_deref() == Some("destroy"));
+    let dialog = NodeRef::<html::Dialog>::new();
+    let typed = RwSignal::new(String::new());
+    let alive = alive();
+    let close = move || {
+        if let Some(dialog) = dialog.get_untracked() {
+            dialog.close();
+        }
+    };
+    // Without JavaScript the dialog was opened by its attribute; now it takes the page's place, as it should.
+    Effect::new(move || {
+        if asked && let Some(dialog) = dialog.get() {
+            dialog.close();
+            let _ = dialog.show_modal();
+        }
+    });
+    let wanted = name.clone();
+    let matches = move || typed.with(|typed| typed.trim() == wanted);
+    view! {
+        <dialog id=DIALOG_ID node_ref=dialog open=asked aria-labelledby="destroy-title" on:close=move |_| typed.set(String::new())>
+            <h2 id="destroy-title">"Destroy " {name.clone()} "?"</h2>
+            <p>"The VM and everything on its disk are deleted. This cannot be undone."</p>
+            <Refusal error=Signal::derive(move || destroy.value().get().and_then(Result::err))/>
+            <ActionForm action=destroy>
+                <input type="hidden" name="vm_id" value=id/>
+                <div class="field">
+                    <label for="confirm-name">"Type " <b>{name}</b> " to confirm"</label>
+                    <span class="control">
+                        <input
+                            id="confirm-name" name="confirm_name" required autocomplete="off" autocapitalize="none" spellcheck="false"
+                            prop:value=typed
+                            on:input=move |event| typed.set(event_target_value(&event))
+                        />
+                    </span>
+                </div>
+                <footer class="buttons">
+                    <button type="submit" class="btn danger filled" disabled=move || alive.get() && (!matches() || destroy.pending().get())>
+                        "Destroy for good"
+                    </button>
+                    <a
+                        class="btn" role="button" href=format!("/vms/{id}")
+                        on:click=move |event| {
+                            event.prevent_default();
+                            close();
+                        }
+                    >
+                        "Cancel"
+                    </a>
+                </footer>
+            </ActionForm>
+        </dialog>
+    }
+}
+
+#[component]
+fn Facts(vm: Memo<Option<VmView>>) -> impl IntoView {
+    let fact = move |read: fn(&VmView) -> String| {
+        let text = Memo::new(move |_| vm.with(|vm| vm.as_ref().map(read).unwrap_or_default()));
+        move || text.get()
+    };
+    let created_at =
+        Memo::new(move |_| vm.with(|vm| vm.as_ref().map_or(UtcMillis::default(), |vm| vm.created_at)));
+    view! {
+        <dl class="panel facts">
+            <div><dt>"Image"</dt><dd>{fact(|vm| vm.os_type.clone())}</dd></div>
+            <div><dt>"Cores"</dt><dd>{fact(|vm| vm.spec.cpu_cores.to_string())}</dd></div>
+            <div><dt>"Memory"</dt><dd>{fact(|vm| format::megabytes(vm.spec.ram_mb.into()))}</dd></div>
+            <div><dt>"Disk"</dt><dd>{fact(|vm| format::gigabytes(vm.spec.disk_gb.into()))}</dd></div>
+            <div>
+                <dt>"Address"</dt>
+                <dd class="mono" data-testid="address">{fact(|vm| vm.ip_address.clone().unwrap_or_else(|| format::UNKNOWN.into()))}</dd>
+            </div>
+            <div><dt>"Owner"</dt><dd>{fact(|vm| vm.owner_name.clone())}</dd></div>
+            <div><dt>"Created"</dt><dd><Moment at=created_at form=TimeForm::DayAndTime/></dd></div>
+        </dl>
+    }
+}
+
+type Column = fn(&Series) -> &Vec<Option<f64>>;
+
+#[component]
+fn Charts(feed: Feed, id: i64, vm: Memo<Option<VmView>>) -> impl IntoView {
+    let data = move |traces: Vec<(&'static str, &'static str, Hue, Column)>| {
+        let columns = traces
+            .into_iter()
+            .map(|(name, label, hue, column)| (name, label, hue, feed.points(id, column)))
+            .collect::<Vec<_>>();
+        Signal::from(Memo::new(move |_| {
+            let (from, to) = feed.window();
+            let traces = columns.iter().map(|(name, label, hue, points)| Trace {
+                name,
+                label,
+                hue: *hue,
+                points: points.get(),
+            });
+            ChartData { from, to, traces: traces.collect() }
+        }))
+    };
+    let source = move |read: fn(&Sources) -> Source| {
+        Signal::derive(move || {
+            vm.with(|vm| vm.as_ref().map_or(Source::Unknown, |vm| read(&vm.figures.sources)))
+        })
+    };
+    let text = move |read: fn(&VmView, &VmFigures) -> String| {
+        Signal::derive(move || vm.with(|vm| vm.as_ref().map(|vm| read(vm, &vm.figures)).unwrap_or_default()))
+    };
+    view! {
+        <div class="charts" class:stale=move || feed.is_stale()>
+            <TimeChart
+                test_id="chart-cpu" title="CPU" hue=Hue::Cpu scale=Scale::Percent
+                source=source(|s| s.cpu)
+                now_text=text(|_, f| format::percent(f.cpu_percent))
+                data=data(vec![("cpu", "CPU", Hue::Cpu, |s| &s.cpu_percent)])
+            />
+            <TimeChart
+                test_id="chart-memory" title="Memory" hue=Hue::Memory scale=Scale::Percent
+                source=source(|s| s.memory)
+                now_text=text(|_, f| {
+                    let seen_mb = f.memory_used_mb.zip(f.memory_available_mb).map(|(used, rest)| used + rest);
+                    let gb = |mb: Option<f64>| mb.map(|mb| mb / 1024.0);
+                    with_percent(format::used_of_gb(gb(f.memory_used_mb), gb(seen_mb)), f.memory_percent)
+                })
+                data=data(vec![("memory", "Memory", Hue::Memory, |s| &s.memory_percent)])
+            />
+            <TimeChart
+                test_id="chart-disk" title="Disk" hue=Hue::Disk scale=Scale::Percent
+                source=source(|s| s.disk)
+                now_text=text(|_, f| {
+                    let size = f.disk_used_gb.zip(f.disk_available_gb).map(|(used, rest)| used + rest);
+                    with_percent(format::used_of_gb(f.disk_used_gb, size), f.disk_percent)
+                })
+                data=data(vec![("disk", "Disk", Hue::Disk, |s| &s.disk_percent)])
+            />
+            <TimeChart
+                test_id="chart-network" title="Network" hue=Hue::Received scale=Scale::Rate
+                source=source(|s| s.network)
+                now_text=text(|_, f| {
+                    format!("↓ {}  ↑ {}", format::rate(f.network_rx_mb_per_s), format::rate(f.network_tx_mb_per_s))
+                })
+                data=data(vec![
+                    ("rx", "Received", Hue::Received, |s| &s.network_rx_mb_per_s),
+                    ("tx", "Sent", Hue::Sent, |s| &s.network_tx_mb_per_s),
+                ])
+            />
+        </div>
+        <Readings feed id/>
+    }
+}
+
+/// `6.2 of 8 GB · 78 %`.
+fn with_percent(amount: Option<String>, percent: Option<f64>) -> String {
+    let percent = format::percent(percent);
+    amount.map_or_else(|| percent.clone(), |amount| format!("{amount} · {percent}"))
+}
+
+/// The charts in words, for who cannot see them or wants the figures.
+#[component]
+fn Readings(feed: Feed, id: i64) -> impl IntoView {
+    let rows = Memo::new(move |_| {
+        feed.live.with(|live| {
+            let Some(s) = live.series.iter().find(|s| s.vm_id == id) else { return Vec::new() };
+            let newest = (0..s.sampled_at.len()).rev().take(TABLE_ROWS);
+            newest
+                .map(|i| {
+                    let figures =
+                        [s.cpu_percent[i], s.memory_percent[i], s.disk_percent[i]].map(format::percent);
+                    let rates = [s.network_rx_mb_per_s[i], s.network_tx_mb_per_s[i]].map(format::rate);
+                    (s.sampled_at[i], figures, rates)
+                })
+                .collect::<Vec<_>>()
+        })
+    });
+    view! {
+        <details class="readings">
+            <summary>"Show as table"</summary>
+            <div class="scroll" tabindex="0" role="region" aria-label="Newest readings">
+                <table>
+                    <thead>
+                        <tr>
+                            <th scope="col">"Time"</th>
+                            <th scope="col">"CPU"</th>
+                            <th scope="col">"Memory"</th>
+                            <th scope="col">"Disk"</th>
+                            <th scope="col">"Received"</th>
+                            <th scope="col">"Sent"</th>
+                        </tr>
+                    </thead>
+                    <tbody>
+                        <For each=move || rows.get() key=|row| row.0 let:row>
+                            <tr>
+                                <th scope="row"><Moment at=row.0 form=TimeForm::TimeOfDay/></th>
+                                {row.1.map(|text| view! { <td>{text}</td> }).into_iter().collect_view()}
+                                {row.2.map(|text| view! { <td>{text}</td> }).into_iter().collect_view()}
+                            </tr>
+                        </For>
+                    </tbody>
+                </table>
+            </div>
+        </details>
+    }
+}
+
+/// What is asked anew when something seems to have happened: the events, and while somebody reads it, the
+/// output of the last operation. It begins with what the page was rendered with.
+#[derive(Clone, Copy)]
+struct History {
+    events: RwSignal<Vec<Event>>,
+    output: RwSignal<Vec<String>>,
+    /// Somebody wants the whole output, not its last line.
+    whole: RwSignal<bool>,
+}
+
+impl History {
+    fn follow(id: i64, vm: Memo<Option<VmView>>, events: Vec<Event>, output: Option<Vec<String>>) -> Self {
+        let whole = RwSignal::new(output.is_some());
+        let history =
+            Self { events: RwSignal::new(events), output: RwSignal::new(output.unwrap_or_default()), whole };
+        let of_operation = move |read: fn(&OperationView) -> String| {
+            vm.with(|vm| vm.as_ref().and_then(|vm| vm.operation.as_ref()).map(|o| (o.id, o.state, read(o))))
+        };
+        let occasion = Memo::new(move |_| {
+            let vm = vm.with(|vm| vm.as_ref().map(|vm| (vm.status, vm.problem.clone())));
+            (vm, of_operation(|_| String::new()))
+        });
+        let spoken = Memo::new(move |_| of_operation(|operation| operation.last_line.clone()));
+        Effect::new(move |begun: Option<()>| {
+            occasion.track();
+            if begun.is_some() {
+                spawn_local(async move {
+                    if let Ok(events) = vm_events(id).await {
+                        history.events.try_set(events);
+                    }
+                });
+            }
+        });
+        Effect::new(move || {
+            if let (true, Some((operation_id, ..))) = (whole.get(), spoken.get()) {
+                spawn_local(async move {
+                    if let Ok(lines) = operation_output(id, operation_id).await {
+                        history.output.try_set(lines);
+                    }
+                });
+            }
+        });
+        history
+    }
+}
+
+#[component]
+fn Events(history: History) -> impl IntoView {
+    let entry = |event: Event| {
+        view! {
+            <li data-severity=event.severity.as_str()>
+                <Moment at=event.at form=TimeForm::DayAndTime/>
+                <i class=format!("mark {}", event.severity.as_str()) title=event.severity.as_str()></i>
+                <span>{event.text}</span>
+            </li>
+        }
+    };
+    view! {
+        <section class="panel events" data-testid="events">
+            <header><h2>"Events"</h2></header>
+            <ol class="timeline">
+                <For each=move || history.events.get() key=|event| event.id children=entry/>
+            </ol>
+            {move || {
+                history.events.with(Vec::is_empty).then(|| view! { <p class="none">"Nothing has happened yet."</p> })
+            }}
+        </section>
+    }
+}
+
+#[component]
+fn LastOperation(feed: Feed, vm: Memo<Option<VmView>>, history: History) -> impl IntoView {
+    let whole = history.whole;
+    let operation = Memo::new(move |_| vm.with(|vm| vm.as_ref().and_then(|vm| vm.operation.clone())));
+    let there = Memo::new(move |_| operation.with(Option::is_some));
+    let summary = move || {
+        operation.with(|operation| {
+            operation.as_ref().map(|operation| {
+                let until = operation.finished_at.unwrap_or_else(|| feed.now.get());
+                let took = format::elapsed(format::seconds_between(operation.requested_at, until));
+                let outcome = match operation.state {
+                    OperationState::Queued => "queued",
+                    OperationState::Running => "under way",
+                    OperationState::Succeeded => "done",
+                    OperationState::Failed => "failed",
+                };
+                format!("{} · {took} · {outcome}", operation.kind.as_str())
+            })
+        })
+    };
+    let error = move || operation.with(|operation| operation.as_ref().and_then(|o| o.error.clone()));
+    let body = move || {
+        if !there.get() {
+            return view! { <p class="none">"Nothing has been asked of this VM yet."</p> }.into_any();
+        }
+        view! {
+            {move || error().map(|text| view! { <p class="banner bad" data-testid="operation-error"><Glyph icon=Icon::Warning/><span>{text}</span></p> })}
+            {move || {
+                if whole.get() {
+                    let text = move || history.output.with(|lines| lines.join("\n"));
+                    view! { <pre class="log whole" tabindex="0" data-testid="output">{text}</pre> }.into_any()
+                } else {
+                    let line = move || operation.with(|o| o.as_ref().map(|o| o.last_line.clone()));
+                    view! { <pre class="log" data-testid="last-line">{line}</pre> }.into_any()
+                }
+            }}
+            <p>
+                <a
+                    class="btn" role="button" data-testid="whole-output"
+                    href=move || if whole.get() { "?" } else { "?output=whole" }
+                    aria-expanded=move || whole.get().to_string()
+                    on:click=move |event| {
+                        event.prevent_default();
+                        whole.update(|whole| *whole = !*whole);
+                    }
+                >
+                    {move || if whole.get() { "Show the last line only" } else { "Show the whole output" }}
+                </a>
+            </p>
+        }
+        .into_any()
+    };
+    view! {
+        <section class="panel operation" data-testid="operation">
+            <header>
+                <h2>"Last operation"</h2>
+                <span class="muted">{summary}</span>
+            </header>
+            {body}
+        </section>
+    }
+}
