@@ -1,0 +1,31 @@
+# What people do with this project. "make" alone lists it.
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check build bench lab-up lab-down
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## start it on http://127.0.0.1:3000 (TWARGA_ADDR, TWARGA_DATA_DIR, TWARGA_PROVIDER=vagrant|simulated)
+	@scripts/run
+
+test: ## every test: lints, unit, browser, and real machines in the lab
+	@scripts/test
+
+check: ## the quick part: formatting, lints, unit tests
+	@scripts/check
+
+build: ## release build: the site, and the binary twarga-cloud
+	@scripts/setup build
+	cargo xtask site --release
+	cargo build --release -p twarga-cloud --features ssr
+
+bench: ## benchmarks
+	@scripts/setup build
+	cargo bench -p twarga-cloud --features ssr
+
+lab-up: ## start the lab, in which real Vagrant machines run (root on Debian)
+	@scripts/lab up
+
+lab-down: ## shut the lab's machines down and end all that runs in it; their disks stay
+	@scripts/lab down
