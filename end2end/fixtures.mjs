@@ -1,0 +1,118 @@
+// What the suites share: a page whose console must stay clean, a person, and how to look into a chart.
+
+import { test as base, expect } from "@playwright/test";
+import { join } from "node:path";
+import { RESULTS } from "./server.mjs";
+
+export { expect };
+
+export const PERSON = { username: "ada", email: "ada@example.org", password: "correct horse battery" };
+
+/** Collects what a browser complains about. `allow(pattern)` is for complaints that a test provokes. */
+class Problems {
+  #seen = [];
+  #allowed = [];
+
+  watch(page) {
+    page.on("console", (message) => {
+      if (["warning", "error", "assert"].includes(message.type())) {
+        this.#seen.push(`console ${message.type()}: ${message.text()} (${message.location().url})`);
+      }
+    });
+    page.on("pageerror", (error) => this.#seen.push(`page error: ${error.stack ?? error}`));
+  }
+
+  allow(pattern) {
+    this.#allowed.push(pattern);
+  }
+
+  unexpected() {
+    return this.#seen.filter((text) => !this.#allowed.some((pattern) => pattern.test(text)));
+  }
+}
+
+export const test = base.extend({
+  problems: [
+    async ({}, use) => {
+      const problems = new Problems();
+      await use(problems);
+      expect(problems.unexpected(), "the browser complained").toEqual([]);
+    },
+    { auto: true },
+  ],
+  page: async ({ page, problems }, use) => {
+    problems.watch(page);
+    await use(page);
+  },
+});
+
+/** Fills in the form of `/register` or `/sign-in` and sends it; works without JavaScript too. */
+export async function enter(page, path, fields) {
+  await page.goto(path);
+  for (const [name, value] of Object.entries(fields)) {
+    await page.locator(`form [name=${name}]`).fill(value);
+  }
+  await submit(page, "password");
+  await expect(page).toHaveURL("/");
+}
+
+/** Sends the form that has a field of this name. */
+export const submit = (page, field) => page.locator(`form:has([name=${field}]) button:not([type=button])`).click();
+
+/** Signs the context in without a page, as a form of the site itself would. */
+export async function signIn(context, url) {
+  const { username, password } = PERSON;
+  const reply = await context.request.post(`${url}/api/v1/sign_in`, {
+    form: { username, password },
+    headers: { origin: url, accept: "application/json" },
+  });
+  expect(reply.ok(), await reply.text()).toBe(true);
+}
+
+export const status = (page) => page.getByTestId("status").first();
+
+export const row = (page, name) => page.locator(`[data-vm="${name}"]`);
+
+/** Waits until wasm has taken the page over: before that, only what needs no script works. */
+export async function hydrated(page) {
+  await page.waitForFunction(() => performance.getEntriesByType("resource").some((r) => r.name.endsWith(".wasm")));
+  await page.waitForLoadState("networkidle");
+}
+
+export const FIGURES = ["cpu", "memory", "disk", "network"];
+
+export const chart = (page, figure) => page.getByTestId(`chart-${figure}`);
+
+/** The ECharts instance's id, the time of its last point, and whether its canvas is the one marked before. */
+export function inspect(chart) {
+  return chart.locator("canvas").first().evaluate((canvas) => {
+    const instance = globalThis.echarts.getInstanceByDom(canvas.closest("[_echarts_instance_]"));
+    const sameCanvas = canvas.dataset.marked === "yes";
+    canvas.dataset.marked = "yes";
+    const times = instance.getOption().series.map((series) => {
+      const last = series.data?.at(-1);
+      return (last?.value ?? last)?.[0] ?? 0;
+    });
+    return { id: instance.id, lastPointAt: Math.max(...times.map((time) => +new Date(time))), sameCanvas };
+  });
+}
+
+/** Counts the requests that ask the server for something, from now on. */
+export function countCalls(page) {
+  const calls = [];
+  page.on("request", (request) => {
+    if (new URL(request.url()).pathname.startsWith("/api/")) calls.push(request.url());
+  });
+  return calls;
+}
+
+export async function setVisibility(page, state) {
+  await page.evaluate((state) => {
+    Object.defineProperty(document, "visibilityState", { configurable: true, get: () => state });
+    Object.defineProperty(document, "hidden", { configurable: true, get: () => state === "hidden" });
+    document.dispatchEvent(new Event("visibilitychange"));
+  }, state);
+}
+
+/** A picture for people, `test-results/shots/NAME.png`. */
+export const shot = (page, name) => page.screenshot({ path: join(RESULTS, "shots", `${name}.png`), fullPage: true });

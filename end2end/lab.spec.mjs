@@ -1,0 +1,160 @@
+// The whole way with a real VM: launched by Vagrant in the lab, made to work, watched, stopped and destroyed.
+// Needs `scripts/lab up`.
+
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync } from "node:fs";
+import { readdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { chart, enter, expect, FIGURES, hydrated, inspect, PERSON, row, shot, signIn, status, submit, test as base } from "./fixtures.mjs";
+import { LAB, ROOT, startServer } from "./server.mjs";
+
+const NAME = "walker";
+const LOAD_SECS = 60;
+
+const run = promisify(execFile);
+/** What a command inside the lab prints. */
+const inLab = async (...command) => (await run(LAB, ["exec", ...command], { timeout: 120_000 })).stdout;
+
+let server;
+let vmUrl;
+const vmDir = () => join(server.dataDir, "vms", `user1-${NAME}`);
+
+const test = base.extend({
+  server: [
+    async ({}, use) => {
+      server = await startServer({ name: "lab", lab: true });
+      await use(server);
+      // A test that failed half-way leaves its VM; the data folder must not go before it.
+      const vms = await readdir(join(server.dataDir, "vms")).catch(() => []);
+      for (const vm of vms) {
+        await inLab("env", "-C", join(server.dataDir, "vms", vm), "vagrant", "destroy", "--force").catch(console.error);
+      }
+      await server.stop();
+    },
+    { scope: "worker", timeout: 3 * 60_000 },
+  ],
+  baseURL: ({ server }, use) => use(server.url),
+});
+
+test.describe.configure({ mode: "serial" });
+
+test("a real VM is launched from the page", async ({ page }) => {
+  await enter(page, "/register", PERSON);
+  await page.goto("/vms/new");
+  await hydrated(page);
+  await page.locator("[name=name]").fill(NAME);
+  await page.locator("select[name=image]").selectOption("lab-tiny");
+  for (const [name, value] of Object.entries({ ram_mb: "192", cpu_cores: "1", disk_gb: "1" })) {
+    await page.locator(`[name=${name}]`).fill(value);
+  }
+  await page.getByRole("button", { name: /launch/i }).click();
+  await expect(page).toHaveURL(/\/vms\/\d+$/);
+  vmUrl = new URL(page.url()).pathname;
+  await expect(status(page)).toHaveText(/pending/i);
+  await expect(status(page)).toHaveText(/running/i, { timeout: 5 * 60_000 });
+  expect(await inLab("virsh", "list", "--name")).toContain(NAME);
+});
+
+test.describe("signed in", () => {
+  test.beforeEach(({ context }) => signIn(context, server.url));
+
+  test("work inside the guest raises its CPU chart, and the end of it lowers it again", async ({ page }) => {
+    await page.goto(vmUrl);
+    await hydrated(page);
+    for (const figure of FIGURES) {
+      await expect(chart(page, figure).locator("canvas").first()).toBeVisible();
+    }
+    const before = await inspect(chart(page, "cpu"));
+    const cpu = () => latest(page, "cpu");
+
+    const load = await startLoad();
+    await expect.poll(cpu, { timeout: 45_000 }).toBeGreaterThan(50);
+    if (process.env.UPDATE_SHOTS === "1") {
+      await page.screenshot({ path: join(ROOT, "docs/vm.png") });
+    }
+    await once(load, "exit");
+    await expect.poll(cpu, { timeout: 60_000 }).toBeLessThan(30);
+
+    const after = await inspect(chart(page, "cpu"));
+    expect(after).toMatchObject({ id: before.id, sameCanvas: true });
+    await shot(page, "lab-vm");
+  });
+
+  test("the folder, the REST path and the page tell the same figures", async ({ page, request }) => {
+    const { username, password } = PERSON;
+    const login = await request.post("/api/auth/login", { form: { username, password } });
+    const { access_token: token } = await login.json();
+    const id = vmUrl.split("/").at(-1);
+    await page.goto(vmUrl);
+    await hydrated(page);
+
+    // All three move on every tick, so they are compared until a look falls between two ticks.
+    await expect(async () => {
+      const file = await vmInfo();
+      const reply = await request.get(`/api/metrics/vm/${id}`, { headers: { authorization: `Bearer ${token}` } });
+      const api = await reply.json();
+      expect(file.last_metrics_update).toBe(api.timestamp);
+      for (const figure of ["cpu_percent", "memory_percent", "disk_percent", "network_rx_mb", "network_tx_mb", "uptime_seconds"]) {
+        expect(file[figure], figure).toBe(api[figure]);
+      }
+      expect(api.cpu_percent).not.toBeNull();
+      expect(await latest(page, "cpu")).toBeCloseTo(api.cpu_percent, 1);
+      expect(await latest(page, "memory")).toBeCloseTo(api.memory_percent, 1);
+      expect(await latest(page, "disk")).toBeCloseTo(api.disk_percent, 1);
+    }).toPass({ timeout: 60_000, intervals: [300] });
+  });
+
+  test("it is stopped", async ({ page }) => {
+    await page.goto(vmUrl);
+    await hydrated(page);
+    await page.getByRole("button", { name: /^stop/i }).click();
+    await expect(status(page)).toHaveText(/stopped/i, { timeout: 2 * 60_000 });
+    expect(await inLab("virsh", "list", "--name")).not.toContain(NAME);
+    expect((await vmInfo()).status).toBe("stopped");
+  });
+
+  test("it is destroyed and nothing of it is left", async ({ page }) => {
+    await page.goto(vmUrl);
+    await hydrated(page);
+    await page.getByRole("button", { name: /^destroy/i }).first().click();
+    await page.locator("[name=confirm_name]").fill(NAME);
+    await submit(page, "confirm_name");
+    await expect(page).toHaveURL("/");
+    // It was the only one: the overview says that there is none, once it is gone.
+    await expect(page.getByTestId("empty")).toBeVisible({ timeout: 2 * 60_000 });
+    await expect(row(page, NAME)).toHaveCount(0);
+
+    expect(await inLab("virsh", "list", "--all", "--name")).not.toContain(NAME);
+    expect(existsSync(vmDir())).toBe(false);
+    expect(await labProcesses()).toEqual([]);
+  });
+});
+
+async function vmInfo() {
+  return JSON.parse(await readFile(join(vmDir(), ".vm_info"), "utf8"));
+}
+
+async function latest(page, figure) {
+  return Number(await chart(page, figure).getAttribute("data-latest"));
+}
+
+/** Keeps the guest's core busy for a minute, and no longer even if nobody is left to end it. */
+async function startLoad() {
+  const config = join(server.dataDir, "ssh-config");
+  await writeFile(config, await inLab("env", "-C", vmDir(), "vagrant", "ssh-config"));
+  const work = `timeout ${LOAD_SECS} sh -c 'while :; do :; done'`;
+  return spawn(LAB, ["exec", "ssh", "-F", config, "default", work], { stdio: "ignore" });
+}
+
+/** The command lines of QEMU and Vagrant processes in the lab that have to do with this suite's VMs. */
+async function labProcesses() {
+  const environment = (await run(LAB, ["env"])).stdout;
+  const lab = environment.match(/^export TWARGA_LAB_NAME=(.+)$/m)[1];
+  const pids = (await run("ip", ["netns", "pids", lab])).stdout.split("\n").filter(Boolean);
+  const commands = await Promise.all(pids.map((pid) => readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "")));
+  return commands
+    .map((command) => command.replaceAll("\0", " ").trim())
+    .filter((command) => /^\S*(qemu|vagrant|ruby)/.test(command) && command.includes(NAME));
+}

@@ -1,0 +1,34 @@
+// Two suites in a real Chromium: `simulated` needs only a built server and site, `lab` also needs scripts/lab up.
+// Each starts its own server (server.mjs), so there is no webServer here.
+import { defineConfig } from "@playwright/test";
+
+export default defineConfig({
+  testDir: ".",
+  outputDir: "../test-results/playwright",
+  workers: 1,
+  forbidOnly: !!process.env.CI,
+  reporter: "list",
+  timeout: 90_000,
+  expect: { timeout: 15_000 },
+  use: {
+    viewport: { width: 1280, height: 900 },
+    trace: "retain-on-failure",
+    launchOptions: {
+      executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+      args: [
+        "--no-sandbox", // runs as root in containers
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+      ],
+    },
+  },
+  projects: [
+    { name: "simulated", testMatch: "simulated.spec.mjs" },
+    // Software emulation boots a VM in a minute on a good day.
+    { name: "lab", testMatch: "lab.spec.mjs", timeout: 10 * 60_000 },
+  ],
+});

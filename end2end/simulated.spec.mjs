@@ -1,0 +1,179 @@
+// What a person sees and does, on a fleet that is made up: registers, watches, launches, stops, starts, destroys.
+
+import { countCalls, chart, enter, expect, FIGURES, hydrated, inspect, PERSON, row, setVisibility, shot, signIn, status, submit, test as base } from "./fixtures.mjs";
+import { startServer } from "./server.mjs";
+
+const VMS = 5;
+const POLL_MS = 5_000;
+
+let server;
+
+const test = base.extend({
+  server: [
+    async ({}, use) => {
+      const args = ["--provider", "simulated", "--simulated-vms", `${VMS}`, "--collect-every", "1"];
+      server = await startServer({ name: "simulated", args });
+      await use(server);
+      await server.stop();
+    },
+    { scope: "worker" },
+  ],
+  baseURL: ({ server }, use) => use(server.url),
+});
+
+test.describe.configure({ mode: "serial" });
+
+test("the first account is the admin's and sees the simulated fleet", async ({ page, context }) => {
+  await enter(page, "/register", PERSON);
+  await expect(page.locator("[data-vm]")).toHaveCount(VMS);
+  await expect(page.getByText("Simulated").first()).toBeVisible();
+  const me = await (await context.request.get("/api/v1/current_user")).json();
+  expect(me).toMatchObject({ username: PERSON.username, role: "admin" });
+});
+
+test("figures are there without JavaScript", async ({ browser, problems }) => {
+  const context = await browser.newContext({ javaScriptEnabled: false, baseURL: server.url });
+  const page = await context.newPage();
+  problems.watch(page);
+  const { username, password } = PERSON;
+  await enter(page, "/sign-in", { username, password });
+  await expect(page.locator("[data-vm]")).toHaveCount(VMS);
+  await expect(page.locator("[data-vm]").filter({ hasText: /\d\s?%/ }).first()).toBeVisible();
+  await row(page, await firstRunning(page)).getByRole("link").first().click();
+  await expect(status(page)).toHaveText(/running/i);
+  await expect(page.locator("main")).toContainText(/\d\s?%/);
+  await context.close();
+});
+
+test.describe("signed in", () => {
+  test.beforeEach(({ context }) => signIn(context, server.url));
+
+  test("four charts grow in place: the same canvas, the same chart", async ({ page }) => {
+    await openRunning(page);
+    const before = {};
+    for (const figure of FIGURES) {
+      await expect(chart(page, figure).locator("canvas").first()).toBeVisible();
+      before[figure] = await inspect(chart(page, figure));
+    }
+    for (let poll = 0; poll < 2; poll++) {
+      for (const figure of FIGURES) {
+        await appended(page, figure, before[figure].lastPointAt);
+        const now = await inspect(chart(page, figure));
+        expect(now).toMatchObject({ id: before[figure].id, sameCanvas: true });
+        before[figure] = now;
+      }
+    }
+  });
+
+  test("a hidden tab asks nothing and catches up when it is seen again", async ({ page }) => {
+    await openRunning(page);
+    const { lastPointAt } = await inspect(chart(page, "cpu"));
+    await setVisibility(page, "hidden");
+    await page.waitForLoadState("networkidle");
+    const calls = countCalls(page);
+    await page.waitForTimeout(2.5 * POLL_MS); // the absence of polls cannot be awaited otherwise
+    expect(calls).toEqual([]);
+    await setVisibility(page, "visible");
+    await expect.poll(async () => (await inspect(chart(page, "cpu"))).lastPointAt - lastPointAt, { timeout: POLL_MS })
+      .toBeGreaterThan(2 * POLL_MS);
+  });
+
+  test("a lost connection is said and found again", async ({ page, context, problems }) => {
+    problems.allow(/ERR_INTERNET_DISCONNECTED|ERR_FAILED|Failed to fetch/);
+    await openRunning(page);
+    await context.setOffline(true);
+    await expect(page.getByText(/reconnecting/i)).toBeVisible({ timeout: 4 * POLL_MS });
+    const { lastPointAt, id } = await inspect(chart(page, "cpu"));
+    await context.setOffline(false);
+    await expect(page.getByText(/reconnecting/i)).toBeHidden({ timeout: 8 * POLL_MS });
+    await appended(page, "cpu", lastPointAt);
+    expect((await inspect(chart(page, "cpu"))).id).toBe(id);
+  });
+
+  test("leaving a VM's page disposes of its charts", async ({ page }) => {
+    await openRunning(page);
+    const left = await chart(page, "cpu").locator("canvas").first()
+      .evaluateHandle((canvas) => canvas.closest("[_echarts_instance_]"));
+    const isAlive = () => left.evaluate((element) => globalThis.echarts.getInstanceByDom(element) !== undefined);
+    expect(await isAlive()).toBe(true);
+    await page.getByRole("navigation").getByRole("link", { name: /overview|machines|vms/i }).first().click();
+    await expect(page.locator("[data-vm]").first()).toBeVisible();
+    await expect.poll(isAlive).toBe(false);
+  });
+
+  test("a launch form with nonsense says what is wrong with each field", async ({ page, problems }) => {
+    problems.allow(/status of 400/);
+    await page.goto("/vms/new");
+    await hydrated(page);
+    const nonsense = { name: "-db-", ram_mb: "1", cpu_cores: "99", disk_gb: "99999" };
+    for (const [name, value] of Object.entries(nonsense)) {
+      await page.locator(`[name=${name}]`).fill(value);
+    }
+    await page.getByRole("button", { name: /launch/i }).click();
+    for (const name of Object.keys(nonsense)) {
+      await expect(page.locator(`[name=${name}]`)).toHaveAttribute("aria-invalid", "true");
+      await expect(page.locator(`[name=${name}]`)).toHaveAccessibleDescription(/\w+ \w+/);
+    }
+    await expect(page).toHaveURL("/vms/new");
+  });
+
+  test("a VM is launched, stopped, started and destroyed", async ({ page }) => {
+    const name = "end-to-end";
+    await page.goto("/vms/new");
+    await hydrated(page);
+    await page.locator("[name=name]").fill(name);
+    await page.getByRole("button", { name: /launch/i }).click();
+    await expect(page).toHaveURL(/\/vms\/\d+$/);
+    await expect(status(page)).toHaveText(/pending/i);
+    await expect(page.locator("main")).toContainText(/launching/i);
+    await expect(status(page)).toHaveText(/running/i);
+
+    await page.getByRole("button", { name: /^stop/i }).click();
+    await expect(status(page)).toHaveText(/stopped/i);
+    await page.getByRole("button", { name: /^start/i }).click();
+    await expect(status(page)).toHaveText(/running/i);
+
+    await page.getByRole("button", { name: /^destroy/i }).first().click();
+    await page.locator("[name=confirm_name]").fill(name);
+    await submit(page, "confirm_name");
+    await expect(page).toHaveURL("/");
+    await expect(row(page, name)).toHaveCount(0);
+    await expect(page.locator("[data-vm]")).toHaveCount(VMS);
+  });
+
+  for (const colorScheme of ["light", "dark"]) {
+    for (const width of [1280, 390]) {
+      test(`pages fit a ${colorScheme} screen of ${width} pixels`, async ({ page }) => {
+        await page.setViewportSize({ width, height: 900 });
+        await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
+        await page.goto("/");
+        const vm = new URL(await row(page, await firstRunning(page)).getByRole("link").first().getAttribute("href"), server.url);
+        for (const [name, path] of Object.entries({ overview: "/", vm: vm.pathname, launch: "/vms/new" })) {
+          await page.goto(path);
+          await hydrated(page);
+          await shot(page, `${name}-${colorScheme}-${width}`);
+          const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+          expect(overflow, `${name} scrolls sideways`).toBeLessThanOrEqual(0);
+        }
+      });
+    }
+  }
+});
+
+/** The name of a VM in the overview that runs. */
+function firstRunning(page) {
+  return page.locator("[data-vm]").filter({ hasText: /running/i }).first().getAttribute("data-vm");
+}
+
+async function openRunning(page) {
+  await page.goto("/");
+  await hydrated(page);
+  await row(page, await firstRunning(page)).getByRole("link").first().click();
+  await expect(status(page)).toHaveText(/running/i);
+  await expect(chart(page, "cpu").locator("canvas").first()).toBeVisible();
+}
+
+async function appended(page, figure, after) {
+  await expect.poll(async () => (await inspect(chart(page, figure))).lastPointAt, { timeout: 3 * POLL_MS })
+    .toBeGreaterThan(after);
+}

@@ -1,0 +1,573 @@
+//! The real router, a simulated fleet, and three people: nobody, a user and an admin.
+
+mod support;
+
+use axum::http::{Method, StatusCode, header};
+use serde_json::json;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use support::{Client, PASSWORD, Server, form_request};
+use twarga_cloud::{
+    model::{OperationKind, UtcMillis},
+    server::{
+        provider::MachineErrorKind,
+        run::Source,
+        simulated::{Moment, SimulatedFleet, SimulatedOptions},
+    },
+};
+
+const MORNING: i64 = 1_795_420_800_000;
+
+/// A fleet whose clock stands still until it is told, and whose operations take a moment.
+struct Fleet {
+    fleet: Arc<SimulatedFleet>,
+    passed_secs: Arc<AtomicI64>,
+}
+
+impl Fleet {
+    fn new() -> Self {
+        let passed_secs = Arc::new(AtomicI64::new(0));
+        let (begin, passed) = (Instant::now(), passed_secs.clone());
+        let clock = Arc::new(move || {
+            let secs = passed.load(Ordering::SeqCst);
+            Moment {
+                utc: UtcMillis(MORNING + secs * 1000),
+                monotonic: begin + Duration::from_secs(secs.unsigned_abs()),
+            }
+        });
+        let options = SimulatedOptions { speed: 10_000.0, clock, ..SimulatedOptions::default() };
+        Self { fleet: Arc::new(SimulatedFleet::new(options)), passed_secs }
+    }
+
+    async fn serve(&self, vms: u32) -> Server {
+        let count = vms.to_string();
+        let fleet = self.fleet.clone();
+        let arguments = ["--provider", "simulated", "--simulated-vms", &count];
+        Server::start(&arguments, |_| Source::simulated(fleet)).await
+    }
+
+    /// Lets time pass, a tick every 5 s.
+    async fn ticks(&self, server: &mut Server, count: u32) {
+        for _ in 0..count {
+            self.passed_secs.fetch_add(5, Ordering::SeqCst);
+            server.tick().await;
+        }
+    }
+}
+
+async fn uuid_of(server: &Server, vm: &str) -> String {
+    sqlx::query_scalar("SELECT domain_uuid FROM vm WHERE name = ?")
+        .bind(vm)
+        .fetch_one(server.state.database.read())
+        .await
+        .unwrap()
+}
+
+/// Calls a server function with some arguments.
+async fn call(client: &Client, method: &Method, path: &str, arguments: &str) -> StatusCode {
+    let request = if *method == Method::GET {
+        axum::http::Request::get(format!("{path}?{arguments}")).body(axum::body::Body::empty()).unwrap()
+    } else {
+        axum::http::Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(axum::body::Body::from(arguments.to_owned()))
+            .unwrap()
+    };
+    client.send(request).await.status
+}
+
+#[tokio::test]
+async fn every_server_function_refuses_whoever_may_not() {
+    // Path and arguments; what nobody gets; what somebody else's VM gives.
+    const OPEN: u16 = 200;
+    let cases: BTreeMap<&str, (&str, u16, u16)> = BTreeMap::from([
+        ("/api/v1/register", ("username=&email=&password=", 400, 400)),
+        ("/api/v1/sign_in", ("username=x&password=y", 400, 400)),
+        ("/api/v1/sign_out", ("", OPEN, OPEN)),
+        ("/api/v1/current_user", ("", OPEN, OPEN)),
+        ("/api/v1/instance", ("", OPEN, OPEN)),
+        ("/api/v1/images", ("", 401, OPEN)),
+        ("/api/v1/list_vms", ("", 401, OPEN)),
+        ("/api/v1/launch_vm", ("name=x&image=y&ram_mb=1&cpu_cores=1&disk_gb=1", 401, 400)),
+        ("/api/v1/start_vm", ("vm_id=1", 401, 404)),
+        ("/api/v1/stop_vm", ("vm_id=1", 401, 404)),
+        ("/api/v1/destroy_vm", ("vm_id=1&confirm_name=web-1", 401, 404)),
+        ("/api/v1/operation_output", ("vm_id=1&operation_id=1", 401, 404)),
+        ("/api/v1/metrics_since", ("vm_id=1", 401, 404)),
+        ("/api/v1/vm_metrics", ("vm_id=1", 401, 404)),
+        ("/api/v1/vm_history", ("vm_id=1&metric_name=vm_cpu_percent", 401, 404)),
+        ("/api/v1/host_history", ("metric_name=host_cpu_percent", 401, OPEN)),
+        ("/api/v1/vm_events", ("vm_id=1", 401, 404)),
+    ]);
+    let registered: BTreeMap<String, Method> =
+        leptos::server_fn::axum::server_fn_paths().map(|(path, method)| (path.to_owned(), method)).collect();
+    let with_case: BTreeSet<_> = cases.keys().map(|path| (*path).to_owned()).collect();
+    assert_eq!(
+        registered.keys().cloned().collect::<BTreeSet<_>>(),
+        with_case,
+        "a case for each, and no other"
+    );
+
+    let fleet = Fleet::new();
+    let server = fleet.serve(2).await;
+    let admin = server.person("ada").await;
+    let (nobody, other) = (server.nobody(), server.person("bob").await);
+    for (path, (arguments, for_nobody, for_other)) in cases {
+        let method = &registered[path];
+        assert_eq!(call(&nobody, method, path, arguments).await.as_u16(), for_nobody, "nobody: {path}");
+        // Signing out as the last thing would end what the next case needs.
+        if path != "/api/v1/sign_out" {
+            assert_eq!(
+                call(&other, method, path, arguments).await.as_u16(),
+                for_other,
+                "another user: {path}"
+            );
+        }
+        let reads = *method == Method::GET && path != "/api/v1/operation_output";
+        if reads {
+            assert_eq!(call(&admin, method, path, arguments).await.as_u16(), 200, "the admin: {path}");
+        }
+    }
+    assert_eq!(admin.vm("web-1").await["status"], "running", "nobody has stopped it");
+}
+
+#[tokio::test]
+async fn the_first_account_is_the_admin_and_the_next_one_is_not() {
+    let server = Fleet::new().serve(0).await;
+    let (ada, bob) = (server.person("ada").await, server.person("bob").await);
+    assert_eq!(ada.get("/api/auth/me").await.json()["role"], "admin");
+    assert_eq!(bob.get("/api/auth/me").await.json()["role"], "user");
+    assert_eq!(server.nobody().get("/api/auth/me").await.status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn a_taken_name_is_told_at_its_field() {
+    let server = Fleet::new().serve(0).await;
+    server.person("ada").await;
+    let body = format!(r#"{{"username":"ADA","email":"other@example.org","password":"{PASSWORD}"}}"#);
+    let answer = server.nobody().json(Method::POST, "/api/auth/register", &body).await;
+    assert_eq!(answer.status, StatusCode::CONFLICT);
+    assert_eq!(answer.json()["fields"][0]["field"], "username");
+    let answer = server.nobody().json(Method::POST, "/api/auth/register", "{\"username\":").await;
+    assert_eq!((answer.status, answer.json()["code"].clone()), (StatusCode::BAD_REQUEST, json!("invalid")));
+}
+
+#[tokio::test]
+async fn a_session_is_a_cookie_that_scripts_cannot_read_and_ends_at_sign_out() {
+    let server = Fleet::new().serve(0).await;
+    server.person("ada").await;
+    let fields = [("username", "ada"), ("password", PASSWORD)];
+    let answer = server.nobody().form("/api/v1/sign_in", &fields).await;
+    let cookie = answer.headers[header::SET_COOKIE].to_str().unwrap().to_owned();
+    for word in ["HttpOnly", "SameSite=Lax", "Path=/"] {
+        assert!(cookie.contains(word), "{word} is missing in {cookie}");
+    }
+    let session = cookie.split(';').next().unwrap().to_owned();
+    let with_cookie = |mut request: axum::http::Request<axum::body::Body>, site: &str| {
+        request.headers_mut().insert(header::COOKIE, session.parse().unwrap());
+        request.headers_mut().insert("sec-fetch-site", site.parse().unwrap());
+        request
+    };
+    let me = || with_cookie(form_request("/api/auth/me", &[]), "same-origin");
+    let get_me = || {
+        let mut request = me();
+        *request.method_mut() = Method::GET;
+        let nobody = server.nobody();
+        async move { nobody.send(request).await }
+    };
+    assert_eq!(get_me().await.json()["username"], "ada");
+
+    let elsewhere = with_cookie(form_request("/api/v1/sign_out", &[]), "cross-site");
+    assert_eq!(server.nobody().send(elsewhere).await.status, StatusCode::FORBIDDEN);
+    assert_eq!(get_me().await.status, StatusCode::OK, "another site's page cannot sign anybody out");
+
+    let ours = with_cookie(form_request("/api/v1/sign_out", &[]), "same-origin");
+    assert_eq!(server.nobody().send(ours).await.status, StatusCode::OK);
+    assert_eq!(get_me().await.status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn a_token_is_not_in_the_database_and_a_cookies_token_is_no_bearer_token() {
+    let server = Fleet::new().serve(0).await;
+    server.person("ada").await;
+    let fields = [("username", "ada"), ("password", PASSWORD)];
+    let answer = server.nobody().form("/api/v1/sign_in", &fields).await;
+    let cookie = answer.headers[header::SET_COOKIE].to_str().unwrap().to_owned();
+    let token = cookie.split(['=', ';']).nth(1).unwrap().to_owned();
+    let mut request = form_request("/api/auth/me", &[]);
+    *request.method_mut() = Method::GET;
+    request.headers_mut().insert(header::AUTHORIZATION, format!("Bearer {token}").parse().unwrap());
+    assert_eq!(server.nobody().send(request).await.status, StatusCode::UNAUTHORIZED);
+    for file in fs::read_dir(&server.data_dir).unwrap().flatten().filter(|f| f.path().is_file()) {
+        let bytes = fs::read(file.path()).unwrap();
+        for secret in [token.as_bytes(), PASSWORD.as_bytes()] {
+            assert!(!bytes.windows(secret.len()).any(|w| w == secret), "{:?} holds a secret", file.path());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_password_and_an_unknown_name_give_the_same_answer() {
+    let server = Fleet::new().serve(0).await;
+    server.person("ada").await;
+    let wrong =
+        server.nobody().form("/api/auth/login", &[("username", "ada"), ("password", "nonsense!!")]).await;
+    let unknown =
+        server.nobody().form("/api/auth/login", &[("username", "eve"), ("password", "nonsense!!")]).await;
+    assert_eq!((wrong.status, &wrong.text), (unknown.status, &unknown.text));
+    assert_eq!(wrong.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn a_vm_is_launched_watched_stopped_started_and_destroyed() {
+    let fleet = Fleet::new();
+    let mut server = fleet.serve(0).await;
+    let ada = server.person("ada").await;
+    let answer = ada.launch("web-1", "debian-12").await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+    let vm_id = answer.json().as_i64().unwrap();
+    server.settled().await;
+    fleet.ticks(&mut server, 3).await;
+
+    let vm = ada.vm("web-1").await;
+    assert_eq!((&vm["status"], &vm["operation"]["state"]), (&json!("running"), &json!("succeeded")));
+    let metrics = ada.get(&format!("/api/metrics/vm/{vm_id}")).await.json();
+    assert_eq!(metrics["sources"]["cpu"], "simulated");
+    assert!(metrics["cpu_percent"].as_f64().is_some_and(|cpu| (0.0..=100.0).contains(&cpu)), "{metrics}");
+    let folder = server.vm_folder(1, "web-1");
+    let info: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(folder.join(".vm_info")).unwrap()).unwrap();
+    assert_eq!(info["cpu_percent"], metrics["cpu_percent"]);
+    assert_eq!(info["last_metrics_update"], metrics["timestamp"]);
+
+    assert_eq!(ada.ask("stop", vm_id).await.status, StatusCode::OK);
+    server.settled().await;
+    fleet.ticks(&mut server, 1).await;
+    let vm = ada.vm("web-1").await;
+    assert_eq!((&vm["status"], &vm["figures"]["uptime_seconds"]), (&json!("stopped"), &json!(0)));
+    assert_eq!(vm["figures"]["cpu_percent"], json!(null), "no figure is invented");
+
+    assert_eq!(ada.ask("start", vm_id).await.status, StatusCode::OK);
+    server.settled().await;
+    assert_eq!(ada.vm("web-1").await["status"], "running");
+
+    assert_eq!(
+        ada.destroy(vm_id, "web-2").await.status,
+        StatusCode::BAD_REQUEST,
+        "the name is not confirmed"
+    );
+    assert_eq!(ada.destroy(vm_id, "web-1").await.status, StatusCode::OK);
+    server.settled().await;
+    fleet.ticks(&mut server, 1).await;
+    assert_eq!(ada.vm("web-1").await, json!(null));
+    assert!(!folder.exists());
+    assert_eq!(ada.get(&format!("/api/metrics/vm/{vm_id}")).await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_form_with_nonsense_changes_nothing() {
+    let server = Fleet::new().serve(0).await;
+    let ada = server.person("ada").await;
+    let fields =
+        [("name", "../../etc"), ("image", "beos"), ("ram_mb", "1"), ("cpu_cores", "99"), ("disk_gb", "0")];
+    let answer = ada.form("/api/v1/launch_vm", &fields).await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+    let named: Vec<_> = answer.json()["fields"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|f| f["field"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(named, ["name", "image", "ram_mb", "cpu_cores", "disk_gb"]);
+    let fields =
+        [("name", "web-1"), ("image", "debian-12"), ("ram_mb", "lots"), ("cpu_cores", "1"), ("disk_gb", "9")];
+    assert_eq!(ada.form("/api/v1/launch_vm", &fields).await.status, StatusCode::BAD_REQUEST);
+    let huge = "x".repeat(100_000);
+    assert_ne!(
+        ada.form("/api/v1/sign_in", &[("username", &huge), ("password", "y")]).await.status,
+        StatusCode::OK
+    );
+    assert_eq!(ada.get("/api/vms").await.json(), json!([]));
+    assert!(!server.data_dir.join("vms").exists());
+}
+
+#[tokio::test]
+async fn a_name_serves_one_vm_of_an_owner_and_anothers_too() {
+    let server = Fleet::new().serve(0).await;
+    let (ada, bob) = (server.person("ada").await, server.person("bob").await);
+    assert_eq!(ada.launch("web-1", "debian-12").await.status, StatusCode::OK);
+    let clash = ada.launch("WEB-1", "debian-12").await;
+    assert_eq!(
+        (clash.status, clash.json()["fields"][0]["field"].clone()),
+        (StatusCode::CONFLICT, json!("name"))
+    );
+    assert_eq!(bob.launch("web-1", "debian-12").await.status, StatusCode::OK);
+    server.settled().await;
+    assert_eq!(bob.get("/api/vms").await.json().as_array().unwrap().len(), 1, "a user sees their own");
+    assert_eq!(ada.get("/api/vms").await.json().as_array().unwrap().len(), 2, "an admin sees all");
+    fs::create_dir_all(server.vm_folder(1, "left-over")).unwrap();
+    let clash = ada.launch("left-over", "debian-12").await;
+    assert_eq!(clash.status, StatusCode::CONFLICT);
+    assert!(clash.text.contains("is left from an earlier VM"), "{}", clash.text);
+}
+
+#[tokio::test]
+async fn a_failed_launch_says_why_and_can_be_tried_again() {
+    let fleet = Fleet::new();
+    let mut server = fleet.serve(0).await;
+    let ada = server.person("ada").await;
+    fleet.fleet.fail_next(OperationKind::Launch, MachineErrorKind::BoxMissing);
+    let vm_id = ada.launch("web-1", "debian-12").await.json().as_i64().unwrap();
+    server.settled().await;
+    fleet.ticks(&mut server, 2).await;
+    let vm = ada.vm("web-1").await;
+    assert_eq!(vm["status"], "failed");
+    assert!(vm["problem"].as_str().is_some_and(|text| text.len() > 20), "{vm}");
+    assert_eq!(vm["operation"]["error"], vm["problem"]);
+    assert!(server.events().await.iter().any(|(kind, _)| kind == "vm_operation_failed"));
+    let path = format!("/api/v1/operation_output?vm_id={vm_id}&operation_id={}", vm["operation"]["id"]);
+    assert!(!ada.get(&path).await.json().as_array().unwrap().is_empty(), "what Vagrant said is kept");
+
+    assert_eq!(ada.ask("start", vm_id).await.status, StatusCode::OK);
+    server.settled().await;
+    fleet.ticks(&mut server, 1).await;
+    let vm = ada.vm("web-1").await;
+    assert_eq!((&vm["status"], &vm["problem"]), (&json!("running"), &json!(null)));
+}
+
+#[tokio::test]
+async fn what_a_restart_cut_off_is_finished_by_the_next_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let fleet = Fleet::new();
+    let arguments = ["--provider", "simulated", "--simulated-vms", "0"];
+    let server =
+        Server::start_in(folder.path(), &arguments, |_| Source::simulated(fleet.fleet.clone())).await;
+    let ada = server.person("ada").await;
+    // A row as a killed server leaves it: the operation is written, nothing of it is done.
+    let mut tx = server.state.database.write().await.unwrap();
+    sqlx::query(
+        "INSERT INTO vm (owner_id, name, image, os_type, vagrant_box, ram_mb, cpu_cores, disk_gb, status, created_at,
+         updated_at) VALUES (1, 'web-1', 'debian-12', 'Debian 12', 'x', 512, 1, 10, 'pending', 1, 1)",
+    )
+    .execute(&mut *tx)
+    .await
+    .unwrap();
+    sqlx::query(
+        "INSERT INTO operation (vm_id, kind, state, status_before, requested_by, requested_at)
+         VALUES (1, 'launch', 'running', 'pending', 1, 1)",
+    )
+    .execute(&mut *tx)
+    .await
+    .unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(ada.vm("web-1").await["status"], "pending");
+    drop(server);
+
+    let server =
+        Server::start_in(folder.path(), &arguments, |_| Source::simulated(fleet.fleet.clone())).await;
+    server.settled().await;
+    let ada = server.signed_in("ada").await;
+    assert_eq!(ada.vm("web-1").await["status"], "running");
+}
+
+#[tokio::test]
+async fn what_happens_behind_our_back_shows_within_two_ticks() {
+    let fleet = Fleet::new();
+    let mut server = fleet.serve(3).await;
+    let ada = server.person("ada").await;
+    fleet.ticks(&mut server, 2).await;
+    let (first, second, third) = (
+        uuid_of(&server, "web-1").await,
+        uuid_of(&server, "db-main").await,
+        uuid_of(&server, "transcode-1").await,
+    );
+    assert!(fleet.fleet.kill_from_outside(&first));
+    assert!(fleet.fleet.undefine_from_outside(&second));
+    assert!(fleet.fleet.stop_from_outside(&third));
+    fleet.ticks(&mut server, 2).await;
+    let (killed, undefined, stopped) =
+        (ada.vm("web-1").await, ada.vm("db-main").await, ada.vm("transcode-1").await);
+    assert_eq!(killed["status"], "stopped");
+    assert!(killed["problem"].as_str().unwrap().contains("QEMU process ended"));
+    assert_eq!(undefined["status"], "not_created");
+    assert!(undefined["problem"].as_str().unwrap().contains("removed from the hypervisor"));
+    assert_eq!(stopped["status"], "stopped");
+    let kinds: BTreeSet<_> = server.events().await.into_iter().map(|(kind, _)| kind).collect();
+    for kind in ["vm_crashed", "vm_domain_removed", "vm_changed_from_outside"] {
+        assert!(kinds.contains(kind), "{kind} is missing in {kinds:?}");
+    }
+    assert!(fleet.fleet.start_from_outside(&third));
+    fleet.ticks(&mut server, 2).await;
+    assert_eq!(ada.vm("transcode-1").await["status"], "running");
+}
+
+#[tokio::test]
+async fn a_silent_hypervisor_makes_statuses_unknown_and_its_answer_makes_them_true_again() {
+    let fleet = Fleet::new();
+    let mut server = fleet.serve(1).await;
+    let ada = server.person("ada").await;
+    fleet.ticks(&mut server, 2).await;
+    fleet.fleet.set_unreachable(true);
+    fleet.ticks(&mut server, 2).await;
+    let live = ada.get("/api/v1/metrics_since").await.json();
+    assert_eq!(live["vms"][0]["status"], "unknown");
+    assert_eq!(live["vms"][0]["figures"]["cpu_percent"], json!(null));
+    assert!(live["trouble"].as_str().is_some_and(|text| !text.is_empty()));
+    let refused = ada.ask("stop", 1).await;
+    assert_eq!(refused.status, StatusCode::CONFLICT);
+    assert!(refused.text.contains("does not say"), "{}", refused.text);
+    fleet.fleet.set_unreachable(false);
+    fleet.ticks(&mut server, 2).await;
+    let live = ada.get("/api/v1/metrics_since").await.json();
+    assert_eq!((&live["vms"][0]["status"], &live["trouble"]), (&json!("running"), &json!(null)));
+    let cpu = live["series"][0]["cpu_percent"].as_array().unwrap();
+    assert!(cpu.contains(&json!(null)), "the silence is a gap: {cpu:?}");
+}
+
+#[tokio::test]
+async fn a_corrupt_vm_info_is_rebuilt_kept_beside_and_told() {
+    let fleet = Fleet::new();
+    let mut server = fleet.serve(1).await;
+    let ada = server.person("ada").await;
+    fleet.ticks(&mut server, 1).await;
+    let folder = server.vm_folder(1, "web-1");
+    fs::write(folder.join(".vm_info"), "{\"name\": \"we").unwrap();
+    fleet.ticks(&mut server, 1).await;
+    let info: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(folder.join(".vm_info")).unwrap()).unwrap();
+    assert_eq!(info["name"], "web-1");
+    let kept =
+        fs::read_dir(&folder).unwrap().flatten().any(|f| f.file_name().to_string_lossy().contains("corrupt"));
+    assert!(kept);
+    let events = ada.get("/api/v1/vm_events?vm_id=1").await.json();
+    assert_eq!(events[0]["kind"], "vm_info_rebuilt");
+}
+
+#[tokio::test]
+async fn a_poll_brings_only_what_is_new() {
+    let fleet = Fleet::new();
+    let mut server = fleet.serve(2).await;
+    let ada = server.person("ada").await;
+    fleet.ticks(&mut server, 4).await;
+    let first = ada.get("/api/v1/metrics_since").await.json();
+    assert_eq!(first["series"].as_array().unwrap().len(), 2);
+    assert_eq!(first["series"][0]["sampled_at"].as_array().unwrap().len(), 4);
+    let cursor = &first["cursor"];
+    let nothing = ada.get(&format!("/api/v1/metrics_since?cursor={cursor}")).await.json();
+    assert_eq!(nothing["series"], json!([]));
+    fleet.ticks(&mut server, 1).await;
+    let next = ada.get(&format!("/api/v1/metrics_since?cursor={cursor}&vm_id=1")).await.json();
+    assert_eq!(next["vms"].as_array().unwrap().len(), 1);
+    assert_eq!(next["series"][0]["sampled_at"], json!([next["cursor"]]));
+}
+
+#[tokio::test]
+async fn history_is_read_by_name_newest_first_and_within_its_bounds() {
+    let fleet = Fleet::new();
+    let mut server = fleet.serve(1).await;
+    let ada = server.person("ada").await;
+    fleet.ticks(&mut server, 6).await;
+    let path = "/api/metrics/vm/1/history?metric_name=vm_memory_used_mb";
+    let history = ada.get(&format!("{path}&limit=3")).await.json();
+    assert_eq!((&history["vm_id"], &history["count"]), (&json!(1), &json!(3)));
+    let times: Vec<_> =
+        history["data"].as_array().unwrap().iter().map(|p| p["timestamp"].as_str().unwrap()).collect();
+    assert!(times.is_sorted_by(|a, b| a > b), "{times:?}");
+    assert_eq!(history["data"][0]["unit"], "MB");
+    for limit in ["0", "10001", "-1", "x"] {
+        let answer = ada.get(&format!("{path}&limit={limit}")).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{limit}: {}", answer.text);
+    }
+    let unknown = ada.get("/api/metrics/vm/1/history?metric_name=vm_loudness").await;
+    assert_eq!(unknown.status, StatusCode::NOT_FOUND);
+    assert!(unknown.text.contains("vm_cpu_percent"), "{}", unknown.text);
+    let of_host = ada.get("/api/metrics/host/history?metric_name=host_memory_percent").await.json();
+    assert_eq!((&of_host["vm_id"], &of_host["count"]), (&json!(null), &json!(6)));
+    let (from, to) = (times[2], times[0]);
+    let within = ada.get(&format!("{path}&from={from}&to={to}")).await.json();
+    assert_eq!(within["count"], 3);
+    let means = ada.get(&format!("{path}&from={from}&to={to}&points=1")).await.json();
+    assert_eq!(means["count"], 1);
+
+    // The view shows what the paths do.
+    let (value, unit): (f64, String) = sqlx::query_as(
+        "SELECT value, unit FROM metric WHERE vm_id = 1 AND name = 'vm_memory_used_mb' ORDER BY timestamp DESC LIMIT 1",
+    )
+    .fetch_one(server.state.database.read())
+    .await
+    .unwrap();
+    assert_eq!(
+        (json!((value * 100.0).round() / 100.0), unit.as_str()),
+        (history["data"][0]["value"].clone(), "MB")
+    );
+}
+
+#[tokio::test]
+async fn old_samples_are_forgotten_and_young_ones_kept() {
+    let fleet = Fleet::new();
+    let mut server = fleet.serve(1).await;
+    let ada = server.person("ada").await;
+    fleet.ticks(&mut server, 4).await;
+    server.state.store.forget(UtcMillis(MORNING + 10_500)).await.unwrap();
+    let history = ada.get("/api/metrics/vm/1/history?metric_name=vm_uptime").await.json();
+    assert_eq!(history["count"], 2);
+}
+
+/// What a browser without JavaScript gets.
+async fn page(client: &Client, path: &str) -> support::Answer {
+    let request = axum::http::Request::get(path).header(header::ACCEPT, "text/html");
+    client.send(request.body(axum::body::Body::empty()).unwrap()).await
+}
+
+#[tokio::test]
+async fn pages_are_there_without_scripts() {
+    let fleet = Fleet::new();
+    let mut server = fleet.serve(2).await;
+    assert_eq!(page(&server.nobody(), "/").await.status, StatusCode::FOUND);
+    let first = page(&server.nobody(), "/sign-in").await;
+    assert_eq!((first.status, first.location()), (StatusCode::FOUND, "/register"));
+    let ada = server.person("ada").await;
+    let again = page(&server.nobody(), "/").await;
+    assert_eq!((again.status, again.location()), (StatusCode::FOUND, "/sign-in"));
+    fleet.ticks(&mut server, 3).await;
+    let overview = page(&ada, "/").await;
+    assert_eq!(overview.status, StatusCode::OK);
+    for word in ["web-1", "db-main", "running", "Simulated fleet", " %"] {
+        assert!(overview.text.contains(word), "{word} is missing");
+    }
+    let policy = overview.headers[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
+    assert!(policy.contains("script-src 'self' 'nonce-"), "{policy}");
+    assert_eq!(page(&ada, "/vms/1").await.status, StatusCode::OK);
+    let nowhere = page(&ada, "/nowhere").await;
+    assert_eq!(nowhere.status, StatusCode::NOT_FOUND);
+    assert!(nowhere.text.contains("Simulated fleet"), "the banner is on every page");
+    let unknown = ada.get("/api/nowhere").await;
+    assert_eq!((unknown.status, unknown.json()["code"].clone()), (StatusCode::NOT_FOUND, json!("not_found")));
+}
+
+#[tokio::test]
+async fn real_and_simulated_vms_never_share_a_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let fleet = Fleet::new();
+    let simulated = ["--provider", "simulated", "--simulated-vms", "0"];
+    drop(Server::start_in(folder.path(), &simulated, |_| Source::simulated(fleet.fleet.clone())).await);
+    let arguments = support::arguments(folder.path(), &["--provider", "vagrant"]);
+    let source = Source::new(&arguments);
+    let assets = twarga_cloud::app::AssetUrls {
+        css: String::new(),
+        js: String::new(),
+        wasm: String::new(),
+        echarts: String::new(),
+    };
+    let error = twarga_cloud::server::run::assemble(&arguments, assets, source).await.err().unwrap();
+    assert!(error.contains("--provider simulated"), "{error}");
+}

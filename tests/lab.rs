@@ -1,0 +1,238 @@
+//! The whole server over real Vagrant, libvirt and QEMU, on its bad days. Runs inside the lab:
+//! `scripts/lab up`, then `scripts/lab exec cargo test --features ssr --test lab -- --ignored --test-threads 1`.
+
+mod support;
+
+use serde_json::{Value, json};
+use std::{
+    fs,
+    future::Future,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+use support::{Client, Server};
+use twarga_cloud::server::run::Source;
+
+const PID_FILE: &str = "/run/libvirt/libvirtd.pid";
+
+async fn serve(more: &[&str]) -> Server {
+    Server::start(&[&["--provider", "vagrant", "--collect-every", "1"], more].concat(), Source::new).await
+}
+
+/// Ticks every second until the VM is as wanted; two ticks after something happened is what may be waited for,
+/// more only where the machine itself needs time.
+async fn until(
+    server: &mut Server,
+    client: &Client,
+    vm: &str,
+    secs: u64,
+    wanted: impl Fn(&Value) -> bool,
+) -> Value {
+    let begin = Instant::now();
+    loop {
+        server.tick().await;
+        let seen = client.vm(vm).await;
+        if wanted(&seen) {
+            return seen;
+        }
+        assert!(begin.elapsed() < Duration::from_secs(secs), "not so within {secs} s: {seen:#}");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+async fn within_two_ticks(server: &mut Server, client: &Client, vm: &str) -> Value {
+    server.tick().await;
+    server.tick().await;
+    client.vm(vm).await
+}
+
+fn virsh(arguments: &[&str]) -> String {
+    let output = Command::new("virsh").args(arguments).stdin(Stdio::null()).output().unwrap();
+    assert!(output.status.success(), "virsh {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn libvirtd_pid() -> i32 {
+    fs::read_to_string(PID_FILE).unwrap().trim().parse().unwrap()
+}
+
+fn end(pid: i32, signal: &str) {
+    assert!(Command::new("kill").args([signal, &pid.to_string()]).status().unwrap().success());
+}
+
+fn start_libvirtd() {
+    let status = Command::new("libvirtd")
+        .args(["--daemon", "--pid-file", PID_FILE])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .unwrap();
+    assert!(status.success());
+    let begin = Instant::now();
+    while !Command::new("virsh").arg("version").output().is_ok_and(|o| o.status.success()) {
+        assert!(begin.elapsed() < Duration::from_secs(30), "libvirtd does not come back");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// Removes what a failed test may have left, whatever it is.
+struct Sweep(&'static str);
+
+impl Drop for Sweep {
+    fn drop(&mut self) {
+        if !Command::new("virsh").arg("version").output().is_ok_and(|o| o.status.success()) {
+            let _ = fs::remove_file(PID_FILE);
+            start_libvirtd();
+        }
+        let domain = format!("twarga-user1-{}_default", self.0);
+        let quietly = |arguments: &[&str]| {
+            let _ = Command::new("virsh").args(arguments).stdin(Stdio::null()).output();
+        };
+        quietly(&["destroy", &domain]);
+        quietly(&["undefine", &domain, "--managed-save", "--snapshots-metadata"]);
+        quietly(&["vol-delete", "--pool", "default", &format!("{domain}.img")]);
+    }
+}
+
+async fn launched(server: &mut Server, name: &str) -> (Client, i64) {
+    let ada = server.person("ada").await;
+    let answer = ada.launch(name, "lab-tiny").await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    server.settled().await;
+    let vm = until(server, &ada, name, 30, |vm| vm["figures"]["cpu_percent"].is_f64()).await;
+    assert_eq!(vm["status"], "running", "{vm:#}");
+    (ada, vm["id"].as_i64().unwrap())
+}
+
+async fn asked<F: Future<Output = support::Answer>>(server: &Server, request: F) {
+    let answer = request.await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    server.settled().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the lab"]
+async fn a_real_vm_on_its_bad_days() {
+    let _sweep = Sweep("bad-days");
+    let mut server = serve(&[]).await;
+    let (ada, vm_id) = launched(&mut server, "bad-days").await;
+    let folder = server.vm_folder(1, "bad-days");
+
+    // A corrupt and a truncated .vm_info.
+    for broken in ["\u{0}\u{0}\u{0}", "{\"name\": \"bad-d"] {
+        fs::write(folder.join(".vm_info"), broken).unwrap();
+        server.tick().await;
+        let info: Value =
+            serde_json::from_str(&fs::read_to_string(folder.join(".vm_info")).unwrap()).unwrap();
+        assert_eq!((&info["name"], &info["status"]), (&json!("bad-days"), &json!("running")));
+    }
+    assert!(server.events().await.iter().any(|(kind, _)| kind == "vm_info_rebuilt"));
+
+    // libvirtd is down: the VM lives on, nobody knows how it stands, and nothing is begun.
+    end(libvirtd_pid(), "-TERM");
+    std::thread::sleep(Duration::from_secs(2));
+    let vm = within_two_ticks(&mut server, &ada, "bad-days").await;
+    assert_eq!((&vm["status"], &vm["figures"]["cpu_percent"]), (&json!("unknown"), &Value::Null));
+    let trouble = ada.get("/api/v1/metrics_since").await.json()["trouble"].clone();
+    assert!(trouble.as_str().is_some_and(|text| text.contains("libvirt")), "{trouble}");
+    assert_eq!(ada.ask("stop", vm_id).await.status, 409);
+    ada.launch("no-libvirt", "lab-tiny").await;
+    server.settled().await;
+    let problem = ada.vm("no-libvirt").await["problem"].clone();
+    assert!(problem.as_str().is_some_and(|text| text.contains("libvirt")), "{problem}");
+    start_libvirtd();
+    let vm = within_two_ticks(&mut server, &ada, "bad-days").await;
+    assert_eq!((&vm["status"], &vm["problem"]), (&json!("running"), &Value::Null));
+    let unborn = ada.vm("no-libvirt").await["id"].as_i64().unwrap();
+    asked(&server, ada.destroy(unborn, "no-libvirt")).await;
+    assert_eq!(ada.vm("no-libvirt").await, Value::Null);
+
+    // A broken Vagrantfile: the VM is not touched, and the message names the file.
+    let vagrantfile = folder.join("Vagrantfile");
+    let good = fs::read_to_string(&vagrantfile).unwrap();
+    fs::write(&vagrantfile, "Vagrant.configure('2') do |config|\n  config.vm.box = \n").unwrap();
+    asked(&server, ada.ask("stop", vm_id)).await;
+    let vm = within_two_ticks(&mut server, &ada, "bad-days").await;
+    assert_eq!((&vm["status"], &vm["operation"]["state"]), (&json!("running"), &json!("failed")));
+    assert!(vm["problem"].as_str().is_some_and(|text| text.contains("Vagrantfile")), "{vm:#}");
+    fs::write(&vagrantfile, good).unwrap();
+
+    // QEMU is killed from outside.
+    let pid = fs::read_to_string("/run/libvirt/qemu/twarga-user1-bad-days_default.pid").unwrap();
+    end(pid.trim().parse().unwrap(), "-KILL");
+    std::thread::sleep(Duration::from_secs(1));
+    let vm = within_two_ticks(&mut server, &ada, "bad-days").await;
+    assert_eq!(vm["status"], "stopped");
+    assert!(vm["problem"].as_str().is_some_and(|text| text.contains("start it again")), "{vm:#}");
+    asked(&server, ada.ask("start", vm_id)).await;
+    let vm = within_two_ticks(&mut server, &ada, "bad-days").await;
+    assert_eq!((&vm["status"], &vm["problem"]), (&json!("running"), &Value::Null));
+
+    // The domain is undefined behind our back.
+    virsh(&["destroy", "twarga-user1-bad-days_default"]);
+    virsh(&["undefine", "twarga-user1-bad-days_default"]);
+    let vm = within_two_ticks(&mut server, &ada, "bad-days").await;
+    assert_eq!(vm["status"], "not_created");
+    assert!(
+        vm["problem"].as_str().is_some_and(|text| text.contains("removed from the hypervisor")),
+        "{vm:#}"
+    );
+    asked(&server, ada.ask("start", vm_id)).await;
+    let vm = within_two_ticks(&mut server, &ada, "bad-days").await;
+    assert!(
+        vm["problem"].as_str().is_some_and(|text| text.contains("disk")),
+        "the old disk is not lost: {vm:#}"
+    );
+
+    asked(&server, ada.destroy(vm_id, "bad-days")).await;
+    assert_eq!(ada.vm("bad-days").await, Value::Null);
+    assert!(!folder.exists());
+    assert!(!virsh(&["list", "--all", "--name"]).contains("bad-days"));
+    assert!(!virsh(&["vol-list", "default"]).contains("bad-days"), "its disk is gone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the lab"]
+async fn a_missing_box_is_told_by_its_name() {
+    let _sweep = Sweep("no-box");
+    let catalogue = tempfile::NamedTempFile::new().unwrap();
+    fs::write(
+        catalogue.path(),
+        "[[image]]\nkey = 'nowhere'\nlabel = 'Nowhere'\nbox = 'twarga/nowhere'\nmin_ram_mb = 128\nmin_disk_gb = 1\n",
+    )
+    .unwrap();
+    let mut server = serve(&["--images", catalogue.path().to_str().unwrap()]).await;
+    let ada = server.person("ada").await;
+    let vm_id = ada.launch("no-box", "nowhere").await.json().as_i64().unwrap();
+    server.settled().await;
+    let vm = within_two_ticks(&mut server, &ada, "no-box").await;
+    assert_eq!(vm["status"], "failed");
+    assert!(vm["problem"].as_str().is_some_and(|text| text.contains("twarga/nowhere")), "{vm:#}");
+    asked(&server, ada.destroy(vm_id, "no-box")).await;
+    assert!(!server.vm_folder(1, "no-box").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the lab"]
+async fn somebody_elses_domain_of_the_same_name_is_left_alone() {
+    let _sweep = Sweep("taken");
+    let xml = tempfile::NamedTempFile::new().unwrap();
+    fs::write(
+        xml.path(),
+        "<domain type='qemu'><name>twarga-user1-taken_default</name><memory unit='MiB'>64</memory>\
+         <os><type>hvm</type></os></domain>",
+    )
+    .unwrap();
+    virsh(&["define", xml.path().to_str().unwrap()]);
+    let mut server = serve(&[]).await;
+    let ada = server.person("ada").await;
+    let vm_id = ada.launch("taken", "lab-tiny").await.json().as_i64().unwrap();
+    server.settled().await;
+    let vm = within_two_ticks(&mut server, &ada, "taken").await;
+    assert_eq!(vm["status"], "failed");
+    assert!(vm["problem"].as_str().is_some_and(|text| text.contains("twarga-user1-taken_default")), "{vm:#}");
+    asked(&server, ada.destroy(vm_id, "taken")).await;
+    assert_eq!(ada.vm("taken").await, Value::Null);
+    assert!(virsh(&["list", "--all", "--name"]).contains("twarga-user1-taken_default"));
+}

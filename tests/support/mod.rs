@@ -1,0 +1,217 @@
+//! A whole server in process: the real router, the real database in a folder of its own, and people who ask.
+
+#![allow(dead_code, reason = "each test binary uses its own part of this")]
+
+use axum::{
+    Router,
+    body::Body,
+    http::{Method, Request, StatusCode, header},
+};
+use clap::Parser;
+use serde_json::Value;
+use std::{path::PathBuf, time::Duration};
+use tempfile::TempDir;
+use tower::ServiceExt;
+use twarga_cloud::{
+    app::AssetUrls,
+    server::{
+        config::{Cli, ServeArgs},
+        monitor::Collector,
+        run::{Assembly, Source, assemble},
+        state::AppState,
+        web,
+    },
+};
+
+pub const PASSWORD: &str = "correct horse battery";
+
+pub struct Server {
+    pub state: AppState,
+    pub collector: Collector,
+    pub data_dir: PathBuf,
+    router: Router,
+    // Removed when the server is dropped.
+    _folder: Option<TempDir>,
+}
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: axum::http::HeaderMap,
+    pub text: String,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|e| panic!("{e}: {}", self.text))
+    }
+
+    pub fn location(&self) -> &str {
+        self.headers.get(header::LOCATION).map_or("", |value| value.to_str().unwrap())
+    }
+}
+
+/// Somebody who asks: nobody, or whoever a token speaks for.
+#[derive(Clone)]
+pub struct Client {
+    router: Router,
+    token: Option<String>,
+}
+
+pub fn arguments(data_dir: &std::path::Path, more: &[&str]) -> ServeArgs {
+    let fixed = ["twarga-cloud", "--data-dir", data_dir.to_str().unwrap()];
+    Cli::parse_from([&fixed, more].concat()).serve
+}
+
+impl Server {
+    /// In a folder of its own, which goes when the server does.
+    pub async fn start(more: &[&str], source: impl FnOnce(&ServeArgs) -> Source) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut server = Self::start_in(folder.path(), more, source).await;
+        server._folder = Some(folder);
+        server
+    }
+
+    /// In a folder that may have been used before.
+    pub async fn start_in(
+        folder: &std::path::Path,
+        more: &[&str],
+        source: impl FnOnce(&ServeArgs) -> Source,
+    ) -> Self {
+        let arguments = arguments(folder, more);
+        let source = source(&arguments);
+        let url = |name: &str| format!("/pkg/{name}");
+        let assets =
+            AssetUrls { css: url("a.css"), js: url("a.js"), wasm: url("a.wasm"), echarts: url("e.js") };
+        let assembly: Assembly = assemble(&arguments, assets, source).await.unwrap();
+        assembly.state.vms.resume().await.unwrap();
+        Self {
+            collector: assembly.collector(),
+            router: web::router(assembly.state.clone()),
+            state: assembly.state,
+            data_dir: assembly.data_dir,
+            _folder: None,
+        }
+    }
+
+    pub fn nobody(&self) -> Client {
+        Client { router: self.router.clone(), token: None }
+    }
+
+    /// Registers somebody and signs them in; the first one is the admin.
+    pub async fn person(&self, name: &str) -> Client {
+        let nobody = self.nobody();
+        let body = format!(r#"{{"username":"{name}","email":"{name}@example.org","password":"{PASSWORD}"}}"#);
+        let answer = nobody.json(Method::POST, "/api/auth/register", &body).await;
+        assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text);
+        self.signed_in(name).await
+    }
+
+    pub async fn signed_in(&self, name: &str) -> Client {
+        let nobody = self.nobody();
+        let answer = nobody.form("/api/auth/login", &[("username", name), ("password", PASSWORD)]).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+        let token = answer.json()["access_token"].as_str().unwrap().to_owned();
+        Client { token: Some(token), ..nobody }
+    }
+
+    pub fn vm_folder(&self, owner_id: i64, name: &str) -> PathBuf {
+        self.data_dir.join("vms").join(format!("user{owner_id}-{name}"))
+    }
+
+    /// All events so far, newest first.
+    pub async fn events(&self) -> Vec<(String, String)> {
+        sqlx::query_as("SELECT kind, text FROM event ORDER BY id DESC")
+            .fetch_all(self.state.database.read())
+            .await
+            .unwrap()
+    }
+
+    pub async fn tick(&mut self) {
+        self.collector.tick().await.unwrap();
+    }
+
+    /// Waits for all open operations.
+    pub async fn settled(&self) {
+        self.state.vms.settled(Duration::from_secs(600)).await;
+    }
+}
+
+impl Client {
+    pub async fn send(&self, mut request: Request<Body>) -> Answer {
+        if let Some(token) = &self.token {
+            request.headers_mut().insert(header::AUTHORIZATION, format!("Bearer {token}").parse().unwrap());
+        }
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = axum::body::to_bytes(body, 16 << 20).await.unwrap();
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            text: String::from_utf8_lossy(&bytes).into_owned(),
+        }
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send(Request::get(path).body(Body::empty()).unwrap()).await
+    }
+
+    pub async fn json(&self, method: Method, path: &str, body: &str) -> Answer {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Body::from(body.to_owned()))
+            .unwrap();
+        self.send(request).await
+    }
+
+    pub async fn form(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
+        self.send(form_request(path, fields)).await
+    }
+
+    pub async fn launch(&self, name: &str, image: &str) -> Answer {
+        let size = if image == "lab-tiny" { ["192", "1", "1"] } else { ["512", "1", "10"] };
+        self.form(
+            "/api/v1/launch_vm",
+            &[
+                ("name", name),
+                ("image", image),
+                ("ram_mb", size[0]),
+                ("cpu_cores", size[1]),
+                ("disk_gb", size[2]),
+            ],
+        )
+        .await
+    }
+
+    pub async fn ask(&self, what: &str, vm_id: i64) -> Answer {
+        self.form(&format!("/api/v1/{what}_vm"), &[("vm_id", &vm_id.to_string())]).await
+    }
+
+    pub async fn destroy(&self, vm_id: i64, name: &str) -> Answer {
+        self.form("/api/v1/destroy_vm", &[("vm_id", &vm_id.to_string()), ("confirm_name", name)]).await
+    }
+
+    /// The VM as the list shows it; null when it is not there.
+    pub async fn vm(&self, name: &str) -> Value {
+        let all = self.get("/api/vms").await.json();
+        all.as_array().unwrap().iter().find(|vm| vm["name"] == name).cloned().unwrap_or(Value::Null)
+    }
+}
+
+pub fn form_request(path: &str, fields: &[(&str, &str)]) -> Request<Body> {
+    let encoded: Vec<_> =
+        fields.iter().map(|(name, value)| format!("{name}={}", percent_encoded(value))).collect();
+    Request::post(path)
+        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .body(Body::from(encoded.join("&")))
+        .unwrap()
+}
+
+fn percent_encoded(text: &str) -> String {
+    text.bytes()
+        .map(|b| if b.is_ascii_alphanumeric() { char::from(b).to_string() } else { format!("%{b:02X}") })
+        .collect()
+}
