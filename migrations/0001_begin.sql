@@ -54,18 +54,16 @@ CREATE UNIQUE INDEX vm_name_per_owner ON vm (owner_id, name) WHERE destroyed_at 
 
 -- Written before anything runs, so that a restart finishes what was begun.
 CREATE TABLE operation (
-    id              INTEGER PRIMARY KEY AUTOINCREMENT,
-    vm_id           INTEGER NOT NULL REFERENCES vm (id),
-    kind            TEXT NOT NULL CHECK (kind IN ('launch', 'start', 'stop', 'destroy')),
-    state           TEXT NOT NULL CHECK (state IN ('queued', 'running', 'succeeded', 'failed')),
-    -- The VM's status when this was asked: what it goes back to when this fails and changes nothing.
-    status_before   TEXT NOT NULL,
-    requested_by    INTEGER NOT NULL REFERENCES account (id),
-    requested_at    INTEGER NOT NULL,
-    finished_at     INTEGER,
-    last_line       TEXT NOT NULL DEFAULT '',
-    output          TEXT NOT NULL DEFAULT '',
-    error           TEXT
+    id           INTEGER PRIMARY KEY AUTOINCREMENT,
+    vm_id        INTEGER NOT NULL REFERENCES vm (id),
+    kind         TEXT NOT NULL CHECK (kind IN ('launch', 'start', 'stop', 'destroy')),
+    state        TEXT NOT NULL CHECK (state IN ('queued', 'running', 'succeeded', 'failed')),
+    requested_by INTEGER NOT NULL REFERENCES account (id),
+    requested_at INTEGER NOT NULL,
+    finished_at  INTEGER,
+    last_line    TEXT NOT NULL DEFAULT '',
+    output       TEXT NOT NULL DEFAULT '',
+    error        TEXT
 ) STRICT;
 CREATE INDEX operation_vm ON operation (vm_id, id);
 -- A VM has one open operation at most.

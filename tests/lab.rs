@@ -194,6 +194,22 @@ async fn a_real_vm_on_its_bad_days() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the lab"]
+async fn a_vm_whose_folder_somebody_removed_can_still_be_destroyed() {
+    let _sweep = Sweep("forgotten");
+    let mut server = serve(&[]).await;
+    let (ada, vm_id) = launched(&mut server, "forgotten").await;
+    fs::remove_dir_all(server.vm_folder(1, "forgotten")).unwrap();
+    let vm = within_two_ticks(&mut server, &ada, "forgotten").await;
+    assert_eq!(vm["status"], "running", "it runs, whatever became of its folder");
+    asked(&server, ada.destroy(vm_id, "forgotten")).await;
+    assert_eq!(ada.vm("forgotten").await, Value::Null);
+    assert!(!virsh(&["list", "--all", "--name"]).contains("forgotten"), "it does not live on unseen");
+    assert!(!virsh(&["vol-list", "default"]).contains("forgotten"));
+    assert!(!server.vm_folder(1, "forgotten").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the lab"]
 async fn a_missing_box_is_told_by_its_name() {
     let _sweep = Sweep("no-box");
     let catalogue = tempfile::NamedTempFile::new().unwrap();

@@ -28,7 +28,7 @@ pub async fn metrics_since(
 pub async fn get_vm_metrics(vm_id: i64) -> Result<VmMetrics, ApiError> {
     use crate::server::web::call;
     let (state, access) = call::vm(vm_id).await?;
-    state.vms.metrics(&access).await
+    Ok(state.vms.metrics(&access))
 }
 
 /// Stored values of one metric of a VM, newest first; its owner or an admin may. `limit` is 1 to 10,000.
@@ -38,15 +38,17 @@ pub async fn vm_history(
     metric_name: String,
     limit: Option<u32>,
 ) -> Result<MetricHistory, ApiError> {
-    use crate::server::web::call;
+    use crate::server::{metrics::HistoryQuery, web::call};
     let (state, access) = call::vm(vm_id).await?;
-    state.history(Some(access.vm().id), &metric_name, limit).await
+    let query = HistoryQuery { limit, ..HistoryQuery::default() };
+    state.store.history(Some(access.vm().id), &metric_name, query).await
 }
 
 /// Stored values of one metric of the host, newest first; anyone signed in may. `limit` is 1 to 10,000.
 #[server(prefix = "/api/v1", endpoint = "host_history", input = GetUrl)]
 pub async fn host_history(metric_name: String, limit: Option<u32>) -> Result<MetricHistory, ApiError> {
-    use crate::server::web::call;
+    use crate::server::{metrics::HistoryQuery, web::call};
     let (state, _) = call::signed_in().await?;
-    state.history(None, &metric_name, limit).await
+    let query = HistoryQuery { limit, ..HistoryQuery::default() };
+    state.store.history(None, &metric_name, query).await
 }

@@ -86,9 +86,21 @@ fn network_of_all(live: &Live) -> [Vec<Point>; 2] {
                 *own = own.map_or(*value, |own| Some(own + value.unwrap_or(0.0)));
             }
         }
-        sums.into_iter().collect()
+        without_others_gaps(sums.into_iter().collect(), live.period_secs)
     };
     [sum(|s| &s.network_rx_mb_per_s), sum(|s| &s.network_tx_mb_per_s)]
+}
+
+/// A gap of one VM stands just before its next point; where others have points around it, all have none there.
+fn without_others_gaps(points: Vec<Point>, period_secs: u32) -> Vec<Point> {
+    let is_others = |i: usize| {
+        let (at, value) = points[i];
+        let before = i.checked_sub(1).and_then(|i| points.get(i));
+        let after = points.get(i + 1).filter(|(next, _)| next.0 == at.0 + 1);
+        value.is_none()
+            && before.zip(after).is_some_and(|(b, a)| a.0.secs_since(b.0) <= 2.5 * f64::from(period_secs))
+    };
+    (0..points.len()).filter(|i| !is_others(*i)).map(|i| points[i]).collect()
 }
 
 #[component]
@@ -168,7 +180,11 @@ fn Tiles(feed: Feed, host: HostTrail) -> impl IntoView {
         Signal::derive(move || trail.with(|trail| trail::with_gaps(column(trail), period_secs)))
     };
     let network = Memo::new(move |_| feed.live.with(network_of_all));
-    let newest = move |direction: usize| network.with(|n| trail::latest(&n[direction]));
+    // A rate of an earlier tick is not the rate now.
+    let newest = move |direction: usize| {
+        let cursor = feed.live.with(|live| live.cursor);
+        network.with(|n| n[direction].last().filter(|(at, _)| *at == cursor).and_then(|(_, rate)| *rate))
+    };
     let total = |gb: Option<f64>| gb.map(format::gigabytes);
     view! {
         <div class="tiles">

@@ -9,6 +9,9 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use std::{
+    fs::{DirBuilder, OpenOptions, Permissions},
+    io,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::Path,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -43,8 +46,8 @@ impl Database {
     /// A sentence for the person who starts the server.
     pub async fn open(data_dir: &Path) -> Result<Self, OpenError> {
         let shown = data_dir.display().to_string();
-        tokio::fs::create_dir_all(data_dir).await.map_err(|e| OpenError::Folder(shown.clone(), e))?;
         let file = data_dir.join("twarga.sqlite");
+        make_private(data_dir, &file).map_err(|e| OpenError::Folder(shown.clone(), e))?;
         let shown = file.display().to_string();
         let options = SqliteConnectOptions::new()
             .filename(&file)
@@ -102,6 +105,14 @@ impl Database {
     pub fn read(&self) -> &SqlitePool {
         &self.reader
     }
+}
+
+/// Makes folder and file for nobody else to read: they hold the hashes of passwords and tokens. SQLite gives the
+/// files beside its own the same rights.
+fn make_private(folder: &Path, file: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    let file = OpenOptions::new().create(true).append(true).mode(0o600).open(file)?;
+    file.set_permissions(Permissions::from_mode(0o600))
 }
 
 /// The wall clock.

@@ -15,6 +15,8 @@ pub struct Machine {
     /// Vagrant's name of the box.
     pub vagrant_box: String,
     pub box_url: Option<String>,
+    /// The hypervisor's id of it, as far as it was known when it was last seen.
+    pub domain_uuid: Option<String>,
     /// The VM's own folder, holding `Vagrantfile` and `.vagrant/`. Absolute.
     pub directory: PathBuf,
 }
@@ -80,6 +82,11 @@ pub trait Hypervisor: Send + Sync {
     /// When the hypervisor as a whole does not answer. A single domain that cannot be read is left out or has
     /// fewer counters.
     async fn read(&self) -> Result<Reading, ReadError>;
+
+    /// The clock that readings are stamped by: what a tick without a reading is stamped by, too.
+    fn utc_now(&self) -> UtcMillis {
+        super::database::now()
+    }
 
     /// Makes the guest's memory figures fresh every `period_secs`; to be asked once a boot.
     ///

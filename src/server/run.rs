@@ -19,16 +19,21 @@ use crate::{
     app::AssetUrls,
     model::{ProviderKind, Role},
 };
+use nix::fcntl::{Flock, FlockArg};
 use std::{
-    fs::OpenOptions,
+    fs::{File, OpenOptions},
+    future::IntoFuture,
     io::{IsTerminal, Read},
     net::{SocketAddr, TcpListener},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
     thread::available_parallelism,
     time::Duration,
 };
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
 
 /// How long an end waits for operations; what is open after that is taken up by the next start.
 const FAREWELL: Duration = Duration::from_secs(10);
@@ -149,9 +154,10 @@ pub async fn serve(arguments: ServeArgs) -> Result<(), String> {
     let assets = web::assets::urls()?;
     let listener = listen(arguments.addr)?;
     let assembly = assemble(&arguments, assets, Source::new(&arguments)).await?;
+    let _lock = lock(&assembly.data_dir)?;
     let state = assembly.state.clone();
     state.vms.resume().await.map_err(|e| format!("The open operations cannot be read: {e}."))?;
-    tokio::spawn(assembly.collector().run());
+    let collector = tokio::spawn(assembly.collector().run());
     tokio::spawn(retention(state.store.clone(), arguments.retention_days));
 
     let address = listener.local_addr().map_err(|e| e.to_string())?;
@@ -163,10 +169,28 @@ pub async fn serve(arguments: ServeArgs) -> Result<(), String> {
     };
     println!("Twarga Cloud is at http://{address}/{made_up}");
     let vms = state.vms.clone();
-    axum::serve(listener, web::router(state).into_make_service())
-        .with_graceful_shutdown(told_to_end())
-        .await
-        .map_err(|e| format!("The server broke off: {e}."))?;
+    let (end, mut ending) = watch::channel(false);
+    tokio::spawn(async move {
+        told_to_end().await;
+        let _ = end.send(true);
+    });
+    let mut last_requests = ending.clone();
+    let serving = axum::serve(listener, web::router(state).into_make_service())
+        .with_graceful_shutdown(async move {
+            let _ = ending.wait_for(|ending| *ending).await;
+        })
+        .into_future();
+    tokio::select! {
+        done = serving => done.map_err(|e| format!("The server broke off: {e}."))?,
+        // A client that never finishes its request does not keep the server.
+        () = async {
+            let _ = last_requests.wait_for(|ending| *ending).await;
+            tokio::time::sleep(FAREWELL).await;
+        } => {}
+        broken = collector => {
+            return Err(format!("The collector of figures broke off: {}.", broken.err().map(|e| e.to_string()).unwrap_or_default()));
+        }
+    }
     vms.settled(FAREWELL).await;
     tracing::info!("ended");
     Ok(())
@@ -201,6 +225,18 @@ fn begin_log(filter: &str) {
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .try_init();
+}
+
+/// One server a folder: two would carry out each other's operations. Held until it is dropped.
+fn lock(data_dir: &Path) -> Result<Flock<File>, String> {
+    let file = File::create(data_dir.join("lock"))
+        .map_err(|e| format!("{} cannot be locked: {e}.", data_dir.display()))?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| {
+        format!(
+            "Another server uses the folder {} already. End that one, or choose another folder with --data-dir.",
+            data_dir.display()
+        )
+    })
 }
 
 /// The socket that was handed in (LISTEN_FDS), or a new one.

@@ -4,14 +4,14 @@ use super::{
     accounts::Accounts,
     database::Database,
     events::Events,
-    metrics::{HistoryQuery, Store},
+    metrics::Store,
     monitor::latest::Latest,
     simulated::SimulatedFleet,
     vms::{Scope, Vms},
 };
 use crate::{
     app::AssetUrls,
-    model::{ApiError, Instance, Live, Me, MetricHistory, ProviderKind, UtcMillis},
+    model::{ApiError, Instance, Live, Me, ProviderKind, UtcMillis},
 };
 use std::sync::Arc;
 
@@ -83,24 +83,11 @@ impl AppState {
         Ok(Live {
             cursor: snapshot.sampled_at,
             period_secs: self.period_secs,
-            trouble: snapshot.trouble.clone(),
+            trouble: snapshot.trouble(self.period_secs),
             host: snapshot.host,
             vms,
             series,
         })
-    }
-
-    /// Stored values of one metric, newest first.
-    ///
-    /// # Errors
-    /// As [`Store::history`].
-    pub async fn history(
-        &self,
-        vm_id: Option<i64>,
-        metric_name: &str,
-        limit: Option<u32>,
-    ) -> Result<MetricHistory, ApiError> {
-        self.store.history(vm_id, metric_name, HistoryQuery { limit, ..HistoryQuery::default() }).await
     }
 
     /// Gives the first account its simulated VMs, if there is an account and there are no VMs yet.

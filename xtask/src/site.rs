@@ -63,6 +63,7 @@ pub fn build(mode: Mode) -> Result<()> {
     };
     let css = timed("styles", || build.styles())?;
     let echarts = timed("echarts", || build.echarts())?;
+    build.write_for_cargo_leptos(&css, &echarts)?;
     let assets = [
         Asset { kind: "css", name: format!("{NAME}.css"), content: css },
         Asset { kind: "js", name: format!("{NAME}.js"), content: js },
@@ -213,6 +214,19 @@ impl Build {
         replace(&self.site.join("assets.json"), manifest.as_bytes())?;
         remove_others(&self.site, "", &kept)?;
         Ok(written)
+    }
+
+    /// What cargo-leptos cannot make itself: the style sheet with its imports, and ECharts among the public files.
+    /// `[package.metadata.leptos]` points here.
+    fn write_for_cargo_leptos(&self, css: &[u8], echarts: &[u8]) -> Result<()> {
+        let folder = self.root.join("target/cargo-leptos");
+        fs::create_dir_all(folder.join("public"))?;
+        replace(&folder.join("main.css"), css)?;
+        replace(&folder.join("public/echarts.js"), echarts)?;
+        for (name, content) in public_files(&self.root.join("public"))? {
+            replace(&folder.join("public").join(name), &content)?;
+        }
+        Ok(())
     }
 
     /// Writes a file and, for a release, its compressed forms; gives all their names.

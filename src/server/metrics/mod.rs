@@ -219,21 +219,31 @@ impl Store {
         Ok(MetricHistory { vm_id, metric_name: metric.name.into(), count: data.len(), data })
     }
 
+    /// Removes all samples younger than `after`.
+    ///
+    /// # Errors
+    /// When SQLite cannot.
+    pub async fn forget_after(&self, after: UtcMillis) -> Result<u64, sqlx::Error> {
+        self.delete("sampled_at > ?", after).await
+    }
+
     /// Removes all samples older than `before`.
     ///
     /// # Errors
     /// When SQLite cannot.
     pub async fn forget(&self, before: UtcMillis) -> Result<u64, sqlx::Error> {
+        self.delete("sampled_at < ?", before).await
+    }
+
+    async fn delete(&self, which: &'static str, bound: UtcMillis) -> Result<u64, sqlx::Error> {
         let mut tx = self.database.write().await?;
-        let vms = sqlx::query("DELETE FROM vm_sample WHERE vm_id IN (SELECT id FROM vm) AND sampled_at < ?")
-            .bind(before.0)
-            .execute(&mut *tx)
-            .await?;
-        let host = sqlx::query("DELETE FROM host_sample WHERE sampled_at < ?")
-            .bind(before.0)
-            .execute(&mut *tx)
-            .await?;
+        let mut count = 0;
+        // Naming the VMs lets SQLite find each one's samples by the key.
+        for table in ["vm_sample WHERE vm_id IN (SELECT id FROM vm) AND", "host_sample WHERE"] {
+            let sql = sqlx::AssertSqlSafe(format!("DELETE FROM {table} {which}"));
+            count += sqlx::query(sql).bind(bound.0).execute(&mut *tx).await?.rows_affected();
+        }
         tx.commit().await?;
-        Ok(vms.rows_affected() + host.rows_affected())
+        Ok(count)
     }
 }

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     model::{HostFigures, UtcMillis, VmFigures, VmStatus, VmView},
     server::{
-        database::{Database, now},
+        database::Database,
         events::{Events, NewEvent},
         metrics::Store,
         provider::{Domain, DomainState, Hypervisor, Reading},
@@ -27,6 +27,9 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::time::{MissedTickBehavior, interval};
+
+/// A clock that is put back by less is waited for.
+const CLOCK_SLACK_SECS: i64 = 60;
 
 pub struct Collector {
     pub database: Database,
@@ -91,7 +94,7 @@ impl Collector {
 
         let watched = self.with_current_domains(watched, reading.as_ref()).await?;
         let figures = self.figures(&watched, reading.as_ref());
-        let sampled_at = self.next_tick_time(reading.as_ref());
+        let sampled_at = self.next_tick_time(reading.as_ref()).await?;
         let running: Vec<_> = watched
             .iter()
             .zip(&figures)
@@ -120,11 +123,19 @@ impl Collector {
         Ok(())
     }
 
-    /// Times only grow, whatever the clock does: two ticks are never one.
-    fn next_tick_time(&mut self, reading: Option<&Reading>) -> UtcMillis {
-        let at = reading.map_or_else(now, |r| r.sampled_at);
+    /// Times only grow while the clock is put back by little: two ticks are never one. When it was far ahead,
+    /// what was sampled in a future that never was goes, or every later tick would have to wait for it.
+    async fn next_tick_time(&mut self, reading: Option<&Reading>) -> Result<UtcMillis, sqlx::Error> {
+        let at = reading.map_or_else(|| self.hypervisor.utc_now(), |r| r.sampled_at);
+        if self.memory.newest > at.plus_secs(CLOCK_SLACK_SECS) {
+            let count = self.store.forget_after(at).await?;
+            let text = format!("The clock was put back: {count} samples from after now are gone.");
+            self.events.record(NewEvent::warning("clock_put_back", None, text)).await;
+            self.memory.newest = at;
+            return Ok(at);
+        }
         self.memory.newest = at.max(UtcMillis(self.memory.newest.0 + 1));
-        self.memory.newest
+        Ok(self.memory.newest)
     }
 
     async fn sample_host(&self) -> HostFigures {
@@ -201,6 +212,7 @@ impl Collector {
             vm_id: view.id,
             name: &view.name,
             status: view.status,
+            problem: view.problem.as_deref(),
             had_domain: w.domain_uuid.is_some(),
         };
         if let Some(change) = reconcile(believed, observed)

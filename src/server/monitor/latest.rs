@@ -4,6 +4,7 @@ use crate::model::{HostFigures, UtcMillis, VmFigures};
 use std::{
     collections::HashMap,
     sync::{Arc, PoisonError, RwLock},
+    time::{Duration, Instant},
 };
 
 #[derive(Debug, Clone, Default)]
@@ -14,12 +15,23 @@ pub struct Snapshot {
     pub vms: HashMap<i64, VmFigures>,
     /// Why the hypervisor could not be read, in a person's words.
     pub trouble: Option<String>,
+    /// When this was set; nothing was before the first tick.
+    pub set_at: Option<Instant>,
 }
 
 impl Snapshot {
     /// A VM's figures; all unknown when the tick did not see it.
     pub fn figures_of(&self, vm_id: i64) -> VmFigures {
         self.vms.get(&vm_id).copied().unwrap_or_default()
+    }
+
+    /// Why what is here is not how things stand: the hypervisor is silent, or the ticks have stopped.
+    pub fn trouble(&self, period_secs: u32) -> Option<String> {
+        let patience = Duration::from_secs(u64::from(period_secs) * 3 + 10);
+        let stopped = self.set_at.is_some_and(|at| at.elapsed() > patience);
+        self.trouble.clone().or_else(|| {
+            stopped.then(|| "No new figures are being recorded. The server's log says why.".to_owned())
+        })
     }
 
     pub fn sampled_at_of(&self, vm_id: i64) -> Option<UtcMillis> {
@@ -36,7 +48,8 @@ impl Latest {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub fn set(&self, snapshot: Snapshot) {
+    pub fn set(&self, mut snapshot: Snapshot) {
+        snapshot.set_at = Some(Instant::now());
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(snapshot);
     }
 }

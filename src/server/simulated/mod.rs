@@ -328,6 +328,10 @@ impl Machines for SimulatedFleet {
 
 #[async_trait]
 impl Hypervisor for SimulatedFleet {
+    fn utc_now(&self) -> UtcMillis {
+        self.now()
+    }
+
     async fn read(&self) -> Result<Reading, ReadError> {
         let now = (self.options.clock)();
         let mut state = self.reachable()?;

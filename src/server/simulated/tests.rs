@@ -47,6 +47,7 @@ impl Bench {
             spec: VmSpec { image: "debian-12".into(), ram_mb: 1024, cpu_cores: 2, disk_gb: 20 },
             vagrant_box: "generic/debian12".into(),
             box_url: None,
+            domain_uuid: None,
             directory: self.folder.path().join(format!("user1-{name}")),
         }
     }

@@ -40,6 +40,7 @@ impl Lab {
             spec: VmSpec { image: "tiny".into(), ram_mb: 192, cpu_cores: 1, disk_gb: 1 },
             vagrant_box: "twarga/tiny".into(),
             box_url: None,
+            domain_uuid: None,
             directory: self.folder.path().join(format!("user7-{name}")),
         }
     }

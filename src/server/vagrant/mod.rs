@@ -192,7 +192,23 @@ impl Vagrant {
         self.vagrant_hearing(&["up"], machine, limit, lines, &mut hear).await
     }
 
+    /// Tells Vagrant again which domain is this machine's, when somebody has removed its folder or a part of it: a
+    /// VM must not live on unseen because of that. One that is gone too is no VM to Vagrant either.
+    async fn remember(&self, machine: &Machine) -> Result<(), MachineError> {
+        let file = machine.directory.join(ID_FILE);
+        let Some(uuid) = machine.domain_uuid.as_deref().filter(|_| !file.exists()) else {
+            return Ok(());
+        };
+        let folder = file.parent().unwrap_or(&machine.directory);
+        let written = async {
+            tokio::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).await?;
+            tokio::fs::write(&file, uuid).await
+        };
+        written.await.map_err(|error| unwritable(&machine.directory, &error))
+    }
+
     async fn halt(&self, machine: &Machine, lines: &UnboundedSender<String>) -> Result<(), MachineError> {
+        self.remember(machine).await?;
         if !vagrant_was_here(machine) {
             return Ok(());
         }
@@ -204,6 +220,7 @@ impl Vagrant {
     /// still removes a disk that was left, but whatever hinders it does not matter: there is no VM to destroy.
     /// And a Vagrantfile that somebody broke must not keep a VM alive: it is set aside.
     async fn destroy(&self, machine: &Machine, lines: &UnboundedSender<String>) -> Result<(), MachineError> {
+        self.remember(machine).await?;
         if !vagrant_was_here(machine) {
             return Ok(());
         }
@@ -278,7 +295,7 @@ impl Machines for Vagrant {
     }
 
     fn domain_uuid(&self, machine: &Machine) -> Option<String> {
-        let file = machine.directory.join(".vagrant/machines/default/libvirt/id");
+        let file = machine.directory.join(ID_FILE);
         let id = std::fs::read_to_string(file).ok()?;
         let id = id.trim();
         // While it makes a machine, Vagrant writes a word there instead.
@@ -287,6 +304,9 @@ impl Machines for Vagrant {
 }
 
 const VAGRANTFILE: &str = "Vagrantfile";
+
+/// Where vagrant-libvirt keeps the UUID of the machine's domain.
+const ID_FILE: &str = ".vagrant/machines/default/libvirt/id";
 
 /// What vagrant-libvirt says when the box's image is in libvirt's pool.
 const IMAGE_IS_THERE: &str = "Creating image (snapshot of base box volume)";
@@ -427,6 +447,7 @@ mod tests {
                 spec: VmSpec { image: "debian-12".into(), ram_mb: 1024, cpu_cores: 2, disk_gb: 20 },
                 vagrant_box: "generic/debian12".into(),
                 box_url: None,
+                domain_uuid: None,
                 directory: self.path("vms/user1-web-1"),
             }
         }

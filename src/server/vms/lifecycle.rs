@@ -14,8 +14,8 @@
 //! A `failed` VM does not run: one whose launch failed and whose domain runs all the same is seen and becomes
 //! `running`.
 //!
-//! `pending` means that an operation is open; there is one at most. When it fails, the VM goes back to the
-//! status it had (a launch: `failed`), and the next reading of the hypervisor says what is true.
+//! `pending` means that an operation is open; there is one at most. When it fails, the VM is `unknown` (after a
+//! launch: `failed`) until the next reading of the hypervisor says what is true.
 //! `suspended`, `not_created` and `unknown` are seen, never asked for: from the first two a start leads back to
 //! `running`; in `unknown` nothing is begun, because nobody could tell what it would do.
 

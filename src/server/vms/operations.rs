@@ -76,16 +76,14 @@ pub async fn insert(
     tx: &mut Transaction<'_, Sqlite>,
     vm_id: i64,
     kind: OperationKind,
-    status_before: VmStatus,
     requested_by: i64,
 ) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar(
-        "INSERT INTO operation (vm_id, kind, state, status_before, requested_by, requested_at)
-         VALUES (?, ?, 'queued', ?, ?, ?) RETURNING id",
+        "INSERT INTO operation (vm_id, kind, state, requested_by, requested_at)
+         VALUES (?, ?, 'queued', ?, ?) RETURNING id",
     )
     .bind(vm_id)
     .bind(kind.as_str())
-    .bind(status_before.as_str())
     .bind(requested_by)
     .bind(stamp())
     .fetch_one(&mut **tx)
@@ -130,12 +128,11 @@ impl Vms {
 
     async fn carry_out(&self, operation_id: i64) -> Result<(), sqlx::Error> {
         let _slot = self.0.operations.slots.acquire().await.map_err(|_| sqlx::Error::WorkerCrashed)?;
-        let found: Option<(i64, String, String)> =
-            sqlx::query_as("SELECT vm_id, kind, status_before FROM operation WHERE id = ?")
-                .bind(operation_id)
-                .fetch_optional(self.0.database.read())
-                .await?;
-        let Some((vm_id, kind, status_before)) = found else { return Ok(()) };
+        let found: Option<(i64, String)> = sqlx::query_as("SELECT vm_id, kind FROM operation WHERE id = ?")
+            .bind(operation_id)
+            .fetch_optional(self.0.database.read())
+            .await?;
+        let Some((vm_id, kind)) = found else { return Ok(()) };
         let Some(kind) = row::parse_kind(&kind) else { return Ok(()) };
         let Some(vm) = row::select(&self.0.database, super::Scope::One(vm_id)).await?.pop() else {
             return Ok(());
@@ -149,8 +146,14 @@ impl Vms {
         tx.commit().await?;
 
         let result = self.run(operation_id, kind, &vm).await;
-        let status_before = VmStatus::parse(&status_before).unwrap_or(VmStatus::Unknown);
-        self.settle(operation_id, kind, status_before, &vm, result).await
+        // What was done is done: its outcome is written as soon as it can be, or the VM would be busy for ever.
+        let mut pause = Duration::from_secs(2);
+        while let Err(error) = self.settle(operation_id, kind, &vm, &result).await {
+            tracing::error!(operation_id, %error, "an outcome cannot be written; trying again");
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(60));
+        }
+        Ok(())
     }
 
     async fn run(&self, operation_id: i64, kind: OperationKind, vm: &VmRow) -> Result<(), MachineError> {
@@ -161,9 +164,10 @@ impl Vms {
                 let shown = machine.directory.display();
                 broken(&format!("The VM's folder {shown} cannot be made: {error}."))
             })?;
-            if let Ok(Some(view)) = self.find(vm.id).await {
-                self.write_info(view, machine.directory.clone(), Expect::New).await;
-            }
+        }
+        if let Ok(Some(view)) = self.find(vm.id).await {
+            let expect = if kind == OperationKind::Launch { Expect::New } else { Expect::Existing };
+            self.write_info(view, machine.directory.clone(), expect).await;
         }
         let (lines, mut printed) = mpsc::unbounded_channel();
         let machines = self.0.machines.clone();
@@ -196,9 +200,8 @@ impl Vms {
         &self,
         operation_id: i64,
         kind: OperationKind,
-        status_before: VmStatus,
         vm: &VmRow,
-        result: Result<(), MachineError>,
+        result: &Result<(), MachineError>,
     ) -> Result<(), sqlx::Error> {
         let lines = self.0.operations.lines(operation_id).unwrap_or_default();
         let machine = self.machine(vm);
@@ -219,7 +222,7 @@ impl Vms {
             row::set_domain(&mut tx, vm.id, uuid.as_deref()).await?;
         }
         let (name, vm_id) = (&vm.name, Some(vm.id));
-        let event = match &result {
+        let event = match result {
             Ok(()) => {
                 match kind {
                     OperationKind::Launch | OperationKind::Start => {
@@ -232,9 +235,9 @@ impl Vms {
             }
             Err(error) => {
                 tracing::error!(vm = name, kind = ?error.kind, detail = error.detail, "vagrant failed");
-                // A first start that failed leaves nothing usable; anything else leaves what was there, and the
-                // next reading says whether that is still so.
-                let status = if kind == OperationKind::Launch { VmStatus::Failed } else { status_before };
+                // A first start that failed leaves nothing usable; of anything else the next reading says how it
+                // left the VM.
+                let status = if kind == OperationKind::Launch { VmStatus::Failed } else { VmStatus::Unknown };
                 row::set_status(&mut tx, vm.id, status, Some(&error.text)).await?;
                 NewEvent::error(
                     "vm_operation_failed",

@@ -24,6 +24,8 @@ pub struct Believed<'a> {
     pub vm_id: i64,
     pub name: &'a str,
     pub status: VmStatus,
+    /// What was told of it before, and still stands on its page.
+    pub problem: Option<&'a str>,
     /// Whether the VM ever had a domain.
     pub had_domain: bool,
 }
@@ -37,10 +39,13 @@ pub struct Change {
 }
 
 /// What follows, if anything has changed.
+///
+/// `Unknown` is where a failed operation of ours or a silent hypervisor leaves a VM: what is seen next is the truth
+/// found out, not somebody's doing, and what was told before is not told again.
 pub fn reconcile(vm: Believed<'_>, observed: Observed) -> Option<Change> {
     use VmStatus::{Failed, NotCreated, Running, Stopped, Suspended, Unknown};
     let name = vm.name;
-    let plain = |status| Some(Change { status, problem: None, event: None });
+    let found_out = |status| Some(Change { status, problem: vm.problem.map(str::to_owned), event: None });
     let from_outside = |status, what: &str| {
         let event = NewEvent::warning(
             "vm_changed_from_outside",
@@ -60,14 +65,18 @@ pub fn reconcile(vm: Believed<'_>, observed: Observed) -> Option<Change> {
         | (Observed::Is(DomainState::Suspended), Suspended)
         | (Observed::Is(DomainState::Stopped | DomainState::Crashed), Stopped | Failed)
         | (Observed::Absent, NotCreated | Failed)
-        | (Observed::Silence, Unknown | Failed) => None,
+        | (Observed::Silence, Unknown | Failed | NotCreated) => None,
 
-        (Observed::Is(DomainState::Running), Unknown | Failed) => plain(Running),
+        (Observed::Silence, _) => found_out(Unknown),
+        (Observed::Is(DomainState::Running), Unknown | Failed) => found_out(Running),
+        (Observed::Is(DomainState::Suspended), Unknown) => found_out(Suspended),
+        (Observed::Is(DomainState::Stopped), Unknown) => found_out(Stopped),
+        (Observed::Is(DomainState::Crashed), Unknown) if vm.problem.is_some() => found_out(Stopped),
+        (Observed::Absent, Unknown) if vm.problem.is_some() => found_out(NotCreated),
+
         (Observed::Is(DomainState::Running), _) => from_outside(Running, "started"),
-        (Observed::Is(DomainState::Suspended), Running) => from_outside(Suspended, "suspended"),
-        (Observed::Is(DomainState::Suspended), _) => plain(Suspended),
-        (Observed::Is(DomainState::Stopped), Running | Suspended) => from_outside(Stopped, "stopped"),
-        (Observed::Is(DomainState::Stopped), _) => plain(Stopped),
+        (Observed::Is(DomainState::Suspended), _) => from_outside(Suspended, "suspended"),
+        (Observed::Is(DomainState::Stopped), _) => from_outside(Stopped, "stopped"),
         (Observed::Is(DomainState::Crashed), _) => trouble(
             Stopped,
             "vm_crashed",
@@ -83,8 +92,7 @@ pub fn reconcile(vm: Believed<'_>, observed: Observed) -> Option<Change> {
                  save what you need of it, then destroy this VM here and launch it anew."
             ),
         ),
-        (Observed::Absent, _) => plain(NotCreated),
-        (Observed::Silence, _) => plain(Unknown),
+        (Observed::Absent, _) => found_out(NotCreated),
     }
 }
 
@@ -93,7 +101,7 @@ mod tests {
     use super::*;
 
     fn seen(status: VmStatus, observed: Observed) -> Option<Change> {
-        reconcile(Believed { vm_id: 7, name: "web-1", status, had_domain: true }, observed)
+        reconcile(Believed { vm_id: 7, name: "web-1", status, problem: None, had_domain: true }, observed)
     }
 
     #[test]
@@ -143,5 +151,39 @@ mod tests {
             seen(VmStatus::Failed, Observed::Is(DomainState::Running)).unwrap().status,
             VmStatus::Running
         );
+    }
+
+    #[test]
+    fn after_a_silence_nothing_is_told_twice() {
+        let told = Believed {
+            vm_id: 7,
+            name: "web-1",
+            status: VmStatus::Stopped,
+            problem: Some("It died."),
+            had_domain: true,
+        };
+        let silent = reconcile(told, Observed::Silence).unwrap();
+        assert_eq!((silent.status, silent.problem.as_deref()), (VmStatus::Unknown, Some("It died.")));
+        let again = Believed { status: VmStatus::Unknown, ..told };
+        let found = reconcile(again, Observed::Is(DomainState::Crashed)).unwrap();
+        assert_eq!(
+            found,
+            Change { status: VmStatus::Stopped, problem: Some("It died.".into()), event: None }
+        );
+        assert_eq!(seen(VmStatus::NotCreated, Observed::Silence), None);
+    }
+
+    #[test]
+    fn what_our_own_failed_operation_left_is_not_somebody_elses_doing() {
+        let failed = Believed {
+            vm_id: 7,
+            name: "web-1",
+            status: VmStatus::Unknown,
+            problem: Some("It did not boot in time."),
+            had_domain: true,
+        };
+        let found = reconcile(failed, Observed::Is(DomainState::Running)).unwrap();
+        assert_eq!((found.status, found.event), (VmStatus::Running, None));
+        assert_eq!(found.problem.as_deref(), Some("It did not boot in time."));
     }
 }

@@ -3,7 +3,7 @@
 //! A JSON object, written to a temporary file and renamed, so that a reader never sees half of it. Keys that
 //! are not ours survive a rewrite. A file that cannot be read as one is kept beside the new one and told of.
 
-use crate::model::{UtcMillis, VmView, rounded};
+use crate::model::{UtcMillis, VmStatus, VmView, rounded};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::{
@@ -58,8 +58,16 @@ pub struct VmInfoFiles {
 #[derive(Debug, Default)]
 struct Known {
     /// What we wrote last, so that an untouched file need not be read again for the keys of others.
-    written: HashMap<i64, (Signature, Map<String, Value>)>,
+    written: HashMap<i64, Written>,
     removed: HashSet<i64>,
+}
+
+#[derive(Debug)]
+struct Written {
+    signature: Signature,
+    others: Map<String, Value>,
+    status: VmStatus,
+    updated_at: UtcMillis,
 }
 
 /// Tells a file that somebody changed from the one we wrote.
@@ -110,9 +118,16 @@ impl VmInfoFiles {
             return Ok(Outcome::Gone);
         }
         let path = folder.join(FILE_NAME);
-        let (others, outcome) = match known.written.get(&vm.id) {
-            Some((signature, others)) if Signature::of(&path).is_ok_and(|s| s == *signature) => {
-                (others.clone(), Outcome::Written)
+        let last = known.written.get(&vm.id);
+        // The VM has moved on since `vm` was read, and its file with it.
+        if last.is_some_and(|last| last.updated_at > vm.updated_at) {
+            return Ok(Outcome::Written);
+        }
+        let durability =
+            if last.is_some_and(|last| last.status == vm.status) { durability } else { Durability::Synced };
+        let (others, outcome) = match last {
+            Some(last) if Signature::of(&path).is_ok_and(|signature| signature == last.signature) => {
+                (last.others.clone(), Outcome::Written)
             }
             _ => match keys_of_others(&path) {
                 Ok(others) => (others, Outcome::Written),
@@ -153,7 +168,9 @@ impl VmInfoFiles {
         let mut text = serde_json::to_vec_pretty(&info)?;
         text.push(b'\n');
         replace(folder, &path, &text, durability)?;
-        known.written.insert(vm.id, (Signature::of(&path)?, others));
+        let signature = Signature::of(&path)?;
+        let written = Written { signature, others, status: vm.status, updated_at: vm.updated_at };
+        known.written.insert(vm.id, written);
         Ok(outcome)
     }
 
@@ -250,7 +267,7 @@ impl Signature {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{VmFigures, VmSpec, VmStatus};
+    use crate::model::{VmFigures, VmSpec};
 
     fn vm() -> VmView {
         VmView {

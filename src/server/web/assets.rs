@@ -27,8 +27,22 @@ const BUILD_IT: &str = if cfg!(debug_assertions) {
 #[allow_missing = true]
 struct Site;
 
+/// Whether `cargo leptos watch` runs this server: it builds the site by itself, with names that stay.
+pub fn cargo_leptos_watches() -> bool {
+    std::env::var_os("LEPTOS_WATCH").is_some()
+}
+
 /// The addresses of what a page loads, or a sentence that says what to do when the site was not built.
 pub fn urls() -> Result<AssetUrls, String> {
+    if cargo_leptos_watches() {
+        let built = |extension: &str| format!("/pkg/twarga-cloud.{extension}");
+        return Ok(AssetUrls {
+            css: built("css"),
+            js: built("js"),
+            wasm: built("wasm"),
+            echarts: "/echarts.js".into(),
+        });
+    }
     let manifest = Site::get(MANIFEST).ok_or_else(|| format!("the site is not built: {BUILD_IT}"))?;
     read_manifest(&manifest.data)
         .map_err(|e| format!("target/site/{MANIFEST} cannot be read ({e}): {BUILD_IT}"))
@@ -91,7 +105,11 @@ fn served_name(path: &str) -> Option<&str> {
 }
 
 fn cache_control(name: &str) -> &'static str {
-    if name.starts_with("pkg/") { "public, max-age=31536000, immutable" } else { "no-cache" }
+    if name.starts_with("pkg/") && !cargo_leptos_watches() {
+        "public, max-age=31536000, immutable"
+    } else {
+        "no-cache"
+    }
 }
 
 fn content_type(name: &str) -> HeaderValue {

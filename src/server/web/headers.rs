@@ -14,6 +14,10 @@ pub fn set_content_security_policy() {
     let (Some(nonce), Some(response)) = (use_nonce(), use_context::<leptos_axum::ResponseOptions>()) else {
         return;
     };
+    // Its reloading speaks to another port.
+    if super::assets::cargo_leptos_watches() {
+        return;
+    }
     // Wasm needs a word of its own; nothing comes from elsewhere, and nothing stands inline without the nonce.
     let policy = format!(
         "default-src 'none'; script-src 'self' 'nonce-{nonce}' 'wasm-unsafe-eval'; \
