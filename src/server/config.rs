@@ -1,7 +1,7 @@
 //! The command line and the environment: every flag has an environment variable of the same name.
 
 use crate::model::ProviderKind;
-use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{net::SocketAddr, path::PathBuf};
 
 #[derive(Debug, Parser)]
@@ -50,7 +50,8 @@ pub struct DataArgs {
 #[derive(Debug, Clone, Args)]
 pub struct ServeArgs {
     /// Where to listen. A socket handed in by LISTEN_FDS is used instead.
-    #[arg(long, env = "TWARGA_ADDR", default_value = "127.0.0.1:3000", value_name = "IP:PORT")]
+    #[arg(long, env = "TWARGA_ADDR", default_value = "127.0.0.1:3000", value_name = "IP:PORT",
+          value_parser = address)]
     pub addr: SocketAddr,
     #[command(flatten)]
     pub data: DataArgs,
@@ -59,15 +60,15 @@ pub struct ServeArgs {
     pub provider: Provider,
     /// How many VMs the simulated fleet begins with.
     #[arg(long, env = "TWARGA_SIMULATED_VMS", default_value_t = 6, value_name = "N",
-          value_parser = value_parser!(u32).range(0..=2000))]
+          value_parser = |text: &str| whole(text, 0, 2000))]
     pub simulated_vms: u32,
     /// Seconds between two samples.
     #[arg(long, env = "TWARGA_COLLECT_EVERY", default_value_t = 5, value_name = "SECS",
-          value_parser = value_parser!(u32).range(1..=3600))]
+          value_parser = |text: &str| whole(text, 1, 3600))]
     pub collect_every: u32,
     /// Days that samples are kept.
     #[arg(long, env = "TWARGA_RETENTION_DAYS", default_value_t = 7, value_name = "DAYS",
-          value_parser = value_parser!(u32).range(1..=3650))]
+          value_parser = |text: &str| whole(text, 1, 3650))]
     pub retention_days: u32,
     /// The libvirt that runs the VMs.
     #[arg(long, env = "TWARGA_LIBVIRT_URI", default_value = "qemu:///system", value_name = "URI",
@@ -83,7 +84,7 @@ pub struct ServeArgs {
     #[arg(long, env = "TWARGA_LAB_BOXES", value_name = "BOX,…", value_delimiter = ',', hide = true)]
     pub lab_boxes: Vec<String>,
     /// How many operations run at once [default: one per core].
-    #[arg(long, env = "TWARGA_OPERATIONS", value_name = "N", value_parser = value_parser!(u32).range(1..=64))]
+    #[arg(long, env = "TWARGA_OPERATIONS", value_name = "N", value_parser = |text: &str| whole(text, 1, 64))]
     pub operations: Option<u32>,
     /// People reach this server through https: cookies are sent over https only.
     #[arg(long, env = "TWARGA_HTTPS")]
@@ -114,6 +115,16 @@ pub enum LibvirtDriver {
     Auto,
     Kvm,
     Qemu,
+}
+
+fn whole(text: &str, least: u32, most: u32) -> Result<u32, String> {
+    let number = text.parse().ok().filter(|number| (least..=most).contains(number));
+    number.ok_or_else(|| format!("allowed is a whole number from {least} to {most}"))
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_| "allowed is an IP address with a port, such as 127.0.0.1:3000 or [::1]:3000".into())
 }
 
 fn libvirt_uri(text: &str) -> Result<String, String> {
@@ -154,11 +165,11 @@ mod tests {
     #[test]
     fn a_wrong_value_is_refused_with_its_name_the_value_and_what_is_allowed() {
         for (arguments, words) in [
-            (["--collect-every", "0"], ["--collect-every", "'0'", "1..=3600"]),
+            (["--collect-every", "0"], ["--collect-every", "'0'", "from 1 to 3600"]),
             (["--provider", "docker"], ["--provider", "'docker'", "vagrant, simulated"]),
-            (["--retention-days", "x"], ["--retention-days", "'x'", "invalid digit"]),
+            (["--retention-days", "x"], ["--retention-days", "'x'", "from 1 to 3650"]),
             (["--libvirt-uri", "localhost"], ["--libvirt-uri", "'localhost'", "qemu:///system"]),
-            (["--addr", "3000"], ["--addr", "'3000'", "invalid socket address"]),
+            (["--addr", "3000"], ["--addr", "'3000'", "127.0.0.1:3000"]),
             (["--log", "a=b=c"], ["--log", "'a=b=c'", "allowed are"]),
         ] {
             let text = refused(&arguments);
