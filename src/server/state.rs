@@ -6,6 +6,7 @@ use super::{
     events::Events,
     metrics::Store,
     monitor::latest::Latest,
+    provider::Machine,
     simulated::SimulatedFleet,
     vms::{Scope, Vms},
 };
@@ -100,8 +101,9 @@ impl AppState {
         if self.vms.ever_had_any().await? {
             return Ok(());
         }
-        self.vms.seed(owner.id, super::simulated::seeded_specs(*count)).await?;
-        self.adopt_simulated_machines(fleet).await
+        let now = super::database::now();
+        let begin = |machine: &Machine| fleet.adopt(machine, Some(now));
+        self.vms.seed(owner.id, super::simulated::seeded_specs(*count), begin).await
     }
 
     /// Tells the fleet of the machines that rows speak of: it lives in memory only.

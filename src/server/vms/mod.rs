@@ -235,16 +235,30 @@ impl Vms {
             .unwrap_or_else(|| stored.lines().map(str::to_owned).collect()))
     }
 
-    /// Makes rows and folders of VMs that run already: the simulated fleet's first ones.
+    /// Makes rows and folders of VMs that run already: the simulated fleet's first ones. Each is handed to
+    /// `begin` before anybody can see its row, so that no tick finds a row without its machine.
     ///
     /// # Errors
     /// `Internal` when database or disk say no.
-    pub async fn seed(&self, owner_id: i64, fleet: Vec<(VmName, VmSpec)>) -> Result<(), ApiError> {
+    pub async fn seed(
+        &self,
+        owner_id: i64,
+        fleet: Vec<(VmName, VmSpec)>,
+        begin: impl Fn(&Machine),
+    ) -> Result<(), ApiError> {
         let mut tx = self.0.database.write().await.map_err(internal)?;
-        for (name, spec) in &fleet {
-            row::insert(&mut tx, owner_id, name, spec, self.image(&spec.image), VmStatus::Running)
-                .await
-                .map_err(internal)?;
+        for (name, spec) in fleet {
+            let image = self.image(&spec.image);
+            row::insert(&mut tx, owner_id, &name, &spec, image, VmStatus::Running).await.map_err(internal)?;
+            begin(&Machine {
+                owner_id,
+                directory: self.folder(owner_id, &name),
+                name,
+                vagrant_box: image.map_or_else(|| spec.image.clone(), |i| i.vagrant_box.clone()),
+                spec,
+                box_url: None,
+                domain_uuid: None,
+            });
         }
         tx.commit().await.map_err(internal)?;
         for watched in self.watched().await.map_err(internal)? {
