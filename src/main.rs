@@ -16,6 +16,8 @@ fn main() -> ExitCode {
     let done = match cli.command.unwrap_or(Command::Serve(cli.serve)) {
         Command::Serve(arguments) => runtime.block_on(run::serve(arguments)),
         Command::User { command } => runtime.block_on(run::user(command)),
+        Command::Backup { file, data } => runtime.block_on(run::back_up(&file, &data.data_dir)),
+        Command::Restore { file, data } => runtime.block_on(run::restore(&file, &data.data_dir)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

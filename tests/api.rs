@@ -106,6 +106,10 @@ async fn every_server_function_refuses_whoever_may_not() {
         ("/api/v1/vm_metrics", ("vm_id=1", 401, 404)),
         ("/api/v1/vm_history", ("vm_id=1&metric_name=vm_cpu_percent", 401, 404)),
         ("/api/v1/host_history", ("metric_name=host_cpu_percent", 401, OPEN)),
+        ("/api/v1/vm_ranges", ("vm_ids[0]=1&metric_names[0]=vm_cpu_percent", 401, 404)),
+        ("/api/v1/host_ranges", ("metric_names[0]=host_cpu_percent", 401, OPEN)),
+        ("/api/v1/vm_statistics", ("vm_id=1&metric_name=vm_cpu_percent", 401, 404)),
+        ("/api/v1/host_statistics", ("metric_name=host_cpu_percent", 401, OPEN)),
         ("/api/v1/vm_events", ("vm_id=1", 401, 404)),
     ]);
     let registered: BTreeMap<String, Method> =
@@ -499,6 +503,8 @@ async fn history_is_read_by_name_newest_first_and_within_its_bounds() {
     assert_eq!(within["count"], 3);
     let means = ada.get(&format!("{path}&from={from}&to={to}&points=1")).await.json();
     assert_eq!(means["count"], 1);
+    let (min, mean, max) = (&means["data"][0]["min"], &means["data"][0]["value"], &means["data"][0]["max"]);
+    assert!(min.as_f64() <= mean.as_f64() && mean.as_f64() <= max.as_f64(), "{means}");
 
     // The view shows what the paths do.
     let (value, unit): (f64, String) = sqlx::query_as(
@@ -511,6 +517,45 @@ async fn history_is_read_by_name_newest_first_and_within_its_bounds() {
         (json!((value * 100.0).round() / 100.0), unit.as_str()),
         (history["data"][0]["value"].clone(), "MB")
     );
+}
+
+#[tokio::test]
+async fn charts_statistics_and_files_are_of_ones_own_vms() {
+    let fleet = Fleet::new();
+    let mut server = fleet.serve(2).await;
+    let (ada, bob) = (server.person("ada").await, server.person("bob").await);
+    fleet.ticks(&mut server, 6).await;
+    let both =
+        "vm_ids[0]=1&vm_ids[1]=2&metric_names[0]=vm_cpu_percent&metric_names[1]=vm_network_rx_mb_per_s";
+    let ranges = ada.get(&format!("/api/v1/vm_ranges?{both}")).await.json();
+    let told: Vec<_> = ranges.as_array().unwrap().iter().map(|r| (&r["vm_id"], &r["metric_name"])).collect();
+    assert_eq!(told.len(), 4);
+    assert_eq!(ranges[0]["at"].as_array().unwrap().len(), ranges[0]["max"].as_array().unwrap().len());
+    let none = ada.get("/api/v1/vm_ranges?vm_ids[0]=1&metric_names[0]=vm_loudness").await;
+    assert_eq!(none.status, StatusCode::NOT_FOUND);
+    let of_all = ada.get("/api/v1/vm_ranges?vm_ids[0]=1&vm_ids[1]=77&metric_names[0]=vm_cpu_percent").await;
+    assert_eq!(of_all.status, StatusCode::NOT_FOUND);
+
+    let told = ada.get("/api/metrics/vm/1/statistics?metric_name=vm_uptime").await.json();
+    assert_eq!(told["count"], 6);
+    assert!(told["min"].as_f64() < told["p95"].as_f64() && told["p95"] == told["max"], "{told}");
+
+    let csv = ada.get("/api/metrics/vm/1/export").await;
+    assert_eq!(csv.headers[header::CONTENT_TYPE], "text/csv; charset=utf-8");
+    assert_eq!(csv.text.lines().count(), 7, "{}", csv.text);
+    assert!(csv.text.lines().next().unwrap().starts_with("timestamp,vm_cpu_percent,"), "{}", csv.text);
+    let rows = ada.get("/api/metrics/host/export?format=json").await.json();
+    assert_eq!(rows.as_array().unwrap().len(), 6);
+    assert_eq!(ada.get("/api/metrics/vm/1/export?format=xml").await.status, StatusCode::BAD_REQUEST);
+    for path in ["statistics?metric_name=vm_uptime", "export"] {
+        assert_eq!(
+            bob.get(&format!("/api/metrics/vm/1/{path}")).await.status,
+            StatusCode::NOT_FOUND,
+            "{path}"
+        );
+        let nobody = server.nobody().get(&format!("/api/metrics/vm/1/{path}")).await;
+        assert_eq!(nobody.status, StatusCode::UNAUTHORIZED, "{path}");
+    }
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-use crate::model::{ApiError, Live, MetricHistory, UtcMillis, VmMetrics};
+use crate::model::{ApiError, Live, MetricHistory, MetricRange, MetricStatistics, UtcMillis, VmMetrics};
 use leptos::prelude::*;
 use leptos::server_fn::codec::GetUrl;
 
@@ -31,24 +31,94 @@ pub async fn get_vm_metrics(vm_id: i64) -> Result<VmMetrics, ApiError> {
     Ok(state.vms.metrics(&access))
 }
 
-/// Stored values of one metric of a VM, newest first; its owner or an admin may. `limit` is 1 to 10,000.
+/// Stored values of one metric of a VM, newest first; its owner or an admin may. Either the newest `limit` values
+/// (1 to 10,000; 100 when nothing else is told), or all from `from` to `to` put together to `points` (1 to 10,000;
+/// 600 when not told).
 #[server(prefix = "/api/v1", endpoint = "vm_history", input = GetUrl)]
 pub async fn vm_history(
     vm_id: i64,
     metric_name: String,
     limit: Option<u32>,
+    from: Option<UtcMillis>,
+    to: Option<UtcMillis>,
+    points: Option<u32>,
 ) -> Result<MetricHistory, ApiError> {
-    use crate::server::{metrics::HistoryQuery, web::call};
+    use crate::server::{
+        metrics::{HistoryQuery, Span},
+        web::call,
+    };
     let (state, access) = call::vm(vm_id).await?;
-    let query = HistoryQuery { limit, ..HistoryQuery::default() };
+    let query = HistoryQuery { limit, points, span: Span { from, to } };
     state.store.history(Some(access.vm().id), &metric_name, query).await
 }
 
-/// Stored values of one metric of the host, newest first; anyone signed in may. `limit` is 1 to 10,000.
+/// Stored values of one metric of the host, as [`vm_history`]; anyone signed in may.
 #[server(prefix = "/api/v1", endpoint = "host_history", input = GetUrl)]
-pub async fn host_history(metric_name: String, limit: Option<u32>) -> Result<MetricHistory, ApiError> {
-    use crate::server::{metrics::HistoryQuery, web::call};
+pub async fn host_history(
+    metric_name: String,
+    limit: Option<u32>,
+    from: Option<UtcMillis>,
+    to: Option<UtcMillis>,
+    points: Option<u32>,
+) -> Result<MetricHistory, ApiError> {
+    use crate::server::{
+        metrics::{HistoryQuery, Span},
+        web::call,
+    };
     let (state, _) = call::signed_in().await?;
-    let query = HistoryQuery { limit, ..HistoryQuery::default() };
+    let query = HistoryQuery { limit, points, span: Span { from, to } };
     state.store.history(None, &metric_name, query).await
+}
+
+/// Metrics of several VMs over a span of time, for charts: smallest, mean and largest value of at most `points`
+/// (1 to 10,000; 600 when not told) each, oldest first. The owner of all of them or an admin may.
+#[server(prefix = "/api/v1", endpoint = "vm_ranges", input = GetUrl)]
+pub async fn vm_ranges(
+    vm_ids: Vec<i64>,
+    metric_names: Vec<String>,
+    from: Option<UtcMillis>,
+    to: Option<UtcMillis>,
+    points: Option<u32>,
+) -> Result<Vec<MetricRange>, ApiError> {
+    use crate::server::{metrics::Span, web::call};
+    let (state, vm_ids) = call::vms(&vm_ids).await?;
+    state.store.ranges(&vm_ids, &metric_names, Span { from, to }, points).await
+}
+
+/// Metrics of the host over a span of time, as [`vm_ranges`]; anyone signed in may.
+#[server(prefix = "/api/v1", endpoint = "host_ranges", input = GetUrl)]
+pub async fn host_ranges(
+    metric_names: Vec<String>,
+    from: Option<UtcMillis>,
+    to: Option<UtcMillis>,
+    points: Option<u32>,
+) -> Result<Vec<MetricRange>, ApiError> {
+    use crate::server::{metrics::Span, web::call};
+    let (state, _) = call::signed_in().await?;
+    state.store.ranges(&[], &metric_names, Span { from, to }, points).await
+}
+
+/// What all values of a VM's metric in a span of time come to, null when none is known; its owner or an admin may.
+#[server(prefix = "/api/v1", endpoint = "vm_statistics", input = GetUrl)]
+pub async fn vm_statistics(
+    vm_id: i64,
+    metric_name: String,
+    from: Option<UtcMillis>,
+    to: Option<UtcMillis>,
+) -> Result<Option<MetricStatistics>, ApiError> {
+    use crate::server::{metrics::Span, web::call};
+    let (state, access) = call::vm(vm_id).await?;
+    state.store.statistics(Some(access.vm().id), &metric_name, Span { from, to }).await
+}
+
+/// What all values of a metric of the host in a span of time come to, as [`vm_statistics`]; anyone signed in may.
+#[server(prefix = "/api/v1", endpoint = "host_statistics", input = GetUrl)]
+pub async fn host_statistics(
+    metric_name: String,
+    from: Option<UtcMillis>,
+    to: Option<UtcMillis>,
+) -> Result<Option<MetricStatistics>, ApiError> {
+    use crate::server::{metrics::Span, web::call};
+    let (state, _) = call::signed_in().await?;
+    state.store.statistics(None, &metric_name, Span { from, to }).await
 }

@@ -79,6 +79,22 @@ pub struct HostFigures {
     pub net_send_speed: Option<f64>,
     /// MB/s over all physical interfaces.
     pub net_recv_speed: Option<f64>,
+    /// 0 to 100; unknown where there is no swap.
+    #[serde(default)]
+    pub swap_percent: Option<f64>,
+    #[serde(default)]
+    pub swap_used_gb: Option<f64>,
+    #[serde(default)]
+    pub swap_total_gb: Option<f64>,
+    /// Processes that ran or waited to, on average over the last minute.
+    #[serde(default)]
+    pub load_1: Option<f64>,
+    /// The same over 5 minutes.
+    #[serde(default)]
+    pub load_5: Option<f64>,
+    /// The same over 15 minutes.
+    #[serde(default)]
+    pub load_15: Option<f64>,
     pub cpu_cores: u32,
 }
 
@@ -151,7 +167,7 @@ pub struct Metric {
 }
 
 impl Metric {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 23] = [
         Self::of_vm("vm_cpu_percent", "%"),
         Self::of_vm("vm_memory_percent", "%"),
         Self::of_vm("vm_disk_percent", "%"),
@@ -160,6 +176,8 @@ impl Metric {
         Self::of_vm("vm_network_rx_mb", "MB"),
         Self::of_vm("vm_network_tx_mb", "MB"),
         Self::of_vm("vm_uptime", "seconds"),
+        Self::of_vm("vm_network_rx_mb_per_s", "MB/s"),
+        Self::of_vm("vm_network_tx_mb_per_s", "MB/s"),
         Self::of_host("host_cpu_percent", "%"),
         Self::of_host("host_memory_percent", "%"),
         Self::of_host("host_disk_percent", "%"),
@@ -167,6 +185,12 @@ impl Metric {
         Self::of_host("host_disk_used_gb", "GB"),
         Self::of_host("host_net_send_speed", "MB/s"),
         Self::of_host("host_net_recv_speed", "MB/s"),
+        Self::of_host("host_swap_percent", "%"),
+        Self::of_host("host_swap_used_gb", "GB"),
+        Self::of_host("host_load_1", "load"),
+        Self::of_host("host_load_5", "load"),
+        Self::of_host("host_load_15", "load"),
+        Self::of_host("host_cpu_cores", "cores"),
     ];
 
     const fn of_vm(name: &'static str, unit: &'static str) -> Self {
@@ -177,19 +201,30 @@ impl Metric {
         Self { name, unit, of_host: true }
     }
 
+    /// A value as it is told: two decimals, more for a speed, whose small values count too.
+    pub fn rounded(self, value: f64) -> f64 {
+        let factor = if self.unit == "MB/s" { 10_000.0 } else { 100.0 };
+        (value * factor).round() / factor
+    }
+
     /// The metric called `name`, of VMs or of the host.
     pub fn find(name: &str, of_host: bool) -> Option<Self> {
         Self::ALL.into_iter().find(|m| m.name == name && m.of_host == of_host)
     }
 }
 
-/// A stored value and its time.
+/// A stored value and its time, or the mean of several with their extremes and the time of the last. A value of
+/// `None` is a gap between its neighbours.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MetricPoint {
-    pub value: f64,
+    pub value: Option<f64>,
     pub unit: String,
     #[serde(with = "utc::rfc3339")]
     pub timestamp: UtcMillis,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<f64>,
 }
 
 /// Stored values of one metric, newest first. `vm_id` is null for the host's.
@@ -199,6 +234,31 @@ pub struct MetricHistory {
     pub metric_name: String,
     pub count: usize,
     pub data: Vec<MetricPoint>,
+}
+
+/// One metric over a span of time, oldest first, as many points as were asked for; all vectors have the length of
+/// `at`. A point of `None` is a gap. `vm_id` is null for the host's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MetricRange {
+    pub vm_id: Option<i64>,
+    pub metric_name: String,
+    pub unit: String,
+    /// The time of each point's last value.
+    pub at: Vec<UtcMillis>,
+    pub min: Vec<Option<f64>>,
+    pub mean: Vec<Option<f64>>,
+    pub max: Vec<Option<f64>>,
+}
+
+/// Of all known values of a metric in a span of time.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct MetricStatistics {
+    pub count: usize,
+    pub min: f64,
+    pub mean: f64,
+    pub max: f64,
+    /// The smallest value that at least 95 % of them do not exceed.
+    pub p95: f64,
 }
 
 /// One VM's points, oldest first; all vectors have the length of `sampled_at`. Unknown is `None`.

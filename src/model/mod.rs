@@ -15,8 +15,8 @@ pub use event::{Event, Severity};
 pub use image::Image;
 pub use instance::{Instance, ProviderKind};
 pub use metrics::{
-    HostFigures, Live, Metric, MetricHistory, MetricPoint, Series, Source, Sources, VmFigures, VmMetrics,
-    rounded,
+    HostFigures, Live, Metric, MetricHistory, MetricPoint, MetricRange, MetricStatistics, Series, Source,
+    Sources, VmFigures, VmMetrics, rounded,
 };
 pub use operation::{OperationKind, OperationState, OperationView};
 pub use user::{Me, PASSWORD_MAX_BYTES, PASSWORD_MIN_CHARS, Role, check_registration};

@@ -1,5 +1,5 @@
 use crate::{
-    api::{host_history, metrics_since},
+    api::{host_ranges, metrics_since},
     components::{
         chart::Hue,
         feed::{Feed, Scope, open_operation},
@@ -43,19 +43,12 @@ impl First {
     async fn load() -> Result<Self, ApiError> {
         let live = metrics_since(None, SCOPE.vm_id, Some(SCOPE.window_secs)).await?;
         let since = live.cursor.plus_secs(-i64::from(SCOPE.window_secs));
-        let limit = SCOPE.window_secs / live.period_secs.max(1) + 1;
-        let column = async |metric: &str| {
-            // The page is worth showing without the lines in its tiles.
-            let history = host_history(metric.to_owned(), Some(limit)).await;
-            let points = history.map(|history| history.data).unwrap_or_default();
-            let recent = points.into_iter().rev().filter(|point| point.timestamp >= since);
-            recent.map(|point| (point.timestamp, Some(point.value))).collect::<Vec<_>>()
-        };
-        let host = HostTrail {
-            cpu_percent: column("host_cpu_percent").await,
-            memory_percent: column("host_memory_percent").await,
-            disk_percent: column("host_disk_percent").await,
-        };
+        let names = ["host_cpu_percent", "host_memory_percent", "host_disk_percent"].map(str::to_owned);
+        // The page is worth showing without the lines in its tiles.
+        let ranges = host_ranges(names.to_vec(), Some(since), None, None).await.unwrap_or_default();
+        let mut columns = ranges.into_iter().map(|range| range.at.into_iter().zip(range.mean).collect());
+        let mut column = || columns.next().unwrap_or_default();
+        let host = HostTrail { cpu_percent: column(), memory_percent: column(), disk_percent: column() };
         Ok(Self { live, host })
     }
 }

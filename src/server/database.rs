@@ -6,7 +6,9 @@
 use crate::model::{ProviderKind, UtcMillis};
 use sqlx::{
     Sqlite, SqlitePool, Transaction,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+    sqlite::{
+        SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
+    },
 };
 use std::{
     fs::{DirBuilder, OpenOptions, Permissions},
@@ -15,6 +17,9 @@ use std::{
     path::Path,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
+
+/// The database's file in the data folder.
+pub(super) const FILE_NAME: &str = "twarga.sqlite";
 
 static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
 
@@ -46,7 +51,7 @@ impl Database {
     /// A sentence for the person who starts the server.
     pub async fn open(data_dir: &Path) -> Result<Self, OpenError> {
         let shown = data_dir.display().to_string();
-        let file = data_dir.join("twarga.sqlite");
+        let file = data_dir.join(FILE_NAME);
         make_private(data_dir, &file).map_err(|e| OpenError::Folder(shown.clone(), e))?;
         let shown = file.display().to_string();
         let options = SqliteConnectOptions::new()
@@ -55,6 +60,8 @@ impl Database {
             .foreign_keys(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
+            // So that the file shrinks when old samples go, a little at a time.
+            .auto_vacuum(SqliteAutoVacuum::Incremental)
             .busy_timeout(Duration::from_secs(10));
         let pool = |connections, options| {
             SqlitePoolOptions::new()
@@ -66,6 +73,7 @@ impl Database {
         let failed = |e| OpenError::Open(shown.clone(), e);
         let writer = pool(1, options.clone()).await.map_err(failed)?;
         MIGRATOR.run(&writer).await.map_err(|e| OpenError::Migrate(shown.clone(), e))?;
+        shrinkable(&writer).await.map_err(failed)?;
         let reader = pool(4, options.pragma("query_only", "1")).await.map_err(failed)?;
         Ok(Self { writer, reader })
     }
@@ -101,10 +109,47 @@ impl Database {
         self.writer.begin_with("BEGIN IMMEDIATE").await
     }
 
+    /// Gives pages that hold nothing any more back to the file system, `pages` at a time.
+    ///
+    /// # Errors
+    /// When SQLite cannot.
+    pub async fn give_space_back(&self, pages: u32) -> Result<(), sqlx::Error> {
+        let vacuum = format!("PRAGMA incremental_vacuum({pages})");
+        loop {
+            let free: i64 = sqlx::query_scalar("PRAGMA freelist_count").fetch_one(&self.writer).await?;
+            if free == 0 {
+                return Ok(());
+            }
+            sqlx::query(sqlx::AssertSqlSafe(vacuum.clone())).fetch_all(&self.writer).await?;
+            let left: i64 = sqlx::query_scalar("PRAGMA freelist_count").fetch_one(&self.writer).await?;
+            if left >= free {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Ends all connections; what was not written to the main file yet is.
+    pub async fn close(&self) {
+        self.reader.close().await;
+        self.writer.close().await;
+    }
+
     /// For reading only.
     pub fn read(&self) -> &SqlitePool {
         &self.reader
     }
+}
+
+/// A file that was begun before it could shrink is written anew, once.
+async fn shrinkable(writer: &SqlitePool) -> Result<(), sqlx::Error> {
+    const INCREMENTAL: i64 = 2;
+    let mode: i64 = sqlx::query_scalar("PRAGMA auto_vacuum").fetch_one(writer).await?;
+    if mode != INCREMENTAL {
+        let mut connection = writer.acquire().await?;
+        sqlx::query("PRAGMA auto_vacuum = INCREMENTAL").execute(&mut *connection).await?;
+        sqlx::query("VACUUM").execute(&mut *connection).await?;
+    }
+    Ok(())
 }
 
 /// Makes folder and file for nobody else to read: they hold the hashes of passwords and tokens. SQLite gives the

@@ -2,6 +2,7 @@
 
 use super::{
     accounts::Accounts,
+    backup,
     config::{LibvirtDriver, Provider, ServeArgs, UserCommand},
     database::{Database, now},
     events::Events,
@@ -21,7 +22,7 @@ use crate::{
 };
 use nix::fcntl::{Flock, FlockArg};
 use std::{
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions},
     future::IntoFuture,
     io::{IsTerminal, Read},
     net::{SocketAddr, TcpListener},
@@ -37,6 +38,7 @@ use tokio::{
 
 /// How long an end waits for operations; what is open after that is taken up by the next start.
 const FAREWELL: Duration = Duration::from_secs(10);
+const SEALING_BEAT: Duration = Duration::from_secs(20);
 const RETENTION_BEAT: Duration = Duration::from_secs(10 * 60);
 
 /// A server that is ready to serve: everything is open, nothing runs yet.
@@ -91,7 +93,9 @@ pub async fn assemble(arguments: &ServeArgs, assets: AssetUrls, source: Source) 
     database.claim(&data_dir, provider).await.map_err(|e| e.to_string())?;
     let latest = Latest::default();
     let events = Events::new(database.clone());
-    let store = Store::new(database.clone());
+    let store = Store::open(database.clone(), arguments.collect_every)
+        .await
+        .map_err(|e| format!("The stored samples cannot be read: {e}."))?;
     let at_once =
         arguments.operations.map_or_else(|| available_parallelism().map_or(1, usize::from), |n| n as usize);
     let vms = Vms::new(
@@ -159,6 +163,7 @@ pub async fn serve(arguments: ServeArgs) -> Result<(), String> {
     state.vms.resume().await.map_err(|e| format!("The open operations cannot be read: {e}."))?;
     let collector = tokio::spawn(assembly.collector().run());
     tokio::spawn(retention(state.store.clone(), arguments.retention_days));
+    tokio::spawn(sealing(state.store.clone()));
 
     let address = listener.local_addr().map_err(|e| e.to_string())?;
     let listener = tokio::net::TcpListener::from_std(listener).map_err(|e| e.to_string())?;
@@ -218,6 +223,31 @@ pub async fn user(command: UserCommand) -> Result<(), String> {
     Ok(())
 }
 
+/// Copies the database of `data_dir` into a new `file`.
+///
+/// # Errors
+/// A sentence for the person who asked.
+pub async fn back_up(file: &Path, data_dir: &Path) -> Result<(), String> {
+    backup::back_up(data_dir, file).await.map_err(|e| e.to_string())?;
+    println!("{} is a copy of the database. The VMs' folders and disks are not in it.", file.display());
+    Ok(())
+}
+
+/// Puts a copy of the database in its place.
+///
+/// # Errors
+/// A sentence for the person who asked.
+pub async fn restore(file: &Path, data_dir: &Path) -> Result<(), String> {
+    fs::create_dir_all(data_dir).map_err(|e| format!("{} cannot be made: {e}.", data_dir.display()))?;
+    let _lock = lock(data_dir)?;
+    let kept = backup::restore(data_dir, file).await.map_err(|e| e.to_string())?;
+    println!("The database is that of {}.", file.display());
+    if let Some(kept) = kept {
+        println!("The one before is kept as {}.", kept.display());
+    }
+    Ok(())
+}
+
 fn begin_log(filter: &str) {
     let filter = tracing_subscriber::EnvFilter::new(filter);
     let _ = tracing_subscriber::fmt()
@@ -273,6 +303,18 @@ async fn retention(store: Store, days: u32) {
             Ok(0) => {}
             Ok(count) => tracing::info!(count, "samples that were too old are gone"),
             Err(error) => tracing::error!(%error, "old samples could not be removed"),
+        }
+    }
+}
+
+async fn sealing(store: Store) {
+    let mut beat = tokio::time::interval(SEALING_BEAT);
+    loop {
+        beat.tick().await;
+        match store.seal().await {
+            Ok(0) => {}
+            Ok(hours) => tracing::debug!(hours, "sealed"),
+            Err(error) => tracing::error!(%error, "an hour could not be sealed; it stays as it is"),
         }
     }
 }

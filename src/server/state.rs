@@ -74,7 +74,7 @@ impl AppState {
             snapshot.sampled_at.plus_secs(-i64::from(window_secs.unwrap_or(WINDOW_SECS).min(WINDOW_SECS)));
         let after = cursor.unwrap_or(oldest).max(oldest);
         let ids: Vec<_> = vms.iter().map(|vm| vm.id).collect();
-        let mut series = self.store.series(&ids, after, snapshot.sampled_at, self.period_secs).await?;
+        let mut series = self.store.series(&ids, after, snapshot.sampled_at).await?;
         if cursor.is_none() {
             // Nothing was drawn before the first point, so there is no gap before it.
             for series in &mut series {

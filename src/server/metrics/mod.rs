@@ -1,42 +1,81 @@
-//! The samples of every tick: written in one transaction, read back as series and histories, forgotten when old.
+//! The samples of every tick: written in one transaction, sealed by the hour, read back as series, ranges and
+//! statistics, forgotten when old.
+//!
+//! A tick is a row of the table `tick` until its hour is over; then the hour's columns become chunks (`chunk.rs`), in
+//! one transaction with the deletion of its rows. A value is in a row or in a chunk, never in both and never in
+//! neither. What is not sealed yet is in memory too (`hot.rs`), so that live pages ask no disk; a restart reads it
+//! back.
 
+mod chunk;
+mod export;
+mod hot;
+mod points;
+mod query;
+mod sample;
+mod seal;
 mod series;
 
 use super::{database::Database, internal};
-use crate::model::{
-    ApiError, ErrorCode, HostFigures, Metric, MetricHistory, MetricPoint, Series, UtcMillis, VmFigures,
-    rounded,
+use crate::model::{ApiError, HostFigures, Series, UtcMillis, VmFigures};
+use chunk::UNKNOWN;
+pub use export::ExportFormat;
+use hot::{Block, Hot, Tick};
+use points::gap_millis;
+pub use query::{HistoryQuery, MAX_LIMIT, Span};
+use sample::{Column, Subject};
+use sqlx::{Sqlite, Transaction};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
-use series::{Row, series_of};
-use sqlx::{QueryBuilder, Sqlite, Transaction};
+use tokio::sync::Mutex;
 
-pub const DEFAULT_LIMIT: u32 = 100;
-pub const MAX_LIMIT: u32 = 10_000;
+const HOUR_MILLIS: i64 = 3_600_000;
 
-#[derive(Debug, Clone)]
-pub struct Store {
+/// The hour, counted since 1970, that a time is in.
+fn hour_of(at: i64) -> i64 {
+    at.div_euclid(HOUR_MILLIS)
+}
+
+/// Where a column of an hour is in the table `chunk`.
+fn chunk_id(hour: i64, subject: Subject, column: Column) -> i64 {
+    hour << 40 | subject.0 << 8 | i64::from(column)
+}
+
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+struct Inner {
     database: Database,
+    period_secs: u32,
+    memory: RwLock<Memory>,
+    /// Held while rows become chunks or go.
+    changing: Mutex<()>,
 }
 
-/// What part of a history is asked for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct HistoryQuery {
-    /// How many values at most, 1 to 10,000; 100 when not told.
-    pub limit: Option<u32>,
-    /// Not before this.
-    pub from: Option<UtcMillis>,
-    /// Not after this.
-    pub to: Option<UtcMillis>,
-    /// Means of this many equal spans of the range, instead of single values; 1 to 10,000.
-    pub points: Option<u32>,
+/// What the database holds, as far as every question needs it.
+#[derive(Default)]
+struct Memory {
+    /// The times of the ticks of every sealed hour.
+    sealed: BTreeMap<i64, Arc<[i64]>>,
+    hot: Hot,
 }
+
+/// A tick that is written, to be published once its transaction is committed.
+#[must_use = "what is not published is not seen before a restart"]
+pub struct Recorded(Tick);
 
 impl Store {
-    pub fn new(database: Database) -> Self {
-        Self { database }
+    /// Reads what is not sealed yet. Ticks are `period_secs` apart.
+    ///
+    /// # Errors
+    /// When SQLite cannot.
+    pub async fn open(database: Database, period_secs: u32) -> Result<Self, sqlx::Error> {
+        let memory = RwLock::new(Memory::read(&database).await?);
+        Ok(Self(Arc::new(Inner { database, period_secs, memory, changing: Mutex::default() })))
     }
 
-    /// Writes one tick as part of the caller's transaction.
+    /// Writes one tick as part of the caller's transaction; [`Self::publish`] it after the commit.
     ///
     /// # Errors
     /// When SQLite cannot.
@@ -46,57 +85,27 @@ impl Store {
         sampled_at: UtcMillis,
         vms: &[(i64, VmFigures)],
         host: &HostFigures,
-    ) -> Result<(), sqlx::Error> {
-        // 12 values a row; SQLite takes 32,766 in a statement.
-        for part in vms.chunks(2000) {
-            QueryBuilder::<Sqlite>::new(
-                "INSERT INTO vm_sample (vm_id, sampled_at, cpu_percent, memory_percent, disk_percent, memory_used_mb,
-                 disk_used_gb, network_rx_mb, network_tx_mb, network_rx_mb_per_s, network_tx_mb_per_s, uptime_seconds)",
-            )
-            .push_values(part, |mut row, (vm_id, f)| {
-                row.push_bind(vm_id)
-                    .push_bind(sampled_at.0)
-                    .push_bind(f.cpu_percent)
-                    .push_bind(f.memory_percent)
-                    .push_bind(f.disk_percent)
-                    .push_bind(f.memory_used_mb)
-                    .push_bind(f.disk_used_gb)
-                    .push_bind(f.network_rx_mb)
-                    .push_bind(f.network_tx_mb)
-                    .push_bind(f.network_rx_mb_per_s)
-                    .push_bind(f.network_tx_mb_per_s)
-                    .push_bind(f.uptime_seconds.and_then(|s| i64::try_from(s).ok()));
-            })
-            .build()
-            .execute(&mut **tx)
-            .await?;
-        }
-        sqlx::query(
-            "INSERT INTO host_sample (sampled_at, cpu_percent, memory_percent, disk_percent, memory_used_gb,
-             disk_used_gb, net_send_speed, net_recv_speed) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        )
-        .bind(sampled_at.0)
-        .bind(host.cpu_percent)
-        .bind(host.memory_percent)
-        .bind(host.disk_percent)
-        .bind(host.memory_used_gb)
-        .bind(host.disk_used_gb)
-        .bind(host.net_send_speed)
-        .bind(host.net_recv_speed)
-        .execute(&mut **tx)
-        .await?;
-        Ok(())
+    ) -> Result<Recorded, sqlx::Error> {
+        let tick = Tick {
+            sampled_at: sampled_at.0,
+            host: sample::host_sample(host),
+            vms: vms.iter().map(|(vm_id, figures)| (*vm_id, sample::vm_sample(figures))).collect(),
+        };
+        seal::insert(tx, &tick).await?;
+        Ok(Recorded(tick))
+    }
+
+    /// Lets everybody see a tick whose transaction is committed.
+    pub fn publish(&self, recorded: Recorded) {
+        self.memory_mut().hot.push(&recorded.0);
     }
 
     /// The newest tick that was ever written.
-    ///
-    /// # Errors
-    /// When SQLite cannot.
-    pub async fn newest_tick(&self) -> Result<UtcMillis, sqlx::Error> {
-        let newest: Option<i64> = sqlx::query_scalar("SELECT max(sampled_at) FROM host_sample")
-            .fetch_one(self.database.read())
-            .await?;
-        Ok(UtcMillis(newest.unwrap_or_default()))
+    pub fn newest_tick(&self) -> UtcMillis {
+        let memory = self.memory();
+        let newest = memory.hot.times().last().copied();
+        let sealed = || memory.sealed.values().next_back()?.last().copied();
+        UtcMillis(newest.or_else(sealed).unwrap_or_default())
     }
 
     /// The points of `vm_ids` after `after` up to and with `until`, a series a VM. Where ticks are missing there is
@@ -109,141 +118,112 @@ impl Store {
         vm_ids: &[i64],
         after: UtcMillis,
         until: UtcMillis,
-        period_secs: u32,
     ) -> Result<Vec<Series>, ApiError> {
-        if vm_ids.is_empty() {
-            return Ok(Vec::new());
-        }
-        let lookback = UtcMillis(after.0.saturating_sub(series::gap_millis(period_secs)));
-        let mut all = Vec::with_capacity(vm_ids.len());
-        for part in vm_ids.chunks(5000) {
-            let mut query = QueryBuilder::<Sqlite>::new(
-                "SELECT vm_id, sampled_at, cpu_percent, memory_percent, disk_percent, network_rx_mb_per_s,
-                 network_tx_mb_per_s FROM vm_sample WHERE vm_id IN (",
-            );
-            let mut ids = query.separated(", ");
-            for id in part {
-                ids.push_bind(id);
-            }
-            let rows: Vec<Row> = query
-                .push(") AND sampled_at > ")
-                .push_bind(lookback.0)
-                .push(" AND sampled_at <= ")
-                .push_bind(until.0)
-                .push(" ORDER BY vm_id, sampled_at")
-                .build_query_as()
-                .fetch_all(self.database.read())
-                .await
-                .map_err(internal)?;
-            all.extend(
-                rows.chunk_by(|a, b| a.vm_id == b.vm_id)
-                    .filter_map(|rows| series_of(rows, after, period_secs)),
-            );
-        }
-        Ok(all)
-    }
-
-    /// Stored values of one metric, newest first: a VM's, or the host's when `vm_id` is `None`.
-    ///
-    /// # Errors
-    /// `NotFound` with the known names when there is no such metric; `Invalid` when the query is out of bounds.
-    pub async fn history(
-        &self,
-        vm_id: Option<i64>,
-        metric_name: &str,
-        query: HistoryQuery,
-    ) -> Result<MetricHistory, ApiError> {
-        let Some(metric) = Metric::find(metric_name, vm_id.is_none()) else {
-            let known: Vec<_> =
-                Metric::ALL.iter().filter(|m| m.of_host == vm_id.is_none()).map(|m| m.name).collect();
-            let text = format!("There is no such metric. Known are {}.", known.join(", "));
-            return Err(ApiError::new(ErrorCode::NotFound, text));
-        };
-        let bounded = |field: &str, value: u32| {
-            if (1..=MAX_LIMIT).contains(&value) {
-                Ok(i64::from(value))
-            } else {
-                Err(ApiError::invalid_field(field, format!("{field} is 1 to {MAX_LIMIT}, not {value}.")))
-            }
-        };
-        let limit = bounded("limit", query.limit.unwrap_or(query.points.unwrap_or(DEFAULT_LIMIT)))?;
-        let to = query.to.unwrap_or(UtcMillis(i64::MAX)).0;
-        let from = query.from.unwrap_or(UtcMillis(0)).0;
-        if from > to {
-            return Err(ApiError::invalid_field("from", "from is not after to."));
-        }
-        let column = metric.name.trim_start_matches("vm_").trim_start_matches("host_");
-        let column = if column == "uptime" { "uptime_seconds" } else { column };
-        let table = if metric.of_host { "host_sample" } else { "vm_sample" };
-        // Both names come from the closed list of metrics, never from the request.
-        let rows = format!(
-            "FROM {table} WHERE {column} IS NOT NULL AND sampled_at BETWEEN ?1 AND ?2 {}",
-            if metric.of_host { "AND ?3 IS NULL" } else { "AND vm_id = ?3" }
-        );
-        let sql = match query.points {
-            None => {
-                format!("SELECT sampled_at, CAST({column} AS REAL) {rows} ORDER BY sampled_at DESC LIMIT ?4")
-            }
-            Some(_) => format!(
-                "SELECT max(sampled_at), avg({column}) {rows} GROUP BY (sampled_at - ?1) / ?5
-                 ORDER BY 1 DESC LIMIT ?4"
-            ),
-        };
-        let span = match query.points {
-            None => 1,
-            Some(points) => {
-                let points = bounded("points", points)?;
-                let (Some(from), Some(to)) = (query.from, query.to) else {
-                    return Err(ApiError::invalid_field("points", "points needs from and to."));
-                };
-                ((to.0 - from.0) / points + 1).max(1)
-            }
-        };
-        let values: Vec<(i64, f64)> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
-            .bind(from)
-            .bind(to)
-            .bind(vm_id)
-            .bind(limit)
-            .bind(span)
-            .fetch_all(self.database.read())
+        let gap = gap_millis(self.0.period_secs);
+        let subjects: Vec<_> = vm_ids.iter().copied().map(Subject).collect();
+        let scanned = self
+            .scan(&subjects, &series::COLUMNS, after.0.saturating_sub(gap), until.0)
             .await
             .map_err(internal)?;
-        let data: Vec<_> = values
-            .into_iter()
-            .map(|(at, value)| MetricPoint {
-                value: rounded(value),
-                unit: metric.unit.into(),
-                timestamp: UtcMillis(at),
-            })
-            .collect();
-        Ok(MetricHistory { vm_id, metric_name: metric.name.into(), count: data.len(), data })
+        let of = |vm_id: &i64| series::series_of(*vm_id, scanned.get(&Subject(*vm_id))?, after, gap);
+        Ok(vm_ids.iter().filter_map(of).collect())
     }
 
-    /// Removes all samples younger than `after`.
-    ///
-    /// # Errors
-    /// When SQLite cannot.
-    pub async fn forget_after(&self, after: UtcMillis) -> Result<u64, sqlx::Error> {
-        self.delete("sampled_at > ?", after).await
+    /// The ticks from `from` to `to`, both included, of each subject: the sealed ones first, an hour a block.
+    async fn scan(
+        &self,
+        subjects: &[Subject],
+        columns: &[Column],
+        from: i64,
+        to: i64,
+    ) -> Result<HashMap<Subject, Vec<Block>>, sqlx::Error> {
+        let (hours, mut hot) = {
+            let memory = self.memory();
+            let hours: Vec<_> = if from <= to {
+                memory.sealed.range(hour_of(from)..=hour_of(to)).map(|(h, t)| (*h, t.clone())).collect()
+            } else {
+                Vec::new()
+            };
+            let hot: HashMap<_, _> = subjects
+                .iter()
+                .filter_map(|s| Some((*s, memory.hot.block(*s, columns, from, to)?)))
+                .collect();
+            (hours, hot)
+        };
+        let (Some((first, _)), Some((last, _))) = (hours.first(), hours.last()) else {
+            return Ok(hot.into_iter().map(|(subject, block)| (subject, vec![block])).collect());
+        };
+        // One question for all: SQLite walks the hours, then finds each chunk by its id.
+        let rows: Vec<(i64, Vec<u8>)> = sqlx::query_as(
+            "SELECT chunk.id, chunk.data FROM sealed_hour
+             CROSS JOIN json_each(?) AS subject
+             CROSS JOIN json_each(?) AS wanted
+             CROSS JOIN chunk ON chunk.id = (sealed_hour.hour << 40) | (subject.value << 8) | wanted.value
+             WHERE sealed_hour.hour BETWEEN ? AND ?",
+        )
+        .bind(json_list(subjects.iter().map(|s| s.0)))
+        .bind(json_list(columns.iter().map(|c| i64::from(*c))))
+        .bind(first)
+        .bind(last)
+        .fetch_all(self.0.database.read())
+        .await?;
+        let (subjects, columns) = (subjects.to_vec(), columns.to_vec());
+        let decoded = tokio::task::spawn_blocking(move || {
+            let chunks: HashMap<i64, Vec<u8>> = rows.into_iter().collect();
+            let mut all = HashMap::with_capacity(subjects.len());
+            for subject in subjects {
+                let mut blocks: Vec<_> = hours
+                    .iter()
+                    .filter_map(|(h, t)| block(&chunks, *h, t, subject, &columns, from, to))
+                    .collect();
+                blocks.extend(hot.remove(&subject));
+                all.insert(subject, blocks);
+            }
+            all
+        });
+        decoded.await.map_err(|error| sqlx::Error::Decode(error.into()))
     }
 
-    /// Removes all samples older than `before`.
-    ///
-    /// # Errors
-    /// When SQLite cannot.
-    pub async fn forget(&self, before: UtcMillis) -> Result<u64, sqlx::Error> {
-        self.delete("sampled_at < ?", before).await
+    fn memory(&self) -> RwLockReadGuard<'_, Memory> {
+        self.0.memory.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn delete(&self, which: &'static str, bound: UtcMillis) -> Result<u64, sqlx::Error> {
-        let mut tx = self.database.write().await?;
-        let mut count = 0;
-        // Naming the VMs lets SQLite find each one's samples by the key.
-        for table in ["vm_sample WHERE vm_id IN (SELECT id FROM vm) AND", "host_sample WHERE"] {
-            let sql = sqlx::AssertSqlSafe(format!("DELETE FROM {table} {which}"));
-            count += sqlx::query(sql).bind(bound.0).execute(&mut *tx).await?.rows_affected();
-        }
-        tx.commit().await?;
-        Ok(count)
+    fn memory_mut(&self) -> RwLockWriteGuard<'_, Memory> {
+        self.0.memory.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// The part of a sealed hour from `from` to `to`; a column without a chunk is unknown.
+fn block(
+    chunks: &HashMap<i64, Vec<u8>>,
+    hour: i64,
+    times: &[i64],
+    subject: Subject,
+    columns: &[Column],
+    from: i64,
+    to: i64,
+) -> Option<Block> {
+    let range = times.partition_point(|at| *at < from)..times.partition_point(|at| *at <= to);
+    if range.is_empty() {
+        return None;
+    }
+    let column = |column: &Column| match chunks.get(&chunk_id(hour, subject, *column)) {
+        Some(bytes) => match chunk::decode(bytes, times.len()) {
+            Ok(values) => values[range.clone()].to_vec(),
+            Err(error) => {
+                tracing::error!(hour, subject = subject.0, column, %error, "shown as a gap");
+                vec![UNKNOWN; range.len()]
+            }
+        },
+        None => vec![UNKNOWN; range.len()],
+    };
+    Some(Block { times: times[range.clone()].to_vec(), columns: columns.iter().map(column).collect() })
+}
+
+fn json_list(numbers: impl Iterator<Item = i64>) -> String {
+    let numbers: Vec<_> = numbers.map(|number| number.to_string()).collect();
+    format!("[{}]", numbers.join(","))
+}
+
+#[cfg(test)]
+mod tests;

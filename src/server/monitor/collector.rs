@@ -55,7 +55,7 @@ pub struct Memory {
 impl Collector {
     /// Ticks for ever.
     pub async fn run(mut self) {
-        self.memory.newest = self.store.newest_tick().await.unwrap_or_default();
+        self.memory.newest = self.store.newest_tick();
         let mut beat = interval(Duration::from_secs(u64::from(self.period_secs)));
         beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
@@ -103,12 +103,13 @@ impl Collector {
             .collect();
 
         let mut tx = self.database.write().await?;
-        self.store.record(&mut tx, sampled_at, &running, &host).await?;
+        let recorded = self.store.record(&mut tx, sampled_at, &running, &host).await?;
         let mut views = Vec::with_capacity(watched.len());
         for (w, figures) in watched.iter().zip(&figures) {
             views.push(self.reconciled(&mut tx, w, *figures, reading.as_ref()).await?);
         }
         tx.commit().await?;
+        self.store.publish(recorded);
 
         let mut snapshot = Snapshot { sampled_at, host, trouble, ..Snapshot::default() };
         snapshot.vms = watched.iter().map(|w| w.view.id).zip(figures).collect();

@@ -65,6 +65,18 @@ impl Host {
             figures.memory_used_gb = Some(used / BYTES_PER_GB);
             figures.memory_total_gb = Some(total / BYTES_PER_GB);
         }
+        let swap = system.total_swap() as f64;
+        figures.swap_total_gb = Some(swap / BYTES_PER_GB);
+        if swap > 0.0 {
+            let used = system.used_swap() as f64;
+            figures.swap_percent = Some((100.0 * used / swap).clamp(0.0, 100.0));
+            figures.swap_used_gb = Some(used / BYTES_PER_GB);
+        }
+        if let Ok(load) = System::load_average() {
+            figures.load_1 = Some(load.one);
+            figures.load_5 = Some(load.five);
+            figures.load_15 = Some(load.fifteen);
+        }
     }
 
     fn network(&mut self, now: Instant, figures: &mut HostFigures) {

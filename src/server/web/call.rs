@@ -6,12 +6,13 @@ use crate::{
         accounts::{Carrier, LIFE_DAYS},
         internal,
         state::AppState,
-        vms::VmAccess,
+        vms::{Scope, VmAccess},
     },
 };
 use axum::http::{HeaderMap, HeaderValue, header, request::Parts};
 use leptos::prelude::use_context;
 use leptos_axum::ResponseOptions;
+use std::collections::BTreeSet;
 
 const COOKIE: &str = "twarga_session";
 /// The prefix binds the cookie to this host and to https.
@@ -55,6 +56,24 @@ pub async fn vm(vm_id: i64) -> Result<(AppState, VmAccess), ApiError> {
     let (state, me) = signed_in().await?;
     let access = state.vms.access(&me, vm_id).await?;
     Ok((state, access))
+}
+
+/// Somebody who may see and operate all these VMs, each of which is named once in what is answered.
+///
+/// # Errors
+/// `NotSignedIn`; `Invalid` when none is named; `NotFound` when one is not there or not theirs.
+pub async fn vms(vm_ids: &[i64]) -> Result<(AppState, Vec<i64>), ApiError> {
+    let (state, me) = signed_in().await?;
+    if vm_ids.is_empty() {
+        return Err(ApiError::invalid_field("vm_ids", "Name at least one VM."));
+    }
+    let wanted: BTreeSet<i64> = vm_ids.iter().copied().collect();
+    let theirs: BTreeSet<i64> = state.vms.list(Scope::of(&me)).await?.iter().map(|vm| vm.id).collect();
+    if wanted.is_subset(&theirs) {
+        Ok((state, wanted.into_iter().collect()))
+    } else {
+        Err(ApiError::not_found("VM"))
+    }
 }
 
 /// Who a request's headers speak for: a bearer token wherever there is one, else the cookie.

@@ -5,13 +5,14 @@ use crate::{
     model::{ApiError, Me, UtcMillis, VmMetrics},
     server::{
         accounts::Carrier,
-        metrics::HistoryQuery,
+        metrics::{ExportFormat, HistoryQuery, Span},
         state::AppState,
         vms::{Scope, VmAccess},
     },
 };
 use axum::{
     Json,
+    body::Body,
     extract::{
         Form, FromRequest, FromRequestParts, Path, Query, Request, State,
         rejection::{FormRejection, JsonRejection, PathRejection, QueryRejection},
@@ -163,13 +164,12 @@ pub struct HistoryParameters {
 
 impl HistoryParameters {
     fn query(&self) -> Result<HistoryQuery, ApiError> {
-        Ok(HistoryQuery {
-            limit: self.limit,
-            points: self.points,
-            from: time("from", self.from.as_deref())?,
-            to: time("to", self.to.as_deref())?,
-        })
+        Ok(HistoryQuery { limit: self.limit, points: self.points, span: span(&self.from, &self.to)? })
     }
+}
+
+fn span(from: &Option<String>, to: &Option<String>) -> Result<Span, ApiError> {
+    Ok(Span { from: time("from", from.as_deref())?, to: time("to", to.as_deref())? })
 }
 
 fn time(field: &str, text: Option<&str>) -> Result<Option<UtcMillis>, ApiError> {
@@ -208,4 +208,82 @@ pub async fn host_history(
     Checked(Query(asked)): Checked<Query<HistoryParameters>>,
 ) -> Result<Response, Refused> {
     Ok(Json(state.store.history(None, &asked.metric_name, asked.query()?).await?).into_response())
+}
+
+#[derive(Deserialize)]
+pub struct StatisticsParameters {
+    metric_name: String,
+    from: Option<String>,
+    to: Option<String>,
+}
+
+pub async fn vm_statistics(
+    State(state): State<AppState>,
+    OfVm(access): OfVm,
+    Checked(Query(asked)): Checked<Query<StatisticsParameters>>,
+) -> Result<Response, Refused> {
+    statistics(&state, Some(access.vm().id), &asked).await
+}
+
+pub async fn host_statistics(
+    State(state): State<AppState>,
+    SignedIn(_): SignedIn,
+    Checked(Query(asked)): Checked<Query<StatisticsParameters>>,
+) -> Result<Response, Refused> {
+    statistics(&state, None, &asked).await
+}
+
+/// Null when no value of the span is known.
+async fn statistics(
+    state: &AppState,
+    vm_id: Option<i64>,
+    asked: &StatisticsParameters,
+) -> Result<Response, Refused> {
+    Ok(Json(state.store.statistics(vm_id, &asked.metric_name, span(&asked.from, &asked.to)?).await?)
+        .into_response())
+}
+
+#[derive(Deserialize)]
+pub struct ExportParameters {
+    format: Option<String>,
+    from: Option<String>,
+    to: Option<String>,
+}
+
+pub async fn vm_export(
+    State(state): State<AppState>,
+    OfVm(access): OfVm,
+    Checked(Query(asked)): Checked<Query<ExportParameters>>,
+) -> Result<Response, Refused> {
+    export(&state, Some(access.vm().id), &access.vm().name, &asked)
+}
+
+pub async fn host_export(
+    State(state): State<AppState>,
+    SignedIn(_): SignedIn,
+    Checked(Query(asked)): Checked<Query<ExportParameters>>,
+) -> Result<Response, Refused> {
+    export(&state, None, "host", &asked)
+}
+
+/// A file called `name`, CSV unless JSON is asked for, sent while it is read.
+fn export(
+    state: &AppState,
+    vm_id: Option<i64>,
+    name: &str,
+    asked: &ExportParameters,
+) -> Result<Response, Refused> {
+    let extension = asked.format.as_deref().unwrap_or("csv");
+    let Some(format) = ExportFormat::called(extension) else {
+        return Err(ApiError::invalid_field("format", "format is csv or json.").into());
+    };
+    let parts = state.store.export(vm_id, span(&asked.from, &asked.to)?, format)?;
+    let kind = match format {
+        ExportFormat::Csv => "text/csv; charset=utf-8",
+        ExportFormat::Json => "application/json",
+    };
+    // The name is of letters, digits and hyphens only.
+    let disposition = format!("attachment; filename=\"{name}.{extension}\"");
+    let headers = [(header::CONTENT_TYPE, kind.to_owned()), (header::CONTENT_DISPOSITION, disposition)];
+    Ok((headers, Body::from_stream(parts)).into_response())
 }

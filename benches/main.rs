@@ -1,0 +1,64 @@
+//! What the product costs, measured: `make bench` prints the figures and writes them to `target/bench.json` as
+//! `{"name": {"value": …, "unit": …}}`.
+//!
+//! `cargo bench … -- ticks` or `-- store` measures one half alone.
+
+mod store;
+#[path = "../tests/support/mod.rs"]
+mod support;
+mod ticks;
+
+use nix::sys::resource::{UsageWho, getrusage};
+use serde_json::{Map, json};
+use std::{path::Path, time::Duration};
+
+/// The figures so far, by name.
+#[derive(Default)]
+struct Figures(Map<String, serde_json::Value>);
+
+impl Figures {
+    /// `aim` is what the figure should be at most.
+    fn tell(&mut self, name: &str, value: f64, unit: &str, what: &str) {
+        println!("{name:<24} {value:>9.2} {unit:<6} {what}");
+        self.0.insert(name.to_owned(), json!({ "value": (value * 1000.0).round() / 1000.0, "unit": unit }));
+    }
+}
+
+fn main() {
+    let asked: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
+    let wanted = |half: &str| asked.is_empty() || asked.iter().any(|a| a == half);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let mut figures = Figures::default();
+    // The store's half needs much memory for itself: the resident memory of a server is measured before.
+    if wanted("ticks") {
+        runtime.block_on(ticks::measure(&mut figures));
+    }
+    if wanted("store") {
+        runtime.block_on(store::measure(&mut figures));
+    }
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench.json");
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    std::fs::write(&file, serde_json::to_vec_pretty(&figures.0).unwrap()).unwrap();
+    println!("written to target/bench.json");
+}
+
+/// Of this process, all threads, user and system.
+fn cpu_time() -> Duration {
+    let usage = getrusage(UsageWho::RUSAGE_SELF).unwrap();
+    let of = |time: nix::sys::time::TimeVal| {
+        Duration::new(time.tv_sec().unsigned_abs(), u32::try_from(time.tv_usec()).unwrap_or_default() * 1000)
+    };
+    of(usage.user_time()) + of(usage.system_time())
+}
+
+fn resident_mb() -> f64 {
+    let pages: f64 = std::fs::read_to_string("/proc/self/statm")
+        .ok()
+        .and_then(|text| text.split_whitespace().nth(1)?.parse().ok())
+        .unwrap_or_default();
+    pages * 4096.0 / (1024.0 * 1024.0)
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}

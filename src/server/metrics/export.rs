@@ -1,0 +1,192 @@
+//! All stored samples of a VM or of the host over a span of time, as a file: read and sent a part at a time.
+
+use super::{
+    Store,
+    chunk::UNKNOWN,
+    hot::Block,
+    points::{each_value, gap_millis, known},
+    query::Span,
+    sample::{Column, Formula, Subject, sources, vm},
+};
+use crate::model::{ApiError, Metric, UtcMillis};
+use futures::{Stream, stream};
+use serde_json::{Map, Value, json};
+use std::fmt::Write;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExportFormat {
+    /// A line a tick; the first one names the columns. What is not known is empty.
+    Csv,
+    /// An array of objects, one a tick. What is not known is null.
+    Json,
+}
+
+impl ExportFormat {
+    /// `csv` or `json`.
+    pub fn called(name: &str) -> Option<Self> {
+        match name {
+            "csv" => Some(Self::Csv),
+            "json" => Some(Self::Json),
+            _ => None,
+        }
+    }
+}
+
+/// Ticks with the values of all metrics and, of a VM, where they come from.
+struct Rows {
+    times: Vec<i64>,
+    /// A column a metric.
+    values: Vec<Vec<Option<f64>>>,
+    /// Packed; unknown where the VM did not run. Empty for the host.
+    sources: Vec<i64>,
+}
+
+const GROUPS: [&str; 5] = ["cpu_source", "memory_source", "disk_source", "network_source", "uptime_source"];
+
+impl Store {
+    /// The samples from the oldest on, of a VM or of the host (`None`), in parts of a file.
+    ///
+    /// # Errors
+    /// `Invalid` when the span is none. An error within the stream is the database's; the file is then cut off.
+    pub fn export(
+        &self,
+        vm_id: Option<i64>,
+        span: Span,
+        format: ExportFormat,
+    ) -> Result<impl Stream<Item = Result<String, sqlx::Error>> + Send + use<>, ApiError> {
+        let (from, to) = self.bounds(span)?;
+        let windows = self.windows(from, to);
+        let subject = Subject::of(vm_id);
+        let metrics: Vec<_> = Metric::ALL.into_iter().filter(|m| m.of_host == vm_id.is_none()).collect();
+        let store = self.clone();
+        let steps = std::iter::once(Step::Begin)
+            .chain(windows.into_iter().map(|(from, to)| Step::Window(from, to)))
+            .chain(std::iter::once(Step::End));
+        let mut first = true;
+        let steps = steps.map(move |step| {
+            let is_first = first && matches!(step, Step::Window(..));
+            first &= !is_first;
+            (step, is_first)
+        });
+        Ok(stream::unfold((steps, store, metrics), move |(mut steps, store, metrics)| async move {
+            let (step, is_first) = steps.next()?;
+            let text = match (step, format) {
+                (Step::Begin, ExportFormat::Csv) => Ok(header(&metrics)),
+                (Step::Begin, ExportFormat::Json) => Ok("[".to_owned()),
+                (Step::End, ExportFormat::Csv) => Ok(String::new()),
+                (Step::End, ExportFormat::Json) => Ok("\n]\n".to_owned()),
+                (Step::Window(from, to), _) => {
+                    store.rows(subject, &metrics, from, to).await.map(|rows| match format {
+                        ExportFormat::Csv => rows.csv(&metrics),
+                        ExportFormat::Json => rows.json(&metrics, is_first),
+                    })
+                }
+            };
+            Some((text, (steps, store, metrics)))
+        }))
+    }
+
+    async fn rows(
+        &self,
+        subject: Subject,
+        metrics: &[Metric],
+        from: i64,
+        to: i64,
+    ) -> Result<Rows, sqlx::Error> {
+        let columns: Vec<Column> = (0..subject.column_count() as Column).collect();
+        let scanned = self.scan(&[subject], &columns, self.lookback(from), to).await?.remove(&subject);
+        let blocks = scanned.unwrap_or_default();
+        let values_of = |metric: &Metric| {
+            let mut values = Vec::new();
+            if let Some(formula) = Formula::of(*metric) {
+                let gap = gap_millis(self.0.period_secs);
+                each_value(formula, &columns, &blocks, gap, |at, value| {
+                    if at >= from {
+                        values.push(value.map(|value| metric.rounded(value)));
+                    }
+                });
+            }
+            values
+        };
+        let within = |block: &Block, i: &usize| block.times[*i] >= from;
+        let every = |column: Option<usize>| {
+            blocks
+                .iter()
+                .flat_map(|block| {
+                    let from_column = column.map_or(&block.times, |column| &block.columns[column]);
+                    (0..block.times.len())
+                        .filter(|i| within(block, i))
+                        .map(|i| from_column[i])
+                        .collect::<Vec<_>>()
+                })
+                .collect()
+        };
+        let sources =
+            if subject == Subject::HOST { Vec::new() } else { every(Some(usize::from(vm::SOURCES))) };
+        Ok(Rows { times: every(None), values: metrics.iter().map(values_of).collect(), sources })
+    }
+}
+
+enum Step {
+    Begin,
+    Window(i64, i64),
+    End,
+}
+
+fn header(metrics: &[Metric]) -> String {
+    let mut names = vec!["timestamp"];
+    names.extend(metrics.iter().map(|metric| metric.name));
+    if metrics.iter().any(|metric| !metric.of_host) {
+        names.extend(GROUPS);
+    }
+    names.join(",") + "\n"
+}
+
+impl Rows {
+    /// The ticks at which the VM ran; all of the host's.
+    fn recorded(&self) -> impl Iterator<Item = usize> {
+        (0..self.times.len()).filter(|i| self.sources.get(*i) != Some(&UNKNOWN))
+    }
+
+    fn sources_at(&self, i: usize) -> Option<[&'static str; 5]> {
+        let of = sources(known(*self.sources.get(i)?)?);
+        Some([of.cpu, of.memory, of.disk, of.network, of.uptime].map(|source| source.as_str()))
+    }
+
+    fn csv(&self, metrics: &[Metric]) -> String {
+        let mut text = String::with_capacity(self.times.len() * (metrics.len() + 6) * 8);
+        for i in self.recorded() {
+            text.push_str(&UtcMillis(self.times[i]).to_rfc3339());
+            for column in &self.values {
+                text.push(',');
+                if let Some(value) = column[i] {
+                    // Writing into a string never fails.
+                    let _ = write!(text, "{value}");
+                }
+            }
+            for source in self.sources_at(i).into_iter().flatten() {
+                text.push(',');
+                text.push_str(source);
+            }
+            text.push('\n');
+        }
+        text
+    }
+
+    fn json(&self, metrics: &[Metric], is_first: bool) -> String {
+        let mut text = String::new();
+        for (n, i) in self.recorded().enumerate() {
+            let mut object = Map::new();
+            object.insert("timestamp".into(), json!(UtcMillis(self.times[i]).to_rfc3339()));
+            for (metric, column) in metrics.iter().zip(&self.values) {
+                object.insert(metric.name.into(), json!(column[i]));
+            }
+            for (group, source) in GROUPS.into_iter().zip(self.sources_at(i).into_iter().flatten()) {
+                object.insert(group.into(), json!(source));
+            }
+            text.push_str(if n == 0 && is_first { "\n" } else { ",\n" });
+            text.push_str(&Value::Object(object).to_string());
+        }
+        text
+    }
+}

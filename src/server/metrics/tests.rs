@@ -1,0 +1,284 @@
+//! The store with a real database: rows and chunks give the same answers as rows alone.
+
+use super::*;
+use crate::model::{MetricRange, Source, Sources};
+use crate::server::backup;
+use futures::TryStreamExt;
+use proptest::{collection::vec, option, prelude::*, test_runner::Config};
+use tempfile::TempDir;
+
+const PERIOD_SECS: u32 = 5;
+/// The beginning of an hour.
+const BEGIN: i64 = 1_795_420_800_000;
+
+async fn store() -> (TempDir, Store) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = reopened(&folder).await;
+    (folder, store)
+}
+
+async fn reopened(folder: &TempDir) -> Store {
+    Store::open(Database::open(folder.path()).await.unwrap(), PERIOD_SECS).await.unwrap()
+}
+
+/// Figures with something to compress.
+fn figures(i: i64) -> VmFigures {
+    let wave = (i as f64 / 20.0).sin();
+    let known = i % 97 != 0;
+    VmFigures {
+        cpu_percent: known.then_some(40.0 + 30.0 * wave),
+        memory_percent: None,
+        memory_used_mb: Some(300.0 + 20.0 * wave),
+        memory_available_mb: Some(212.0 - 20.0 * wave),
+        disk_used_gb: Some(2.0 + i as f64 / 10_000.0),
+        disk_available_gb: Some(8.0 - i as f64 / 10_000.0),
+        network_rx_mb: Some(i as f64 * 0.37),
+        network_tx_mb: Some(i as f64 * 0.11),
+        uptime_seconds: Some(i.unsigned_abs() * 5),
+        sources: Sources { cpu: Source::Hypervisor, ..Sources::default() },
+        ..VmFigures::default()
+    }
+}
+
+async fn record(store: &Store, at: i64, vms: &[(i64, VmFigures)]) {
+    let host = HostFigures { cpu_percent: Some(12.5), cpu_cores: 2, ..HostFigures::default() };
+    let mut tx = store.0.database.write().await.unwrap();
+    let recorded = store.record(&mut tx, UtcMillis(at), vms, &host).await.unwrap();
+    tx.commit().await.unwrap();
+    store.publish(recorded);
+}
+
+/// Ticks of two VMs; the second one is away now and then.
+async fn record_ticks(store: &Store, ticks: std::ops::Range<i64>) {
+    for i in ticks {
+        let mut vms = vec![(1, figures(i))];
+        if i % 50 != 7 {
+            vms.push((2, figures(i + 1000)));
+        }
+        record(store, BEGIN + i * 5000, &vms).await;
+    }
+}
+
+async fn everything(store: &Store) -> (Vec<MetricRange>, Vec<Series>, String) {
+    let names: Vec<_> =
+        crate::model::Metric::ALL.iter().filter(|m| !m.of_host).map(|m| m.name.to_owned()).collect();
+    let mut ranges = Vec::new();
+    for points in [17, 600, 10_000] {
+        ranges.extend(store.ranges(&[1, 2], &names, Span::default(), Some(points)).await.unwrap());
+    }
+    let newest = store.newest_tick();
+    let series = store.series(&[1, 2], UtcMillis(0), newest).await.unwrap();
+    let parts: Vec<String> =
+        store.export(Some(2), Span::default(), ExportFormat::Csv).unwrap().try_collect().await.unwrap();
+    (ranges, series, parts.concat())
+}
+
+async fn count(store: &Store, table: &str) -> i64 {
+    let sql = sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {table}"));
+    sqlx::query_scalar(sql).fetch_one(store.0.database.read()).await.unwrap()
+}
+
+#[tokio::test]
+async fn rows_and_chunks_tell_what_rows_alone_told() {
+    let (folder, store) = store().await;
+    record_ticks(&store, 0..1700).await;
+    let before = everything(&store).await;
+    assert_eq!(store.seal().await.unwrap(), 2, "two hours are over, and a quarter of the third");
+    assert_eq!((count(&store, "tick").await, count(&store, "sealed_hour").await), (1700 - 1440, 2));
+    assert_eq!(everything(&store).await, before);
+    assert_eq!(everything(&reopened(&folder).await).await, before);
+    assert_eq!(store.seal().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn the_newest_values_come_from_both() {
+    let (_folder, store) = store().await;
+    record_ticks(&store, 0..1700).await;
+    let query = HistoryQuery { limit: Some(1000), ..HistoryQuery::default() };
+    let before = store.history(Some(1), "vm_network_rx_mb_per_s", query).await.unwrap();
+    store.seal().await.unwrap();
+    assert_eq!(store.history(Some(1), "vm_network_rx_mb_per_s", query).await.unwrap(), before);
+    assert_eq!(before.count, 1000);
+    assert!(before.data.is_sorted_by(|a, b| a.timestamp > b.timestamp));
+}
+
+#[tokio::test]
+async fn what_is_forgotten_is_gone_and_the_rest_stays() {
+    let (folder, store) = store().await;
+    record_ticks(&store, 0..2500).await;
+    store.seal().await.unwrap();
+    let size = || std::fs::metadata(folder.path().join("twarga.sqlite")).unwrap().len();
+    let names = ["vm_uptime".to_owned()];
+    // In the middle of the second hour: only the first one is all too old.
+    let gone = store.forget(UtcMillis(BEGIN + 1000 * 5000)).await.unwrap();
+    assert_eq!(gone, 720);
+    let left = store.ranges(&[1], &names, Span::default(), Some(10_000)).await.unwrap();
+    assert_eq!(left[0].at.first(), Some(&UtcMillis(BEGIN + 720 * 5000)));
+    let free: i64 =
+        sqlx::query_scalar("PRAGMA freelist_count").fetch_one(store.0.database.read()).await.unwrap();
+    assert_eq!(free, 0, "space is given back; the file has {} bytes", size());
+    assert_eq!(store.forget(UtcMillis(BEGIN + 10_000 * 5000)).await.unwrap(), 2500 - 720);
+    assert_eq!((count(&store, "tick").await, count(&store, "chunk").await), (0, 0));
+    assert_eq!(store.ranges(&[1], &names, Span::default(), None).await.unwrap()[0].at, []);
+}
+
+#[tokio::test]
+async fn a_clock_that_was_put_back_opens_a_sealed_hour_again() {
+    let (_folder, store) = store().await;
+    record_ticks(&store, 0..1700).await;
+    let until = UtcMillis(BEGIN + 999 * 5000);
+    let span = Span { from: None, to: Some(until) };
+    let names = ["vm_cpu_percent".to_owned(), "vm_network_tx_mb_per_s".to_owned()];
+    let before = store.ranges(&[1, 2], &names, span, Some(10_000)).await.unwrap();
+    store.seal().await.unwrap();
+    assert_eq!(store.forget_after(until).await.unwrap(), 700);
+    assert_eq!((count(&store, "tick").await, count(&store, "sealed_hour").await), (280, 1));
+    assert_eq!(store.newest_tick(), until);
+    assert_eq!(store.ranges(&[1, 2], &names, Span::default(), Some(10_000)).await.unwrap(), before);
+    record_ticks(&store, 1000..1700).await;
+    assert_eq!(store.seal().await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_vms_samples_can_be_removed_for_good() {
+    let (folder, store) = store().await;
+    record_ticks(&store, 0..1000).await;
+    store.seal().await.unwrap();
+    store.forget_vm(2).await.unwrap();
+    for store in [&store, &reopened(&folder).await] {
+        let names = ["vm_uptime".to_owned()];
+        let left = store.ranges(&[1, 2], &names, Span::default(), Some(10_000)).await.unwrap();
+        assert_eq!((left[0].at.len(), left[1].at.len()), (1000, 0));
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_chunk_is_a_gap() {
+    let (_folder, store) = store().await;
+    record_ticks(&store, 0..1000).await;
+    store.seal().await.unwrap();
+    let damaged = chunk_id(hour_of(BEGIN), Subject(1), sample::vm::CPU);
+    let mut tx = store.0.database.write().await.unwrap();
+    sqlx::query("UPDATE chunk SET data = x'0907' WHERE id = ?")
+        .bind(damaged)
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    let names = ["vm_cpu_percent".to_owned(), "vm_memory_used_mb".to_owned()];
+    let told = store.ranges(&[1], &names, Span::default(), Some(10_000)).await.unwrap();
+    assert!(told[0].at[0] >= UtcMillis(BEGIN + 720 * 5000), "nothing is known of the first hour's CPU");
+    assert_eq!(told[1].at[0], UtcMillis(BEGIN));
+}
+
+#[tokio::test]
+async fn statistics_are_of_the_span_alone() {
+    let (_folder, store) = store().await;
+    record_ticks(&store, 0..1000).await;
+    store.seal().await.unwrap();
+    let span = Span { from: Some(UtcMillis(BEGIN + 10 * 5000)), to: Some(UtcMillis(BEGIN + 19 * 5000)) };
+    let told = store.statistics(Some(1), "vm_uptime", span).await.unwrap().unwrap();
+    assert_eq!((told.count, told.min, told.mean, told.max, told.p95), (10, 50.0, 72.5, 95.0, 95.0));
+    assert_eq!(store.statistics(Some(3), "vm_uptime", span).await.unwrap(), None);
+    let of_host = store.statistics(None, "host_cpu_percent", Span::default()).await.unwrap().unwrap();
+    assert_eq!((of_host.count, of_host.mean), (1000, 12.5));
+}
+
+#[tokio::test]
+async fn an_export_has_every_tick_and_every_metric() {
+    let (_folder, store) = store().await;
+    record_ticks(&store, 0..1000).await;
+    store.seal().await.unwrap();
+    let parts: Vec<String> =
+        store.export(Some(2), Span::default(), ExportFormat::Json).unwrap().try_collect().await.unwrap();
+    let rows: Vec<serde_json::Value> = serde_json::from_str(&parts.concat()).unwrap();
+    assert_eq!(rows.len(), 980, "20 ticks are without the VM");
+    assert_eq!(rows[0]["cpu_source"], "hypervisor");
+    assert_eq!(rows[1]["vm_uptime"], 5005.0);
+    let csv: Vec<String> =
+        store.export(None, Span::default(), ExportFormat::Csv).unwrap().try_collect().await.unwrap();
+    let csv = csv.concat();
+    assert_eq!(csv.lines().count(), 1001);
+    assert!(csv.lines().nth(1).unwrap().starts_with("2026-11-23T08:00:00Z,12.5,"), "{csv:.200}");
+}
+
+#[tokio::test]
+async fn a_backup_of_a_running_store_is_the_whole_as_it_stood_and_can_be_put_back() {
+    let (folder, store) = store().await;
+    store.0.database.claim(folder.path(), crate::model::ProviderKind::Simulated).await.unwrap();
+    record_ticks(&store, 0..1000).await;
+    store.seal().await.unwrap();
+    let before = everything(&store).await;
+    let elsewhere = tempfile::tempdir().unwrap();
+    let file = elsewhere.path().join("copy.sqlite");
+    backup::back_up(folder.path(), &file).await.unwrap();
+    let again = backup::back_up(folder.path(), &file).await.unwrap_err();
+    assert!(again.to_string().contains("not there yet"), "{again}");
+    record_ticks(&store, 1000..1010).await;
+    store.0.database.close().await;
+    drop(store);
+
+    let kept = backup::restore(folder.path(), &file).await.unwrap().unwrap();
+    assert!(kept.exists());
+    let restored = reopened(&folder).await;
+    assert_eq!(everything(&restored).await, before);
+    std::fs::write(&file, "nothing of ours").unwrap();
+    let refused = backup::restore(folder.path(), &file).await.unwrap_err();
+    assert!(refused.to_string().contains("no backup"), "{refused}");
+    assert_eq!(everything(&restored).await, before);
+}
+
+fn any_figures() -> impl Strategy<Value = VmFigures> {
+    let amount = || option::weighted(0.9, 0.0..1e5_f64);
+    (
+        option::weighted(0.9, 0.0..=100.0_f64),
+        amount(),
+        amount(),
+        amount(),
+        amount(),
+        option::of(0..100_000_u64),
+    )
+        .prop_map(
+            |(
+                cpu_percent,
+                memory_used_mb,
+                memory_available_mb,
+                network_rx_mb,
+                disk_used_gb,
+                uptime_seconds,
+            )| VmFigures {
+                cpu_percent,
+                memory_used_mb,
+                memory_available_mb,
+                network_rx_mb,
+                disk_used_gb,
+                disk_available_gb: disk_used_gb.map(|used| used / 2.0),
+                uptime_seconds,
+                ..VmFigures::default()
+            },
+        )
+}
+
+proptest! {
+    #![proptest_config(Config::with_cases(12))]
+
+    #[test]
+    fn sealing_changes_no_answer(
+        ticks in vec((1..400_000_i64, option::weighted(0.8, any_figures()), any_figures()), 1..200),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (folder, store) = store().await;
+            let mut at = BEGIN;
+            for (millis, one, two) in ticks {
+                at += millis;
+                let one = one.map(|figures| (1, figures));
+                record(&store, at, &one.into_iter().chain([(2, two)]).collect::<Vec<_>>()).await;
+            }
+            let before = everything(&store).await;
+            store.seal().await.unwrap();
+            assert_eq!(everything(&store).await, before);
+            assert_eq!(everything(&reopened(&folder).await).await, before);
+        });
+    }
+}
