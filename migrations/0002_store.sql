@@ -27,6 +27,9 @@ CREATE TABLE chunk (
     column INTEGER GENERATED ALWAYS AS (id & 0xFF) VIRTUAL
 ) STRICT;
 
+-- Asked for when a VM is destroyed: its samples go too. Set back once they are gone.
+ALTER TABLE vm ADD COLUMN forget_samples INTEGER NOT NULL DEFAULT 0 CHECK (forget_samples IN (0, 1));
+
 CREATE INDEX vm_sample_time ON vm_sample (sampled_at);
 INSERT INTO tick (sampled_at, host, vms)
 SELECT

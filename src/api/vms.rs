@@ -51,13 +51,18 @@ pub async fn stop_vm(vm_id: i64) -> Result<(), ApiError> {
     state.vms.request(&access, Stop).await
 }
 
-/// Begins to destroy a VM, disk and all; the owner or an admin may. `confirm_name` must be its name. Leads to `/`.
+/// Begins to destroy a VM, disk and all; the owner or an admin may. `confirm_name` must be its name. Its recorded
+/// figures stay until they are too old, unless `forget_samples`. Leads to `/`.
 #[server(prefix = "/api/v1", endpoint = "destroy_vm")]
-pub async fn destroy_vm(vm_id: i64, confirm_name: String) -> Result<(), ApiError> {
-    use crate::{model::OperationKind::Destroy, server::web::call};
+pub async fn destroy_vm(
+    vm_id: i64,
+    confirm_name: String,
+    #[server(default)] forget_samples: bool,
+) -> Result<(), ApiError> {
+    use crate::server::web::call;
     let (state, access) = call::vm(vm_id).await?;
     access.confirmed_by(&confirm_name)?;
-    state.vms.request(&access, Destroy).await?;
+    state.vms.destroy(&access, forget_samples).await?;
     call::lead_to("/");
     Ok(())
 }

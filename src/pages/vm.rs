@@ -253,6 +253,10 @@ fn DestroyDialog(id: i64, name: String, destroy: ServerAction<DestroyVm>) -> imp
                         />
                     </span>
                 </div>
+                <label class="choice">
+                    <input type="checkbox" name="forget_samples" value="true"/>
+                    "Delete its recorded figures too. Otherwise they are kept until they are too old."
+                </label>
                 <footer class="buttons">
                     <button type="submit" class="btn danger filled" disabled=move || alive.get() && (!matches() || destroy.pending().get())>
                         "Destroy for good"

@@ -307,6 +307,7 @@ async fn retention(store: Store, days: u32) {
     }
 }
 
+/// Seals hours that are over, and removes what was asked to be.
 async fn sealing(store: Store) {
     let mut beat = tokio::time::interval(SEALING_BEAT);
     loop {
@@ -315,6 +316,11 @@ async fn sealing(store: Store) {
             Ok(0) => {}
             Ok(hours) => tracing::debug!(hours, "sealed"),
             Err(error) => tracing::error!(%error, "an hour could not be sealed; it stays as it is"),
+        }
+        match store.forget_unwanted().await {
+            Ok(0) => {}
+            Ok(vms) => tracing::info!(vms, "the samples of destroyed VMs are gone, as was asked"),
+            Err(error) => tracing::error!(%error, "a destroyed VM's samples could not be removed"),
         }
     }
 }

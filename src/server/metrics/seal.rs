@@ -291,13 +291,25 @@ impl Store {
         Ok(ticks)
     }
 
-    /// Removes all samples of a VM.
+    /// Removes all samples of the destroyed VMs of which this was asked. Answers how many VMs.
     ///
     /// # Errors
     /// When SQLite cannot.
-    pub async fn forget_vm(&self, vm_id: i64) -> Result<(), sqlx::Error> {
+    pub async fn forget_unwanted(&self) -> Result<usize, sqlx::Error> {
         let _one_at_a_time = self.0.changing.lock().await;
+        let unwanted: Vec<i64> =
+            sqlx::query_scalar("SELECT id FROM vm WHERE forget_samples = 1 AND destroyed_at IS NOT NULL")
+                .fetch_all(self.0.database.read())
+                .await?;
+        for vm_id in &unwanted {
+            self.forget_vm(*vm_id).await?;
+        }
+        Ok(unwanted.len())
+    }
+
+    async fn forget_vm(&self, vm_id: i64) -> Result<(), sqlx::Error> {
         let mut tx = self.0.database.write().await?;
+        sqlx::query("UPDATE vm SET forget_samples = 0 WHERE id = ?").bind(vm_id).execute(&mut *tx).await?;
         sqlx::query(
             "DELETE FROM chunk WHERE id IN
              (SELECT (hour << 40) | (?1 << 8) | wanted.value FROM sealed_hour, json_each(?2) AS wanted)",

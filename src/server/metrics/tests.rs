@@ -144,7 +144,20 @@ async fn a_vms_samples_can_be_removed_for_good() {
     let (folder, store) = store().await;
     record_ticks(&store, 0..1000).await;
     store.seal().await.unwrap();
-    store.forget_vm(2).await.unwrap();
+    let mut tx = store.0.database.write().await.unwrap();
+    sqlx::raw_sql(
+        "INSERT INTO account (id, username, email, password_hash, role, created_at) VALUES (1, 'a', 'a', '', 'user', 0);
+         INSERT INTO vm (id, owner_id, name, image, os_type, vagrant_box, ram_mb, cpu_cores, disk_gb, status, created_at,
+             updated_at, destroyed_at, forget_samples)
+         VALUES (1, 1, 'one', '', '', '', 1, 1, 1, 'running', 0, 0, NULL, 1),
+             (2, 1, 'two', '', '', '', 1, 1, 1, 'not_created', 0, 0, 0, 1)",
+    )
+    .execute(&mut *tx)
+    .await
+    .unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(store.forget_unwanted().await.unwrap(), 1, "one VM is there still");
+    assert_eq!(store.forget_unwanted().await.unwrap(), 0);
     for store in [&store, &reopened(&folder).await] {
         let names = ["vm_uptime".to_owned()];
         let left = store.ranges(&[1, 2], &names, Span::default(), Some(10_000)).await.unwrap();

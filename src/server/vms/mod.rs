@@ -200,6 +200,15 @@ impl Vms {
         self.commit_and_begin(tx, operation_id).await
     }
 
+    /// Begins to destroy a VM; once that is done, its samples go too if so asked.
+    ///
+    /// # Errors
+    /// As [`Self::request`].
+    pub async fn destroy(&self, access: &VmAccess, forget_samples: bool) -> Result<(), ApiError> {
+        row::set_forget_samples(&self.0.database, access.vm().id, forget_samples).await.map_err(internal)?;
+        self.request(access, OperationKind::Destroy).await
+    }
+
     /// In a task of its own: a client that hangs up in between must not leave an operation that nobody begins.
     async fn commit_and_begin(
         &self,

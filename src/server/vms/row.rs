@@ -247,3 +247,14 @@ pub async fn set_destroyed(tx: &mut Transaction<'_, Sqlite>, vm_id: i64) -> Resu
         .await?;
     Ok(())
 }
+
+/// Whether the VM's samples go when it is destroyed.
+pub async fn set_forget_samples(database: &Database, vm_id: i64, forget: bool) -> Result<(), sqlx::Error> {
+    let mut tx = database.write().await?;
+    sqlx::query("UPDATE vm SET forget_samples = ? WHERE id = ? AND destroyed_at IS NULL")
+        .bind(forget)
+        .bind(vm_id)
+        .execute(&mut *tx)
+        .await?;
+    tx.commit().await
+}
