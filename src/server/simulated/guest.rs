@@ -24,6 +24,8 @@ pub(super) struct Guest {
     pub power: Power,
     /// `false` once the hypervisor was made to forget it; its disk is still there.
     pub defined: bool,
+    /// The share of its processors that is used instead of what its days would have it.
+    pub kept_busy: Option<f64>,
     /// How often the guest tells of its memory; without it, once at boot.
     pub statistics_period_secs: Option<u32>,
 }
@@ -67,6 +69,7 @@ impl Guest {
             created_at,
             power: Power::Off,
             defined: true,
+            kept_busy: None,
             statistics_period_secs: None,
         }
     }
@@ -116,7 +119,10 @@ impl Guest {
     pub(super) fn domain(&mut self, now: UtcMillis) -> Domain {
         let (processor, received, sent) = (self.processor, self.received, self.sent);
         if let Power::Running(boot) = &mut self.power {
-            boot.processor_secs += processor.seconds_between(boot.counted_to, now);
+            boot.processor_secs += match self.kept_busy {
+                Some(share) => share * now.secs_since(boot.counted_to).max(0.0),
+                None => processor.seconds_between(boot.counted_to, now),
+            };
             boot.received_secs += received.seconds_between(boot.counted_to, now);
             boot.sent_secs += sent.seconds_between(boot.counted_to, now);
             boot.counted_to = boot.counted_to.max(now);

@@ -126,6 +126,18 @@ impl SimulatedFleet {
         self.change_running(uuid, Power::Off)
     }
 
+    /// From now on a VM uses this share (0 to 1) of its processors; `None` gives it its own days back. `false` when
+    /// there is no such VM.
+    pub fn keep_busy(&self, uuid: &str, share: Option<f64>) -> bool {
+        match self.state().guests.get_mut(uuid) {
+            Some(guest) => {
+                guest.kept_busy = share.map(|share| share.clamp(0.0, 1.0));
+                true
+            }
+            None => false,
+        }
+    }
+
     /// Starts a VM behind the server's back. `false` when there is none or it runs.
     pub fn start_from_outside(&self, uuid: &str) -> bool {
         let now = self.now();
