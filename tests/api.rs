@@ -15,11 +15,12 @@ use std::{
 };
 use support::{Client, PASSWORD, Server, form_request};
 use twarga_cloud::{
-    model::{OperationKind, UtcMillis},
+    model::{HostFigures, OperationKind, UtcMillis, VmFigures},
     server::{
         provider::MachineErrorKind,
         run::Source,
         simulated::{Moment, SimulatedFleet, SimulatedOptions},
+        vms::Scope,
     },
 };
 
@@ -111,6 +112,8 @@ async fn every_server_function_refuses_whoever_may_not() {
         ("/api/v1/vm_statistics", ("vm_id=1&metric_name=vm_cpu_percent", 401, 404)),
         ("/api/v1/host_statistics", ("metric_name=host_cpu_percent", 401, OPEN)),
         ("/api/v1/vm_events", ("vm_id=1", 401, 404)),
+        ("/api/v1/open_alerts", ("", 401, OPEN)),
+        ("/api/v1/alert_history", ("", 401, OPEN)),
     ]);
     let registered: BTreeMap<String, Method> =
         leptos::server_fn::axum::server_fn_paths().map(|(path, method)| (path.to_owned(), method)).collect();
@@ -569,36 +572,196 @@ async fn old_samples_are_forgotten_and_young_ones_kept() {
     assert_eq!(history["count"], 2);
 }
 
-/// What a browser without JavaScript gets.
-async fn page(client: &Client, path: &str) -> support::Answer {
-    let request = axum::http::Request::get(path).header(header::ACCEPT, "text/html");
-    client.send(request.body(axum::body::Body::empty()).unwrap()).await
-}
-
 #[tokio::test]
 async fn pages_are_there_without_scripts() {
     let fleet = Fleet::new();
     let mut server = fleet.serve(2).await;
-    assert_eq!(page(&server.nobody(), "/").await.status, StatusCode::FOUND);
-    let first = page(&server.nobody(), "/sign-in").await;
+    assert_eq!(server.nobody().page("/").await.status, StatusCode::FOUND);
+    let first = server.nobody().page("/sign-in").await;
     assert_eq!((first.status, first.location()), (StatusCode::FOUND, "/register"));
     let ada = server.person("ada").await;
-    let again = page(&server.nobody(), "/").await;
+    let again = server.nobody().page("/").await;
     assert_eq!((again.status, again.location()), (StatusCode::FOUND, "/sign-in"));
     fleet.ticks(&mut server, 3).await;
-    let overview = page(&ada, "/").await;
+    let overview = ada.page("/").await;
     assert_eq!(overview.status, StatusCode::OK);
     for word in ["web-1", "db-main", "running", "Simulated fleet", " %"] {
         assert!(overview.text.contains(word), "{word} is missing");
     }
     let policy = overview.headers[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
     assert!(policy.contains("script-src 'self' 'nonce-"), "{policy}");
-    assert_eq!(page(&ada, "/vms/1").await.status, StatusCode::OK);
-    let nowhere = page(&ada, "/nowhere").await;
+    assert_eq!(ada.page("/vms/1").await.status, StatusCode::OK);
+    let nowhere = ada.page("/nowhere").await;
     assert_eq!(nowhere.status, StatusCode::NOT_FOUND);
     assert!(nowhere.text.contains("Simulated fleet"), "the banner is on every page");
     let unknown = ada.get("/api/nowhere").await;
     assert_eq!((unknown.status, unknown.json()["code"].clone()), (StatusCode::NOT_FOUND, json!("not_found")));
+}
+
+/// A person's open alerts of VMs: each VM's name and what the alert is about.
+async fn open_alerts(client: &Client) -> Vec<(String, String)> {
+    let alerts = client.get("/api/v1/open_alerts").await.json();
+    let of_vms = alerts.as_array().unwrap().iter().filter(|alert| alert["vm_id"].is_i64());
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    of_vms.map(|alert| (text(&alert["vm_name"]), text(&alert["metric"]))).collect()
+}
+
+fn cpu_of(vm: &str) -> Vec<(String, String)> {
+    vec![(vm.to_owned(), "cpu".to_owned())]
+}
+
+/// A VM of bob's, who is no admin, that runs and has figures; with whom it concerns and its id.
+async fn bobs_vm(fleet: &Fleet, server: &mut Server, name: &str) -> (Client, i64) {
+    let bob = server.person("bob").await;
+    let vm_id = bob.launch(name, "debian-12").await.json().as_i64().unwrap();
+    server.settled().await;
+    fleet.ticks(server, 2).await;
+    (bob, vm_id)
+}
+
+#[tokio::test]
+async fn a_vm_that_is_busy_for_a_minute_is_an_alert_of_its_owners_and_the_admins() {
+    let fleet = Fleet::new();
+    let mut server = fleet.serve(0).await;
+    let (ada, carl) = (server.person("ada").await, server.person("carl").await);
+    let (bob, vm_id) = bobs_vm(&fleet, &mut server, "web-1").await;
+    let uuid = uuid_of(&server, "web-1").await;
+    assert!(fleet.fleet.keep_busy(&uuid, Some(0.93)));
+    fleet.ticks(&mut server, 12).await;
+    assert_eq!(open_alerts(&bob).await, [], "not before its time");
+    fleet.ticks(&mut server, 1).await;
+    assert_eq!(open_alerts(&bob).await, cpu_of("web-1"));
+    assert_eq!(open_alerts(&ada).await, cpu_of("web-1"), "an admin sees all");
+    assert_eq!(open_alerts(&carl).await, []);
+
+    let page = bob.page(&format!("/vms/{vm_id}")).await.words();
+    let event = "web-1's CPU has been at 90 % or more for 60 s; 93 % now.";
+    for words in ["1 open alert", "CPU at 90 % or more", event] {
+        assert!(page.contains(words), "{words} is missing in {page}");
+    }
+    assert!(bob.page("/").await.words().contains("1 open alert"));
+    assert!(carl.page("/").await.words().contains("No open alerts"));
+    let live = carl.get("/api/v1/metrics_since").await.json();
+    assert_eq!(live["alerts"], json!([]));
+    assert_eq!(bob.get("/api/v1/metrics_since").await.json()["alerts"][0]["raised_value"], 93.0);
+
+    fleet.ticks(&mut server, 30).await;
+    assert_eq!(open_alerts(&bob).await, cpu_of("web-1"), "it is one alert, however long it lasts");
+    assert!(fleet.fleet.keep_busy(&uuid, Some(0.2)));
+    fleet.ticks(&mut server, 12).await;
+    assert_eq!(open_alerts(&bob).await, cpu_of("web-1"), "a moment of relief is none");
+    fleet.ticks(&mut server, 2).await;
+    assert_eq!(open_alerts(&bob).await, []);
+    let history = bob.get("/api/v1/alert_history").await.json();
+    assert_eq!(history.as_array().unwrap().len(), 1);
+    assert_eq!((&history[0]["threshold"], &history[0]["resolved_value"]), (&json!(90.0), &json!(20.0)));
+    let told = server.events().await.into_iter().filter(|(kind, _)| kind.starts_with("alert_"));
+    let told: Vec<_> = told.map(|(_, text)| text).filter(|text| text.contains("web-1")).collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+}
+
+#[tokio::test]
+async fn an_alert_ends_with_the_vm_that_stops_or_is_destroyed() {
+    let fleet = Fleet::new();
+    let mut server = fleet.serve(0).await;
+    server.person("ada").await;
+    let (bob, vm_id) = bobs_vm(&fleet, &mut server, "web-1").await;
+    let uuid = uuid_of(&server, "web-1").await;
+    assert!(fleet.fleet.keep_busy(&uuid, Some(1.0)));
+    fleet.ticks(&mut server, 14).await;
+    assert_eq!(open_alerts(&bob).await, cpu_of("web-1"));
+    bob.ask("stop", vm_id).await;
+    server.settled().await;
+    fleet.ticks(&mut server, 1).await;
+    assert_eq!(open_alerts(&bob).await, []);
+    let over = "The alert about web-1's CPU is over: the VM does not run any more.";
+    assert!(server.events().await.iter().any(|(_, text)| text == over));
+
+    bob.ask("start", vm_id).await;
+    server.settled().await;
+    fleet.ticks(&mut server, 15).await;
+    assert_eq!(open_alerts(&bob).await, cpu_of("web-1"));
+    bob.destroy(vm_id, "web-1").await;
+    server.settled().await;
+    assert_eq!(open_alerts(&bob).await, [], "what is destroyed is seen by nobody, before any tick");
+    fleet.ticks(&mut server, 1).await;
+    let open: i64 = sqlx::query_scalar("SELECT count(*) FROM alert WHERE vm_id = ? AND resolved_at IS NULL")
+        .bind(vm_id)
+        .fetch_one(server.state.database.read())
+        .await
+        .unwrap();
+    assert_eq!(open, 0);
+}
+
+#[tokio::test]
+async fn a_restart_neither_doubles_nor_loses_an_open_alert() {
+    let folder = tempfile::tempdir().unwrap();
+    let fleet = Fleet::new();
+    let arguments = ["--provider", "simulated", "--simulated-vms", "1"];
+    let start = async || {
+        Server::start_in(folder.path(), &arguments, |_| Source::simulated(fleet.fleet.clone())).await
+    };
+    let mut server = start().await;
+    server.person("ada").await;
+    fleet.ticks(&mut server, 2).await;
+    let uuid = uuid_of(&server, "web-1").await;
+    assert!(fleet.fleet.keep_busy(&uuid, Some(1.0)));
+    fleet.ticks(&mut server, 14).await;
+    drop(server);
+
+    let mut server = start().await;
+    let ada = server.signed_in("ada").await;
+    assert_eq!(open_alerts(&ada).await, cpu_of("web-1"), "before the first tick");
+    fleet.ticks(&mut server, 30).await;
+    assert_eq!(open_alerts(&ada).await, cpu_of("web-1"));
+    drop(server);
+
+    let mut server = start().await;
+    let ada = server.signed_in("ada").await;
+    assert!(fleet.fleet.keep_busy(&uuid, Some(0.1)));
+    fleet.ticks(&mut server, 15).await;
+    assert_eq!(open_alerts(&ada).await, []);
+    let raised = server
+        .events()
+        .await
+        .into_iter()
+        .filter(|(kind, text)| kind == "alert_raised" && text.contains("web-1"));
+    assert_eq!(raised.count(), 1);
+}
+
+#[tokio::test]
+async fn the_hosts_alerts_are_the_admins_alone() {
+    let fleet = Fleet::new();
+    let mut server = fleet.serve(0).await;
+    let (ada, bob) = (server.person("ada").await, server.person("bob").await);
+    let full = HostFigures { disk_percent: Some(97.0), ..HostFigures::default() };
+    for secs in (0..=60).step_by(5) {
+        let at = UtcMillis(MORNING + secs * 1000);
+        server.collector.alerts.observe(at, &full, &[]).await.unwrap();
+    }
+    let alerts = ada.get("/api/v1/open_alerts").await.json();
+    assert_eq!((&alerts[0]["rule"], &alerts[0]["vm_id"]), (&json!("host_disk"), &json!(null)));
+    assert_eq!(bob.get("/api/v1/open_alerts").await.json(), json!([]));
+    assert_eq!(bob.get("/api/v1/alert_history").await.json(), json!([]));
+    assert!(ada.page("/").await.words().contains("Host: Disk at 90 % or more"));
+}
+
+#[tokio::test]
+async fn a_vm_that_runs_and_sends_nothing_is_an_alert() {
+    let fleet = Fleet::new();
+    let mut server = fleet.serve(1).await;
+    let ada = server.person("ada").await;
+    fleet.ticks(&mut server, 1).await;
+    let mut silent = server.state.vms.list(Scope::All).await.unwrap();
+    silent[0].figures = VmFigures::default();
+    let host = HostFigures::default();
+    for secs in (10..=70).step_by(5) {
+        let at = UtcMillis(MORNING + secs * 1000);
+        server.collector.alerts.observe(at, &host, &silent).await.unwrap();
+    }
+    assert_eq!(open_alerts(&ada).await, [("web-1".to_owned(), "figures".to_owned())]);
+    let told = "web-1 has sent no figures for 60 s, though it runs.";
+    assert!(ada.page("/vms/1").await.words().contains(told));
 }
 
 #[tokio::test]

@@ -14,11 +14,11 @@ pub async fn metrics_since(
     match vm_id {
         Some(vm_id) => {
             let (state, access) = call::vm(vm_id).await?;
-            state.live(access.scope(), cursor, window_secs).await
+            state.live(access.me(), access.scope(), cursor, window_secs).await
         }
         None => {
             let (state, me) = call::signed_in().await?;
-            state.live(Scope::of(&me), cursor, window_secs).await
+            state.live(&me, Scope::of(&me), cursor, window_secs).await
         }
     }
 }

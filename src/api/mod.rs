@@ -4,11 +4,13 @@
 //! [`ApiError`]: crate::model::ApiError
 
 mod accounts;
+mod alerts;
 mod events;
 mod metrics;
 mod vms;
 
 pub use accounts::*;
+pub use alerts::*;
 pub use events::*;
 pub use metrics::*;
 pub use vms::*;

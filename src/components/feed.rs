@@ -252,6 +252,7 @@ mod tests {
             host: HostFigures::default(),
             vms: vms.iter().copied().map(vm).collect(),
             series,
+            alerts: vec![],
         }
     }
 

@@ -1,5 +1,6 @@
 //! What pages share.
 
+pub mod alerts;
 mod bell;
 pub mod browser;
 pub mod chart;

@@ -17,6 +17,10 @@ impl Severity {
             Severity::Error => "error",
         }
     }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Info, Self::Warning, Self::Error].into_iter().find(|severity| severity.as_str() == text)
+    }
 }
 
 /// Something that happened, in one sentence.

@@ -1,4 +1,4 @@
-use super::{UtcMillis, VmStatus, VmView, utc};
+use super::{Alert, UtcMillis, VmStatus, VmView, utc};
 use serde::{Deserialize, Serialize};
 
 /// Where a figure comes from.
@@ -330,6 +330,8 @@ pub struct Live {
     pub host: HostFigures,
     pub vms: Vec<VmView>,
     pub series: Vec<Series>,
+    /// All open alerts that the caller may see, newest first, whatever VMs are asked for.
+    pub alerts: Vec<Alert>,
 }
 
 #[cfg(test)]

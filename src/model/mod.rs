@@ -1,5 +1,6 @@
 //! What both sides speak. Knows nobody: no clock, no I/O, no other module of the project.
 
+mod alert;
 mod error;
 mod event;
 mod image;
@@ -10,6 +11,7 @@ mod user;
 mod utc;
 mod vm;
 
+pub use alert::{Alert, AlertMetric};
 pub use error::{ApiError, ErrorCode, FieldError};
 pub use event::{Event, Severity};
 pub use image::Image;

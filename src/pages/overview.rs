@@ -1,6 +1,7 @@
 use crate::{
     api::{host_ranges, metrics_since},
     components::{
+        alerts::AlertBell,
         chart::Hue,
         feed::{Feed, Scope, open_operation},
         figures::{Bar, Sparkline},
@@ -140,6 +141,7 @@ fn Body(first: First, with_owner: bool) -> impl IntoView {
             <h1>"Overview"</h1>
             <LinkState feed/>
             <span class="push"></span>
+            <AlertBell feed/>
             <a class="btn primary" href="/vms/new"><Glyph icon=Icon::Plus/>"Launch VM"</a>
         </header>
         <Refusal error=power.refusal()/>
@@ -437,6 +439,7 @@ mod tests {
             host: HostFigures { cpu_percent: Some(42.0), ..HostFigures::default() },
             vms: vec![],
             series,
+            alerts: vec![],
         }
     }
 

@@ -1,6 +1,7 @@
 use crate::{
     api::{DestroyVm, metrics_since, operation_output, vm_events},
     components::{
+        alerts::{AlertBell, AlertNotices},
         chart::{ChartData, Hue, Scale, TimeChart, Trace},
         clock::{Moment, TimeForm, alive},
         feed::{Feed, Link, Scope, open_operation},
@@ -158,6 +159,7 @@ fn Present(feed: Feed, id: i64, vm: Memo<Option<VmView>>, history: History, name
                 view! { <p class="banner bad" role="alert" data-testid="problem"><Glyph icon=Icon::Warning/><span>{text}</span></p> }
             })
         }}
+        <AlertNotices feed vm_id=id/>
         {move || busy.get().then(|| view! { <section class="panel under-way"><Progress vm now=feed.now/></section> })}
         <Facts vm/>
         <Charts feed id vm/>
@@ -188,6 +190,7 @@ fn Header(feed: Feed, vm: Memo<Option<VmView>>, name: String, power: Power) -> i
             <span class="muted"><span data-testid="status">{move || status.get().label()}</span>{up}</span>
             <LinkState feed/>
             <span class="push"></span>
+            <AlertBell feed/>
             <PowerButtons vm power/>
             {move || may_destroy.get().then(|| view! { <DestroyLink/> })}
         </header>

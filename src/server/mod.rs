@@ -1,6 +1,7 @@
 //! Everything that lives on the server only. `ARCHITECTURE.md` says what each room is for.
 
 pub mod accounts;
+pub mod alerts;
 pub mod backup;
 pub mod config;
 pub mod database;

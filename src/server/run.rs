@@ -2,6 +2,7 @@
 
 use super::{
     accounts::Accounts,
+    alerts::{self, Alerts},
     backup,
     config::{LibvirtDriver, Provider, ServeArgs, UserCommand},
     database::{Database, now},
@@ -109,6 +110,7 @@ pub async fn assemble(arguments: &ServeArgs, assets: AssetUrls, source: Source) 
     );
     let state = AppState {
         accounts: Accounts::new(database.clone()),
+        alerts: Alerts::new(database.clone()),
         database,
         events,
         store,
@@ -138,6 +140,7 @@ impl Assembly {
             hypervisor: self.hypervisor.clone(),
             host: Arc::new(Mutex::new(Host::new(self.data_dir.clone()))),
             latest: self.state.latest.clone(),
+            alerts: alerts::Watcher::new(self.state.database.clone(), self.state.period_secs),
             caretaker: Caretaker::begin(
                 self.hypervisor.clone(),
                 self.state.vms.clone(),

@@ -2,6 +2,7 @@
 
 use super::{
     accounts::Accounts,
+    alerts::Alerts,
     database::Database,
     events::Events,
     metrics::Store,
@@ -23,6 +24,7 @@ const WINDOW_SECS: u32 = 15 * 60;
 pub struct AppState {
     pub database: Database,
     pub accounts: Accounts,
+    pub alerts: Alerts,
     pub events: Events,
     pub store: Store,
     pub vms: Vms,
@@ -58,12 +60,14 @@ impl AppState {
         Ok(me)
     }
 
-    /// How the VMs of a scope stand, and their points since `cursor`, or of the last `window_secs`.
+    /// How the VMs of a scope stand, and their points since `cursor`, or of the last `window_secs`; and whatever
+    /// alerts `me` may see.
     ///
     /// # Errors
     /// `Internal` when the database cannot be read.
     pub async fn live(
         &self,
+        me: &Me,
         scope: Scope,
         cursor: Option<UtcMillis>,
         window_secs: Option<u32>,
@@ -88,6 +92,7 @@ impl AppState {
             host: snapshot.host,
             vms,
             series,
+            alerts: self.alerts.open(Scope::of(me)).await?,
         })
     }
 

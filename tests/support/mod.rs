@@ -47,17 +47,40 @@ impl Answer {
         serde_json::from_str(&self.text).unwrap_or_else(|e| panic!("{e}: {}", self.text))
     }
 
+    /// What a person reads of a page: no tags, no scripts, no escapes.
+    pub fn words(&self) -> String {
+        let mut words = String::new();
+        let mut rest = self.text.as_str();
+        while let Some((before, tag)) = rest.split_once('<') {
+            words.push_str(before);
+            let end = match tag {
+                _ if tag.starts_with("script") => "</script>",
+                _ if tag.starts_with("!--") => "-->",
+                _ => ">",
+            };
+            rest = tag.split_once(end).map_or("", |(_, after)| after);
+        }
+        words.push_str(rest);
+        let escapes =
+            [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&#x27;", "'"), ("&#39;", "'"), ("&amp;", "&")];
+        escapes.iter().fold(words, |words, (escape, plain)| words.replace(escape, plain))
+    }
+
     pub fn location(&self) -> &str {
         self.headers.get(header::LOCATION).map_or("", |value| value.to_str().unwrap())
     }
 }
 
-/// Somebody who asks: nobody, or whoever a token speaks for.
+/// Somebody who asks: nobody, or whoever a token or a browser's cookie speaks for.
 #[derive(Clone)]
 pub struct Client {
     router: Router,
     token: Option<String>,
+    cookie: Option<String>,
 }
+
+/// Where a browser finds the server.
+const SITE: &str = "http://cloud";
 
 pub fn arguments(data_dir: &std::path::Path, more: &[&str]) -> ServeArgs {
     let fixed = ["twarga-cloud", "--data-dir", data_dir.to_str().unwrap()];
@@ -96,7 +119,7 @@ impl Server {
     }
 
     pub fn nobody(&self) -> Client {
-        Client { router: self.router.clone(), token: None }
+        Client { router: self.router.clone(), token: None, cookie: None }
     }
 
     /// Registers somebody and signs them in; the first one is the admin.
@@ -114,6 +137,15 @@ impl Server {
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
         let token = answer.json()["access_token"].as_str().unwrap().to_owned();
         Client { token: Some(token), ..nobody }
+    }
+
+    /// The same person at a browser without JavaScript, signed in through the page's form.
+    pub async fn browser(&self, name: &str) -> Client {
+        let nobody = self.nobody();
+        let answer = nobody.form("/api/v1/sign_in", &[("username", name), ("password", PASSWORD)]).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+        let cookie = answer.headers[header::SET_COOKIE].to_str().unwrap();
+        Client { cookie: cookie.split(';').next().map(str::to_owned), ..nobody }
     }
 
     pub fn vm_folder(&self, owner_id: i64, name: &str) -> PathBuf {
@@ -143,6 +175,10 @@ impl Client {
         if let Some(token) = &self.token {
             request.headers_mut().insert(header::AUTHORIZATION, format!("Bearer {token}").parse().unwrap());
         }
+        if let Some(cookie) = &self.cookie {
+            request.headers_mut().insert(header::COOKIE, cookie.parse().unwrap());
+            request.headers_mut().insert("sec-fetch-site", "same-origin".parse().unwrap());
+        }
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = axum::body::to_bytes(body, 16 << 20).await.unwrap();
@@ -155,6 +191,23 @@ impl Client {
 
     pub async fn get(&self, path: &str) -> Answer {
         self.send(Request::get(path).body(Body::empty()).unwrap()).await
+    }
+
+    /// A page, as a browser without JavaScript gets it.
+    pub async fn page(&self, path: &str) -> Answer {
+        self.send(Request::get(path).header(header::ACCEPT, "text/html").body(Body::empty()).unwrap()).await
+    }
+
+    /// Sends a page's form without JavaScript: gives where it leads, and the page that is there.
+    pub async fn submit(&self, page: &str, action: &str, fields: &[(&str, &str)]) -> (String, Answer) {
+        let mut request = form_request(action, fields);
+        request.headers_mut().insert(header::ACCEPT, "text/html".parse().unwrap());
+        request.headers_mut().insert(header::REFERER, format!("{SITE}{page}").parse().unwrap());
+        let answer = self.send(request).await;
+        assert_eq!(answer.status, StatusCode::FOUND, "{}", answer.text);
+        let location = answer.location().strip_prefix(SITE).unwrap_or(answer.location()).to_owned();
+        let page = self.page(&location).await;
+        (location, page)
     }
 
     pub async fn json(&self, method: Method, path: &str, body: &str) -> Answer {

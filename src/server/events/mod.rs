@@ -99,11 +99,7 @@ impl Events {
 
 impl EventRow {
     fn into_event(self) -> Event {
-        let severity = match self.severity.as_str() {
-            "warning" => Severity::Warning,
-            "error" => Severity::Error,
-            _ => Severity::Info,
-        };
+        let severity = Severity::parse(&self.severity).unwrap_or(Severity::Info);
         Event {
             id: self.id,
             at: UtcMillis(self.at),

@@ -13,6 +13,7 @@ use super::{
 use crate::{
     model::{HostFigures, UtcMillis, VmFigures, VmStatus, VmView},
     server::{
+        alerts,
         database::Database,
         events::{Events, NewEvent},
         metrics::Store,
@@ -39,6 +40,7 @@ pub struct Collector {
     pub hypervisor: Arc<dyn Hypervisor>,
     pub host: Arc<Mutex<Host>>,
     pub latest: Latest,
+    pub alerts: alerts::Watcher,
     pub caretaker: Caretaker,
     pub period_secs: u32,
     pub memory: Memory,
@@ -114,6 +116,10 @@ impl Collector {
         let mut snapshot = Snapshot { sampled_at, host, trouble, ..Snapshot::default() };
         snapshot.vms = watched.iter().map(|w| w.view.id).zip(figures).collect();
         self.latest.set(snapshot);
+        // A figure that is written is not lost for an alert that cannot be; the next tick tries that again.
+        if let Err(error) = self.alerts.observe(sampled_at, &host, &views).await {
+            tracing::error!(%error, "alerts could not be written");
+        }
         let files: Vec<(VmView, PathBuf)> =
             views.into_iter().zip(&watched).map(|(view, w)| (view, w.machine.directory.clone())).collect();
         self.vms.refresh_info(files, sampled_at).await;

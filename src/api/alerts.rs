@@ -1,0 +1,20 @@
+use crate::model::{Alert, ApiError};
+use leptos::prelude::*;
+use leptos::server_fn::codec::GetUrl;
+
+/// The open alerts of the caller's VMs, newest first; an admin sees everyone's and the host's.
+#[server(prefix = "/api/v1", endpoint = "open_alerts", input = GetUrl)]
+pub async fn open_alerts() -> Result<Vec<Alert>, ApiError> {
+    use crate::server::{vms::Scope, web::call};
+    let (state, me) = call::signed_in().await?;
+    state.alerts.open(Scope::of(&me)).await
+}
+
+/// The newest 100 alerts of the caller's VMs, open or resolved, newest first; an admin sees everyone's and the
+/// host's.
+#[server(prefix = "/api/v1", endpoint = "alert_history", input = GetUrl)]
+pub async fn alert_history() -> Result<Vec<Alert>, ApiError> {
+    use crate::server::{vms::Scope, web::call};
+    let (state, me) = call::signed_in().await?;
+    state.alerts.history(Scope::of(&me)).await
+}

@@ -1,0 +1,315 @@
+//! What is wrong for longer than a moment: watched every tick, kept in rows, told as events.
+//!
+//! `rules` decides, this carries it out. A row is written when an alert is raised and once more when it is
+//! resolved, each in one transaction with its event; a tick without a change writes nothing. The rows are the
+//! truth: a restart takes the open ones up again. The count towards an alert that is not raised yet lives in
+//! memory only and begins anew.
+
+mod rules;
+
+use super::{database::Database, events::NewEvent, internal, vms::Scope};
+use crate::model::{Alert, AlertMetric, ApiError, HostFigures, Severity, UtcMillis, VmView};
+use rules::{Change, Finding, Level, Resolved, Rule, State, Subject, defaults, evaluate};
+use sqlx::{FromRow, Sqlite, Transaction};
+use std::collections::HashMap;
+
+const HISTORY_LENGTH: i64 = 100;
+
+/// Alerts for people to read.
+#[derive(Debug, Clone)]
+pub struct Alerts {
+    database: Database,
+}
+
+impl Alerts {
+    pub fn new(database: Database) -> Self {
+        Self { database }
+    }
+
+    /// The open alerts of a scope's VMs, newest first; with [`Scope::All`] the host's, too.
+    ///
+    /// # Errors
+    /// `Internal` when the database cannot be read.
+    pub async fn open(&self, scope: Scope) -> Result<Vec<Alert>, ApiError> {
+        self.select(scope, true, i64::MAX).await
+    }
+
+    /// The newest 100 alerts of a scope, open or resolved, newest first.
+    ///
+    /// # Errors
+    /// `Internal` when the database cannot be read.
+    pub async fn history(&self, scope: Scope) -> Result<Vec<Alert>, ApiError> {
+        self.select(scope, false, HISTORY_LENGTH).await
+    }
+
+    async fn select(&self, scope: Scope, open_only: bool, limit: i64) -> Result<Vec<Alert>, ApiError> {
+        let (owner, one) = match scope {
+            Scope::All => (None, None),
+            Scope::Owner(id) => (Some(id), None),
+            Scope::One(id) => (None, Some(id)),
+        };
+        // The index of open alerts is small; SQLite would rather read the whole table backwards.
+        let source = if open_only { "alert INDEXED BY alert_open" } else { "alert" };
+        let state = if open_only { "alert.resolved_at IS NULL" } else { "TRUE" };
+        let sql = format!(
+            "SELECT alert.id, alert.vm_id, vm.name AS vm_name, alert.rule, alert.metric, alert.severity,
+                    alert.threshold, alert.raised_value, alert.raised_at, alert.resolved_at, alert.resolved_value
+             FROM {source} LEFT JOIN vm ON vm.id = alert.vm_id
+             WHERE {state} AND CASE WHEN alert.vm_id IS NULL THEN ?1
+                   ELSE vm.destroyed_at IS NULL AND (?2 IS NULL OR vm.owner_id = ?2) AND (?3 IS NULL OR vm.id = ?3)
+                   END
+             ORDER BY alert.id DESC LIMIT ?4"
+        );
+        let rows: Vec<AlertRow> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
+            .bind(scope == Scope::All)
+            .bind(owner)
+            .bind(one)
+            .bind(limit)
+            .fetch_all(self.database.read())
+            .await
+            .map_err(internal)?;
+        Ok(rows.into_iter().filter_map(AlertRow::into_alert).collect())
+    }
+}
+
+#[derive(FromRow)]
+struct AlertRow {
+    id: i64,
+    vm_id: Option<i64>,
+    vm_name: Option<String>,
+    rule: String,
+    metric: String,
+    severity: String,
+    threshold: Option<f64>,
+    raised_value: Option<f64>,
+    raised_at: i64,
+    resolved_at: Option<i64>,
+    resolved_value: Option<f64>,
+}
+
+impl AlertRow {
+    fn into_alert(self) -> Option<Alert> {
+        Some(Alert {
+            id: self.id,
+            vm_id: self.vm_id,
+            vm_name: self.vm_name,
+            rule: self.rule,
+            metric: AlertMetric::parse(&self.metric)?,
+            severity: Severity::parse(&self.severity)?,
+            threshold: self.threshold,
+            raised_value: self.raised_value,
+            raised_at: UtcMillis(self.raised_at),
+            resolved_at: self.resolved_at.map(UtcMillis),
+            resolved_value: self.resolved_value,
+        })
+    }
+}
+
+/// A rule's place in the list of rules, and the VM; none for the host.
+type Key = (usize, Option<i64>);
+
+/// Watches the ticks; the collector has the only one.
+#[derive(Debug)]
+pub struct Watcher {
+    database: Database,
+    rules: Vec<Rule>,
+    /// Every state that is not `Quiet`. Not known before the open rows are read.
+    states: Option<HashMap<Key, State>>,
+}
+
+/// Something that is to be written and told.
+#[derive(Debug, Clone, PartialEq)]
+struct News {
+    rule: usize,
+    vm_id: Option<i64>,
+    /// Unknown for the host, and for a VM that is gone.
+    vm_name: Option<String>,
+    what: Told,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Told {
+    Raised { percent: Option<f64> },
+    Resolved(Resolved),
+}
+
+impl Watcher {
+    /// Watches by the default rules, a tick every `period_secs`.
+    pub fn new(database: Database, period_secs: u32) -> Self {
+        Self { database, rules: defaults(period_secs), states: None }
+    }
+
+    /// Takes a tick in, and writes what has changed by it. `vms` are all there are.
+    ///
+    /// # Errors
+    /// When SQLite cannot; then nothing has changed, and the next tick finds the same again.
+    pub async fn observe(
+        &mut self,
+        now: UtcMillis,
+        host: &HostFigures,
+        vms: &[VmView],
+    ) -> Result<(), sqlx::Error> {
+        let states = match self.states.take() {
+            Some(states) => states,
+            None => self.take_up(now).await?,
+        };
+        let (next, news) = judge(&self.rules, &states, now, host, vms);
+        if !news.is_empty()
+            && let Err(error) = self.write(now, &news).await
+        {
+            self.states = Some(states);
+            return Err(error);
+        }
+        self.states = Some(next);
+        Ok(())
+    }
+
+    /// The states that the open rows stand for. What a rule of an earlier version left open is resolved.
+    async fn take_up(&self, now: UtcMillis) -> Result<HashMap<Key, State>, sqlx::Error> {
+        let open: Vec<(i64, String, Option<i64>)> =
+            sqlx::query_as("SELECT id, rule, vm_id FROM alert WHERE resolved_at IS NULL")
+                .fetch_all(self.database.read())
+                .await?;
+        let mut states = HashMap::new();
+        for (id, key, vm_id) in open {
+            if let Some(rule) = self.rules.iter().position(|rule| rule.key == key) {
+                states.insert((rule, vm_id), State::Raised);
+                continue;
+            }
+            let mut tx = self.database.write().await?;
+            sqlx::query("UPDATE alert SET resolved_at = max(raised_at, ?) WHERE id = ?")
+                .bind(now.0)
+                .bind(id)
+                .execute(&mut *tx)
+                .await?;
+            tx.commit().await?;
+        }
+        Ok(states)
+    }
+
+    async fn write(&self, now: UtcMillis, news: &[News]) -> Result<(), sqlx::Error> {
+        let mut tx = self.database.write().await?;
+        for news in news {
+            let rule = &self.rules[news.rule];
+            let event = match news.what {
+                Told::Raised { percent } => raise(&mut tx, rule, news, percent, now).await?,
+                Told::Resolved(resolved) => resolve(&mut tx, rule, news, resolved, now).await?,
+            };
+            if let Some(event) = event {
+                event.write(&mut tx).await?;
+            }
+        }
+        tx.commit().await
+    }
+}
+
+/// A VM that was destroyed since the tick began has no alert any more, so none is raised for it.
+async fn raise(
+    tx: &mut Transaction<'_, Sqlite>,
+    rule: &Rule,
+    news: &News,
+    percent: Option<f64>,
+    now: UtcMillis,
+) -> Result<Option<NewEvent>, sqlx::Error> {
+    let done = sqlx::query(
+        "INSERT INTO alert (vm_id, rule, metric, severity, threshold, raised_value, raised_at)
+         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7
+         WHERE ?1 IS NULL OR EXISTS (SELECT 1 FROM vm WHERE id = ?1 AND destroyed_at IS NULL)
+         ON CONFLICT DO NOTHING",
+    )
+    .bind(news.vm_id)
+    .bind(rule.key)
+    .bind(rule.metric().as_str())
+    .bind(rule.severity.as_str())
+    .bind(rule.threshold())
+    .bind(percent)
+    .bind(now.0)
+    .execute(&mut **tx)
+    .await?;
+    Ok((done.rows_affected() == 1).then(|| NewEvent {
+        kind: "alert_raised",
+        severity: rule.severity,
+        vm_id: news.vm_id,
+        text: rule.raised_text(news.vm_name.as_deref(), percent),
+    }))
+}
+
+async fn resolve(
+    tx: &mut Transaction<'_, Sqlite>,
+    rule: &Rule,
+    news: &News,
+    resolved: Resolved,
+    now: UtcMillis,
+) -> Result<Option<NewEvent>, sqlx::Error> {
+    let percent = match resolved {
+        Resolved::Well { percent } => percent,
+        Resolved::Stopped | Resolved::Gone => None,
+    };
+    let done = sqlx::query(
+        "UPDATE alert SET resolved_at = max(raised_at, ?3), resolved_value = ?4
+         WHERE rule = ?1 AND vm_id IS ?2 AND resolved_at IS NULL",
+    )
+    .bind(rule.key)
+    .bind(news.vm_id)
+    .bind(now.0)
+    .bind(percent)
+    .execute(&mut **tx)
+    .await?;
+    if done.rows_affected() == 0 {
+        return Ok(None);
+    }
+    let name = match (&news.vm_name, news.vm_id) {
+        (None, Some(vm_id)) => {
+            sqlx::query_scalar("SELECT name FROM vm WHERE id = ?")
+                .bind(vm_id)
+                .fetch_optional(&mut **tx)
+                .await?
+        }
+        (name, _) => name.clone(),
+    };
+    let text = rule.resolved_text(name.as_deref(), resolved);
+    Ok(Some(NewEvent::info("alert_resolved", news.vm_id, text)))
+}
+
+/// Every rule against every subject of it: the next states, and what there is to tell.
+fn judge(
+    rules: &[Rule],
+    states: &HashMap<Key, State>,
+    now: UtcMillis,
+    host: &HostFigures,
+    vms: &[VmView],
+) -> (HashMap<Key, State>, Vec<News>) {
+    let mut next = HashMap::new();
+    let mut news = Vec::new();
+    let mut weigh = |key: Key, vm_name: Option<&str>, finding: Finding, ended: Resolved| {
+        let (rule, vm_id) = key;
+        let state = states.get(&key).copied().unwrap_or_default();
+        let (state, change) = evaluate(&rules[rule], state, now, finding.level);
+        if state != State::Quiet {
+            next.insert(key, state);
+        }
+        let percent = finding.percent;
+        let what = change.map(|change| match change {
+            Change::Raised => Told::Raised { percent },
+            Change::Resolved if finding.level == Level::Ended => Told::Resolved(ended),
+            Change::Resolved => Told::Resolved(Resolved::Well { percent }),
+        });
+        news.extend(what.map(|what| News { rule, vm_id, vm_name: vm_name.map(str::to_owned), what }));
+    };
+    for (i, rule) in rules.iter().enumerate() {
+        match rule.subject {
+            Subject::Host => weigh((i, None), None, rule.of_host(host), Resolved::Gone),
+            Subject::EveryVm => {
+                for vm in vms {
+                    weigh((i, Some(vm.id)), Some(&vm.name), rule.of_vm(vm), Resolved::Stopped);
+                }
+            }
+        }
+    }
+    let is_gone = |vm_id: i64| !vms.iter().any(|vm| vm.id == vm_id);
+    let gone = states.keys().filter(|(_, vm_id)| vm_id.is_some_and(is_gone));
+    for key in gone {
+        weigh(*key, None, Finding::ENDED, Resolved::Gone);
+    }
+    (next, news)
+}
