@@ -8,7 +8,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicI64, Ordering},
     },
     time::{Duration, Instant},
@@ -60,6 +60,35 @@ impl Fleet {
             self.passed_secs.fetch_add(5, Ordering::SeqCst);
             server.tick().await;
         }
+    }
+}
+
+/// What this thread's part of the server logs while the guard lives.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn begin() -> (Self, tracing::subscriber::DefaultGuard) {
+        let log = Self::default();
+        let writer = log.clone();
+        let subscriber =
+            tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+        (log, tracing::subscriber::set_default(subscriber))
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
+    }
+}
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 
@@ -325,6 +354,100 @@ async fn a_name_serves_one_vm_of_an_owner_and_anothers_too() {
     let clash = ada.launch("left-over", "debian-12").await;
     assert_eq!(clash.status, StatusCode::CONFLICT);
     assert!(clash.text.contains("is left from an earlier VM"), "{}", clash.text);
+}
+
+#[tokio::test]
+async fn a_form_with_nonsense_comes_back_without_scripts_with_its_words_and_what_was_entered() {
+    let server = Fleet::new().serve(0).await;
+    server.person("ada").await;
+    let ada = server.browser("ada").await;
+    let fields = [
+        ("name", "../../etc"),
+        ("image", "debian-12"),
+        ("ram_mb", "1"),
+        ("cpu_cores", "99"),
+        ("disk_gb", "0"),
+    ];
+    let (log, _guard) = Log::begin();
+    let (location, page) = ada.submit("/vms/new?size=small", "/api/v1/launch_vm", &fields).await;
+    assert!(location.starts_with("/vms/new?size=small&"), "{location}");
+    assert_eq!(page.status, StatusCode::OK);
+    let words = page.words();
+    for text in ["only letters, digits and hyphens", "Memory is ", "A VM has 1 to 8 cores.", "The disk is "] {
+        assert_eq!(words.matches(text).count(), 2, "above the form and at the field: {text}");
+    }
+    let held = |name| page.field(name);
+    assert_eq!(held("name").as_deref(), Some("../../etc"));
+    assert_eq!((held("cpu_cores").as_deref(), held("disk_gb").as_deref()), (Some("99"), Some("0")));
+    let chosen = page.text.split("<option").find(|option| option.contains(" selected")).unwrap();
+    assert!(chosen.contains("debian-12"), "{chosen}");
+    assert!(log.text().contains("A VM has 1 to 8 cores."), "{}", log.text());
+
+    // Sent again from there, the second try counts.
+    let fields = [
+        ("name", "web-1"),
+        ("image", "debian-12"),
+        ("ram_mb", "lots"),
+        ("cpu_cores", "1"),
+        ("disk_gb", "10"),
+    ];
+    let (location, page) = ada.submit(&location, "/api/v1/launch_vm", &fields).await;
+    assert!(page.words().contains("The request could not be read"), "{}", page.words());
+    assert_eq!(page.field("name").as_deref(), Some("web-1"));
+    let fields =
+        [("name", "web-1"), ("image", "debian-12"), ("ram_mb", "512"), ("cpu_cores", "1"), ("disk_gb", "10")];
+    let (location, page) = ada.submit(&location, "/api/v1/launch_vm", &fields).await;
+    assert_eq!((location.as_str(), page.status), ("/vms/1", StatusCode::OK));
+}
+
+#[tokio::test]
+async fn a_name_clash_comes_back_without_scripts_with_its_words_and_loses_nothing() {
+    let fleet = Fleet::new();
+    let mut server = fleet.serve(1).await;
+    server.person("ada").await;
+    let ada = server.browser("ada").await;
+    fleet.ticks(&mut server, 1).await;
+    fs::create_dir_all(server.vm_folder(1, "left-over")).unwrap();
+    fs::write(server.vm_folder(1, "left-over").join("kept"), "mine").unwrap();
+    for (name, text) in [
+        ("web-1", "You already have a VM called web-1. Choose another name."),
+        ("left-over", "is left from an earlier VM of this name."),
+    ] {
+        let (log, _guard) = Log::begin();
+        let fields = [
+            ("name", name),
+            ("image", "debian-12"),
+            ("ram_mb", "512"),
+            ("cpu_cores", "1"),
+            ("disk_gb", "10"),
+        ];
+        let (_, page) = ada.submit("/vms/new", "/api/v1/launch_vm", &fields).await;
+        assert!(page.words().contains(text), "{}", page.words());
+        assert_eq!(page.field("name").as_deref(), Some(name));
+        assert!(log.text().contains(text), "{}", log.text());
+    }
+    fleet.ticks(&mut server, 2).await;
+    let vms = ada.get("/api/vms").await.json();
+    assert_eq!(vms.as_array().unwrap().len(), 1);
+    assert_eq!((&vms[0]["name"], &vms[0]["status"]), (&json!("web-1"), &json!("running")));
+    assert!(server.vm_folder(1, "web-1").join(".vm_info").exists());
+    assert_eq!(fs::read_to_string(server.vm_folder(1, "left-over").join("kept")).unwrap(), "mine");
+}
+
+#[tokio::test]
+async fn a_refused_sign_in_keeps_the_name_and_never_the_password() {
+    let server = Fleet::new().serve(0).await;
+    server.person("ada").await;
+    let nobody = server.nobody();
+    let (location, page) =
+        nobody.submit("/sign-in", "/api/v1/sign_in", &[("username", "ada"), ("password", "not-mine")]).await;
+    assert_eq!(page.field("username").as_deref(), Some("ada"));
+    assert!(!location.contains("not-mine") && !page.text.contains("not-mine"), "{location}");
+    let fields = [("username", "ADA"), ("email", "x@example.org"), ("password", PASSWORD)];
+    let (location, page) = nobody.submit("/register", "/api/v1/register", &fields).await;
+    assert_eq!(page.field("email").as_deref(), Some("x@example.org"));
+    assert!(page.words().contains("taken") || page.words().contains("already"), "{}", page.words());
+    assert!(!location.contains("correct") && !page.text.contains("correct"), "{location}");
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use crate::model::ApiError;
 use leptos::{html, prelude::*};
+use leptos_router::hooks::use_query_map;
 use std::collections::BTreeSet;
 
 /// Which fields a person has been in: what is wrong with a field is said once they have left it, or have sent
@@ -51,6 +52,12 @@ impl Checks {
             event.prevent_default();
         }
     }
+}
+
+/// What a field begins with: a form that was refused without JavaScript brings back what was entered, in the
+/// page's address.
+pub fn entered(field: &str) -> Option<String> {
+    use_query_map().with_untracked(|query| query.get(field))
 }
 
 /// A labelled input. `value` follows what is typed, and the other way round.

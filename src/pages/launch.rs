@@ -2,7 +2,7 @@ use crate::{
     api::{LaunchVm, images},
     components::{
         clock::alive,
-        form::{Checks, TextField},
+        form::{Checks, TextField, entered},
         format,
         notice::{Refusal, Unavailable},
     },
@@ -62,12 +62,17 @@ fn Form(images: Vec<Image>) -> impl IntoView {
     let launch = ServerAction::<LaunchVm>::new();
     let refused = Signal::derive(move || launch.value().get().and_then(Result::err));
     let images = StoredValue::new(images);
-    let first_image = images.with_value(|images| images[0].key.clone());
+    let first_image = images.with_value(|images| {
+        let known = entered("image").filter(|key| images.iter().any(|image| image.key == *key));
+        known.unwrap_or_else(|| images[0].key.clone())
+    });
 
-    let name = RwSignal::new(String::new());
+    let name = RwSignal::new(entered("name").unwrap_or_default());
     let image = RwSignal::new(first_image);
-    let number = |value: u32| RwSignal::new(value.to_string());
-    let (ram_mb, cpu_cores, disk_gb) = (number(begin.ram_mb), number(begin.cpu_cores), number(begin.disk_gb));
+    let number = |field: &str, value: u32| RwSignal::new(entered(field).unwrap_or_else(|| value.to_string()));
+    let ram_mb = number("ram_mb", begin.ram_mb);
+    let cpu_cores = number("cpu_cores", begin.cpu_cores);
+    let disk_gb = number("disk_gb", begin.disk_gb);
 
     let wrong = move || {
         // What is no number is 0, which every rule refuses.
@@ -153,7 +158,10 @@ fn ImageSelect(images: StoredValue<Vec<Image>>, image: RwSignal<String>) -> impl
     let options = images.with_value(|images| {
         images
             .iter()
-            .map(|image| view! { <option value=image.key.clone()>{image.label.clone()}</option> })
+            .map(|entry| {
+                let is_chosen = image.with_untracked(|chosen| *chosen == entry.key);
+                view! { <option value=entry.key.clone() selected=is_chosen>{entry.label.clone()}</option> }
+            })
             .collect_view()
     });
     view! {

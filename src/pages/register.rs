@@ -2,7 +2,7 @@ use crate::{
     api,
     components::{
         clock::alive,
-        form::{Checks, TextField},
+        form::{Checks, TextField, entered},
         icon::Brand,
         layout::{Session, SimulatedBanner},
         notice::{Refusal, Unavailable},
@@ -38,8 +38,8 @@ pub fn Register() -> impl IntoView {
 fn Form(first: bool) -> impl IntoView {
     let register = ServerAction::<api::Register>::new();
     let refused = Signal::derive(move || register.value().get().and_then(Result::err));
-    let username = RwSignal::new(String::new());
-    let email = RwSignal::new(String::new());
+    let username = RwSignal::new(entered("username").unwrap_or_default());
+    let email = RwSignal::new(entered("email").unwrap_or_default());
     let password = RwSignal::new(String::new());
     let wrong = move || check_registration(username.get().trim(), email.get().trim(), &password.get()).err();
     let checks = Checks::new(wrong, refused);

@@ -1,7 +1,7 @@
 use crate::{
     api,
     components::{
-        form::{Checks, TextField},
+        form::{Checks, TextField, entered},
         icon::Brand,
         layout::{Session, SimulatedBanner},
         notice::{Refusal, Unavailable},
@@ -36,7 +36,8 @@ fn Form() -> impl IntoView {
     let sign_in = ServerAction::<api::SignIn>::new();
     let refused = Signal::derive(move || sign_in.value().get().and_then(Result::err));
     let checks = Checks::new(|| None, refused);
-    let (username, password) = (RwSignal::new(String::new()), RwSignal::new(String::new()));
+    let username = RwSignal::new(entered("username").unwrap_or_default());
+    let password = RwSignal::new(String::new());
     view! {
         <main class="alone">
             <Brand/>

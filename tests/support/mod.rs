@@ -66,6 +66,16 @@ impl Answer {
         escapes.iter().fold(words, |words, (escape, plain)| words.replace(escape, plain))
     }
 
+    /// What a page's form holds in a field.
+    pub fn field(&self, name: &str) -> Option<String> {
+        let tag = self
+            .text
+            .split('<')
+            .find(|tag| tag.starts_with("input") && tag.contains(&format!(" name=\"{name}\"")))?;
+        let value = tag.split_once(" value=\"")?.1.split('"').next()?;
+        Some(value.to_owned())
+    }
+
     pub fn location(&self) -> &str {
         self.headers.get(header::LOCATION).map_or("", |value| value.to_str().unwrap())
     }

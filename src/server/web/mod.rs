@@ -4,12 +4,13 @@ pub mod assets;
 pub mod call;
 mod headers;
 mod origin;
+mod refill;
 mod rest;
 
 use super::state::AppState;
 use crate::{
     app::{App, shell},
-    model::ApiError,
+    model::{ApiError, ErrorCode},
 };
 use axum::{
     Json, Router,
@@ -73,7 +74,8 @@ pub fn router(state: AppState) -> Router {
         .with_state(state.clone())
         .merge(pages)
         .fallback(fallback)
-        .layer(middleware::from_fn(refusals_have_their_status))
+        .layer(middleware::from_fn(refusals_are_told))
+        .layer(middleware::from_fn(refill::refill))
         .layer(middleware::from_fn(forget_old_refusals))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(middleware::from_fn(limit_body))
@@ -143,18 +145,25 @@ async fn limit_body(request: Request, next: middleware::Next) -> Response {
     next.run(Request::from_parts(parts, body)).await
 }
 
-/// A server function that refuses answers 500, whatever the reason; the reason knows better.
-async fn refusals_have_their_status(request: Request, next: middleware::Next) -> Response {
+/// A server function that refuses answers 500, whatever the reason; the reason knows better. What was wrong in
+/// itself or in conflict is a line in the log; that nobody is signed in, or there is no such thing, is daily bread.
+async fn refusals_are_told(request: Request, next: middleware::Next) -> Response {
+    let path = request.uri().path().to_owned();
     let response = next.run(request).await;
-    if response.status() != StatusCode::INTERNAL_SERVER_ERROR
-        || !response.headers().contains_key(SERVER_FN_ERROR_HEADER)
-    {
+    if !response.headers().contains_key(SERVER_FN_ERROR_HEADER) {
         return response;
     }
     let (mut parts, body) = response.into_parts();
     let Ok(bytes) = to_bytes(body, MAX_BODY_BYTES).await else { return parts.status.into_response() };
     if let Ok(error) = serde_json::from_slice::<ApiError>(&bytes) {
-        parts.status = rest::status_of(&error);
+        if matches!(error.code, ErrorCode::Invalid | ErrorCode::Conflict | ErrorCode::Forbidden) {
+            // Quoted: a client's own words may be in it.
+            tracing::info!(path, code = ?error.code, text = ?error.text, "refused");
+        }
+        // A form of a page is led back to that page instead.
+        if parts.status == StatusCode::INTERNAL_SERVER_ERROR {
+            parts.status = rest::status_of(&error);
+        }
     }
     Response::from_parts(parts, Body::from(bytes))
 }
