@@ -111,6 +111,35 @@ async fn asked<F: Future<Output = support::Answer>>(server: &Server, request: F)
     server.settled().await;
 }
 
+/// What has gone wrong with a VM is told to its owner: on its page and in the overview, with the status it has,
+/// and by an event; and neither its row nor its folder is lost.
+async fn told(server: &Server, ada: &Client, name: &str, text: &str, status: &str, event: &str) {
+    let browser = server.browser("ada").await;
+    let vm = ada.vm(name).await;
+    assert_eq!(vm["status"], status, "{vm:#}");
+    for path in [format!("/vms/{}", vm["id"]), "/".to_owned()] {
+        let page = browser.page(&path).await;
+        let words = page.words();
+        assert_eq!(page.status, 200);
+        // An event of a file is told where the VM's other events are.
+        if event != "vm_info_rebuilt" || path != "/" {
+            assert!(words.contains(text), "{path} does not say \"{text}\": {words}");
+        }
+        // The overview has a row for each VM; on its own page a VM is the only one.
+        let about =
+            page.text.split_once(&format!("data-vm=\"{name}\"")).map_or(page.text.as_str(), |(_, row)| row);
+        let shown = about.split_once("data-testid=\"status\">").and_then(|(_, rest)| rest.split('<').next());
+        assert_eq!(shown, Some(status.replace('_', " ").as_str()), "{path}");
+    }
+    let events = server.events().await;
+    assert!(events.iter().any(|(kind, said)| kind == event && said.contains(text)), "{event}: {events:?}");
+    assert!(server.vm_folder(1, name).join("Vagrantfile").exists());
+}
+
+fn problem(vm: &Value) -> String {
+    vm["problem"].as_str().unwrap_or_else(|| panic!("no problem is told: {vm:#}")).to_owned()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the lab"]
 async fn a_real_vm_on_its_bad_days() {
@@ -126,8 +155,14 @@ async fn a_real_vm_on_its_bad_days() {
         let info: Value =
             serde_json::from_str(&fs::read_to_string(folder.join(".vm_info")).unwrap()).unwrap();
         assert_eq!((&info["name"], &info["status"]), (&json!("bad-days"), &json!("running")));
+        let kept = fs::read_dir(&folder)
+            .unwrap()
+            .flatten()
+            .any(|f| fs::read(f.path()).is_ok_and(|t| t == broken.as_bytes()));
+        assert!(kept, "what was there is kept beside");
     }
-    assert!(server.events().await.iter().any(|(kind, _)| kind == "vm_info_rebuilt"));
+    let text = "The .vm_info of bad-days could not be read and was made anew from the database";
+    told(&server, &ada, "bad-days", text, "running", "vm_info_rebuilt").await;
 
     // libvirtd is down: the VM lives on, nobody knows how it stands, and nothing is begun.
     end(libvirtd_pid(), "-TERM");
@@ -136,11 +171,13 @@ async fn a_real_vm_on_its_bad_days() {
     assert_eq!((&vm["status"], &vm["figures"]["cpu_percent"]), (&json!("unknown"), &Value::Null));
     let trouble = ada.get("/api/v1/metrics_since").await.json()["trouble"].clone();
     assert!(trouble.as_str().is_some_and(|text| text.contains("libvirt")), "{trouble}");
+    told(&server, &ada, "bad-days", trouble.as_str().unwrap(), "unknown", "hypervisor_silent").await;
     assert_eq!(ada.ask("stop", vm_id).await.status, 409);
     ada.launch("no-libvirt", "lab-tiny").await;
     server.settled().await;
-    let problem = ada.vm("no-libvirt").await["problem"].clone();
-    assert!(problem.as_str().is_some_and(|text| text.contains("libvirt")), "{problem}");
+    let text = problem(&ada.vm("no-libvirt").await);
+    assert!(text.contains("libvirt"), "{text}");
+    told(&server, &ada, "no-libvirt", &text, "failed", "vm_operation_failed").await;
     start_libvirtd();
     let vm = within_two_ticks(&mut server, &ada, "bad-days").await;
     assert_eq!((&vm["status"], &vm["problem"]), (&json!("running"), &Value::Null));
@@ -155,7 +192,10 @@ async fn a_real_vm_on_its_bad_days() {
     asked(&server, ada.ask("stop", vm_id)).await;
     let vm = within_two_ticks(&mut server, &ada, "bad-days").await;
     assert_eq!((&vm["status"], &vm["operation"]["state"]), (&json!("running"), &json!("failed")));
-    assert!(vm["problem"].as_str().is_some_and(|text| text.contains("Vagrantfile")), "{vm:#}");
+    assert!(problem(&vm).contains("Vagrantfile"), "{vm:#}");
+    told(&server, &ada, "bad-days", &problem(&vm), "running", "vm_operation_failed").await;
+    let kept = fs::read_to_string(&vagrantfile).unwrap();
+    assert!(kept.ends_with("config.vm.box = \n"), "nobody's edit is overwritten: {kept}");
     fs::write(&vagrantfile, good).unwrap();
 
     // QEMU is killed from outside.
@@ -164,7 +204,8 @@ async fn a_real_vm_on_its_bad_days() {
     std::thread::sleep(Duration::from_secs(1));
     let vm = within_two_ticks(&mut server, &ada, "bad-days").await;
     assert_eq!(vm["status"], "stopped");
-    assert!(vm["problem"].as_str().is_some_and(|text| text.contains("start it again")), "{vm:#}");
+    assert!(problem(&vm).contains("start it again"), "{vm:#}");
+    told(&server, &ada, "bad-days", &problem(&vm), "stopped", "vm_crashed").await;
     asked(&server, ada.ask("start", vm_id)).await;
     let vm = within_two_ticks(&mut server, &ada, "bad-days").await;
     assert_eq!((&vm["status"], &vm["problem"]), (&json!("running"), &Value::Null));
@@ -174,16 +215,14 @@ async fn a_real_vm_on_its_bad_days() {
     virsh(&["undefine", "twarga-user1-bad-days_default"]);
     let vm = within_two_ticks(&mut server, &ada, "bad-days").await;
     assert_eq!(vm["status"], "not_created");
-    assert!(
-        vm["problem"].as_str().is_some_and(|text| text.contains("removed from the hypervisor")),
-        "{vm:#}"
-    );
+    assert!(problem(&vm).contains("removed from the hypervisor"), "{vm:#}");
+    told(&server, &ada, "bad-days", &problem(&vm), "not_created", "vm_domain_removed").await;
     asked(&server, ada.ask("start", vm_id)).await;
     let vm = within_two_ticks(&mut server, &ada, "bad-days").await;
-    assert!(
-        vm["problem"].as_str().is_some_and(|text| text.contains("disk")),
-        "the old disk is not lost: {vm:#}"
-    );
+    assert!(problem(&vm).contains("disk"), "the old disk is not lost: {vm:#}");
+    assert!(virsh(&["vol-list", "default"]).contains("twarga-user1-bad-days_default"), "nor is it removed");
+    told(&server, &ada, "bad-days", &problem(&vm), vm["status"].as_str().unwrap(), "vm_operation_failed")
+        .await;
 
     asked(&server, ada.destroy(vm_id, "bad-days")).await;
     assert_eq!(ada.vm("bad-days").await, Value::Null);
@@ -224,7 +263,8 @@ async fn a_missing_box_is_told_by_its_name() {
     server.settled().await;
     let vm = within_two_ticks(&mut server, &ada, "no-box").await;
     assert_eq!(vm["status"], "failed");
-    assert!(vm["problem"].as_str().is_some_and(|text| text.contains("twarga/nowhere")), "{vm:#}");
+    assert!(problem(&vm).contains("twarga/nowhere"), "{vm:#}");
+    told(&server, &ada, "no-box", &problem(&vm), "failed", "vm_operation_failed").await;
     asked(&server, ada.destroy(vm_id, "no-box")).await;
     assert!(!server.vm_folder(1, "no-box").exists());
 }
@@ -247,7 +287,8 @@ async fn somebody_elses_domain_of_the_same_name_is_left_alone() {
     server.settled().await;
     let vm = within_two_ticks(&mut server, &ada, "taken").await;
     assert_eq!(vm["status"], "failed");
-    assert!(vm["problem"].as_str().is_some_and(|text| text.contains("twarga-user1-taken_default")), "{vm:#}");
+    assert!(problem(&vm).contains("twarga-user1-taken_default"), "{vm:#}");
+    told(&server, &ada, "taken", &problem(&vm), "failed", "vm_operation_failed").await;
     asked(&server, ada.destroy(vm_id, "taken")).await;
     assert_eq!(ada.vm("taken").await, Value::Null);
     assert!(virsh(&["list", "--all", "--name"]).contains("twarga-user1-taken_default"));
