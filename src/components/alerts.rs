@@ -75,10 +75,7 @@ fn Words(alert: Alert) -> impl IntoView {
 /// reader tells of one that comes.
 #[component]
 pub fn AlertNotices(feed: Feed, vm_id: i64) -> impl IntoView {
-    let own = Memo::new(move |_| {
-        feed.live
-            .with(|live| live.alerts.iter().filter(|a| a.vm_id == Some(vm_id)).cloned().collect::<Vec<_>>())
-    });
+    let own = of_vm(feed, vm_id);
     view! {
         <div role="status" data-testid="vm-alerts">
             <For each=move || own.get() key=|alert| alert.id let:alert>
@@ -92,6 +89,13 @@ pub fn AlertNotices(feed: Feed, vm_id: i64) -> impl IntoView {
 fn Notice(alert: Alert) -> impl IntoView {
     let class = if alert.severity == Severity::Error { "banner bad" } else { "banner warn" };
     view! { <p class=class><Glyph icon=Icon::Bell/><span><Words alert/></span></p> }
+}
+
+/// The open alerts about one VM.
+pub fn of_vm(feed: Feed, vm_id: i64) -> Memo<Vec<Alert>> {
+    Memo::new(move |_| {
+        feed.live.with(|live| live.alerts.iter().filter(|a| a.vm_id == Some(vm_id)).cloned().collect())
+    })
 }
 
 fn all(feed: Feed) -> Memo<Vec<Alert>> {

@@ -1,7 +1,7 @@
 use crate::{
     api::{DestroyVm, metrics_since, operation_output, vm_events},
     components::{
-        alerts::{AlertBell, AlertNotices},
+        alerts::{self, AlertBell, AlertNotices},
         chart::{ChartData, Hue, Scale, TimeChart, Trace},
         clock::{Moment, TimeForm, alive},
         feed::{Feed, Link, Scope, open_operation},
@@ -107,7 +107,7 @@ fn Body(first: First) -> impl IntoView {
     let id = live.vms[0].id;
     let feed = Feed::start(live, Scope { vm_id: Some(id), window_secs: WINDOW_SECS });
     let vm = feed.vm(id);
-    let history = History::follow(id, vm, events, output);
+    let history = History::follow(feed, id, vm, events, output);
     // Kept when the VM is gone, so that the page can still say which one it was.
     let name = vm.with_untracked(|vm| vm.as_ref().map(|vm| vm.name.clone())).unwrap_or_default();
     let gone = Memo::new(move |_| feed.link.get() == Link::Gone || vm.with(Option::is_none));
@@ -438,16 +438,27 @@ struct History {
 }
 
 impl History {
-    fn follow(id: i64, vm: Memo<Option<VmView>>, events: Vec<Event>, output: Option<Vec<String>>) -> Self {
+    fn follow(
+        feed: Feed,
+        id: i64,
+        vm: Memo<Option<VmView>>,
+        events: Vec<Event>,
+        output: Option<Vec<String>>,
+    ) -> Self {
         let whole = RwSignal::new(output.is_some());
         let history =
             Self { events: RwSignal::new(events), output: RwSignal::new(output.unwrap_or_default()), whole };
         let of_operation = move |read: fn(&OperationView) -> String| {
             vm.with(|vm| vm.as_ref().and_then(|vm| vm.operation.as_ref()).map(|o| (o.id, o.state, read(o))))
         };
+        let alerts = alerts::of_vm(feed, id);
         let occasion = Memo::new(move |_| {
             let vm = vm.with(|vm| vm.as_ref().map(|vm| (vm.status, vm.problem.clone())));
-            (vm, of_operation(|_| String::new()))
+            (
+                vm,
+                of_operation(|_| String::new()),
+                alerts.with(|alerts| alerts.iter().map(|alert| alert.id).collect::<Vec<_>>()),
+            )
         });
         let spoken = Memo::new(move |_| of_operation(|operation| operation.last_line.clone()));
         Effect::new(move |begun: Option<()>| {
