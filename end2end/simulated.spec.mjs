@@ -45,6 +45,36 @@ test("figures are there without JavaScript", async ({ browser, problems }) => {
   await context.close();
 });
 
+test("open alerts are listed without JavaScript", async ({ browser, problems }) => {
+  const context = await browser.newContext({ javaScriptEnabled: false, baseURL: server.url });
+  await signIn(context, server.url);
+  const page = await context.newPage();
+  problems.watch(page);
+  await page.goto("/");
+  const list = page.getByTestId("alert-list");
+  await expect(list).toBeHidden();
+  await page.getByRole("button", { name: /open alert/i }).click();
+  await expect(list).toBeVisible();
+  await context.close();
+});
+
+test("a launch that is refused without JavaScript comes back as it was filled in", async ({ browser, problems }) => {
+  const context = await browser.newContext({ javaScriptEnabled: false, baseURL: server.url });
+  await signIn(context, server.url);
+  const page = await context.newPage();
+  problems.watch(page);
+  await page.goto("/");
+  const taken = await firstRunning(page);
+  await page.goto("/vms/new");
+  await page.locator("[name=name]").fill(taken);
+  await page.locator("[name=ram_mb]").fill("2048");
+  await page.getByRole("button", { name: /launch/i }).click();
+  await expect(page.getByTestId("refusal")).toContainText(`You already have a VM called ${taken}.`);
+  await expect(page.locator("[name=name]")).toHaveValue(taken);
+  await expect(page.locator("[name=ram_mb]")).toHaveValue("2048");
+  await context.close();
+});
+
 test.describe("signed in", () => {
   test.beforeEach(({ context }) => signIn(context, server.url));
 
@@ -88,6 +118,24 @@ test.describe("signed in", () => {
     await expect(page.getByText(/reconnecting/i)).toBeHidden({ timeout: 8 * POLL_MS });
     await appended(page, "cpu", lastPointAt);
     expect((await inspect(chart(page, "cpu"))).id).toBe(id);
+  });
+
+  test("the bell tells what is wrong and its list closes with Escape", async ({ page }) => {
+    await page.goto("/");
+    await hydrated(page);
+    const bell = page.getByTestId("alert-bell");
+    const list = page.getByTestId("alert-list");
+    await bell.click();
+    await expect(list).toBeVisible();
+    await expect(list).toBeInViewport({ ratio: 1 });
+    // One may come or go between two looks.
+    await expect(async () => {
+      const alerts = await (await page.request.get("/api/v1/open_alerts")).json();
+      expect(await list.getByRole("listitem").count()).toBe(alerts.length);
+    }).toPass();
+    await page.keyboard.press("Escape");
+    await expect(list).toBeHidden();
+    await expect(bell).toBeFocused();
   });
 
   test("leaving a VM's page disposes of its charts", async ({ page }) => {
