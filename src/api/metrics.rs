@@ -1,16 +1,22 @@
-use crate::model::{ApiError, Live, MetricHistory, MetricRange, MetricStatistics, UtcMillis, VmMetrics};
+use crate::model::{
+    ApiError, CollectorHealth, Live, MetricHistory, MetricRange, MetricStatistics, UtcMillis, VmMetrics,
+};
 use leptos::prelude::*;
 use leptos::server_fn::codec::GetUrl;
 
 /// How the caller's VMs stand now (or the one VM `vm_id`), and their points since `cursor`; without a cursor,
-/// those of the last `window_secs` (at most 900, which is the default).
+/// those of the last `window_secs` (at most 900, which is the default). Of all VMs, an admin is told how the collector
+/// is doing, too.
 #[server(prefix = "/api/v1", endpoint = "metrics_since", input = GetUrl)]
 pub async fn metrics_since(
     cursor: Option<UtcMillis>,
     vm_id: Option<i64>,
     window_secs: Option<u32>,
 ) -> Result<Live, ApiError> {
-    use crate::server::{vms::Scope, web::call};
+    use crate::{
+        model::Role,
+        server::{vms::Scope, web::call},
+    };
     match vm_id {
         Some(vm_id) => {
             let (state, access) = call::vm(vm_id).await?;
@@ -18,7 +24,9 @@ pub async fn metrics_since(
         }
         None => {
             let (state, me) = call::signed_in().await?;
-            state.live(&me, Scope::of(&me), cursor, window_secs).await
+            let live = state.live(&me, Scope::of(&me), cursor, window_secs).await?;
+            let collector = (me.role == Role::Admin).then(|| state.collector_health());
+            Ok(Live { collector, ..live })
         }
     }
 }
@@ -121,4 +129,12 @@ pub async fn host_statistics(
     use crate::server::{metrics::Span, web::call};
     let (state, _) = call::signed_in().await?;
     state.store.statistics(None, &metric_name, Span { from, to }).await
+}
+
+/// How the collector of figures itself is doing; an admin may.
+#[server(prefix = "/api/v1", endpoint = "collector_health", input = GetUrl)]
+pub async fn get_collector_health() -> Result<CollectorHealth, ApiError> {
+    use crate::server::web::call;
+    let (state, _) = call::admin().await?;
+    Ok(state.collector_health())
 }

@@ -253,6 +253,7 @@ mod tests {
             vms: vms.iter().copied().map(vm).collect(),
             series,
             alerts: vec![],
+            collector: None,
         }
     }
 

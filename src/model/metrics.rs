@@ -1,4 +1,4 @@
-use super::{Alert, UtcMillis, VmStatus, VmView, utc};
+use super::{Alert, CollectorHealth, UtcMillis, VmStatus, VmView, utc};
 use serde::{Deserialize, Serialize};
 
 /// Where a figure comes from.
@@ -332,6 +332,8 @@ pub struct Live {
     pub series: Vec<Series>,
     /// All open alerts that the caller may see, newest first, whatever VMs are asked for.
     pub alerts: Vec<Alert>,
+    /// How the collector is doing: for admins only, and only where all VMs are asked for.
+    pub collector: Option<CollectorHealth>,
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod alert;
 mod error;
 mod event;
+mod health;
 mod image;
 mod instance;
 mod metrics;
@@ -14,6 +15,7 @@ mod vm;
 pub use alert::{Alert, AlertMetric};
 pub use error::{ApiError, ErrorCode, FieldError};
 pub use event::{Event, Severity};
+pub use health::{CollectorError, CollectorHealth, CollectorState, TickMillis, VmsBySource};
 pub use image::Image;
 pub use instance::{Instance, ProviderKind};
 pub use metrics::{

@@ -440,6 +440,7 @@ mod tests {
             vms: vec![],
             series,
             alerts: vec![],
+            collector: None,
         }
     }
 

@@ -83,9 +83,9 @@ pub trait Hypervisor: Send + Sync {
     /// fewer counters.
     async fn read(&self) -> Result<Reading, ReadError>;
 
-    /// The clock that readings are stamped by: what a tick without a reading is stamped by, too.
-    fn utc_now(&self) -> UtcMillis {
-        super::database::now()
+    /// The clocks that readings are stamped by: what a tick without a reading is stamped by, too.
+    fn now(&self) -> Moment {
+        Moment::now()
     }
 
     /// Makes the guest's memory figures fresh every `period_secs`; to be asked once a boot.
@@ -110,6 +110,20 @@ pub struct ReadError {
     pub detail: String,
 }
 
+/// One moment on both clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    pub utc: UtcMillis,
+    pub monotonic: Instant,
+}
+
+impl Moment {
+    /// On the clocks of this machine.
+    pub fn now() -> Self {
+        Self { monotonic: Instant::now(), utc: super::database::now() }
+    }
+}
+
 /// All domains' counters at one moment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reading {
@@ -118,6 +132,12 @@ pub struct Reading {
     /// The wall clock at the same moment.
     pub sampled_at: UtcMillis,
     pub domains: Vec<Domain>,
+}
+
+impl Reading {
+    pub fn moment(&self) -> Moment {
+        Moment { utc: self.sampled_at, monotonic: self.taken_at }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use super::{
     events::Events,
     libvirt::Libvirt,
     metrics::Store,
-    monitor::{Caretaker, Collector, host::Host, latest::Latest},
+    monitor::{Caretaker, Collector, health::Health, host::Host, latest::Latest, time_limit},
     provider::{Hypervisor, Machines},
     simulated::SimulatedFleet,
     state::AppState,
@@ -69,7 +69,10 @@ impl Source {
                 };
                 Self {
                     machines: Arc::new(Vagrant::new(options)),
-                    hypervisor: Arc::new(Libvirt::new(arguments.libvirt_uri.clone())),
+                    hypervisor: Arc::new(
+                        Libvirt::new(arguments.libvirt_uri.clone())
+                            .with_time_limit(time_limit(arguments.collect_every)),
+                    ),
                     simulated: None,
                 }
             }
@@ -116,6 +119,7 @@ pub async fn assemble(arguments: &ServeArgs, assets: AssetUrls, source: Source) 
         store,
         vms,
         latest,
+        health: Health::default(),
         provider,
         period_secs: arguments.collect_every,
         https: arguments.https,
@@ -141,6 +145,7 @@ impl Assembly {
             host: Arc::new(Mutex::new(Host::new(self.data_dir.clone()))),
             latest: self.state.latest.clone(),
             alerts: alerts::Watcher::new(self.state.database.clone(), self.state.period_secs),
+            health: self.state.health.clone(),
             caretaker: Caretaker::begin(
                 self.hypervisor.clone(),
                 self.state.vms.clone(),

@@ -6,16 +6,16 @@ use super::{
     database::Database,
     events::Events,
     metrics::Store,
-    monitor::latest::Latest,
+    monitor::{health::Health, latest::Latest},
     provider::Machine,
     simulated::SimulatedFleet,
     vms::{Scope, Vms},
 };
 use crate::{
     app::AssetUrls,
-    model::{ApiError, Instance, Live, Me, ProviderKind, UtcMillis},
+    model::{ApiError, CollectorHealth, Instance, Live, Me, ProviderKind, UtcMillis},
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 /// A page's first look back, and the longest one that a poll may ask for.
 const WINDOW_SECS: u32 = 15 * 60;
@@ -29,6 +29,7 @@ pub struct AppState {
     pub store: Store,
     pub vms: Vms,
     pub latest: Latest,
+    pub health: Health,
     pub provider: ProviderKind,
     pub period_secs: u32,
     pub https: bool,
@@ -93,7 +94,13 @@ impl AppState {
             vms,
             series,
             alerts: self.alerts.open(Scope::of(me)).await?,
+            collector: None,
         })
+    }
+
+    /// How the collector is doing.
+    pub fn collector_health(&self) -> CollectorHealth {
+        self.health.report(Instant::now(), self.period_secs)
     }
 
     /// Gives the first account its simulated VMs, if there is an account and there are no VMs yet.

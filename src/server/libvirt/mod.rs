@@ -2,22 +2,27 @@
 //!
 //! A process of its own, with a time limit, keeps libvirt's troubles out of this server: a daemon that hangs costs
 //! one late reading. `domstats --nowait` passes over the counters of a domain that is busy (in the middle of a
-//! migration or a snapshot), so one such domain never delays the others.
+//! migration or a snapshot, or because an earlier reading hangs in it), so one such domain never delays the others.
+//! One that hangs all the same, because its disk does, is found and left out (`roll.rs`).
 
 mod domstats;
+mod roll;
 
-use super::provider::{Domain, DomainState, Hypervisor, ReadError, Reading};
+use super::provider::{Domain, DomainState, Hypervisor, Moment, ReadError, Reading};
 use crate::model::UtcMillis;
 use async_trait::async_trait;
+use futures::future::join_all;
+use roll::{Named, Plan, Roll, groups};
 use std::{
     io,
     path::PathBuf,
     process::Stdio,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use tokio::{process::Command, time::timeout};
 
-/// Less than the collector's period, so that a late reading does not take the next one's place.
+/// What one question may take.
 const TIME_LIMIT: Duration = Duration::from_secs(4);
 
 /// Where libvirt keeps a file per QEMU process, written when it starts it.
@@ -25,6 +30,11 @@ const PID_FILES: &str = "/run/libvirt/qemu";
 
 /// One argument with two commands, so that one process and one connection do.
 const READ_ALL: [&str; 1] = ["list --all --uuid --name; domstats --raw --nowait"];
+const LIST: [&str; 4] = ["list", "--all", "--uuid", "--name"];
+/// Followed by UUIDs.
+const READ_SOME: [&str; 3] = ["domstats", "--raw", "--nowait"];
+/// Asks the daemon and touches no domain.
+const PULSE: [&str; 1] = ["hostname"];
 
 /// libvirt at one URI.
 #[derive(Debug, Clone)]
@@ -33,12 +43,24 @@ pub struct Libvirt {
     virsh: PathBuf,
     pid_files: PathBuf,
     time_limit: Duration,
+    roll: Arc<Mutex<Roll>>,
 }
 
 impl Libvirt {
     /// libvirt at `uri`, such as `qemu:///system`.
     pub fn new(uri: impl Into<String>) -> Self {
-        Self { uri: uri.into(), virsh: "virsh".into(), pid_files: PID_FILES.into(), time_limit: TIME_LIMIT }
+        Self {
+            uri: uri.into(),
+            virsh: "virsh".into(),
+            pid_files: PID_FILES.into(),
+            time_limit: TIME_LIMIT,
+            roll: Arc::default(),
+        }
+    }
+
+    /// Stays below `limit` with every reading, so that whoever set it gets an answer in time.
+    pub fn with_time_limit(self, limit: Duration) -> Self {
+        Self { time_limit: limit * 7 / 8, ..self }
     }
 
     /// What `virsh` prints for `arguments`.
@@ -114,6 +136,122 @@ impl Libvirt {
         ReadError { text, detail }
     }
 
+    /// All domains by one process, while nobody is in doubt.
+    async fn read_all(&self) -> Result<(Moment, String), Trouble> {
+        let limit = self.time_limit / 2;
+        let mut moment = Moment::now();
+        let mut answer = self.attempt(&READ_ALL, limit).await;
+        if let Err(Trouble::Refused(_)) = answer {
+            moment = Moment::now();
+            answer = self.attempt(&READ_ALL, limit).await;
+        }
+        match answer {
+            Err(Trouble::TooLate) => {
+                if self.roll().known().is_empty() {
+                    self.list_anew().await?;
+                }
+                let plan = self.roll().plan(Moment::now().monotonic);
+                self.read_in_groups(&plan).await
+            }
+            answer => answer.map(|output| (moment, output)),
+        }
+    }
+
+    /// Those that nobody doubts by one process, beside it suspects each by one of their own.
+    async fn read_around(&self) -> Result<(Moment, String), Trouble> {
+        // While a domain hangs, listing may hang too: then those that were known are read.
+        match self.list_anew().await {
+            Ok(()) | Err(Trouble::TooLate) => {}
+            Err(trouble) => return Err(trouble),
+        }
+        let plan = self.roll().plan(Moment::now().monotonic);
+        let parts = Parts::of(vec![plan.together.clone()], &plan.alone);
+        let (moment, mut answers) = self.read_parts(&parts).await;
+        match answers.remove(0) {
+            Ok(output) => {
+                answers.insert(0, Ok(output));
+                Ok((moment, self.learnt(&parts, answers, moment)))
+            }
+            Err(trouble) if trouble.may_be_one_domains() => self.read_in_groups(&plan).await,
+            Err(trouble) => Err(trouble),
+        }
+    }
+
+    /// The same in groups: what hangs in one of them spoils that one only.
+    async fn read_in_groups(&self, plan: &Plan) -> Result<(Moment, String), Trouble> {
+        let parts = Parts::of(groups(&plan.together), &plan.alone);
+        let ((moment, answers), pulse) =
+            tokio::join!(self.read_parts(&parts), self.attempt(&PULSE, self.time_limit / 4));
+        // Not a domain but the daemon hangs.
+        pulse?;
+        Ok((moment, self.learnt(&parts, answers, moment)))
+    }
+
+    /// Reads all parts at once, which all begin at one moment.
+    async fn read_parts(&self, parts: &Parts) -> (Moment, Vec<Result<String, Trouble>>) {
+        let moment = Moment::now();
+        let answers = parts.0.iter().map(|part| async {
+            let uuids = part.domains.iter().map(|domain| domain.uuid.as_str());
+            let arguments: Vec<_> = READ_SOME.into_iter().chain(uuids).collect();
+            // Without a name it would mean all of them.
+            if part.domains.is_empty() {
+                return Ok(String::new());
+            }
+            self.attempt(&arguments, self.time_limit / 4).await
+        });
+        (moment, join_all(answers).await)
+    }
+
+    /// Notes who hangs and who answered; gives what was said in the form of a reading of all.
+    fn learnt(&self, parts: &Parts, answers: Vec<Result<String, Trouble>>, moment: Moment) -> String {
+        let mut roll = self.roll();
+        let mut output: String =
+            roll.known().iter().map(|domain| format!("{} {}\n", domain.uuid, domain.name)).collect();
+        for (part, answer) in parts.0.iter().zip(answers) {
+            match (answer, part.alone, part.domains.as_slice()) {
+                (Ok(text), alone, domains) => {
+                    output.push_str(&text);
+                    output.push('\n');
+                    if alone {
+                        domains.iter().for_each(|domain| roll.answered(domain));
+                    }
+                }
+                (Err(Trouble::TooLate), true, domains) => {
+                    for domain in domains {
+                        tracing::warn!(
+                            domain = domain.name,
+                            "the domain hangs and is left alone for a while"
+                        );
+                        roll.set_aside(domain, moment.monotonic);
+                    }
+                }
+                (Err(Trouble::TooLate), false, domains) => roll.suspect(domains),
+                (Err(trouble), _, _) => tracing::debug!(?trouble, "some domains were not read"),
+            }
+        }
+        output
+    }
+
+    /// Finds out which domains there are.
+    async fn list_anew(&self) -> Result<(), Trouble> {
+        let output = self.attempt(&LIST, self.time_limit / 4).await?;
+        self.roll().set_known(names_of(&domstats::parse(&output)));
+        Ok(())
+    }
+
+    fn roll(&self) -> MutexGuard<'_, Roll> {
+        // What it holds is whole after every statement; a panic elsewhere does not spoil it.
+        self.roll.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Refuses to ask a domain that hangs.
+    fn answers(&self, uuid: &str) -> Result<(), ReadError> {
+        if !self.roll().is_doubtful(uuid) {
+            return Ok(());
+        }
+        Err(ReadError { text: "The VM's domain hangs.".into(), detail: format!("{uuid} is left alone") })
+    }
+
     /// When the domain's QEMU process was started; only known for a libvirt on this machine.
     fn started_at(&self, domain: &Domain) -> Option<UtcMillis> {
         if matches!(domain.state, DomainState::Stopped | DomainState::Crashed) || domain.name.contains('/') {
@@ -125,8 +263,25 @@ impl Libvirt {
     }
 }
 
-fn now() -> (Instant, UtcMillis) {
-    (Instant::now(), utc(SystemTime::now()).unwrap_or_default())
+/// What is read at once, each part by a process of its own.
+struct Parts(Vec<Part>);
+
+struct Part {
+    domains: Vec<Named>,
+    /// A suspect by itself.
+    alone: bool,
+}
+
+impl Parts {
+    fn of(together: Vec<Vec<Named>>, alone: &[Named]) -> Self {
+        let together = together.into_iter().map(|domains| Part { domains, alone: false });
+        let alone = alone.iter().map(|domain| Part { domains: vec![domain.clone()], alone: true });
+        Self(together.chain(alone).collect())
+    }
+}
+
+fn names_of(domains: &[Domain]) -> Vec<Named> {
+    domains.iter().map(|d| Named { uuid: d.uuid.clone(), name: d.name.clone() }).collect()
 }
 
 fn utc(time: SystemTime) -> Option<UtcMillis> {
@@ -154,27 +309,25 @@ impl Trouble {
 #[async_trait]
 impl Hypervisor for Libvirt {
     async fn read(&self) -> Result<Reading, ReadError> {
-        let limit = self.time_limit / 2;
-        let (mut taken_at, mut sampled_at) = now();
-        let mut answer = self.attempt(&READ_ALL, limit).await;
-        if answer.as_ref().is_err_and(Trouble::may_be_one_domains) {
-            (taken_at, sampled_at) = now();
-            answer = self.attempt(&READ_ALL, limit).await;
-        }
-        let output = answer.map_err(|trouble| self.in_words(trouble))?;
+        let in_doubt = self.roll().has_doubts();
+        let answer = if in_doubt { self.read_around().await } else { self.read_all().await };
+        let (moment, output) = answer.map_err(|trouble| self.in_words(trouble))?;
         let mut domains = domstats::parse(&output);
+        self.roll().set_known(names_of(&domains));
         for domain in &mut domains {
             domain.started_at = self.started_at(domain);
         }
-        Ok(Reading { taken_at, sampled_at, domains })
+        Ok(Reading { taken_at: moment.monotonic, sampled_at: moment.utc, domains })
     }
 
     async fn enable_memory_statistics(&self, uuid: &str, period_secs: u32) -> Result<(), ReadError> {
+        self.answers(uuid)?;
         let period = period_secs.to_string();
         self.virsh(&["dommemstat", uuid, "--period", &period, "--live", "--config"]).await.map(drop)
     }
 
     async fn address(&self, uuid: &str) -> Result<Option<String>, ReadError> {
+        self.answers(uuid)?;
         for source in ["lease", "arp"] {
             match self.virsh(&["domifaddr", uuid, "--source", source]).await {
                 Ok(output) => {
@@ -211,7 +364,7 @@ fn ipv4(table: &str) -> Option<String> {
 mod tests {
     use super::*;
     use crate::server::vagrant::stand_in::write_script;
-    use std::fs;
+    use std::{fs, time::Instant};
     use tempfile::TempDir;
 
     const UUID: &str = "6695eb01-f6a4-8304-79aa-97f2502e193f";
@@ -262,12 +415,14 @@ mod tests {
         ] {
             let (_folder, libvirt) = with_virsh(&format!(
                 "F=$(dirname $0)/asked; [ -e $F ] || {{ touch $F; {trouble}; }}
-                printf '{UUID} x1\\n\\nDomain: '\\''x1'\\''\\n  state.state=1\\n'"
+                case \"$*\" in *list*) echo {UUID} x1;; esac
+                case \"$*\" in *domstats*) printf '\\nDomain: '\\''x1'\\''\\n  state.state=1\\n';; esac"
             ));
             let libvirt = Libvirt { time_limit: Duration::from_secs(2), ..libvirt };
             let start = Instant::now();
             let reading = libvirt.read().await.unwrap();
             assert_eq!(reading.domains.len(), 1, "{trouble}");
+            assert_eq!(reading.domains[0].state, DomainState::Running, "{trouble}");
             assert!(reading.taken_at > start);
         }
     }
@@ -278,6 +433,86 @@ mod tests {
         let libvirt = Libvirt { time_limit: Duration::from_millis(100), ..libvirt };
         let error = libvirt.read().await.unwrap_err();
         assert!(error.text.starts_with("libvirt did not answer at qemu:///system within"), "{}", error.text);
+    }
+
+    fn uuid(number: u32) -> String {
+        format!("{number:08}-f6a4-8304-79aa-97f2502e193f")
+    }
+
+    /// A libvirt with the domains 0 to 8, of which those hang whose UUIDs are in the file `hangs`: then listing and
+    /// reading all of them hangs, too. Keeps each call in the file `calls`.
+    fn nine_domains() -> (TempDir, Libvirt) {
+        let uuids: Vec<_> = (0..9).map(uuid).collect();
+        let (folder, libvirt) = with_virsh(&format!(
+            "cd $(dirname $0); touch hangs; echo \"$*\" >> calls
+            list() {{ for U in {all}; do echo $U x$U; done; }}
+            stats() {{ for U; do grep -q $U hangs && exec sleep 60; printf \"\\nDomain: 'x$U'\\n  state.state=1\\n\"; done; }}
+            shift 3
+            case $1 in
+                hostname) echo here;;
+                list*domstats*) list; stats {all};;
+                list) [ -s hangs ] && exec sleep 60; list;;
+                domstats) shift 3; stats $*;;
+            esac",
+            all = uuids.join(" "),
+        ));
+        (folder, libvirt)
+    }
+
+    /// The numbers of the domains that were read, of nine.
+    async fn read(libvirt: &Libvirt) -> Vec<usize> {
+        let begin = Instant::now();
+        let reading = libvirt.read().await.unwrap();
+        assert!(begin.elapsed() < libvirt.time_limit, "{:?}", begin.elapsed());
+        assert_eq!(reading.domains.len(), 9, "nobody is forgotten");
+        let known = |number: &usize| reading.domains[*number].state == DomainState::Running;
+        (0..9).filter(known).collect()
+    }
+
+    #[tokio::test]
+    async fn a_domain_that_hangs_is_found_and_left_alone_and_the_others_go_on() {
+        let (folder, libvirt) = nine_domains();
+        let everybody: Vec<_> = (0..9).collect();
+        assert_eq!(read(&libvirt).await, everybody);
+        fs::write(folder.path().join("hangs"), uuid(4)).unwrap();
+        assert_eq!(read(&libvirt).await, [0, 1, 2, 6, 7, 8], "all but the group in which one hangs");
+        assert_eq!(read(&libvirt).await, [0, 1, 2, 3, 5, 6, 7, 8], "all but the one");
+        assert!(libvirt.address(&uuid(4)).await.is_err());
+
+        let calls = || fs::read_to_string(folder.path().join("calls")).unwrap();
+        let so_far = calls().len();
+        assert_eq!(read(&libvirt).await, [0, 1, 2, 3, 5, 6, 7, 8]);
+        let newest = calls()[so_far..].to_owned();
+        assert!(!newest.contains(&uuid(4)), "it is not asked: {newest}");
+        assert_eq!(newest.lines().count(), 2, "a list, and one process for all others: {newest}");
+
+        fs::write(folder.path().join("hangs"), "").unwrap();
+        libvirt.roll().suspect(&[Named { uuid: uuid(4), name: String::new() }]);
+        assert_eq!(read(&libvirt).await, everybody, "it answers again");
+        let so_far = calls().len();
+        assert_eq!(read(&libvirt).await, everybody);
+        assert_eq!(calls()[so_far..].lines().count(), 1, "one process for all");
+    }
+
+    #[tokio::test]
+    async fn a_second_domain_that_hangs_is_found_while_the_first_is_left_alone() {
+        let (folder, libvirt) = nine_domains();
+        read(&libvirt).await;
+        libvirt.roll().set_aside(&Named { uuid: uuid(0), name: String::new() }, Instant::now());
+        fs::write(folder.path().join("hangs"), format!("{}\n{}", uuid(0), uuid(8))).unwrap();
+        // Eight are asked, in groups of two.
+        assert_eq!(read(&libvirt).await, [1, 2, 3, 4, 5, 6]);
+        assert_eq!(read(&libvirt).await, [1, 2, 3, 4, 5, 6, 7]);
+    }
+
+    #[tokio::test]
+    async fn when_the_daemon_hangs_nobody_is_suspected() {
+        let (folder, libvirt) = nine_domains();
+        let libvirt = Libvirt { time_limit: Duration::from_millis(800), ..libvirt };
+        libvirt.roll().set_known(vec![Named { uuid: uuid(0), name: "x".into() }]);
+        write_script(&folder.path().join("virsh"), "exec sleep 60");
+        assert!(libvirt.read().await.is_err());
+        assert!(!libvirt.roll().has_doubts());
     }
 
     #[tokio::test]

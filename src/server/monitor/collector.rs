@@ -1,12 +1,16 @@
 //! One tick, and the beat.
 //!
 //! A tick reads the hypervisor once for all VMs, derives figures from this reading and the one before, and
-//! writes everything in one transaction. A tick that takes too long is followed by the next one on the beat;
-//! the missed ones are skipped, not made up for.
+//! writes everything in one transaction. Ticks keep to the beat: those that a slow one has missed are skipped and
+//! counted, not made up for. A reading that takes too long is abandoned, whoever takes it, and that tick goes on
+//! without one.
 
 use super::{
+    beat::Beat,
     caretaker::{Caretaker, Guest},
+    continuity::{Previous, simply_passed},
     derive::derive,
+    health::Health,
     host::Host,
     latest::{Latest, Snapshot},
 };
@@ -17,17 +21,16 @@ use crate::{
         database::Database,
         events::{Events, NewEvent},
         metrics::Store,
-        provider::{Domain, DomainState, Hypervisor, Reading},
+        provider::{DomainState, Hypervisor, Moment, ReadError, Reading},
         vms::{Believed, Observed, Vms, Watched, domain_of, reconcile},
     },
 };
 use std::{
-    collections::HashMap,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, TryLockError},
     time::{Duration, Instant},
 };
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{sleep_until, timeout};
 
 /// A clock that is put back by less is waited for.
 const CLOCK_SLACK_SECS: i64 = 60;
@@ -41,6 +44,7 @@ pub struct Collector {
     pub host: Arc<Mutex<Host>>,
     pub latest: Latest,
     pub alerts: alerts::Watcher,
+    pub health: Health,
     pub caretaker: Caretaker,
     pub period_secs: u32,
     pub memory: Memory,
@@ -49,7 +53,9 @@ pub struct Collector {
 /// What a tick needs of the ones before it.
 #[derive(Default)]
 pub struct Memory {
-    previous: HashMap<String, (Domain, Instant)>,
+    previous: Option<Previous>,
+    /// When the last tick began.
+    began: Option<Moment>,
     failed_readings: u32,
     newest: UtcMillis,
 }
@@ -58,13 +64,18 @@ impl Collector {
     /// Ticks for ever.
     pub async fn run(mut self) {
         self.memory.newest = self.store.newest_tick();
-        let mut beat = interval(Duration::from_secs(u64::from(self.period_secs)));
-        beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut due = Instant::now();
+        let mut beat = Beat::new(due, Duration::from_secs(u64::from(self.period_secs)));
         loop {
-            beat.tick().await;
+            sleep_until(due.into()).await;
             if let Err(error) = self.tick().await {
                 tracing::error!(%error, "a tick could not be written");
+                let text = "A tick could not be written to the database. The server's log says why.";
+                self.health.tick_failed(self.hypervisor.now().utc, text);
             }
+            let skipped;
+            (due, skipped) = beat.next(Instant::now());
+            self.health.skipped(skipped);
         }
     }
 
@@ -73,8 +84,13 @@ impl Collector {
     /// # Errors
     /// When the database cannot be read or written; what was read is then lost, and the next tick goes on.
     pub async fn tick(&mut self) -> Result<(), sqlx::Error> {
+        let (begin, began) = (Instant::now(), self.hypervisor.now());
         let watched = self.vms.watched().await?;
-        let (reading, host) = tokio::join!(self.hypervisor.read(), self.sample_host());
+        let (reading, mut host) = tokio::join!(self.read(), self.sample_host());
+        let before = self.memory.began.replace(began);
+        if !before.is_some_and(|before| simply_passed(before, began, self.period_secs)) {
+            (host.cpu_percent, host.net_send_speed, host.net_recv_speed) = (None, None, None);
+        }
         let (reading, trouble) = match reading {
             Ok(reading) => {
                 if self.memory.failed_readings > 0 {
@@ -93,9 +109,11 @@ impl Collector {
                 (None, Some(error.text))
             }
         };
+        self.health.read(began.utc, trouble.as_deref());
 
         let watched = self.with_current_domains(watched, reading.as_ref()).await?;
         let figures = self.figures(&watched, reading.as_ref());
+        self.note_silent_domains(&watched, reading.as_ref(), began.utc);
         let sampled_at = self.next_tick_time(reading.as_ref()).await?;
         let running: Vec<_> = watched
             .iter()
@@ -114,7 +132,7 @@ impl Collector {
         self.store.publish(recorded);
 
         let mut snapshot = Snapshot { sampled_at, host, trouble, ..Snapshot::default() };
-        snapshot.vms = watched.iter().map(|w| w.view.id).zip(figures).collect();
+        snapshot.vms = watched.iter().map(|w| w.view.id).zip(figures.iter().copied()).collect();
         self.latest.set(snapshot);
         // A figure that is written is not lost for an alert that cannot be; the next tick tries that again.
         if let Err(error) = self.alerts.observe(sampled_at, &host, &views).await {
@@ -125,15 +143,16 @@ impl Collector {
         self.vms.refresh_info(files, sampled_at).await;
         if let Some(reading) = reading {
             self.caretaker.look_after(Self::running_guests(&watched, &reading));
-            self.remember(reading);
+            self.memory.previous = Some(reading.into());
         }
+        self.health.ticked(sampled_at, begin, Instant::now(), &figures);
         Ok(())
     }
 
     /// Times only grow while the clock is put back by little: two ticks are never one. When it was far ahead,
     /// what was sampled in a future that never was goes, or every later tick would have to wait for it.
     async fn next_tick_time(&mut self, reading: Option<&Reading>) -> Result<UtcMillis, sqlx::Error> {
-        let at = reading.map_or_else(|| self.hypervisor.utc_now(), |r| r.sampled_at);
+        let at = reading.map_or_else(|| self.hypervisor.now().utc, |r| r.sampled_at);
         if self.memory.newest > at.plus_secs(CLOCK_SLACK_SECS) {
             let count = self.store.forget_after(at).await?;
             let text = format!("The clock was put back: {count} samples from after now are gone.");
@@ -145,12 +164,27 @@ impl Collector {
         Ok(self.memory.newest)
     }
 
+    /// Reads the hypervisor, and gives it up in time for the tick to be done before the next beat.
+    async fn read(&self) -> Result<Reading, ReadError> {
+        let limit = time_limit(self.period_secs);
+        timeout(limit, self.hypervisor.read()).await.unwrap_or_else(|_| {
+            Err(ReadError {
+                text: format!("The hypervisor did not answer within {} s.", limit.as_secs_f64()),
+                detail: "the reading was abandoned at its time limit".into(),
+            })
+        })
+    }
+
+    /// Samples the host. Figures of a disk that hangs, and of the ticks until it is back, are unknown: they wait
+    /// for nobody, and no second thread gets stuck beside the first.
     async fn sample_host(&self) -> HostFigures {
         let host = self.host.clone();
-        let sampled = tokio::task::spawn_blocking(move || {
-            host.lock().unwrap_or_else(PoisonError::into_inner).sample(Instant::now())
+        let sampled = tokio::task::spawn_blocking(move || match host.try_lock() {
+            Ok(mut host) => host.sample(Instant::now()),
+            Err(TryLockError::Poisoned(host)) => host.into_inner().sample(Instant::now()),
+            Err(TryLockError::WouldBlock) => HostFigures::default(),
         });
-        sampled.await.unwrap_or_default()
+        timeout(time_limit(self.period_secs), sampled).await.ok().and_then(Result::ok).unwrap_or_default()
     }
 
     /// A VM whose domain is not (or no longer) the one we know: its folder says which one is, so that what is
@@ -182,12 +216,26 @@ impl Collector {
             .iter()
             .map(|w| match domain_of(&reading.domains, w.domain_uuid.as_deref()) {
                 Some(domain) => {
-                    let previous = self.memory.previous.get(&domain.uuid).map(|(d, at)| (d, *at));
+                    let previous = self.memory.previous.as_ref();
+                    let previous = previous.and_then(|p| p.of(domain, reading, self.period_secs));
                     derive(previous, (domain, reading.taken_at), reading.sampled_at, self.period_secs)
                 }
                 None => VmFigures::default(),
             })
             .collect()
+    }
+
+    /// A VM of which the hypervisor says nothing while it tells of others: its domain hangs.
+    fn note_silent_domains(&self, watched: &[Watched], reading: Option<&Reading>, at: UtcMillis) {
+        let Some(reading) = reading else { return };
+        let is_silent = |w: &&Watched| {
+            let domain = domain_of(&reading.domains, w.domain_uuid.as_deref());
+            !w.busy && domain.is_some_and(|domain| domain.state == DomainState::Unknown)
+        };
+        let names: Vec<_> = watched.iter().filter(is_silent).map(|w| w.view.name.as_str()).collect();
+        if !names.is_empty() {
+            self.health.noted(at, format!("The hypervisor says nothing of {}.", names.join(", ")));
+        }
     }
 
     fn is_up(&self, w: &Watched, reading: Option<&Reading>) -> bool {
@@ -246,10 +294,11 @@ impl Collector {
         };
         watched.iter().filter_map(guest).collect()
     }
+}
 
-    fn remember(&mut self, reading: Reading) {
-        let taken_at = reading.taken_at;
-        self.memory.previous =
-            reading.domains.into_iter().map(|domain| (domain.uuid.clone(), (domain, taken_at))).collect();
-    }
+/// How long a tick waits for what it reads: most of the period, so that the next beat is kept. Where the period is
+/// very short, a slow hypervisor that costs some beats is better than one that is never heard; where it is long,
+/// nobody wants to wait that long.
+pub fn time_limit(period_secs: u32) -> Duration {
+    (Duration::from_millis(900) * period_secs).clamp(Duration::from_secs(4), Duration::from_secs(20))
 }

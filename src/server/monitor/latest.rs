@@ -1,10 +1,11 @@
 //! The newest tick, in memory: what a page shows first.
 
+use super::health::patience;
 use crate::model::{HostFigures, UtcMillis, VmFigures};
 use std::{
     collections::HashMap,
     sync::{Arc, PoisonError, RwLock},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 #[derive(Debug, Clone, Default)]
@@ -25,12 +26,16 @@ impl Snapshot {
         self.vms.get(&vm_id).copied().unwrap_or_default()
     }
 
+    /// Whether the ticks have stopped.
+    pub fn is_old(&self, period_secs: u32) -> bool {
+        self.set_at.is_some_and(|at| at.elapsed() > patience(period_secs))
+    }
+
     /// Why what is here is not how things stand: the hypervisor is silent, or the ticks have stopped.
     pub fn trouble(&self, period_secs: u32) -> Option<String> {
-        let patience = Duration::from_secs(u64::from(period_secs) * 3 + 10);
-        let stopped = self.set_at.is_some_and(|at| at.elapsed() > patience);
         self.trouble.clone().or_else(|| {
-            stopped.then(|| "No new figures are being recorded. The server's log says why.".to_owned())
+            self.is_old(period_secs)
+                .then(|| "No new figures are being recorded. The server's log says why.".to_owned())
         })
     }
 

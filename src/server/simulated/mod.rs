@@ -8,6 +8,7 @@ mod guest;
 mod load;
 mod specs;
 
+pub use super::provider::Moment;
 pub use specs::seeded_specs;
 
 use super::{
@@ -23,27 +24,16 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 use tokio::{sync::mpsc::UnboundedSender, time::sleep};
-
-/// One moment on both clocks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Moment {
-    pub utc: UtcMillis,
-    pub monotonic: Instant,
-}
 
 /// Tells the time.
 pub type Clock = Arc<dyn Fn() -> Moment + Send + Sync>;
 
 /// The clocks of this machine.
 pub fn system_clock() -> Clock {
-    Arc::new(|| {
-        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let utc = UtcMillis(i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX));
-        Moment { utc, monotonic: Instant::now() }
-    })
+    Arc::new(Moment::now)
 }
 
 #[derive(Clone)]
@@ -93,7 +83,7 @@ impl SimulatedFleet {
     /// Takes in a VM that exists already, such as one that an earlier run of the server launched; it runs since
     /// `running_since`, or is off. One that is known already stays as it is.
     pub fn adopt(&self, machine: &Machine, running_since: Option<UtcMillis>) {
-        let now = self.now();
+        let now = self.utc_now();
         let uuid = uuid_of(&machine.directory);
         let mut state = self.state();
         state.guests.entry(uuid.clone()).or_insert_with(|| {
@@ -140,7 +130,7 @@ impl SimulatedFleet {
 
     /// Starts a VM behind the server's back. `false` when there is none or it runs.
     pub fn start_from_outside(&self, uuid: &str) -> bool {
-        let now = self.now();
+        let now = self.utc_now();
         match self.state().guests.get_mut(uuid).filter(|guest| guest.defined && !guest.runs()) {
             Some(guest) => {
                 guest.boot(now);
@@ -177,7 +167,7 @@ impl SimulatedFleet {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn now(&self) -> UtcMillis {
+    fn utc_now(&self) -> UtcMillis {
         (self.options.clock)().utc
     }
 
@@ -224,7 +214,7 @@ impl SimulatedFleet {
         match operation {
             OperationKind::Launch | OperationKind::Start => {
                 write_marker(machine, &uuid).await?;
-                let now = self.now();
+                let now = self.utc_now();
                 let mut state = self.state();
                 let guest =
                     state.guests.entry(uuid.clone()).or_insert_with(|| self.new_guest(uuid, machine, now));
@@ -340,12 +330,12 @@ impl Machines for SimulatedFleet {
 
 #[async_trait]
 impl Hypervisor for SimulatedFleet {
-    fn utc_now(&self) -> UtcMillis {
-        self.now()
+    fn now(&self) -> Moment {
+        (self.options.clock)()
     }
 
     async fn read(&self) -> Result<Reading, ReadError> {
-        let now = (self.options.clock)();
+        let now = self.now();
         let mut state = self.reachable()?;
         let domains = state
             .guests

@@ -4,6 +4,7 @@ use crate::{
     server::{monitor::derive::derive, provider::DomainState},
 };
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Instant;
 use tempfile::TempDir;
 use tokio::sync::mpsc::unbounded_channel;
 

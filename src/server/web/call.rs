@@ -1,7 +1,7 @@
 //! What a server function begins with: the state, who calls, whether they may.
 
 use crate::{
-    model::{ApiError, ErrorCode, Me},
+    model::{ApiError, ErrorCode, Me, Role},
     server::{
         accounts::{Carrier, LIFE_DAYS},
         internal,
@@ -46,6 +46,18 @@ pub async fn signed_in() -> Result<(AppState, Me), ApiError> {
     let state = anyone()?;
     let me = whoever().await?.ok_or_else(ApiError::not_signed_in)?;
     Ok((state, me))
+}
+
+/// An admin.
+///
+/// # Errors
+/// `NotSignedIn`; `Forbidden` for everybody else.
+pub async fn admin() -> Result<(AppState, Me), ApiError> {
+    let (state, me) = signed_in().await?;
+    match me.role {
+        Role::Admin => Ok((state, me)),
+        Role::User => Err(ApiError::forbidden("Only an admin may see this.")),
+    }
 }
 
 /// Somebody who may see and operate a VM.

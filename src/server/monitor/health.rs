@@ -1,0 +1,206 @@
+//! How the collector itself is doing, kept in memory: what a page, a server function and `/metrics` tell.
+
+use crate::model::{
+    CollectorError, CollectorHealth, CollectorState, Source, TickMillis, UtcMillis, VmFigures, VmsBySource,
+};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// Mean and maximum are taken over so many ticks: five minutes at 5 s.
+const RECENT: usize = 60;
+
+/// Shared by the collector, which notes, and everybody who asks.
+#[derive(Debug, Clone, Default)]
+pub struct Health(Arc<Mutex<Record>>);
+
+#[derive(Debug, Default)]
+struct Record {
+    newest: Option<(UtcMillis, Instant)>,
+    /// How long the newest ticks took, newest last; at most [`RECENT`].
+    took: VecDeque<Duration>,
+    ticks: u64,
+    ticks_skipped: u64,
+    ticks_failed: u64,
+    readings_failed: u64,
+    hypervisor_silent: bool,
+    vms: VmsBySource,
+    last_error: Option<CollectorError>,
+}
+
+/// How long the newest tick may be past before the collector counts as stopped.
+pub fn patience(period_secs: u32) -> Duration {
+    Duration::from_secs(u64::from(period_secs) * 3 + 10)
+}
+
+impl Health {
+    /// A tick was written: sampled at `sampled_at`, begun at `began`, done at `done`.
+    pub fn ticked(&self, sampled_at: UtcMillis, began: Instant, done: Instant, figures: &[VmFigures]) {
+        let mut record = self.record();
+        record.newest = Some((sampled_at, done));
+        record.ticks += 1;
+        if record.took.len() == RECENT {
+            record.took.pop_front();
+        }
+        record.took.push_back(done.saturating_duration_since(began));
+        record.vms = by_source(figures);
+    }
+
+    pub fn skipped(&self, beats: u64) {
+        self.record().ticks_skipped += beats;
+    }
+
+    /// A tick could not be written. `text` is shown to people.
+    pub fn tick_failed(&self, at: UtcMillis, text: impl Into<String>) {
+        self.record().ticks_failed += 1;
+        self.noted(at, text);
+    }
+
+    /// The hypervisor as a whole answered, or did not and why, in a person's words.
+    pub fn read(&self, at: UtcMillis, trouble: Option<&str>) {
+        let mut record = self.record();
+        record.hypervisor_silent = trouble.is_some();
+        if let Some(text) = trouble {
+            record.readings_failed += 1;
+            record.last_error = Some(CollectorError { at, text: text.into() });
+        }
+    }
+
+    /// Something went wrong that did not cost a whole tick. `text` is shown to people.
+    pub fn noted(&self, at: UtcMillis, text: impl Into<String>) {
+        self.record().last_error = Some(CollectorError { at, text: text.into() });
+    }
+
+    /// All of it, as it stands at `now`.
+    pub fn report(&self, now: Instant, period_secs: u32) -> CollectorHealth {
+        let record = self.record();
+        let state = match record.newest {
+            None if record.ticks_failed > 0 => CollectorState::Stopped,
+            None => CollectorState::Starting,
+            Some((_, at)) if now.saturating_duration_since(at) > patience(period_secs) => {
+                CollectorState::Stopped
+            }
+            Some(_) if record.hypervisor_silent => CollectorState::HypervisorSilent,
+            Some(_) => CollectorState::Working,
+        };
+        CollectorHealth {
+            state,
+            period_secs,
+            newest_tick_at: record.newest.map(|(sampled_at, _)| sampled_at),
+            tick_ms: tick_millis(&record.took),
+            ticks: record.ticks,
+            ticks_skipped: record.ticks_skipped,
+            ticks_failed: record.ticks_failed,
+            readings_failed: record.readings_failed,
+            vms: record.vms,
+            last_error: record.last_error.clone(),
+        }
+    }
+
+    fn record(&self) -> MutexGuard<'_, Record> {
+        // What it holds is whole after every statement; a panic elsewhere does not spoil it.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn tick_millis(took: &VecDeque<Duration>) -> TickMillis {
+    let millis = |took: Duration| took.as_secs_f64() * 1000.0;
+    let sum: Duration = took.iter().sum();
+    TickMillis {
+        last: took.back().copied().map(millis),
+        mean: (!took.is_empty()).then(|| millis(sum) / took.len() as f64),
+        max: took.iter().max().copied().map(millis),
+        over: took.len(),
+    }
+}
+
+fn by_source(figures: &[VmFigures]) -> VmsBySource {
+    let mut vms = VmsBySource::default();
+    for VmFigures { sources: of, .. } in figures {
+        let sources = [of.cpu, of.memory, of.disk, of.network, of.uptime];
+        let told = |source| u32::from(sources.contains(&source));
+        let (guest, hypervisor, simulated) =
+            (told(Source::Guest), told(Source::Hypervisor), told(Source::Simulated));
+        vms.guest += guest;
+        vms.hypervisor += hypervisor;
+        vms.simulated += simulated;
+        vms.none += u32::from(guest + hypervisor + simulated == 0);
+    }
+    vms
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Sources;
+
+    const MORNING: UtcMillis = UtcMillis(1_795_420_800_000);
+
+    fn tick(health: &Health, began: Instant, millis: u64) -> Instant {
+        let done = began + Duration::from_millis(millis);
+        health.ticked(MORNING, began, done, &[]);
+        done
+    }
+
+    #[test]
+    fn it_starts_works_and_stops() {
+        let (health, begin) = (Health::default(), Instant::now());
+        assert_eq!(health.report(begin, 5).state, CollectorState::Starting);
+        let done = tick(&health, begin, 20);
+        assert_eq!(health.report(done, 5).state, CollectorState::Working);
+        let later = |secs| done + Duration::from_secs(secs);
+        assert_eq!(health.report(later(25), 5).state, CollectorState::Working, "a few ticks may be late");
+        assert_eq!(health.report(later(26), 5).state, CollectorState::Stopped);
+    }
+
+    #[test]
+    fn a_first_tick_that_fails_is_no_start() {
+        let health = Health::default();
+        health.tick_failed(MORNING, "the disk is full");
+        let report = health.report(Instant::now(), 5);
+        assert_eq!((report.state, report.ticks, report.ticks_failed), (CollectorState::Stopped, 0, 1));
+        assert_eq!(report.last_error.unwrap().text, "the disk is full");
+    }
+
+    #[test]
+    fn a_silent_hypervisor_is_told_until_it_answers_and_its_error_stays() {
+        let (health, begin) = (Health::default(), Instant::now());
+        health.read(MORNING, Some("libvirt does not answer"));
+        let done = tick(&health, begin, 20);
+        let report = health.report(done, 5);
+        assert_eq!((report.state, report.readings_failed), (CollectorState::HypervisorSilent, 1));
+        health.read(MORNING.plus_secs(5), None);
+        let report = health.report(done, 5);
+        assert_eq!((report.state, report.readings_failed), (CollectorState::Working, 1));
+        assert_eq!(report.last_error.unwrap().at, MORNING);
+    }
+
+    #[test]
+    fn mean_and_maximum_are_of_the_newest_ticks_only() {
+        let (health, begin) = (Health::default(), Instant::now());
+        assert_eq!(health.report(begin, 5).tick_ms, TickMillis::default());
+        tick(&health, begin, 9000);
+        for _ in 0..RECENT - 1 {
+            tick(&health, begin, 10);
+        }
+        assert_eq!(health.report(begin, 5).tick_ms.max, Some(9000.0));
+        let done = tick(&health, begin, 70);
+        let report = health.report(done, 5);
+        let expected = TickMillis { last: Some(70.0), mean: Some(11.0), max: Some(70.0), over: RECENT };
+        assert_eq!((report.tick_ms, report.ticks), (expected, RECENT as u64 + 1));
+    }
+
+    #[test]
+    fn a_vm_counts_with_every_source_that_tells_of_it_or_with_none() {
+        let (guest, hypervisor) = (Source::Guest, Source::Hypervisor);
+        let with = |sources| VmFigures { sources, ..VmFigures::default() };
+        let figures = [
+            with(Sources { cpu: hypervisor, disk: guest, ..Sources::default() }),
+            with(Sources { cpu: hypervisor, network: hypervisor, ..Sources::default() }),
+            with(Sources { memory: Source::Stale, ..Sources::default() }),
+        ];
+        assert_eq!(by_source(&figures), VmsBySource { guest: 1, hypervisor: 2, simulated: 0, none: 1 });
+    }
+}

@@ -1,0 +1,234 @@
+//! The beat on its bad days: clocks that are set, a machine that is suspended, readings that hang. Two clocks that
+//! stand still until they are told.
+
+mod support;
+
+use async_trait::async_trait;
+use serde_json::{Value, json};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use support::{Client, Server};
+use twarga_cloud::{
+    model::UtcMillis,
+    server::{
+        provider::{Hypervisor, Moment, ReadError, Reading},
+        run::Source,
+        simulated::{SimulatedFleet, SimulatedOptions},
+    },
+};
+
+const MORNING: i64 = 1_795_420_800_000;
+
+/// A fleet on a machine whose two clocks are set by hand.
+struct Machine {
+    fleet: Arc<SimulatedFleet>,
+    monotonic_secs: Arc<AtomicI64>,
+    wall_secs: Arc<AtomicI64>,
+}
+
+impl Machine {
+    fn new() -> Self {
+        let (monotonic_secs, wall_secs) = (Arc::new(AtomicI64::new(0)), Arc::new(AtomicI64::new(0)));
+        let (begin, monotonic, wall) = (Instant::now(), monotonic_secs.clone(), wall_secs.clone());
+        let clock = Arc::new(move || Moment {
+            utc: UtcMillis(MORNING + wall.load(Ordering::SeqCst) * 1000),
+            monotonic: begin + Duration::from_secs(monotonic.load(Ordering::SeqCst).unsigned_abs()),
+        });
+        let options = SimulatedOptions { speed: 10_000.0, clock, ..SimulatedOptions::default() };
+        Self { fleet: Arc::new(SimulatedFleet::new(options)), monotonic_secs, wall_secs }
+    }
+
+    async fn serve_in(&self, folder: &std::path::Path) -> Server {
+        let fleet = self.fleet.clone();
+        let arguments = ["--provider", "simulated", "--simulated-vms", "1"];
+        Server::start_in(folder, &arguments, |_| Source::simulated(fleet)).await
+    }
+
+    /// A period passes, on the wall clock `jump_secs` more, and a tick follows.
+    async fn tick(&self, server: &mut Server, jump_secs: i64) {
+        self.monotonic_secs.fetch_add(5, Ordering::SeqCst);
+        self.wall_secs.fetch_add(5 + jump_secs, Ordering::SeqCst);
+        server.tick().await;
+    }
+}
+
+/// The VM's rates and the host's in the newest tick.
+async fn rates(client: &Client) -> [Value; 5] {
+    let live = client.get("/api/v1/metrics_since").await.json();
+    let (vm, host) = (&live["vms"][0]["figures"], &live["host"]);
+    [
+        &vm["cpu_percent"],
+        &vm["network_rx_mb_per_s"],
+        &vm["network_tx_mb_per_s"],
+        &host["cpu_percent"],
+        &host["net_recv_speed"],
+    ]
+    .map(Clone::clone)
+}
+
+fn are_unknown(rates: &[Value]) -> bool {
+    rates.iter().all(Value::is_null)
+}
+
+fn are_believable(rates: &[Value]) -> bool {
+    rates[..3].iter().all(|rate| rate.as_f64().is_some_and(|rate| (0.0..=200.0).contains(&rate)))
+        && rates[3].as_f64().is_some_and(|percent| (0.0..=100.0).contains(&percent))
+}
+
+#[tokio::test]
+async fn a_tick_after_time_did_not_simply_pass_has_no_rates_and_the_next_one_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let machine = Machine::new();
+    let mut server = machine.serve_in(folder.path()).await;
+    let ada = server.person("ada").await;
+    machine.tick(&mut server, 0).await;
+    assert!(are_unknown(&rates(&ada).await), "the first tick has nothing to compare with");
+    machine.tick(&mut server, 0).await;
+    assert!(are_believable(&rates(&ada).await));
+    for (what, jump_secs) in [
+        ("the machine was suspended for an hour", 3600),
+        ("the clock was put forward by a day", 86_400),
+        ("the clock was put back by half a minute", -30),
+        ("the clock was put back by two days", -2 * 86_400),
+    ] {
+        machine.tick(&mut server, jump_secs).await;
+        let seen = rates(&ada).await;
+        assert!(are_unknown(&seen), "{what}: {seen:?}");
+        machine.tick(&mut server, 0).await;
+        let seen = rates(&ada).await;
+        assert!(are_believable(&seen), "after {what}: {seen:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_boot_and_a_restart_of_the_server_are_gaps() {
+    let folder = tempfile::tempdir().unwrap();
+    let machine = Machine::new();
+    let mut server = machine.serve_in(folder.path()).await;
+    let ada = server.person("ada").await;
+    machine.tick(&mut server, 0).await;
+    machine.tick(&mut server, 0).await;
+    let uuid: String = sqlx::query_scalar("SELECT domain_uuid FROM vm")
+        .fetch_one(server.state.database.read())
+        .await
+        .unwrap();
+    assert!(machine.fleet.stop_from_outside(&uuid) && machine.fleet.start_from_outside(&uuid));
+    machine.tick(&mut server, 0).await;
+    assert!(are_unknown(&rates(&ada).await[..3]), "its counters began anew");
+    machine.tick(&mut server, 0).await;
+    assert!(are_believable(&rates(&ada).await));
+
+    drop(server);
+    let mut server = machine.serve_in(folder.path()).await;
+    let ada = server.signed_in("ada").await;
+    machine.tick(&mut server, 0).await;
+    assert!(are_unknown(&rates(&ada).await));
+    machine.tick(&mut server, 0).await;
+    assert!(are_believable(&rates(&ada).await));
+    let health = ada.get("/api/v1/collector_health").await.json();
+    assert_eq!((&health["ticks"], &health["ticks_skipped"]), (&json!(2), &json!(0)), "of this run alone");
+}
+
+/// A hypervisor that can be made to hang.
+struct Hanging {
+    fleet: Arc<SimulatedFleet>,
+    hangs: AtomicBool,
+}
+
+#[async_trait]
+impl Hypervisor for Hanging {
+    async fn read(&self) -> Result<Reading, ReadError> {
+        if self.hangs.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        self.fleet.read().await
+    }
+
+    fn now(&self) -> Moment {
+        self.fleet.now()
+    }
+
+    async fn enable_memory_statistics(&self, uuid: &str, period_secs: u32) -> Result<(), ReadError> {
+        self.fleet.enable_memory_statistics(uuid, period_secs).await
+    }
+
+    async fn address(&self, uuid: &str) -> Result<Option<String>, ReadError> {
+        self.fleet.address(uuid).await
+    }
+}
+
+#[tokio::test]
+async fn a_reading_that_hangs_is_abandoned_within_the_period_and_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let machine = Machine::new();
+    let mut server = machine.serve_in(folder.path()).await;
+    let ada = server.person("ada").await;
+    let hypervisor = Arc::new(Hanging { fleet: machine.fleet.clone(), hangs: AtomicBool::new(false) });
+    server.collector.hypervisor = hypervisor.clone();
+    machine.tick(&mut server, 0).await;
+
+    hypervisor.hangs.store(true, Ordering::SeqCst);
+    let begin = Instant::now();
+    machine.tick(&mut server, 0).await;
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+    let live = ada.get("/api/v1/metrics_since").await.json();
+    assert!(live["trouble"].as_str().is_some_and(|text| text.contains("4.5 s")), "{}", live["trouble"]);
+    assert!(live["host"]["memory_percent"].is_number(), "the host is told of all the same");
+    let health = &live["collector"];
+    assert_eq!((&health["state"], &health["readings_failed"]), (&json!("hypervisor_silent"), &json!(1)));
+    assert_eq!(health["vms"], json!({ "guest": 0, "hypervisor": 0, "simulated": 0, "none": 1 }));
+
+    hypervisor.hangs.store(false, Ordering::SeqCst);
+    machine.tick(&mut server, 0).await;
+    let health = ada.get("/api/v1/collector_health").await.json();
+    assert_eq!((&health["state"], &health["ticks"]), (&json!("working"), &json!(3)));
+    assert_eq!(health["vms"]["simulated"], 1);
+    assert_eq!(health["last_error"]["text"], live["trouble"], "it is still there to be read");
+}
+
+#[tokio::test]
+async fn the_beat_skips_and_counts_what_a_slow_tick_missed() {
+    let folder = tempfile::tempdir().unwrap();
+    let machine = Machine::new();
+    let fleet = machine.fleet.clone();
+    let arguments = ["--provider", "simulated", "--simulated-vms", "1", "--collect-every", "1"];
+    let mut server = Server::start_in(folder.path(), &arguments, |_| Source::simulated(fleet)).await;
+    let ada = server.person("ada").await;
+    let hypervisor = Arc::new(Hanging { fleet: machine.fleet.clone(), hangs: AtomicBool::new(true) });
+    server.collector.hypervisor = hypervisor.clone();
+    let beating = tokio::spawn(server.collector.run());
+    let health = async || ada.get("/api/v1/collector_health").await.json();
+    let within = Instant::now() + Duration::from_secs(30);
+    let seen = loop {
+        let seen = health().await;
+        if seen["ticks_skipped"].as_u64() > Some(0) {
+            break seen;
+        }
+        assert!(Instant::now() < within, "{seen}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    // The first tick took the 4 s after which a reading is abandoned, and with them the beats of three seconds.
+    let skipped = seen["ticks_skipped"].as_u64().unwrap();
+    assert!((3..=8).contains(&skipped), "{seen}");
+    assert_eq!((&seen["ticks"], &seen["state"]), (&json!(1), &json!("hypervisor_silent")));
+    assert!(seen["tick_ms"]["last"].as_f64() >= Some(4000.0), "{seen}");
+    beating.abort();
+}
+
+#[tokio::test]
+async fn only_an_admin_is_told_how_the_collector_is_doing() {
+    let folder = tempfile::tempdir().unwrap();
+    let machine = Machine::new();
+    let mut server = machine.serve_in(folder.path()).await;
+    let (ada, bob) = (server.person("ada").await, server.person("bob").await);
+    machine.tick(&mut server, 0).await;
+    assert_eq!(ada.get("/api/v1/metrics_since").await.json()["collector"]["state"], "working");
+    assert_eq!(bob.get("/api/v1/metrics_since").await.json()["collector"], json!(null));
+    let of_one = ada.get("/api/v1/metrics_since?vm_id=1").await.json();
+    assert_eq!(of_one["collector"], json!(null), "a VM's page has no use for it");
+}
