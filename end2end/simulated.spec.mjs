@@ -95,6 +95,16 @@ test.describe("signed in", () => {
     }
   });
 
+  test("an admin sees how the collector is doing, and sees it go on", async ({ page }) => {
+    await page.goto("/");
+    await hydrated(page);
+    await expect(page.getByTestId("collector-state")).toHaveText("working");
+    await expect(page.getByTestId("collector-sources")).toHaveText(/^\d+ simulated/);
+    const ticks = async () => Number(await page.getByTestId("collector-ticks").textContent());
+    const before = await ticks();
+    await expect.poll(ticks, { timeout: 3 * POLL_MS }).toBeGreaterThan(before);
+  });
+
   test("a hidden tab asks nothing and catches up when it is seen again", async ({ page }) => {
     await openRunning(page);
     const { lastPointAt } = await inspect(chart(page, "cpu"));

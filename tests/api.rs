@@ -712,6 +712,9 @@ async fn pages_are_there_without_scripts() {
     for word in ["web-1", "db-main", "running", "Simulated fleet", " %"] {
         assert!(overview.text.contains(word), "{word} is missing");
     }
+    assert!(overview.text.contains("Collector") && overview.text.contains("2 simulated"), "for the admin");
+    let of_user = page(&server.person("bob").await, "/").await;
+    assert!(!of_user.text.contains("Collector"));
     let policy = overview.headers[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
     assert!(policy.contains("script-src 'self' 'nonce-"), "{policy}");
     assert_eq!(ada.page("/vms/1").await.status, StatusCode::OK);

@@ -5,6 +5,7 @@ mod bell;
 pub mod browser;
 pub mod chart;
 pub mod clock;
+pub mod collector;
 pub mod feed;
 pub mod figures;
 pub mod form;

@@ -3,6 +3,7 @@ use crate::{
     components::{
         alerts::AlertBell,
         chart::Hue,
+        collector::Collector,
         feed::{Feed, Scope, open_operation},
         figures::{Bar, Sparkline},
         format,
@@ -149,6 +150,7 @@ fn Body(first: First, with_owner: bool) -> impl IntoView {
         {move || {
             if any.get() { view! { <Table feed power with_owner/> }.into_any() } else { view! { <Empty/> }.into_any() }
         }}
+        <Collector feed/>
     }
 }
 

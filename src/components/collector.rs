@@ -1,0 +1,124 @@
+//! How the collector of figures is doing, for admins: whoever else looks is never sent it.
+
+use super::{
+    clock::{Moment, TimeForm},
+    feed::Feed,
+    format,
+};
+use crate::model::{CollectorHealth, CollectorState, TickMillis, UtcMillis, VmsBySource};
+use leptos::prelude::*;
+
+#[component]
+pub fn Collector(feed: Feed) -> impl IntoView {
+    let health = Memo::new(move |_| feed.live.with(|live| live.collector.clone()));
+    let is_told = Memo::new(move |_| health.with(Option::is_some));
+    let fact = move |read: fn(&CollectorHealth) -> String| {
+        Memo::new(move |_| health.with(|health| health.as_ref().map(read).unwrap_or_default()))
+    };
+    let state = Memo::new(move |_| {
+        health.with(|health| health.as_ref().map_or(CollectorState::Starting, |health| health.state))
+    });
+    let newest = Memo::new(move |_| health.with(|health| health.as_ref().and_then(|h| h.newest_tick_at)));
+    let error = Memo::new(move |_| health.with(|health| health.as_ref().and_then(|h| h.last_error.clone())));
+    let section = move || {
+        view! {
+            <section class="panel collector" aria-labelledby="collector" data-testid="collector">
+                <header>
+                    <h2 id="collector">"Collector"</h2>
+                    <i class=move || format!("mark {}", mark(state.get())) aria-hidden="true"></i>
+                    <span data-testid="collector-state">{move || state.get().label()}</span>
+                </header>
+                <dl class="facts">
+                    <div>
+                        <dt>"Newest tick"</dt>
+                        <dd>{move || moment(newest.get())}</dd>
+                    </div>
+                    <div><dt>"It took"</dt><dd data-testid="collector-took">{fact(|h| millis(h.tick_ms.last))}</dd></div>
+                    <div><dt>{fact(|h| over(h.tick_ms))}</dt><dd>{fact(|h| mean_and_max(h.tick_ms))}</dd></div>
+                    <div><dt>"Ticks"</dt><dd data-testid="collector-ticks">{fact(|h| h.ticks.to_string())}</dd></div>
+                    <div><dt>"Skipped, lost"</dt><dd>{fact(|h| format!("{}, {}", h.ticks_skipped, h.ticks_failed))}</dd></div>
+                    <div><dt>"Without an answer"</dt><dd>{fact(|h| h.readings_failed.to_string())}</dd></div>
+                    <div><dt>"VMs by source"</dt><dd data-testid="collector-sources">{fact(|h| sources(h.vms))}</dd></div>
+                    {move || error.get().map(|error| view! {
+                        <div class="last-error">
+                            <dt>"Last trouble, " <Moment at=error.at form=TimeForm::DayAndTime/></dt>
+                            <dd>{error.text}</dd>
+                        </div>
+                    })}
+                </dl>
+            </section>
+        }
+    };
+    move || is_told.get().then(section)
+}
+
+fn moment(at: Option<UtcMillis>) -> impl IntoView {
+    match at {
+        Some(at) => view! { <Moment at form=TimeForm::TimeOfDay/> }.into_any(),
+        None => format::UNKNOWN.into_any(),
+    }
+}
+
+/// The status whose mark says the same of a VM.
+fn mark(state: CollectorState) -> &'static str {
+    match state {
+        CollectorState::Starting => "pending",
+        CollectorState::Working => "running",
+        CollectorState::HypervisorSilent => "warning",
+        CollectorState::Stopped => "failed",
+    }
+}
+
+/// `7.2 ms`, `1.4 s`.
+fn millis(millis: Option<f64>) -> String {
+    match millis {
+        None => format::UNKNOWN.into(),
+        Some(ms) if ms < 10.0 => format!("{ms:.1} ms"),
+        Some(ms) if ms < 1000.0 => format!("{ms:.0} ms"),
+        Some(ms) => format!("{:.1} s", ms / 1000.0),
+    }
+}
+
+fn over(ticks: TickMillis) -> String {
+    format!("Mean and longest of {}", ticks.over)
+}
+
+fn mean_and_max(ticks: TickMillis) -> String {
+    format!("{}, {}", millis(ticks.mean), millis(ticks.max))
+}
+
+/// `3 hypervisor, 2 guest, 1 none`.
+fn sources(vms: VmsBySource) -> String {
+    let counts = [
+        (vms.hypervisor, "hypervisor"),
+        (vms.guest, "guest"),
+        (vms.simulated, "simulated"),
+        (vms.none, "none"),
+    ];
+    let told: Vec<_> = counts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, source)| format!("{count} {source}"))
+        .collect();
+    if told.is_empty() { "no VMs".into() } else { told.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_length_of_time_has_two_digits_that_matter() {
+        let told = [None, Some(0.04), Some(7.24), Some(34.4), Some(999.4), Some(4512.0)].map(millis);
+        assert_eq!(told, ["–", "0.0 ms", "7.2 ms", "34 ms", "999 ms", "4.5 s"]);
+    }
+
+    #[test]
+    fn only_sources_that_tell_something_are_named() {
+        assert_eq!(
+            sources(VmsBySource { hypervisor: 3, guest: 2, simulated: 0, none: 1 }),
+            "3 hypervisor, 2 guest, 1 none"
+        );
+        assert_eq!(sources(VmsBySource::default()), "no VMs");
+    }
+}
