@@ -4,6 +4,8 @@
 PROJECT_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck disable=SC2034 # for the scripts that source this
 LAB_DIR=$PROJECT_ROOT/.lab
+# shellcheck disable=SC2034 # for the scripts that source this
+PROMETHEUS_DIR=$LAB_DIR/prometheus
 LIBVIRT_URI=${LIBVIRT_DEFAULT_URI:-qemu:///system}
 SCRIPT_NAME=$(basename "$0")
 

@@ -188,7 +188,7 @@ pub async fn serve(arguments: ServeArgs) -> Result<(), String> {
         let _ = end.send(true);
     });
     let mut last_requests = ending.clone();
-    let serving = axum::serve(listener, web::router(state).into_make_service())
+    let serving = axum::serve(listener, web::service(state))
         .with_graceful_shutdown(async move {
             let _ = ending.wait_for(|ending| *ending).await;
         })

@@ -5,11 +5,12 @@
 use axum::{
     Router,
     body::Body,
+    extract::ConnectInfo,
     http::{Method, Request, StatusCode, header},
 };
 use clap::Parser;
 use serde_json::Value;
-use std::{path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use tempfile::TempDir;
 use tower::ServiceExt;
 use twarga_cloud::{
@@ -87,6 +88,7 @@ pub struct Client {
     router: Router,
     token: Option<String>,
     cookie: Option<String>,
+    peer: Option<SocketAddr>,
 }
 
 /// Where a browser finds the server.
@@ -129,7 +131,7 @@ impl Server {
     }
 
     pub fn nobody(&self) -> Client {
-        Client { router: self.router.clone(), token: None, cookie: None }
+        Client { router: self.router.clone(), token: None, cookie: None, peer: None }
     }
 
     /// Registers somebody and signs them in; the first one is the admin.
@@ -181,7 +183,19 @@ impl Server {
 }
 
 impl Client {
+    /// The same, as if from this address. The router in process knows of no peer by itself.
+    pub fn asking_from(&self, peer: &str) -> Self {
+        Self { peer: Some(peer.parse().unwrap()), ..self.clone() }
+    }
+
+    pub fn token(&self) -> Option<&str> {
+        self.token.as_deref()
+    }
+
     pub async fn send(&self, mut request: Request<Body>) -> Answer {
+        if let Some(peer) = self.peer {
+            request.extensions_mut().insert(ConnectInfo(peer));
+        }
         if let Some(token) = &self.token {
             request.headers_mut().insert(header::AUTHORIZATION, format!("Bearer {token}").parse().unwrap());
         }

@@ -102,6 +102,17 @@ pub async fn caller(state: &AppState, headers: &HeaderMap) -> Result<Option<Me>,
     }
 }
 
+/// Who a request's bearer token speaks for; nobody when there is none.
+///
+/// # Errors
+/// `Internal` when the database cannot be read.
+pub async fn by_bearer_token(state: &AppState, headers: &HeaderMap) -> Result<Option<Me>, ApiError> {
+    match bearer(headers) {
+        Some(token) => state.accounts.whose(token, Carrier::Bearer).await,
+        None => Ok(None),
+    }
+}
+
 /// The token of `Authorization: Bearer …`.
 pub fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;

@@ -4,6 +4,7 @@ pub mod assets;
 pub mod call;
 mod headers;
 mod origin;
+mod prometheus;
 mod refill;
 mod rest;
 
@@ -15,7 +16,7 @@ use crate::{
 use axum::{
     Json, Router,
     body::{Body, to_bytes},
-    extract::{DefaultBodyLimit, Request, State},
+    extract::{DefaultBodyLimit, Request, State, connect_info::IntoMakeServiceWithConnectInfo},
     http::{HeaderValue, Method, StatusCode, header},
     middleware,
     response::{IntoResponse, Response},
@@ -24,9 +25,15 @@ use axum::{
 use leptos::{prelude::*, server_fn::error::SERVER_FN_ERROR_HEADER};
 use leptos_axum::{LeptosRoutes, generate_route_list};
 use serde_json::json;
+use std::net::SocketAddr;
 
 /// No request of ours is larger.
 const MAX_BODY_BYTES: usize = 64 * 1024;
+
+/// All there is to ask, for a server that tells who asks: [`prometheus`] wants to know.
+pub fn service(state: AppState) -> IntoMakeServiceWithConnectInfo<Router, SocketAddr> {
+    router(state).into_make_service_with_connect_info()
+}
 
 /// All there is to ask.
 pub fn router(state: AppState) -> Router {
@@ -59,6 +66,7 @@ pub fn router(state: AppState) -> Router {
 
     Router::new()
         .route("/health", get(health))
+        .route("/metrics", get(prometheus::metrics))
         .route("/api/auth/register", post(rest::register))
         .route("/api/auth/login", post(rest::login))
         .route("/api/auth/me", get(rest::me))

@@ -1,0 +1,359 @@
+//! `/metrics`: who may read it, and that a real Prometheus makes of it what our REST paths say. The tests with
+//! Prometheus need its two commands: `scripts/setup test`, then
+//! `PATH=$PWD/.lab/prometheus/usr/bin:$PATH cargo test --features ssr --test prometheus -- --ignored`.
+
+mod support;
+
+use axum::http::{StatusCode, header};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::Value;
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    future::IntoFuture,
+    io::Write,
+    net::SocketAddr,
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use support::{Client, Server};
+use tempfile::TempDir;
+use twarga_cloud::{
+    model::UtcMillis,
+    server::{
+        run::Source,
+        simulated::{Moment, SimulatedFleet, SimulatedOptions},
+        web,
+    },
+};
+
+const MORNING: i64 = 1_795_420_800_000;
+const LOOPBACK: &str = "127.0.0.1:40000";
+const OUTSIDE: &str = "192.0.2.7:40000";
+
+/// Ada's three VMs, one of them stopped, and Bob's one, after some ticks. Nothing changes any more.
+struct Cloud {
+    server: Server,
+    ada: Client,
+    bob: Client,
+}
+
+impl Cloud {
+    async fn new() -> Self {
+        let passed_secs = Arc::new(AtomicI64::new(0));
+        let (begin, passed) = (Instant::now(), passed_secs.clone());
+        let clock = Arc::new(move || {
+            let secs = passed.load(Ordering::SeqCst);
+            Moment {
+                utc: UtcMillis(MORNING + secs * 1000),
+                monotonic: begin + Duration::from_secs(secs.unsigned_abs()),
+            }
+        });
+        let options = SimulatedOptions { speed: 10_000.0, clock, ..SimulatedOptions::default() };
+        let fleet = Arc::new(SimulatedFleet::new(options));
+        // So long a period, that the last tick stays young for as long as a test takes.
+        let arguments = ["--provider", "simulated", "--simulated-vms", "3", "--collect-every", "600"];
+        let mut server = Server::start(&arguments, |_| Source::simulated(fleet)).await;
+        let (ada, bob) = (server.person("ada").await, server.person("bob").await);
+        assert_eq!(bob.launch("bobs-own", "debian-12").await.status, StatusCode::OK);
+        assert_eq!(ada.ask("stop", 2).await.status, StatusCode::OK);
+        server.settled().await;
+        for _ in 0..3 {
+            passed_secs.fetch_add(5, Ordering::SeqCst);
+            server.tick().await;
+        }
+        Self { server, ada, bob }
+    }
+
+    fn nobody(&self) -> Client {
+        self.server.nobody()
+    }
+}
+
+/// Asks at the address that a browser on the server's own machine would show.
+async fn metrics(client: &Client, more: &[(&'static str, &str)]) -> support::Answer {
+    let mut request = axum::http::Request::get("/metrics").header(header::HOST, "127.0.0.1:3000");
+    for (name, value) in more {
+        request = request.header(*name, *value);
+    }
+    client.send(request.body(axum::body::Body::empty()).unwrap()).await
+}
+
+/// The lines of one metric.
+fn lines<'a>(text: &'a str, metric: &str) -> Vec<&'a str> {
+    let is_of = |line: &&str| line.strip_prefix(metric).is_some_and(|rest| rest.starts_with(['{', ' ']));
+    text.lines().filter(is_of).collect()
+}
+
+#[tokio::test]
+async fn nobody_from_outside_is_told_anything() {
+    let cloud = Cloud::new().await;
+    let nobody = cloud.nobody();
+    for (who, client, headers) in [
+        ("without a known peer", nobody.clone(), vec![]),
+        ("from outside", nobody.asking_from(OUTSIDE), vec![]),
+        ("from outside, pretending", nobody.asking_from(OUTSIDE), vec![("x-forwarded-for", "127.0.0.1")]),
+        ("through a proxy here", nobody.asking_from(LOOPBACK), vec![("x-forwarded-for", "192.0.2.7")]),
+        ("through another proxy", nobody.asking_from(LOOPBACK), vec![("forwarded", "for=192.0.2.7")]),
+        ("with no token of ours", nobody.asking_from(LOOPBACK), vec![("authorization", "Bearer nonsense")]),
+    ] {
+        let answer = metrics(&client, &headers).await;
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{who}");
+        assert!(!answer.text.contains("twarga_"), "{who}: {}", answer.text);
+        assert_eq!(answer.headers[header::WWW_AUTHENTICATE], "Bearer");
+    }
+}
+
+#[tokio::test]
+async fn an_admin_and_this_machine_see_everything() {
+    let cloud = Cloud::new().await;
+    let of_admin = metrics(&cloud.ada.asking_from(OUTSIDE), &[]).await;
+    let of_machine = metrics(&cloud.nobody().asking_from(LOOPBACK), &[]).await;
+    assert_eq!((of_admin.status, of_machine.status), (StatusCode::OK, StatusCode::OK));
+    assert_eq!(of_admin.headers[header::CONTENT_TYPE], "text/plain; version=0.0.4");
+    for text in [&of_admin.text, &of_machine.text] {
+        assert_eq!(lines(text, "twarga_vm_uptime_seconds").len(), 4, "{text}");
+        assert_eq!(lines(text, "twarga_vm_status").len(), 4 * 7);
+        assert_eq!(lines(text, "twarga_collector_ticks_total"), ["twarga_collector_ticks_total 3"]);
+        assert_eq!(lines(text, "twarga_collector_vms").len(), 4);
+        assert_eq!(lines(text, "twarga_host_memory_size_bytes").len(), 1);
+        assert!(
+            text.contains(r#"twarga_vm_status{vm_id="4",vm="bobs-own",owner_id="2",status="running"} 1"#)
+        );
+    }
+}
+
+#[tokio::test]
+async fn behind_https_this_machine_may_be_a_proxy_for_all_the_world() {
+    let fleet = Arc::new(SimulatedFleet::new(SimulatedOptions::default()));
+    let arguments = ["--provider", "simulated", "--simulated-vms", "0", "--https"];
+    let server = Server::start(&arguments, |_| Source::simulated(fleet)).await;
+    let ada = server.person("ada").await;
+    let nobody = server.nobody().asking_from(LOOPBACK);
+    assert_eq!(metrics(&nobody, &[]).await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(metrics(&ada, &[]).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_user_sees_their_own_vms_and_no_more() {
+    let cloud = Cloud::new().await;
+    // On this machine, too: a token says who asks, wherever it comes from.
+    for peer in [OUTSIDE, LOOPBACK] {
+        let answer = metrics(&cloud.bob.asking_from(peer), &[]).await;
+        assert_eq!(answer.status, StatusCode::OK);
+        let cpu = lines(&answer.text, "twarga_vm_cpu_usage_ratio");
+        assert!(cpu.len() == 1 && cpu[0].contains(r#"{vm_id="4",vm="bobs-own",owner_id="2"}"#), "{cpu:?}");
+        for word in ["web-1", "twarga_host_", "twarga_collector_", r#"owner_id="1""#] {
+            assert!(!answer.text.contains(word), "{word}: {}", answer.text);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_known_has_no_line_and_what_is_zero_has_one() {
+    let cloud = Cloud::new().await;
+    let text = metrics(&cloud.ada, &[]).await.text;
+    let of_stopped = |metric: &str| {
+        let lines = lines(&text, metric);
+        lines.into_iter().find(|line| line.contains(r#"vm_id="2""#)).map(str::to_owned)
+    };
+    for unknown in [
+        "twarga_vm_cpu_usage_ratio",
+        "twarga_vm_memory_used_bytes",
+        "twarga_vm_memory_available_bytes",
+        "twarga_vm_network_receive_bytes_total",
+        "twarga_vm_network_transmit_bytes_total",
+    ] {
+        assert_eq!(of_stopped(unknown), None, "{unknown}");
+        assert_eq!(lines(&text, unknown).len(), 3, "{unknown}");
+    }
+    assert!(of_stopped("twarga_vm_uptime_seconds").is_some_and(|line| line.ends_with(" 0")));
+    assert!(!text.contains("NaN"));
+}
+
+/// Prometheus over a folder of its own, ended when this is dropped.
+struct Prometheus {
+    child: Child,
+    url: String,
+    folder: TempDir,
+}
+
+impl Prometheus {
+    /// Scrapes `target` every second: as this machine, and with each of the tokens, by a job's name.
+    fn start(target: SocketAddr, tokens: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let job = |name: &str, more: &str| {
+            format!("  - job_name: {name}\n    static_configs: [{{targets: ['{target}']}}]\n{more}")
+        };
+        let mut config = "global: {scrape_interval: 1s}\nscrape_configs:\n".to_owned() + &job("machine", "");
+        for (name, token) in tokens {
+            let file = folder.path().join(name);
+            fs::write(&file, token).unwrap();
+            let file = file.display();
+            config += &job(name, &format!("    authorization: {{credentials_file: '{file}'}}\n"));
+        }
+        fs::write(folder.path().join("prometheus.yml"), config).unwrap();
+        let log = File::create(folder.path().join("log")).unwrap();
+        let child = Command::new("prometheus")
+            .current_dir(folder.path())
+            .args([
+                "--config.file=prometheus.yml",
+                "--storage.tsdb.path=data",
+                "--web.listen-address=127.0.0.1:0",
+            ])
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .expect("there is no prometheus: scripts/setup test unpacks it into .lab/prometheus");
+        let mut prometheus = Self { child, url: String::new(), folder };
+        prometheus.url = prometheus.until("it listens", |prometheus| {
+            let log = prometheus.log();
+            let line = log.lines().find(|line| line.contains(r#"msg="Listening on""#))?;
+            Some(format!("http://{}", line.split_once("address=")?.1.split_whitespace().next()?))
+        });
+        prometheus
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// Asks again and again until there is an answer; not for ever.
+    fn until<T>(&mut self, what: &str, answer: impl Fn(&Self) -> Option<T>) -> T {
+        let begin = Instant::now();
+        loop {
+            if let Some(answer) = answer(self) {
+                return answer;
+            }
+            let ended = self.child.try_wait().unwrap();
+            let late = begin.elapsed() > Duration::from_secs(60);
+            assert!(ended.is_none() && !late, "not so: {what} ({ended:?})\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// The values that Prometheus has for `query`, by the VM's id, or by nothing.
+    fn query(&self, query: &str) -> BTreeMap<String, f64> {
+        let output = Command::new("promtool")
+            .args(["query", "instant", "-o", "json", &self.url, query])
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{query}: {said}");
+        let answer: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+        answer
+            .iter()
+            .map(|series| {
+                let vm_id = series["metric"]["vm_id"].as_str().unwrap_or_default().to_owned();
+                (vm_id, series["value"][1].as_str().unwrap().parse().unwrap())
+            })
+            .collect()
+    }
+}
+
+impl Drop for Prometheus {
+    fn drop(&mut self) {
+        if let Ok(pid) = i32::try_from(self.child.id()) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+        }
+        let begin = Instant::now();
+        while matches!(self.child.try_wait(), Ok(None)) {
+            if begin.elapsed() > Duration::from_secs(10) {
+                let _ = self.child.kill();
+                let _ = self.child.wait();
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs promtool"]
+async fn promtool_has_nothing_to_say_about_what_anybody_sees() {
+    let cloud = Cloud::new().await;
+    for client in [&cloud.ada, &cloud.bob] {
+        let text = metrics(client, &[]).await.text;
+        let mut promtool = Command::new("promtool")
+            .args(["check", "metrics"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("there is no promtool: scripts/setup test unpacks it into .lab/prometheus");
+        promtool.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+        let output = promtool.wait_with_output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        assert!(output.status.success() && said.is_empty(), "{}\n{text}", String::from_utf8_lossy(&said));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs prometheus and promtool"]
+async fn a_real_prometheus_has_the_figures_that_our_paths_tell() {
+    let cloud = Cloud::new().await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let service = web::service(cloud.server.state.clone());
+    let serving = tokio::spawn(axum::serve(listener, service).into_future());
+
+    let (ada, bob) = (cloud.ada.clone(), cloud.bob.clone());
+    let tokens = [("admin", ada.token().unwrap()), ("user", bob.token().unwrap())];
+    let mut prometheus = Prometheus::start(address, &tokens);
+    prometheus.until("all three jobs have scraped", |prometheus| {
+        let up = prometheus.query("sum(up)");
+        (up.get("") == Some(&3.0)).then_some(())
+    });
+
+    // The figures of a VM, what a unit of theirs is in Prometheus, and their name there.
+    let figures = [
+        ("cpu_percent", 0.01, "twarga_vm_cpu_usage_ratio"),
+        ("memory_used_mb", 1_048_576.0, "twarga_vm_memory_used_bytes"),
+        ("memory_available_mb", 1_048_576.0, "twarga_vm_memory_available_bytes"),
+        ("disk_used_gb", 1_073_741_824.0, "twarga_vm_disk_used_bytes"),
+        ("disk_available_gb", 1_073_741_824.0, "twarga_vm_disk_available_bytes"),
+        ("network_rx_mb", 1_048_576.0, "twarga_vm_network_receive_bytes_total"),
+        ("network_tx_mb", 1_048_576.0, "twarga_vm_network_transmit_bytes_total"),
+        ("uptime_seconds", 1.0, "twarga_vm_uptime_seconds"),
+    ];
+    // Our paths tell two decimals.
+    let same = |told: f64, scraped: f64| (told - scraped).abs() <= 0.005_001;
+    let mut compared = 0;
+    for vm_id in ["1", "2", "3", "4"] {
+        let told = ada.get(&format!("/api/metrics/vm/{vm_id}")).await.json();
+        for (figure, unit, metric) in figures {
+            for job in ["machine", "admin", "user"] {
+                let scraped = prometheus.query(&format!("{metric}{{job='{job}', vm_id='{vm_id}'}}"));
+                let scraped = scraped.get(vm_id).map(|value| value / unit);
+                let expected = told[figure].as_f64().filter(|_| job != "user" || vm_id == "4");
+                let agree = match (expected, scraped) {
+                    (Some(told), Some(scraped)) => same(told, scraped),
+                    (told, scraped) => told == scraped,
+                };
+                assert!(agree, "{job} {vm_id} {figure}: {expected:?} is not {scraped:?}");
+                compared += usize::from(expected.is_some());
+            }
+        }
+    }
+    assert_eq!(
+        compared,
+        2 * (3 * 8 + 3) + 8,
+        "all of three VMs, disk and uptime of the stopped one; twice, and Bob's"
+    );
+
+    let host = ada.get("/api/metrics/host").await.json();
+    let memory = prometheus.query("twarga_host_memory_used_bytes{job='admin'} / 1073741824");
+    assert!(same(host["memory_used_gb"].as_f64().unwrap(), memory[""]), "{host} {memory:?}");
+    let ticks = prometheus.query("twarga_collector_ticks_total{job='machine'}");
+    assert_eq!(ticks[""], 3.0);
+    drop(prometheus);
+    serving.abort();
+}
