@@ -138,7 +138,7 @@ const VM: [Figure<VmView>; 8] = [
     }),
 ];
 
-const HOST: [Figure<HostFigures>; 8] = [
+const HOST: [Figure<HostFigures>; 13] = [
     gauge("twarga_host_cpu_usage_ratio", "Share of the host's cores that is used, 0 to 1.", |host| {
         host.cpu_percent.map(ratio)
     }),
@@ -159,6 +159,13 @@ const HOST: [Figure<HostFigures>; 8] = [
     gauge("twarga_host_disk_size_bytes", "Size of the file system that holds the data folder.", |host| {
         host.disk_total_gb.map(bytes_of_gb)
     }),
+    gauge("twarga_host_swap_used_bytes", "Swap space of the host that is used.", |host| {
+        host.swap_used_gb.map(bytes_of_gb)
+    }),
+    gauge("twarga_host_swap_size_bytes", "Swap space of the host.", |host| host.swap_total_gb.map(bytes_of_gb)),
+    gauge("twarga_host_load1", "Processes that run or wait to, on average over 1 minute.", |host| host.load_1),
+    gauge("twarga_host_load5", "The same over 5 minutes.", |host| host.load_5),
+    gauge("twarga_host_load15", "The same over 15 minutes.", |host| host.load_15),
     gauge(
         "twarga_host_network_receive_bytes_per_second",
         "What the host received in the last period.",
