@@ -143,7 +143,8 @@ fn memory(domain: &Domain, now: UtcMillis, period_secs: u32, figures: &mut VmFig
     }
     let usable = usable.min(available);
     let used = available - usable;
-    figures.memory_percent = Some(100.0 * used as f64 / available as f64);
+    // Of huge numbers the quotient can round to a hair above 100.
+    figures.memory_percent = Some((100.0 * used as f64 / available as f64).min(100.0));
     figures.memory_used_mb = Some(used as f64 / KIB_PER_MB);
     figures.memory_available_mb = Some(usable as f64 / KIB_PER_MB);
     figures.sources.memory = domain.source;
