@@ -3,7 +3,11 @@
 
 use crate::model::{OperationKind, Source, UtcMillis, VmName, VmSpec};
 use async_trait::async_trait;
-use std::{collections::BTreeMap, path::PathBuf, time::Instant};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 use tokio::sync::mpsc::UnboundedSender;
 
 /// A VM as a provider sees it.
@@ -73,6 +77,26 @@ pub struct MachineError {
     pub detail: String,
 }
 
+/// How to reach a guest over ssh. Names a key's file; never holds a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SshConfig {
+    pub host: String,
+    pub port: u16,
+    pub user: String,
+    pub identity_file: PathBuf,
+}
+
+/// Knows the way into the guests.
+#[async_trait]
+pub trait GuestAccess: Send + Sync {
+    /// How to reach the machine's guest now. May take seconds of CPU time: ask rarely, one at a time, and only
+    /// while the machine runs and no operation is under way on it.
+    ///
+    /// # Errors
+    /// Why there is no way in, in a person's words.
+    async fn ssh_config(&self, machine: &Machine) -> Result<SshConfig, MachineError>;
+}
+
 /// Reads what the hypervisor counts.
 #[async_trait]
 pub trait Hypervisor: Send + Sync {
@@ -99,6 +123,21 @@ pub trait Hypervisor: Send + Sync {
     /// # Errors
     /// When the hypervisor does not answer.
     async fn address(&self, uuid: &str) -> Result<Option<String>, ReadError>;
+
+    /// Runs a shell script inside the guest through its agent and answers what it printed, at most `max_bytes` of
+    /// it; `None` when there is no such thing here.
+    ///
+    /// # Errors
+    /// When the guest has no agent, or it does not answer or finish within `limit`.
+    async fn run_in_guest(
+        &self,
+        _uuid: &str,
+        _script: &str,
+        _max_bytes: usize,
+        _limit: Duration,
+    ) -> Result<Option<Vec<u8>>, ReadError> {
+        Ok(None)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

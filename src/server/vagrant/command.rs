@@ -54,6 +54,8 @@ pub(super) struct Outcome {
     pub succeeded: bool,
     /// The deadline passed and the child was ended.
     pub timed_out: bool,
+    /// The answer to `ssh-config`.
+    pub ssh_config: Option<String>,
     pub ended: Ended,
 }
 
@@ -102,6 +104,7 @@ pub(super) async fn run(
     Ok(Outcome {
         succeeded: status.success(),
         timed_out,
+        ssh_config: said.ssh_config,
         ended: Ended {
             status: status.code(),
             error_exit: said.error_exit,
@@ -161,6 +164,7 @@ impl Drop for Group {
 #[derive(Debug, Default)]
 struct Said {
     error_exit: Option<(String, String)>,
+    ssh_config: Option<String>,
     errors: Tail,
 }
 
@@ -169,6 +173,9 @@ impl Said {
         let record = Record::parse(line);
         if let Some((class, text)) = record.as_ref().and_then(Record::error_exit) {
             self.error_exit = Some((class.into(), text.into()));
+        }
+        if let Some(told) = record.as_ref().and_then(Record::ssh_config) {
+            self.ssh_config = Some(told.into());
         }
         let Some((level, text)) = record.as_ref().and_then(Record::ui) else { return };
         if level == "error" {

@@ -49,6 +49,14 @@ impl Record {
             _ => None,
         }
     }
+
+    /// A part of an OpenSSH configuration: how to reach the machine.
+    pub fn ssh_config(&self) -> Option<&str> {
+        match (self.kind.as_str(), self.data.as_slice()) {
+            ("ssh-config", [text, ..]) => Some(text),
+            _ => None,
+        }
+    }
 }
 
 /// The lines of a `ui` text as a page shows them: without the mark in front that only says which machine it is

@@ -14,6 +14,7 @@ mod failure;
 #[cfg(test)]
 mod lab_tests;
 mod machine_readable;
+mod ssh_config;
 #[cfg(test)]
 pub(crate) mod stand_in;
 mod vagrantfile;
@@ -22,7 +23,7 @@ pub use failure::{Place, in_words};
 pub use machine_readable::Record;
 pub use vagrantfile::{DEFAULT_LIBVIRT_URI, Driver, domain_name, render};
 
-use super::provider::{Machine, MachineError, MachineErrorKind, Machines};
+use super::provider::{GuestAccess, Machine, MachineError, MachineErrorKind, Machines, SshConfig};
 use crate::model::OperationKind;
 use async_trait::async_trait;
 use std::{
@@ -45,6 +46,7 @@ pub struct TimeLimits {
     pub up: Duration,
     pub halt: Duration,
     pub destroy: Duration,
+    pub ssh_config: Duration,
     /// How long to wait before asking again for a machine that another command holds.
     pub busy_pause: Duration,
 }
@@ -55,6 +57,7 @@ impl Default for TimeLimits {
             up: Duration::from_secs(15 * 60),
             halt: Duration::from_secs(3 * 60),
             destroy: Duration::from_secs(3 * 60),
+            ssh_config: Duration::from_secs(30),
             busy_pause: Duration::from_secs(5),
         }
     }
@@ -300,6 +303,33 @@ impl Machines for Vagrant {
         let id = id.trim();
         // While it makes a machine, Vagrant writes a word there instead.
         is_uuid(id).then(|| id.to_ascii_lowercase())
+    }
+}
+
+#[async_trait]
+impl GuestAccess for Vagrant {
+    async fn ssh_config(&self, machine: &Machine) -> Result<SshConfig, MachineError> {
+        let limit = self.options.time_limits.ssh_config;
+        let command = self.command(&["ssh-config"], &machine.directory);
+        let outcome =
+            command::run(command, Instant::now() + limit, command::Grace::default(), &mut |_: &str| {})
+                .await
+                .map_err(|error| self.not_started(machine, &error))?;
+        if outcome.timed_out {
+            return Err(MachineError {
+                kind: MachineErrorKind::TimedOut,
+                text: "Vagrant did not say in time how to reach the VM over ssh.".into(),
+                detail: format!("ssh-config was ended after {} s", limit.as_secs()),
+            });
+        }
+        if !outcome.succeeded {
+            return Err(failure::classify(&outcome.ended, self.place(machine, &domain_name(machine))));
+        }
+        outcome.ssh_config.as_deref().and_then(SshConfig::parse).ok_or_else(|| MachineError {
+            kind: MachineErrorKind::Other,
+            text: "Vagrant knows no direct way to reach the VM over ssh.".into(),
+            detail: "ssh-config names no host, user and key, or goes through a proxy".into(),
+        })
     }
 }
 
@@ -616,6 +646,33 @@ mod tests {
             vagrant.run(OperationKind::Launch, &second, &sender),
         );
         assert_eq!((one, two), (Ok(()), Ok(())));
+    }
+
+    #[tokio::test]
+    async fn the_way_into_a_guest_is_what_ssh_config_says() {
+        let bench = Bench::new(
+            r"printf '1,default,metadata,provider,libvirt\n'
+            printf '1,default,ssh-config,Host default\\n  HostName 192.168.121.30\\n  User vagrant\\n  Port 22\\n  IdentityFile /k%%!(VAGRANT_COMMA)1\\n\n'",
+        );
+        fs::create_dir_all(bench.machine().directory).unwrap();
+        let way = bench.vagrant().ssh_config(&bench.machine()).await.unwrap();
+        assert_eq!((way.host.as_str(), way.identity_file.to_str()), ("192.168.121.30", Some("/k,1")));
+        assert_eq!(bench.calls(), ["ssh-config --machine-readable"]);
+    }
+
+    #[tokio::test]
+    async fn a_vm_without_a_way_in_is_told_so() {
+        for script in ["".to_owned(), error_exit("Vagrant::Errors::SSHNotReady"), "sleep 60".to_owned()] {
+            let bench = Bench::new(&script);
+            fs::create_dir_all(bench.machine().directory).unwrap();
+            let limits = TimeLimits { ssh_config: Duration::from_millis(500), ..TimeLimits::default() };
+            let vagrant = Vagrant::new(VagrantOptions {
+                executable: bench.executable(),
+                time_limits: limits,
+                ..VagrantOptions::default()
+            });
+            assert!(vagrant.ssh_config(&bench.machine()).await.is_err(), "{script}");
+        }
     }
 
     #[test]

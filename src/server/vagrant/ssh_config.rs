@@ -1,0 +1,88 @@
+//! Reads what `vagrant ssh-config` prints, which is a part of an OpenSSH configuration:
+//!
+//! ```text
+//! Host default
+//!   HostName 192.168.121.30
+//!   User vagrant
+//!   Port 22
+//!   IdentityFile "/srv/my cloud/vms/user1-web/.vagrant/machines/default/libvirt/private_key"
+//! ```
+//! Pure. What lacks a part that is needed is `None`.
+
+use crate::server::provider::SshConfig;
+
+impl SshConfig {
+    /// Reads the first host of `text`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let value = |wanted: &str| {
+            text.lines().find_map(|line| {
+                let (key, value) = line.trim().split_once(char::is_whitespace)?;
+                let value = value.trim();
+                let unquoted = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
+                (key.eq_ignore_ascii_case(wanted) && !value.is_empty()).then(|| unquoted.unwrap_or(value))
+            })
+        };
+        // Somebody else's machine in between is a way that is not taken here.
+        if value("ProxyCommand").is_some_and(|command| command != "none") || value("ProxyJump").is_some() {
+            return None;
+        }
+        Some(Self {
+            host: value("HostName")?.to_owned(),
+            port: value("Port").map_or(Some(22), |port| port.parse().ok().filter(|port| *port > 0))?,
+            user: value("User")?.to_owned(),
+            identity_file: value("IdentityFile")?.into(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const TOLD: &str = "Host default
+  HostName 192.168.121.30
+  User vagrant
+  Port 2222
+  UserKnownHostsFile /dev/null
+  StrictHostKeyChecking no
+  PasswordAuthentication no
+  IdentityFile \"/srv/my cloud/private_key\"
+  IdentitiesOnly yes
+  LogLevel FATAL
+";
+
+    #[test]
+    fn the_way_in_is_read() {
+        let expected = SshConfig {
+            host: "192.168.121.30".into(),
+            port: 2222,
+            user: "vagrant".into(),
+            identity_file: "/srv/my cloud/private_key".into(),
+        };
+        assert_eq!(SshConfig::parse(TOLD), Some(expected));
+    }
+
+    #[test]
+    fn of_several_keys_the_first_counts_and_no_port_is_the_usual_one() {
+        let text = TOLD.replace("  Port 2222\n", "").replace("IdentitiesOnly yes", "IdentityFile /other");
+        let way = SshConfig::parse(&text).unwrap();
+        assert_eq!((way.port, way.identity_file.to_str()), (22, Some("/srv/my cloud/private_key")));
+    }
+
+    #[test]
+    fn what_lacks_a_part_or_goes_through_another_machine_is_no_way_in() {
+        for lacking in ["HostName", "User ", "IdentityFile"] {
+            assert_eq!(SshConfig::parse(&TOLD.replace(lacking, "X")), None, "{lacking}");
+        }
+        assert_eq!(SshConfig::parse(&TOLD.replace("2222", "0")), None);
+        assert_eq!(SshConfig::parse(&format!("{TOLD}  ProxyCommand ssh gate -W %h:%p\n")), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in "((HostName|User|Port|IdentityFile)?[ \t]?\\PC{0,12}\n){0,6}") {
+            SshConfig::parse(&text);
+        }
+    }
+}
