@@ -5,6 +5,7 @@
 //! migration or a snapshot, or because an earlier reading hangs in it), so one such domain never delays the others.
 //! One that hangs all the same, because its disk does, is found and left out (`roll.rs`).
 
+mod agent;
 mod domstats;
 mod roll;
 
@@ -20,13 +21,20 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
-use tokio::{process::Command, time::timeout};
+use tokio::{
+    io::AsyncReadExt,
+    process::Command,
+    time::{sleep, timeout},
+};
 
 /// What one question may take.
 const TIME_LIMIT: Duration = Duration::from_secs(4);
 
 /// Where libvirt keeps a file per QEMU process, written when it starts it.
 const PID_FILES: &str = "/run/libvirt/qemu";
+
+/// How long to wait before asking a guest's agent again whether it is done.
+const AGENT_PAUSE: Duration = Duration::from_millis(200);
 
 /// One argument with two commands, so that one process and one connection do.
 const READ_ALL: [&str; 1] = ["list --all --uuid --name; domstats --raw --nowait"];
@@ -93,6 +101,56 @@ impl Libvirt {
                 } else {
                     Err(Trouble::Refused(said))
                 }
+            }
+        }
+    }
+
+    /// What a guest's agent answers to `request`, at most `max_bytes` of it: the guest decides how much there is.
+    async fn ask_agent(&self, uuid: &str, request: &str, max_bytes: usize) -> Result<String, ReadError> {
+        let failed = |detail: String| ReadError { text: "The guest's agent does not answer.".into(), detail };
+        let mut child = Command::new(&self.virsh)
+            .args(["--quiet", "--connect", &self.uri, "qemu-agent-command", "--timeout", "2", uuid, request])
+            .env("LC_ALL", "C.UTF-8")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| failed(error.to_string()))?;
+        let mut answer = Vec::new();
+        if let Some(stdout) = child.stdout.take() {
+            let bound = u64::try_from(max_bytes).unwrap_or(u64::MAX);
+            stdout.take(bound).read_to_end(&mut answer).await.map_err(|error| failed(error.to_string()))?;
+        }
+        if answer.len() >= max_bytes {
+            return Err(failed(format!("it answered with {max_bytes} bytes or more")));
+        }
+        let status = child.wait().await.map_err(|error| failed(error.to_string()))?;
+        if !status.success() {
+            return Err(failed(format!("virsh qemu-agent-command: {status}")));
+        }
+        Ok(String::from_utf8_lossy(&answer).into_owned())
+    }
+
+    async fn run_through_agent(
+        &self,
+        uuid: &str,
+        script: &str,
+        max_bytes: usize,
+    ) -> Result<Vec<u8>, ReadError> {
+        let nonsense = || ReadError {
+            text: "The guest's agent does not answer as agents do.".into(),
+            detail: "its answer to guest-exec is of another form".into(),
+        };
+        // Base64 makes four bytes of three; around it are some words.
+        let max_answer_bytes = max_bytes / 3 * 4 + 1024;
+        let begun = self.ask_agent(uuid, &agent::exec(script), max_answer_bytes).await?;
+        let pid = agent::pid(&begun).ok_or_else(nonsense)?;
+        loop {
+            let answer = self.ask_agent(uuid, &agent::exec_status(pid), max_answer_bytes).await?;
+            match agent::progress(&answer).ok_or_else(nonsense)? {
+                agent::Progress::Ended(output) => return Ok(output),
+                agent::Progress::Running => sleep(AGENT_PAUSE).await,
             }
         }
     }
@@ -342,6 +400,22 @@ impl Hypervisor for Libvirt {
         }
         Ok(None)
     }
+
+    async fn run_in_guest(
+        &self,
+        uuid: &str,
+        script: &str,
+        max_bytes: usize,
+        limit: Duration,
+    ) -> Result<Option<Vec<u8>>, ReadError> {
+        match timeout(limit, self.run_through_agent(uuid, script, max_bytes)).await {
+            Ok(output) => output.map(Some),
+            Err(_) => Err(ReadError {
+                text: "The guest's agent did not finish in time.".into(),
+                detail: format!("given up after {limit:?}"),
+            }),
+        }
+    }
 }
 
 fn says_no_such_domain(error: &ReadError) -> bool {
@@ -547,6 +621,41 @@ error: Failed to connect socket to /var/run/libvirt/libvirt-sock: Permission den
             "case \"$*\" in *arp) echo ' vnet0      52:54:00:43:9c:ae    ipv4         192.168.121.30/0';; esac",
         );
         assert_eq!(libvirt.address(UUID).await, Ok(Some("192.168.121.30".into())));
+    }
+
+    /// virsh with a guest's agent behind it: `done` is what it answers once the script has ended.
+    fn with_agent(done: &str) -> (TempDir, Libvirt) {
+        with_virsh(&format!(
+            "case \"$*\" in
+            *guest-exec-status*) [ -e $0.asked ] || {{ touch $0.asked; echo '{{\"return\":{{\"exited\":false}}}}'; exit; }}
+                {done};;
+            *guest-exec*) echo '{{\"return\":{{\"pid\":7}}}}';;
+            esac"
+        ))
+    }
+
+    const LIMIT: Duration = Duration::from_secs(20);
+
+    #[tokio::test]
+    async fn a_script_is_run_by_the_guests_agent() {
+        let (_folder, libvirt) =
+            with_agent("echo '{\"return\":{\"exited\":true,\"exitcode\":0,\"out-data\":\"aGkK\"}}'");
+        let output = libvirt.run_in_guest(UUID, "echo hi", 1000, LIMIT).await;
+        assert_eq!(output, Ok(Some(b"hi\n".to_vec())));
+    }
+
+    #[tokio::test]
+    async fn an_agent_that_says_too_much_is_not_heard_out() {
+        let (_folder, libvirt) = with_agent("yes");
+        assert!(libvirt.run_in_guest(UUID, "echo hi", 1000, LIMIT).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn an_agent_that_hangs_or_is_not_there_is_given_up() {
+        let (_folder, hanging) = with_virsh("exec sleep 60");
+        assert!(hanging.run_in_guest(UUID, "echo hi", 1000, Duration::from_millis(200)).await.is_err());
+        let (_folder, none) = with_virsh("echo 'error: QEMU guest agent is not connected' >&2; exit 1");
+        assert!(none.run_in_guest(UUID, "echo hi", 1000, LIMIT).await.is_err());
     }
 
     #[tokio::test]
