@@ -6,6 +6,7 @@ pub mod backup;
 pub mod config;
 pub mod database;
 pub mod events;
+pub mod guest;
 pub mod libvirt;
 pub mod metrics;
 pub mod monitor;

@@ -1,0 +1,222 @@
+//! Follows one guest through one boot of its VM: asks for the way in, keeps the connection, reads once a period.
+//!
+//! ```text
+//! a period ── kept connection? ──yes── run the script ── reading
+//!                   │ no                    │ broke: connect anew at once
+//!                   ▼
+//!             way in known? ──no, or it failed twice── ask the provider, one guest at a time
+//!                   │ yes
+//!                   ▼
+//!             connect, check the host key ── another key: refused, told once
+//! ```
+//! What failed is tried again after 5, 10, 20, 40 s; meanwhile the guest's agent is asked, if there is one. A guest
+//! that shows another host key is not read at all until it shows the pinned one again.
+
+use super::{
+    Readings, RunningGuest, Shared,
+    reading::{GuestReading, MAX_OUTPUT_BYTES, SCRIPT},
+    retry::Retry,
+    ssh::{Connection, SshError},
+};
+use crate::server::provider::{MachineError, ReadError, SshConfig};
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+use tokio::time::{MissedTickBehavior, interval};
+
+/// So many attempts in a row fail before the way in is doubted: a guest that boots is not there for a while.
+const FAILURES_UNTIL_DOUBT: u32 = 2;
+
+/// Why there is no reading. For the log.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error(transparent)]
+    Ssh(#[from] SshError),
+    #[error("the way in is not known: {0}")]
+    Access(#[from] MachineError),
+    #[error("the guest's agent: {0}")]
+    Agent(#[from] ReadError),
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+    #[error("the way in is not known, and it is not the time to ask")]
+    NotNow,
+    #[error("the guest said nothing that can be read")]
+    Unreadable,
+}
+
+pub(super) struct Probe {
+    guest: RunningGuest,
+    shared: Arc<Shared>,
+    /// An operation is under way on the VM.
+    busy: Arc<AtomicBool>,
+    readings: Arc<Mutex<Option<Readings>>>,
+    connection: Option<Connection>,
+    ssh: Retry,
+    asking: Retry,
+    agent: Retry,
+    /// The guest shows another host key than the pinned one.
+    refused: bool,
+}
+
+impl Probe {
+    pub fn new(
+        guest: RunningGuest,
+        shared: Arc<Shared>,
+        busy: Arc<AtomicBool>,
+        readings: Arc<Mutex<Option<Readings>>>,
+    ) -> Self {
+        let pace = &shared.pace;
+        Self {
+            ssh: Retry::new(pace.retry),
+            asking: Retry::new(pace.ask_again),
+            agent: Retry::new(pace.retry),
+            connection: None,
+            refused: false,
+            guest,
+            busy,
+            readings,
+            shared,
+        }
+    }
+
+    /// Reads for ever; whoever follows drops it.
+    pub async fn follow(mut self) {
+        let mut beat = interval(self.shared.pace.period);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            beat.tick().await;
+            if let Some(reading) = self.read().await {
+                let mut readings = self.readings.lock().unwrap_or_else(PoisonError::into_inner);
+                let before = readings.take().map(|readings| readings.newest);
+                *readings = Some(Readings { newest: Arc::new(reading), before });
+            }
+        }
+    }
+
+    async fn read(&mut self) -> Option<GuestReading> {
+        if self.ssh.is_due(Instant::now()) {
+            match self.read_over_ssh().await {
+                Ok(reading) => {
+                    self.ssh.worked();
+                    self.asking.worked();
+                    return Some(reading);
+                }
+                Err(trouble) => {
+                    self.ssh.failed(Instant::now());
+                    tracing::debug!(vm_id = self.guest.vm_id, %trouble, "the guest cannot be read over ssh");
+                }
+            }
+        }
+        if self.refused || !self.agent.is_due(Instant::now()) {
+            return None;
+        }
+        match self.read_through_agent().await {
+            Ok(reading) => {
+                self.agent.worked();
+                Some(reading)
+            }
+            Err(trouble) => {
+                self.agent.failed(Instant::now());
+                tracing::debug!(vm_id = self.guest.vm_id, %trouble, "the guest cannot be read through its agent");
+                None
+            }
+        }
+    }
+
+    async fn read_over_ssh(&mut self) -> Result<GuestReading, Trouble> {
+        // Back in its place only after a reading that worked.
+        if let Some(connection) = self.connection.take() {
+            match Self::read_over(&connection).await {
+                Ok(reading) => {
+                    self.connection = Some(connection);
+                    return Ok(reading);
+                }
+                // The guest's ssh server may have been started anew.
+                Err(Trouble::Ssh(SshError::Broken(_))) => {}
+                Err(trouble) => return Err(trouble),
+            }
+        }
+        let connection = self.connect().await?;
+        let reading = Self::read_over(&connection).await?;
+        self.connection = Some(connection);
+        Ok(reading)
+    }
+
+    async fn read_over(connection: &Connection) -> Result<GuestReading, Trouble> {
+        let taken_at = Instant::now();
+        let output = connection.run(SCRIPT, MAX_OUTPUT_BYTES).await?;
+        understood(GuestReading::parse(taken_at, &output))
+    }
+
+    async fn read_through_agent(&self) -> Result<GuestReading, Trouble> {
+        let taken_at = Instant::now();
+        let limit = self.shared.pace.patience.run;
+        let uuid = &self.guest.domain_uuid;
+        let output = self.shared.hypervisor.run_in_guest(uuid, SCRIPT, MAX_OUTPUT_BYTES, limit).await?;
+        understood(GuestReading::parse(taken_at, &output.ok_or(Trouble::Unreadable)?))
+    }
+
+    async fn connect(&mut self) -> Result<Connection, Trouble> {
+        let RunningGuest { vm_id, domain_uuid, .. } = &self.guest;
+        let (vm_id, uuid) = (*vm_id, domain_uuid.clone());
+        let known = self.shared.known.find(vm_id, &uuid).await?;
+        let doubtful = self.refused || self.ssh.failures() >= FAILURES_UNTIL_DOUBT;
+        let (way, pinned, just_asked) = match known {
+            Some(known) if doubtful && self.may_ask() => (self.ask().await?, known.host_key, true),
+            Some(known) => (known.way, known.host_key, false),
+            None if self.may_ask() => (self.ask().await?, None, true),
+            None => return Err(Trouble::NotNow),
+        };
+        let opened = Connection::open(&way, pinned.as_deref(), self.shared.pace.patience).await;
+        self.refused = matches!(opened, Err(SshError::HostKeyChanged { .. }));
+        match opened {
+            Ok(connection) => {
+                if pinned.is_none() {
+                    self.shared.known.pin(vm_id, &uuid, connection.host_key()).await?;
+                }
+                Ok(connection)
+            }
+            Err(SshError::HostKeyChanged { shown }) => {
+                // At an address that was true once, another VM may answer by now: that is no news for the owner.
+                if just_asked {
+                    let text = another_key(&self.guest, &way);
+                    self.shared.known.refuse(vm_id, &uuid, &shown, text).await?;
+                }
+                Err(SshError::HostKeyChanged { shown }.into())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn may_ask(&self) -> bool {
+        self.asking.is_due(Instant::now()) && !self.busy.load(Ordering::Relaxed)
+    }
+
+    /// Asks the provider for the way in and keeps it.
+    async fn ask(&mut self) -> Result<SshConfig, Trouble> {
+        // Never closed: this cannot fail.
+        let _turn = self.shared.one_asks.acquire().await;
+        let answer = self.shared.access.ssh_config(&self.guest.machine).await;
+        self.asking.failed(Instant::now());
+        let way = answer?;
+        self.shared.known.note_way(self.guest.vm_id, &self.guest.domain_uuid, &way).await?;
+        Ok(way)
+    }
+}
+
+fn understood(reading: GuestReading) -> Result<GuestReading, Trouble> {
+    if reading.is_empty() { Err(Trouble::Unreadable) } else { Ok(reading) }
+}
+
+fn another_key(guest: &RunningGuest, way: &SshConfig) -> String {
+    format!(
+        "{} shows another ssh host key at {} than when it was first read, so it is not read from inside any more; its \
+         figures come from the hypervisor. If its keys were made anew on purpose, stop the VM and start it here: then \
+         the new key is taken. If not, find out who answers there.",
+        guest.machine.name, way.host
+    )
+}

@@ -1,0 +1,189 @@
+//! One kept ssh connection to a guest, over which a command is run again and again.
+//!
+//! The host key is checked before the guest learns anything of us. Every wait is bounded by a time limit. No error
+//! holds key material.
+
+use crate::server::provider::SshConfig;
+use russh::{
+    ChannelMsg, Preferred,
+    client::{self, Handle},
+    keys::{
+        Algorithm, HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKey, PublicKeyOrCertificate,
+        decode_secret_key,
+    },
+};
+use std::{
+    io,
+    path::Path,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+use tokio::{io::AsyncReadExt, time::timeout};
+
+/// How long things may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// From the first packet until the guest lets us in.
+    pub connect: Duration,
+    /// For one command.
+    pub run: Duration,
+    /// A connection on which nothing comes for so long is closed; also one whose caller gave it up in the middle of
+    /// its key exchange.
+    pub idle: Duration,
+}
+
+/// No private key is larger.
+const MAX_KEY_BYTES: u64 = 64 * 1024;
+
+/// Why a guest could not be read. The texts are for the log.
+#[derive(Debug, thiserror::Error)]
+pub enum SshError {
+    #[error("the private key {path} cannot be read: {reason}")]
+    Key { path: String, reason: String },
+    /// The guest shows another host key than at first contact.
+    #[error("the guest shows another host key")]
+    HostKeyChanged { shown: String },
+    #[error("the guest does not let {user} in with this key")]
+    Denied { user: String },
+    #[error("no answer within {0:?}")]
+    TooLate(Duration),
+    #[error("the guest printed more than {0} bytes")]
+    TooMuch(usize),
+    #[error("the connection broke: {0}")]
+    Broken(#[from] russh::Error),
+}
+
+pub struct Connection {
+    handle: Handle<HostKeyCheck>,
+    host_key: String,
+    patience: Patience,
+}
+
+impl Connection {
+    /// Connects and signs in. `pinned` is the host key that the guest has to show, in OpenSSH's form; without one
+    /// any is taken, and told by [`Connection::host_key`].
+    ///
+    /// # Errors
+    /// [`SshError::HostKeyChanged`] before anything else is said to the guest.
+    pub async fn open(way: &SshConfig, pinned: Option<&str>, patience: Patience) -> Result<Self, SshError> {
+        timeout(patience.connect, Self::open_unhurried(way, pinned, patience))
+            .await
+            .unwrap_or(Err(SshError::TooLate(patience.connect)))
+    }
+
+    async fn open_unhurried(
+        way: &SshConfig,
+        pinned: Option<&str>,
+        patience: Patience,
+    ) -> Result<Self, SshError> {
+        let key = private_key(&way.identity_file).await?;
+        let pinned_key = pinned.and_then(|key| PublicKey::from_openssh(key).ok());
+        let config = client::Config {
+            preferred: preferring(pinned_key.as_ref().map(PublicKey::algorithm)),
+            // A few readings' worth: a guest that prints for ever is stopped by the window.
+            window_size: 4 * super::reading::MAX_OUTPUT_BYTES as u32,
+            inactivity_timeout: Some(patience.idle),
+            nodelay: true,
+            ..client::Config::default()
+        };
+        let shown = Arc::new(OnceLock::new());
+        let check = HostKeyCheck { pinned: pinned.map(str::to_owned), shown: shown.clone() };
+        let address = (way.host.as_str(), way.port);
+        let connected = client::connect(Arc::new(config), address, check).await;
+        let shown = shown.get().cloned();
+        let mut handle = match (connected, shown.as_deref()) {
+            (Err(_), Some(shown)) if pinned.is_some_and(|pinned| pinned != shown) => {
+                return Err(SshError::HostKeyChanged { shown: shown.to_owned() });
+            }
+            (connected, _) => connected?,
+        };
+        let hash = match key.algorithm() {
+            Algorithm::Rsa { .. } => handle.best_supported_rsa_hash().await?.unwrap_or(Some(HashAlg::Sha256)),
+            _ => None,
+        };
+        let key = PrivateKeyWithHashAlg::new(Arc::new(key), hash);
+        if !handle.authenticate_publickey(&way.user, key).await?.success() {
+            return Err(SshError::Denied { user: way.user.clone() });
+        }
+        Ok(Self { handle, host_key: shown.unwrap_or_default(), patience })
+    }
+
+    /// The key that the guest showed, in OpenSSH's form.
+    pub fn host_key(&self) -> &str {
+        &self.host_key
+    }
+
+    /// What `command` prints, at most `max_bytes`.
+    ///
+    /// # Errors
+    /// Then the connection is in no known state: drop it.
+    pub async fn run(&self, command: &str, max_bytes: usize) -> Result<Vec<u8>, SshError> {
+        let limit = self.patience.run;
+        timeout(limit, self.run_unhurried(command, max_bytes)).await.unwrap_or(Err(SshError::TooLate(limit)))
+    }
+
+    async fn run_unhurried(&self, command: &str, max_bytes: usize) -> Result<Vec<u8>, SshError> {
+        let mut channel = self.handle.channel_open_session().await?;
+        channel.exec(true, command).await?;
+        let mut output = Vec::new();
+        loop {
+            match channel.wait().await {
+                Some(ChannelMsg::Data { data }) => {
+                    if output.len() + data.len() > max_bytes {
+                        return Err(SshError::TooMuch(max_bytes));
+                    }
+                    output.extend_from_slice(&data);
+                }
+                Some(ChannelMsg::Close) => return Ok(output),
+                Some(ChannelMsg::Failure) => return Err(russh::Error::RequestDenied.into()),
+                Some(_) => {}
+                None => return Err(russh::Error::Disconnect.into()),
+            }
+        }
+    }
+}
+
+async fn private_key(path: &Path) -> Result<PrivateKey, SshError> {
+    let failed = |reason: String| SshError::Key { path: path.display().to_string(), reason };
+    let read = async {
+        let mut text = String::new();
+        tokio::fs::File::open(path).await?.take(MAX_KEY_BYTES).read_to_string(&mut text).await?;
+        Ok::<_, io::Error>(text)
+    };
+    let text = read.await.map_err(|error| failed(error.to_string()))?;
+    // What the decoder complains of could quote the file.
+    decode_secret_key(&text, None).map_err(|_| failed("it is no private key without a passphrase".into()))
+}
+
+/// Asks for the pinned key's kind first, so that a guest which got a key of one more kind still shows that one.
+fn preferring(pinned: Option<Algorithm>) -> Preferred {
+    let mut preferred = Preferred::DEFAULT;
+    if let Some(pinned) = pinned {
+        let mut kinds = preferred.key.to_vec();
+        kinds.sort_by_key(|kind| !same_kind(kind, &pinned));
+        preferred.key = kinds.into();
+    }
+    preferred
+}
+
+/// RSA keys are one kind, whatever they sign with.
+fn same_kind(one: &Algorithm, other: &Algorithm) -> bool {
+    one == other || matches!((one, other), (Algorithm::Rsa { .. }, Algorithm::Rsa { .. }))
+}
+
+struct HostKeyCheck {
+    pinned: Option<String>,
+    shown: Arc<OnceLock<String>>,
+}
+
+impl client::Handler for HostKeyCheck {
+    type Error = russh::Error;
+
+    async fn check_server_key(&mut self, key: &PublicKeyOrCertificate) -> Result<bool, Self::Error> {
+        let PublicKeyOrCertificate::PublicKey { key, .. } = key else { return Ok(false) };
+        let Ok(shown) = key.to_openssh() else { return Ok(false) };
+        // Asked again at each new key exchange: one connection has one key.
+        let first = self.shown.get_or_init(|| shown.clone());
+        Ok(*first == shown && self.pinned.as_ref().is_none_or(|pinned| *pinned == shown))
+    }
+}

@@ -1,0 +1,186 @@
+//! For tests: an ssh server on loopback that stands in for a guest.
+
+use crate::server::provider::SshConfig;
+use russh::{
+    Channel, ChannelId, MethodKind, MethodSet,
+    keys::{
+        PrivateKey, PublicKey,
+        ssh_key::{LineEnding, private::Ed25519Keypair},
+    },
+    server::{Auth, ChannelOpenHandle, Config, Handler, Msg, Session, VerifiedPublicKey, run_stream},
+};
+use std::{
+    net::SocketAddr,
+    path::Path,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tokio::{net::TcpListener, sync::Notify, task::JoinHandle};
+
+/// What the guest does when it is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    Prints(String),
+    /// Never answers a command.
+    Hangs,
+    /// Prints for ever.
+    Babbles,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    connections: u32,
+    commands: u32,
+}
+
+/// Runs until it is dropped.
+pub struct Guest {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    task: JoinHandle<()>,
+}
+
+struct Shared {
+    reply: Mutex<Reply>,
+    counts: Mutex<Counts>,
+    hang_up: Notify,
+    trusted: PublicKey,
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        self.task.abort();
+        self.shared.hang_up.notify_waiters();
+    }
+}
+
+fn key(seed: u8) -> PrivateKey {
+    PrivateKey::from(Ed25519Keypair::from_seed(&[seed; 32]))
+}
+
+/// The key that the guests let in.
+const OURS: u8 = 1;
+
+/// Writes our private key and answers the way in to `address`.
+pub fn way_to(address: SocketAddr, folder: &Path) -> SshConfig {
+    let identity_file = folder.join("private_key");
+    std::fs::write(&identity_file, key(OURS).to_openssh(LineEnding::LF).unwrap()).unwrap();
+    SshConfig { host: address.ip().to_string(), port: address.port(), user: "vagrant".into(), identity_file }
+}
+
+impl Guest {
+    /// A guest whose host key is made of `seed`.
+    pub async fn start(seed: u8, reply: Reply) -> Self {
+        Self::start_at("127.0.0.1:0".parse().unwrap(), seed, reply).await
+    }
+
+    pub async fn start_at(address: SocketAddr, seed: u8, reply: Reply) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let config = Arc::new(Config {
+            keys: vec![key(seed)],
+            methods: MethodSet::from([MethodKind::PublicKey].as_slice()),
+            auth_rejection_time: Duration::from_millis(1),
+            inactivity_timeout: None,
+            nodelay: true,
+            ..Config::default()
+        });
+        let shared = Arc::new(Shared {
+            reply: Mutex::new(reply),
+            counts: Mutex::default(),
+            hang_up: Notify::new(),
+            trusted: key(OURS).public_key().clone(),
+        });
+        let task = tokio::spawn(accept(listener, config, shared.clone()));
+        Self { address, shared, task }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn reply(&self, reply: Reply) {
+        *self.shared.reply.lock().unwrap() = reply;
+    }
+
+    /// Ends all connections; new ones are taken.
+    pub fn hang_up(&self) {
+        self.shared.hang_up.notify_waiters();
+    }
+
+    /// How many connections let somebody in.
+    pub fn connections(&self) -> u32 {
+        self.shared.counts.lock().unwrap().connections
+    }
+
+    pub fn commands(&self) -> u32 {
+        self.shared.counts.lock().unwrap().commands
+    }
+}
+
+async fn accept(listener: TcpListener, config: Arc<Config>, shared: Arc<Shared>) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let (config, shared) = (config.clone(), shared.clone());
+        tokio::spawn(async move {
+            let serving = async {
+                if let Ok(session) = run_stream(config, stream, Sshd(shared.clone())).await {
+                    let handle = session.handle();
+                    tokio::select! {
+                        _ = session => {}
+                        () = shared.hang_up.notified() => {
+                            let why = russh::Disconnect::ByApplication;
+                            let _ = handle.disconnect(why, String::new(), String::new()).await;
+                        }
+                    }
+                }
+            };
+            serving.await;
+        });
+    }
+}
+
+struct Sshd(Arc<Shared>);
+
+impl Handler for Sshd {
+    type Error = russh::Error;
+
+    async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, Self::Error> {
+        let known = user == "vagrant" && key.public_key.key_data() == self.0.trusted.key_data();
+        if known {
+            self.0.counts.lock().unwrap().connections += 1;
+        }
+        Ok(if known { Auth::Accept } else { Auth::reject() })
+    }
+
+    async fn channel_open_session(
+        &mut self,
+        _channel: Channel<Msg>,
+        reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        reply.accept().await;
+        Ok(())
+    }
+
+    async fn exec_request(
+        &mut self,
+        channel: ChannelId,
+        _command: &[u8],
+        session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        self.0.counts.lock().unwrap().commands += 1;
+        session.channel_success(channel)?;
+        let reply = self.0.reply.lock().unwrap().clone();
+        match reply {
+            Reply::Prints(text) => {
+                session.data(channel, text.into_bytes())?;
+                session.exit_status_request(channel, 0)?;
+                session.eof(channel)?;
+                session.close(channel)?;
+            }
+            Reply::Hangs => {}
+            Reply::Babbles => session.data(channel, vec![b'x'; 1 << 20])?,
+        }
+        Ok(())
+    }
+}

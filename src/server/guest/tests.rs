@@ -1,0 +1,375 @@
+//! The probes against guests that stand in on loopback.
+
+use super::{
+    ssh::{Connection, SshError},
+    stand_in::{Guest, Reply, way_to},
+    *,
+};
+use crate::{
+    model::{Source, VmName, VmSpec},
+    server::{
+        guest::reading::{MAX_OUTPUT_BYTES, tests::TINY},
+        provider::{Counters, DomainState, MachineError, MachineErrorKind, ReadError, Reading, SshConfig},
+    },
+};
+use async_trait::async_trait;
+use std::{
+    sync::atomic::AtomicU32,
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+use tokio::time::sleep;
+
+const UUID: &str = "6695eb01-f6a4-8304-79aa-97f2502e193f";
+
+/// Knows the way into guests, and counts who asks.
+#[derive(Default)]
+struct Ways {
+    by_vm: Mutex<HashMap<String, SshConfig>>,
+    asked: AtomicU32,
+    asking_now: AtomicU32,
+    asked_together: AtomicBool,
+}
+
+#[async_trait]
+impl GuestAccess for Ways {
+    async fn ssh_config(&self, machine: &Machine) -> Result<SshConfig, MachineError> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        if self.asking_now.fetch_add(1, Ordering::SeqCst) > 0 {
+            self.asked_together.store(true, Ordering::SeqCst);
+        }
+        sleep(Duration::from_millis(20)).await;
+        self.asking_now.fetch_sub(1, Ordering::SeqCst);
+        self.by_vm.lock().unwrap().get(machine.name.as_str()).cloned().ok_or_else(|| MachineError {
+            kind: MachineErrorKind::NotCreated,
+            text: "There is no way in.".into(),
+            detail: String::new(),
+        })
+    }
+}
+
+/// A hypervisor whose guests may have an agent.
+#[derive(Default)]
+struct Outside {
+    agent_prints: Mutex<Option<String>>,
+    agent_asked: AtomicU32,
+}
+
+#[async_trait]
+impl Hypervisor for Outside {
+    async fn read(&self) -> Result<Reading, ReadError> {
+        unreachable!("probes do not read the hypervisor")
+    }
+
+    async fn enable_memory_statistics(&self, _: &str, _: u32) -> Result<(), ReadError> {
+        Ok(())
+    }
+
+    async fn address(&self, _: &str) -> Result<Option<String>, ReadError> {
+        Ok(None)
+    }
+
+    async fn run_in_guest(
+        &self,
+        _: &str,
+        _: &str,
+        _: usize,
+        _: Duration,
+    ) -> Result<Option<Vec<u8>>, ReadError> {
+        self.agent_asked.fetch_add(1, Ordering::SeqCst);
+        Ok(self.agent_prints.lock().unwrap().clone().map(String::into_bytes))
+    }
+}
+
+/// Probes in a hurry, with a database of their own in which `web-1` and `web-2` are VMs.
+struct Bench {
+    folder: TempDir,
+    database: Database,
+    ways: Arc<Ways>,
+    outside: Arc<Outside>,
+    probes: Probes,
+}
+
+fn pace() -> Pace {
+    let millis = Duration::from_millis;
+    Pace {
+        period: millis(20),
+        patience: Patience { connect: millis(2000), run: millis(1000), idle: Duration::from_secs(30) },
+        retry: Pauses { first: millis(20), longest: millis(100) },
+        ask_again: Pauses { first: millis(20), longest: millis(100) },
+    }
+}
+
+impl Bench {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(folder.path()).await.unwrap();
+        let mut tx = database.write().await.unwrap();
+        sqlx::raw_sql(
+            "INSERT INTO account (id, username, email, password_hash, role, created_at)
+             VALUES (1, 'ada', 'ada@example.org', '', 'admin', 0);
+             INSERT INTO vm (id, owner_id, name, image, os_type, vagrant_box, ram_mb, cpu_cores, disk_gb, status,
+                             created_at, updated_at)
+             VALUES (1, 1, 'web-1', 'x', 'x', 'x', 1, 1, 1, 'running', 0, 0),
+                    (2, 1, 'web-2', 'x', 'x', 'x', 1, 1, 1, 'running', 0, 0);",
+        )
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+        tx.commit().await.unwrap();
+        let (ways, outside) = (Arc::<Ways>::default(), Arc::<Outside>::default());
+        let probes = Probes::with_pace(ways.clone(), outside.clone(), database.clone(), pace());
+        Self { folder, database, ways, outside, probes }
+    }
+
+    fn lead_to(&self, vm: &str, guest: &Guest) {
+        let way = way_to(guest.address(), self.folder.path());
+        self.ways.by_vm.lock().unwrap().insert(vm.into(), way);
+    }
+
+    fn running(&self, vm_id: i64) -> RunningGuest {
+        RunningGuest {
+            vm_id,
+            machine: Machine {
+                owner_id: 1,
+                name: VmName::new(&format!("web-{vm_id}")).unwrap(),
+                spec: VmSpec { image: "x".into(), ram_mb: 1, cpu_cores: 1, disk_gb: 1 },
+                vagrant_box: "x".into(),
+                box_url: None,
+                domain_uuid: Some(UUID.into()),
+                directory: self.folder.path().into(),
+            },
+            domain_uuid: UUID.into(),
+            started_at: Some(UtcMillis(1000)),
+            busy: false,
+        }
+    }
+
+    fn newest(&self, vm_id: i64) -> Option<Readings> {
+        self.probes.newest(vm_id, &domain(Some(UtcMillis(1000))))
+    }
+
+    async fn events(&self) -> Vec<(String, String)> {
+        sqlx::query_as("SELECT kind, text FROM event ORDER BY id")
+            .fetch_all(self.database.read())
+            .await
+            .unwrap()
+    }
+
+    async fn execute(&self, sql: &'static str) {
+        let mut tx = self.database.write().await.unwrap();
+        sqlx::query(sql).execute(&mut *tx).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+}
+
+fn domain(started_at: Option<UtcMillis>) -> Domain {
+    Domain {
+        uuid: UUID.into(),
+        name: "x".into(),
+        state: DomainState::Running,
+        started_at,
+        counters: Counters::default(),
+        source: Source::Hypervisor,
+    }
+}
+
+fn tiny() -> Reply {
+    Reply::Prints(TINY.into())
+}
+
+/// Waits for what other tasks bring about.
+async fn until<T>(mut look: impl FnMut() -> Option<T>) -> T {
+    let begin = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(begin.elapsed() < Duration::from_secs(30), "it does not come about");
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_guest_is_read_again_and_again_over_one_connection() {
+    let bench = Bench::new().await;
+    let guest = Guest::start(7, tiny()).await;
+    bench.lead_to("web-1", &guest);
+    bench.probes.watch(vec![bench.running(1)]);
+    until(|| (guest.commands() >= 5).then_some(())).await;
+    let readings = until(|| bench.newest(1).filter(|readings| readings.before.is_some())).await;
+    assert_eq!(readings.newest.uptime_secs, Some(107.25));
+    assert!(readings.before.unwrap().taken_at < readings.newest.taken_at);
+    assert_eq!((guest.connections(), bench.ways.asked.load(Ordering::SeqCst)), (1, 1));
+}
+
+#[tokio::test]
+async fn a_guest_that_hangs_is_given_up_and_the_others_go_on() {
+    let bench = Bench::new().await;
+    let (hanging, well) = (Guest::start(7, Reply::Hangs).await, Guest::start(8, tiny()).await);
+    bench.lead_to("web-1", &hanging);
+    bench.lead_to("web-2", &well);
+    bench.probes.watch(vec![bench.running(1), bench.running(2)]);
+    until(|| (hanging.commands() >= 2 && well.commands() >= 5).then_some(())).await;
+    assert_eq!(bench.newest(1), None);
+    assert!(bench.newest(2).is_some());
+    assert!(!bench.ways.asked_together.load(Ordering::SeqCst), "one asks at a time");
+
+    hanging.reply(tiny());
+    until(|| bench.newest(1)).await;
+}
+
+#[tokio::test]
+async fn after_the_guest_hung_up_it_is_connected_to_anew_without_asking_again() {
+    let bench = Bench::new().await;
+    let guest = Guest::start(7, tiny()).await;
+    bench.lead_to("web-1", &guest);
+    bench.probes.watch(vec![bench.running(1)]);
+    let first = until(|| bench.newest(1)).await.newest.taken_at;
+    guest.hang_up();
+    until(|| (guest.connections() == 2).then_some(())).await;
+    until(|| bench.newest(1).filter(|readings| readings.newest.taken_at > first)).await;
+    assert_eq!(bench.ways.asked.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_guest_that_moved_is_found_by_asking_again() {
+    let bench = Bench::new().await;
+    let guest = Guest::start(7, tiny()).await;
+    bench.lead_to("web-1", &guest);
+    bench.probes.watch(vec![bench.running(1)]);
+    until(|| bench.newest(1)).await;
+
+    let elsewhere = Guest::start(7, tiny()).await;
+    bench.lead_to("web-1", &elsewhere);
+    guest.hang_up();
+    drop(guest);
+    until(|| (elsewhere.commands() > 0).then_some(())).await;
+    assert!(bench.events().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_guest_with_another_host_key_is_not_read_and_its_owner_told_once() {
+    let bench = Bench::new().await;
+    let guest = Guest::start(7, tiny()).await;
+    bench.lead_to("web-1", &guest);
+    bench.probes.watch(vec![bench.running(1)]);
+    until(|| bench.newest(1)).await;
+    let address = guest.address();
+    guest.hang_up();
+    drop(guest);
+    sleep(Duration::from_millis(50)).await;
+
+    *bench.outside.agent_prints.lock().unwrap() = Some(TINY.into());
+    let other = Guest::start_at(address, 9, tiny()).await;
+    until(|| (bench.ways.asked.load(Ordering::SeqCst) >= 4).then_some(())).await;
+    assert_eq!((other.connections(), other.commands()), (0, 0), "it never learns who we are");
+    let events = bench.events().await;
+    assert_eq!(events.len(), 1, "{events:?}");
+    assert_eq!(events[0].0, "guest_key_changed");
+    assert!(events[0].1.contains("web-1") && events[0].1.contains("stop the VM and start it"), "{events:?}");
+
+    // Its owner stops and starts the VM: that is a yes.
+    bench.probes.watch(Vec::new());
+    bench
+        .execute(
+            "INSERT INTO operation (vm_id, kind, state, requested_by, requested_at)
+             VALUES (1, 'start', 'succeeded', 1, 9000000000000)",
+        )
+        .await;
+    bench.probes.watch(vec![bench.running(1)]);
+    until(|| bench.newest(1)).await;
+    assert_eq!(bench.events().await.len(), 1);
+}
+
+#[tokio::test]
+async fn what_is_known_of_a_guest_outlives_the_server_but_not_the_domain() {
+    let bench = Bench::new().await;
+    let guest = Guest::start(7, tiny()).await;
+    bench.lead_to("web-1", &guest);
+    bench.probes.watch(vec![bench.running(1)]);
+    until(|| bench.newest(1)).await;
+    bench.probes.watch(Vec::new());
+
+    let restarted =
+        Probes::with_pace(bench.ways.clone(), bench.outside.clone(), bench.database.clone(), pace());
+    restarted.watch(vec![bench.running(1)]);
+    until(|| restarted.newest(1, &domain(Some(UtcMillis(1000))))).await;
+    assert_eq!(bench.ways.asked.load(Ordering::SeqCst), 1);
+    restarted.watch(Vec::new());
+
+    // A new domain has new keys, and that is nothing to warn of.
+    let anew = Guest::start(9, tiny()).await;
+    bench.lead_to("web-1", &anew);
+    let uuid = "b1b2b3b4-0000-4000-8000-97f2502e193f";
+    restarted.watch(vec![RunningGuest { domain_uuid: uuid.into(), ..bench.running(1) }]);
+    let domain = Domain { uuid: uuid.into(), ..domain(Some(UtcMillis(1000))) };
+    until(|| restarted.newest(1, &domain)).await;
+    assert!(bench.events().await.is_empty());
+}
+
+#[tokio::test]
+async fn what_was_read_in_one_boot_is_not_told_in_another() {
+    let bench = Bench::new().await;
+    let guest = Guest::start(7, tiny()).await;
+    bench.lead_to("web-1", &guest);
+    bench.probes.watch(vec![bench.running(1)]);
+    until(|| bench.newest(1)).await;
+    let restarted = domain(Some(UtcMillis(2000)));
+    assert_eq!(bench.probes.newest(1, &restarted), None);
+
+    bench.probes.watch(vec![RunningGuest { started_at: Some(UtcMillis(2000)), ..bench.running(1) }]);
+    assert_eq!(bench.newest(1), None);
+    until(|| bench.probes.newest(1, &restarted)).await;
+    assert_eq!(guest.connections(), 2);
+}
+
+#[tokio::test]
+async fn nothing_is_begun_while_an_operation_is_under_way() {
+    let bench = Bench::new().await;
+    let guest = Guest::start(7, tiny()).await;
+    bench.lead_to("web-1", &guest);
+    bench.probes.watch(vec![RunningGuest { busy: true, ..bench.running(1) }]);
+    sleep(Duration::from_millis(100)).await;
+    assert_eq!((guest.connections(), bench.ways.asked.load(Ordering::SeqCst)), (0, 0));
+    bench.probes.watch(vec![bench.running(1)]);
+    until(|| bench.newest(1)).await;
+}
+
+#[tokio::test]
+async fn the_agent_is_asked_where_ssh_does_not_answer() {
+    let bench = Bench::new().await;
+    *bench.outside.agent_prints.lock().unwrap() = Some(TINY.into());
+    bench.probes.watch(vec![bench.running(1)]);
+    assert_eq!(until(|| bench.newest(1)).await.newest.uptime_secs, Some(107.25));
+
+    let guest = Guest::start(7, tiny()).await;
+    bench.lead_to("web-1", &guest);
+    until(|| (guest.commands() >= 2).then_some(())).await;
+    let asked = bench.outside.agent_asked.load(Ordering::SeqCst);
+    until(|| (guest.commands() >= 6).then_some(())).await;
+    assert_eq!(bench.outside.agent_asked.load(Ordering::SeqCst), asked, "only while ssh does not answer");
+}
+
+#[tokio::test]
+async fn a_guest_that_babbles_is_cut_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let guest = Guest::start(7, Reply::Babbles).await;
+    let way = way_to(guest.address(), folder.path());
+    let connection = Connection::open(&way, None, pace().patience).await.unwrap();
+    let error = connection.run("anything", MAX_OUTPUT_BYTES).await.unwrap_err();
+    assert!(matches!(error, SshError::TooMuch(MAX_OUTPUT_BYTES)), "{error}");
+}
+
+#[tokio::test]
+async fn no_error_tells_a_private_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let guest = Guest::start(7, tiny()).await;
+    let way = way_to(guest.address(), folder.path());
+    let secret = "-----BEGIN OPENSSH PRIVATE KEY-----\nc2VjcmV0c2VjcmV0\n-----END OPENSSH PRIVATE KEY-----\n";
+    std::fs::write(&way.identity_file, secret).unwrap();
+    let error = Connection::open(&way, None, pace().patience).await.err().unwrap();
+    for shown in [error.to_string(), format!("{error:?}")] {
+        assert!(shown.contains("private_key") && !shown.contains("c2Vj"), "{shown}");
+    }
+}
