@@ -7,10 +7,11 @@ use super::{
     config::{LibvirtDriver, Provider, ServeArgs, UserCommand},
     database::{Database, now},
     events::Events,
+    guest::Probes,
     libvirt::Libvirt,
     metrics::Store,
     monitor::{Caretaker, Collector, health::Health, host::Host, latest::Latest, time_limit},
-    provider::{Hypervisor, Machines},
+    provider::{GuestAccess, Hypervisor, Machines},
     simulated::SimulatedFleet,
     state::AppState,
     vagrant::{Driver, Vagrant, VagrantOptions},
@@ -46,6 +47,7 @@ const RETENTION_BEAT: Duration = Duration::from_secs(10 * 60);
 pub struct Assembly {
     pub state: AppState,
     pub hypervisor: Arc<dyn Hypervisor>,
+    pub guests: Option<Arc<dyn GuestAccess>>,
     pub data_dir: PathBuf,
 }
 
@@ -53,6 +55,8 @@ pub struct Assembly {
 pub struct Source {
     pub machines: Arc<dyn Machines>,
     pub hypervisor: Arc<dyn Hypervisor>,
+    /// The way into the guests, where they have an inside.
+    pub guests: Option<Arc<dyn GuestAccess>>,
     /// The fleet, when they are simulated.
     pub simulated: Option<Arc<SimulatedFleet>>,
 }
@@ -67,12 +71,14 @@ impl Source {
                     driver: driver(arguments.libvirt_driver),
                     ..VagrantOptions::default()
                 };
+                let vagrant = Arc::new(Vagrant::new(options));
                 Self {
-                    machines: Arc::new(Vagrant::new(options)),
+                    machines: vagrant.clone(),
                     hypervisor: Arc::new(
                         Libvirt::new(arguments.libvirt_uri.clone())
                             .with_time_limit(time_limit(arguments.collect_every)),
                     ),
+                    guests: Some(vagrant),
                     simulated: None,
                 }
             }
@@ -81,7 +87,7 @@ impl Source {
     }
 
     pub fn simulated(fleet: Arc<SimulatedFleet>) -> Self {
-        Self { machines: fleet.clone(), hypervisor: fleet.clone(), simulated: Some(fleet) }
+        Self { machines: fleet.clone(), hypervisor: fleet.clone(), guests: None, simulated: Some(fleet) }
     }
 }
 
@@ -130,7 +136,7 @@ pub async fn assemble(arguments: &ServeArgs, assets: AssetUrls, source: Source) 
         state.adopt_simulated_machines(fleet).await.map_err(|e| e.to_string())?;
         state.seed_simulated_fleet().await.map_err(|e| e.to_string())?;
     }
-    Ok(Assembly { state, hypervisor: source.hypervisor, data_dir })
+    Ok(Assembly { state, hypervisor: source.hypervisor, guests: source.guests, data_dir })
 }
 
 impl Assembly {
@@ -151,6 +157,10 @@ impl Assembly {
                 self.state.vms.clone(),
                 self.state.period_secs,
             ),
+            probes: self.guests.clone().map_or_else(Probes::none, |access| {
+                let (hypervisor, database) = (self.hypervisor.clone(), self.state.database.clone());
+                Probes::new(access, hypervisor, database, self.state.period_secs)
+            }),
             period_secs: self.state.period_secs,
             memory: Default::default(),
         }

@@ -9,7 +9,7 @@ use super::{
     beat::Beat,
     caretaker::{Caretaker, Guest},
     continuity::{Previous, simply_passed},
-    derive::derive,
+    derive::{Inputs, derive},
     health::Health,
     host::Host,
     latest::{Latest, Snapshot},
@@ -20,6 +20,7 @@ use crate::{
         alerts,
         database::Database,
         events::{Events, NewEvent},
+        guest::{Probes, RunningGuest},
         metrics::Store,
         provider::{DomainState, Hypervisor, Moment, ReadError, Reading},
         vms::{Believed, Observed, Vms, Watched, domain_of, reconcile},
@@ -46,6 +47,7 @@ pub struct Collector {
     pub alerts: alerts::Watcher,
     pub health: Health,
     pub caretaker: Caretaker,
+    pub probes: Probes,
     pub period_secs: u32,
     pub memory: Memory,
 }
@@ -143,6 +145,7 @@ impl Collector {
         self.vms.refresh_info(files, sampled_at).await;
         if let Some(reading) = reading {
             self.caretaker.look_after(Self::running_guests(&watched, &reading));
+            self.probes.watch(Self::guests_to_read(&watched, &reading));
             self.memory.previous = Some(reading.into());
         }
         self.health.ticked(sampled_at, begin, Instant::now(), &figures);
@@ -217,8 +220,13 @@ impl Collector {
             .map(|w| match domain_of(&reading.domains, w.domain_uuid.as_deref()) {
                 Some(domain) => {
                     let previous = self.memory.previous.as_ref();
-                    let previous = previous.and_then(|p| p.of(domain, reading, self.period_secs));
-                    derive(previous, (domain, reading.taken_at), reading.sampled_at, self.period_secs)
+                    derive(Inputs {
+                        previous: previous.and_then(|p| p.of(domain, reading, self.period_secs)),
+                        current: (domain, reading.taken_at),
+                        guest: self.probes.newest(w.view.id, domain).as_ref(),
+                        now: reading.sampled_at,
+                        period_secs: self.period_secs,
+                    })
                 }
                 None => VmFigures::default(),
             })
@@ -290,6 +298,20 @@ impl Collector {
                 uuid: domain.uuid.clone(),
                 started_at: domain.started_at,
                 needs_address: w.view.ip_address.is_none() && w.view.status == VmStatus::Running,
+            })
+        };
+        watched.iter().filter_map(guest).collect()
+    }
+
+    fn guests_to_read(watched: &[Watched], reading: &Reading) -> Vec<RunningGuest> {
+        let guest = |w: &Watched| {
+            let domain = domain_of(&reading.domains, w.domain_uuid.as_deref())?;
+            (domain.state == DomainState::Running).then(|| RunningGuest {
+                vm_id: w.view.id,
+                machine: w.machine.clone(),
+                domain_uuid: domain.uuid.clone(),
+                started_at: domain.started_at,
+                busy: w.busy,
             })
         };
         watched.iter().filter_map(guest).collect()

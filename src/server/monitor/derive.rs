@@ -1,31 +1,58 @@
-//! Turns two readings of a hypervisor's counters into what a person reads: percent, MB and MB/s.
+//! Turns two readings of a hypervisor's counters, and what the guest says of itself, into what a person reads:
+//! percent, MB and MB/s.
 //!
 //! Pure: no clock, no I/O. A counter that went down, a device seen in one reading only, or a domain that was
 //! started anew or replaced in between gives no figure (`None`), never zero. DESIGN.md, section 4, has the
 //! definitions.
+//!
+//! Who knows better tells: the guest its root file system, its memory and its uptime, the hypervisor CPU and
+//! network. Where one of them is silent the other one stands in, group by group.
 
+use super::guest_figures;
 use crate::{
     model::{Source, Sources, UtcMillis, VmFigures},
-    server::provider::{Balloon, Domain, DomainState, Traffic},
+    server::{
+        guest::Readings,
+        provider::{Balloon, Domain, DomainState, Traffic},
+    },
 };
 use std::{collections::BTreeMap, time::Instant};
 
-/// A balloon figure older than this many periods is not shown.
-const FRESH_PERIODS: i64 = 3;
+/// What a guest told more than this many periods ago is not shown.
+pub(super) const FRESH_PERIODS: u32 = 3;
 
-const KIB_PER_MB: f64 = 1024.0;
-const BYTES_PER_MB: f64 = 1024.0 * 1024.0;
-const BYTES_PER_GB: f64 = 1024.0 * 1024.0 * 1024.0;
+pub(super) const KIB_PER_MB: f64 = 1024.0;
+pub(super) const BYTES_PER_MB: f64 = 1024.0 * 1024.0;
+pub(super) const BYTES_PER_GB: f64 = 1024.0 * 1024.0 * 1024.0;
 
-/// The figures of a domain at `current`, each domain with the monotonic time taken before it was read; `now` is
-/// the wall clock at `current`.
-pub fn derive(
-    previous: Option<(&Domain, Instant)>,
-    current: (&Domain, Instant),
-    now: UtcMillis,
-    period_secs: u32,
-) -> VmFigures {
-    let (domain, taken_at) = current;
+/// What the figures of one VM are made of.
+#[derive(Debug, Clone, Copy)]
+pub struct Inputs<'a> {
+    /// Each domain with the monotonic time taken before it was read.
+    pub previous: Option<(&'a Domain, Instant)>,
+    pub current: (&'a Domain, Instant),
+    /// What the guest said in this boot of the domain.
+    pub guest: Option<&'a Readings>,
+    /// The wall clock at `current`.
+    pub now: UtcMillis,
+    pub period_secs: u32,
+}
+
+/// The figures of a VM at the current reading.
+pub fn derive(inputs: Inputs<'_>) -> VmFigures {
+    let mut figures = from_outside(inputs);
+    let (domain, taken_at) = inputs.current;
+    if domain.state == DomainState::Running
+        && let Some(readings) = inputs.guest
+    {
+        guest_figures::merge(&mut figures, readings, taken_at, inputs.period_secs);
+    }
+    figures
+}
+
+/// The figures as the hypervisor's counters tell them.
+fn from_outside(inputs: Inputs<'_>) -> VmFigures {
+    let Inputs { previous, current: (domain, taken_at), now, period_secs, .. } = inputs;
     let mut figures = VmFigures::default();
     disk(domain, &mut figures);
     match domain.state {
@@ -137,7 +164,7 @@ fn memory(domain: &Domain, now: UtcMillis, period_secs: u32, figures: &mut VmFig
     };
     // Whole seconds on one side: compare whole seconds. A time ahead of the clock is as doubtful as an old one.
     let age_secs = now.0.div_euclid(1000).saturating_sub(last_update);
-    if age_secs.saturating_abs() > FRESH_PERIODS * i64::from(period_secs) {
+    if age_secs.saturating_abs() > i64::from(FRESH_PERIODS) * i64::from(period_secs) {
         figures.sources.memory = Source::Stale;
         return;
     }
@@ -179,7 +206,10 @@ fn network(domain: &Domain, figures: &mut VmFigures) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::provider::{Counters, DiskUse};
+    use crate::server::{
+        monitor::guest_figures::tests::any_readings,
+        provider::{Counters, DiskUse},
+    };
     use proptest::{collection::btree_map, option, prelude::*};
     use std::time::Duration;
 
@@ -224,13 +254,23 @@ mod tests {
         domain
     }
 
+    fn inputs(domain: &Domain, taken_at: Instant) -> Inputs<'_> {
+        Inputs {
+            previous: None,
+            current: (domain, taken_at),
+            guest: None,
+            now: NOW,
+            period_secs: PERIOD_SECS,
+        }
+    }
+
     fn figures_between(before: &Domain, after: &Domain) -> VmFigures {
         let start = Instant::now();
-        derive(Some((before, start)), (after, start + Duration::from_secs(5)), NOW, PERIOD_SECS)
+        derive(Inputs { previous: Some((before, start)), ..inputs(after, start + Duration::from_secs(5)) })
     }
 
     fn figures_of(domain: &Domain) -> VmFigures {
-        derive(None, (domain, Instant::now()), NOW, PERIOD_SECS)
+        derive(inputs(domain, Instant::now()))
     }
 
     fn has_a_rate(figures: &VmFigures) -> bool {
@@ -317,7 +357,7 @@ mod tests {
     #[test]
     fn no_time_between_two_readings_gives_no_rates() {
         let at = Instant::now();
-        let figures = derive(Some((&earlier(), at)), (&running(), at), NOW, PERIOD_SECS);
+        let figures = derive(Inputs { previous: Some((&earlier(), at)), ..inputs(&running(), at) });
         assert!(!has_a_rate(&figures));
     }
 
@@ -478,10 +518,12 @@ mod tests {
             after in any_domain(),
             millis in 0..10_000_u64,
             period_secs in any::<u32>(),
+            guest in option::of(any_readings()),
         ) {
             let start = Instant::now();
             let later = start + Duration::from_millis(millis);
-            let f = derive(Some((&before, start)), (&after, later), NOW, period_secs);
+            let previous = Some((&before, start));
+            let f = derive(Inputs { previous, guest: guest.as_ref(), period_secs, ..inputs(&after, later) });
             for percent in [f.cpu_percent, f.memory_percent, f.disk_percent].into_iter().flatten() {
                 prop_assert!((0.0..=100.0).contains(&percent), "{percent}");
             }
@@ -490,6 +532,33 @@ mod tests {
                 f.network_tx_mb, f.network_rx_mb_per_s, f.network_tx_mb_per_s,
             ].into_iter().flatten() {
                 prop_assert!(amount.is_finite() && amount >= 0.0, "{amount}");
+            }
+        }
+
+        #[test]
+        fn nothing_is_told_by_the_guest_of_a_vm_that_does_not_run(after in any_domain(), guest in any_readings()) {
+            prop_assume!(after.state != DomainState::Running);
+            let f = derive(Inputs { guest: Some(&guest), ..inputs(&after, guest.newest.taken_at) });
+            prop_assert_eq!(f, figures_of(&after));
+        }
+
+        #[test]
+        fn where_the_hypervisor_tells_cpu_and_network_the_guest_changes_nothing_there(
+            before in any_domain(),
+            after in any_domain(),
+            guest in any_readings(),
+        ) {
+            let at = guest.newest.taken_at;
+            let of = |guest| {
+                derive(Inputs { previous: Some((&before, at)), guest, ..inputs(&after, at + Duration::from_secs(5)) })
+            };
+            let (outside, both) = (of(None), of(Some(&guest)));
+            if outside.cpu_percent.is_some() {
+                prop_assert_eq!((outside.cpu_percent, outside.sources.cpu), (both.cpu_percent, both.sources.cpu));
+            }
+            if outside.network_rx_mb.is_some() {
+                prop_assert_eq!(outside.network_rx_mb_per_s, both.network_rx_mb_per_s);
+                prop_assert_eq!(outside.sources.network, both.sources.network);
             }
         }
 

@@ -114,9 +114,9 @@ fn mb_per_s(before: &Totals, after: &Totals, secs: f64) -> Option<(f64, f64)> {
     Some((received as f64 / BYTES_PER_MB / secs, sent as f64 / BYTES_PER_MB / secs))
 }
 
-/// Whether traffic over the interface leaves or enters the host, and is not counted on another interface too:
+/// Whether traffic over the interface leaves or enters the machine, and is not counted on another interface too:
 /// not the loop-back, the VMs' and containers' bridges and their ends, tunnels, bundles and VLANs.
-fn looks_physical(name: &str) -> bool {
+pub(super) fn looks_physical(name: &str) -> bool {
     const OTHERS: [&str; 15] = [
         "veth",
         "virbr",

@@ -6,6 +6,7 @@ mod caretaker;
 mod collector;
 mod continuity;
 pub mod derive;
+mod guest_figures;
 pub mod health;
 pub mod host;
 pub mod latest;

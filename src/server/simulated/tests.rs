@@ -1,7 +1,10 @@
 use super::*;
 use crate::{
-    model::{Source, VmName, VmSpec},
-    server::{monitor::derive::derive, provider::DomainState},
+    model::{Source, VmFigures, VmName, VmSpec},
+    server::{
+        monitor::derive::{Inputs, derive},
+        provider::{Domain, DomainState},
+    },
 };
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Instant;
@@ -9,6 +12,17 @@ use tempfile::TempDir;
 use tokio::sync::mpsc::unbounded_channel;
 
 const NOW: i64 = 1_795_396_900_000;
+
+/// A domain's figures, each domain with the reading it is of.
+fn figures(before: Option<(&Reading, &Domain)>, (reading, domain): (&Reading, &Domain)) -> VmFigures {
+    derive(Inputs {
+        previous: before.map(|(reading, domain)| (domain, reading.taken_at)),
+        current: (domain, reading.taken_at),
+        guest: None,
+        now: reading.sampled_at,
+        period_secs: 5,
+    })
+}
 
 /// A fleet whose clock stands until it is moved, and which is quick.
 struct Bench {
@@ -111,12 +125,7 @@ async fn five_seconds_of_a_vm_are_believable_and_marked() {
     let before = bench.fleet.read().await.unwrap();
     bench.pass_secs(5);
     let after = bench.fleet.read().await.unwrap();
-    let figures = derive(
-        Some((&before.domains[0], before.taken_at)),
-        (&after.domains[0], after.taken_at),
-        after.sampled_at,
-        5,
-    );
+    let figures = figures(Some((&before, &before.domains[0])), (&after, &after.domains[0]));
     assert!((0.1..99.0).contains(&figures.cpu_percent.unwrap()), "{figures:?}");
     assert!((3.0..96.0).contains(&figures.memory_percent.unwrap()), "{figures:?}");
     assert!((5.0..95.0).contains(&figures.disk_percent.unwrap()), "{figures:?}");
@@ -131,7 +140,7 @@ async fn without_a_statistics_period_memory_goes_stale() {
     bench.run(OperationKind::Launch, &machine).await.unwrap();
     bench.pass_secs(60);
     let reading = bench.fleet.read().await.unwrap();
-    let figures = derive(None, (&reading.domains[0], reading.taken_at), reading.sampled_at, 5);
+    let figures = figures(None, (&reading, &reading.domains[0]));
     assert_eq!((figures.memory_percent, figures.sources.memory), (None, Source::Stale));
 }
 
@@ -150,8 +159,7 @@ async fn two_hundred_vms_have_counters_that_only_grow_through_a_day() {
         let after = bench.fleet.read().await.unwrap();
         assert_eq!(after.domains.len(), 200);
         for (earlier, later) in before.domains.iter().zip(&after.domains) {
-            let figures =
-                derive(Some((earlier, before.taken_at)), (later, after.taken_at), after.sampled_at, 5);
+            let figures = figures(Some((&before, earlier)), (&after, later));
             gaps += usize::from(figures.cpu_percent.is_none());
             for (number, time) in &earlier.counters.vcpu_time_ns {
                 assert!(

@@ -6,7 +6,7 @@ use crate::{
     model::{UtcMillis, VmName, VmSpec},
     server::{
         libvirt::Libvirt,
-        monitor::derive::derive,
+        monitor::derive::{Inputs, derive},
         provider::{Domain, DomainState, Hypervisor, Reading},
     },
 };
@@ -128,12 +128,13 @@ async fn a_vm_lives_is_watched_crashes_and_comes_back() {
     let (before_reading, before) = lab.read(&machine).await;
     send_into(&machine, 5 << 20);
     let (after_reading, after) = lab.read(&machine).await;
-    let figures = derive(
-        Some((&before, before_reading.taken_at)),
-        (&after, after_reading.taken_at),
-        after_reading.sampled_at,
-        5,
-    );
+    let figures = derive(Inputs {
+        previous: Some((&before, before_reading.taken_at)),
+        current: (&after, after_reading.taken_at),
+        guest: None,
+        now: after_reading.sampled_at,
+        period_secs: 5,
+    });
     println!("{figures:#?}");
     assert!(figures.network_rx_mb.unwrap() > 5.0 && figures.network_tx_mb.unwrap() < 5.0, "{figures:?}");
     assert!(figures.network_rx_mb_per_s > figures.network_tx_mb_per_s, "{figures:?}");
