@@ -42,15 +42,26 @@ pub fn Sparkline(
     }
 }
 
-/// Where a figure comes from, in a word, and in a sentence for who asks.
+/// Where a figure comes from, in a few words.
+pub fn source_words(source: Source) -> &'static str {
+    match source {
+        Source::Guest => "from inside the guest",
+        Source::Hypervisor => "from the hypervisor",
+        Source::Simulated => "simulated",
+        Source::Stale => "too old",
+        Source::Unknown => "unknown",
+    }
+}
+
+/// Where a figure comes from, and what that means for who asks.
 #[component]
 pub fn SourceTag(source: Signal<Source>) -> impl IntoView {
     let sentence = move || match source.get() {
-        Source::Guest => "The VM itself said so.",
+        Source::Guest => "The VM's own system says so.",
         Source::Hypervisor => "Measured from outside, by the hypervisor's counters.",
         Source::Simulated => "Made up by the simulated fleet.",
         Source::Stale => "It was known, but is too old to be shown as a figure.",
         Source::Unknown => "Nothing tells this figure now.",
     };
-    view! { <span class="source" title=sentence>{move || source.get().as_str()}</span> }
+    view! { <span class="source" title=sentence>{move || source_words(source.get())}</span> }
 }

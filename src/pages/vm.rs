@@ -5,6 +5,7 @@ use crate::{
         chart::{ChartData, Hue, Scale, TimeChart, Trace},
         clock::{Moment, TimeForm, alive},
         feed::{Feed, Link, Scope, open_operation},
+        figures::source_words,
         format,
         icon::{Glyph, Icon},
         notice::{LinkState, Refusal, Trouble, Unavailable},
@@ -180,6 +181,10 @@ fn Header(feed: Feed, vm: Memo<Option<VmView>>, name: String, power: Power) -> i
             vm.figures.uptime_seconds.map(|s| format!(" · up {}", format::duration(s)))
         })
     };
+    let told = move || {
+        let source = vm.with(|vm| vm.as_ref().map_or(Source::Unknown, |vm| vm.figures.sources.uptime));
+        format!("Uptime: {}", source_words(source))
+    };
     let may_destroy = Memo::new(move |_| {
         vm.with(|vm| vm.as_ref().is_some_and(|vm| vm.allowed.contains(&OperationKind::Destroy)))
     });
@@ -187,7 +192,7 @@ fn Header(feed: Feed, vm: Memo<Option<VmView>>, name: String, power: Power) -> i
         <header class="top">
             <StatusMark status/>
             <h1>{name}</h1>
-            <span class="muted"><span data-testid="status">{move || status.get().label()}</span>{up}</span>
+            <span class="muted"><span data-testid="status">{move || status.get().label()}</span><span title=told>{up}</span></span>
             <LinkState feed/>
             <span class="push"></span>
             <AlertBell feed/>
