@@ -18,18 +18,19 @@ pub async fn images() -> Result<Vec<Image>, ApiError> {
     Ok(state.vms.images().to_vec())
 }
 
-/// Begins to launch a VM of the caller's and answers its id. A browser's form leads to its page.
+/// Begins to launch a VM of the caller's and answers its id. A browser's form leads to its page, and may hold
+/// anything: each field that is wrong is told by its own words.
 #[server(prefix = "/api/v1", endpoint = "launch_vm")]
 pub async fn launch_vm(
     name: String,
     image: String,
-    ram_mb: u32,
-    cpu_cores: u32,
-    disk_gb: u32,
+    ram_mb: String,
+    cpu_cores: String,
+    disk_gb: String,
 ) -> Result<i64, ApiError> {
     use crate::{model::Launch, server::web::call};
     let (state, me) = call::signed_in().await?;
-    let launch = Launch { name, image, ram_mb, cpu_cores, disk_gb };
+    let launch = Launch::from_form(name, image, &ram_mb, &cpu_cores, &disk_gb);
     let vm_id = state.vms.launch(&me, &launch).await?;
     call::lead_to(&format!("/vms/{vm_id}"));
     Ok(vm_id)

@@ -137,6 +137,15 @@ pub struct Launch {
     pub disk_gb: u32,
 }
 
+impl Launch {
+    /// What a form holds, sent or still being filled in. What is no number is 0, which every rule refuses in its
+    /// own words.
+    pub fn from_form(name: String, image: String, ram_mb: &str, cpu_cores: &str, disk_gb: &str) -> Self {
+        let number = |text: &str| text.trim().parse().unwrap_or(0);
+        Self { name, image, ram_mb: number(ram_mb), cpu_cores: number(cpu_cores), disk_gb: number(disk_gb) }
+    }
+}
+
 /// What may be asked for at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {

@@ -75,15 +75,8 @@ fn Form(images: Vec<Image>) -> impl IntoView {
     let disk_gb = number("disk_gb", begin.disk_gb);
 
     let wrong = move || {
-        // What is no number is 0, which every rule refuses.
-        let read = |text: RwSignal<String>| text.get().trim().parse().unwrap_or(0);
-        let launch = model::Launch {
-            name: name.get(),
-            image: image.get(),
-            ram_mb: read(ram_mb),
-            cpu_cores: read(cpu_cores),
-            disk_gb: read(disk_gb),
-        };
+        let (ram_mb, cpu_cores, disk_gb) = (ram_mb.get(), cpu_cores.get(), disk_gb.get());
+        let launch = model::Launch::from_form(name.get(), image.get(), &ram_mb, &cpu_cores, &disk_gb);
         images.with_value(|images| check_launch(&launch, images, Limits::default())).err()
     };
     let checks = Checks::new(wrong, refused);
