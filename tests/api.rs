@@ -716,7 +716,7 @@ async fn pages_are_there_without_scripts() {
         assert!(overview.text.contains(word), "{word} is missing");
     }
     assert!(overview.text.contains("Collector") && overview.text.contains("2 simulated"), "for the admin");
-    let of_user = page(&server.person("bob").await, "/").await;
+    let of_user = server.person("bob").await.page("/").await;
     assert!(!of_user.text.contains("Collector"));
     let policy = overview.headers[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
     assert!(policy.contains("script-src 'self' 'nonce-"), "{policy}");

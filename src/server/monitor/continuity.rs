@@ -59,7 +59,7 @@ mod tests {
     use crate::{
         model::{Source, UtcMillis, VmFigures},
         server::{
-            monitor::derive::derive,
+            monitor::derive::{Inputs, derive},
             provider::{Counters, DomainState, Traffic},
         },
     };
@@ -198,7 +198,13 @@ mod tests {
                 let domain = &reading.domains[0];
                 let earlier = previous.as_ref().and_then(|p| p.of(domain, &reading, PERIOD_SECS));
                 let VmFigures { cpu_percent, network_rx_mb_per_s, .. } =
-                    derive(earlier, (domain, reading.taken_at), reading.sampled_at, PERIOD_SECS);
+                    derive(Inputs {
+                        previous: earlier,
+                        current: (domain, reading.taken_at),
+                        guest: None,
+                        now: reading.sampled_at,
+                        period_secs: PERIOD_SECS,
+                    });
                 prop_assert!(cpu_percent.is_none_or(|cpu| (cpu - 30.0).abs() < 1e-6), "{cpu_percent:?} after {between:?}");
                 prop_assert!(network_rx_mb_per_s.is_none_or(|rate| (rate - 1.0).abs() < 1e-6), "{network_rx_mb_per_s:?}");
                 let quiet = matches!(between, Between::Periods(1..=3));
