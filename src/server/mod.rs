@@ -6,6 +6,8 @@ pub mod backup;
 pub mod config;
 pub mod database;
 pub mod events;
+#[cfg(test)]
+mod fuzz;
 pub mod guest;
 pub mod libvirt;
 pub mod metrics;

@@ -321,6 +321,23 @@ Filesystem           1024-blocks    Used Available Capacity Mounted on
         Ok(())
     }
 
+    #[test]
+    #[ignore = "takes a minute; make test asks for it"]
+    fn fuzz_for_a_minute() {
+        crate::server::fuzz::for_a_minute(&[TINY.as_bytes()], |input| {
+            let reading = GuestReading::parse(Instant::now(), input);
+            assert!(
+                reading.memory.is_none_or(|memory| memory.available_kib <= memory.total_kib),
+                "{reading:?}"
+            );
+            assert!(reading.cpu.is_none_or(|cpu| cpu.idle_ticks <= cpu.total_ticks), "{reading:?}");
+            let finite = |load: Load| {
+                [load.over_1_min, load.over_5_min, load.over_15_min].iter().all(|l| l.is_finite())
+            };
+            assert!(reading.load.is_none_or(finite), "{reading:?}");
+        });
+    }
+
     proptest! {
         #[test]
         fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {

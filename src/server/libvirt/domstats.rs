@@ -296,6 +296,33 @@ Domain: 'twarga-user1-web-1_default'
         }
     }
 
+    #[test]
+    #[ignore = "takes a minute; make test asks for it"]
+    fn fuzz_for_a_minute() {
+        use crate::{
+            model::UtcMillis,
+            server::monitor::derive::{Inputs, derive},
+        };
+        use std::time::{Duration, Instant};
+        let (begin, now) = (Instant::now(), UtcMillis(1_795_396_892_000));
+        crate::server::fuzz::for_a_minute(&[TWO_DOMAINS.as_bytes()], |input| {
+            let before = parse(TWO_DOMAINS);
+            for domain in parse(&String::from_utf8_lossy(input)) {
+                let earlier = before.iter().find(|earlier| earlier.uuid == domain.uuid);
+                let figures = derive(Inputs {
+                    previous: earlier.map(|earlier| (earlier, begin)),
+                    current: (&domain, begin + Duration::from_secs(5)),
+                    guest: None,
+                    now,
+                    period_secs: 5,
+                });
+                for percent in [figures.cpu_percent, figures.memory_percent, figures.disk_percent] {
+                    assert!(percent.is_none_or(|percent| (0.0..=100.0).contains(&percent)), "{figures:?}");
+                }
+            }
+        });
+    }
+
     proptest! {
         #[test]
         fn no_output_makes_it_panic(output in "\\PC*") {

@@ -190,6 +190,24 @@ mod tests {
         prop_oneof![vec(cell, 0..720), steps, (any::<i64>(), 0..720_usize).prop_map(|(v, n)| vec![v; n])]
     }
 
+    #[test]
+    #[ignore = "takes a minute; make test asks for it"]
+    fn fuzz_for_a_minute() {
+        let noise = |i: i64| (i * 7919) % 1013;
+        let columns: [Vec<i64>; 4] = [
+            (0..720).map(noise).collect(),
+            (0..720).map(|i| 5 * i + noise(i) / 1000).collect(),
+            (0..720).map(|i| if i % 50 < 9 { UNKNOWN } else { noise(i) }).collect(),
+            (0..720).map(|i| if i < 100 { UNKNOWN } else { 42 }).collect(),
+        ];
+        let chunks = columns.map(|column| encode(&column).unwrap());
+        crate::server::fuzz::for_a_minute(&chunks.each_ref().map(Vec::as_slice), |input| {
+            if let Ok(values) = decode(input, 720) {
+                assert_eq!(values.len(), 720);
+            }
+        });
+    }
+
     proptest! {
         #[test]
         fn a_column_survives_being_sealed(column in any_column()) {

@@ -79,6 +79,16 @@ mod tests {
         assert_eq!(SshConfig::parse(&format!("{TOLD}  ProxyCommand ssh gate -W %h:%p\n")), None);
     }
 
+    #[test]
+    #[ignore = "takes a minute; make test asks for it"]
+    fn fuzz_for_a_minute() {
+        crate::server::fuzz::for_a_minute(&[TOLD.as_bytes()], |input| {
+            if let Some(way) = SshConfig::parse(&String::from_utf8_lossy(input)) {
+                assert!(way.port > 0 && !way.host.is_empty() && !way.user.is_empty(), "{way:?}");
+            }
+        });
+    }
+
     proptest! {
         #[test]
         fn no_text_makes_it_panic(text in "((HostName|User|Port|IdentityFile)?[ \t]?\\PC{0,12}\n){0,6}") {

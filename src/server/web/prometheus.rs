@@ -162,8 +162,12 @@ const HOST: [Figure<HostFigures>; 13] = [
     gauge("twarga_host_swap_used_bytes", "Swap space of the host that is used.", |host| {
         host.swap_used_gb.map(bytes_of_gb)
     }),
-    gauge("twarga_host_swap_size_bytes", "Swap space of the host.", |host| host.swap_total_gb.map(bytes_of_gb)),
-    gauge("twarga_host_load1", "Processes that run or wait to, on average over 1 minute.", |host| host.load_1),
+    gauge("twarga_host_swap_size_bytes", "Swap space of the host.", |host| {
+        host.swap_total_gb.map(bytes_of_gb)
+    }),
+    gauge("twarga_host_load1", "Processes that run or wait to, on average over 1 minute.", |host| {
+        host.load_1
+    }),
     gauge("twarga_host_load5", "The same over 5 minutes.", |host| host.load_5),
     gauge("twarga_host_load15", "The same over 15 minutes.", |host| host.load_15),
     gauge(
