@@ -381,6 +381,37 @@ async fn what_a_guest_says_of_itself_is_what_is_shown() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the lab with the Debian box"]
+async fn a_guest_without_ssh_is_read_through_its_agent() {
+    const VM: &str = "agent";
+    if !std::env::var("TWARGA_LAB_BOXES").is_ok_and(|boxes| boxes.contains("twarga/debian12")) {
+        println!("passed over: the Debian box is not in this lab (scripts/lab up --debian)");
+        return;
+    }
+    let _sweep = Sweep(VM);
+    let mut server = serve(&[]).await;
+    let ada = server.person("ada").await;
+    let answer = ada.launch(VM, "lab-debian-12").await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    server.settled().await;
+    let inside = |vm: &Value| vm["figures"]["sources"]["disk"] == "guest";
+    let vm = until(&mut server, &ada, VM, 120, inside).await;
+    println!("over ssh: {:#}", vm["figures"]);
+    let shell = Shell::into(&server.vm_folder(1, VM));
+    let df = shell.numbers("df -P -k / | tail -n 1", "/dev/");
+
+    // This ends its own connection too.
+    let _ = shell.command("sudo systemctl stop ssh.socket ssh; sudo pkill -x sshd").status();
+    until(&mut server, &ada, VM, 60, |vm| !inside(vm)).await;
+    assert!(!shell.command("true").status().unwrap().success(), "nobody answers over ssh");
+    let vm = until(&mut server, &ada, VM, 90, inside).await;
+    println!("through the agent: {:#}", vm["figures"]);
+    assert_within(1.0, 1024.0 * number(&vm, "disk_used_gb"), df[1] / 1024.0);
+    let vm_id = vm["id"].as_i64().unwrap();
+    asked(&server, ada.destroy(vm_id, VM)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the lab"]
 async fn a_missing_box_is_told_by_its_name() {
     let _sweep = Sweep("no-box");

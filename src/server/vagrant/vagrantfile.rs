@@ -86,6 +86,11 @@ pub fn render(machine: &Machine, driver: Driver, libvirt_uri: &str) -> String {
         "    # Or the last VM that is destroyed takes it from the one that is just being launched.",
     );
     line(&mut text, "    libvirt.management_network_keep = true");
+    line(&mut text, "    # Over it QEMU's guest agent answers, where the guest has one.");
+    line(
+        &mut text,
+        "    libvirt.channel type: 'unix', target_type: 'virtio', target_name: 'org.qemu.guest_agent.0'",
+    );
     line(&mut text, &format!("    libvirt.default_prefix = {}", quoted(&domain_prefix(machine))));
     line(&mut text, "  end");
     line(&mut text, "end");
@@ -158,6 +163,7 @@ mod tests {
             "libvirt.memory = 1024 # MB\n",
             "libvirt.cpus = 2\n",
             "libvirt.machine_virtual_size = 20\n",
+            "target_name: 'org.qemu.guest_agent.0'\n",
             "libvirt.default_prefix = 'twarga-user1-web-1_'\n",
         ] {
             assert!(text.contains(wanted), "{wanted} is not in\n{text}");
@@ -198,7 +204,7 @@ mod tests {
         fn the_file_has_the_same_lines_whatever_the_box_is_called(value in any::<String>()) {
             let machine = Machine { vagrant_box: value, ..machine() };
             let text = render(&machine, Driver::Kvm, DEFAULT_LIBVIRT_URI);
-            prop_assert_eq!(text.split('\n').count(), 27);
+            prop_assert_eq!(text.split('\n').count(), 29);
         }
     }
 }
