@@ -5,7 +5,7 @@ use super::{
     feed::Feed,
     format,
 };
-use crate::model::{CollectorHealth, CollectorState, TickMillis, UtcMillis, VmsBySource};
+use crate::model::{CollectorHealth, CollectorState, TickMillis, VmsBySource};
 use leptos::prelude::*;
 
 #[component]
@@ -19,6 +19,11 @@ pub fn Collector(feed: Feed) -> impl IntoView {
         health.with(|health| health.as_ref().map_or(CollectorState::Starting, |health| health.state))
     });
     let newest = Memo::new(move |_| health.with(|health| health.as_ref().and_then(|h| h.newest_tick_at)));
+    let has_ticked = Memo::new(move |_| newest.with(Option::is_some));
+    let newest_at = move || {
+        let at = Signal::derive(move || newest.get().unwrap_or_default());
+        view! { <Moment at form=TimeForm::TimeOfDay/> }
+    };
     let error = Memo::new(move |_| health.with(|health| health.as_ref().and_then(|h| h.last_error.clone())));
     let section = move || {
         view! {
@@ -31,7 +36,7 @@ pub fn Collector(feed: Feed) -> impl IntoView {
                 <dl class="facts">
                     <div>
                         <dt>"Newest tick"</dt>
-                        <dd>{move || moment(newest.get())}</dd>
+                        <dd>{move || if has_ticked.get() { newest_at().into_any() } else { format::UNKNOWN.into_any() }}</dd>
                     </div>
                     <div><dt>"It took"</dt><dd data-testid="collector-took">{fact(|h| millis(h.tick_ms.last))}</dd></div>
                     <div><dt>{fact(|h| over(h.tick_ms))}</dt><dd>{fact(|h| mean_and_max(h.tick_ms))}</dd></div>
@@ -50,13 +55,6 @@ pub fn Collector(feed: Feed) -> impl IntoView {
         }
     };
     move || is_told.get().then(section)
-}
-
-fn moment(at: Option<UtcMillis>) -> impl IntoView {
-    match at {
-        Some(at) => view! { <Moment at form=TimeForm::TimeOfDay/> }.into_any(),
-        None => format::UNKNOWN.into_any(),
-    }
 }
 
 /// The status whose mark says the same of a VM.

@@ -194,7 +194,8 @@ impl Libvirt {
         ReadError { text, detail }
     }
 
-    /// All domains by one process, while nobody is in doubt.
+    /// All domains by one process, while nobody is in doubt. A QEMU process that dies while it is asked fails the
+    /// answer for all, once.
     async fn read_all(&self) -> Result<(Moment, String), Trouble> {
         let limit = self.time_limit / 2;
         let mut moment = Moment::now();
@@ -223,24 +224,23 @@ impl Libvirt {
             Err(trouble) => return Err(trouble),
         }
         let plan = self.roll().plan(Moment::now().monotonic);
-        let parts = Parts::of(vec![plan.together.clone()], &plan.alone);
-        let (moment, mut answers) = self.read_parts(&parts).await;
-        match answers.remove(0) {
-            Ok(output) => {
-                answers.insert(0, Ok(output));
-                Ok((moment, self.learnt(&parts, answers, moment)))
+        if !plan.together.is_empty() {
+            let parts = Parts::of(vec![plan.together.clone()], &plan.alone);
+            let (moment, answers) = self.read_parts(&parts).await;
+            if answers.first().is_some_and(Result::is_ok) {
+                return Ok((moment, self.learnt(&parts, answers, moment)));
             }
-            Err(trouble) if trouble.may_be_one_domains() => self.read_in_groups(&plan).await,
-            Err(trouble) => Err(trouble),
         }
+        self.read_in_groups(&plan).await
     }
 
-    /// The same in groups: what hangs in one of them spoils that one only.
+    /// The same in groups: what hangs in one of them spoils that one only. A QEMU process that hangs keeps whoever
+    /// asks it first; the next one finds it busy and passes it over, and is told of all.
     async fn read_in_groups(&self, plan: &Plan) -> Result<(Moment, String), Trouble> {
         let parts = Parts::of(groups(&plan.together), &plan.alone);
         let ((moment, answers), pulse) =
             tokio::join!(self.read_parts(&parts), self.attempt(&PULSE, self.time_limit / 4));
-        // Not a domain but the daemon hangs.
+        // When not a domain but the daemon hangs, nobody is to be suspected.
         pulse?;
         Ok((moment, self.learnt(&parts, answers, moment)))
     }
@@ -251,10 +251,6 @@ impl Libvirt {
         let answers = parts.0.iter().map(|part| async {
             let uuids = part.domains.iter().map(|domain| domain.uuid.as_str());
             let arguments: Vec<_> = READ_SOME.into_iter().chain(uuids).collect();
-            // Without a name it would mean all of them.
-            if part.domains.is_empty() {
-                return Ok(String::new());
-            }
             self.attempt(&arguments, self.time_limit / 4).await
         });
         (moment, join_all(answers).await)
@@ -325,6 +321,7 @@ impl Libvirt {
 struct Parts(Vec<Part>);
 
 struct Part {
+    /// Never none: `virsh` would take that for all.
     domains: Vec<Named>,
     /// A suspect by itself.
     alone: bool,
@@ -354,14 +351,6 @@ enum Trouble {
     Denied(String),
     Down(String),
     Refused(String),
-}
-
-impl Trouble {
-    /// Whether one domain alone can be the cause. A QEMU process that dies while it is asked fails the answer for
-    /// all, once. One that hangs keeps whoever asks it first; the next one finds it busy and passes it over.
-    fn may_be_one_domains(&self) -> bool {
-        matches!(self, Self::TooLate | Self::Refused(_))
-    }
 }
 
 #[async_trait]
@@ -587,6 +576,10 @@ mod tests {
         write_script(&folder.path().join("virsh"), "exec sleep 60");
         assert!(libvirt.read().await.is_err());
         assert!(!libvirt.roll().has_doubts());
+        let only = libvirt.roll().known().to_vec();
+        libvirt.roll().suspect(&only);
+        assert!(libvirt.read().await.is_err());
+        assert_eq!(libvirt.roll().plan(Instant::now()).alone, only, "nor is a suspect set aside");
     }
 
     #[tokio::test]
