@@ -366,7 +366,18 @@ mod tests {
     #[test]
     fn names_are_in_base_units_and_only_counters_are_totals() {
         let named = |kind, name: &str| {
-            let units = ["_ratio", "_bytes", "_seconds", "_bytes_per_second", "_cores", "_working", "_total"];
+            let units = [
+                "_ratio",
+                "_bytes",
+                "_seconds",
+                "_bytes_per_second",
+                "_cores",
+                "_working",
+                "_total",
+                "_load1",
+                "_load5",
+                "_load15",
+            ];
             assert!(units.iter().any(|unit| name.ends_with(unit)), "{name}");
             assert_eq!(name.ends_with("_total"), kind == MetricType::COUNTER, "{name}");
         };
