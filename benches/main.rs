@@ -44,7 +44,16 @@ fn main() {
 
 /// Of this process, all threads, user and system.
 fn cpu_time() -> Duration {
-    let usage = getrusage(UsageWho::RUSAGE_SELF).unwrap();
+    time_of(UsageWho::RUSAGE_SELF)
+}
+
+/// Of this thread alone.
+fn thread_time() -> Duration {
+    time_of(UsageWho::RUSAGE_THREAD)
+}
+
+fn time_of(who: UsageWho) -> Duration {
+    let usage = getrusage(who).unwrap();
     let of = |time: nix::sys::time::TimeVal| {
         Duration::new(time.tv_sec().unsigned_abs(), u32::try_from(time.tv_usec()).unwrap_or_default() * 1000)
     };

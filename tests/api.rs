@@ -622,6 +622,15 @@ async fn history_is_read_by_name_newest_first_and_within_its_bounds() {
     for limit in ["0", "10001", "-1", "x"] {
         let answer = ada.get(&format!("{path}&limit={limit}")).await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{limit}: {}", answer.text);
+        assert!(answer.text.contains("from 1 to 10000"), "{limit}: {}", answer.text);
+    }
+    for span in [
+        "limit=10&to=2000-01-01T00:00:00Z",
+        "from=2099-01-01T00:00:00Z",
+        "from=2000-01-01T00:00:00Z&to=2001-01-01T00:00:00Z",
+    ] {
+        let empty = ada.get(&format!("{path}&{span}")).await;
+        assert_eq!((empty.status, empty.json()["count"].clone()), (StatusCode::OK, json!(0)), "{span}");
     }
     let unknown = ada.get("/api/metrics/vm/1/history?metric_name=vm_loudness").await;
     assert_eq!(unknown.status, StatusCode::NOT_FOUND);
@@ -677,6 +686,10 @@ async fn charts_statistics_and_files_are_of_ones_own_vms() {
     let rows = ada.get("/api/metrics/host/export?format=json").await.json();
     assert_eq!(rows.as_array().unwrap().len(), 6);
     assert_eq!(ada.get("/api/metrics/vm/1/export?format=xml").await.status, StatusCode::BAD_REQUEST);
+    let later = ada.get("/api/metrics/host/export?format=json&from=2099-01-01T00:00:00Z").await;
+    assert_eq!(later.json(), json!([]));
+    let too_much = ada.get(&format!("/api/v1/vm_ranges?{both}&points=0")).await;
+    assert_eq!(too_much.status, StatusCode::BAD_REQUEST);
     for path in ["statistics?metric_name=vm_uptime", "export"] {
         assert_eq!(
             bob.get(&format!("/api/metrics/vm/1/{path}")).await.status,

@@ -105,6 +105,38 @@ async fn a_tick_after_time_did_not_simply_pass_has_no_rates_and_the_next_one_has
     }
 }
 
+/// How many ticks are kept, and the newest event's kind.
+async fn kept(server: &Server) -> (i64, String) {
+    let ticks = sqlx::query_scalar("SELECT count(*) FROM tick").fetch_one(server.state.database.read());
+    (ticks.await.unwrap(), server.events().await[0].0.clone())
+}
+
+#[tokio::test]
+async fn a_clock_that_is_wrong_for_a_while_costs_no_sample() {
+    let folder = tempfile::tempdir().unwrap();
+    let machine = Machine::new();
+    let mut server = machine.serve_in(folder.path()).await;
+    server.person("ada").await;
+    for _ in 0..5 {
+        machine.tick(&mut server, 0).await;
+    }
+    // As after a start without a network, until the clock is set.
+    machine.tick(&mut server, -20 * 365 * 86_400).await;
+    machine.tick(&mut server, 0).await;
+    assert_eq!(kept(&server).await, (5, "clock_behind".to_owned()));
+    machine.tick(&mut server, 20 * 365 * 86_400).await;
+    assert_eq!(kept(&server).await.0, 6);
+
+    // A day back, and it stays there: it was ahead before.
+    machine.tick(&mut server, -86_400).await;
+    for _ in 0..119 {
+        machine.tick(&mut server, 0).await;
+    }
+    assert_eq!(kept(&server).await, (6, "clock_behind".to_owned()));
+    machine.tick(&mut server, 0).await;
+    assert_eq!(kept(&server).await, (1, "clock_put_back".to_owned()));
+}
+
 #[tokio::test]
 async fn a_boot_and_a_restart_of_the_server_are_gaps() {
     let folder = tempfile::tempdir().unwrap();

@@ -39,24 +39,23 @@ pub async fn back_up(data_dir: &Path, file: &Path) -> Result<(), BackupError> {
         return Err(BackupError::NoDatabase(data_dir.display().to_string()));
     }
     let shown = file.display().to_string();
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(file)
-        .map_err(|e| BackupError::NewFile(shown.clone(), e))?;
-    let copied = async {
-        // What it copies into shrinks like the original.
-        let options =
-            SqliteConnectOptions::new().filename(&source).auto_vacuum(SqliteAutoVacuum::Incremental);
-        let mut connection = SqliteConnection::connect_with(&options).await?;
-        sqlx::query("VACUUM INTO ?").bind(&shown).execute(&mut connection).await?;
-        connection.close().await
-    };
-    copied.await.map_err(|error| {
+    if file.to_str().is_none() {
+        return Err(BackupError::NewFile(shown, io::ErrorKind::InvalidFilename.into()));
+    }
+    new_private(file).map_err(|e| BackupError::NewFile(shown.clone(), e))?;
+    copy(&source, &shown).await.map_err(|error| {
         let _ = fs::remove_file(file);
         BackupError::Copy(shown, error)
     })
+}
+
+/// All that the database `source` holds, also what is beside its main file still, into the empty file `target`.
+async fn copy(source: &Path, target: &str) -> Result<(), sqlx::Error> {
+    // What it copies into shrinks like the original.
+    let options = SqliteConnectOptions::new().filename(source).auto_vacuum(SqliteAutoVacuum::Incremental);
+    let mut connection = SqliteConnection::connect_with(&options).await?;
+    sqlx::query("VACUUM INTO ?").bind(target).execute(&mut connection).await?;
+    connection.close().await
 }
 
 /// Puts a backup into `data_dir`, whose server must not run. A database that is there already is kept beside it;
@@ -65,28 +64,48 @@ pub async fn back_up(data_dir: &Path, file: &Path) -> Result<(), BackupError> {
 /// # Errors
 /// A sentence for the person who asked; the database is as it was then.
 pub async fn restore(data_dir: &Path, backup: &Path) -> Result<Option<PathBuf>, BackupError> {
-    check(backup).await.map_err(|why| BackupError::NoBackup(backup.display().to_string(), why))?;
+    let shown = backup.display().to_string();
+    // One that was in use has a part beside it; one that was not may lie where nothing can be written.
+    let whole = !with_suffix(backup, "-wal").exists();
+    check(backup, whole).await.map_err(|why| BackupError::NoBackup(shown.clone(), why))?;
     let place = data_dir.join(FILE_NAME);
     let failed = |e| BackupError::Place(place.display().to_string(), e);
     let coming = data_dir.join(format!("{FILE_NAME}.coming"));
-    copy_private(backup, &coming).map_err(failed)?;
-    let kept = place.exists().then(|| data_dir.join(format!("before-restore-{}.sqlite", now().0)));
-    if let Some(kept) = &kept {
-        // What is not in the main file yet belongs to it.
-        for part in ["", "-wal", "-shm"] {
-            match fs::rename(with_suffix(&place, part), with_suffix(kept, part)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
-                _ => {}
+    let _ = fs::remove_file(&coming);
+    new_private(&coming).map_err(failed)?;
+    let coming_shown = coming.to_str().ok_or_else(|| failed(io::ErrorKind::InvalidFilename.into()))?;
+    copy(backup, whole, coming_shown)
+        .await
+        .map_err(|e| BackupError::Copy(coming.display().to_string(), e))?;
+    File::open(&coming).and_then(|file| file.sync_all()).map_err(failed)?;
+
+    let kept = data_dir.join(format!("before-restore-{}.sqlite", now().0));
+    let was_there = place.exists();
+    // What is not in the main file yet belongs to it, and never to the one that comes.
+    let mut moved = Vec::new();
+    let mut replace = || {
+        for part in ["-wal", "-shm", ""] {
+            let (from, to) = (with_suffix(&place, part), with_suffix(&kept, part));
+            match fs::rename(&from, &to) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                Err(_) => {}
+                Ok(()) => moved.push((from, to)),
             }
         }
+        fs::rename(&coming, &place)
+    };
+    if let Err(error) = replace() {
+        for (from, to) in moved {
+            let _ = fs::rename(to, from);
+        }
+        return Err(failed(error));
     }
-    fs::rename(&coming, &place).map_err(failed)?;
-    Ok(kept)
+    Ok(was_there.then_some(kept))
 }
 
 /// Whole, and of ours.
-async fn check(backup: &Path) -> Result<(), String> {
-    let options = SqliteConnectOptions::new().filename(backup).read_only(true).immutable(true);
+async fn check(backup: &Path, immutable: bool) -> Result<(), String> {
+    let options = SqliteConnectOptions::new().filename(backup).read_only(immutable).immutable(immutable);
     let mut connection = SqliteConnection::connect_with(&options).await.map_err(|e| e.to_string())?;
     let sound: String = sqlx::query_scalar("PRAGMA integrity_check(1)")
         .fetch_one(&mut connection)
@@ -100,11 +119,8 @@ async fn check(backup: &Path) -> Result<(), String> {
     provider.map(drop).map_err(|_| "it is not of Twarga Cloud".to_owned())
 }
 
-fn copy_private(from: &Path, to: &Path) -> io::Result<()> {
-    let mut source = File::open(from)?;
-    let mut target = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(to)?;
-    io::copy(&mut source, &mut target)?;
-    target.sync_all()
+fn new_private(file: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {

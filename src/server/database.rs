@@ -35,6 +35,8 @@ pub enum OpenError {
     Folder(String, std::io::Error),
     #[error("The database {0} cannot be opened: {1}")]
     Open(String, sqlx::Error),
+    #[error("A server of another version uses {0}. End it first, or use that version's program.")]
+    OtherVersion(String),
     #[error("The database {0} cannot be brought to this version's form: {1}")]
     Migrate(String, sqlx::migrate::MigrateError),
     #[error(
@@ -50,6 +52,18 @@ impl Database {
     /// # Errors
     /// A sentence for the person who starts the server.
     pub async fn open(data_dir: &Path) -> Result<Self, OpenError> {
+        Self::opened(data_dir, true).await
+    }
+
+    /// The same beside a server that runs: refused when the file is not of this version's form.
+    ///
+    /// # Errors
+    /// A sentence for the person who asked.
+    pub async fn open_as_it_is(data_dir: &Path) -> Result<Self, OpenError> {
+        Self::opened(data_dir, false).await
+    }
+
+    async fn opened(data_dir: &Path, may_migrate: bool) -> Result<Self, OpenError> {
         let shown = data_dir.display().to_string();
         let file = data_dir.join(FILE_NAME);
         make_private(data_dir, &file).map_err(|e| OpenError::Folder(shown.clone(), e))?;
@@ -62,6 +76,8 @@ impl Database {
             .synchronous(SqliteSynchronous::Full)
             // So that the file shrinks when old samples go, a little at a time.
             .auto_vacuum(SqliteAutoVacuum::Incremental)
+            // A tick of many VMs and several chunks fit on a page.
+            .page_size(8192)
             .busy_timeout(Duration::from_secs(10));
         let pool = |connections, options| {
             SqlitePoolOptions::new()
@@ -72,9 +88,19 @@ impl Database {
         };
         let failed = |e| OpenError::Open(shown.clone(), e);
         let writer = pool(1, options.clone()).await.map_err(failed)?;
-        MIGRATOR.run(&writer).await.map_err(|e| OpenError::Migrate(shown.clone(), e))?;
-        shrinkable(&writer).await.map_err(failed)?;
-        let reader = pool(4, options.pragma("query_only", "1")).await.map_err(failed)?;
+        if may_migrate {
+            MIGRATOR.run(&writer).await.map_err(|e| OpenError::Migrate(shown.clone(), e))?;
+            shrinkable(&writer).await.map_err(failed)?;
+        } else {
+            let count = "SELECT count(*) FROM _sqlx_migrations";
+            let applied: i64 = sqlx::query_scalar(count).fetch_one(&writer).await.map_err(failed)?;
+            if usize::try_from(applied).ok() != Some(MIGRATOR.iter().count()) {
+                return Err(OpenError::OtherVersion(shown));
+            }
+        }
+        // A question may be answered by hundreds of chunks: they are handed over many at a time.
+        let options = options.pragma("query_only", "1").row_buffer_size(1024);
+        let reader = pool(4, options).await.map_err(failed)?;
         Ok(Self { writer, reader })
     }
 

@@ -5,7 +5,7 @@ use super::{
     alerts::{self, Alerts},
     backup,
     config::{LibvirtDriver, Provider, ServeArgs, UserCommand},
-    database::{Database, now},
+    database::Database,
     events::Events,
     guest::Probes,
     libvirt::Libvirt,
@@ -20,14 +20,15 @@ use super::{
 };
 use crate::{
     app::AssetUrls,
-    model::{ProviderKind, Role},
+    model::{ProviderKind, Role, UtcMillis},
 };
 use nix::fcntl::{Flock, FlockArg};
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{DirBuilder, File, OpenOptions},
     future::IntoFuture,
     io::{IsTerminal, Read},
     net::{SocketAddr, TcpListener},
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
     thread::available_parallelism,
@@ -42,6 +43,8 @@ use tokio::{
 const FAREWELL: Duration = Duration::from_secs(10);
 const SEALING_BEAT: Duration = Duration::from_secs(20);
 const RETENTION_BEAT: Duration = Duration::from_secs(10 * 60);
+/// A day off is believed within half an hour, a year ahead after a week.
+const BELIEF: i64 = 50;
 
 /// A server that is ready to serve: everything is open, nothing runs yet.
 pub struct Assembly {
@@ -175,8 +178,9 @@ pub async fn serve(arguments: ServeArgs) -> Result<(), String> {
     begin_log(&arguments.log);
     let assets = web::assets::urls()?;
     let listener = listen(arguments.addr)?;
+    // Before the database is opened: a newer version brings it to its own form.
+    let _lock = lock(&arguments.data.data_dir)?;
     let assembly = assemble(&arguments, assets, Source::new(&arguments)).await?;
-    let _lock = lock(&assembly.data_dir)?;
     let state = assembly.state.clone();
     state.vms.resume().await.map_err(|e| format!("The open operations cannot be read: {e}."))?;
     let collector = tokio::spawn(assembly.collector().run());
@@ -231,7 +235,13 @@ pub async fn user(command: UserCommand) -> Result<(), String> {
         .read_to_string(&mut password)
         .map_err(|e| format!("The password cannot be read from standard input: {e}."))?;
     let password = password.trim_end_matches(['\r', '\n']);
-    let database = Database::open(&data.data_dir).await.map_err(|e| e.to_string())?;
+    let alone = lock(&data.data_dir);
+    let database = match alone {
+        Ok(_) => Database::open(&data.data_dir).await,
+        // Beside a running server, whose form of the database it must be.
+        Err(_) => Database::open_as_it_is(&data.data_dir).await,
+    };
+    let database = database.map_err(|e| e.to_string())?;
     let email = email.unwrap_or_else(|| format!("{name}@localhost"));
     let me = Accounts::new(database)
         .create(&name, &email, password, admin.then_some(Role::Admin))
@@ -256,7 +266,6 @@ pub async fn back_up(file: &Path, data_dir: &Path) -> Result<(), String> {
 /// # Errors
 /// A sentence for the person who asked.
 pub async fn restore(file: &Path, data_dir: &Path) -> Result<(), String> {
-    fs::create_dir_all(data_dir).map_err(|e| format!("{} cannot be made: {e}.", data_dir.display()))?;
     let _lock = lock(data_dir)?;
     let kept = backup::restore(data_dir, file).await.map_err(|e| e.to_string())?;
     println!("The database is that of {}.", file.display());
@@ -277,6 +286,9 @@ fn begin_log(filter: &str) {
 
 /// One server a folder: two would carry out each other's operations. Held until it is dropped.
 fn lock(data_dir: &Path) -> Result<Flock<File>, String> {
+    DirBuilder::new().recursive(true).mode(0o700).create(data_dir).map_err(|e| {
+        format!("The folder {} cannot be made: {e}. Choose another with --data-dir.", data_dir.display())
+    })?;
     let file = File::create(data_dir.join("lock"))
         .map_err(|e| format!("{} cannot be locked: {e}.", data_dir.display()))?;
     Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| {
@@ -312,14 +324,20 @@ fn driver(asked: LibvirtDriver) -> Driver {
     }
 }
 
+/// Removes what is too old. The clock may be wrong for a while, as after a start without a network, and what is
+/// removed is gone: a jump ahead is believed bit by bit, [`BELIEF`] times as fast as time passes.
 async fn retention(store: Store, days: u32) {
     let mut beat = tokio::time::interval(RETENTION_BEAT);
+    let mut believed = store.newest_tick();
     loop {
         beat.tick().await;
-        let before = now().plus_secs(-i64::from(days) * 24 * 60 * 60);
+        let most = believed.plus_secs(BELIEF * RETENTION_BEAT.as_secs().cast_signed());
+        let newest = store.newest_tick();
+        believed = if believed == UtcMillis(0) { newest } else { newest.min(most) };
+        let before = believed.plus_secs(-i64::from(days) * 24 * 60 * 60);
         match store.forget(before).await {
             Ok(0) => {}
-            Ok(count) => tracing::info!(count, "samples that were too old are gone"),
+            Ok(count) => tracing::info!(count, "ticks that were too old are gone"),
             Err(error) => tracing::error!(%error, "old samples could not be removed"),
         }
     }

@@ -4,6 +4,7 @@ use super::{
     Store,
     chunk::UNKNOWN,
     hot::Block,
+    off_thread,
     points::{each_value, gap_millis, known},
     query::Span,
     sample::{Column, Formula, Subject, sources, vm},
@@ -41,6 +42,9 @@ struct Rows {
     sources: Vec<i64>,
 }
 
+/// How much is made at once.
+const HOURS_AT_ONCE: usize = 2;
+
 const GROUPS: [&str; 5] = ["cpu_source", "memory_source", "disk_source", "network_source", "uptime_source"];
 
 impl Store {
@@ -55,75 +59,51 @@ impl Store {
         format: ExportFormat,
     ) -> Result<impl Stream<Item = Result<String, sqlx::Error>> + Send + use<>, ApiError> {
         let (from, to) = self.bounds(span)?;
-        let windows = self.windows(from, to);
+        let windows = self.windows(from, to, HOURS_AT_ONCE);
         let subject = Subject::of(vm_id);
         let metrics: Vec<_> = Metric::ALL.into_iter().filter(|m| m.of_host == vm_id.is_none()).collect();
-        let store = self.clone();
         let steps = std::iter::once(Step::Begin)
             .chain(windows.into_iter().map(|(from, to)| Step::Window(from, to)))
             .chain(std::iter::once(Step::End));
-        let mut first = true;
-        let steps = steps.map(move |step| {
-            let is_first = first && matches!(step, Step::Window(..));
-            first &= !is_first;
-            (step, is_first)
-        });
-        Ok(stream::unfold((steps, store, metrics), move |(mut steps, store, metrics)| async move {
-            let (step, is_first) = steps.next()?;
-            let text = match (step, format) {
+        let state = (steps, self.clone(), metrics, false);
+        Ok(stream::unfold(state, move |(mut steps, store, metrics, mut any_row)| async move {
+            let text = match (steps.next()?, format) {
                 (Step::Begin, ExportFormat::Csv) => Ok(header(&metrics)),
                 (Step::Begin, ExportFormat::Json) => Ok("[".to_owned()),
                 (Step::End, ExportFormat::Csv) => Ok(String::new()),
                 (Step::End, ExportFormat::Json) => Ok("\n]\n".to_owned()),
                 (Step::Window(from, to), _) => {
-                    store.rows(subject, &metrics, from, to).await.map(|rows| match format {
-                        ExportFormat::Csv => rows.csv(&metrics),
-                        ExportFormat::Json => rows.json(&metrics, is_first),
-                    })
+                    let text = store.part(subject, &metrics, from, to, format, any_row).await;
+                    any_row |= text.as_ref().is_ok_and(|text| !text.is_empty());
+                    text
                 }
             };
-            Some((text, (steps, store, metrics)))
+            Some((text, (steps, store, metrics, any_row)))
         }))
     }
 
-    async fn rows(
+    /// The rows of a part of the span; `any_row`: some were told before.
+    async fn part(
         &self,
         subject: Subject,
         metrics: &[Metric],
         from: i64,
         to: i64,
-    ) -> Result<Rows, sqlx::Error> {
+        format: ExportFormat,
+        any_row: bool,
+    ) -> Result<String, sqlx::Error> {
         let columns: Vec<Column> = (0..subject.column_count() as Column).collect();
-        let scanned = self.scan(&[subject], &columns, self.lookback(from), to).await?.remove(&subject);
-        let blocks = scanned.unwrap_or_default();
-        let values_of = |metric: &Metric| {
-            let mut values = Vec::new();
-            if let Some(formula) = Formula::of(*metric) {
-                let gap = gap_millis(self.0.period_secs);
-                each_value(formula, &columns, &blocks, gap, |at, value| {
-                    if at >= from {
-                        values.push(value.map(|value| metric.rounded(value)));
-                    }
-                });
+        let fetched = self.fetch(&[subject], &columns, self.lookback(from), to).await?;
+        let (metrics, gap) = (metrics.to_vec(), gap_millis(self.0.period_secs));
+        off_thread(move || {
+            let blocks = fetched.decoded().remove(&subject).unwrap_or_default();
+            let rows = Rows::new(subject, &metrics, &columns, &blocks, from, gap);
+            match format {
+                ExportFormat::Csv => rows.csv(),
+                ExportFormat::Json => rows.json(&metrics, any_row),
             }
-            values
-        };
-        let within = |block: &Block, i: &usize| block.times[*i] >= from;
-        let every = |column: Option<usize>| {
-            blocks
-                .iter()
-                .flat_map(|block| {
-                    let from_column = column.map_or(&block.times, |column| &block.columns[column]);
-                    (0..block.times.len())
-                        .filter(|i| within(block, i))
-                        .map(|i| from_column[i])
-                        .collect::<Vec<_>>()
-                })
-                .collect()
-        };
-        let sources =
-            if subject == Subject::HOST { Vec::new() } else { every(Some(usize::from(vm::SOURCES))) };
-        Ok(Rows { times: every(None), values: metrics.iter().map(values_of).collect(), sources })
+        })
+        .await
     }
 }
 
@@ -143,6 +123,37 @@ fn header(metrics: &[Metric]) -> String {
 }
 
 impl Rows {
+    fn new(
+        subject: Subject,
+        metrics: &[Metric],
+        columns: &[Column],
+        blocks: &[Block],
+        from: i64,
+        gap_millis: i64,
+    ) -> Self {
+        let values_of = |metric: &Metric| {
+            let mut values = Vec::new();
+            if let Some(formula) = Formula::of(*metric) {
+                each_value(formula, columns, blocks, gap_millis, |at, value| {
+                    if at >= from {
+                        values.push(value.map(|value| metric.rounded(value)));
+                    }
+                });
+            }
+            values
+        };
+        let mut rows =
+            Self { times: Vec::new(), values: metrics.iter().map(values_of).collect(), sources: Vec::new() };
+        for block in blocks {
+            let first = block.times.partition_point(|at| *at < from);
+            rows.times.extend_from_slice(&block.times[first..]);
+            if subject != Subject::HOST {
+                rows.sources.extend_from_slice(&block.columns[usize::from(vm::SOURCES)][first..]);
+            }
+        }
+        rows
+    }
+
     /// The ticks at which the VM ran; all of the host's.
     fn recorded(&self) -> impl Iterator<Item = usize> {
         (0..self.times.len()).filter(|i| self.sources.get(*i) != Some(&UNKNOWN))
@@ -153,8 +164,8 @@ impl Rows {
         Some([of.cpu, of.memory, of.disk, of.network, of.uptime].map(|source| source.as_str()))
     }
 
-    fn csv(&self, metrics: &[Metric]) -> String {
-        let mut text = String::with_capacity(self.times.len() * (metrics.len() + 6) * 8);
+    fn csv(&self) -> String {
+        let mut text = String::with_capacity(self.times.len() * (self.values.len() + 6) * 8);
         for i in self.recorded() {
             text.push_str(&UtcMillis(self.times[i]).to_rfc3339());
             for column in &self.values {
@@ -173,9 +184,9 @@ impl Rows {
         text
     }
 
-    fn json(&self, metrics: &[Metric], is_first: bool) -> String {
+    fn json(&self, metrics: &[Metric], mut any_row: bool) -> String {
         let mut text = String::new();
-        for (n, i) in self.recorded().enumerate() {
+        for i in self.recorded() {
             let mut object = Map::new();
             object.insert("timestamp".into(), json!(UtcMillis(self.times[i]).to_rfc3339()));
             for (metric, column) in metrics.iter().zip(&self.values) {
@@ -184,7 +195,8 @@ impl Rows {
             for (group, source) in GROUPS.into_iter().zip(self.sources_at(i).into_iter().flatten()) {
                 object.insert(group.into(), json!(source));
             }
-            text.push_str(if n == 0 && is_first { "\n" } else { ",\n" });
+            text.push_str(if any_row { ",\n" } else { "\n" });
+            any_row = true;
             text.push_str(&Value::Object(object).to_string());
         }
         text

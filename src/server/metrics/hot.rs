@@ -89,11 +89,13 @@ impl Hot {
     pub fn drop_before(&mut self, at: i64) {
         let count = self.times.partition_point(|time| *time < at);
         self.times.drain(..count);
+        self.times.shrink_to(self.times.len() + GROWTH);
         self.subjects.retain(|_, cells| {
             let gone = count.saturating_sub(cells.first);
             cells.first = cells.first.saturating_sub(count);
             for column in &mut cells.columns {
                 column.drain(..gone.min(column.len()));
+                column.shrink_to(column.len() + GROWTH);
             }
             cells.columns.iter().any(|column| !column.is_empty())
         });

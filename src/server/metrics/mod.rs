@@ -129,7 +129,7 @@ impl Store {
         Ok(vm_ids.iter().filter_map(of).collect())
     }
 
-    /// The ticks from `from` to `to`, both included, of each subject: the sealed ones first, an hour a block.
+    /// The ticks from `from` to `to`, both included, of each subject.
     async fn scan(
         &self,
         subjects: &[Subject],
@@ -137,7 +137,19 @@ impl Store {
         from: i64,
         to: i64,
     ) -> Result<HashMap<Subject, Vec<Block>>, sqlx::Error> {
-        let (hours, mut hot) = {
+        let fetched = self.fetch(subjects, columns, from, to).await?;
+        if fetched.chunks.is_empty() { Ok(fetched.decoded()) } else { off_thread(|| fetched.decoded()).await }
+    }
+
+    /// The same, not decoded yet.
+    async fn fetch(
+        &self,
+        subjects: &[Subject],
+        columns: &[Column],
+        from: i64,
+        to: i64,
+    ) -> Result<Fetched, sqlx::Error> {
+        let (hours, hot) = {
             let memory = self.memory();
             let hours: Vec<_> = if from <= to {
                 memory.sealed.range(hour_of(from)..=hour_of(to)).map(|(h, t)| (*h, t.clone())).collect()
@@ -150,8 +162,17 @@ impl Store {
                 .collect();
             (hours, hot)
         };
-        let (Some((first, _)), Some((last, _))) = (hours.first(), hours.last()) else {
-            return Ok(hot.into_iter().map(|(subject, block)| (subject, vec![block])).collect());
+        let mut fetched = Fetched {
+            subjects: subjects.to_vec(),
+            columns: columns.to_vec(),
+            from,
+            to,
+            hours,
+            hot,
+            chunks: HashMap::new(),
+        };
+        let (Some((first, _)), Some((last, _))) = (fetched.hours.first(), fetched.hours.last()) else {
+            return Ok(fetched);
         };
         // One question for all: SQLite walks the hours, then finds each chunk by its id.
         let rows: Vec<(i64, Vec<u8>)> = sqlx::query_as(
@@ -167,21 +188,8 @@ impl Store {
         .bind(last)
         .fetch_all(self.0.database.read())
         .await?;
-        let (subjects, columns) = (subjects.to_vec(), columns.to_vec());
-        let decoded = tokio::task::spawn_blocking(move || {
-            let chunks: HashMap<i64, Vec<u8>> = rows.into_iter().collect();
-            let mut all = HashMap::with_capacity(subjects.len());
-            for subject in subjects {
-                let mut blocks: Vec<_> = hours
-                    .iter()
-                    .filter_map(|(h, t)| block(&chunks, *h, t, subject, &columns, from, to))
-                    .collect();
-                blocks.extend(hot.remove(&subject));
-                all.insert(subject, blocks);
-            }
-            all
-        });
-        decoded.await.map_err(|error| sqlx::Error::Decode(error.into()))
+        fetched.chunks = rows.into_iter().collect();
+        Ok(fetched)
     }
 
     fn memory(&self) -> RwLockReadGuard<'_, Memory> {
@@ -193,31 +201,57 @@ impl Store {
     }
 }
 
-/// The part of a sealed hour from `from` to `to`; a column without a chunk is unknown.
-fn block(
-    chunks: &HashMap<i64, Vec<u8>>,
-    hour: i64,
-    times: &[i64],
-    subject: Subject,
-    columns: &[Column],
+/// Work that would keep a thread from serving others.
+async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, sqlx::Error> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| sqlx::Error::Decode(error.into()))
+}
+
+/// What the database and the memory hold of some columns of some subjects.
+struct Fetched {
+    subjects: Vec<Subject>,
+    columns: Vec<Column>,
     from: i64,
     to: i64,
-) -> Option<Block> {
-    let range = times.partition_point(|at| *at < from)..times.partition_point(|at| *at <= to);
-    if range.is_empty() {
-        return None;
+    hours: Vec<(i64, Arc<[i64]>)>,
+    hot: HashMap<Subject, Block>,
+    chunks: HashMap<i64, Vec<u8>>,
+}
+
+impl Fetched {
+    /// Each subject's ticks: the sealed ones first, an hour a block.
+    fn decoded(mut self) -> HashMap<Subject, Vec<Block>> {
+        let subjects = std::mem::take(&mut self.subjects);
+        let blocks = |subject: Subject| {
+            let sealed = self.hours.iter().filter_map(|(hour, times)| self.block(*hour, times, subject));
+            let hot = self.hot.get(&subject).cloned();
+            (subject, sealed.chain(hot).collect())
+        };
+        subjects.into_iter().map(blocks).collect()
     }
-    let column = |column: &Column| match chunks.get(&chunk_id(hour, subject, *column)) {
-        Some(bytes) => match chunk::decode(bytes, times.len()) {
-            Ok(values) => values[range.clone()].to_vec(),
-            Err(error) => {
-                tracing::error!(hour, subject = subject.0, column, %error, "shown as a gap");
-                vec![UNKNOWN; range.len()]
-            }
-        },
-        None => vec![UNKNOWN; range.len()],
-    };
-    Some(Block { times: times[range.clone()].to_vec(), columns: columns.iter().map(column).collect() })
+
+    /// The part of a sealed hour that was asked for; a column without a chunk is unknown.
+    fn block(&self, hour: i64, times: &[i64], subject: Subject) -> Option<Block> {
+        let range = times.partition_point(|at| *at < self.from)..times.partition_point(|at| *at <= self.to);
+        if range.is_empty() {
+            return None;
+        }
+        let unknown = || vec![UNKNOWN; range.len()];
+        let column = |column: &Column| match self.chunks.get(&chunk_id(hour, subject, *column)) {
+            Some(bytes) => match chunk::decode(bytes, times.len()) {
+                Ok(values) if range.len() == values.len() => values,
+                Ok(values) => values[range.clone()].to_vec(),
+                Err(error) => {
+                    tracing::error!(hour, subject = subject.0, column, %error, "shown as a gap");
+                    unknown()
+                }
+            },
+            None => unknown(),
+        };
+        Some(Block {
+            times: times[range.clone()].to_vec(),
+            columns: self.columns.iter().map(column).collect(),
+        })
+    }
 }
 
 fn json_list(numbers: impl Iterator<Item = i64>) -> String {

@@ -5,13 +5,17 @@
 use super::{
     chunk::UNKNOWN,
     hot::Block,
-    sample::{Column, Formula},
+    sample::{Column, Formula, sources},
 };
 use crate::model::MetricStatistics;
 
-/// Two samples further apart than this have a gap between them: one tick may be late, two are missing.
+/// Two samples closer together are of a clock that was put back, not of two beats.
+const LEAST_MILLIS: i64 = 500;
+
+/// Two samples further apart than this have a gap between them: one tick may be late, two are missing. Where the
+/// period is very short, ticks may be slower than the beat.
 pub fn gap_millis(period_secs: u32) -> i64 {
-    i64::from(period_secs) * 2500
+    (i64::from(period_secs) * 2500).max(12_500)
 }
 
 /// Hands each tick's value to `see`, in the order of the blocks, which is that of time. The blocks hold `columns`.
@@ -25,18 +29,19 @@ pub fn each_value(
     let needed = formula.columns();
     let place = |i: usize| columns.iter().position(|column| needed.get(i) == Some(column));
     let Some(first) = place(0) else { return };
-    let second = place(1).unwrap_or(first);
+    let (second, third) = (place(1).unwrap_or(first), place(2).unwrap_or(first));
     let mut before: Option<Counted> = None;
     for block in blocks {
-        let (Some(first), Some(second)) = (block.columns.get(first), block.columns.get(second)) else {
+        let column = |i: usize| block.columns.get(i).map(Vec::as_slice);
+        let (Some(first), Some(second), Some(third)) = (column(first), column(second), column(third)) else {
             continue;
         };
-        for ((at, a), b) in block.times.iter().zip(first).zip(second) {
+        for (((at, a), b), c) in block.times.iter().zip(first).zip(second).zip(third) {
             let value = match formula {
                 Formula::Scaled(_, divisor) => known(*a).map(|a| a as f64 / divisor),
                 Formula::Percent(..) => percent(*a, *b),
                 Formula::Rate(_) => {
-                    let now = Counted { at: *at, kb: *a, uptime_secs: *b };
+                    let now = Counted { at: *at, kb: *a, uptime_secs: *b, sources: *c };
                     let rate = before.and_then(|before| now.mb_per_s_since(before, gap_millis));
                     before = Some(now);
                     rate
@@ -63,18 +68,24 @@ pub struct Counted {
     pub at: i64,
     pub kb: i64,
     pub uptime_secs: i64,
+    /// Packed: who counted, and who told the uptime.
+    pub sources: i64,
 }
 
 impl Counted {
-    /// `None` when either is unknown, when they are of two boots, or when there is a gap between them.
+    /// `None` when either is unknown, when they are of two boots or were counted by two, or when they are too far
+    /// apart or not apart at all.
     pub fn mb_per_s_since(self, before: Self, gap_millis: i64) -> Option<f64> {
         let grown = known(self.kb)?.checked_sub(known(before.kb)?)?;
         let millis = self.at - before.at;
+        let (now_of, before_of) = (sources(self.sources), sources(before.sources));
+        // Two who tell an uptime count from two beginnings.
         let one_boot = match (known(self.uptime_secs), known(before.uptime_secs)) {
-            (Some(now), Some(before)) => now >= before,
+            (Some(now), Some(before)) if now_of.uptime == before_of.uptime => now >= before,
             _ => true,
         };
-        let sound = grown >= 0 && one_boot && 0 < millis && millis <= gap_millis;
+        let apart = (LEAST_MILLIS..=gap_millis).contains(&millis);
+        let sound = grown >= 0 && one_boot && apart && now_of.network == before_of.network;
         sound.then(|| grown as f64 / 1024.0 / (millis as f64 / 1000.0))
     }
 }
@@ -98,10 +109,14 @@ pub enum Grain {
 }
 
 impl Grain {
-    /// At most `points` spans from `from` to `to`; single values when these are not closer together.
-    pub fn new(from: i64, to: i64, points: u32, period_secs: u32) -> Self {
-        let millis = to.saturating_sub(from) / i64::from(points.max(1)) + 1;
-        if millis <= i64::from(period_secs) * 1000 { Self::Each } else { Self::Span { from, millis } }
+    /// At most `points` spans from `from` to `to`, of the `ticks` that are there; single values when these are no
+    /// more.
+    pub fn new(from: i64, to: i64, points: u32, ticks: usize) -> Self {
+        if ticks <= points as usize {
+            Self::Each
+        } else {
+            Self::Span { from, millis: to.saturating_sub(from) / i64::from(points.max(1)) + 1 }
+        }
     }
 
     fn index(self, at: i64) -> i64 {
@@ -227,20 +242,41 @@ mod tests {
         all
     }
 
+    /// Told by the hypervisor, all of it; and the same with the uptime or the network told by the guest.
+    const HYPERVISOR: i64 = 0o22222;
+    const GUESTS_UPTIME: i64 = 0o12222;
+    const GUESTS_NETWORK: i64 = 0o11222;
+
     #[test]
     fn a_rate_goes_on_over_the_end_of_a_block_but_not_over_a_boot_a_gap_or_the_unknown() {
         let rate = Formula::Rate(vm::NETWORK_RX);
         let blocks = [
-            block(&[0, 5000], &[&[0, 5120], &[60, 65]]),
+            block(&[0, 5000], &[&[0, 5120], &[60, 65], &[HYPERVISOR; 2]]),
             block(
                 &[10_000, 15_000, 60_000, 65_000, 70_000],
-                &[&[10_240, 10_240, 99_999, 200_000, UNKNOWN], &[70, 3, 48, 53, 58]],
+                &[&[10_240, 10_240, 99_999, 200_000, UNKNOWN], &[70, 3, 48, 53, 58], &[HYPERVISOR; 5]],
             ),
         ];
         assert_eq!(
             values(rate, &blocks),
             [None, Some(1.0), Some(1.0), None, None, Some(100_001.0 / 5120.0), None]
         );
+    }
+
+    #[test]
+    fn a_rate_is_of_one_counter_and_of_two_beats() {
+        let rate = Formula::Rate(vm::NETWORK_RX);
+        let blocks = [block(
+            &[0, 5000, 10_000, 10_001, 15_000],
+            &[
+                &[0, 5120, 10_240, 15_360, 20_480],
+                &[60, 12, 17, 22, 27],
+                &[HYPERVISOR, GUESTS_UPTIME, GUESTS_NETWORK, GUESTS_NETWORK, GUESTS_NETWORK],
+            ],
+        )];
+        let seen = values(rate, &blocks);
+        assert_eq!(seen[..4], [None, Some(1.0), None, None], "whoever tells the uptime, the counter is one");
+        assert!(seen[4].is_some());
     }
 
     #[test]
@@ -277,8 +313,8 @@ mod tests {
     #[test]
     fn a_week_is_spans_and_a_quarter_of_an_hour_single_values() {
         let week = 7 * 24 * 3_600_000;
-        assert_eq!(Grain::new(0, week, 600, 5), Grain::Span { from: 0, millis: 1_008_001 });
-        assert_eq!(Grain::new(0, 900_000, 600, 5), Grain::Each);
+        assert_eq!(Grain::new(0, week, 600, 120_960), Grain::Span { from: 0, millis: 1_008_001 });
+        assert_eq!(Grain::new(0, 900_000, 600, 180), Grain::Each);
     }
 
     #[test]

@@ -1,9 +1,7 @@
 //! What is asked of the stored samples.
 
 use super::{
-    Store,
-    hot::Block,
-    hour_of,
+    Store, hour_of,
     points::{Downsampler, Grain, Points, each_value, gap_millis, statistics},
     sample::{Column, Formula, Subject},
 };
@@ -19,10 +17,14 @@ pub const DEFAULT_LIMIT: u32 = 100;
 /// The most values or points that one answer holds.
 pub const MAX_LIMIT: u32 = 10_000;
 const DEFAULT_POINTS: u32 = 600;
-/// The most series that one answer holds.
-const MAX_SERIES: usize = 2_000;
+/// The most points that one answer holds, over all its series.
+const MAX_POINTS: usize = 240_000;
 /// How far back is looked at once for the newest values.
 const HOURS_AT_ONCE: usize = 12;
+/// How many hours of a subject are in memory at once, over all subjects, while they become points.
+const SUBJECT_HOURS_AT_ONCE: usize = 1_000;
+/// A week.
+const MAX_HOURS_AT_ONCE: usize = 168;
 
 /// From when to when, both included; open ends are the oldest and the newest sample.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -60,15 +62,8 @@ impl Store {
             // One more than asked for tells nothing: a limit beside it still holds.
             let limit = bounded("limit", query.limit.unwrap_or(MAX_LIMIT))?;
             let (from, to) = self.bounds(query.span)?;
-            let scanned = self.scan(&[subject], &formula.columns(), self.lookback(from), to).await;
-            let blocks = scanned.map_err(internal)?.remove(&subject).unwrap_or_default();
-            let told = self.downsampled(
-                formula,
-                &formula.columns(),
-                &blocks,
-                Grain::new(from, to, points, self.0.period_secs),
-                from,
-            );
+            let told = self.points(&[subject], &[formula], from, to, points).await.map_err(internal)?;
+            let Some(told) = told.into_iter().next() else { return Err(ApiError::internal()) };
             let of = |value: Option<f64>| value.map(|value| metric.rounded(value));
             let point = |i: usize| MetricPoint {
                 value: of(told.mean[i]),
@@ -110,45 +105,42 @@ impl Store {
     ) -> Result<Vec<MetricRange>, ApiError> {
         let points = bounded("points", points.unwrap_or(DEFAULT_POINTS))?;
         let of_host = vm_ids.is_empty();
+        let names: BTreeSet<_> = metric_names.iter().collect();
         let metrics: Vec<_> =
-            metric_names.iter().map(|name| metric_called(name, of_host)).collect::<Result<_, _>>()?;
+            names.into_iter().map(|name| metric_called(name, of_host)).collect::<Result<_, _>>()?;
         if metrics.is_empty() {
             return Err(ApiError::invalid_field("metric_names", "Name at least one metric."));
         }
         let subjects: Vec<_> =
             if of_host { vec![Subject::HOST] } else { vm_ids.iter().copied().map(Subject).collect() };
-        if subjects.len() * metrics.len() > MAX_SERIES {
+        let all_points = subjects.len() * metrics.len() * points as usize;
+        if all_points > MAX_POINTS {
             let text = format!(
-                "That is {} series; at most {MAX_SERIES} are told at once.",
+                "That is {} series of {points} points; at most {MAX_POINTS} points are told at once.",
                 subjects.len() * metrics.len()
             );
-            return Err(ApiError::invalid_field("vm_ids", text));
+            return Err(ApiError::invalid_field("points", text));
         }
-        let columns: BTreeSet<Column> = metrics.iter().flat_map(|(_, formula)| formula.columns()).collect();
-        let columns: Vec<_> = columns.into_iter().collect();
         let (from, to) = self.bounds(span)?;
-        let grain = Grain::new(from, to, points, self.0.period_secs);
-        let scanned = self.scan(&subjects, &columns, self.lookback(from), to).await.map_err(internal)?;
-        let mut ranges = Vec::with_capacity(subjects.len() * metrics.len());
-        for subject in subjects {
-            let blocks = scanned.get(&subject).map_or(&[][..], Vec::as_slice);
-            for (metric, formula) in &metrics {
-                let told = self.downsampled(*formula, &columns, blocks, grain, from);
-                let all = |values: Vec<Option<f64>>| {
-                    values.into_iter().map(|value| value.map(|value| metric.rounded(value))).collect()
-                };
-                ranges.push(MetricRange {
-                    vm_id: (!of_host).then_some(subject.0),
-                    metric_name: metric.name.into(),
-                    unit: metric.unit.into(),
-                    at: told.at.into_iter().map(UtcMillis).collect(),
-                    min: all(told.min),
-                    mean: all(told.mean),
-                    max: all(told.max),
-                });
+        let formulas: Vec<_> = metrics.iter().map(|(_, formula)| *formula).collect();
+        let told = self.points(&subjects, &formulas, from, to, points).await.map_err(internal)?;
+        let asked =
+            subjects.iter().flat_map(|subject| metrics.iter().map(move |(metric, _)| (*subject, *metric)));
+        let range = |((subject, metric), told): ((Subject, Metric), Points)| {
+            let all = |values: Vec<Option<f64>>| {
+                values.into_iter().map(|value| value.map(|value| metric.rounded(value))).collect()
+            };
+            MetricRange {
+                vm_id: (!of_host).then_some(subject.0),
+                metric_name: metric.name.into(),
+                unit: metric.unit.into(),
+                at: told.at.into_iter().map(UtcMillis).collect(),
+                min: all(told.min),
+                mean: all(told.mean),
+                max: all(told.max),
             }
-        }
-        Ok(ranges)
+        };
+        Ok(asked.zip(told).map(range).collect())
     }
 
     /// What all values of a metric in a span of time come to; `None` when none is known.
@@ -164,13 +156,13 @@ impl Store {
         let (metric, formula) = metric_called(metric_name, vm_id.is_none())?;
         let subject = Subject::of(vm_id);
         let (from, to) = self.bounds(span)?;
-        let scanned = self.scan(&[subject], &formula.columns(), self.lookback(from), to).await;
-        let blocks = scanned.map_err(internal)?.remove(&subject).unwrap_or_default();
         let mut values = Vec::new();
-        each_value(formula, &formula.columns(), &blocks, gap_millis(self.0.period_secs), |at, value| {
-            values.extend(value.filter(|_| at >= from));
-        });
-        Ok(statistics(values).map(|told| MetricStatistics {
+        for (start, end) in self.windows(from, to, MAX_HOURS_AT_ONCE) {
+            values.extend(self.known_values(subject, formula, start, end).await.map_err(internal)?);
+        }
+        let values = values.into_iter().map(|(_, value)| value).collect();
+        let told = super::off_thread(|| statistics(values)).await.map_err(internal)?;
+        Ok(told.map(|told| MetricStatistics {
             count: told.count,
             min: metric.rounded(told.min),
             mean: metric.rounded(told.mean),
@@ -179,22 +171,51 @@ impl Store {
         }))
     }
 
-    fn downsampled(
+    /// The points of each subject's formulas, one subject after the other. Read in parts, so that a long span of many
+    /// subjects does not fill the memory.
+    async fn points(
         &self,
-        formula: Formula,
-        columns: &[Column],
-        blocks: &[Block],
-        grain: Grain,
+        subjects: &[Subject],
+        formulas: &[Formula],
         from: i64,
-    ) -> Points {
+        to: i64,
+        points: u32,
+    ) -> Result<Vec<Points>, sqlx::Error> {
+        let columns: BTreeSet<Column> = formulas.iter().flat_map(|formula| formula.columns()).collect();
+        let columns: Vec<_> = columns.into_iter().collect();
         let gap = gap_millis(self.0.period_secs);
-        let mut downsampler = Downsampler::new(grain, gap);
-        each_value(formula, columns, blocks, gap, |at, value| {
-            if at >= from {
-                downsampler.see(at, value);
-            }
-        });
-        downsampler.finish()
+        let grain = Grain::new(from, to, points, self.ticks_between(from, to));
+        let mut samplers: Vec<_> =
+            (0..subjects.len() * formulas.len()).map(|_| Downsampler::new(grain, gap)).collect();
+        let hours = (SUBJECT_HOURS_AT_ONCE / subjects.len().max(1)).clamp(1, MAX_HOURS_AT_ONCE);
+        for (start, end) in self.windows(from, to, hours) {
+            let fetched = self.fetch(subjects, &columns, self.lookback(start), end).await?;
+            let (subjects, formulas, columns) = (subjects.to_vec(), formulas.to_vec(), columns.clone());
+            samplers = super::off_thread(move || {
+                let blocks = fetched.decoded();
+                let asked = subjects.iter().flat_map(|s| formulas.iter().map(move |formula| (s, *formula)));
+                for ((subject, formula), sampler) in asked.zip(&mut samplers) {
+                    let blocks = blocks.get(subject).map_or(&[][..], Vec::as_slice);
+                    each_value(formula, &columns, blocks, gap, |at, value| {
+                        if at >= start {
+                            sampler.see(at, value);
+                        }
+                    });
+                }
+                samplers
+            })
+            .await?;
+        }
+        Ok(samplers.into_iter().map(Downsampler::finish).collect())
+    }
+
+    fn ticks_between(&self, from: i64, to: i64) -> usize {
+        let count = |times: &[i64]| {
+            times.partition_point(|at| *at <= to).saturating_sub(times.partition_point(|at| *at < from))
+        };
+        let memory = self.memory();
+        let sealed = if from <= to { Some(memory.sealed.range(hour_of(from)..=hour_of(to))) } else { None };
+        sealed.into_iter().flatten().map(|(_, times)| count(times)).sum::<usize>() + count(memory.hot.times())
     }
 
     /// Newest first.
@@ -206,19 +227,9 @@ impl Store {
         to: i64,
         limit: usize,
     ) -> Result<Vec<(i64, f64)>, sqlx::Error> {
-        let columns = formula.columns();
         let mut newest = Vec::new();
-        for (start, end) in self.windows(from, to).into_iter().rev() {
-            let blocks = self
-                .scan(&[subject], &columns, self.lookback(start), end)
-                .await?
-                .remove(&subject)
-                .unwrap_or_default();
-            let mut values = Vec::new();
-            each_value(formula, &columns, &blocks, gap_millis(self.0.period_secs), |at, value| {
-                values.extend(value.filter(|_| at >= start).map(|value| (at, value)));
-            });
-            newest.extend(values.into_iter().rev());
+        for (start, end) in self.windows(from, to, HOURS_AT_ONCE).into_iter().rev() {
+            newest.extend(self.known_values(subject, formula, start, end).await?.into_iter().rev());
             if newest.len() >= limit {
                 break;
             }
@@ -227,8 +238,32 @@ impl Store {
         Ok(newest)
     }
 
-    /// The span cut into parts that are read one at a time, oldest first.
-    pub(super) fn windows(&self, from: i64, to: i64) -> Vec<(i64, i64)> {
+    /// Oldest first.
+    async fn known_values(
+        &self,
+        subject: Subject,
+        formula: Formula,
+        from: i64,
+        to: i64,
+    ) -> Result<Vec<(i64, f64)>, sqlx::Error> {
+        let columns = formula.columns();
+        let scanned = self.scan(&[subject], &columns, self.lookback(from), to).await?.remove(&subject);
+        let mut values = Vec::new();
+        each_value(
+            formula,
+            &columns,
+            &scanned.unwrap_or_default(),
+            gap_millis(self.0.period_secs),
+            |at, value| values.extend(value.filter(|_| at >= from).map(|value| (at, value))),
+        );
+        Ok(values)
+    }
+
+    /// The hours of the span that hold ticks, so many at a time, oldest first.
+    pub(super) fn windows(&self, from: i64, to: i64, hours_at_once: usize) -> Vec<(i64, i64)> {
+        if from > to {
+            return Vec::new();
+        }
         let hours: Vec<i64> = {
             let memory = self.memory();
             let of = memory.hot.times().iter().map(|at| hour_of(*at));
@@ -240,7 +275,7 @@ impl Store {
             let end = (hours.last()? + 1) * super::HOUR_MILLIS - 1;
             Some((start.max(from), end.min(to)))
         };
-        hours.rchunks(HOURS_AT_ONCE).rev().filter_map(window).collect()
+        hours.rchunks(hours_at_once).rev().filter_map(window).collect()
     }
 
     /// Rates need the sample before.
@@ -287,6 +322,9 @@ fn bounded(field: &str, value: u32) -> Result<u32, ApiError> {
     if (1..=MAX_LIMIT).contains(&value) {
         Ok(value)
     } else {
-        Err(ApiError::invalid_field(field, format!("{field} is 1 to {MAX_LIMIT}, not {value}.")))
+        Err(ApiError::invalid_field(
+            field,
+            format!("{field} is a whole number from 1 to {MAX_LIMIT}, not {value}."),
+        ))
     }
 }

@@ -204,7 +204,7 @@ impl Formula {
         match self {
             Self::Scaled(column, _) => vec![column],
             Self::Percent(part, whole) => vec![part, whole],
-            Self::Rate(counter) => vec![counter, vm::UPTIME],
+            Self::Rate(counter) => vec![counter, vm::UPTIME, vm::SOURCES],
         }
     }
 }

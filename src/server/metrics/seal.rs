@@ -256,6 +256,7 @@ impl Store {
         tx.commit().await?;
         let memory = Memory::read(&self.0.database).await?;
         *self.memory_mut() = memory;
+        self.0.database.give_space_back(PAGES_AT_ONCE).await?;
         Ok(gone)
     }
 
@@ -303,6 +304,9 @@ impl Store {
                 .await?;
         for vm_id in &unwanted {
             self.forget_vm(*vm_id).await?;
+        }
+        if !unwanted.is_empty() {
+            self.0.database.give_space_back(PAGES_AT_ONCE).await?;
         }
         Ok(unwanted.len())
     }

@@ -33,7 +33,7 @@ pub fn series_of(vm_id: i64, blocks: &[Block], after: UtcMillis, gap_millis: i64
             if known(sources).is_none() {
                 continue;
             }
-            let counted = [Counted { at, kb: rx, uptime_secs }, Counted { at, kb: tx, uptime_secs }];
+            let counted = [rx, tx].map(|kb| Counted { at, kb, uptime_secs, sources });
             if at > after.0 {
                 let gap = match before {
                     Some([before, _]) => at - before.at > gap_millis,

@@ -208,10 +208,15 @@ async fn an_export_has_every_tick_and_every_metric() {
     assert_eq!(rows.len(), 980, "20 ticks are without the VM");
     assert_eq!(rows[0]["cpu_source"], "hypervisor");
     assert_eq!(rows[1]["vm_uptime"], 5005.0);
+    record(&store, BEGIN + 40 * HOUR_MILLIS, &[(3, figures(1))]).await;
+    let late: Vec<String> =
+        store.export(Some(3), Span::default(), ExportFormat::Json).unwrap().try_collect().await.unwrap();
+    let late: Vec<serde_json::Value> = serde_json::from_str(&late.concat()).unwrap();
+    assert_eq!(late.len(), 1, "a VM that came long after the oldest tick");
     let csv: Vec<String> =
         store.export(None, Span::default(), ExportFormat::Csv).unwrap().try_collect().await.unwrap();
     let csv = csv.concat();
-    assert_eq!(csv.lines().count(), 1001);
+    assert_eq!(csv.lines().count(), 1002);
     assert!(csv.lines().nth(1).unwrap().starts_with("2026-11-23T08:00:00Z,12.5,"), "{csv:.200}");
 }
 
@@ -235,6 +240,13 @@ async fn a_backup_of_a_running_store_is_the_whole_as_it_stood_and_can_be_put_bac
     assert!(kept.exists());
     let restored = reopened(&folder).await;
     assert_eq!(everything(&restored).await, before);
+    // What restoring kept can be put back too, with what was not in its main file yet.
+    restored.0.database.close().await;
+    drop(restored);
+    backup::restore(folder.path(), &kept).await.unwrap();
+    let restored = reopened(&folder).await;
+    assert_eq!(restored.newest_tick(), UtcMillis(BEGIN + 1009 * 5000));
+    let before = everything(&restored).await;
     std::fs::write(&file, "nothing of ours").unwrap();
     let refused = backup::restore(folder.path(), &file).await.unwrap_err();
     assert!(refused.to_string().contains("no backup"), "{refused}");

@@ -35,6 +35,8 @@ use tokio::time::{sleep_until, timeout};
 
 /// A clock that is put back by less is waited for.
 const CLOCK_SLACK_SECS: i64 = 60;
+/// How long a clock that is further behind is taken for wrong.
+const CLOCK_PATIENCE: Duration = Duration::from_secs(10 * 60);
 
 pub struct Collector {
     pub database: Database,
@@ -60,6 +62,8 @@ pub struct Memory {
     began: Option<Moment>,
     failed_readings: u32,
     newest: UtcMillis,
+    /// Since when the clock has been far behind the newest sample.
+    behind_since: Option<Instant>,
 }
 
 impl Collector {
@@ -116,7 +120,12 @@ impl Collector {
         let watched = self.with_current_domains(watched, reading.as_ref()).await?;
         let figures = self.figures(&watched, reading.as_ref());
         self.note_silent_domains(&watched, reading.as_ref(), began.utc);
-        let sampled_at = self.next_tick_time(reading.as_ref()).await?;
+        let now = reading.as_ref().map_or_else(
+            || self.hypervisor.now(),
+            |reading| Moment { utc: reading.sampled_at, monotonic: reading.taken_at },
+        );
+        let recorded_at = self.next_tick_time(now).await?;
+        let sampled_at = recorded_at.unwrap_or(now.utc);
         let running: Vec<_> = watched
             .iter()
             .zip(&figures)
@@ -125,13 +134,18 @@ impl Collector {
             .collect();
 
         let mut tx = self.database.write().await?;
-        let recorded = self.store.record(&mut tx, sampled_at, &running, &host).await?;
+        let recorded = match recorded_at {
+            Some(at) => Some(self.store.record(&mut tx, at, &running, &host).await?),
+            None => None,
+        };
         let mut views = Vec::with_capacity(watched.len());
         for (w, figures) in watched.iter().zip(&figures) {
             views.push(self.reconciled(&mut tx, w, *figures, reading.as_ref()).await?);
         }
         tx.commit().await?;
-        self.store.publish(recorded);
+        if let Some(recorded) = recorded {
+            self.store.publish(recorded);
+        }
 
         let mut snapshot = Snapshot { sampled_at, host, trouble, ..Snapshot::default() };
         snapshot.vms = watched.iter().map(|w| w.view.id).zip(figures.iter().copied()).collect();
@@ -139,6 +153,7 @@ impl Collector {
         // A figure that is written is not lost for an alert that cannot be; the next tick tries that again.
         if let Err(error) = self.alerts.observe(sampled_at, &host, &views).await {
             tracing::error!(%error, "alerts could not be written");
+            self.health.noted(sampled_at, "Alerts could not be written. The server's log says why.");
         }
         let files: Vec<(VmView, PathBuf)> =
             views.into_iter().zip(&watched).map(|(view, w)| (view, w.machine.directory.clone())).collect();
@@ -152,19 +167,36 @@ impl Collector {
         Ok(())
     }
 
-    /// Times only grow while the clock is put back by little: two ticks are never one. When it was far ahead,
-    /// what was sampled in a future that never was goes, or every later tick would have to wait for it.
-    async fn next_tick_time(&mut self, reading: Option<&Reading>) -> Result<UtcMillis, sqlx::Error> {
-        let at = reading.map_or_else(|| self.hypervisor.now().utc, |r| r.sampled_at);
-        if self.memory.newest > at.plus_secs(CLOCK_SLACK_SECS) {
-            let count = self.store.forget_after(at).await?;
-            let text = format!("The clock was put back: {count} samples from after now are gone.");
-            self.events.record(NewEvent::warning("clock_put_back", None, text)).await;
-            self.memory.newest = at;
-            return Ok(at);
+    /// When the tick is to be recorded; `None`: it is not. Times only grow while the clock is put back by little: two
+    /// ticks are never one. A clock that is further behind may be wrong for a moment only, as after a start without
+    /// a network; one that stays there was ahead before, and what was sampled in a future that never was goes.
+    async fn next_tick_time(&mut self, now: Moment) -> Result<Option<UtcMillis>, sqlx::Error> {
+        let at = now.utc;
+        if self.memory.newest <= at.plus_secs(CLOCK_SLACK_SECS) {
+            self.memory.behind_since = None;
+            self.memory.newest = at.max(UtcMillis(self.memory.newest.0 + 1));
+            return Ok(Some(self.memory.newest));
         }
-        self.memory.newest = at.max(UtcMillis(self.memory.newest.0 + 1));
-        Ok(self.memory.newest)
+        let Some(since) = self.memory.behind_since else {
+            self.memory.behind_since = Some(now.monotonic);
+            let text = format!(
+                "The clock is behind the newest sample, of {}. Nothing is recorded until it is right, or has stayed \
+                 so for {} minutes: then the samples from after now go.",
+                self.memory.newest.to_rfc3339(),
+                CLOCK_PATIENCE.as_secs() / 60
+            );
+            self.events.record(NewEvent::warning("clock_behind", None, text)).await;
+            return Ok(None);
+        };
+        if now.monotonic.saturating_duration_since(since) < CLOCK_PATIENCE {
+            return Ok(None);
+        }
+        let count = self.store.forget_after(at).await?;
+        let text = format!("The clock was put back: {count} samples from after now are gone.");
+        self.events.record(NewEvent::warning("clock_put_back", None, text)).await;
+        self.memory.behind_since = None;
+        self.memory.newest = at;
+        Ok(Some(at))
     }
 
     /// Reads the hypervisor, and gives it up in time for the tick to be done before the next beat.

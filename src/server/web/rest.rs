@@ -5,7 +5,7 @@ use crate::{
     model::{ApiError, Me, UtcMillis, VmMetrics},
     server::{
         accounts::Carrier,
-        metrics::{ExportFormat, HistoryQuery, Span},
+        metrics::{ExportFormat, HistoryQuery, MAX_LIMIT, Span},
         state::AppState,
         vms::{Scope, VmAccess},
     },
@@ -156,16 +156,27 @@ pub async fn vm_metrics(State(state): State<AppState>, OfVm(access): OfVm) -> Js
 #[derive(Deserialize)]
 pub struct HistoryParameters {
     metric_name: String,
-    limit: Option<u32>,
-    points: Option<u32>,
+    limit: Option<String>,
+    points: Option<String>,
     from: Option<String>,
     to: Option<String>,
 }
 
 impl HistoryParameters {
     fn query(&self) -> Result<HistoryQuery, ApiError> {
-        Ok(HistoryQuery { limit: self.limit, points: self.points, span: span(&self.from, &self.to)? })
+        Ok(HistoryQuery {
+            limit: count("limit", self.limit.as_deref())?,
+            points: count("points", self.points.as_deref())?,
+            span: span(&self.from, &self.to)?,
+        })
     }
+}
+
+fn count(field: &str, text: Option<&str>) -> Result<Option<u32>, ApiError> {
+    let Some(text) = text else { return Ok(None) };
+    let wrong =
+        || ApiError::invalid_field(field, format!("{field} is a whole number from 1 to {MAX_LIMIT}."));
+    text.parse().map(Some).map_err(|_| wrong())
 }
 
 fn span(from: &Option<String>, to: &Option<String>) -> Result<Span, ApiError> {
