@@ -1,7 +1,7 @@
 //! One kept ssh connection to a guest, over which a command is run again and again.
 //!
-//! The host key is checked before the guest learns anything of us. Every wait is bounded by a time limit. No error
-//! holds key material.
+//! The host key is checked before the guest learns anything of us. Every wait is bounded by a time limit, and who
+//! gives up takes the socket along: a guest cannot hold it open. No error holds key material.
 
 use crate::server::provider::SshConfig;
 use russh::{
@@ -14,11 +14,12 @@ use russh::{
 };
 use std::{
     io,
+    net::Shutdown,
     path::Path,
     sync::{Arc, OnceLock},
     time::Duration,
 };
-use tokio::{io::AsyncReadExt, time::timeout};
+use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
 
 /// How long things may take.
 #[derive(Debug, Clone, Copy)]
@@ -27,8 +28,8 @@ pub struct Patience {
     pub connect: Duration,
     /// For one command.
     pub run: Duration,
-    /// A connection on which nothing comes for so long is closed; also one whose caller gave it up in the middle of
-    /// its key exchange.
+    /// A kept connection on which nothing comes for so long is closed. Any packet counts, so this bounds no guest
+    /// that means harm; for one that was given up see [`Line`].
     pub idle: Duration,
 }
 
@@ -57,6 +58,28 @@ pub struct Connection {
     handle: Handle<HostKeyCheck>,
     host_key: String,
     patience: Patience,
+    _line: Line,
+}
+
+/// Shuts the socket down when it is dropped. russh serves a connection in a task of its own, which does not notice
+/// in the middle of a key exchange that nobody wants it any more; that its socket is at its end it does notice.
+struct Line(std::net::TcpStream);
+
+impl Line {
+    async fn open(way: &SshConfig) -> io::Result<(Self, TcpStream)> {
+        let stream = TcpStream::connect((way.host.as_str(), way.port)).await?;
+        stream.set_nodelay(true)?;
+        let stream = stream.into_std()?;
+        let line = Self(stream.try_clone()?);
+        Ok((line, TcpStream::from_std(stream)?))
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        // It fails where the guest was faster, and then there is nothing left to shut.
+        let _ = self.0.shutdown(Shutdown::Both);
+    }
 }
 
 impl Connection {
@@ -83,13 +106,12 @@ impl Connection {
             // A few readings' worth: a guest that prints for ever is stopped by the window.
             window_size: 4 * super::reading::MAX_OUTPUT_BYTES as u32,
             inactivity_timeout: Some(patience.idle),
-            nodelay: true,
             ..client::Config::default()
         };
         let shown = Arc::new(OnceLock::new());
         let check = HostKeyCheck { pinned: pinned.map(str::to_owned), shown: shown.clone() };
-        let address = (way.host.as_str(), way.port);
-        let connected = client::connect(Arc::new(config), address, check).await;
+        let (line, stream) = Line::open(way).await.map_err(russh::Error::from)?;
+        let connected = client::connect_stream(Arc::new(config), stream, check).await;
         let shown = shown.get().cloned();
         let mut handle = match (connected, shown.as_deref()) {
             (Err(_), Some(shown)) if pinned.is_some_and(|pinned| pinned != shown) => {
@@ -105,7 +127,7 @@ impl Connection {
         if !handle.authenticate_publickey(&way.user, key).await?.success() {
             return Err(SshError::Denied { user: way.user.clone() });
         }
-        Ok(Self { handle, host_key: shown.unwrap_or_default(), patience })
+        Ok(Self { handle, host_key: shown.unwrap_or_default(), patience, _line: line })
     }
 
     /// The key that the guest showed, in OpenSSH's form.

@@ -15,7 +15,12 @@ use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
-use tokio::{net::TcpListener, sync::Notify, task::JoinHandle};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+    sync::Notify,
+    task::JoinHandle,
+};
 
 /// What the guest does when it is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,6 +121,28 @@ impl Guest {
     pub fn commands(&self) -> u32 {
         self.shared.counts.lock().unwrap().commands
     }
+}
+
+/// A guest that greets its first caller and then never comes to the key exchange; it is silent, or it `chatters`: it
+/// sends packets that mean nothing. The task ends when the caller has left.
+pub async fn stalling(chatters: bool) -> (SocketAddr, JoinHandle<()>) {
+    /// SSH_MSG_IGNORE with an empty text: length, padding's length, type, text's length, padding.
+    const IGNORE: [u8; 16] = [0, 0, 0, 12, 6, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let task = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.write_all(b"SSH-2.0-stalling\r\n").await.unwrap();
+        let mut heard = [0; 4096];
+        let mut beat = tokio::time::interval(Duration::from_millis(10));
+        loop {
+            tokio::select! {
+                read = stream.read(&mut heard) => if matches!(read, Ok(0) | Err(_)) { return },
+                _ = beat.tick(), if chatters => if stream.write_all(&IGNORE).await.is_err() { return },
+            }
+        }
+    });
+    (address, task)
 }
 
 async fn accept(listener: TcpListener, config: Arc<Config>, shared: Arc<Shared>) {

@@ -2,7 +2,7 @@
 
 use super::{
     ssh::{Connection, SshError},
-    stand_in::{Guest, Reply, way_to},
+    stand_in::{Guest, Reply, stalling, way_to},
     *,
 };
 use crate::{
@@ -359,6 +359,19 @@ async fn a_guest_that_babbles_is_cut_off() {
     let connection = Connection::open(&way, None, pace().patience).await.unwrap();
     let error = connection.run("anything", MAX_OUTPUT_BYTES).await.unwrap_err();
     assert!(matches!(error, SshError::TooMuch(MAX_OUTPUT_BYTES)), "{error}");
+}
+
+#[tokio::test]
+async fn a_guest_that_stalls_cannot_hold_the_socket() {
+    for chatters in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let (address, left) = stalling(chatters).await;
+        let patience = Patience { connect: Duration::from_millis(200), ..pace().patience };
+        let opened = Connection::open(&way_to(address, folder.path()), None, patience).await;
+        assert!(matches!(opened, Err(SshError::TooLate(_))), "chatters: {chatters}");
+        let left = tokio::time::timeout(Duration::from_secs(5), left).await;
+        assert!(left.is_ok(), "chatters: {chatters}; the socket is still open");
+    }
 }
 
 #[tokio::test]
