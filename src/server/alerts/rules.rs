@@ -11,7 +11,9 @@
 //! An alert is open in `Raised` and `Falling`. What is not known changes nothing, in any state. A subject that
 //! ended (its VM does not run any more, or is gone) leads to `Quiet`, and resolves what was open.
 
-use crate::model::{AlertMetric, HostFigures, Severity, UtcMillis, VmFigures, VmStatus, VmView, rounded};
+use crate::model::{
+    AlertMetric, HostFigures, Severity, Source, UtcMillis, VmFigures, VmStatus, VmView, rounded,
+};
 
 /// An alert resolves so many percent below the threshold, or a figure that wavers around it would tell and
 /// take back the same thing over and over.
@@ -152,7 +154,11 @@ impl Rule {
                 let percent = match figure {
                     Figure::Cpu => figures.cpu_percent,
                     Figure::Memory => figures.memory_percent,
-                    Figure::Disk => figures.disk_percent,
+                    // The hypervisor tells how far the image has grown, which is no file system that fills up; and
+                    // where the two took turns, an alert would come and go with them.
+                    Figure::Disk => {
+                        figures.disk_percent.filter(|_| figures.sources.disk != Source::Hypervisor)
+                    }
                 };
                 against(percent, threshold)
             }
@@ -381,6 +387,20 @@ mod tests {
         let rule = &defaults(300)[0];
         let (state, _) = evaluate(rule, State::Quiet, at(0), Level::Over);
         assert_eq!(evaluate(rule, state, at(300), Level::Over).1, Some(Change::Raised));
+    }
+
+    #[test]
+    fn a_vms_disk_is_full_when_its_file_system_is_and_not_its_image() {
+        let rules = defaults(5);
+        let rule = rules.iter().find(|rule| rule.key == "vm_disk").unwrap();
+        let of = |source| {
+            let mut figures = VmFigures { disk_percent: Some(97.0), ..VmFigures::default() };
+            figures.sources.disk = source;
+            rule.of_running(&figures).level
+        };
+        assert_eq!(of(Source::Guest), Level::Over);
+        assert_eq!(of(Source::Simulated), Level::Over);
+        assert_eq!(of(Source::Hypervisor), Level::Unknown);
     }
 
     #[test]
