@@ -34,7 +34,7 @@ use std::{
 };
 use tokio::{sync::Semaphore, task::JoinHandle};
 
-/// A guest whose VM runs.
+/// A guest whose VM runs, or did when it was last heard of.
 #[derive(Debug, Clone)]
 pub struct RunningGuest {
     pub vm_id: i64,
@@ -42,7 +42,8 @@ pub struct RunningGuest {
     pub domain_uuid: String,
     /// Tells one boot of the domain from the next.
     pub started_at: Option<UtcMillis>,
-    /// An operation is under way: what is read already is read on, nothing new is begun.
+    /// An operation is under way, or the hypervisor does not say how the VM is: what is read already is read on,
+    /// nothing new is begun.
     pub busy: bool,
 }
 

@@ -397,6 +397,7 @@ impl Hypervisor for Libvirt {
         max_bytes: usize,
         limit: Duration,
     ) -> Result<Option<Vec<u8>>, ReadError> {
+        self.answers(uuid)?;
         match timeout(limit, self.run_through_agent(uuid, script, max_bytes)).await {
             Ok(output) => output.map(Some),
             Err(_) => Err(ReadError {
@@ -545,6 +546,7 @@ mod tests {
         let calls = || fs::read_to_string(folder.path().join("calls")).unwrap();
         let so_far = calls().len();
         assert_eq!(read(&libvirt).await, [0, 1, 2, 3, 5, 6, 7, 8]);
+        assert!(libvirt.run_in_guest(&uuid(4), "", 1024, libvirt.time_limit).await.is_err());
         let newest = calls()[so_far..].to_owned();
         assert!(!newest.contains(&uuid(4)), "it is not asked: {newest}");
         assert_eq!(newest.lines().count(), 2, "a list, and one process for all others: {newest}");

@@ -338,12 +338,14 @@ impl Collector {
     fn guests_to_read(watched: &[Watched], reading: &Reading) -> Vec<RunningGuest> {
         let guest = |w: &Watched| {
             let domain = domain_of(&reading.domains, w.domain_uuid.as_deref())?;
-            (domain.state == DomainState::Running).then(|| RunningGuest {
+            // One of which nothing is told for a tick most likely runs on: it is read on, but none is begun with.
+            let is_silent = domain.state == DomainState::Unknown;
+            (is_silent || domain.state == DomainState::Running).then(|| RunningGuest {
                 vm_id: w.view.id,
                 machine: w.machine.clone(),
                 domain_uuid: domain.uuid.clone(),
                 started_at: domain.started_at,
-                busy: w.busy,
+                busy: w.busy || is_silent,
             })
         };
         watched.iter().filter_map(guest).collect()
