@@ -309,6 +309,15 @@ impl Machines for Vagrant {
 #[async_trait]
 impl GuestAccess for Vagrant {
     async fn ssh_config(&self, machine: &Machine) -> Result<SshConfig, MachineError> {
+        // Made by whoever launches; asking changes nothing in the folder.
+        if !tokio::fs::try_exists(machine.directory.join(VAGRANTFILE)).await.unwrap_or(false) {
+            return Err(MachineError {
+                kind: MachineErrorKind::NotCreated,
+                text: "The VM's folder holds no Vagrantfile, so nobody knows how to reach the VM over ssh."
+                    .into(),
+                detail: format!("{} has no {VAGRANTFILE}", machine.directory.display()),
+            });
+        }
         let limit = self.options.time_limits.ssh_config;
         let command = self.command(&["ssh-config"], &machine.directory);
         let outcome =
@@ -486,6 +495,11 @@ mod tests {
             self.machine().directory.join(name)
         }
 
+        fn make_vagrantfile(&self) {
+            fs::create_dir_all(self.machine().directory).unwrap();
+            fs::write(self.file("Vagrantfile"), "").unwrap();
+        }
+
         /// What a first `up` leaves.
         fn make_created(&self) {
             fs::create_dir_all(self.file(".vagrant/machines/default/libvirt")).unwrap();
@@ -654,17 +668,31 @@ mod tests {
             r"printf '1,default,metadata,provider,libvirt\n'
             printf '1,default,ssh-config,Host default\\n  HostName 192.168.121.30\\n  User vagrant\\n  Port 22\\n  IdentityFile /k%%!(VAGRANT_COMMA)1\\n\n'",
         );
-        fs::create_dir_all(bench.machine().directory).unwrap();
+        bench.make_vagrantfile();
         let way = bench.vagrant().ssh_config(&bench.machine()).await.unwrap();
         assert_eq!((way.host.as_str(), way.identity_file.to_str()), ("192.168.121.30", Some("/k,1")));
         assert_eq!(bench.calls(), ["ssh-config --machine-readable"]);
     }
 
     #[tokio::test]
+    async fn without_a_vagrantfile_of_its_own_nobody_asks_for_another_vms_way_in() {
+        let bench = Bench::new("");
+        fs::write(bench.path("Vagrantfile"), "# of a folder above").unwrap();
+        for there in [false, true] {
+            if there {
+                fs::create_dir_all(bench.machine().directory).unwrap();
+            }
+            let error = bench.vagrant().ssh_config(&bench.machine()).await.unwrap_err();
+            assert_eq!(error.kind, MachineErrorKind::NotCreated);
+        }
+        assert_eq!(bench.calls(), Vec::<String>::new());
+    }
+
+    #[tokio::test]
     async fn a_vm_without_a_way_in_is_told_so() {
         for script in ["".to_owned(), error_exit("Vagrant::Errors::SSHNotReady"), "sleep 60".to_owned()] {
             let bench = Bench::new(&script);
-            fs::create_dir_all(bench.machine().directory).unwrap();
+            bench.make_vagrantfile();
             let limits = TimeLimits { ssh_config: Duration::from_millis(500), ..TimeLimits::default() };
             let vagrant = Vagrant::new(VagrantOptions {
                 executable: bench.executable(),
