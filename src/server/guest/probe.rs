@@ -200,6 +200,10 @@ impl Probe {
     async fn ask(&mut self) -> Result<SshConfig, Trouble> {
         // Never closed: this cannot fail.
         let _turn = self.shared.one_asks.acquire().await;
+        // Waiting for one's turn can take long enough for an operation to begin.
+        if self.busy.load(Ordering::Relaxed) {
+            return Err(Trouble::NotNow);
+        }
         let answer = self.shared.access.ssh_config(&self.guest.machine).await;
         self.asking.failed(Instant::now());
         let way = answer?;

@@ -337,6 +337,19 @@ async fn nothing_is_begun_while_an_operation_is_under_way() {
 }
 
 #[tokio::test]
+async fn who_waits_to_ask_does_not_ask_when_an_operation_has_begun() {
+    let bench = Bench::new().await;
+    let one_asks = &bench.probes.shared.as_ref().unwrap().one_asks;
+    let turn = one_asks.acquire().await.unwrap();
+    bench.probes.watch(vec![bench.running(1)]);
+    sleep(Duration::from_millis(100)).await;
+    bench.probes.watch(vec![RunningGuest { busy: true, ..bench.running(1) }]);
+    drop(turn);
+    sleep(Duration::from_millis(100)).await;
+    assert_eq!(bench.ways.asked.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
 async fn the_agent_is_asked_where_ssh_does_not_answer() {
     let bench = Bench::new().await;
     *bench.outside.agent_prints.lock().unwrap() = Some(TINY.into());
