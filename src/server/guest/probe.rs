@@ -166,7 +166,10 @@ impl Probe {
         let known = self.shared.known.find(vm_id, &uuid).await?;
         let doubtful = self.refused || self.ssh.failures() >= FAILURES_UNTIL_DOUBT;
         let (way, pinned, just_asked) = match known {
-            Some(known) if doubtful && self.may_ask() => (self.ask().await?, known.host_key, true),
+            // Without a key, nothing but the way itself says who answers there: an old one may lead to another VM.
+            Some(known) if (doubtful || known.host_key.is_none()) && self.may_ask() => {
+                (self.ask().await?, known.host_key, true)
+            }
             Some(known) => (known.way, known.host_key, false),
             None if self.may_ask() => (self.ask().await?, None, true),
             None => return Err(Trouble::NotNow),
@@ -175,7 +178,7 @@ impl Probe {
         self.refused = matches!(opened, Err(SshError::HostKeyChanged { .. }));
         match opened {
             Ok(connection) => {
-                if pinned.is_none() {
+                if pinned.is_none() && just_asked {
                     self.shared.known.pin(vm_id, &uuid, connection.host_key()).await?;
                 }
                 Ok(connection)

@@ -149,6 +149,10 @@ impl Bench {
         self.probes.newest(vm_id, &domain(Some(UtcMillis(1000))))
     }
 
+    fn known(&self) -> KnownGuests {
+        KnownGuests::new(self.database.clone())
+    }
+
     async fn events(&self) -> Vec<(String, String)> {
         sqlx::query_as("SELECT kind, text FROM event ORDER BY id")
             .fetch_all(self.database.read())
@@ -280,6 +284,32 @@ async fn a_guest_with_another_host_key_is_not_read_and_its_owner_told_once() {
     bench.probes.watch(vec![bench.running(1)]);
     until(|| bench.newest(1)).await;
     assert_eq!(bench.events().await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_guest_is_pinned_where_it_is_now_and_not_where_it_was() {
+    let bench = Bench::new().await;
+    let (moved_in, guest) = (Guest::start(9, tiny()).await, Guest::start(7, tiny()).await);
+    bench.lead_to("web-1", &guest);
+    let old_way = way_to(moved_in.address(), bench.folder.path());
+    bench.known().note_way(1, UUID, &old_way).await.unwrap();
+    bench.probes.watch(vec![bench.running(1)]);
+    until(|| bench.newest(1)).await;
+    assert_eq!((moved_in.connections(), guest.connections()), (0, 1));
+    assert!(bench.known().find(1, UUID).await.unwrap().unwrap().host_key.is_some());
+}
+
+#[tokio::test]
+async fn no_key_is_pinned_while_it_is_not_the_time_to_ask() {
+    let bench = Bench::new().await;
+    let guest = Guest::start(7, tiny()).await;
+    let way = way_to(guest.address(), bench.folder.path());
+    bench.known().note_way(1, UUID, &way).await.unwrap();
+    bench.probes.watch(vec![bench.running(1)]);
+    bench.probes.watch(vec![RunningGuest { busy: true, ..bench.running(1) }]);
+    until(|| bench.newest(1)).await;
+    assert_eq!(bench.ways.asked.load(Ordering::SeqCst), 0);
+    assert_eq!(bench.known().find(1, UUID).await.unwrap().unwrap().host_key, None);
 }
 
 #[tokio::test]
