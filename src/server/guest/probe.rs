@@ -58,7 +58,8 @@ pub(super) struct Probe {
     ssh: Retry,
     asking: Retry,
     agent: Retry,
-    /// The guest shows another host key than the pinned one.
+    /// The guest showed another host key than the pinned one, and has not shown that one since. No answer at all
+    /// changes nothing.
     refused: bool,
 }
 
@@ -175,15 +176,16 @@ impl Probe {
             None => return Err(Trouble::NotNow),
         };
         let opened = Connection::open(&way, pinned.as_deref(), self.shared.pace.patience).await;
-        self.refused = matches!(opened, Err(SshError::HostKeyChanged { .. }));
         match opened {
             Ok(connection) => {
+                self.refused = false;
                 if pinned.is_none() && just_asked {
                     self.shared.known.pin(vm_id, &uuid, connection.host_key()).await?;
                 }
                 Ok(connection)
             }
             Err(SshError::HostKeyChanged { shown }) => {
+                self.refused = true;
                 // At an address that was true once, another VM may answer by now: that is no news for the owner.
                 if just_asked {
                     let text = another_key(&self.guest, &way);
