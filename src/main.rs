@@ -1,7 +1,7 @@
 //! The start: read the command line, open what is needed, serve, and end in order.
 
 use clap::Parser;
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 use twarga_cloud::server::{
     config::{Cli, Command},
     run,
@@ -19,6 +19,8 @@ fn main() -> ExitCode {
         Command::Backup { file, data } => runtime.block_on(run::back_up(&file, &data.data_dir)),
         Command::Restore { file, data } => runtime.block_on(run::restore(&file, &data.data_dir)),
     };
+    // Dropped, it would wait for ever for a thread that is stuck in a disk that hangs.
+    runtime.shutdown_timeout(Duration::from_secs(1));
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(text) => failed(&text),
