@@ -2,7 +2,7 @@
 //!
 //! The guest wins for its root file system, its memory and its uptime; for CPU and network it only fills in. Rates
 //! are made of two readings within one boot of the guest, by the guest's own clock: the boot's id is the same and the
-//! uptime grew.
+//! uptime grew. Two that are far apart give none: what was long ago is not how things are now.
 
 use super::{
     derive::{BYTES_PER_GB, BYTES_PER_MB, FRESH_PERIODS, KIB_PER_MB},
@@ -14,17 +14,26 @@ use crate::{
 };
 use std::time::{Duration, Instant};
 
+/// Two readings that are not further apart than this make rates, however short the period: one attempt that
+/// failed is between them.
+const LEAST_BOUND: Duration = Duration::from_secs(10);
+
+/// How long what a guest told is shown.
+fn fresh(period_secs: u32) -> Duration {
+    Duration::from_secs(u64::from(FRESH_PERIODS) * u64::from(period_secs))
+}
+
 /// Adds what the guest's newest reading knows better, as of `at`; one that is too old adds nothing.
 pub(super) fn merge(figures: &mut VmFigures, readings: &Readings, at: Instant, period_secs: u32) {
     let newest = readings.newest.as_ref();
     let age = at.saturating_duration_since(newest.taken_at);
-    if age > Duration::from_secs(u64::from(FRESH_PERIODS) * u64::from(period_secs)) {
+    if age > fresh(period_secs) {
         return;
     }
     disk(newest, figures);
     memory(newest, figures);
     uptime(newest, age, figures);
-    let span = readings.before.as_deref().and_then(|before| Span::between(before, newest));
+    let span = readings.before.as_deref().and_then(|before| Span::between(before, newest, period_secs));
     if figures.cpu_percent.is_none() {
         cpu(span.as_ref(), figures);
     }
@@ -104,7 +113,11 @@ struct Span<'a> {
 }
 
 impl<'a> Span<'a> {
-    fn between(earlier: &'a GuestReading, later: &'a GuestReading) -> Option<Self> {
+    fn between(earlier: &'a GuestReading, later: &'a GuestReading, period_secs: u32) -> Option<Self> {
+        let apart = later.taken_at.checked_duration_since(earlier.taken_at)?;
+        if apart > LEAST_BOUND.max(fresh(period_secs)) {
+            return None;
+        }
         let secs = later.uptime_secs? - earlier.uptime_secs?;
         let one_boot = earlier.boot_id.is_some() && earlier.boot_id == later.boot_id;
         (one_boot && secs > 0.0).then_some(Self { earlier, later, secs })
@@ -280,6 +293,20 @@ pub(crate) mod tests {
             assert_eq!((figures.cpu_percent, figures.network_rx_mb_per_s), (None, None));
             assert_eq!(figures.network_rx_mb, Some(100.0), "the totals are of one reading");
         }
+    }
+
+    #[test]
+    fn readings_far_apart_give_no_rates() {
+        let apart = |secs| {
+            let readings = readings();
+            let taken_at = readings.before.as_ref().unwrap().taken_at + Duration::from_secs(secs);
+            let figures =
+                figures_after(0, &silent(), &changed(&readings, |reading| reading.taken_at = taken_at));
+            assert_eq!(figures.network_rx_mb, Some(100.0), "the totals are of one reading");
+            (figures.cpu_percent.is_some(), figures.network_rx_mb_per_s.is_some())
+        };
+        assert_eq!(apart(15), (true, true));
+        assert_eq!(apart(16), (false, false));
     }
 
     #[test]
