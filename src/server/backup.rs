@@ -72,12 +72,14 @@ pub async fn restore(data_dir: &Path, backup: &Path) -> Result<Option<PathBuf>, 
     let failed = |e| BackupError::Place(place.display().to_string(), e);
     let coming = data_dir.join(format!("{FILE_NAME}.coming"));
     let _ = fs::remove_file(&coming);
-    new_private(&coming).map_err(failed)?;
-    let coming_shown = coming.to_str().ok_or_else(|| failed(io::ErrorKind::InvalidFilename.into()))?;
-    copy(backup, whole, coming_shown)
-        .await
-        .map_err(|e| BackupError::Copy(coming.display().to_string(), e))?;
-    File::open(&coming).and_then(|file| file.sync_all()).map_err(failed)?;
+    let mut target = new_private(&coming).map_err(failed)?;
+    if whole {
+        File::open(backup).and_then(|mut source| io::copy(&mut source, &mut target)).map_err(failed)?;
+    } else {
+        let shown = coming.to_str().ok_or_else(|| failed(io::ErrorKind::InvalidFilename.into()))?;
+        copy(backup, shown).await.map_err(|e| BackupError::Copy(shown.to_owned(), e))?;
+    }
+    target.sync_all().map_err(failed)?;
 
     let kept = data_dir.join(format!("before-restore-{}.sqlite", now().0));
     let was_there = place.exists();
