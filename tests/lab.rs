@@ -337,7 +337,7 @@ async fn what_a_guest_says_of_itself_is_what_is_shown() {
     assert_within(5.0, number(&vm, "memory_available_mb"), available);
 
     println!("disk as df says, MB and percent, after 20 MB were written");
-    shell.run("dd if=/dev/zero of=/root/filler bs=1M count=20 && sync");
+    shell.run("dd if=/dev/zero of=/filler bs=1M count=20 && sync");
     let df = shell.numbers("df -P -k / | tail -n 1", "/dev/");
     let was = number(&vm, "disk_used_gb");
     let grown = |vm: &Value| number(vm, "disk_used_gb") > was + 0.015;

@@ -67,7 +67,7 @@ install_program usr/bin/dropbearkey
 install_program usr/bin/scp
 # shellcheck disable=SC2086 # a list of modules, split on purpose
 copy_modules "$PACKAGES" "$ROOT/lib/modules" $GUEST_MODULES
-cp -a --remove-destination "$GUEST_FILES/root/." "$ROOT/"
+cp -a --remove-destination "$GUEST_FILES/system/." "$ROOT/"
 chmod 600 "$ROOT/etc/shadow"
 install -d -m 700 "$ROOT/home/vagrant" "$ROOT/home/vagrant/.ssh"
 public_vagrant_key >"$ROOT/home/vagrant/.ssh/authorized_keys"
