@@ -175,6 +175,7 @@ impl Plot {
         let option = to_js(&chart);
         let value_labels = get(&get(&option, "yAxis"), "axisLabel");
         set(&value_labels, "formatter", self.value_text.as_ref());
+        set(&get(&get(&option, "xAxis"), "axisLabel"), "hideOverlap", &true.into());
         let tooltip = get(&option, "tooltip");
         // Drawn on the canvas, so that no markup of ours has to be let through the content policy.
         set(&tooltip, "renderMode", &"richText".into());
