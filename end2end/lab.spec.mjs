@@ -4,7 +4,8 @@
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
-import { readdir, readFile, writeFile } from "node:fs/promises";
+import { copyFile, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { chart, enter, expect, FIGURES, hydrated, inspect, PERSON, row, shot, signIn, status, submit, test as base } from "./fixtures.mjs";
@@ -129,6 +130,47 @@ test.describe("signed in", () => {
     expect(await inLab("virsh", "list", "--all", "--name")).not.toContain(NAME);
     expect(existsSync(vmDir())).toBe(false);
     expect(await labProcesses()).toEqual([]);
+  });
+});
+
+test.describe("a machine of another project", () => {
+  let project;
+
+  test.beforeAll(async () => {
+    project = await mkdtemp(join(tmpdir(), "twarga-own-"));
+    await copyFile(join(ROOT, "tests/support/direct/Vagrantfile"), join(project, "Vagrantfile"));
+    await inLab("env", "-C", project, "vagrant", "up");
+  });
+
+  test.afterAll(async () => {
+    await inLab("env", "-C", project, "vagrant", "destroy", "--force").catch(console.error);
+    await rm(project, { recursive: true });
+  });
+
+  test.beforeEach(({ context }) => signIn(context, server.url));
+
+  test("is adopted, watched from inside and taken off the list", async ({ page }) => {
+    await page.goto("/vms/new");
+    await page.getByTestId("adopt-instead").click();
+    await expect(page).toHaveURL("/vms/adopt");
+    await hydrated(page);
+    const entry = page.getByRole("listitem").filter({ hasText: project });
+    await entry.locator("[name=name]").fill("own-shop");
+    await shot(page, "lab-adopt");
+    await entry.getByRole("button", { name: "Adopt" }).click();
+    await expect(page).toHaveURL(/\/vms\/\d+$/, { timeout: 60_000 });
+    await expect(status(page)).toHaveText(/running/i);
+    for (const figure of ["cpu", "memory", "disk", "network"]) {
+      await expect(chart(page, figure)).toContainText("from inside the guest", { timeout: 60_000 });
+    }
+    await shot(page, "lab-adopted");
+
+    await page.getByRole("button", { name: /^destroy/i }).first().click();
+    await expect(page.getByRole("dialog")).toContainText(project);
+    await page.getByTestId("release").click();
+    await expect(page).toHaveURL("/");
+    await expect(row(page, "own-shop")).toHaveCount(0);
+    expect(await inLab("env", "-C", project, "vagrant", "status")).toContain("running");
   });
 });
 

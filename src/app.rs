@@ -2,7 +2,7 @@
 
 use crate::{
     components::layout::SignedIn,
-    pages::{Launch, NotFound, Overview, Register, SignIn, Vm},
+    pages::{Adopt, Launch, NotFound, Overview, Register, SignIn, Vm},
 };
 use leptos::prelude::*;
 use leptos_meta::{MetaTags, Title, provide_meta_context};
@@ -63,6 +63,7 @@ pub fn App() -> impl IntoView {
                 <ParentRoute path=path!("") view=SignedIn ssr=SsrMode::Async>
                     <Route path=path!("/") view=Overview ssr=SsrMode::Async/>
                     <Route path=path!("/vms/new") view=Launch ssr=SsrMode::Async/>
+                    <Route path=path!("/vms/adopt") view=Adopt ssr=SsrMode::Async/>
                     <Route path=path!("/vms/:id") view=Vm ssr=SsrMode::Async/>
                 </ParentRoute>
                 <Route path=path!("/sign-in") view=SignIn ssr=SsrMode::Async/>

@@ -2,6 +2,7 @@
 
 mod support;
 
+use async_trait::async_trait;
 use axum::http::{Method, StatusCode, header};
 use serde_json::json;
 use std::{
@@ -17,7 +18,10 @@ use support::{Client, PASSWORD, Server, form_request};
 use twarga_cloud::{
     model::{HostFigures, OperationKind, UtcMillis, VmFigures},
     server::{
-        provider::MachineErrorKind,
+        provider::{
+            DomainState, GuestAccess, IndexedMachine, Machine, MachineError, MachineErrorKind, MachineIndex,
+            Project, ReadError, SshConfig,
+        },
         run::Source,
         simulated::{Moment, SimulatedFleet, SimulatedOptions},
         vms::Scope,
@@ -131,6 +135,9 @@ async fn every_server_function_refuses_whoever_may_not() {
         ("/api/v1/start_vm", ("vm_id=1", 401, 404)),
         ("/api/v1/stop_vm", ("vm_id=1", 401, 404)),
         ("/api/v1/destroy_vm", ("vm_id=1&confirm_name=web-1", 401, 404)),
+        ("/api/v1/release_vm", ("vm_id=1", 401, 404)),
+        ("/api/v1/adoptable_machines", ("", 401, 403)),
+        ("/api/v1/adopt_machine", ("id=x&name=web-1", 401, 403)),
         ("/api/v1/operation_output", ("vm_id=1&operation_id=1", 401, 404)),
         ("/api/v1/metrics_since", ("vm_id=1", 401, 404)),
         ("/api/v1/vm_metrics", ("vm_id=1", 401, 404)),
@@ -905,6 +912,97 @@ async fn a_vm_that_runs_and_sends_nothing_is_an_alert() {
     assert_eq!(open_alerts(&ada).await, [("web-1".to_owned(), "figures".to_owned())]);
     let told = "web-1 has sent no figures for 60 s, though it runs.";
     assert!(ada.page("/vms/1").await.words().contains(told));
+}
+
+/// Vagrant's index with one machine of VirtualBox's, and nobody who knows the way into it.
+struct Index(Option<DomainState>);
+
+const INDEXED: &str = "0123456789abcdef0123456789abcdef";
+
+#[async_trait]
+impl MachineIndex for Index {
+    async fn machines(&self) -> Result<Vec<IndexedMachine>, ReadError> {
+        let project = Project {
+            directory: "/home/ada/shop".into(),
+            vagrantfile: None,
+            data_directory: "/home/ada/shop/.vagrant".into(),
+            machine: "default".into(),
+            provider: "virtualbox".into(),
+            is_indexed: true,
+        };
+        Ok(vec![IndexedMachine { id: INDEXED.into(), project, state: self.0, vagrant_box: None }])
+    }
+
+    async fn look_again(&self, _: &Machine) -> Result<(), MachineError> {
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl GuestAccess for Index {
+    async fn ssh_config(&self, _: &Machine) -> Result<SshConfig, MachineError> {
+        let text = "Nobody knows the way.".to_owned();
+        Err(MachineError { kind: MachineErrorKind::Other, detail: text.clone(), text })
+    }
+}
+
+#[tokio::test]
+async fn a_machine_is_not_adopted_before_what_it_was_given_is_known() {
+    for (state, why) in [
+        (Some(DomainState::Stopped), "Run \"vagrant up\" in /home/ada/shop, then adopt it."),
+        (
+            Some(DomainState::Running),
+            "Nobody knows the way. See that \"vagrant ssh\" works in /home/ada/shop",
+        ),
+    ] {
+        let index = Arc::new(Index(state));
+        let source = Source {
+            index: Some(index.clone()),
+            guests: Some(index),
+            ..Source::simulated(Fleet::new().fleet)
+        };
+        let arguments = ["--provider", "simulated", "--simulated-vms", "1"];
+        let server = Server::start(&arguments, |_| source).await;
+        let ada = server.person("ada").await;
+        let found = ada.get("/api/v1/adoptable_machines").await.json();
+        assert_eq!(found[0]["machine"]["directory"], "/home/ada/shop", "{found}");
+        assert_eq!(found[0]["suggested_name"], "shop");
+        let adopt = async |id: &str, name: &str| {
+            ada.form("/api/v1/adopt_machine", &[("id", id), ("name", name)]).await
+        };
+        assert_eq!(adopt("f0f0", "shop").await.status, 404);
+        assert!(adopt(INDEXED, "no name").await.text.contains("only letters"));
+        let refused = adopt(INDEXED, "shop").await;
+        assert_eq!(
+            (refused.status.as_u16(), refused.text.contains(&why.replace('"', "\\\""))),
+            (409, true),
+            "{}",
+            refused.text
+        );
+        assert_eq!(ada.vm("shop").await, json!(null), "a refusal changes nothing");
+        assert!(!server.vm_folder(1, "shop").exists());
+        let page = server.browser("ada").await.page("/vms/adopt").await;
+        assert!(page.words().contains("/home/ada/shop"), "{}", page.words());
+    }
+}
+
+#[tokio::test]
+async fn what_vagrant_does_not_know_is_not_adopted_and_what_was_launched_here_not_released() {
+    let index = Arc::new(Index(None));
+    let source =
+        Source { index: Some(index.clone()), guests: Some(index), ..Source::simulated(Fleet::new().fleet) };
+    let server = Server::start(&["--provider", "simulated", "--simulated-vms", "1"], |_| source).await;
+    let ada = server.person("ada").await;
+    assert_eq!(ada.get("/api/v1/adoptable_machines").await.json(), json!([]), "it was destroyed");
+    let gone = ada.form("/api/v1/adopt_machine", &[("id", INDEXED), ("name", "shop")]).await;
+    assert_eq!(gone.status, 404);
+    let page = server.browser("ada").await.page("/vms/adopt").await;
+    assert!(page.words().contains("There is nothing to adopt"), "{}", page.words());
+
+    let vm = ada.vm("web-1").await;
+    let refused = ada.ask("release", vm["id"].as_i64().unwrap()).await;
+    assert_eq!((refused.status.as_u16(), refused.text.contains("launched here")), (409, true));
+    assert_eq!(ada.vm("web-1").await["status"], "running");
 }
 
 #[tokio::test]

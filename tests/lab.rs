@@ -411,6 +411,163 @@ async fn a_guest_without_ssh_is_read_through_its_agent() {
     asked(&server, ada.destroy(vm_id, VM)).await;
 }
 
+/// A person's own Vagrant project, with what Vagrant made of it; destroyed when the test is over, however that ends.
+struct OwnProject {
+    folder: tempfile::TempDir,
+    vagrantfile: &'static str,
+}
+
+impl OwnProject {
+    fn up(vagrantfile: &'static str) -> Self {
+        let project = Self { folder: tempfile::tempdir().unwrap(), vagrantfile };
+        fs::write(project.folder.path().join("Vagrantfile"), vagrantfile).unwrap();
+        project.vagrant(&["up"]);
+        project
+    }
+
+    fn vagrant(&self, arguments: &[&str]) {
+        let output =
+            Command::new("vagrant").args(arguments).current_dir(self.folder.path()).output().unwrap();
+        assert!(output.status.success(), "vagrant {arguments:?}: {output:?}");
+    }
+
+    fn directory(&self) -> &str {
+        self.folder.path().to_str().unwrap()
+    }
+
+    /// All that stands in the project's folder, but for what Vagrant itself keeps there.
+    fn is_untouched(&self) -> bool {
+        let names: Vec<_> =
+            fs::read_dir(self.folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
+        names.iter().all(|name| name == "Vagrantfile" || name == ".vagrant")
+            && fs::read_to_string(self.folder.path().join("Vagrantfile")).unwrap() == self.vagrantfile
+    }
+
+    async fn in_the_list(&self, ada: &Client) -> Option<Value> {
+        let found = ada.get("/api/v1/adoptable_machines").await.json();
+        found.as_array().unwrap().iter().find(|one| one["machine"]["directory"] == self.directory()).cloned()
+    }
+
+    async fn adopt(&self, server: &Server, ada: &Client, name: &str) -> i64 {
+        let found = self.in_the_list(ada).await.expect("Vagrant's index knows it");
+        println!("found {found}");
+        let fields = [("id", found["id"].as_str().unwrap()), ("name", name)];
+        asked(server, ada.form("/api/v1/adopt_machine", &fields)).await;
+        assert_eq!(self.in_the_list(ada).await, None, "it is adopted once");
+        let again = ada.form("/api/v1/adopt_machine", &[fields[0], ("name", "again-x")]).await;
+        assert_eq!((again.status.as_u16(), again.text.contains("already")), (409, true), "{}", again.text);
+        ada.vm(name).await["id"].as_i64().unwrap()
+    }
+}
+
+impl Drop for OwnProject {
+    fn drop(&mut self) {
+        let _ = Command::new("vagrant").args(["destroy", "-f"]).current_dir(self.folder.path()).output();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the lab"]
+async fn an_adopted_machine_without_libvirt_gives_every_figure_from_inside() {
+    const VM: &str = "plain-shop";
+    let project = OwnProject::up(include_str!("support/direct/Vagrantfile"));
+    let mut server = serve(&[]).await;
+    let ada = server.person("ada").await;
+    let vm_id = project.adopt(&server, &ada, VM).await;
+    let every = |vm: &Value| {
+        [
+            "cpu_percent",
+            "memory_percent",
+            "disk_percent",
+            "network_rx_mb",
+            "network_tx_mb_per_s",
+            "uptime_seconds",
+        ]
+        .iter()
+        .all(|figure| vm["figures"][*figure].is_number())
+    };
+    let vm = until(&mut server, &ada, VM, 60, every).await;
+    println!("{vm:#}");
+    assert_eq!(vm["status"], "running");
+    for group in ["cpu", "memory", "disk", "network", "uptime"] {
+        assert_eq!(vm["figures"]["sources"][group], "guest", "{group}");
+    }
+    let given = |key: &str| vm["spec"][key].as_u64().unwrap();
+    assert!((140..=192).contains(&given("ram_mb")), "what the guest sees of 192 MB: {vm:#}");
+    assert_eq!((given("cpu_cores"), given("disk_gb")), (1, 1));
+    let page = server.browser("ada").await.page(&format!("/vms/{vm_id}")).await;
+    assert!(page.words().contains(project.directory()), "the page says where it comes from");
+
+    // Stopped and started in its place.
+    asked(&server, ada.ask("stop", vm_id)).await;
+    let vm = within_two_ticks(&mut server, &ada, VM).await;
+    assert_eq!((&vm["status"], &vm["figures"]["cpu_percent"]), (&json!("stopped"), &Value::Null), "{vm:#}");
+    asked(&server, ada.ask("start", vm_id)).await;
+    until(&mut server, &ada, VM, 60, every).await;
+
+    // By hand, from outside.
+    project.vagrant(&["halt"]);
+    let vm = within_two_ticks(&mut server, &ada, VM).await;
+    assert_eq!(vm["status"], "stopped", "{vm:#}");
+    let from_outside = |events: &[(String, String)]| {
+        events.iter().filter(|(kind, _)| kind == "vm_changed_from_outside").count()
+    };
+    assert_eq!(from_outside(&server.events().await), 1);
+    project.vagrant(&["up"]);
+    until(&mut server, &ada, VM, 60, every).await;
+    assert_eq!(from_outside(&server.events().await), 2);
+
+    // Killed: Vagrant does not know, until the silent guest gives a reason to have it look.
+    let pid = project.folder.path().join(".vagrant/machines/plain/direct/pid");
+    end(fs::read_to_string(pid).unwrap().trim().parse().unwrap(), "-KILL");
+    let begin = Instant::now();
+    until(&mut server, &ada, VM, 60, |vm| vm["status"] == "stopped").await;
+    println!("its death was found out after {:.1} s", begin.elapsed().as_secs_f64());
+    asked(&server, ada.ask("start", vm_id)).await;
+    until(&mut server, &ada, VM, 60, every).await;
+
+    // Destroyed by its full path, not by its name.
+    assert_eq!(ada.destroy(vm_id, VM).await.status, 400);
+    assert!(project.is_untouched());
+    asked(&server, ada.destroy(vm_id, project.directory())).await;
+    assert_eq!(ada.vm(VM).await, Value::Null);
+    assert_eq!(project.in_the_list(&ada).await, None, "Vagrant has forgotten it too");
+    assert!(project.is_untouched() && !server.vm_folder(1, VM).exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the lab"]
+async fn an_adopted_machine_of_libvirts_is_taken_off_the_list_as_it_was() {
+    const VM: &str = "own-shop";
+    let project = OwnProject::up(
+        "Vagrant.configure('2') do |config|
+  config.vm.box = 'twarga/tiny'
+  config.vm.synced_folder '.', '/vagrant', disabled: true
+  config.vm.provider :libvirt do |libvirt|
+    libvirt.memory = 176
+    libvirt.driver = ENV.fetch('TWARGA_LIBVIRT_DRIVER', 'kvm')
+    libvirt.management_network_keep = true
+  end
+end
+",
+    );
+    let mut server = serve(&[]).await;
+    let ada = server.person("ada").await;
+    let vm_id = project.adopt(&server, &ada, VM).await;
+    let vm = until(&mut server, &ada, VM, 60, |vm| vm["figures"]["sources"]["disk"] == "guest").await;
+    assert_eq!((&vm["status"], &vm["spec"]["ram_mb"]), (&json!("running"), &json!(176)), "{vm:#}");
+    assert_eq!(vm["figures"]["sources"]["cpu"], "hypervisor");
+    asked(&server, ada.ask("stop", vm_id)).await;
+    assert_eq!(within_two_ticks(&mut server, &ada, VM).await["status"], "stopped");
+    asked(&server, ada.ask("start", vm_id)).await;
+    assert_eq!(within_two_ticks(&mut server, &ada, VM).await["status"], "running");
+
+    asked(&server, ada.ask("release", vm_id)).await;
+    assert_eq!(ada.vm(VM).await, Value::Null);
+    assert!(project.in_the_list(&ada).await.is_some_and(|found| found["status"] == "running"), "it runs on");
+    assert!(project.is_untouched() && !server.vm_folder(1, VM).exists());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the lab"]
 async fn a_missing_box_is_told_by_its_name() {

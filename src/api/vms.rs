@@ -1,4 +1,4 @@
-use crate::model::{ApiError, Image, VmView};
+use crate::model::{Adoptable, ApiError, Image, VmView};
 use leptos::prelude::*;
 use leptos::server_fn::codec::GetUrl;
 
@@ -52,8 +52,38 @@ pub async fn stop_vm(vm_id: i64) -> Result<(), ApiError> {
     state.vms.request(&access, Stop).await
 }
 
-/// Begins to destroy a VM, disk and all; the owner or an admin may. `confirm_name` must be its name. Its recorded
-/// figures stay until they are too old, unless `forget_samples`. Leads to `/`.
+/// The machines of the server's host that Vagrant knows and that are not in the list; for admins.
+#[server(prefix = "/api/v1", endpoint = "adoptable_machines", input = GetUrl)]
+pub async fn adoptable_machines() -> Result<Vec<Adoptable>, ApiError> {
+    use crate::server::web::call;
+    let (state, _) = call::admin().await?;
+    state.vms.adoptable().await
+}
+
+/// Takes a machine that Vagrant knows by this id into the list, as a VM of the caller's, and answers the VM's id; for
+/// admins. Its project is not changed. A browser's form leads to its page.
+#[server(prefix = "/api/v1", endpoint = "adopt_machine")]
+pub async fn adopt_machine(id: String, name: String) -> Result<i64, ApiError> {
+    use crate::server::web::call;
+    let (state, me) = call::admin().await?;
+    let vm_id = state.vms.adopt(&me, &id, &name).await?;
+    call::lead_to(&format!("/vms/{vm_id}"));
+    Ok(vm_id)
+}
+
+/// Takes an adopted VM off the list; the owner or an admin may. Its machine stays as it is. Leads to `/`.
+#[server(prefix = "/api/v1", endpoint = "release_vm")]
+pub async fn release_vm(vm_id: i64) -> Result<(), ApiError> {
+    use crate::server::web::call;
+    let (state, access) = call::vm(vm_id).await?;
+    state.vms.release(&access).await?;
+    call::lead_to("/");
+    Ok(())
+}
+
+/// Begins to destroy a VM, disk and all; the owner or an admin may. `confirm_name` must be its name, or the full path
+/// of its project if it was adopted. Its recorded figures stay until they are too old, unless `forget_samples`. Leads
+/// to `/`.
 #[server(prefix = "/api/v1", endpoint = "destroy_vm")]
 pub async fn destroy_vm(
     vm_id: i64,

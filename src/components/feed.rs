@@ -223,6 +223,7 @@ mod tests {
             status: VmStatus::Running,
             problem: None,
             ip_address: None,
+            adopted: None,
             created_at: UtcMillis(0),
             updated_at: UtcMillis(0),
             operation: None,

@@ -80,8 +80,8 @@ fn Guard(session: Resource<Result<Session, ApiError>>) -> impl IntoView {
 #[component]
 fn Rail(session: Resource<Result<Session, ApiError>>) -> impl IntoView {
     let path = use_location().pathname;
-    let of_overview =
-        move || path.with(|path| path == "/" || (path.starts_with("/vms/") && path != "/vms/new"));
+    let of_launch = move || path.with(|path| path == "/vms/new" || path == "/vms/adopt");
+    let of_overview = move || !of_launch() && path.with(|path| path == "/" || path.starts_with("/vms/"));
     view! {
         <nav class="rail" aria-label="Main">
             <A href="/" attr:class="home" attr:aria-label="Twarga Cloud"><Brand/></A>
@@ -89,7 +89,7 @@ fn Rail(session: Resource<Result<Session, ApiError>>) -> impl IntoView {
                 <Glyph icon=Icon::Grid/>
                 <span>"Overview"</span>
             </a>
-            <a class="entry" href="/vms/new" aria-current=move || path.with(|p| p == "/vms/new").then_some("page")>
+            <a class="entry" href="/vms/new" aria-current=move || of_launch().then_some("page")>
                 <Glyph icon=Icon::Plus/>
                 <span>"Launch VM"</span>
             </a>

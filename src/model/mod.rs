@@ -25,4 +25,4 @@ pub use metrics::{
 pub use operation::{OperationKind, OperationState, OperationView};
 pub use user::{Me, PASSWORD_MAX_BYTES, PASSWORD_MIN_CHARS, Role, check_registration};
 pub use utc::UtcMillis;
-pub use vm::{Launch, Limits, NameError, VmName, VmSpec, VmStatus, VmView, check_launch};
+pub use vm::{Adoptable, Adopted, Launch, Limits, NameError, VmName, VmSpec, VmStatus, VmView, check_launch};

@@ -213,6 +213,9 @@ pub struct VmView {
     /// What is wrong with it and what to do about it.
     pub problem: Option<String>,
     pub ip_address: Option<String>,
+    /// Where it comes from if it was not launched here.
+    #[serde(default)]
+    pub adopted: Option<Adopted>,
     pub created_at: UtcMillis,
     pub updated_at: UtcMillis,
     /// The newest operation, open or finished.
@@ -221,6 +224,37 @@ pub struct VmView {
     pub allowed: Vec<OperationKind>,
     /// The figures of the newest tick; all unknown while it does not run.
     pub figures: VmFigures,
+}
+
+impl VmView {
+    /// What is typed to confirm that this VM is to be destroyed: the full path of an adopted one's project, the name of
+    /// any other.
+    pub fn to_confirm(&self) -> &str {
+        self.adopted.as_ref().map_or(&self.name, |adopted| &adopted.directory)
+    }
+}
+
+/// A machine of a person's own Vagrant project that was taken into the list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Adopted {
+    /// The full path of the project's folder.
+    pub directory: String,
+    /// Its name within the Vagrantfile.
+    pub machine: String,
+    /// Vagrant's name of what runs it: `virtualbox`, `libvirt`, …
+    pub provider: String,
+}
+
+/// A machine that Vagrant knows on the server's host and that is not in the list yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Adoptable {
+    /// Vagrant's id of it.
+    pub id: String,
+    pub machine: Adopted,
+    /// What Vagrant knew last.
+    pub status: VmStatus,
+    /// A name that it could have in the list.
+    pub suggested_name: String,
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use crate::{
         clock::alive,
         form::{Checks, TextField, entered},
         format,
+        layout::Viewer,
         notice::{Refusal, Unavailable},
     },
     model::{self, Image, Limits, check_launch},
@@ -30,6 +31,7 @@ const PRESETS: [Preset; 3] = [
 #[component]
 pub fn Launch() -> impl IntoView {
     let catalogue = Resource::new(|| (), |()| images());
+    let viewer = expect_context::<Viewer>();
     view! {
         <Title text="Launch a VM"/>
         <header class="top"><h1>"Launch a VM"</h1></header>
@@ -42,6 +44,20 @@ pub fn Launch() -> impl IntoView {
                 }
             })}
         </Transition>
+        <Suspense>
+            {move || Suspend::new(async move { viewer.is_admin().await.then(|| view! { <AdoptInstead/> }) })}
+        </Suspense>
+    }
+}
+
+#[component]
+fn AdoptInstead() -> impl IntoView {
+    view! {
+        <p class="aside">
+            "Is there a Vagrant machine on this host already? "
+            <a href="/vms/adopt" data-testid="adopt-instead">"Adopt it"</a>
+            " instead."
+        </p>
     }
 }
 

@@ -1,5 +1,6 @@
 //! A file per route.
 
+mod adopt;
 mod launch;
 mod not_found;
 mod overview;
@@ -7,6 +8,7 @@ mod register;
 mod sign_in;
 mod vm;
 
+pub use adopt::Adopt;
 pub use launch::Launch;
 pub use not_found::NotFound;
 pub use overview::Overview;

@@ -1,5 +1,5 @@
 use crate::{
-    api::{DestroyVm, metrics_since, operation_output, vm_events},
+    api::{DestroyVm, ReleaseVm, metrics_since, operation_output, vm_events},
     components::{
         alerts::{self, AlertBell, AlertNotices},
         chart::{ChartData, Hue, Scale, TimeChart, Trace},
@@ -13,8 +13,8 @@ use crate::{
         vm::{Power, PowerButtons, Progress, StatusMark},
     },
     model::{
-        ApiError, ErrorCode, Event, Live, OperationKind, OperationState, OperationView, Series, Source,
-        Sources, UtcMillis, VmFigures, VmStatus, VmView,
+        Adopted, ApiError, ErrorCode, Event, Live, OperationKind, OperationState, OperationView, Series,
+        Source, Sources, UtcMillis, VmFigures, VmStatus, VmView,
     },
 };
 use leptos::{html, prelude::*, task::spawn_local};
@@ -110,40 +110,56 @@ fn Body(first: First) -> impl IntoView {
     let vm = feed.vm(id);
     let history = History::follow(feed, id, vm, events, output);
     // Kept when the VM is gone, so that the page can still say which one it was.
-    let name = vm.with_untracked(|vm| vm.as_ref().map(|vm| vm.name.clone())).unwrap_or_default();
+    let (name, adopted) = vm
+        .with_untracked(|vm| vm.as_ref().map(|vm| (vm.name.clone(), vm.adopted.clone())))
+        .unwrap_or_default();
     let gone = Memo::new(move |_| feed.link.get() == Link::Gone || vm.with(Option::is_none));
     let title = name.clone();
     view! {
         <Title text=title/>
         {move || {
             if gone.get() {
-                view! { <Destroyed name=name.clone()/> }.into_any()
+                view! { <Gone name=name.clone() was_adopted=adopted.is_some()/> }.into_any()
             } else {
-                view! { <Present feed id vm history name=name.clone()/> }.into_any()
+                view! { <Present feed id vm history name=name.clone() adopted=adopted.clone()/> }.into_any()
             }
         }}
     }
 }
 
 #[component]
-fn Destroyed(name: String) -> impl IntoView {
+fn Gone(name: String, was_adopted: bool) -> impl IntoView {
+    let what = if was_adopted {
+        "It has been taken off the list, or destroyed."
+    } else {
+        "It has been destroyed, and its disk with it."
+    };
     view! {
         <section class="panel empty" role="status" data-testid="gone">
             <h1>{name} " is gone"</h1>
-            <p>"It has been destroyed, and its disk with it."</p>
+            <p>{what}</p>
             <p><a class="btn primary" href="/">"To the overview"</a></p>
         </section>
     }
 }
 
 #[component]
-fn Present(feed: Feed, id: i64, vm: Memo<Option<VmView>>, history: History, name: String) -> impl IntoView {
+fn Present(
+    feed: Feed,
+    id: i64,
+    vm: Memo<Option<VmView>>,
+    history: History,
+    name: String,
+    adopted: Option<Adopted>,
+) -> impl IntoView {
     let power = Power::new(move || feed.poll_now());
     let destroy = ServerAction::<DestroyVm>::new();
+    let release = ServerAction::<ReleaseVm>::new();
     // The overview shows how the destroying goes on, and that the VM is gone in the end.
     let navigate = use_navigate();
     Effect::new(move || {
-        if destroy.value().with(|answer| matches!(answer, Some(Ok(())))) {
+        let done = |answer: &Option<Result<(), _>>| matches!(answer, Some(Ok(())));
+        if destroy.value().with(done) || release.value().with(done) {
             navigate("/", NavigateOptions::default());
         }
     });
@@ -162,13 +178,13 @@ fn Present(feed: Feed, id: i64, vm: Memo<Option<VmView>>, history: History, name
         }}
         <AlertNotices feed vm_id=id/>
         {move || busy.get().then(|| view! { <section class="panel under-way"><Progress vm now=feed.now/></section> })}
-        <Facts vm/>
+        <Facts vm adopted=adopted.clone()/>
         <Charts feed id vm/>
         <div class="charts">
             <Events history/>
             <LastOperation feed vm history/>
         </div>
-        <DestroyDialog id name destroy/>
+        <DestroyDialog id name adopted destroy release/>
     }
 }
 
@@ -186,7 +202,9 @@ fn Header(feed: Feed, vm: Memo<Option<VmView>>, name: String, power: Power) -> i
         format!("Uptime: {}", source_words(source))
     };
     let may_destroy = Memo::new(move |_| {
-        vm.with(|vm| vm.as_ref().is_some_and(|vm| vm.allowed.contains(&OperationKind::Destroy)))
+        vm.with(|vm| {
+            vm.as_ref().is_some_and(|vm| vm.allowed.contains(&OperationKind::Destroy) || vm.adopted.is_some())
+        })
     });
     view! {
         <header class="top">
@@ -225,7 +243,13 @@ fn DestroyLink() -> impl IntoView {
 const DIALOG_ID: &str = "destroy-dialog";
 
 #[component]
-fn DestroyDialog(id: i64, name: String, destroy: ServerAction<DestroyVm>) -> impl IntoView {
+fn DestroyDialog(
+    id: i64,
+    name: String,
+    adopted: Option<Adopted>,
+    destroy: ServerAction<DestroyVm>,
+    release: ServerAction<ReleaseVm>,
+) -> impl IntoView {
     let asked = use_query_map().with_untracked(|query| query.get("ask").as_deref() == Some("destroy"));
     let dialog = NodeRef::<html::Dialog>::new();
     let typed = RwSignal::new(String::new());
@@ -242,17 +266,36 @@ fn DestroyDialog(id: i64, name: String, destroy: ServerAction<DestroyVm>) -> imp
             let _ = dialog.show_modal();
         }
     });
-    let wanted = name.clone();
-    let matches = move || typed.with(|typed| typed.trim() == wanted);
+    let wanted = adopted.as_ref().map_or_else(|| name.clone(), |adopted| adopted.directory.clone());
+    let expected = wanted.clone();
+    let matches = move || typed.with(|typed| typed.trim() == expected);
+    let what = match adopted {
+        None => view! { <p>"The VM and everything on its disk are deleted. This cannot be undone."</p> }.into_any(),
+        Some(Adopted { directory, machine, .. }) => view! {
+            <ActionForm action=release attr:class="release">
+                <input type="hidden" name="vm_id" value=id/>
+                <p>"It was adopted. To stop watching it and leave it as it is, take it off the list: it can be adopted again."</p>
+                <button type="submit" class="btn" data-testid="release" disabled=release.pending()>"Take it off the list"</button>
+            </ActionForm>
+            <p>
+                "To destroy it, Vagrant deletes the machine " <b>{machine}</b> " of " <span class="mono path">{directory}</span>
+                " and everything on its disk. The project's own files stay. This cannot be undone."
+            </p>
+        }
+        .into_any(),
+    };
+    let refused = Signal::derive(move || {
+        destroy.value().get().and_then(Result::err).or_else(|| release.value().get().and_then(Result::err))
+    });
     view! {
         <dialog id=DIALOG_ID node_ref=dialog open=asked aria-labelledby="destroy-title" on:close=move |_| typed.set(String::new())>
             <h2 id="destroy-title">"Destroy " {name.clone()} "?"</h2>
-            <p>"The VM and everything on its disk are deleted. This cannot be undone."</p>
-            <Refusal error=Signal::derive(move || destroy.value().get().and_then(Result::err))/>
+            {what}
+            <Refusal error=refused/>
             <ActionForm action=destroy>
                 <input type="hidden" name="vm_id" value=id/>
                 <div class="field">
-                    <label for="confirm-name">"Type " <b>{name}</b> " to confirm"</label>
+                    <label for="confirm-name">"Type " <b class="path">{wanted}</b> " to confirm"</label>
                     <span class="control">
                         <input
                             id="confirm-name" name="confirm_name" required autocomplete="off" autocapitalize="none" spellcheck="false"
@@ -285,7 +328,7 @@ fn DestroyDialog(id: i64, name: String, destroy: ServerAction<DestroyVm>) -> imp
 }
 
 #[component]
-fn Facts(vm: Memo<Option<VmView>>) -> impl IntoView {
+fn Facts(vm: Memo<Option<VmView>>, adopted: Option<Adopted>) -> impl IntoView {
     let fact = move |read: fn(&VmView) -> String| {
         let text = Memo::new(move |_| vm.with(|vm| vm.as_ref().map(read).unwrap_or_default()));
         move || text.get()
@@ -302,6 +345,10 @@ fn Facts(vm: Memo<Option<VmView>>) -> impl IntoView {
                 <dt>"Address"</dt>
                 <dd class="mono" data-testid="address">{fact(|vm| vm.ip_address.clone().unwrap_or_else(|| format::UNKNOWN.into()))}</dd>
             </div>
+            {adopted.map(|Adopted { directory, provider, .. }| view! {
+                <div><dt>"Adopted from"</dt><dd class="mono path">{directory}</dd></div>
+                <div><dt>"Provider"</dt><dd>{provider}</dd></div>
+            })}
             <div><dt>"Owner"</dt><dd>{fact(|vm| vm.owner_name.clone())}</dd></div>
             <div><dt>"Created"</dt><dd><Moment at=created_at form=TimeForm::DayAndTime/></dd></div>
         </dl>

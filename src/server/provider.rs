@@ -5,7 +5,7 @@ use crate::model::{OperationKind, Source, UtcMillis, VmName, VmSpec};
 use async_trait::async_trait;
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 use tokio::sync::mpsc::UnboundedSender;
@@ -21,8 +21,66 @@ pub struct Machine {
     pub box_url: Option<String>,
     /// The hypervisor's id of it, as far as it was known when it was last seen.
     pub domain_uuid: Option<String>,
-    /// The VM's own folder, holding `Vagrantfile` and `.vagrant/`. Absolute.
+    /// The VM's own folder, holding `.vm_info` and, unless it was adopted, `Vagrantfile` and `.vagrant/`. Absolute.
     pub directory: PathBuf,
+    /// Where the machine comes from if it was adopted.
+    pub project: Option<Project>,
+}
+
+impl Machine {
+    /// Where `vagrant` runs. Absolute.
+    pub fn vagrant_directory(&self) -> &Path {
+        self.project.as_ref().map_or(&self.directory, |project| &project.directory)
+    }
+
+    /// Whether the hypervisor knows nothing of the machine, so that Vagrant's index tells how it stands.
+    pub fn is_indexed(&self) -> bool {
+        self.project.as_ref().is_some_and(|project| project.is_indexed)
+    }
+}
+
+/// Somebody's own Vagrant project, of which a machine was adopted. Nothing in it is ours to write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Project {
+    /// Holds the Vagrantfile. Absolute.
+    pub directory: PathBuf,
+    /// The Vagrantfile's name, if it is not the usual one.
+    pub vagrantfile: Option<String>,
+    /// Where Vagrant keeps what it knows of the project; `.vagrant` in its folder, usually. Absolute.
+    pub data_directory: PathBuf,
+    /// The machine's name within the Vagrantfile.
+    pub machine: String,
+    /// Vagrant's name of what runs it: `virtualbox`, `libvirt`, `docker`, …
+    pub provider: String,
+    /// See [`Machine::is_indexed`].
+    pub is_indexed: bool,
+}
+
+/// A machine in Vagrant's index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IndexedMachine {
+    pub id: String,
+    pub project: Project,
+    /// As Vagrant knew it when it last looked; `None`: there is no such machine any more.
+    pub state: Option<DomainState>,
+    pub vagrant_box: Option<String>,
+}
+
+/// All machines that Vagrant has made for the server's own user, whatever runs them.
+#[async_trait]
+pub trait MachineIndex: Send + Sync {
+    /// The index as it stands. Cheap: reads a file at most.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    async fn machines(&self) -> Result<Vec<IndexedMachine>, ReadError>;
+
+    /// Has Vagrant look how the machine stands, which brings the index up to date. Takes seconds of CPU time: for
+    /// when there is a reason to doubt it.
+    ///
+    /// # Errors
+    /// Why Vagrant cannot tell.
+    async fn look_again(&self, machine: &Machine) -> Result<(), MachineError>;
 }
 
 /// Carries out operations on machines.
@@ -209,6 +267,8 @@ pub struct Counters {
     pub vcpu_time_ns: BTreeMap<u32, u64>,
     /// How many virtual CPUs the domain has now.
     pub vcpu_current: Option<u32>,
+    /// What the domain was given.
+    pub memory_kib: Option<u64>,
     pub balloon: Balloon,
     /// By the interface's name.
     pub interfaces: BTreeMap<String, Traffic>,

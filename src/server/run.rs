@@ -11,11 +11,11 @@ use super::{
     libvirt::Libvirt,
     metrics::Store,
     monitor::{Caretaker, Collector, health::Health, host::Host, latest::Latest, time_limit},
-    provider::{GuestAccess, Hypervisor, Machines},
+    provider::{GuestAccess, Hypervisor, MachineIndex, Machines},
     simulated::SimulatedFleet,
     state::AppState,
     vagrant::{Driver, Vagrant, VagrantOptions},
-    vms::{Vms, load_images},
+    vms::{Adoption, Backing, Vms, load_images},
     web,
 };
 use crate::{
@@ -51,6 +51,7 @@ pub struct Assembly {
     pub state: AppState,
     pub hypervisor: Arc<dyn Hypervisor>,
     pub guests: Option<Arc<dyn GuestAccess>>,
+    pub index: Option<Arc<dyn MachineIndex>>,
     pub data_dir: PathBuf,
 }
 
@@ -60,6 +61,8 @@ pub struct Source {
     pub hypervisor: Arc<dyn Hypervisor>,
     /// The way into the guests, where they have an inside.
     pub guests: Option<Arc<dyn GuestAccess>>,
+    /// What Vagrant has made besides.
+    pub index: Option<Arc<dyn MachineIndex>>,
     /// The fleet, when they are simulated.
     pub simulated: Option<Arc<SimulatedFleet>>,
 }
@@ -81,6 +84,7 @@ impl Source {
                         Libvirt::new(arguments.libvirt_uri.clone())
                             .with_time_limit(time_limit(arguments.collect_every)),
                     ),
+                    index: Some(vagrant.clone()),
                     guests: Some(vagrant),
                     simulated: None,
                 }
@@ -90,7 +94,13 @@ impl Source {
     }
 
     pub fn simulated(fleet: Arc<SimulatedFleet>) -> Self {
-        Self { machines: fleet.clone(), hypervisor: fleet.clone(), guests: None, simulated: Some(fleet) }
+        Self {
+            machines: fleet.clone(),
+            hypervisor: fleet.clone(),
+            guests: None,
+            index: None,
+            simulated: Some(fleet),
+        }
     }
 }
 
@@ -111,10 +121,15 @@ pub async fn assemble(arguments: &ServeArgs, assets: AssetUrls, source: Source) 
         .map_err(|e| format!("The stored samples cannot be read: {e}."))?;
     let at_once =
         arguments.operations.map_or_else(|| available_parallelism().map_or(1, usize::from), |n| n as usize);
+    let adoption = source.index.clone().zip(source.guests.clone()).map(|(index, guests)| Adoption {
+        index,
+        guests,
+        hypervisor: source.hypervisor.clone(),
+    });
     let vms = Vms::new(
         database.clone(),
         events.clone(),
-        source.machines,
+        Backing { machines: source.machines, adoption },
         images,
         &data_dir,
         latest.clone(),
@@ -139,7 +154,13 @@ pub async fn assemble(arguments: &ServeArgs, assets: AssetUrls, source: Source) 
         state.adopt_simulated_machines(fleet).await.map_err(|e| e.to_string())?;
         state.seed_simulated_fleet().await.map_err(|e| e.to_string())?;
     }
-    Ok(Assembly { state, hypervisor: source.hypervisor, guests: source.guests, data_dir })
+    Ok(Assembly {
+        state,
+        hypervisor: source.hypervisor,
+        guests: source.guests,
+        index: source.index,
+        data_dir,
+    })
 }
 
 impl Assembly {
@@ -151,6 +172,7 @@ impl Assembly {
             store: self.state.store.clone(),
             vms: self.state.vms.clone(),
             hypervisor: self.hypervisor.clone(),
+            index: self.index.clone(),
             host: Arc::new(Mutex::new(Host::new(self.data_dir.clone()))),
             latest: self.state.latest.clone(),
             alerts: alerts::Watcher::new(self.state.database.clone(), self.state.period_secs),
@@ -162,7 +184,7 @@ impl Assembly {
             ),
             probes: self.guests.clone().map_or_else(Probes::none, |access| {
                 let (hypervisor, database) = (self.hypervisor.clone(), self.state.database.clone());
-                Probes::new(access, hypervisor, database, self.state.period_secs)
+                Probes::new(access, hypervisor, self.index.clone(), database, self.state.period_secs)
             }),
             period_secs: self.state.period_secs,
             memory: Default::default(),

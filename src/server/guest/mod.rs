@@ -16,21 +16,22 @@ mod tests;
 
 use super::{
     database::Database,
-    provider::{Domain, GuestAccess, Hypervisor, Machine},
+    provider::{Domain, GuestAccess, Hypervisor, Machine, MachineIndex},
 };
 use crate::model::UtcMillis;
 use known::KnownGuests;
 use probe::Probe;
 pub use reading::GuestReading;
+use reading::{MAX_OUTPUT_BYTES, SCRIPT};
 use retry::Pauses;
-use ssh::Patience;
+use ssh::{Connection, Patience};
 use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::{sync::Semaphore, task::JoinHandle};
 
@@ -81,6 +82,8 @@ impl Pace {
 struct Shared {
     access: Arc<dyn GuestAccess>,
     hypervisor: Arc<dyn Hypervisor>,
+    /// Asked about a guest that the hypervisor does not know, when it falls silent.
+    index: Option<Arc<dyn MachineIndex>>,
     known: KnownGuests,
     /// Over all guests, one asks the provider at a time.
     one_asks: Semaphore,
@@ -114,25 +117,23 @@ impl Probes {
     pub fn new(
         access: Arc<dyn GuestAccess>,
         hypervisor: Arc<dyn Hypervisor>,
+        index: Option<Arc<dyn MachineIndex>>,
         database: Database,
         period_secs: u32,
     ) -> Self {
-        Self::with_pace(
-            access,
-            hypervisor,
-            database,
-            Pace::every(Duration::from_secs(period_secs.max(1).into())),
-        )
+        let pace = Pace::every(Duration::from_secs(period_secs.max(1).into()));
+        Self::with_pace(access, hypervisor, index, database, pace)
     }
 
     fn with_pace(
         access: Arc<dyn GuestAccess>,
         hypervisor: Arc<dyn Hypervisor>,
+        index: Option<Arc<dyn MachineIndex>>,
         database: Database,
         pace: Pace,
     ) -> Self {
         let known = KnownGuests::new(database);
-        let shared = Shared { access, hypervisor, known, one_asks: Semaphore::new(1), pace };
+        let shared = Shared { access, hypervisor, index, known, one_asks: Semaphore::new(1), pace };
         Self { shared: Some(Arc::new(shared)), followed: Mutex::default() }
     }
 
@@ -141,15 +142,16 @@ impl Probes {
         Self { shared: None, followed: Mutex::default() }
     }
 
-    /// Tells which guests run now. New ones are read from now on, those that are missing are not read any more.
-    pub fn watch(&self, running: Vec<RunningGuest>) {
+    /// Tells which guests run now. New ones are read from now on, those that are missing are not read any more, unless
+    /// their VMs are among `unheard`: nobody says whether those run.
+    pub fn watch(&self, running: Vec<RunningGuest>, unheard: &[i64]) {
         let Some(shared) = &self.shared else { return };
         let mut followed = self.followed();
         followed.retain(|vm_id, one| {
-            running
-                .iter()
-                .any(|guest| guest.vm_id == *vm_id && one.is_of(&guest.domain_uuid, guest.started_at))
-                && !one.task.is_finished()
+            let runs = |guest: &RunningGuest| {
+                guest.vm_id == *vm_id && one.is_of(&guest.domain_uuid, guest.started_at)
+            };
+            (unheard.contains(vm_id) || running.iter().any(runs)) && !one.task.is_finished()
         });
         for guest in running {
             match followed.get(&guest.vm_id) {
@@ -172,6 +174,21 @@ impl Probes {
     fn followed(&self) -> MutexGuard<'_, HashMap<i64, Followed>> {
         self.followed.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Reads a guest that is not followed, once.
+///
+/// # Errors
+/// Why it cannot be read, in a person's words.
+pub async fn read_once(access: &dyn GuestAccess, machine: &Machine) -> Result<GuestReading, String> {
+    let way = access.ssh_config(machine).await.map_err(|error| error.text)?;
+    let patience = Pace::every(Duration::from_secs(5)).patience;
+    let output = async {
+        let connection = Connection::open(&way, None, patience).await?;
+        connection.run(SCRIPT, MAX_OUTPUT_BYTES).await
+    };
+    let output = output.await.map_err(|error| format!("It cannot be read over ssh: {error}."))?;
+    Ok(GuestReading::parse(Instant::now(), &output))
 }
 
 impl Followed {

@@ -9,7 +9,8 @@
 //!                   ▼
 //!             connect, check the host key ── another key: refused, told once
 //! ```
-//! What failed is tried again after 5, 10, 20, 40 s; meanwhile the guest's agent is asked, if there is one. A guest
+//! What failed is tried again after 5, 10, 20, 40 s; meanwhile the guest's agent is asked, if there is one, or, where
+//! no hypervisor tells whether the machine runs, Vagrant, after 20 s up to 320 s. A guest
 //! that shows another host key is not read at all until it shows the pinned one again.
 
 use super::{
@@ -57,7 +58,8 @@ pub(super) struct Probe {
     connection: Option<Connection>,
     ssh: Retry,
     asking: Retry,
-    agent: Retry,
+    /// What is tried where ssh does not answer: the guest's agent, or to ask how the machine stands at all.
+    other: Retry,
     /// The guest showed another host key than the pinned one, and has not shown that one since. No answer at all
     /// changes nothing.
     refused: bool,
@@ -74,7 +76,7 @@ impl Probe {
         Self {
             ssh: Retry::new(pace.retry),
             asking: Retry::new(pace.ask_again),
-            agent: Retry::new(pace.retry),
+            other: Retry::new(if guest.machine.is_indexed() { pace.ask_again } else { pace.retry }),
             connection: None,
             refused: false,
             guest,
@@ -104,6 +106,7 @@ impl Probe {
                 Ok(reading) => {
                     self.ssh.worked();
                     self.asking.worked();
+                    self.other.worked();
                     return Some(reading);
                 }
                 Err(trouble) => {
@@ -112,16 +115,20 @@ impl Probe {
                 }
             }
         }
-        if self.refused || !self.agent.is_due(Instant::now()) {
+        if self.refused || !self.other.is_due(Instant::now()) {
+            return None;
+        }
+        if self.guest.machine.is_indexed() {
+            self.look_again().await;
             return None;
         }
         match self.read_through_agent().await {
             Ok(reading) => {
-                self.agent.worked();
+                self.other.worked();
                 Some(reading)
             }
             Err(trouble) => {
-                self.agent.failed(Instant::now());
+                self.other.failed(Instant::now());
                 tracing::debug!(vm_id = self.guest.vm_id, %trouble, "the guest cannot be read through its agent");
                 None
             }
@@ -159,6 +166,25 @@ impl Probe {
         let uuid = &self.guest.domain_uuid;
         let output = self.shared.hypervisor.run_in_guest(uuid, SCRIPT, MAX_OUTPUT_BYTES, limit).await?;
         understood(GuestReading::parse(taken_at, &output.ok_or(Trouble::Unreadable)?))
+    }
+
+    /// Whether the machine runs at all: nobody has told since Vagrant looked last.
+    async fn look_again(&mut self) {
+        let Some(index) = self.shared.index.clone() else { return };
+        // Never closed: this cannot fail.
+        let _turn = self.shared.one_asks.acquire().await;
+        if self.busy.load(Ordering::Relaxed) {
+            return;
+        }
+        let answer = index.look_again(&self.guest.machine).await;
+        self.other.failed(Instant::now());
+        if let Err(error) = answer {
+            tracing::debug!(
+                vm_id = self.guest.vm_id,
+                detail = error.detail,
+                "Vagrant does not tell how it stands"
+            );
+        }
     }
 
     async fn connect(&mut self) -> Result<Connection, Trouble> {

@@ -1,22 +1,22 @@
 //! The probes against guests that stand in on loopback.
 
 use super::{
-    ssh::{Connection, SshError},
+    ssh::SshError,
     stand_in::{Guest, Reply, stalling, way_to},
     *,
 };
 use crate::{
     model::{Source, VmName, VmSpec},
     server::{
-        guest::reading::{MAX_OUTPUT_BYTES, tests::TINY},
-        provider::{Counters, DomainState, MachineError, MachineErrorKind, ReadError, Reading, SshConfig},
+        guest::reading::tests::TINY,
+        provider::{
+            Counters, DomainState, IndexedMachine, MachineError, MachineErrorKind, Project, ReadError,
+            Reading, SshConfig,
+        },
     },
 };
 use async_trait::async_trait;
-use std::{
-    sync::atomic::AtomicU32,
-    time::{Duration, Instant},
-};
+use std::sync::atomic::AtomicU32;
 use tempfile::TempDir;
 use tokio::time::sleep;
 
@@ -118,7 +118,7 @@ impl Bench {
         .unwrap();
         tx.commit().await.unwrap();
         let (ways, outside) = (Arc::<Ways>::default(), Arc::<Outside>::default());
-        let probes = Probes::with_pace(ways.clone(), outside.clone(), database.clone(), pace());
+        let probes = Probes::with_pace(ways.clone(), outside.clone(), None, database.clone(), pace());
         Self { folder, database, ways, outside, probes }
     }
 
@@ -137,6 +137,7 @@ impl Bench {
                 vagrant_box: "x".into(),
                 box_url: None,
                 domain_uuid: Some(UUID.into()),
+                project: None,
                 directory: self.folder.path().into(),
             },
             domain_uuid: UUID.into(),
@@ -199,7 +200,7 @@ async fn a_guest_is_read_again_and_again_over_one_connection() {
     let bench = Bench::new().await;
     let guest = Guest::start(7, tiny()).await;
     bench.lead_to("web-1", &guest);
-    bench.probes.watch(vec![bench.running(1)]);
+    bench.probes.watch(vec![bench.running(1)], &[]);
     until(|| (guest.commands() >= 5).then_some(())).await;
     let readings = until(|| bench.newest(1).filter(|readings| readings.before.is_some())).await;
     assert_eq!(readings.newest.uptime_secs, Some(107.25));
@@ -213,7 +214,7 @@ async fn a_guest_that_hangs_is_given_up_and_the_others_go_on() {
     let (hanging, well) = (Guest::start(7, Reply::Hangs).await, Guest::start(8, tiny()).await);
     bench.lead_to("web-1", &hanging);
     bench.lead_to("web-2", &well);
-    bench.probes.watch(vec![bench.running(1), bench.running(2)]);
+    bench.probes.watch(vec![bench.running(1), bench.running(2)], &[]);
     until(|| (hanging.commands() >= 2 && well.commands() >= 5).then_some(())).await;
     assert_eq!(bench.newest(1), None);
     assert!(bench.newest(2).is_some());
@@ -228,7 +229,7 @@ async fn after_the_guest_hung_up_it_is_connected_to_anew_without_asking_again() 
     let bench = Bench::new().await;
     let guest = Guest::start(7, tiny()).await;
     bench.lead_to("web-1", &guest);
-    bench.probes.watch(vec![bench.running(1)]);
+    bench.probes.watch(vec![bench.running(1)], &[]);
     let first = until(|| bench.newest(1)).await.newest.taken_at;
     guest.hang_up();
     until(|| (guest.connections() == 2).then_some(())).await;
@@ -241,7 +242,7 @@ async fn a_guest_that_moved_is_found_by_asking_again() {
     let bench = Bench::new().await;
     let guest = Guest::start(7, tiny()).await;
     bench.lead_to("web-1", &guest);
-    bench.probes.watch(vec![bench.running(1)]);
+    bench.probes.watch(vec![bench.running(1)], &[]);
     until(|| bench.newest(1)).await;
 
     let elsewhere = Guest::start(7, tiny()).await;
@@ -257,7 +258,7 @@ async fn a_guest_with_another_host_key_is_not_read_and_its_owner_told_once() {
     let bench = Bench::new().await;
     let guest = Guest::start(7, tiny()).await;
     bench.lead_to("web-1", &guest);
-    bench.probes.watch(vec![bench.running(1)]);
+    bench.probes.watch(vec![bench.running(1)], &[]);
     until(|| bench.newest(1)).await;
     let address = guest.address();
     guest.hang_up();
@@ -282,14 +283,14 @@ async fn a_guest_with_another_host_key_is_not_read_and_its_owner_told_once() {
     let other = Guest::start_at(address, 9, tiny()).await;
 
     // Its owner stops and starts the VM: that is a yes.
-    bench.probes.watch(Vec::new());
+    bench.probes.watch(Vec::new(), &[]);
     bench
         .execute(
             "INSERT INTO operation (vm_id, kind, state, requested_by, requested_at)
              VALUES (1, 'start', 'succeeded', 1, 9000000000000)",
         )
         .await;
-    bench.probes.watch(vec![bench.running(1)]);
+    bench.probes.watch(vec![bench.running(1)], &[]);
     until(|| (other.commands() > 0).then_some(())).await;
     assert_eq!(bench.events().await.len(), 1);
 }
@@ -301,7 +302,7 @@ async fn a_guest_is_pinned_where_it_is_now_and_not_where_it_was() {
     bench.lead_to("web-1", &guest);
     let old_way = way_to(moved_in.address(), bench.folder.path());
     bench.known().note_way(1, UUID, &old_way).await.unwrap();
-    bench.probes.watch(vec![bench.running(1)]);
+    bench.probes.watch(vec![bench.running(1)], &[]);
     until(|| bench.newest(1)).await;
     assert_eq!((moved_in.connections(), guest.connections()), (0, 1));
     assert!(bench.known().find(1, UUID).await.unwrap().unwrap().host_key.is_some());
@@ -313,8 +314,8 @@ async fn no_key_is_pinned_while_it_is_not_the_time_to_ask() {
     let guest = Guest::start(7, tiny()).await;
     let way = way_to(guest.address(), bench.folder.path());
     bench.known().note_way(1, UUID, &way).await.unwrap();
-    bench.probes.watch(vec![bench.running(1)]);
-    bench.probes.watch(vec![RunningGuest { busy: true, ..bench.running(1) }]);
+    bench.probes.watch(vec![bench.running(1)], &[]);
+    bench.probes.watch(vec![RunningGuest { busy: true, ..bench.running(1) }], &[]);
     until(|| bench.newest(1)).await;
     assert_eq!(bench.ways.asked.load(Ordering::SeqCst), 0);
     assert_eq!(bench.known().find(1, UUID).await.unwrap().unwrap().host_key, None);
@@ -325,22 +326,22 @@ async fn what_is_known_of_a_guest_outlives_the_server_but_not_the_domain() {
     let bench = Bench::new().await;
     let guest = Guest::start(7, tiny()).await;
     bench.lead_to("web-1", &guest);
-    bench.probes.watch(vec![bench.running(1)]);
+    bench.probes.watch(vec![bench.running(1)], &[]);
     until(|| bench.newest(1)).await;
-    bench.probes.watch(Vec::new());
+    bench.probes.watch(Vec::new(), &[]);
 
     let restarted =
-        Probes::with_pace(bench.ways.clone(), bench.outside.clone(), bench.database.clone(), pace());
-    restarted.watch(vec![bench.running(1)]);
+        Probes::with_pace(bench.ways.clone(), bench.outside.clone(), None, bench.database.clone(), pace());
+    restarted.watch(vec![bench.running(1)], &[]);
     until(|| restarted.newest(1, &domain(Some(UtcMillis(1000))))).await;
     assert_eq!(bench.ways.asked.load(Ordering::SeqCst), 1);
-    restarted.watch(Vec::new());
+    restarted.watch(Vec::new(), &[]);
 
     // A new domain has new keys, and that is nothing to warn of.
     let anew = Guest::start(9, tiny()).await;
     bench.lead_to("web-1", &anew);
     let uuid = "b1b2b3b4-0000-4000-8000-97f2502e193f";
-    restarted.watch(vec![RunningGuest { domain_uuid: uuid.into(), ..bench.running(1) }]);
+    restarted.watch(vec![RunningGuest { domain_uuid: uuid.into(), ..bench.running(1) }], &[]);
     let domain = Domain { uuid: uuid.into(), ..domain(Some(UtcMillis(1000))) };
     until(|| restarted.newest(1, &domain)).await;
     assert!(bench.events().await.is_empty());
@@ -351,12 +352,12 @@ async fn what_was_read_in_one_boot_is_not_told_in_another() {
     let bench = Bench::new().await;
     let guest = Guest::start(7, tiny()).await;
     bench.lead_to("web-1", &guest);
-    bench.probes.watch(vec![bench.running(1)]);
+    bench.probes.watch(vec![bench.running(1)], &[]);
     until(|| bench.newest(1)).await;
     let restarted = domain(Some(UtcMillis(2000)));
     assert_eq!(bench.probes.newest(1, &restarted), None);
 
-    bench.probes.watch(vec![RunningGuest { started_at: Some(UtcMillis(2000)), ..bench.running(1) }]);
+    bench.probes.watch(vec![RunningGuest { started_at: Some(UtcMillis(2000)), ..bench.running(1) }], &[]);
     assert_eq!(bench.newest(1), None);
     until(|| bench.probes.newest(1, &restarted)).await;
     assert_eq!(guest.connections(), 2);
@@ -367,10 +368,10 @@ async fn nothing_is_begun_while_an_operation_is_under_way() {
     let bench = Bench::new().await;
     let guest = Guest::start(7, tiny()).await;
     bench.lead_to("web-1", &guest);
-    bench.probes.watch(vec![RunningGuest { busy: true, ..bench.running(1) }]);
+    bench.probes.watch(vec![RunningGuest { busy: true, ..bench.running(1) }], &[]);
     sleep(Duration::from_millis(100)).await;
     assert_eq!((guest.connections(), bench.ways.asked.load(Ordering::SeqCst)), (0, 0));
-    bench.probes.watch(vec![bench.running(1)]);
+    bench.probes.watch(vec![bench.running(1)], &[]);
     until(|| bench.newest(1)).await;
 }
 
@@ -379,19 +380,83 @@ async fn who_waits_to_ask_does_not_ask_when_an_operation_has_begun() {
     let bench = Bench::new().await;
     let one_asks = &bench.probes.shared.as_ref().unwrap().one_asks;
     let turn = one_asks.acquire().await.unwrap();
-    bench.probes.watch(vec![bench.running(1)]);
+    bench.probes.watch(vec![bench.running(1)], &[]);
     sleep(Duration::from_millis(100)).await;
-    bench.probes.watch(vec![RunningGuest { busy: true, ..bench.running(1) }]);
+    bench.probes.watch(vec![RunningGuest { busy: true, ..bench.running(1) }], &[]);
     drop(turn);
     sleep(Duration::from_millis(100)).await;
     assert_eq!(bench.ways.asked.load(Ordering::SeqCst), 0);
+}
+
+/// Vagrant's index, which counts how often it was to look.
+#[derive(Default)]
+struct Index(AtomicU32);
+
+#[async_trait]
+impl MachineIndex for Index {
+    async fn machines(&self) -> Result<Vec<IndexedMachine>, ReadError> {
+        unreachable!("probes do not read the index")
+    }
+
+    async fn look_again(&self, machine: &Machine) -> Result<(), MachineError> {
+        assert!(machine.is_indexed());
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn vagrant_looks_again_when_a_guest_falls_silent_that_no_hypervisor_knows() {
+    let bench = Bench::new().await;
+    let index = Arc::new(Index::default());
+    let (ways, outside) = (bench.ways.clone(), bench.outside.clone());
+    let probes = Probes::with_pace(ways, outside, Some(index.clone()), bench.database.clone(), pace());
+    let guest = Guest::start(7, tiny()).await;
+    bench.lead_to("web-1", &guest);
+    let mut running = bench.running(1);
+    running.machine.project = Some(Project {
+        directory: "/shop".into(),
+        vagrantfile: None,
+        data_directory: "/shop/.vagrant".into(),
+        machine: "default".into(),
+        provider: "docker".into(),
+        is_indexed: true,
+    });
+    probes.watch(vec![running.clone()], &[]);
+    until(|| (guest.commands() >= 3).then_some(())).await;
+    assert_eq!(index.0.load(Ordering::SeqCst), 0, "there is no reason to doubt");
+
+    guest.hang_up();
+    drop(guest);
+    until(|| (index.0.load(Ordering::SeqCst) >= 2).then_some(())).await;
+    assert_eq!(bench.outside.agent_asked.load(Ordering::SeqCst), 0, "a hypervisor that does not know it");
+
+    probes.watch(vec![], &[]);
+    probes.watch(vec![RunningGuest { busy: true, ..running }], &[]);
+    let so_far = index.0.load(Ordering::SeqCst);
+    sleep(Duration::from_millis(300)).await;
+    assert_eq!(index.0.load(Ordering::SeqCst), so_far, "it does not run");
+}
+
+#[tokio::test]
+async fn a_guest_of_which_nobody_says_whether_it_runs_is_read_on() {
+    let bench = Bench::new().await;
+    let guest = Guest::start(7, tiny()).await;
+    bench.lead_to("web-1", &guest);
+    bench.probes.watch(vec![bench.running(1)], &[]);
+    until(|| bench.newest(1)).await;
+    bench.probes.watch(vec![], &[1]);
+    let so_far = guest.commands();
+    until(|| (guest.commands() > so_far + 2).then_some(())).await;
+    bench.probes.watch(vec![], &[]);
+    assert_eq!(bench.newest(1), None);
 }
 
 #[tokio::test]
 async fn the_agent_is_asked_where_ssh_does_not_answer() {
     let bench = Bench::new().await;
     *bench.outside.agent_prints.lock().unwrap() = Some(TINY.into());
-    bench.probes.watch(vec![bench.running(1)]);
+    bench.probes.watch(vec![bench.running(1)], &[]);
     assert_eq!(until(|| bench.newest(1)).await.newest.uptime_secs, Some(107.25));
 
     let guest = Guest::start(7, tiny()).await;

@@ -90,6 +90,7 @@ fn counters(section: &Section<'_>) -> Counters {
     Counters {
         vcpu_time_ns,
         vcpu_current: number(section, "vcpu.current"),
+        memory_kib: number(section, "balloon.maximum"),
         balloon: Balloon {
             available_kib: number(section, "balloon.available"),
             usable_kib: number(section, "balloon.usable"),

@@ -15,15 +15,18 @@ use super::{
     latest::{Latest, Snapshot},
 };
 use crate::{
-    model::{HostFigures, UtcMillis, VmFigures, VmStatus, VmView},
+    model::{HostFigures, Source, UtcMillis, VmFigures, VmStatus, VmView},
     server::{
         alerts,
         database::Database,
         events::{Events, NewEvent},
         guest::{Probes, RunningGuest},
         metrics::Store,
-        provider::{DomainState, Hypervisor, Moment, ReadError, Reading},
-        vms::{Believed, Observed, Vms, Watched, domain_of, reconcile},
+        provider::{
+            Counters, Domain, DomainState, Hypervisor, IndexedMachine, MachineIndex, Moment, ReadError,
+            Reading,
+        },
+        vms::{Believed, Observed, Vms, Watched, reconcile},
     },
 };
 use std::{
@@ -44,6 +47,7 @@ pub struct Collector {
     pub store: Store,
     pub vms: Vms,
     pub hypervisor: Arc<dyn Hypervisor>,
+    pub index: Option<Arc<dyn MachineIndex>>,
     pub host: Arc<Mutex<Host>>,
     pub latest: Latest,
     pub alerts: alerts::Watcher,
@@ -92,7 +96,8 @@ impl Collector {
     pub async fn tick(&mut self) -> Result<(), sqlx::Error> {
         let (begin, began) = (Instant::now(), self.hypervisor.now());
         let watched = self.vms.watched().await?;
-        let (reading, mut host) = tokio::join!(self.read(), self.sample_host());
+        let (reading, indexed, mut host) =
+            tokio::join!(self.read(), self.indexed(&watched), self.sample_host());
         let before = self.memory.began.replace(began);
         if !before.is_some_and(|before| simply_passed(before, began, self.period_secs)) {
             (host.cpu_percent, host.net_send_speed, host.net_recv_speed) = (None, None, None);
@@ -117,19 +122,17 @@ impl Collector {
         };
         self.health.read(began.utc, trouble.as_deref());
 
-        let watched = self.with_current_domains(watched, reading.as_ref()).await?;
-        let figures = self.figures(&watched, reading.as_ref());
-        self.note_silent_domains(&watched, reading.as_ref(), began.utc);
-        let now = reading.as_ref().map_or_else(
-            || self.hypervisor.now(),
-            |reading| Moment { utc: reading.sampled_at, monotonic: reading.taken_at },
-        );
+        let domains = Domains { reading, indexed };
+        let watched = self.with_current_domains(watched, &domains).await?;
+        let now = domains.reading.as_ref().map_or_else(|| self.hypervisor.now(), Reading::moment);
+        let figures = self.figures(&watched, &domains, now);
+        self.note_silent_domains(&watched, &domains, began.utc);
         let recorded_at = self.next_tick_time(now).await?;
         let sampled_at = recorded_at.unwrap_or(now.utc);
         let running: Vec<_> = watched
             .iter()
             .zip(&figures)
-            .filter(|(w, _)| self.is_up(w, reading.as_ref()))
+            .filter(|(w, _)| domains.is_up(w))
             .map(|(w, f)| (w.view.id, *f))
             .collect();
 
@@ -140,7 +143,7 @@ impl Collector {
         };
         let mut views = Vec::with_capacity(watched.len());
         for (w, figures) in watched.iter().zip(&figures) {
-            views.push(self.reconciled(&mut tx, w, *figures, reading.as_ref()).await?);
+            views.push(self.reconciled(&mut tx, w, *figures, &domains).await?);
         }
         tx.commit().await?;
         if let Some(recorded) = recorded {
@@ -158,9 +161,9 @@ impl Collector {
         let files: Vec<(VmView, PathBuf)> =
             views.into_iter().zip(&watched).map(|(view, w)| (view, w.machine.directory.clone())).collect();
         self.vms.refresh_info(files, sampled_at).await;
-        if let Some(reading) = reading {
-            self.caretaker.look_after(Self::running_guests(&watched, &reading));
-            self.probes.watch(Self::guests_to_read(&watched, &reading));
+        self.caretaker.look_after(domains.running_guests(&watched));
+        self.probes.watch(domains.guests_to_read(&watched), &domains.unheard(&watched));
+        if let Some(reading) = domains.reading {
             self.memory.previous = Some(reading.into());
         }
         self.health.ticked(sampled_at, begin, Instant::now(), &figures);
@@ -222,55 +225,63 @@ impl Collector {
         timeout(time_limit(self.period_secs), sampled).await.ok().and_then(Result::ok).unwrap_or_default()
     }
 
+    /// The machines that the hypervisor does not know, as far as any of them is a VM here. `None`: Vagrant's index
+    /// cannot be read.
+    async fn indexed(&self, watched: &[Watched]) -> Option<Vec<Domain>> {
+        if !watched.iter().any(|w| w.machine.is_indexed()) {
+            return Some(Vec::new());
+        }
+        match self.index.as_ref()?.machines().await {
+            Ok(machines) => Some(machines.into_iter().filter_map(in_its_place).collect()),
+            Err(error) => {
+                self.health.noted(self.hypervisor.now().utc, error.text);
+                tracing::error!(detail = error.detail, "Vagrant's index cannot be read");
+                None
+            }
+        }
+    }
+
     /// A VM whose domain is not (or no longer) the one we know: its folder says which one is, so that what is
     /// being launched shows figures, and what somebody made anew by hand is noticed.
     async fn with_current_domains(
         &self,
         mut watched: Vec<Watched>,
-        reading: Option<&Reading>,
+        domains: &Domains,
     ) -> Result<Vec<Watched>, sqlx::Error> {
-        let Some(reading) = reading else { return Ok(watched) };
         for w in &mut watched {
-            if domain_of(&reading.domains, w.domain_uuid.as_deref()).is_some() {
+            if !domains.are_heard(w) || domains.of(w).is_some() {
                 continue;
             }
-            let named = self.vms.domain_of(&w.machine);
-            if named != w.domain_uuid && domain_of(&reading.domains, named.as_deref()).is_some() {
-                if let Some(uuid) = &named {
-                    self.vms.note_domain(w.view.id, uuid).await?;
-                }
-                w.domain_uuid = named;
+            let known = w.domain_uuid.take();
+            w.domain_uuid = self.vms.domain_of(&w.machine);
+            if w.domain_uuid == known || domains.of(w).is_none() {
+                w.domain_uuid = known;
+            } else if let Some(uuid) = &w.domain_uuid {
+                self.vms.note_domain(w.view.id, uuid).await?;
             }
         }
         Ok(watched)
     }
 
-    fn figures(&self, watched: &[Watched], reading: Option<&Reading>) -> Vec<VmFigures> {
-        let Some(reading) = reading else { return vec![VmFigures::default(); watched.len()] };
-        watched
-            .iter()
-            .map(|w| match domain_of(&reading.domains, w.domain_uuid.as_deref()) {
-                Some(domain) => {
-                    let previous = self.memory.previous.as_ref();
-                    derive(Inputs {
-                        previous: previous.and_then(|p| p.of(domain, reading, self.period_secs)),
-                        current: (domain, reading.taken_at),
-                        guest: self.probes.newest(w.view.id, domain).as_ref(),
-                        now: reading.sampled_at,
-                        period_secs: self.period_secs,
-                    })
-                }
-                None => VmFigures::default(),
-            })
-            .collect()
+    fn figures(&self, watched: &[Watched], domains: &Domains, now: Moment) -> Vec<VmFigures> {
+        let figures = |w: &Watched| {
+            let domain = domains.of(w)?;
+            let comparable = domains.reading.as_ref().zip(self.memory.previous.as_ref());
+            Some(derive(Inputs {
+                previous: comparable.and_then(|(reading, p)| p.of(domain, reading, self.period_secs)),
+                current: (domain, now.monotonic),
+                guest: self.probes.newest(w.view.id, domain).as_ref(),
+                now: now.utc,
+                period_secs: self.period_secs,
+            }))
+        };
+        watched.iter().map(|w| figures(w).unwrap_or_default()).collect()
     }
 
     /// A VM of which the hypervisor says nothing while it tells of others: its domain hangs.
-    fn note_silent_domains(&self, watched: &[Watched], reading: Option<&Reading>, at: UtcMillis) {
-        let Some(reading) = reading else { return };
+    fn note_silent_domains(&self, watched: &[Watched], domains: &Domains, at: UtcMillis) {
         let is_silent = |w: &&Watched| {
-            let domain = domain_of(&reading.domains, w.domain_uuid.as_deref());
-            !w.busy && domain.is_some_and(|domain| domain.state == DomainState::Unknown)
+            !w.busy && domains.of(w).is_some_and(|domain| domain.state == DomainState::Unknown)
         };
         let names: Vec<_> = watched.iter().filter(is_silent).map(|w| w.view.name.as_str()).collect();
         if !names.is_empty() {
@@ -278,29 +289,22 @@ impl Collector {
         }
     }
 
-    fn is_up(&self, w: &Watched, reading: Option<&Reading>) -> bool {
-        let domain = reading.and_then(|r| domain_of(&r.domains, w.domain_uuid.as_deref()));
-        domain.is_some_and(|d| matches!(d.state, DomainState::Running | DomainState::Suspended))
-    }
-
     async fn reconciled(
         &self,
         tx: &mut sqlx::Transaction<'_, sqlx::Sqlite>,
         w: &Watched,
         figures: VmFigures,
-        reading: Option<&Reading>,
+        domains: &Domains,
     ) -> Result<VmView, sqlx::Error> {
         let mut view = VmView { figures, ..w.view.clone() };
         if w.busy {
             return Ok(view);
         }
-        let observed = match reading {
-            Some(reading) => match domain_of(&reading.domains, w.domain_uuid.as_deref()) {
-                Some(domain) => Observed::Is(domain.state),
-                None => Observed::Absent,
-            },
+        let observed = match domains.of(w) {
+            Some(domain) => Observed::Is(domain.state),
+            None if domains.are_heard(w) => Observed::Absent,
             // Once may be a hiccup.
-            None if self.memory.failed_readings < 2 => return Ok(view),
+            None if !w.machine.is_indexed() && self.memory.failed_readings < 2 => return Ok(view),
             None => Observed::Silence,
         };
         let believed = Believed {
@@ -309,6 +313,7 @@ impl Collector {
             status: view.status,
             problem: view.problem.as_deref(),
             had_domain: w.domain_uuid.is_some(),
+            is_adopted: w.machine.project.is_some(),
         };
         if let Some(change) = reconcile(believed, observed)
             && self.vms.note(tx, &view, &change).await?
@@ -321,10 +326,46 @@ impl Collector {
         }
         Ok(view)
     }
+}
 
-    fn running_guests(watched: &[Watched], reading: &Reading) -> Vec<Guest> {
+/// What a tick knows of the VMs' domains.
+struct Domains {
+    /// `None`: the hypervisor is silent.
+    reading: Option<Reading>,
+    /// In the place of domains, the machines of Vagrant's index; `None`: it cannot be read.
+    indexed: Option<Vec<Domain>>,
+}
+
+impl Domains {
+    fn all(&self, w: &Watched) -> Option<&[Domain]> {
+        if w.machine.is_indexed() {
+            self.indexed.as_deref()
+        } else {
+            self.reading.as_ref().map(|reading| reading.domains.as_slice())
+        }
+    }
+
+    fn of(&self, w: &Watched) -> Option<&Domain> {
+        self.all(w)?.iter().find(|domain| Some(&domain.uuid) == w.domain_uuid.as_ref())
+    }
+
+    /// Whether there was an answer from whoever knows the VM's domain, if it has one.
+    fn are_heard(&self, w: &Watched) -> bool {
+        self.all(w).is_some()
+    }
+
+    fn unheard(&self, watched: &[Watched]) -> Vec<i64> {
+        watched.iter().filter(|w| !self.are_heard(w)).map(|w| w.view.id).collect()
+    }
+
+    fn is_up(&self, w: &Watched) -> bool {
+        self.of(w).is_some_and(|d| matches!(d.state, DomainState::Running | DomainState::Suspended))
+    }
+
+    /// Those that the hypervisor runs.
+    fn running_guests(&self, watched: &[Watched]) -> Vec<Guest> {
         let guest = |w: &Watched| {
-            let domain = domain_of(&reading.domains, w.domain_uuid.as_deref())?;
+            let domain = self.of(w).filter(|_| !w.machine.is_indexed())?;
             (domain.state == DomainState::Running).then(|| Guest {
                 vm_id: w.view.id,
                 uuid: domain.uuid.clone(),
@@ -335,9 +376,9 @@ impl Collector {
         watched.iter().filter_map(guest).collect()
     }
 
-    fn guests_to_read(watched: &[Watched], reading: &Reading) -> Vec<RunningGuest> {
+    fn guests_to_read(&self, watched: &[Watched]) -> Vec<RunningGuest> {
         let guest = |w: &Watched| {
-            let domain = domain_of(&reading.domains, w.domain_uuid.as_deref())?;
+            let domain = self.of(w)?;
             // One of which nothing is told for a tick most likely runs on: it is read on, but none is begun with.
             let is_silent = domain.state == DomainState::Unknown;
             (is_silent || domain.state == DomainState::Running).then(|| RunningGuest {
@@ -350,6 +391,18 @@ impl Collector {
         };
         watched.iter().filter_map(guest).collect()
     }
+}
+
+/// A machine of Vagrant's index in the place of a domain: one that counts nothing.
+fn in_its_place(machine: IndexedMachine) -> Option<Domain> {
+    Some(Domain {
+        uuid: machine.id,
+        name: machine.project.machine,
+        state: machine.state?,
+        started_at: None,
+        counters: Counters::default(),
+        source: Source::Hypervisor,
+    })
 }
 
 /// How long a tick waits for what it reads: most of the period, so that the next beat is kept. Where the period is

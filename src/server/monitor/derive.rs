@@ -227,6 +227,7 @@ mod tests {
             counters: Counters {
                 vcpu_time_ns: BTreeMap::from([(0, 10 * SEC), (1, 20 * SEC)]),
                 vcpu_current: Some(2),
+                memory_kib: Some(1024 * 1024),
                 balloon: Balloon {
                     available_kib: Some(1024 * 1024),
                     usable_kib: Some(768 * 1024),
@@ -483,6 +484,7 @@ mod tests {
             Counters {
                 vcpu_time_ns,
                 vcpu_current,
+                memory_kib: None,
                 balloon: Balloon {
                     available_kib: balloon.0,
                     usable_kib: balloon.1,

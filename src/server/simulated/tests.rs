@@ -63,6 +63,7 @@ impl Bench {
             vagrant_box: "generic/debian12".into(),
             box_url: None,
             domain_uuid: None,
+            project: None,
             directory: self.folder.path().join(format!("user1-{name}")),
         }
     }

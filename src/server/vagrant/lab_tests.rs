@@ -41,6 +41,7 @@ impl Lab {
             vagrant_box: "twarga/tiny".into(),
             box_url: None,
             domain_uuid: None,
+            project: None,
             directory: self.folder.path().join(format!("user7-{name}")),
         }
     }

@@ -11,6 +11,7 @@
 
 mod command;
 mod failure;
+mod index;
 #[cfg(test)]
 mod lab_tests;
 mod machine_readable;
@@ -23,7 +24,10 @@ pub use failure::{Place, in_words};
 pub use machine_readable::Record;
 pub use vagrantfile::{DEFAULT_LIBVIRT_URI, Driver, domain_name, render};
 
-use super::provider::{GuestAccess, Machine, MachineError, MachineErrorKind, Machines, SshConfig};
+use super::provider::{
+    GuestAccess, IndexedMachine, Machine, MachineError, MachineErrorKind, MachineIndex, Machines, Project,
+    ReadError, SshConfig,
+};
 use crate::model::OperationKind;
 use async_trait::async_trait;
 use std::{
@@ -70,6 +74,8 @@ pub struct VagrantOptions {
     pub libvirt_uri: String,
     pub driver: Driver,
     pub time_limits: TimeLimits,
+    /// Vagrant's own home; `None` when there is none to be found.
+    pub home: Option<PathBuf>,
 }
 
 impl Default for VagrantOptions {
@@ -79,6 +85,9 @@ impl Default for VagrantOptions {
             libvirt_uri: DEFAULT_LIBVIRT_URI.into(),
             driver: Driver::default(),
             time_limits: TimeLimits::default(),
+            home: std::env::var_os("VAGRANT_HOME")
+                .map(PathBuf::from)
+                .or_else(|| Some(std::env::home_dir()?.join(".vagrant.d"))),
         }
     }
 }
@@ -88,6 +97,8 @@ impl Default for VagrantOptions {
 pub struct Vagrant {
     options: VagrantOptions,
     boxes: Turns,
+    /// The index as it was last read whole: Vagrant writes it anew in place.
+    index: Mutex<Option<Vec<IndexedMachine>>>,
 }
 
 /// Variables that would send vagrant to another folder or make it print its log.
@@ -102,21 +113,33 @@ impl Vagrant {
         {
             options.executable = absolute;
         }
-        Self { options, boxes: Turns::default() }
+        Self { options, boxes: Turns::default(), index: Mutex::default() }
     }
 
-    fn command(&self, arguments: &[&str], directory: &Path) -> Command {
+    fn command(&self, arguments: &[&str], machine: &Machine) -> Command {
         let mut command = Command::new(&self.options.executable);
-        command.args(arguments).arg("--machine-readable").current_dir(directory);
+        command.args(arguments).arg("--machine-readable").current_dir(machine.vagrant_directory());
         for variable in FOREIGN_VARIABLES {
             command.env_remove(variable);
         }
         command
             .env("VAGRANT_CHECKPOINT_DISABLE", "1")
             .env("VAGRANT_NO_COLOR", "1")
-            .env("VAGRANT_DEFAULT_PROVIDER", "libvirt")
             .env("LIBVIRT_DEFAULT_URI", &self.options.libvirt_uri)
             .env("LC_ALL", "C.UTF-8");
+        match &machine.project {
+            None => {
+                command.env("VAGRANT_DEFAULT_PROVIDER", "libvirt");
+            }
+            Some(project) => {
+                command.env("VAGRANT_DEFAULT_PROVIDER", &project.provider);
+                command.env("VAGRANT_DOTFILE_PATH", &project.data_directory);
+                if let Some(vagrantfile) = &project.vagrantfile {
+                    command.env("VAGRANT_VAGRANTFILE", vagrantfile);
+                }
+                command.arg(&project.machine);
+            }
+        }
         command
     }
 
@@ -144,7 +167,7 @@ impl Vagrant {
         let busy_pause = self.options.time_limits.busy_pause;
         let mut network_tries = 0;
         loop {
-            let command = self.command(arguments, &machine.directory);
+            let command = self.command(arguments, machine);
             let mut pass_on = |line: &str| {
                 hear(line);
                 say(lines, line);
@@ -183,7 +206,7 @@ impl Vagrant {
     async fn up(&self, machine: &Machine, lines: &UnboundedSender<String>) -> Result<(), MachineError> {
         self.prepare(machine).await?;
         let limit = self.options.time_limits.up;
-        if self.domain_uuid(machine).is_some() {
+        if machine.project.is_some() || self.domain_uuid(machine).is_some() {
             return self.vagrant(&["up"], machine, limit, lines).await;
         }
         let mut turn = Some(self.boxes.take(&machine.vagrant_box, lines).await);
@@ -199,7 +222,8 @@ impl Vagrant {
     /// VM must not live on unseen because of that. One that is gone too is no VM to Vagrant either.
     async fn remember(&self, machine: &Machine) -> Result<(), MachineError> {
         let file = machine.directory.join(ID_FILE);
-        let Some(uuid) = machine.domain_uuid.as_deref().filter(|_| !file.exists()) else {
+        let known = machine.domain_uuid.as_deref().filter(|_| machine.project.is_none());
+        let Some(uuid) = known.filter(|_| !file.exists()) else {
             return Ok(());
         };
         let folder = file.parent().unwrap_or(&machine.directory);
@@ -231,7 +255,8 @@ impl Vagrant {
         self.prepare(machine).await?;
         let limit = self.options.time_limits.destroy;
         let mut result = self.vagrant(&["destroy", "-f"], machine, limit, lines).await;
-        if result.as_ref().is_err_and(|error| is_in_the_vagrantfile(error.kind)) {
+        let is_ours = machine.project.is_none();
+        if is_ours && result.as_ref().is_err_and(|error| is_in_the_vagrantfile(error.kind)) {
             say(lines, "The Vagrantfile cannot be used; it is set aside as Vagrantfile.broken.");
             let file = machine.directory.join(VAGRANTFILE);
             tokio::fs::rename(&file, file.with_extension("broken"))
@@ -241,7 +266,7 @@ impl Vagrant {
             result = self.vagrant(&["destroy", "-f"], machine, limit, lines).await;
         }
         match result {
-            Err(error) if !created && no_vm_is_in_the_way(error.kind) => {
+            Err(error) if is_ours && !created && no_vm_is_in_the_way(error.kind) => {
                 tracing::info!(directory = %machine.directory.display(), detail = error.detail, "no VM to destroy");
                 say(lines, "There was no VM to destroy.");
                 Ok(())
@@ -253,6 +278,9 @@ impl Vagrant {
     /// Makes the machine's folder and its Vagrantfile where they are missing. Without a Vagrantfile of its own
     /// in the folder, vagrant would take one from a folder above.
     async fn prepare(&self, machine: &Machine) -> Result<(), MachineError> {
+        if let Some(project) = &machine.project {
+            return has_vagrantfile(project).await;
+        }
         let text = render(machine, self.options.driver, &self.options.libvirt_uri);
         prepare_directory(&machine.directory, &text)
             .await
@@ -261,7 +289,7 @@ impl Vagrant {
 
     fn place<'a>(&'a self, machine: &'a Machine, domain_name: &'a str) -> Place<'a> {
         Place {
-            directory: &machine.directory,
+            directory: machine.vagrant_directory(),
             vagrant_box: &machine.vagrant_box,
             domain_name,
             libvirt_uri: &self.options.libvirt_uri,
@@ -298,11 +326,13 @@ impl Machines for Vagrant {
     }
 
     fn domain_uuid(&self, machine: &Machine) -> Option<String> {
-        let file = machine.directory.join(ID_FILE);
-        let id = std::fs::read_to_string(file).ok()?;
-        let id = id.trim();
-        // While it makes a machine, Vagrant writes a word there instead.
-        is_uuid(id).then(|| id.to_ascii_lowercase())
+        let Some(project) = &machine.project else { return uuid_in(&machine.directory.join(ID_FILE)) };
+        let folder = project.data_directory.join("machines").join(&project.machine).join(&project.provider);
+        if project.is_indexed {
+            let id = std::fs::read_to_string(folder.join("index_uuid")).ok()?;
+            return Some(id.trim().to_owned());
+        }
+        uuid_in(&folder.join("id"))
     }
 }
 
@@ -310,7 +340,9 @@ impl Machines for Vagrant {
 impl GuestAccess for Vagrant {
     async fn ssh_config(&self, machine: &Machine) -> Result<SshConfig, MachineError> {
         // Made by whoever launches; asking changes nothing in the folder.
-        if !tokio::fs::try_exists(machine.directory.join(VAGRANTFILE)).await.unwrap_or(false) {
+        if let Some(project) = &machine.project {
+            has_vagrantfile(project).await?;
+        } else if !tokio::fs::try_exists(machine.directory.join(VAGRANTFILE)).await.unwrap_or(false) {
             return Err(MachineError {
                 kind: MachineErrorKind::NotCreated,
                 text: "The VM's folder holds no Vagrantfile, so nobody knows how to reach the VM over ssh."
@@ -319,7 +351,7 @@ impl GuestAccess for Vagrant {
             });
         }
         let limit = self.options.time_limits.ssh_config;
-        let command = self.command(&["ssh-config"], &machine.directory);
+        let command = self.command(&["ssh-config"], machine);
         let outcome =
             command::run(command, Instant::now() + limit, command::Grace::default(), &mut |_: &str| {})
                 .await
@@ -340,6 +372,69 @@ impl GuestAccess for Vagrant {
             detail: "ssh-config names no host, user and key, or goes through a proxy".into(),
         })
     }
+}
+
+#[async_trait]
+impl MachineIndex for Vagrant {
+    async fn machines(&self) -> Result<Vec<IndexedMachine>, ReadError> {
+        let trouble = |detail: String| ReadError {
+            text: "Vagrant's index of its machines cannot be read.".into(),
+            detail,
+        };
+        let home = self.options.home.as_ref().ok_or_else(|| trouble("there is no home folder".into()))?;
+        let read = tokio::fs::read_to_string(home.join("data/machine-index/index")).await;
+        let parsed = match read {
+            Ok(json) => index::parse(&json).map_err(|error| trouble(error.to_string())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(trouble(error.to_string())),
+        };
+        let mut last = self.index.lock().unwrap_or_else(PoisonError::into_inner);
+        match parsed {
+            Ok(machines) => {
+                *last = Some(machines.clone());
+                Ok(machines)
+            }
+            Err(error) => last.clone().ok_or(error),
+        }
+    }
+
+    async fn look_again(&self, machine: &Machine) -> Result<(), MachineError> {
+        if let Some(project) = &machine.project {
+            has_vagrantfile(project).await?;
+        }
+        let deadline = Instant::now() + self.options.time_limits.ssh_config;
+        let command = self.command(&["status"], machine);
+        let outcome = command::run(command, deadline, command::Grace::default(), &mut |_: &str| {})
+            .await
+            .map_err(|error| self.not_started(machine, &error))?;
+        if outcome.succeeded {
+            return Ok(());
+        }
+        Err(failure::classify(&outcome.ended, self.place(machine, &domain_name(machine))))
+    }
+}
+
+/// Without the project's own Vagrantfile, vagrant would take one from a folder above.
+async fn has_vagrantfile(project: &Project) -> Result<(), MachineError> {
+    let names = project.vagrantfile.as_deref().map_or(vec![VAGRANTFILE, "vagrantfile"], |name| vec![name]);
+    for name in &names {
+        if tokio::fs::try_exists(project.directory.join(name)).await.unwrap_or(false) {
+            return Ok(());
+        }
+    }
+    let shown = project.directory.display();
+    Err(MachineError {
+        kind: MachineErrorKind::VagrantfileBroken,
+        text: format!("The project {shown} holds no Vagrantfile any more. Put it back, then try again."),
+        detail: format!("none of {names:?} in {shown}"),
+    })
+}
+
+fn uuid_in(file: &Path) -> Option<String> {
+    let id = std::fs::read_to_string(file).ok()?;
+    let id = id.trim();
+    // While it makes a machine, Vagrant writes a word there instead.
+    is_uuid(id).then(|| id.to_ascii_lowercase())
 }
 
 const VAGRANTFILE: &str = "Vagrantfile";
@@ -388,7 +483,7 @@ pub async fn prepare_directory(directory: &Path, vagrantfile: &str) -> io::Resul
 }
 
 fn vagrant_was_here(machine: &Machine) -> bool {
-    machine.directory.join(".vagrant").exists()
+    machine.project.is_some() || machine.directory.join(".vagrant").exists()
 }
 
 /// Whether an error of `destroy` only says that there is no VM, where none was known to be.
@@ -487,6 +582,7 @@ mod tests {
                 vagrant_box: "generic/debian12".into(),
                 box_url: None,
                 domain_uuid: None,
+                project: None,
                 directory: self.path("vms/user1-web-1"),
             }
         }
@@ -543,6 +639,88 @@ mod tests {
         let mode = fs::metadata(bench.machine().directory).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o700);
         assert!(fs::read_to_string(bench.file("Vagrantfile")).unwrap().contains("generic/debian12"));
+    }
+
+    /// A machine of a project of its own, with an index that knows it.
+    fn adopted(bench: &Bench) -> Machine {
+        let directory = bench.path("shop");
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join("Vagrantfile.shop"), "# mine").unwrap();
+        let project = Project {
+            data_directory: directory.join(".vagrant"),
+            directory,
+            vagrantfile: Some("Vagrantfile.shop".into()),
+            machine: "db".into(),
+            provider: "virtualbox".into(),
+            is_indexed: true,
+        };
+        Machine { project: Some(project), ..bench.machine() }
+    }
+
+    #[tokio::test]
+    async fn an_adopted_machine_is_run_in_its_own_project_which_stays_as_it_is() {
+        let bench = Bench::new(
+            "echo \"$PWD $VAGRANT_VAGRANTFILE $VAGRANT_DOTFILE_PATH $VAGRANT_DEFAULT_PROVIDER\" >> $BENCH/places",
+        );
+        let machine = adopted(&bench);
+        let (lines, _receiver) = unbounded_channel();
+        for operation in [OperationKind::Start, OperationKind::Stop, OperationKind::Destroy] {
+            assert_eq!(bench.vagrant().run(operation, &machine, &lines).await, Ok(()));
+        }
+        bench.vagrant().look_again(&machine).await.unwrap();
+        let calls =
+            ["up", "halt", "destroy -f", "status"].map(|call| format!("{call} --machine-readable db"));
+        assert_eq!(bench.calls(), calls);
+        let shop = bench.path("shop");
+        let place = format!("{0} Vagrantfile.shop {0}/.vagrant virtualbox", shop.display());
+        assert_eq!(fs::read_to_string(bench.path("places")).unwrap(), format!("{place}\n").repeat(4));
+        let files: Vec<_> = fs::read_dir(&shop).unwrap().map(|file| file.unwrap().file_name()).collect();
+        assert_eq!(files, ["Vagrantfile.shop"]);
+        assert!(!machine.directory.exists());
+    }
+
+    #[tokio::test]
+    async fn without_its_own_vagrantfile_an_adopted_machine_is_left_alone() {
+        let bench = Bench::new("");
+        let machine = adopted(&bench);
+        fs::remove_file(bench.path("shop/Vagrantfile.shop")).unwrap();
+        let (lines, _receiver) = unbounded_channel();
+        for operation in [OperationKind::Start, OperationKind::Stop, OperationKind::Destroy] {
+            let error = bench.vagrant().run(operation, &machine, &lines).await.unwrap_err();
+            assert_eq!(error.kind, MachineErrorKind::VagrantfileBroken);
+            assert!(error.text.contains("shop"), "{}", error.text);
+        }
+        assert!(bench.vagrant().ssh_config(&machine).await.is_err());
+        assert_eq!(bench.calls(), Vec::<String>::new(), "it would take a Vagrantfile from a folder above");
+    }
+
+    #[tokio::test]
+    async fn an_adopted_machine_that_cannot_be_destroyed_is_not_said_to_be() {
+        let bench = Bench::new(&error_exit("VagrantPlugins::ProviderLibvirt::Errors::NoDomainError"));
+        let machine = adopted(&bench);
+        let (lines, _receiver) = unbounded_channel();
+        assert!(bench.vagrant().run(OperationKind::Destroy, &machine, &lines).await.is_err());
+        assert!(bench.path("shop/Vagrantfile.shop").exists());
+    }
+
+    #[tokio::test]
+    async fn an_index_that_is_being_written_is_as_it_was() {
+        let bench = Bench::new("");
+        let vagrant =
+            Vagrant::new(VagrantOptions { home: Some(bench.path("home")), ..VagrantOptions::default() });
+        let folder = bench.path("home/data/machine-index");
+        assert_eq!(vagrant.machines().await, Ok(vec![]), "Vagrant has made nothing yet");
+        fs::create_dir_all(&folder).unwrap();
+        let entry = r#"{"version":1,"machines":{"0123456789abcdef0123456789abcdef":{"local_data_path":"/shop/.vagrant",
+            "name":"default","provider":"docker","state":"running","vagrantfile_path":"/shop"}}}"#;
+        fs::write(folder.join("index"), &entry[..40]).unwrap();
+        let fresh = Vagrant::new(vagrant.options.clone());
+        assert!(fresh.machines().await.is_err(), "half an index is not an empty one");
+        fs::write(folder.join("index"), entry).unwrap();
+        let whole = vagrant.machines().await.unwrap();
+        assert_eq!(whole.len(), 1);
+        fs::write(folder.join("index"), &entry[..40]).unwrap();
+        assert_eq!(vagrant.machines().await, Ok(whole));
     }
 
     #[tokio::test]

@@ -132,6 +132,7 @@ mod tests {
             vagrant_box: "generic/debian12".into(),
             box_url: None,
             domain_uuid: None,
+            project: None,
             directory: "/vms/user1-web-1".into(),
         }
     }

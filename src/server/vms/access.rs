@@ -24,15 +24,16 @@ impl VmAccess {
         Scope::One(self.vm.id)
     }
 
-    /// For what cannot be undone: the VM's name, typed.
+    /// For what cannot be undone: what [`VmView::to_confirm`] says, typed.
     ///
     /// # Errors
-    /// `Invalid` when `typed` is not the VM's name.
+    /// `Invalid` when `typed` is something else.
     pub fn confirmed_by(&self, typed: &str) -> Result<(), ApiError> {
-        if typed.trim() == self.vm.name {
+        let wanted = self.vm.to_confirm();
+        if typed.trim() == wanted {
             Ok(())
         } else {
-            Err(ApiError::invalid_field("confirm_name", format!("Type {} to confirm.", self.vm.name)))
+            Err(ApiError::invalid_field("confirm_name", format!("Type {wanted} to confirm.")))
         }
     }
 }

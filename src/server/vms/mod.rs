@@ -1,6 +1,7 @@
 //! The VMs: their rows, their folders, what may be asked of them and what becomes of it.
 
 mod access;
+mod adopt;
 mod images;
 mod lifecycle;
 mod operations;
@@ -13,13 +14,14 @@ use super::{
     events::{Events, NewEvent},
     internal,
     monitor::latest::Latest,
-    provider::{Domain, Machine, Machines},
+    provider::{Machine, Machines},
 };
 use crate::model::{
     ApiError, ErrorCode, Image, Launch, Limits, Me, OperationKind, UtcMillis, VmMetrics, VmName, VmSpec,
     VmStatus, VmView, check_launch,
 };
 pub use access::VmAccess;
+pub use adopt::Adoption;
 pub use images::load as load_images;
 use lifecycle::{Decision, Lifecycle};
 use operations::Operations;
@@ -48,6 +50,13 @@ pub struct Watched {
     pub busy: bool,
 }
 
+/// Who does what is asked of VMs.
+pub struct Backing {
+    pub machines: Arc<dyn Machines>,
+    /// `None` where there is nothing to adopt.
+    pub adoption: Option<Adoption>,
+}
+
 #[derive(Clone)]
 pub struct Vms(Arc<Inner>);
 
@@ -55,6 +64,7 @@ struct Inner {
     database: Database,
     events: Events,
     machines: Arc<dyn Machines>,
+    adoption: Option<Adoption>,
     images: Vec<Image>,
     limits: Limits,
     folders: PathBuf,
@@ -68,7 +78,7 @@ impl Vms {
     pub fn new(
         database: Database,
         events: Events,
-        machines: Arc<dyn Machines>,
+        backing: Backing,
         images: Vec<Image>,
         data_dir: &Path,
         latest: Latest,
@@ -77,7 +87,8 @@ impl Vms {
         Self(Arc::new(Inner {
             database,
             events,
-            machines,
+            machines: backing.machines,
+            adoption: backing.adoption,
             images,
             limits: Limits::default(),
             folders: data_dir.join("vms"),
@@ -150,12 +161,7 @@ impl Vms {
             .await
             .map_err(|error| name_taken(error, &name))?;
         if tokio::fs::try_exists(&folder).await.unwrap_or(false) {
-            let text = format!(
-                "The folder {} is left from an earlier VM of this name. Choose another name, or have the folder \
-                 moved away.",
-                folder.display()
-            );
-            return Err(ApiError { code: ErrorCode::Conflict, ..ApiError::invalid_field("name", text) });
+            return Err(folder_is_left(&folder));
         }
         let operation_id =
             operations::insert(&mut tx, vm_id, OperationKind::Launch, me.id).await.map_err(internal)?;
@@ -267,6 +273,7 @@ impl Vms {
                 spec,
                 box_url: None,
                 domain_uuid: None,
+                project: None,
             });
         }
         tx.commit().await.map_err(internal)?;
@@ -379,6 +386,7 @@ impl Vms {
             vagrant_box: row.vagrant_box.clone(),
             box_url: row.box_url.clone(),
             domain_uuid: row.domain_uuid.clone(),
+            project: row.project(),
         })
     }
 
@@ -393,11 +401,6 @@ impl Vms {
         view.allowed = Lifecycle { status: view.status, open }.allowed();
         view
     }
-}
-
-/// Which of the reading's domains is this VM's.
-pub fn domain_of<'a>(domains: &'a [Domain], uuid: Option<&str>) -> Option<&'a Domain> {
-    domains.iter().find(|domain| Some(domain.uuid.as_str()) == uuid)
 }
 
 fn info_event(vm: &VmView, folder: &Path, outcome: std::io::Result<Outcome>) -> Option<NewEvent> {
@@ -428,6 +431,14 @@ fn info_event(vm: &VmView, folder: &Path, outcome: std::io::Result<Outcome>) -> 
             None
         }
     }
+}
+
+fn folder_is_left(folder: &Path) -> ApiError {
+    let text = format!(
+        "The folder {} is left from an earlier VM of this name. Choose another name, or have the folder moved away.",
+        folder.display()
+    );
+    ApiError { code: ErrorCode::Conflict, ..ApiError::invalid_field("name", text) }
 }
 
 fn name_taken(error: sqlx::Error, name: &VmName) -> ApiError {

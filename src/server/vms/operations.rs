@@ -269,7 +269,7 @@ fn broken(text: &str) -> MachineError {
 }
 
 /// Only the server's own account may look inside: `.vagrant/` holds private keys.
-async fn make_folder(folder: &std::path::Path) -> std::io::Result<()> {
+pub async fn make_folder(folder: &std::path::Path) -> std::io::Result<()> {
     if let Some(parent) = folder.parent() {
         tokio::fs::create_dir_all(parent).await?;
     }

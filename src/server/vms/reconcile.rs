@@ -28,6 +28,7 @@ pub struct Believed<'a> {
     pub problem: Option<&'a str>,
     /// Whether the VM ever had a domain.
     pub had_domain: bool,
+    pub is_adopted: bool,
 }
 
 /// What is to be written.
@@ -84,6 +85,14 @@ pub fn reconcile(vm: Believed<'_>, observed: Observed) -> Option<Change> {
                 "{name} died: its QEMU process ended without being asked to. Its disk is still there; start it again."
             ),
         ),
+        (Observed::Absent, _) if vm.had_domain && vm.is_adopted => trouble(
+            NotCreated,
+            "vm_domain_removed",
+            format!(
+                "The machine of {name} was removed, from outside Twarga Cloud. Start it to have Vagrant make it anew \
+                 from its Vagrantfile, or take it off the list."
+            ),
+        ),
         (Observed::Absent, _) if vm.had_domain => trouble(
             NotCreated,
             "vm_domain_removed",
@@ -101,7 +110,9 @@ mod tests {
     use super::*;
 
     fn seen(status: VmStatus, observed: Observed) -> Option<Change> {
-        reconcile(Believed { vm_id: 7, name: "web-1", status, problem: None, had_domain: true }, observed)
+        let vm =
+            Believed { vm_id: 7, name: "web-1", status, problem: None, had_domain: true, is_adopted: false };
+        reconcile(vm, observed)
     }
 
     #[test]
@@ -138,6 +149,21 @@ mod tests {
     }
 
     #[test]
+    fn an_adopted_machine_that_is_gone_can_be_made_anew() {
+        let vm = Believed {
+            vm_id: 7,
+            name: "shop",
+            status: VmStatus::Running,
+            problem: None,
+            had_domain: true,
+            is_adopted: true,
+        };
+        let change = reconcile(vm, Observed::Absent).unwrap();
+        assert_eq!(change.status, VmStatus::NotCreated);
+        assert!(change.problem.unwrap().contains("Start it to have Vagrant make it anew"));
+    }
+
+    #[test]
     fn silence_makes_unknown_and_its_end_makes_the_truth_without_an_alarm() {
         assert_eq!(seen(VmStatus::Running, Observed::Silence).unwrap().status, VmStatus::Unknown);
         let change = seen(VmStatus::Unknown, Observed::Is(DomainState::Running)).unwrap();
@@ -161,6 +187,7 @@ mod tests {
             status: VmStatus::Stopped,
             problem: Some("It died."),
             had_domain: true,
+            is_adopted: false,
         };
         let silent = reconcile(told, Observed::Silence).unwrap();
         assert_eq!((silent.status, silent.problem.as_deref()), (VmStatus::Unknown, Some("It died.")));
@@ -181,6 +208,7 @@ mod tests {
             status: VmStatus::Unknown,
             problem: Some("It did not boot in time."),
             had_domain: true,
+            is_adopted: false,
         };
         let found = reconcile(failed, Observed::Is(DomainState::Running)).unwrap();
         assert_eq!((found.status, found.event), (VmStatus::Running, None));

@@ -3,10 +3,10 @@
 use super::{Change, Lifecycle, Scope, stamp};
 use crate::{
     model::{
-        Image, OperationKind, OperationState, OperationView, UtcMillis, VmFigures, VmName, VmSpec, VmStatus,
-        VmView,
+        Adopted, Image, OperationKind, OperationState, OperationView, UtcMillis, VmFigures, VmName, VmSpec,
+        VmStatus, VmView,
     },
-    server::database::Database,
+    server::{database::Database, provider::Project},
 };
 use sqlx::{FromRow, Sqlite, Transaction};
 
@@ -27,6 +27,12 @@ pub struct VmRow {
     problem: Option<String>,
     ip_address: Option<String>,
     pub domain_uuid: Option<String>,
+    adopted_directory: Option<String>,
+    adopted_vagrantfile: Option<String>,
+    adopted_data_directory: Option<String>,
+    adopted_machine: Option<String>,
+    adopted_provider: Option<String>,
+    adopted_is_indexed: Option<bool>,
     created_at: i64,
     updated_at: i64,
     operation_id: Option<i64>,
@@ -47,13 +53,16 @@ pub async fn select(database: &Database, scope: Scope) -> Result<Vec<VmRow>, sql
     sqlx::query_as(
         "SELECT vm.id, vm.owner_id, account.username AS owner_name, vm.name, vm.image, vm.os_type, vm.vagrant_box,
                 vm.box_url, vm.ram_mb, vm.cpu_cores, vm.disk_gb, vm.status, vm.problem, vm.ip_address,
-                vm.domain_uuid, vm.created_at, vm.updated_at, operation.id AS operation_id,
+                vm.domain_uuid, adopted.directory AS adopted_directory, adopted.vagrantfile AS adopted_vagrantfile,
+                adopted.data_directory AS adopted_data_directory, adopted.machine AS adopted_machine,
+                adopted.provider AS adopted_provider, adopted.is_indexed AS adopted_is_indexed, vm.created_at, vm.updated_at, operation.id AS operation_id,
                 operation.kind AS operation_kind, operation.state AS operation_state,
                 operation.requested_at AS operation_requested_at,
                 operation.finished_at AS operation_finished_at, operation.last_line AS operation_last_line,
                 operation.error AS operation_error
          FROM vm
          JOIN account ON account.id = vm.owner_id
+         LEFT JOIN adopted ON adopted.vm_id = vm.id
          LEFT JOIN operation
                 ON operation.id = (SELECT max(newest.id) FROM operation AS newest WHERE newest.vm_id = vm.id)
          WHERE vm.destroyed_at IS NULL AND (?1 IS NULL OR vm.owner_id = ?1) AND (?2 IS NULL OR vm.id = ?2)
@@ -75,10 +84,27 @@ impl VmRow {
         }
     }
 
+    /// The project it was adopted from, if it was.
+    pub fn project(&self) -> Option<Project> {
+        Some(Project {
+            directory: self.adopted_directory.clone()?.into(),
+            vagrantfile: self.adopted_vagrantfile.clone(),
+            data_directory: self.adopted_data_directory.clone()?.into(),
+            machine: self.adopted_machine.clone()?,
+            provider: self.adopted_provider.clone()?,
+            is_indexed: self.adopted_is_indexed?,
+        })
+    }
+
     /// `allowed` is left empty.
     pub fn into_view(self, figures: VmFigures) -> VmView {
         let spec = self.spec();
         let operation = self.operation();
+        let adopted = self.project().map(|project| Adopted {
+            directory: project.directory.display().to_string(),
+            machine: project.machine,
+            provider: project.provider,
+        });
         VmView {
             id: self.id,
             name: self.name,
@@ -89,6 +115,7 @@ impl VmRow {
             status: VmStatus::parse(&self.status).unwrap_or(VmStatus::Unknown),
             problem: self.problem,
             ip_address: self.ip_address,
+            adopted,
             created_at: UtcMillis(self.created_at),
             updated_at: UtcMillis(self.updated_at),
             operation,
@@ -239,7 +266,32 @@ pub async fn set_address(
     Ok(())
 }
 
+/// Notes which machine a VM is that was not launched here.
+pub async fn insert_adopted(
+    tx: &mut Transaction<'_, Sqlite>,
+    vm_id: i64,
+    project: &Project,
+    domain_uuid: &str,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO adopted (vm_id, directory, vagrantfile, data_directory, machine, provider, is_indexed)
+         VALUES (?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(vm_id)
+    .bind(project.directory.to_string_lossy())
+    .bind(&project.vagrantfile)
+    .bind(project.data_directory.to_string_lossy())
+    .bind(&project.machine)
+    .bind(&project.provider)
+    .bind(project.is_indexed)
+    .execute(&mut **tx)
+    .await?;
+    set_domain(tx, vm_id, Some(domain_uuid)).await
+}
+
+/// The row stays for the sake of its history; what it was adopted from can be adopted again.
 pub async fn set_destroyed(tx: &mut Transaction<'_, Sqlite>, vm_id: i64) -> Result<(), sqlx::Error> {
+    sqlx::query("DELETE FROM adopted WHERE vm_id = ?").bind(vm_id).execute(&mut **tx).await?;
     sqlx::query("UPDATE vm SET destroyed_at = ?2, updated_at = ?2, status = 'not_created' WHERE id = ?1")
         .bind(vm_id)
         .bind(stamp())

@@ -280,6 +280,7 @@ mod tests {
             status: VmStatus::Running,
             problem: None,
             ip_address: None,
+            adopted: None,
             created_at: UtcMillis(0),
             updated_at: UtcMillis(1000),
             operation: None,

@@ -11,7 +11,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-const FIELDS: [&str; 7] = ["username", "email", "name", "image", "ram_mb", "cpu_cores", "disk_gb"];
+const FIELDS: [&str; 8] = ["username", "email", "id", "name", "image", "ram_mb", "cpu_cores", "disk_gb"];
 /// Longer than any value that is allowed, and far from what an address may hold.
 const MAX_VALUE_BYTES: usize = 300;
 

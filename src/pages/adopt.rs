@@ -1,0 +1,108 @@
+use crate::{
+    api::{AdoptMachine, adoptable_machines},
+    components::{
+        form::entered,
+        notice::{Refusal, Unavailable},
+        vm::StatusMark,
+    },
+    model::{Adoptable, Adopted},
+};
+use leptos::prelude::*;
+use leptos_meta::Title;
+
+/// Takes machines into the list that Vagrant has made elsewhere on the server's host.
+#[component]
+pub fn Adopt() -> impl IntoView {
+    let machines = Resource::new(|| (), |()| adoptable_machines());
+    view! {
+        <Title text="Adopt a machine"/>
+        <header class="top"><h1>"Adopt a machine"</h1></header>
+        <Transition fallback=|| view! { <p class="waiting" role="status">"Loading…"</p> }>
+            {move || Suspend::new(async move {
+                match machines.await {
+                    Ok(machines) if machines.is_empty() => view! { <Nothing/> }.into_any(),
+                    Ok(machines) => view! { <List machines/> }.into_any(),
+                    Err(error) => view! { <Unavailable error/> }.into_any(),
+                }
+            })}
+        </Transition>
+    }
+}
+
+#[component]
+fn Nothing() -> impl IntoView {
+    view! {
+        <section class="panel empty" data-testid="nothing-to-adopt">
+            <h2>"There is nothing to adopt"</h2>
+            <p>
+                "Here stand the machines of this host that Vagrant made for the server's own user, in projects that are "
+                "not in the list yet. Run \"vagrant up\" in such a project, then look again."
+            </p>
+            <p><a class="btn" href="/vms/adopt">"Look again"</a></p>
+        </section>
+    }
+}
+
+#[component]
+fn List(machines: Vec<Adoptable>) -> impl IntoView {
+    let adopt = ServerAction::<AdoptMachine>::new();
+    let refused = Signal::derive(move || adopt.value().get().and_then(Result::err));
+    // What a form was refused with, without JavaScript, belongs to the machine it named.
+    let brought_back = entered("id").zip(entered("name"));
+    view! {
+        <section class="panel adopt">
+            <p class="muted">
+                "Vagrant made these for the server's own user. An adopted machine is watched, started and stopped where it is; "
+                "its project and its Vagrantfile stay as they are."
+            </p>
+            <Refusal error=refused/>
+            <ul>
+                {machines
+                    .into_iter()
+                    .map(|machine| {
+                        let name = brought_back.clone().filter(|(id, _)| *id == machine.id).map(|(_, name)| name);
+                        view! { <Entry machine adopt name/> }
+                    })
+                    .collect_view()}
+            </ul>
+        </section>
+    }
+}
+
+#[component]
+fn Entry(machine: Adoptable, adopt: ServerAction<AdoptMachine>, name: Option<String>) -> impl IntoView {
+    let Adoptable { id, machine, status, suggested_name } = machine;
+    let field = format!("name-{id}");
+    let Adopted { directory, machine, provider } = machine;
+    let asked = {
+        let id = id.clone();
+        move || adopt.input().with(|input| input.as_ref().is_some_and(|input| input.id == id))
+    };
+    let busy = Memo::new(move |_| adopt.pending().get());
+    view! {
+        <li>
+            <div class="what">
+                <p class="mono path">{directory}</p>
+                <p class="muted">
+                    <StatusMark status/>
+                    {machine} " · " {provider} " · " {status.label()}
+                </p>
+            </div>
+            <ActionForm action=adopt>
+                <input type="hidden" name="id" value=id/>
+                <div class="field">
+                    <label for=field.clone()>"Name in the list"</label>
+                    <span class="control">
+                        <input
+                            id=field name="name" value=name.unwrap_or(suggested_name) required
+                            autocomplete="off" autocapitalize="none" spellcheck="false"
+                        />
+                    </span>
+                </div>
+                <button type="submit" class="btn primary" disabled=busy>
+                    {move || if busy.get() && asked() { "Looking inside…" } else { "Adopt" }}
+                </button>
+            </ActionForm>
+        </li>
+    }
+}
