@@ -33,7 +33,10 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use tokio::{sync::Semaphore, task::JoinHandle};
+use tokio::{
+    sync::{Semaphore, watch},
+    task::JoinHandle,
+};
 
 /// A guest whose VM runs, or did when it was last heard of.
 #[derive(Debug, Clone)]
@@ -94,6 +97,8 @@ struct Shared {
 pub struct Probes {
     /// `None` where there are no guests to read.
     shared: Option<Arc<Shared>>,
+    /// When the newest tick was over.
+    ticked: watch::Sender<Option<Instant>>,
     followed: Mutex<HashMap<i64, Followed>>,
 }
 
@@ -134,18 +139,19 @@ impl Probes {
     ) -> Self {
         let known = KnownGuests::new(database);
         let shared = Shared { access, hypervisor, index, known, one_asks: Semaphore::new(1), pace };
-        Self { shared: Some(Arc::new(shared)), followed: Mutex::default() }
+        Self { shared: Some(Arc::new(shared)), ticked: watch::Sender::default(), followed: Mutex::default() }
     }
 
     /// Reads nobody: simulated guests have no inside.
     pub fn none() -> Self {
-        Self { shared: None, followed: Mutex::default() }
+        Self { shared: None, ticked: watch::Sender::default(), followed: Mutex::default() }
     }
 
-    /// Tells which guests run now. New ones are read from now on, those that are missing are not read any more, unless
+    /// Tells, after a tick, which guests run now. New ones are read from now on, those that are missing are not read any more, unless
     /// their VMs are among `unheard`: nobody says whether those run.
     pub fn watch(&self, running: Vec<RunningGuest>, unheard: &[i64]) {
         let Some(shared) = &self.shared else { return };
+        self.ticked.send_replace(Some(Instant::now()));
         let mut followed = self.followed();
         followed.retain(|vm_id, one| {
             let runs = |guest: &RunningGuest| {
@@ -158,7 +164,7 @@ impl Probes {
                 Some(one) => one.busy.store(guest.busy, Ordering::Relaxed),
                 None if guest.busy => {}
                 None => {
-                    followed.insert(guest.vm_id, Followed::begin(guest, shared));
+                    followed.insert(guest.vm_id, Followed::begin(guest, shared, self.ticked.subscribe()));
                 }
             }
         }
@@ -192,12 +198,12 @@ pub async fn read_once(access: &dyn GuestAccess, machine: &Machine) -> Result<Gu
 }
 
 impl Followed {
-    fn begin(guest: RunningGuest, shared: &Arc<Shared>) -> Self {
+    fn begin(guest: RunningGuest, shared: &Arc<Shared>, ticked: watch::Receiver<Option<Instant>>) -> Self {
         let busy = Arc::new(AtomicBool::new(guest.busy));
         let readings = Arc::new(Mutex::new(None));
         let (domain_uuid, started_at) = (guest.domain_uuid.clone(), guest.started_at);
         let probe = Probe::new(guest, shared.clone(), busy.clone(), readings.clone());
-        Self { domain_uuid, started_at, busy, readings, task: tokio::spawn(probe.follow()) }
+        Self { domain_uuid, started_at, busy, readings, task: tokio::spawn(probe.follow(ticked)) }
     }
 
     fn is_of(&self, domain_uuid: &str, started_at: Option<UtcMillis>) -> bool {

@@ -27,8 +27,14 @@ use std::{
     },
     time::Instant,
 };
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::{
+    sync::watch,
+    time::{sleep_until, timeout},
+};
 
+/// How much of a period after a tick a guest is read: late, so that the next tick's figures are fresh, with time enough
+/// to answer before it.
+const AFTER_THE_TICK: f64 = 0.6;
 /// So many attempts in a row fail before the way in is doubted: a guest that boots is not there for a while.
 const FAILURES_UNTIL_DOUBT: u32 = 2;
 
@@ -86,16 +92,27 @@ impl Probe {
         }
     }
 
-    /// Reads for ever; whoever follows drops it.
-    pub async fn follow(mut self) {
-        let mut beat = interval(self.shared.pace.period);
-        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    /// Reads for ever; whoever follows drops it. Between two ticks lies one reading, so that what is counted over a
+    /// tick was counted once.
+    pub async fn follow(mut self, mut ticked: watch::Receiver<Option<Instant>>) {
+        let period = self.shared.pace.period;
+        ticked.mark_unchanged();
         loop {
-            beat.tick().await;
             if let Some(reading) = self.read().await {
                 let mut readings = self.readings.lock().unwrap_or_else(PoisonError::into_inner);
                 let before = readings.take().map(|readings| readings.newest);
                 *readings = Some(Readings { newest: Arc::new(reading), before });
+            }
+            match timeout(period, ticked.changed()).await {
+                Ok(Ok(())) => {
+                    let tick = *ticked.borrow_and_update();
+                    let begin = tick.map_or_else(Instant::now, |tick| tick + period.mul_f64(AFTER_THE_TICK));
+                    sleep_until(begin.into()).await;
+                }
+                // Nobody ticks any more.
+                Ok(Err(_)) => return,
+                // Without ticks, as when they are late, it goes on by itself.
+                Err(_) => {}
             }
         }
     }

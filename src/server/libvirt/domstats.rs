@@ -314,6 +314,7 @@ Domain: 'twarga-user1-web-1_default'
                     previous: earlier.map(|earlier| (earlier, begin)),
                     current: (&domain, begin + Duration::from_secs(5)),
                     guest: None,
+                    tick_before: None,
                     now,
                     period_secs: 5,
                 });

@@ -125,7 +125,7 @@ impl Collector {
         let domains = Domains { reading, indexed };
         let watched = self.with_current_domains(watched, &domains).await?;
         let now = domains.reading.as_ref().map_or_else(|| self.hypervisor.now(), Reading::moment);
-        let figures = self.figures(&watched, &domains, now);
+        let figures = self.figures(&watched, &domains, now, before.map(|before| before.monotonic));
         self.note_silent_domains(&watched, &domains, began.utc);
         let recorded_at = self.next_tick_time(now).await?;
         let sampled_at = recorded_at.unwrap_or(now.utc);
@@ -263,7 +263,13 @@ impl Collector {
         Ok(watched)
     }
 
-    fn figures(&self, watched: &[Watched], domains: &Domains, now: Moment) -> Vec<VmFigures> {
+    fn figures(
+        &self,
+        watched: &[Watched],
+        domains: &Domains,
+        now: Moment,
+        tick_before: Option<Instant>,
+    ) -> Vec<VmFigures> {
         let figures = |w: &Watched| {
             let domain = domains.of(w)?;
             let comparable = domains.reading.as_ref().zip(self.memory.previous.as_ref());
@@ -271,6 +277,7 @@ impl Collector {
                 previous: comparable.and_then(|(reading, p)| p.of(domain, reading, self.period_secs)),
                 current: (domain, now.monotonic),
                 guest: self.probes.newest(w.view.id, domain).as_ref(),
+                tick_before,
                 now: now.utc,
                 period_secs: self.period_secs,
             }))

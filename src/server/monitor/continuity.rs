@@ -202,6 +202,7 @@ mod tests {
                         previous: earlier,
                         current: (domain, reading.taken_at),
                         guest: None,
+                        tick_before: None,
                         now: reading.sampled_at,
                         period_secs: PERIOD_SECS,
                     });

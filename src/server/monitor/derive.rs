@@ -33,6 +33,8 @@ pub struct Inputs<'a> {
     pub current: (&'a Domain, Instant),
     /// What the guest said in this boot of the domain.
     pub guest: Option<&'a Readings>,
+    /// When the tick before was taken: counters of a guest that has said nothing since are not counted twice.
+    pub tick_before: Option<Instant>,
     /// The wall clock at `current`.
     pub now: UtcMillis,
     pub period_secs: u32,
@@ -45,7 +47,7 @@ pub fn derive(inputs: Inputs<'_>) -> VmFigures {
     if domain.state == DomainState::Running
         && let Some(readings) = inputs.guest
     {
-        guest_figures::merge(&mut figures, readings, taken_at, inputs.period_secs);
+        guest_figures::merge(&mut figures, readings, taken_at, inputs.tick_before, inputs.period_secs);
     }
     figures
 }
@@ -260,6 +262,7 @@ mod tests {
             previous: None,
             current: (domain, taken_at),
             guest: None,
+            tick_before: None,
             now: NOW,
             period_secs: PERIOD_SECS,
         }

@@ -24,7 +24,13 @@ fn fresh(period_secs: u32) -> Duration {
 }
 
 /// Adds what the guest's newest reading knows better, as of `at`; one that is too old adds nothing.
-pub(super) fn merge(figures: &mut VmFigures, readings: &Readings, at: Instant, period_secs: u32) {
+pub(super) fn merge(
+    figures: &mut VmFigures,
+    readings: &Readings,
+    at: Instant,
+    tick_before: Option<Instant>,
+    period_secs: u32,
+) {
     let newest = readings.newest.as_ref();
     let age = at.saturating_duration_since(newest.taken_at);
     if age > fresh(period_secs) {
@@ -37,7 +43,9 @@ pub(super) fn merge(figures: &mut VmFigures, readings: &Readings, at: Instant, p
     if figures.cpu_percent.is_none() {
         cpu(span.as_ref(), figures);
     }
-    if figures.network_rx_mb.is_none() {
+    // Taken for a second tick, a counter would look as if nothing had been sent in between.
+    let is_new = tick_before.is_none_or(|before| newest.taken_at > before);
+    if figures.network_rx_mb.is_none() && is_new {
         network(newest, span.as_ref(), figures);
     }
 }
@@ -217,7 +225,14 @@ pub(crate) mod tests {
     fn figures_after(secs: u64, domain: &Domain, readings: &Readings) -> VmFigures {
         let at = readings.newest.taken_at + Duration::from_secs(secs);
         let current = (domain, at);
-        derive(Inputs { previous: None, current, guest: Some(readings), now: NOW, period_secs: PERIOD_SECS })
+        derive(Inputs {
+            previous: None,
+            current,
+            guest: Some(readings),
+            tick_before: None,
+            now: NOW,
+            period_secs: PERIOD_SECS,
+        })
     }
 
     #[test]
@@ -240,6 +255,27 @@ pub(crate) mod tests {
             sources: Sources { cpu: source, memory: source, disk: source, network: source, uptime: source },
         };
         assert_eq!(figures, expected);
+    }
+
+    #[test]
+    fn a_guest_that_said_nothing_since_the_tick_before_has_no_network_but_all_else() {
+        let (domain, readings) = (silent(), readings());
+        let at_tick = |tick_before: Instant| {
+            derive(Inputs {
+                previous: None,
+                current: (&domain, readings.newest.taken_at + Duration::from_secs(7)),
+                guest: Some(&readings),
+                tick_before: Some(tick_before),
+                now: NOW,
+                period_secs: PERIOD_SECS,
+            })
+        };
+        let heard = at_tick(readings.newest.taken_at - Duration::from_secs(1));
+        let unheard = at_tick(readings.newest.taken_at + Duration::from_secs(2));
+        assert_eq!(heard.network_rx_mb, Some(100.0));
+        assert_eq!((unheard.network_rx_mb, unheard.network_rx_mb_per_s), (None, None));
+        assert_eq!(unheard.sources.network, Source::Unknown);
+        assert_eq!((unheard.cpu_percent, unheard.disk_percent), (heard.cpu_percent, heard.disk_percent));
     }
 
     #[test]

@@ -19,6 +19,7 @@ fn figures(before: Option<(&Reading, &Domain)>, (reading, domain): (&Reading, &D
         previous: before.map(|(reading, domain)| (domain, reading.taken_at)),
         current: (domain, reading.taken_at),
         guest: None,
+        tick_before: None,
         now: reading.sampled_at,
         period_secs: 5,
     })

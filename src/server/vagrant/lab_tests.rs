@@ -133,6 +133,7 @@ async fn a_vm_lives_is_watched_crashes_and_comes_back() {
         previous: Some((&before, before_reading.taken_at)),
         current: (&after, after_reading.taken_at),
         guest: None,
+        tick_before: None,
         now: after_reading.sampled_at,
         period_secs: 5,
     });
