@@ -8,7 +8,7 @@
 use super::{
     beat::Beat,
     caretaker::{Caretaker, Guest},
-    continuity::{Previous, simply_passed},
+    continuity::{Taken, by_uuid, simply_passed},
     derive::{Inputs, derive},
     health::Health,
     host::Host,
@@ -30,6 +30,7 @@ use crate::{
     },
 };
 use std::{
+    collections::HashMap,
     path::PathBuf,
     sync::{Arc, Mutex, TryLockError},
     time::{Duration, Instant},
@@ -61,7 +62,7 @@ pub struct Collector {
 /// What a tick needs of the ones before it.
 #[derive(Default)]
 pub struct Memory {
-    previous: Option<Previous>,
+    previous: Option<Taken>,
     /// When the last tick began.
     began: Option<Moment>,
     failed_readings: u32,
@@ -122,9 +123,9 @@ impl Collector {
         };
         self.health.read(began.utc, trouble.as_deref());
 
-        let domains = Domains { reading, indexed };
+        let domains = Domains { taken: reading.map(Taken::from), indexed: indexed.map(by_uuid) };
         let watched = self.with_current_domains(watched, &domains).await?;
-        let now = domains.reading.as_ref().map_or_else(|| self.hypervisor.now(), Reading::moment);
+        let now = domains.taken.as_ref().map_or_else(|| self.hypervisor.now(), Taken::at);
         let figures = self.figures(&watched, &domains, now, before.map(|before| before.monotonic));
         self.note_silent_domains(&watched, &domains, began.utc);
         let recorded_at = self.next_tick_time(now).await?;
@@ -163,8 +164,8 @@ impl Collector {
         self.vms.refresh_info(files, sampled_at).await;
         self.caretaker.look_after(domains.running_guests(&watched));
         self.probes.watch(domains.guests_to_read(&watched), &domains.unheard(&watched));
-        if let Some(reading) = domains.reading {
-            self.memory.previous = Some(reading.into());
+        if domains.taken.is_some() {
+            self.memory.previous = domains.taken;
         }
         self.health.ticked(sampled_at, begin, Instant::now(), &figures);
         Ok(())
@@ -272,9 +273,9 @@ impl Collector {
     ) -> Vec<VmFigures> {
         let figures = |w: &Watched| {
             let domain = domains.of(w)?;
-            let comparable = domains.reading.as_ref().zip(self.memory.previous.as_ref());
+            let previous = self.memory.previous.as_ref();
             Some(derive(Inputs {
-                previous: comparable.and_then(|(reading, p)| p.of(domain, reading, self.period_secs)),
+                previous: previous.and_then(|previous| previous.before(domain, now, self.period_secs)),
                 current: (domain, now.monotonic),
                 guest: self.probes.newest(w.view.id, domain).as_ref(),
                 tick_before,
@@ -338,27 +339,24 @@ impl Collector {
 /// What a tick knows of the VMs' domains.
 struct Domains {
     /// `None`: the hypervisor is silent.
-    reading: Option<Reading>,
+    taken: Option<Taken>,
     /// In the place of domains, the machines of Vagrant's index; `None`: it cannot be read.
-    indexed: Option<Vec<Domain>>,
+    indexed: Option<HashMap<String, Domain>>,
 }
 
 impl Domains {
-    fn all(&self, w: &Watched) -> Option<&[Domain]> {
-        if w.machine.is_indexed() {
-            self.indexed.as_deref()
-        } else {
-            self.reading.as_ref().map(|reading| reading.domains.as_slice())
-        }
-    }
-
     fn of(&self, w: &Watched) -> Option<&Domain> {
-        self.all(w)?.iter().find(|domain| Some(&domain.uuid) == w.domain_uuid.as_ref())
+        let uuid = w.domain_uuid.as_deref()?;
+        if w.machine.is_indexed() {
+            self.indexed.as_ref()?.get(uuid)
+        } else {
+            self.taken.as_ref()?.domain(uuid)
+        }
     }
 
     /// Whether there was an answer from whoever knows the VM's domain, if it has one.
     fn are_heard(&self, w: &Watched) -> bool {
-        self.all(w).is_some()
+        if w.machine.is_indexed() { self.indexed.is_some() } else { self.taken.is_some() }
     }
 
     fn unheard(&self, watched: &[Watched]) -> Vec<i64> {

@@ -28,29 +28,37 @@ pub fn simply_passed(earlier: Moment, later: Moment, period_secs: u32) -> bool {
     monotonic <= longest && apart <= CLOCKS_APART.as_millis()
 }
 
-/// The last reading, for the next one to be compared with.
+/// A reading by UUID: this tick's, or the last one's for it to be compared with.
 #[derive(Debug)]
-pub struct Previous {
-    taken: Moment,
-    /// By UUID.
+pub struct Taken {
+    at: Moment,
     domains: HashMap<String, Domain>,
 }
 
-impl Previous {
-    /// What `domain` of the reading `now` may be compared with, if anything.
-    pub fn of(&self, domain: &Domain, now: &Reading, period_secs: u32) -> Option<(&Domain, Instant)> {
-        let comparable = simply_passed(self.taken, now.moment(), period_secs);
-        self.domains.get(&domain.uuid).filter(|_| comparable).map(|domain| (domain, self.taken.monotonic))
+impl Taken {
+    pub fn at(&self) -> Moment {
+        self.at
+    }
+
+    pub fn domain(&self, uuid: &str) -> Option<&Domain> {
+        self.domains.get(uuid)
+    }
+
+    /// What in this earlier reading `domain`, read at `now`, may be compared with, if anything.
+    pub fn before(&self, domain: &Domain, now: Moment, period_secs: u32) -> Option<(&Domain, Instant)> {
+        let comparable = simply_passed(self.at, now, period_secs);
+        self.domain(&domain.uuid).filter(|_| comparable).map(|domain| (domain, self.at.monotonic))
     }
 }
 
-impl From<Reading> for Previous {
+impl From<Reading> for Taken {
     fn from(reading: Reading) -> Self {
-        Self {
-            taken: reading.moment(),
-            domains: reading.domains.into_iter().map(|domain| (domain.uuid.clone(), domain)).collect(),
-        }
+        Self { at: reading.moment(), domains: by_uuid(reading.domains) }
     }
+}
+
+pub fn by_uuid(domains: impl IntoIterator<Item = Domain>) -> HashMap<String, Domain> {
+    domains.into_iter().map(|domain| (domain.uuid.clone(), domain)).collect()
 }
 
 #[cfg(test)]
@@ -168,7 +176,7 @@ mod tests {
         ) {
             let mut now = Moment { utc: MORNING, monotonic: Instant::now() };
             let (mut ran_secs, mut started_at) = (3600_u64, MORNING);
-            let mut previous: Option<Previous> = None;
+            let mut previous: Option<Taken> = None;
             for between in story {
                 let mut ran = u64::from(PERIOD_SECS);
                 let mut wall = i64::from(PERIOD_SECS);
@@ -196,7 +204,7 @@ mod tests {
                 let domain = vm(ran_secs * 1024 * 1024, ran_secs * 300_000_000, started_at);
                 let reading = Reading { taken_at: now.monotonic, sampled_at: now.utc, domains: vec![domain] };
                 let domain = &reading.domains[0];
-                let earlier = previous.as_ref().and_then(|p| p.of(domain, &reading, PERIOD_SECS));
+                let earlier = previous.as_ref().and_then(|p| p.before(domain, now, PERIOD_SECS));
                 let VmFigures { cpu_percent, network_rx_mb_per_s, .. } =
                     derive(Inputs {
                         previous: earlier,
@@ -210,7 +218,7 @@ mod tests {
                 prop_assert!(network_rx_mb_per_s.is_none_or(|rate| (rate - 1.0).abs() < 1e-6), "{network_rx_mb_per_s:?}");
                 let quiet = matches!(between, Between::Periods(1..=3));
                 prop_assert!(cpu_percent.is_some() || !quiet || previous.is_none(), "no gap for nothing");
-                previous = Some(Previous::from(reading));
+                previous = Some(Taken::from(reading));
             }
         }
     }
