@@ -185,7 +185,10 @@ async function latest(page, figure) {
 /** Keeps the guest's core busy for a minute, and no longer even if nobody is left to end it. */
 async function startLoad() {
   const config = join(server.dataDir, "ssh-config");
-  await writeFile(config, await inLab("env", "-C", vmDir(), "vagrant", "ssh-config"));
+  // The server may be asking Vagrant the same just now, which answers one at a time.
+  await expect(async () => {
+    await writeFile(config, await inLab("env", "-C", vmDir(), "vagrant", "ssh-config"));
+  }).toPass({ timeout: 60_000, intervals: [1000] });
   const work = `timeout ${LOAD_SECS} sh -c 'while :; do :; done'`;
   return spawn(LAB, ["exec", "ssh", "-F", config, "default", work], { stdio: "ignore" });
 }

@@ -119,28 +119,31 @@ impl Vms {
             min_ram_mb: 0,
             min_disk_gb: 0,
         };
-        let mut tx = self.0.database.write().await.map_err(internal)?;
-        let vm_id = row::insert(&mut tx, me.id, &name, &spec, Some(&image), status)
-            .await
-            .map_err(|error| super::name_taken(error, &name))?;
-        row::insert_adopted(&mut tx, vm_id, &found.project, &domain_uuid).await.map_err(|error| {
-            if error.as_database_error().is_some_and(|e| e.is_unique_violation()) {
-                ApiError::conflict("This machine is in the list already.")
-            } else {
-                internal(error)
-            }
-        })?;
-        let shown = found.project.directory.display();
-        NewEvent::info("vm_adopted", Some(vm_id), format!("{} adopted {name} from {shown}.", me.username))
+        let (vms, me) = (self.clone(), me.clone());
+        // In a task of its own: a client that hangs up in between must not leave a folder without a VM.
+        let taken_in = tokio::spawn(async move {
+            let mut tx = vms.0.database.write().await.map_err(internal)?;
+            let vm_id = row::insert(&mut tx, me.id, &name, &spec, Some(&image), status)
+                .await
+                .map_err(|error| super::name_taken(error, &name))?;
+            row::insert_adopted(&mut tx, vm_id, &found.project, &domain_uuid).await.map_err(in_the_list)?;
+            let shown = found.project.directory.display();
+            NewEvent::info(
+                "vm_adopted",
+                Some(vm_id),
+                format!("{} adopted {name} from {shown}.", me.username),
+            )
             .write(&mut tx)
             .await
             .map_err(internal)?;
-        operations::make_folder(&folder).await.map_err(internal)?;
-        tx.commit().await.map_err(internal)?;
-        if let Some(view) = self.find(vm_id).await? {
-            self.write_info(view, folder, Expect::New).await;
-        }
-        Ok(vm_id)
+            operations::make_folder(&folder).await.map_err(internal)?;
+            tx.commit().await.map_err(internal)?;
+            if let Some(view) = vms.find(vm_id).await? {
+                vms.write_info(view, folder, Expect::New).await;
+            }
+            Ok(vm_id)
+        });
+        taken_in.await.map_err(internal)?
     }
 
     /// Takes an adopted VM off the list; its machine stays as it is.
@@ -161,18 +164,21 @@ impl Vms {
             return Err(ApiError::conflict(format!("{} cannot be taken off the list now. {busy}", vm.name)));
         }
         row::set_destroyed(&mut tx, vm.id).await.map_err(internal)?;
+        let folder = self.folder(vm.owner_id, &VmName::new(&vm.name).map_err(internal)?);
         let (name, directory) = (&vm.name, &adopted.directory);
         let text =
             format!("{} took {name} off the list; its machine in {directory} stays.", access.me().username);
         NewEvent::info("vm_released", Some(vm.id), text).write(&mut tx).await.map_err(internal)?;
-        tx.commit().await.map_err(internal)?;
         let (vms, vm_id) = (self.clone(), vm.id);
-        let name = VmName::new(&vm.name).map_err(internal)?;
-        let folder = self.folder(vm.owner_id, &name);
-        tokio::task::spawn_blocking(move || vms.0.files.remove_folder(&folder, vm_id))
-            .await
-            .map_err(internal)?
-            .map_err(internal)
+        // As above.
+        let released = tokio::spawn(async move {
+            tx.commit().await.map_err(internal)?;
+            tokio::task::spawn_blocking(move || vms.0.files.remove_folder(&folder, vm_id))
+                .await
+                .map_err(internal)?
+                .map_err(internal)
+        });
+        released.await.map_err(internal)?
     }
 
     /// Whether a project is a person's own, not the folder of one of our VMs.
@@ -187,6 +193,14 @@ impl Vms {
             ApiError::new(ErrorCode::Unavailable, error.text)
         })?;
         Ok(reading.domains.into_iter().find(|domain| domain.uuid == uuid))
+    }
+}
+
+fn in_the_list(error: sqlx::Error) -> ApiError {
+    if error.as_database_error().is_some_and(|e| e.is_unique_violation()) {
+        ApiError::conflict("This machine is in the list already.")
+    } else {
+        internal(error)
     }
 }
 
