@@ -1,4 +1,7 @@
-use crate::model::{Adoptable, ApiError, Image, VmView};
+use crate::model::{
+    Adoptable, ApiError, EmergencyStop, Image, Limits, OperationView, Orphan, Quota, QuotaCheck, Requested,
+    Snapshot, VagrantfileVersion, VmView,
+};
 use leptos::prelude::*;
 use leptos::server_fn::codec::GetUrl;
 
@@ -18,8 +21,37 @@ pub async fn images() -> Result<Vec<Image>, ApiError> {
     Ok(state.vms.images().to_vec())
 }
 
-/// Begins to launch a VM of the caller's and answers its id. A browser's form leads to its page, and may hold
-/// anything: each field that is wrong is told by its own words.
+/// The most that a VM can be given here.
+#[server(prefix = "/api/v1", endpoint = "launch_limits", input = GetUrl)]
+pub async fn launch_limits() -> Result<Limits, ApiError> {
+    use crate::server::web::call;
+    let (state, _) = call::signed_in().await?;
+    Ok(state.vms.limits())
+}
+
+/// The caller's credits and number of VMs.
+#[server(prefix = "/api/v1", endpoint = "my_quota", input = GetUrl)]
+pub async fn my_quota() -> Result<Quota, ApiError> {
+    use crate::server::web::call;
+    let (state, me) = call::signed_in().await?;
+    state.vms.quota(me.id).await
+}
+
+/// What a VM of this size would cost the caller, and what stands against it.
+#[server(prefix = "/api/v1", endpoint = "check_quota", input = GetUrl)]
+pub async fn check_quota(
+    image: String,
+    ram_mb: u32,
+    cpu_cores: u32,
+    disk_gb: u32,
+) -> Result<QuotaCheck, ApiError> {
+    use crate::{model::VmSpec, server::web::call};
+    let (state, me) = call::signed_in().await?;
+    state.vms.check_quota(&me, &VmSpec { image, ram_mb, cpu_cores, disk_gb }).await
+}
+
+/// Begins to launch a VM of the caller's. A browser's form leads to its page, and may hold anything: each field that
+/// is wrong is told by its own words.
 #[server(prefix = "/api/v1", endpoint = "launch_vm")]
 pub async fn launch_vm(
     name: String,
@@ -27,29 +59,224 @@ pub async fn launch_vm(
     ram_mb: String,
     cpu_cores: String,
     disk_gb: String,
-) -> Result<i64, ApiError> {
+    #[server(default)] provision_script: String,
+    #[server(default)] user_data: String,
+) -> Result<Requested, ApiError> {
     use crate::{model::Launch, server::web::call};
     let (state, me) = call::signed_in().await?;
-    let launch = Launch::from_form(name, image, &ram_mb, &cpu_cores, &disk_gb);
-    let vm_id = state.vms.launch(&me, &launch).await?;
-    call::lead_to(&format!("/vms/{vm_id}"));
-    Ok(vm_id)
+    let launch = Launch {
+        provision_script: Some(provision_script),
+        user_data: Some(user_data),
+        ..Launch::from_form(name, image, &ram_mb, &cpu_cores, &disk_gb)
+    };
+    let requested = state.vms.launch(&me, &launch).await?;
+    call::lead_to(&format!("/vms/{}", requested.vm_id));
+    Ok(requested)
 }
 
 /// Begins to start a VM; the owner or an admin may. Nothing happens when it runs already.
 #[server(prefix = "/api/v1", endpoint = "start_vm")]
-pub async fn start_vm(vm_id: i64) -> Result<(), ApiError> {
+pub async fn start_vm(vm_id: i64) -> Result<Requested, ApiError> {
     use crate::{model::OperationKind::Start, server::web::call};
     let (state, access) = call::vm(vm_id).await?;
     state.vms.request(&access, Start).await
 }
 
-/// Begins to stop a VM; the owner or an admin may. Nothing happens when it is stopped already.
+/// Begins to shut a VM down, and turns it off when its guest does not in time; the owner or an admin may. Nothing
+/// happens when it is stopped already.
 #[server(prefix = "/api/v1", endpoint = "stop_vm")]
-pub async fn stop_vm(vm_id: i64) -> Result<(), ApiError> {
+pub async fn stop_vm(vm_id: i64) -> Result<Requested, ApiError> {
     use crate::{model::OperationKind::Stop, server::web::call};
     let (state, access) = call::vm(vm_id).await?;
     state.vms.request(&access, Stop).await
+}
+
+/// Begins to turn a VM off at once, and cancels what is under way; the owner or an admin may.
+#[server(prefix = "/api/v1", endpoint = "force_stop_vm")]
+pub async fn force_stop_vm(vm_id: i64) -> Result<Requested, ApiError> {
+    use crate::{model::OperationKind::ForceStop, server::web::call};
+    let (state, access) = call::vm(vm_id).await?;
+    state.vms.request(&access, ForceStop).await
+}
+
+/// Begins to shut a VM down and to start it again; the owner or an admin may.
+#[server(prefix = "/api/v1", endpoint = "restart_vm")]
+pub async fn restart_vm(vm_id: i64) -> Result<Requested, ApiError> {
+    use crate::{model::OperationKind::Restart, server::web::call};
+    let (state, access) = call::vm(vm_id).await?;
+    state.vms.request(&access, Restart).await
+}
+
+/// Begins to have a VM stand still; the owner or an admin may.
+#[server(prefix = "/api/v1", endpoint = "suspend_vm")]
+pub async fn suspend_vm(vm_id: i64) -> Result<Requested, ApiError> {
+    use crate::{model::OperationKind::Suspend, server::web::call};
+    let (state, access) = call::vm(vm_id).await?;
+    state.vms.request(&access, Suspend).await
+}
+
+/// Begins to have a VM go on that stands still; the owner or an admin may.
+#[server(prefix = "/api/v1", endpoint = "resume_vm")]
+pub async fn resume_vm(vm_id: i64) -> Result<Requested, ApiError> {
+    use crate::{model::OperationKind::Resume, server::web::call};
+    let (state, access) = call::vm(vm_id).await?;
+    state.vms.request(&access, Resume).await
+}
+
+/// Writes down what a VM's next start gives it; the owner or an admin may. A disk can only grow. A browser's form may
+/// hold anything.
+#[server(prefix = "/api/v1", endpoint = "resize_vm")]
+pub async fn resize_vm(
+    vm_id: i64,
+    ram_mb: String,
+    cpu_cores: String,
+    disk_gb: String,
+) -> Result<Requested, ApiError> {
+    use crate::{
+        model::{Resize, parse_whole},
+        server::web::call,
+    };
+    let (state, access) = call::vm(vm_id).await?;
+    let given = |text: &str| Some(parse_whole(text));
+    let resize = Resize { ram_mb: given(&ram_mb), cpu_cores: given(&cpu_cores), disk_gb: given(&disk_gb) };
+    state.vms.resize(&access, resize).await
+}
+
+/// A VM's snapshots, oldest first; the owner or an admin may.
+#[server(prefix = "/api/v1", endpoint = "vm_snapshots", input = GetUrl)]
+pub async fn vm_snapshots(vm_id: i64) -> Result<Vec<Snapshot>, ApiError> {
+    use crate::server::web::call;
+    let (state, access) = call::vm(vm_id).await?;
+    state.vms.snapshots(&access).await
+}
+
+/// Begins to save a snapshot of a VM; the owner or an admin may.
+#[server(prefix = "/api/v1", endpoint = "save_snapshot")]
+pub async fn save_snapshot(vm_id: i64, snapshot: String) -> Result<Requested, ApiError> {
+    use crate::{
+        model::{OperationKind::SnapshotSave, SnapshotName},
+        server::web::call,
+    };
+    let (state, access) = call::vm(vm_id).await?;
+    let snapshot = SnapshotName::new(snapshot.trim())?;
+    state.vms.request_on_snapshot(&access, SnapshotSave, snapshot).await
+}
+
+/// Begins to put a VM back to where it was when a snapshot was saved; the owner or an admin may. What was written since
+/// then is lost.
+#[server(prefix = "/api/v1", endpoint = "restore_snapshot")]
+pub async fn restore_snapshot(vm_id: i64, snapshot: String) -> Result<Requested, ApiError> {
+    use crate::{
+        model::{OperationKind::SnapshotRestore, SnapshotName},
+        server::web::call,
+    };
+    let (state, access) = call::vm(vm_id).await?;
+    let snapshot = SnapshotName::new(snapshot.trim())?;
+    state.vms.request_on_snapshot(&access, SnapshotRestore, snapshot).await
+}
+
+/// Begins to delete a snapshot; the owner or an admin may.
+#[server(prefix = "/api/v1", endpoint = "delete_snapshot")]
+pub async fn delete_snapshot(vm_id: i64, snapshot: String) -> Result<Requested, ApiError> {
+    use crate::{
+        model::{OperationKind::SnapshotDelete, SnapshotName},
+        server::web::call,
+    };
+    let (state, access) = call::vm(vm_id).await?;
+    let snapshot = SnapshotName::new(snapshot.trim())?;
+    state.vms.request_on_snapshot(&access, SnapshotDelete, snapshot).await
+}
+
+/// Says whether a VM starts with the server; the owner or an admin may.
+#[server(prefix = "/api/v1", endpoint = "set_auto_start")]
+pub async fn set_auto_start(vm_id: i64, #[server(default)] auto_start: bool) -> Result<(), ApiError> {
+    use crate::server::web::call;
+    let (state, access) = call::vm(vm_id).await?;
+    state.vms.set_auto_start(&access, auto_start).await
+}
+
+/// Has a VM turned off after some hours, or not at all when they are 0; the owner or an admin may.
+#[server(prefix = "/api/v1", endpoint = "stop_after")]
+pub async fn stop_after(vm_id: i64, hours: f64) -> Result<(), ApiError> {
+    use crate::server::web::call;
+    let (state, access) = call::vm(vm_id).await?;
+    state.vms.stop_after(&access, hours).await
+}
+
+/// Has a VM turned off at a time such as `2026-11-23T06:15:00Z`, or not at all when it is empty; the owner or an admin
+/// may.
+#[server(prefix = "/api/v1", endpoint = "stop_at")]
+pub async fn stop_at(vm_id: i64, #[server(default)] at: String) -> Result<(), ApiError> {
+    use crate::{model::UtcMillis, server::web::call};
+    let (state, access) = call::vm(vm_id).await?;
+    let wrong = || ApiError::invalid_field("at", "This is a time such as 2026-11-23T06:15:00Z.");
+    let at = match at.trim() {
+        "" => None,
+        text => Some(UtcMillis::from_rfc3339(text).ok_or_else(wrong)?),
+    };
+    state.vms.set_stop_at(&access, at).await
+}
+
+/// What stood in a VM's Vagrantfile, newest first; the owner or an admin may.
+#[server(prefix = "/api/v1", endpoint = "vm_vagrantfiles", input = GetUrl)]
+pub async fn vm_vagrantfiles(vm_id: i64) -> Result<Vec<VagrantfileVersion>, ApiError> {
+    use crate::server::web::call;
+    let (state, access) = call::vm(vm_id).await?;
+    state.vms.vagrantfiles(&access).await
+}
+
+/// A VM's operations, newest first, before one of them if it is named; the owner or an admin may.
+#[server(prefix = "/api/v1", endpoint = "vm_operations", input = GetUrl)]
+pub async fn vm_operations(vm_id: i64, before: Option<i64>) -> Result<Vec<OperationView>, ApiError> {
+    use crate::server::web::call;
+    let (state, access) = call::vm(vm_id).await?;
+    state.vms.operations(&access, before, 50).await
+}
+
+/// Ends an operation that is queued or under way; the owner of its VM or an admin may.
+#[server(prefix = "/api/v1", endpoint = "cancel_operation")]
+pub async fn cancel_operation(vm_id: i64, operation_id: i64) -> Result<(), ApiError> {
+    use crate::server::web::call;
+    let (state, access) = call::vm(vm_id).await?;
+    state.vms.cancel(&access, operation_id).await
+}
+
+/// Turns every VM off at once and tells what becomes of each; for admins. `confirm` must be the word `stop`.
+#[server(prefix = "/api/v1", endpoint = "stop_all_vms")]
+pub async fn stop_all_vms(confirm: String) -> Result<Vec<EmergencyStop>, ApiError> {
+    use crate::server::web::call;
+    let (state, me) = call::admin().await?;
+    if confirm.trim() != "stop" {
+        return Err(ApiError::invalid_field("confirm", "Type stop to confirm."));
+    }
+    state.vms.emergency_stop(&me).await
+}
+
+/// Machines, folders and VMs that are left without their counterparts; for admins.
+#[server(prefix = "/api/v1", endpoint = "orphans", input = GetUrl)]
+pub async fn orphans() -> Result<Vec<Orphan>, ApiError> {
+    use crate::server::web::call;
+    let (state, _) = call::admin().await?;
+    state.vms.orphans().await
+}
+
+/// Takes an orphaned machine back into its owner's list and answers the VM's id; for admins.
+#[server(prefix = "/api/v1", endpoint = "adopt_orphan")]
+pub async fn adopt_orphan(folder: String) -> Result<i64, ApiError> {
+    use crate::server::web::call;
+    let (state, me) = call::admin().await?;
+    state.vms.adopt_orphan(&me, &folder).await
+}
+
+/// Removes what is left, with its disk if it has one; for admins. `confirm_name` must be its folder's name.
+#[server(prefix = "/api/v1", endpoint = "clean_up_orphan")]
+pub async fn clean_up_orphan(folder: String, confirm_name: String) -> Result<(), ApiError> {
+    use crate::server::web::call;
+    let (state, me) = call::admin().await?;
+    if confirm_name.trim() != folder {
+        return Err(ApiError::invalid_field("confirm_name", format!("Type {folder} to confirm.")));
+    }
+    state.vms.clean_up_orphan(&me, &folder).await
 }
 
 /// The machines of the server's host that Vagrant knows and that are not in the list; for admins.
@@ -89,13 +316,13 @@ pub async fn destroy_vm(
     vm_id: i64,
     confirm_name: String,
     #[server(default)] forget_samples: bool,
-) -> Result<(), ApiError> {
+) -> Result<Requested, ApiError> {
     use crate::server::web::call;
     let (state, access) = call::vm(vm_id).await?;
     access.confirmed_by(&confirm_name)?;
-    state.vms.destroy(&access, forget_samples).await?;
+    let requested = state.vms.destroy(&access, forget_samples).await?;
     call::lead_to("/");
-    Ok(())
+    Ok(requested)
 }
 
 /// What Vagrant said during an operation, oldest line first; the owner of its VM or an admin may.

@@ -4,7 +4,10 @@ use super::{feed::open_operation, format};
 use crate::{
     api::{StartVm, StopVm},
     components::icon::{Glyph, Icon},
-    model::{ApiError, OperationKind, OperationState, OperationView, UtcMillis, VmSpec, VmStatus, VmView},
+    model::{
+        ApiError, OperationKind, OperationState, OperationView, Requested, UtcMillis, VmSpec, VmStatus,
+        VmView,
+    },
 };
 use leptos::prelude::*;
 
@@ -69,7 +72,7 @@ impl Power {
     /// Why the last request was refused, if it was.
     pub fn refusal(self) -> Signal<Option<ApiError>> {
         Signal::derive(move || {
-            let refused = |answer: Option<Result<(), ApiError>>| answer.and_then(Result::err);
+            let refused = |answer: Option<Result<Requested, ApiError>>| answer.and_then(Result::err);
             refused(self.start.value().get()).or_else(|| refused(self.stop.value().get()))
         })
     }
@@ -126,10 +129,16 @@ mod tests {
     fn launch(state: OperationState, last_line: &str) -> OperationView {
         OperationView {
             id: 1,
+            vm_id: 1,
             kind: OperationKind::Launch,
+            snapshot: None,
             state,
+            requested_by: "ada".into(),
             requested_at: UtcMillis(1000),
             finished_at: None,
+            is_being_cancelled: false,
+            phase: None,
+            percent: None,
             last_line: last_line.into(),
             error: None,
         }

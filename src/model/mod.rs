@@ -8,6 +8,7 @@ mod image;
 mod instance;
 mod metrics;
 mod operation;
+mod quota;
 mod user;
 mod utc;
 mod vm;
@@ -22,7 +23,12 @@ pub use metrics::{
     HostFigures, Live, Metric, MetricHistory, MetricPoint, MetricRange, MetricStatistics, Series, Source,
     Sources, VmFigures, VmMetrics, rounded,
 };
-pub use operation::{OperationKind, OperationState, OperationView};
+pub use operation::{EmergencyStop, OperationKind, OperationState, OperationView, Requested};
+pub use quota::{Quota, QuotaCheck, price};
 pub use user::{Me, PASSWORD_MAX_BYTES, PASSWORD_MIN_CHARS, Role, check_registration};
 pub use utc::UtcMillis;
-pub use vm::{Adoptable, Adopted, Launch, Limits, NameError, VmName, VmSpec, VmStatus, VmView, check_launch};
+pub use vm::{
+    Adoptable, Adopted, GUEST_FILE_MAX_BYTES, GuestSetup, Launch, Limits, NameError, Orphan, OrphanKind,
+    Resize, Snapshot, SnapshotName, VagrantfileVersion, VmName, VmSpec, VmStatus, VmView, check_launch,
+    check_resize, parse_whole,
+};

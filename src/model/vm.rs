@@ -126,8 +126,29 @@ pub struct VmSpec {
     pub disk_gb: u32,
 }
 
+/// Files that are handed to the guest when it is made, and run inside it only.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GuestSetup {
+    /// A script for the guest's shell, run as root once.
+    #[serde(default)]
+    pub provision_script: Option<String>,
+    /// cloud-init's user data, for images that have cloud-init.
+    #[serde(default)]
+    pub user_data: Option<String>,
+}
+
+impl GuestSetup {
+    pub fn is_empty(&self) -> bool {
+        self.provision_script.is_none() && self.user_data.is_none()
+    }
+}
+
+/// No file that is handed to a guest is larger.
+pub const GUEST_FILE_MAX_BYTES: usize = 16 * 1024;
+
 /// The launch form, not yet checked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Launch {
     pub name: String,
@@ -135,15 +156,51 @@ pub struct Launch {
     pub ram_mb: u32,
     pub cpu_cores: u32,
     pub disk_gb: u32,
+    #[serde(default)]
+    pub provision_script: Option<String>,
+    #[serde(default)]
+    pub user_data: Option<String>,
 }
 
 impl Launch {
     /// What a form holds, sent or still being filled in. What is no number is 0, which every rule refuses in its
     /// own words.
     pub fn from_form(name: String, image: String, ram_mb: &str, cpu_cores: &str, disk_gb: &str) -> Self {
-        let number = |text: &str| text.trim().parse().unwrap_or(0);
-        Self { name, image, ram_mb: number(ram_mb), cpu_cores: number(cpu_cores), disk_gb: number(disk_gb) }
+        Self {
+            name,
+            image,
+            ram_mb: parse_whole(ram_mb),
+            cpu_cores: parse_whole(cpu_cores),
+            disk_gb: parse_whole(disk_gb),
+            ..Self::default()
+        }
     }
+
+    /// The size that is asked for, right or wrong.
+    pub fn spec(&self) -> VmSpec {
+        VmSpec {
+            image: self.image.clone(),
+            ram_mb: self.ram_mb,
+            cpu_cores: self.cpu_cores,
+            disk_gb: self.disk_gb,
+        }
+    }
+}
+
+/// A whole number out of a form's field; what is none is 0.
+pub fn parse_whole(text: &str) -> u32 {
+    text.trim().parse().unwrap_or(0)
+}
+
+/// Other resources for a VM; what is not named stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Resize {
+    #[serde(default)]
+    pub ram_mb: Option<u32>,
+    #[serde(default)]
+    pub cpu_cores: Option<u32>,
+    #[serde(default)]
+    pub disk_gb: Option<u32>,
 }
 
 /// What may be asked for at most.
@@ -164,39 +221,174 @@ impl Default for Limits {
 ///
 /// # Errors
 /// `Invalid`, with a text for every field that is wrong.
-pub fn check_launch(launch: &Launch, images: &[Image], limits: Limits) -> Result<(VmName, VmSpec), ApiError> {
+pub fn check_launch(
+    launch: &Launch,
+    images: &[Image],
+    limits: Limits,
+) -> Result<(VmName, VmSpec, GuestSetup), ApiError> {
     let mut fields = Vec::new();
-    let mut wrong = |field: &str, text: String| fields.push(FieldError { field: field.into(), text });
+    let wrong = |field: &str, text: String| FieldError { field: field.into(), text };
     let name = VmName::new(launch.name.trim());
     if let Err(error) = &name {
-        wrong("name", error.to_string());
+        fields.push(wrong("name", error.to_string()));
     }
     let image = images.iter().find(|image| image.key == launch.image);
     if image.is_none() {
-        wrong("image", "Choose one of the images in the list.".into());
+        fields.push(wrong("image", "Choose one of the images in the list.".into()));
     }
-    let (min_ram_mb, min_disk_gb) = image.map_or((128, 1), |i| (i.min_ram_mb, i.min_disk_gb));
-    if !(min_ram_mb..=limits.max_ram_mb).contains(&launch.ram_mb) {
-        wrong("ram_mb", format!("Memory is {min_ram_mb} to {} MB for this image.", limits.max_ram_mb));
+    let spec = launch.spec();
+    fields.extend(wrong_sizes(&spec, image, limits));
+    let setup = GuestSetup {
+        provision_script: filled(launch.provision_script.as_deref()),
+        user_data: filled(launch.user_data.as_deref()),
+    };
+    for (field, text) in [("provision_script", &setup.provision_script), ("user_data", &setup.user_data)] {
+        if text.as_ref().is_some_and(|text| text.len() > GUEST_FILE_MAX_BYTES || text.contains('\0')) {
+            let most = GUEST_FILE_MAX_BYTES / 1024;
+            fields.push(wrong(field, format!("This is a text of {most} KB at most.")));
+        }
     }
-    if !(1..=limits.max_cpu_cores).contains(&launch.cpu_cores) {
-        wrong("cpu_cores", format!("A VM has 1 to {} cores.", limits.max_cpu_cores));
-    }
-    if !(min_disk_gb..=limits.max_disk_gb).contains(&launch.disk_gb) {
-        wrong("disk_gb", format!("The disk is {min_disk_gb} to {} GB for this image.", limits.max_disk_gb));
+    if setup.user_data.as_ref().is_some_and(|text| !text.starts_with("#")) {
+        let text = "cloud-init's user data begins with #cloud-config, or with #! and a shell.";
+        fields.push(wrong("user_data", text.into()));
     }
     match name {
-        Ok(name) if fields.is_empty() => Ok((
-            name,
-            VmSpec {
-                image: launch.image.clone(),
-                ram_mb: launch.ram_mb,
-                cpu_cores: launch.cpu_cores,
-                disk_gb: launch.disk_gb,
-            },
-        )),
+        Ok(name) if fields.is_empty() => Ok((name, spec, setup)),
         _ => Err(ApiError::invalid(fields)),
     }
+}
+
+/// A form's line ends are those of HTTP; a guest's shell wants its own. Nothing but blanks is nothing.
+fn filled(text: Option<&str>) -> Option<String> {
+    let text = text?.replace("\r\n", "\n");
+    (!text.trim().is_empty()).then_some(text)
+}
+
+/// Checks a change of resources; the same on both sides. `now` is what the VM has, or is to have already.
+///
+/// # Errors
+/// `Invalid`, with a text for every field that is wrong.
+pub fn check_resize(
+    resize: Resize,
+    now: &VmSpec,
+    image: Option<&Image>,
+    limits: Limits,
+) -> Result<VmSpec, ApiError> {
+    let spec = VmSpec {
+        image: now.image.clone(),
+        ram_mb: resize.ram_mb.unwrap_or(now.ram_mb),
+        cpu_cores: resize.cpu_cores.unwrap_or(now.cpu_cores),
+        disk_gb: resize.disk_gb.unwrap_or(now.disk_gb),
+    };
+    let mut fields = wrong_sizes(&spec, image, limits);
+    if spec.disk_gb < now.disk_gb && !fields.iter().any(|wrong| wrong.field == "disk_gb") {
+        let text = format!("A disk can only grow: it has {} GB.", now.disk_gb);
+        fields.push(FieldError { field: "disk_gb".into(), text });
+    }
+    if fields.is_empty() { Ok(spec) } else { Err(ApiError::invalid(fields)) }
+}
+
+fn wrong_sizes(spec: &VmSpec, image: Option<&Image>, limits: Limits) -> Vec<FieldError> {
+    let mut fields = Vec::new();
+    let mut wrong = |field: &str, text: String| fields.push(FieldError { field: field.into(), text });
+    let (min_ram_mb, min_disk_gb) = image.map_or((128, 1), |i| (i.min_ram_mb, i.min_disk_gb));
+    if !(min_ram_mb..=limits.max_ram_mb).contains(&spec.ram_mb) {
+        wrong("ram_mb", format!("Memory is {min_ram_mb} to {} MB for this image.", limits.max_ram_mb));
+    }
+    if !(1..=limits.max_cpu_cores).contains(&spec.cpu_cores) {
+        wrong("cpu_cores", format!("A VM has 1 to {} cores.", limits.max_cpu_cores));
+    }
+    if !(min_disk_gb..=limits.max_disk_gb).contains(&spec.disk_gb) {
+        wrong("disk_gb", format!("The disk is {min_disk_gb} to {} GB for this image.", limits.max_disk_gb));
+    }
+    fields
+}
+
+/// A name that is safe as an argument of Vagrant's: 1 to 63 letters, digits, dots, hyphens and underscores, a letter
+/// or digit first.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct SnapshotName(String);
+
+impl SnapshotName {
+    /// # Errors
+    /// `Invalid` for the field `snapshot`.
+    pub fn new(name: &str) -> Result<Self, ApiError> {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+        let right = (1..=63).contains(&name.len())
+            && name.bytes().all(allowed)
+            && name.starts_with(|c: char| c.is_ascii_alphanumeric());
+        if right {
+            return Ok(Self(name.to_owned()));
+        }
+        let text = "A snapshot's name has 1 to 63 letters, digits, dots, hyphens and underscores, and begins with a \
+                    letter or digit.";
+        Err(ApiError::invalid_field("snapshot", text))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for SnapshotName {
+    type Error = ApiError;
+
+    fn try_from(name: String) -> Result<Self, ApiError> {
+        Self::new(&name)
+    }
+}
+
+impl From<SnapshotName> for String {
+    fn from(name: SnapshotName) -> Self {
+        name.0
+    }
+}
+
+/// A snapshot of a VM.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    pub name: String,
+    /// When it was saved, as far as somebody tells.
+    pub saved_at: Option<UtcMillis>,
+}
+
+/// What stood in a VM's Vagrantfile since some moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VagrantfileVersion {
+    pub id: i64,
+    pub seen_at: UtcMillis,
+    pub text: String,
+}
+
+/// What is left without its counterparts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OrphanKind {
+    /// The hypervisor has a machine of this cloud's that is in no list.
+    Domain,
+    /// A folder of a VM that is in no list and that the hypervisor does not have.
+    Directory,
+    /// A VM in the list that the hypervisor does not have.
+    Row,
+}
+
+/// Something of this cloud's that is left without its counterparts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Orphan {
+    pub kind: OrphanKind,
+    /// The VM's folder within the cloud's, which names it: `user1-web-1`.
+    pub folder: String,
+    pub name: String,
+    pub owner_name: Option<String>,
+    /// The row's VM.
+    pub vm_id: Option<i64>,
+    /// The hypervisor's id of the domain.
+    pub domain_uuid: Option<String>,
+    pub can_adopt: bool,
+    pub can_clean_up: bool,
+    /// What it is and what can be done, for an admin.
+    pub text: String,
 }
 
 /// A VM as a page shows it.
@@ -209,6 +401,9 @@ pub struct VmView {
     /// Label of the image it was launched from.
     pub os_type: String,
     pub spec: VmSpec,
+    /// What the next start gives it, if that is something else.
+    #[serde(default)]
+    pub next_spec: Option<VmSpec>,
     pub status: VmStatus,
     /// What is wrong with it and what to do about it.
     pub problem: Option<String>,
@@ -216,6 +411,12 @@ pub struct VmView {
     /// Where it comes from if it was not launched here.
     #[serde(default)]
     pub adopted: Option<Adopted>,
+    /// Whether it is started with the server.
+    #[serde(default)]
+    pub auto_start: bool,
+    /// When it is to be turned off.
+    #[serde(default)]
+    pub stop_at: Option<UtcMillis>,
     pub created_at: UtcMillis,
     pub updated_at: UtcMillis,
     /// The newest operation, open or finished.
@@ -291,11 +492,21 @@ mod tests {
 
     #[test]
     fn nonsense_in_the_form_is_named_field_by_field() {
-        let launch =
-            Launch { name: "..".into(), image: "beos".into(), ram_mb: 1, cpu_cores: 0, disk_gb: 100_000 };
+        let launch = Launch {
+            name: "..".into(),
+            image: "beos".into(),
+            ram_mb: 1,
+            cpu_cores: 0,
+            disk_gb: 100_000,
+            provision_script: Some("x".repeat(GUEST_FILE_MAX_BYTES + 1)),
+            user_data: Some("packages: [x]".into()),
+        };
         let error = check_launch(&launch, &[debian()], Limits::default()).unwrap_err();
         let named: Vec<_> = error.fields.iter().map(|f| f.field.as_str()).collect();
-        assert_eq!(named, ["name", "image", "ram_mb", "cpu_cores", "disk_gb"]);
+        assert_eq!(
+            named,
+            ["name", "image", "ram_mb", "cpu_cores", "disk_gb", "provision_script", "user_data"]
+        );
     }
 
     #[test]
@@ -306,8 +517,28 @@ mod tests {
             ram_mb: 256,
             cpu_cores: 1,
             disk_gb: 10,
+            ..Launch::default()
         };
         let error = check_launch(&launch, &[debian()], Limits::default()).unwrap_err();
         assert_eq!(error.field("ram_mb"), Some("Memory is 512 to 16384 MB for this image."));
+    }
+
+    #[test]
+    fn a_disk_grows_and_never_shrinks() {
+        let now = VmSpec { image: "debian-12".into(), ram_mb: 1024, cpu_cores: 2, disk_gb: 20 };
+        let check = |resize| check_resize(resize, &now, Some(&debian()), Limits::default());
+        let grown = check(Resize { disk_gb: Some(40), ..Resize::default() }).unwrap();
+        assert_eq!((grown.ram_mb, grown.cpu_cores, grown.disk_gb), (1024, 2, 40));
+        let error = check(Resize { disk_gb: Some(19), ram_mb: Some(1), cpu_cores: None }).unwrap_err();
+        assert_eq!(error.field("disk_gb"), Some("A disk can only grow: it has 20 GB."));
+        assert!(error.field("ram_mb").is_some());
+    }
+
+    #[test]
+    fn a_snapshots_name_is_no_option_and_no_path() {
+        for name in ["", "-x", ".x", "a b", "a/b", "ü", "x\n", &"x".repeat(64)] {
+            assert!(SnapshotName::new(name).is_err(), "{name:?}");
+        }
+        assert_eq!(SnapshotName::new("before-upgrade_1.2").unwrap().as_str(), "before-upgrade_1.2");
     }
 }

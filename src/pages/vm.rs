@@ -158,8 +158,8 @@ fn Present(
     // The overview shows how the destroying goes on, and that the VM is gone in the end.
     let navigate = use_navigate();
     Effect::new(move || {
-        let done = |answer: &Option<Result<(), _>>| matches!(answer, Some(Ok(())));
-        if destroy.value().with(done) || release.value().with(done) {
+        let destroyed = destroy.value().with(|answer| matches!(answer, Some(Ok(_))));
+        if destroyed || release.value().with(|answer| matches!(answer, Some(Ok(_)))) {
             navigate("/", NavigateOptions::default());
         }
     });
@@ -575,6 +575,7 @@ fn LastOperation(feed: Feed, vm: Memo<Option<VmView>>, history: History) -> impl
                     OperationState::Running => "under way",
                     OperationState::Succeeded => "done",
                     OperationState::Failed => "failed",
+                    OperationState::Cancelled => "cancelled",
                 };
                 format!("{} · {took} · {outcome}", operation.kind.as_str())
             })

@@ -48,6 +48,8 @@ pub enum UserCommand {
         #[arg(long)]
         email: Option<String>,
         #[command(flatten)]
+        credits: CreditArgs,
+        #[command(flatten)]
         data: DataArgs,
     },
 }
@@ -57,6 +59,55 @@ pub struct DataArgs {
     /// Folder of the database and of the VMs' folders; made when it is not there.
     #[arg(long, env = "TWARGA_DATA_DIR", default_value = "data", value_name = "DIR")]
     pub data_dir: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, Args)]
+pub struct CreditArgs {
+    /// Credits that a new account is granted.
+    #[arg(long, env = "TWARGA_CREDITS", default_value_t = 100, value_name = "N",
+          value_parser = |text: &str| whole(text, 0, 1_000_000_000))]
+    pub credits: u32,
+    /// Credits that a new admin's account is granted.
+    #[arg(long, env = "TWARGA_ADMIN_CREDITS", default_value_t = 1000, value_name = "N",
+          value_parser = |text: &str| whole(text, 0, 1_000_000_000))]
+    pub admin_credits: u32,
+}
+
+/// What may be asked for.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct LimitArgs {
+    /// VMs that an account may have; those that were adopted do not count.
+    #[arg(long, env = "TWARGA_MAX_VMS", default_value_t = 5, value_name = "N",
+          value_parser = |text: &str| whole(text, 0, 10_000))]
+    pub max_vms: u32,
+    /// The most memory that a VM can have, in MB.
+    #[arg(long, env = "TWARGA_MAX_RAM_MB", default_value_t = 16 * 1024, value_name = "MB",
+          value_parser = |text: &str| whole(text, 128, 4 * 1024 * 1024))]
+    pub max_ram_mb: u32,
+    /// The most cores that a VM can have.
+    #[arg(long, env = "TWARGA_MAX_CORES", default_value_t = 8, value_name = "N",
+          value_parser = |text: &str| whole(text, 1, 512))]
+    pub max_cores: u32,
+    /// The largest disk that a VM can have, in GB.
+    #[arg(long, env = "TWARGA_MAX_DISK_GB", default_value_t = 500, value_name = "GB",
+          value_parser = |text: &str| whole(text, 1, 64 * 1024))]
+    pub max_disk_gb: u32,
+    /// Memory that all running VMs together may have, in percent of the host's.
+    #[arg(long, env = "TWARGA_MEMORY_OVERCOMMIT", default_value_t = 150, value_name = "PERCENT",
+          value_parser = |text: &str| whole(text, 1, 10_000))]
+    pub memory_overcommit: u32,
+    /// Cores that all running VMs together may have, in percent of the host's.
+    #[arg(long, env = "TWARGA_CPU_OVERCOMMIT", default_value_t = 1000, value_name = "PERCENT",
+          value_parser = |text: &str| whole(text, 1, 10_000))]
+    pub cpu_overcommit: u32,
+    /// Disk that all VMs together may have, in percent of the host's: it is taken only as far as it is written to.
+    #[arg(long, env = "TWARGA_DISK_OVERCOMMIT", default_value_t = 300, value_name = "PERCENT",
+          value_parser = |text: &str| whole(text, 1, 10_000))]
+    pub disk_overcommit: u32,
+    /// Of what a VM has cost, the percent that its owner gets back when it is destroyed.
+    #[arg(long, env = "TWARGA_REFUND", default_value_t = 0, value_name = "PERCENT",
+          value_parser = |text: &str| whole(text, 0, 100))]
+    pub refund: u32,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -98,6 +149,10 @@ pub struct ServeArgs {
     /// How many operations run at once [default: one per core].
     #[arg(long, env = "TWARGA_OPERATIONS", value_name = "N", value_parser = |text: &str| whole(text, 1, 64))]
     pub operations: Option<u32>,
+    #[command(flatten)]
+    pub credits: CreditArgs,
+    #[command(flatten)]
+    pub limits: LimitArgs,
     /// People reach this server through https: cookies are sent over https only.
     #[arg(long, env = "TWARGA_HTTPS")]
     pub https: bool,

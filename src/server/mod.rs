@@ -4,6 +4,7 @@ pub mod accounts;
 pub mod alerts;
 pub mod backup;
 pub mod config;
+pub mod credits;
 pub mod database;
 pub mod events;
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What Twarga Cloud needs of whatever runs the VMs. Two implementations: Vagrant with libvirt, and the
 //! simulated fleet; all other rooms speak to these traits only.
 
-use crate::model::{OperationKind, Source, UtcMillis, VmName, VmSpec};
+use crate::model::{GuestSetup, OperationKind, Snapshot, SnapshotName, Source, UtcMillis, VmName, VmSpec};
 use async_trait::async_trait;
 use std::{
     collections::BTreeMap,
@@ -9,13 +9,19 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::sync::mpsc::UnboundedSender;
+use tokio_util::sync::CancellationToken;
 
 /// A VM as a provider sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Machine {
     pub owner_id: i64,
     pub name: VmName,
+    /// What it is to be given at its next start.
     pub spec: VmSpec,
+    /// That is something else than it was given before: a Vagrantfile that was edited by hand gives way.
+    pub is_resized: bool,
+    /// What its guest is set up with when it is made.
+    pub setup: GuestSetup,
     /// Vagrant's name of the box.
     pub vagrant_box: String,
     pub box_url: Option<String>,
@@ -83,6 +89,34 @@ pub trait MachineIndex: Send + Sync {
     async fn look_again(&self, machine: &Machine) -> Result<(), MachineError>;
 }
 
+/// What is to be done with a machine.
+#[derive(Debug, Clone)]
+pub struct Order {
+    pub kind: OperationKind,
+    /// The snapshot, where the kind is about one.
+    pub snapshot: Option<SnapshotName>,
+    /// It was begun before, and a restart of the server cut it off.
+    pub was_cut_off: bool,
+    /// Cancelled when somebody wants it ended.
+    pub cancel: CancellationToken,
+}
+
+impl Order {
+    /// One that is about no snapshot and that nobody cancels.
+    pub fn of(kind: OperationKind) -> Self {
+        Self { kind, snapshot: None, was_cut_off: false, cancel: CancellationToken::new() }
+    }
+}
+
+/// A machine that the provider has and that was made in a folder of this cloud's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnedDomain {
+    pub uuid: String,
+    pub name: String,
+    /// The folder it was made in.
+    pub directory: PathBuf,
+}
+
 /// Carries out operations on machines.
 #[async_trait]
 pub trait Machines: Send + Sync {
@@ -90,13 +124,32 @@ pub trait Machines: Send + Sync {
     /// Whatever was done already is done no second time, so an operation that was cut off can be run again.
     ///
     /// # Errors
-    /// What went wrong, by its class and in a person's words.
+    /// What went wrong, by its class and in a person's words; `Cancelled` when it was ended because the order was
+    /// cancelled. Either may leave it half done.
     async fn run(
         &self,
-        operation: OperationKind,
+        order: &Order,
         machine: &Machine,
         lines: &UnboundedSender<String>,
     ) -> Result<(), MachineError>;
+
+    /// The machine's snapshots, oldest first.
+    ///
+    /// # Errors
+    /// When nobody tells.
+    async fn snapshots(&self, machine: &Machine) -> Result<Vec<Snapshot>, ReadError>;
+
+    /// All machines that were made in one of the folders in `folders`.
+    ///
+    /// # Errors
+    /// When nobody tells.
+    async fn owned_domains(&self, folders: &Path) -> Result<Vec<OwnedDomain>, ReadError>;
+
+    /// Removes a machine with its disks and snapshots, by the hypervisor's means alone: for one whose folder is gone.
+    ///
+    /// # Errors
+    /// When the hypervisor refuses.
+    async fn remove_domain(&self, domain: &OwnedDomain) -> Result<(), ReadError>;
 
     /// The hypervisor's id of the machine, once there is one. Cheap: reads a file at most.
     fn domain_uuid(&self, machine: &Machine) -> Option<String>;
@@ -120,6 +173,8 @@ pub enum MachineErrorKind {
     BootTimeout,
     ProvisionerFailed,
     Interrupted,
+    /// Somebody asked to end it.
+    Cancelled,
     TimedOut,
     DiskFull,
     Other,

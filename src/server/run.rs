@@ -4,7 +4,8 @@ use super::{
     accounts::Accounts,
     alerts::{self, Alerts},
     backup,
-    config::{LibvirtDriver, Provider, ServeArgs, UserCommand},
+    config::{CreditArgs, LibvirtDriver, LimitArgs, Provider, ServeArgs, UserCommand},
+    credits::{Allowances, Capacity},
     database::Database,
     events::Events,
     guest::Probes,
@@ -15,12 +16,12 @@ use super::{
     simulated::SimulatedFleet,
     state::AppState,
     vagrant::{Driver, Vagrant, VagrantOptions},
-    vms::{Adoption, Backing, Vms, load_images},
+    vms::{Adoption, Backing, Offer, Vms, load_images},
     web,
 };
 use crate::{
     app::AssetUrls,
-    model::{ProviderKind, Role, UtcMillis},
+    model::{HostFigures, Limits, ProviderKind, Role, UtcMillis},
 };
 use nix::fcntl::{Flock, FlockArg};
 use std::{
@@ -42,6 +43,7 @@ use tokio::{
 /// How long an end waits for operations; what is open after that is taken up by the next start.
 const FAREWELL: Duration = Duration::from_secs(10);
 const SEALING_BEAT: Duration = Duration::from_secs(20);
+const PLAN_BEAT: Duration = Duration::from_secs(5);
 const RETENTION_BEAT: Duration = Duration::from_secs(10 * 60);
 /// A day off is believed within half an hour, a year ahead after a week.
 const BELIEF: i64 = 50;
@@ -65,6 +67,8 @@ pub struct Source {
     pub index: Option<Arc<dyn MachineIndex>>,
     /// The fleet, when they are simulated.
     pub simulated: Option<Arc<SimulatedFleet>>,
+    /// What the host has, where VMs take of it.
+    pub host: Option<HostFigures>,
 }
 
 impl Source {
@@ -87,6 +91,7 @@ impl Source {
                     index: Some(vagrant.clone()),
                     guests: Some(vagrant),
                     simulated: None,
+                    host: Some(Host::new(arguments.data.data_dir.clone()).sample(std::time::Instant::now())),
                 }
             }
             Provider::Simulated => Self::simulated(Arc::new(SimulatedFleet::new(Default::default()))),
@@ -100,6 +105,7 @@ impl Source {
             guests: None,
             index: None,
             simulated: Some(fleet),
+            host: None,
         }
     }
 }
@@ -126,17 +132,27 @@ pub async fn assemble(arguments: &ServeArgs, assets: AssetUrls, source: Source) 
         guests,
         hypervisor: source.hypervisor.clone(),
     });
+    let allowances = allowances(arguments.credits, Some((arguments.limits, source.host)));
+    allowances
+        .grant_missing(&database, super::database::now().0)
+        .await
+        .map_err(|e| format!("The accounts' credits cannot be written: {e}."))?;
+    let limits = Limits {
+        max_ram_mb: arguments.limits.max_ram_mb,
+        max_cpu_cores: arguments.limits.max_cores,
+        max_disk_gb: arguments.limits.max_disk_gb,
+    };
     let vms = Vms::new(
         database.clone(),
         events.clone(),
         Backing { machines: source.machines, adoption },
-        images,
+        Offer { images, limits, allowances },
         &data_dir,
         latest.clone(),
         at_once,
     );
     let state = AppState {
-        accounts: Accounts::new(database.clone()),
+        accounts: Accounts::new(database.clone(), allowances),
         alerts: Alerts::new(database.clone()),
         database,
         events,
@@ -208,6 +224,8 @@ pub async fn serve(arguments: ServeArgs) -> Result<(), String> {
     let collector = tokio::spawn(assembly.collector().run());
     tokio::spawn(retention(state.store.clone(), arguments.retention_days));
     tokio::spawn(sealing(state.store.clone()));
+    tokio::spawn(planned_stops(state.vms.clone()));
+    tokio::spawn(auto_start(state.clone()));
 
     let address = listener.local_addr().map_err(|e| e.to_string())?;
     let listener = tokio::net::TcpListener::from_std(listener).map_err(|e| e.to_string())?;
@@ -250,7 +268,7 @@ pub async fn serve(arguments: ServeArgs) -> Result<(), String> {
 /// # Errors
 /// A sentence for the person who asked.
 pub async fn user(command: UserCommand) -> Result<(), String> {
-    let UserCommand::Create { name, admin, email, data } = command;
+    let UserCommand::Create { name, admin, email, credits, data } = command;
     let mut password = String::new();
     std::io::stdin()
         .take(4096)
@@ -265,7 +283,7 @@ pub async fn user(command: UserCommand) -> Result<(), String> {
     };
     let database = database.map_err(|e| e.to_string())?;
     let email = email.unwrap_or_else(|| format!("{name}@localhost"));
-    let me = Accounts::new(database)
+    let me = Accounts::new(database, allowances(credits, None))
         .create(&name, &email, password, admin.then_some(Role::Admin))
         .await
         .map_err(|e| e.to_string())?;
@@ -295,6 +313,47 @@ pub async fn restore(file: &Path, data_dir: &Path) -> Result<(), String> {
         println!("The one before is kept as {}.", kept.display());
     }
     Ok(())
+}
+
+/// What accounts are given and may have, and what the host has for all.
+fn allowances(credits: CreditArgs, limits: Option<(LimitArgs, Option<HostFigures>)>) -> Allowances {
+    let given = Allowances {
+        user_credits: credits.credits,
+        admin_credits: credits.admin_credits,
+        ..Allowances::default()
+    };
+    let Some((limits, host)) = limits else { return given };
+    let share = |all: f64, percent: u32| (all * f64::from(percent) / 100.0) as u64;
+    let capacity = host.and_then(|host| {
+        Some(Capacity {
+            ram_mb: share(host.memory_total_gb? * 1024.0, limits.memory_overcommit),
+            cpu_cores: share(host.cpu_cores.into(), limits.cpu_overcommit),
+            disk_gb: share(host.disk_total_gb?, limits.disk_overcommit),
+        })
+    });
+    Allowances { max_vms: limits.max_vms, refund_percent: limits.refund, capacity, ..given }
+}
+
+/// Turns VMs off whose time is come.
+async fn planned_stops(vms: Vms) {
+    let mut beat = tokio::time::interval(PLAN_BEAT);
+    loop {
+        beat.tick().await;
+        if let Err(error) = vms.stop_due(super::database::now()).await {
+            tracing::error!(%error, "planned stops could not be looked up");
+        }
+    }
+}
+
+/// Starts the VMs that start with the server, once a reading has told how they stand.
+async fn auto_start(state: AppState) {
+    let mut beat = tokio::time::interval(Duration::from_secs(1));
+    while state.latest.get().sampled_at == UtcMillis::default() {
+        beat.tick().await;
+    }
+    if let Err(error) = state.vms.start_those_that_start_with_the_server().await {
+        tracing::error!(%error, "VMs could not be started with the server");
+    }
 }
 
 fn begin_log(filter: &str) {

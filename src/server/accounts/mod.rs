@@ -7,6 +7,7 @@ mod password;
 mod token;
 
 use super::{
+    credits::Allowances,
     database::{Database, now},
     events::NewEvent,
     internal,
@@ -42,6 +43,7 @@ impl Carrier {
 pub struct Accounts {
     database: Database,
     passwords: Passwords,
+    allowances: Allowances,
 }
 
 #[derive(FromRow)]
@@ -60,8 +62,9 @@ impl From<AccountRow> for Me {
 }
 
 impl Accounts {
-    pub fn new(database: Database) -> Self {
-        Self { database, passwords: Passwords::default() }
+    /// `allowances` say what a new account is granted.
+    pub fn new(database: Database, allowances: Allowances) -> Self {
+        Self { database, passwords: Passwords::default(), allowances }
     }
 
     /// Whether there is an account at all.
@@ -127,6 +130,7 @@ impl Accounts {
         .await
         .map_err(taken)?;
         let me = Me::from(row);
+        self.allowances.grant_first(&mut tx, me.id, me.role, now().0).await.map_err(internal)?;
         NewEvent::info(
             "account_created",
             None,

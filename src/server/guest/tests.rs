@@ -134,6 +134,8 @@ impl Bench {
                 owner_id: 1,
                 name: VmName::new(&format!("web-{vm_id}")).unwrap(),
                 spec: VmSpec { image: "x".into(), ram_mb: 1, cpu_cores: 1, disk_gb: 1 },
+                is_resized: false,
+                setup: Default::default(),
                 vagrant_box: "x".into(),
                 box_url: None,
                 domain_uuid: Some(UUID.into()),

@@ -2,10 +2,10 @@
 
 use super::load::{Load, Profile, hash, unit};
 use crate::{
-    model::{Source, UtcMillis, VmSpec},
+    model::{Snapshot, Source, UtcMillis, VmSpec},
     server::provider::{Balloon, Counters, DiskUse, Domain, DomainState, Machine, Traffic},
 };
-use std::{collections::BTreeMap, f64::consts::TAU};
+use std::{collections::BTreeMap, f64::consts::TAU, path::PathBuf};
 
 const HOUR_MS: i64 = 3_600_000;
 const BYTES_PER_MB: f64 = 1024.0 * 1024.0;
@@ -14,7 +14,7 @@ pub(super) struct Guest {
     uuid: String,
     /// The domain's.
     name: String,
-    spec: VmSpec,
+    pub spec: VmSpec,
     seed: u64,
     profile: Profile,
     processor: Load,
@@ -26,6 +26,10 @@ pub(super) struct Guest {
     pub defined: bool,
     /// The share of its processors that is used instead of what its days would have it.
     pub kept_busy: Option<f64>,
+    /// Each with whether it was running then.
+    pub snapshots: Vec<(Snapshot, bool)>,
+    /// The folder it was made in.
+    pub directory: PathBuf,
     /// How often the guest tells of its memory; without it, once at boot.
     pub statistics_period_secs: Option<u32>,
 }
@@ -34,6 +38,7 @@ pub(super) enum Power {
     Off,
     Crashed,
     Running(Boot),
+    Suspended(Boot),
 }
 
 /// Counters since the VM's start, as far as they are counted.
@@ -70,12 +75,31 @@ impl Guest {
             power: Power::Off,
             defined: true,
             kept_busy: None,
+            snapshots: Vec::new(),
+            directory: machine.directory.clone(),
             statistics_period_secs: None,
         }
     }
 
     pub(super) fn runs(&self) -> bool {
         matches!(self.power, Power::Running(_))
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn uuid(&self) -> &str {
+        &self.uuid
+    }
+
+    /// Stands still, or goes on where it stood. Nothing happens to one that is off.
+    pub(super) fn set_suspended(&mut self, suspended: bool, now: UtcMillis) {
+        self.power = match (std::mem::replace(&mut self.power, Power::Off), suspended) {
+            (Power::Running(boot), true) => Power::Suspended(boot),
+            (Power::Suspended(boot), false) => Power::Running(Boot { counted_to: now, ..boot }),
+            (power, _) => power,
+        };
     }
 
     pub(super) fn boot(&mut self, now: UtcMillis) {
@@ -135,6 +159,10 @@ impl Guest {
         let (state, started_at) = match &self.power {
             Power::Off => (DomainState::Stopped, None),
             Power::Crashed => (DomainState::Crashed, None),
+            Power::Suspended(boot) => {
+                self.count(boot, now, &mut counters);
+                (DomainState::Suspended, Some(boot.started_at))
+            }
             Power::Running(boot) => {
                 if !self.is_busy(now) {
                     self.count(boot, now, &mut counters);

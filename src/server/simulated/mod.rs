@@ -12,10 +12,12 @@ pub use super::provider::Moment;
 pub use specs::seeded_specs;
 
 use super::{
-    provider::{Hypervisor, Machine, MachineError, MachineErrorKind, Machines, ReadError, Reading},
+    provider::{
+        Hypervisor, Machine, MachineError, MachineErrorKind, Machines, Order, OwnedDomain, ReadError, Reading,
+    },
     vagrant::{DEFAULT_LIBVIRT_URI, Driver, Place, domain_name, in_words, prepare_directory, render},
 };
-use crate::model::{OperationKind, UtcMillis};
+use crate::model::{OperationKind, Snapshot, UtcMillis};
 use async_trait::async_trait;
 use guest::{Guest, Power};
 use load::{hash, unit};
@@ -43,12 +45,14 @@ pub struct SimulatedOptions {
     pub speed: f64,
     /// How many of all operations fail by themselves, 0 to 1.
     pub failure_rate: f64,
+    /// How many of all operations hang until their time limit, 0 to 1.
+    pub timeout_rate: f64,
     pub clock: Clock,
 }
 
 impl Default for SimulatedOptions {
     fn default() -> Self {
-        Self { seed: 20_261_123, speed: 1.0, failure_rate: 0.0, clock: system_clock() }
+        Self { seed: 20_261_123, speed: 1.0, failure_rate: 0.0, timeout_rate: 0.0, clock: system_clock() }
     }
 }
 
@@ -185,48 +189,77 @@ impl SimulatedFleet {
         let exists = guest.is_some_and(|guest| guest.defined);
         let runs = guest.is_some_and(Guest::runs);
         let (lines, secs): (&[&str], _) = match operation {
+            OperationKind::Restart if exists => (&RESTART, 8.0..16.0),
+            OperationKind::Suspend | OperationKind::Resume => (&SUSPEND, 1.0..3.0),
+            OperationKind::SnapshotSave | OperationKind::SnapshotRestore | OperationKind::SnapshotDelete => {
+                (&SNAPSHOT, 2.0..5.0)
+            }
+            OperationKind::ForceStop if runs => (&FORCE_STOP, 0.5..1.0),
             OperationKind::Launch | OperationKind::Start if runs => (&ALREADY_UP, 0.5..1.0),
             OperationKind::Launch | OperationKind::Start if exists => (&START, 5.0..10.0),
-            OperationKind::Launch | OperationKind::Start => (&CREATE, 8.0..20.0),
+            OperationKind::Launch | OperationKind::Start | OperationKind::Restart => (&CREATE, 8.0..20.0),
             OperationKind::Stop if runs => (&STOP, 3.0..6.0),
             OperationKind::Destroy if exists || forgotten => (&DESTROY, 2.0..4.0),
-            OperationKind::Stop | OperationKind::Destroy => (&NOT_CREATED, 0.5..1.0),
+            OperationKind::Stop
+            | OperationKind::ForceStop
+            | OperationKind::Destroy
+            | OperationKind::Resize => (&NOT_CREATED, 0.5..1.0),
         };
         let ordered = state.to_fail.iter().position(|(kind, _)| *kind == operation);
         let fails = if state.unreachable {
             Some(MachineErrorKind::HypervisorUnreachable)
-        } else if forgotten && matches!(operation, OperationKind::Launch | OperationKind::Start) {
+        } else if forgotten && operation.leads_up() {
             Some(MachineErrorKind::DiskExists)
         } else if let Some(at) = ordered {
             Some(state.to_fail.remove(at).1)
         } else {
-            (unit(hash(self.options.seed, 100, begun)) < self.options.failure_rate)
-                .then(|| likely_failure(operation, hash(self.options.seed, 101, begun)))
+            let (draw, fail) = (unit(hash(self.options.seed, 100, begun)), self.options.failure_rate);
+            if draw < fail {
+                Some(likely_failure(operation, hash(self.options.seed, 101, begun)))
+            } else {
+                (draw < fail + self.options.timeout_rate).then_some(MachineErrorKind::TimedOut)
+            }
         };
-        let takes = secs.start + (secs.end - secs.start) * unit(hash(self.options.seed, 102, begun));
+        let believable = secs.start + (secs.end - secs.start) * unit(hash(self.options.seed, 102, begun));
+        // What hangs does so until its time is over.
+        let takes = if fails == Some(MachineErrorKind::TimedOut) { 4.0 * secs.end } else { believable };
         let lines = lines.iter().map(|line| line.replace("{name}", &domain_name(machine))).collect();
         Plan { lines, takes: Duration::from_secs_f64(takes / self.options.speed.max(1e-3)), fails }
     }
 
     /// What an operation leaves behind: in the folder and in memory.
-    async fn finish(&self, operation: OperationKind, machine: &Machine) -> io::Result<()> {
+    async fn finish(&self, order: &Order, machine: &Machine) -> io::Result<()> {
         let uuid = uuid_of(&machine.directory);
-        match operation {
-            OperationKind::Launch | OperationKind::Start => {
+        let now = self.utc_now();
+        match order.kind {
+            OperationKind::Launch | OperationKind::Start | OperationKind::Restart => {
                 write_marker(machine, &uuid).await?;
-                let now = self.utc_now();
                 let mut state = self.state();
                 let guest =
                     state.guests.entry(uuid.clone()).or_insert_with(|| self.new_guest(uuid, machine, now));
-                if !guest.runs() {
+                guest.set_suspended(false, now);
+                if !guest.runs() || order.kind == OperationKind::Restart {
+                    guest.spec = machine.spec.clone();
                     guest.boot(now);
                 }
             }
-            OperationKind::Stop => {
+            OperationKind::Stop | OperationKind::ForceStop => {
                 if let Some(guest) = self.state().guests.get_mut(&uuid) {
                     guest.power = Power::Off;
                 }
             }
+            OperationKind::Suspend | OperationKind::Resume => {
+                if let Some(guest) = self.state().guests.get_mut(&uuid) {
+                    guest.set_suspended(order.kind == OperationKind::Suspend, now);
+                }
+            }
+            OperationKind::SnapshotSave | OperationKind::SnapshotRestore | OperationKind::SnapshotDelete => {
+                let name = order.snapshot.as_ref().map_or("", |name| name.as_str());
+                if let Some(guest) = self.state().guests.get_mut(&uuid) {
+                    use_snapshot(guest, order.kind, name, now);
+                }
+            }
+            OperationKind::Resize => {}
             OperationKind::Destroy => {
                 match tokio::fs::remove_file(marker(machine)).await {
                     Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -260,9 +293,38 @@ const START: [&str; 5] = [
     "Waiting for machine to boot. This may take a few minutes...",
     "Machine booted and ready!",
 ];
+const RESTART: [&str; 4] = [
+    "Attempting graceful shutdown of VM...",
+    "Starting domain.",
+    "Waiting for machine to boot. This may take a few minutes...",
+    "Machine booted and ready!",
+];
+const SUSPEND: [&str; 1] = ["Suspending or resuming domain..."];
+const SNAPSHOT: [&str; 1] = ["Working on the snapshot..."];
+const FORCE_STOP: [&str; 1] = ["Forcing shutdown of VM..."];
 const STOP: [&str; 1] = ["Attempting graceful shutdown of VM..."];
 const DESTROY: [&str; 2] = ["Removing domain...", "Deleting the machine folder"];
 const NOT_CREATED: [&str; 1] = ["Domain is not running. Nothing to do."];
+
+fn use_snapshot(guest: &mut Guest, kind: OperationKind, name: &str, now: UtcMillis) {
+    let there = guest.snapshots.iter().position(|(snapshot, _)| snapshot.name == name);
+    match (kind, there) {
+        (OperationKind::SnapshotSave, None) => {
+            let snapshot = Snapshot { name: name.to_owned(), saved_at: Some(now) };
+            guest.snapshots.push((snapshot, guest.runs()));
+        }
+        (OperationKind::SnapshotRestore, Some(at)) => {
+            guest.power = Power::Off;
+            if guest.snapshots[at].1 {
+                guest.boot(now);
+            }
+        }
+        (OperationKind::SnapshotDelete, Some(at)) => {
+            guest.snapshots.remove(at);
+        }
+        _ => {}
+    }
+}
 
 /// Something that does happen to such an operation.
 fn likely_failure(operation: OperationKind, draw: u64) -> MachineErrorKind {
@@ -270,9 +332,11 @@ fn likely_failure(operation: OperationKind, draw: u64) -> MachineErrorKind {
         OperationKind::Launch => {
             &[MachineErrorKind::BootTimeout, MachineErrorKind::BoxMissing, MachineErrorKind::DiskFull]
         }
-        OperationKind::Start => &[MachineErrorKind::BootTimeout, MachineErrorKind::Other],
-        OperationKind::Stop => &[MachineErrorKind::TimedOut],
+        OperationKind::Start | OperationKind::Restart => {
+            &[MachineErrorKind::BootTimeout, MachineErrorKind::Other]
+        }
         OperationKind::Destroy => &[MachineErrorKind::Busy],
+        _ => &[MachineErrorKind::Other],
     };
     kinds[(draw % kinds.len() as u64) as usize]
 }
@@ -281,11 +345,11 @@ fn likely_failure(operation: OperationKind, draw: u64) -> MachineErrorKind {
 impl Machines for SimulatedFleet {
     async fn run(
         &self,
-        operation: OperationKind,
+        order: &Order,
         machine: &Machine,
         lines: &UnboundedSender<String>,
     ) -> Result<(), MachineError> {
-        let plan = self.plan(operation, machine);
+        let plan = self.plan(order.kind, machine);
         let failed = |kind: MachineErrorKind, detail: String| {
             let place = Place {
                 directory: &machine.directory,
@@ -296,26 +360,57 @@ impl Machines for SimulatedFleet {
             MachineError { kind, text: in_words(kind, place), detail }
         };
         let unwritable = |error: io::Error| failed(MachineErrorKind::Other, error.to_string());
-        if matches!(operation, OperationKind::Launch | OperationKind::Start) {
+        if order.kind.leads_up() {
             let text = render(machine, Driver::default(), DEFAULT_LIBVIRT_URI);
-            prepare_directory(&machine.directory, &text).await.map_err(unwritable)?;
+            prepare_directory(machine, &text).await.map_err(unwritable)?;
         }
         let said = if plan.fails.is_some() { plan.lines.len().div_ceil(2) } else { plan.lines.len() };
         let pause = plan.takes / u32::try_from(plan.lines.len()).unwrap_or(1).max(1);
         for line in plan.lines.into_iter().take(said) {
             // Nobody listening is no reason to stop.
             let _ = lines.send(line);
-            sleep(pause).await;
+            tokio::select! {
+                () = sleep(pause) => {}
+                () = order.cancel.cancelled() => {
+                    return Err(failed(MachineErrorKind::Cancelled, "simulated cancellation".into()));
+                }
+            }
         }
         match plan.fails {
             // Vagrant leaves such a VM running.
             Some(kind @ MachineErrorKind::ProvisionerFailed) => {
-                self.finish(operation, machine).await.map_err(unwritable)?;
+                self.finish(order, machine).await.map_err(unwritable)?;
                 Err(failed(kind, "simulated failure".into()))
             }
             Some(kind) => Err(failed(kind, "simulated failure".into())),
-            None => self.finish(operation, machine).await.map_err(unwritable),
+            None => self.finish(order, machine).await.map_err(unwritable),
         }
+    }
+
+    async fn snapshots(&self, machine: &Machine) -> Result<Vec<Snapshot>, ReadError> {
+        let state = self.reachable()?;
+        let guest = state.guests.get(&uuid_of(&machine.directory));
+        Ok(guest
+            .map(|guest| guest.snapshots.iter().map(|(snapshot, _)| snapshot.clone()).collect())
+            .unwrap_or_default())
+    }
+
+    async fn owned_domains(&self, folders: &Path) -> Result<Vec<OwnedDomain>, ReadError> {
+        let state = self.reachable()?;
+        let owned =
+            state.guests.values().filter(|guest| guest.defined && guest.directory.parent() == Some(folders));
+        Ok(owned
+            .map(|guest| OwnedDomain {
+                uuid: guest.uuid().to_owned(),
+                name: guest.name().to_owned(),
+                directory: guest.directory.clone(),
+            })
+            .collect())
+    }
+
+    async fn remove_domain(&self, domain: &OwnedDomain) -> Result<(), ReadError> {
+        self.reachable()?.guests.remove(&domain.uuid);
+        Ok(())
     }
 
     fn domain_uuid(&self, machine: &Machine) -> Option<String> {

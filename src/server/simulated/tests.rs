@@ -61,6 +61,8 @@ impl Bench {
             owner_id: 1,
             name: VmName::new(name).unwrap(),
             spec: VmSpec { image: "debian-12".into(), ram_mb: 1024, cpu_cores: 2, disk_gb: 20 },
+            is_resized: false,
+            setup: Default::default(),
             vagrant_box: "generic/debian12".into(),
             box_url: None,
             domain_uuid: None,
@@ -75,7 +77,7 @@ impl Bench {
         machine: &Machine,
     ) -> Result<Vec<String>, MachineErrorKind> {
         let (sender, mut receiver) = unbounded_channel();
-        let result = self.fleet.run(operation, machine, &sender).await;
+        let result = self.fleet.run(&Order::of(operation), machine, &sender).await;
         drop(sender);
         let mut lines = Vec::new();
         while let Some(line) = receiver.recv().await {

@@ -19,8 +19,9 @@ use std::{
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, BufReader},
     process::{Child, Command},
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, sleep_until, timeout},
 };
+use tokio_util::sync::CancellationToken;
 
 /// A line is cut here when it is shown.
 const SHOWN_LINE_CHARS: usize = 1000;
@@ -54,12 +55,28 @@ pub(super) struct Outcome {
     pub succeeded: bool,
     /// The deadline passed and the child was ended.
     pub timed_out: bool,
+    /// Somebody wanted it ended, and it was.
+    pub cancelled: bool,
     /// The answer to `ssh-config`.
     pub ssh_config: Option<String>,
     pub ended: Ended,
 }
 
-/// Runs `command` to its end or to the deadline; `hear` gets each line for people as it comes.
+/// When a child is to be ended.
+#[derive(Debug, Clone)]
+pub(super) struct Until {
+    pub deadline: Instant,
+    pub cancel: CancellationToken,
+}
+
+/// Why a child did not end by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum EndedFor {
+    Deadline,
+    Cancelled,
+}
+
+/// Runs `command` to its end, to the deadline or until it is cancelled; `hear` gets each line for people as it comes.
 ///
 /// Dropped before the end, it only asks the child to end (SIGINT). Vagrant then takes back what it had begun, and
 /// whoever runs it next on this machine waits for that; a kill could leave half a box image in libvirt's pool,
@@ -69,7 +86,7 @@ pub(super) struct Outcome {
 /// When it cannot be started.
 pub(super) async fn run(
     mut command: Command,
-    deadline: Instant,
+    until: &Until,
     grace: Grace,
     hear: &mut (dyn FnMut(&str) + Send),
 ) -> io::Result<Outcome> {
@@ -80,14 +97,14 @@ pub(super) async fn run(
     let mut said = Said::default();
     let mut complaints = Tail::default();
 
-    let (status, timed_out) = {
+    let (status, ended_for) = {
         let read = async {
             tokio::join!(
                 each_line(stdout, |line| said.hear(line, hear)),
                 each_line(stderr, |line| complaints.push(line)),
             )
         };
-        let wait = wait_or_end(&mut child, group.id, deadline, grace);
+        let wait = wait_or_end(&mut child, group.id, until, grace);
         tokio::pin!(read, wait);
         let ended = tokio::select! {
             ended = &mut wait => {
@@ -103,7 +120,8 @@ pub(super) async fn run(
 
     Ok(Outcome {
         succeeded: status.success(),
-        timed_out,
+        timed_out: ended_for == Some(EndedFor::Deadline),
+        cancelled: ended_for == Some(EndedFor::Cancelled),
         ssh_config: said.ssh_config,
         ended: Ended {
             status: status.code(),
@@ -114,25 +132,27 @@ pub(super) async fn run(
     })
 }
 
-/// The child's status and whether it had to be ended.
+/// The child's status and why it had to be ended, if it had.
 async fn wait_or_end(
     child: &mut Child,
     group: Option<Pid>,
-    deadline: Instant,
+    until: &Until,
     grace: Grace,
-) -> io::Result<(ExitStatus, bool)> {
-    if let Ok(status) = timeout_at(deadline, child.wait()).await {
-        return Ok((status?, false));
-    }
+) -> io::Result<(ExitStatus, Option<EndedFor>)> {
+    let why = tokio::select! {
+        status = child.wait() => return Ok((status?, None)),
+        () = sleep_until(until.deadline) => Some(EndedFor::Deadline),
+        () = until.cancel.cancelled() => Some(EndedFor::Cancelled),
+    };
     for (sig, patience) in [(Signal::SIGINT, grace.after_interrupt), (Signal::SIGTERM, grace.after_terminate)]
     {
         signal(group, sig);
         if let Ok(status) = timeout(patience, child.wait()).await {
-            return Ok((status?, true));
+            return Ok((status?, why));
         }
     }
     signal(group, Signal::SIGKILL);
-    Ok((child.wait().await?, true))
+    Ok((child.wait().await?, why))
 }
 
 fn signal(group: Option<Pid>, signal: Signal) {
@@ -257,7 +277,8 @@ mod tests {
         command.args(["-c", script]);
         let mut lines = Vec::new();
         let mut hear = |line: &str| lines.push(line.to_owned());
-        let outcome = run(command, Instant::now() + limit, QUICK, &mut hear).await.unwrap();
+        let until = Until { deadline: Instant::now() + limit, cancel: CancellationToken::new() };
+        let outcome = run(command, &until, QUICK, &mut hear).await.unwrap();
         (outcome, lines)
     }
 
@@ -294,6 +315,17 @@ mod tests {
         let (outcome, lines) = run_script(script, BOOTED).await;
         assert!(outcome.timed_out);
         assert_eq!((outcome.ended.status, lines), (Some(1), vec!["cleaned up".to_owned()]));
+    }
+
+    #[tokio::test]
+    async fn what_is_cancelled_is_asked_to_end_and_says_so() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "trap 'exit 1' INT; printf '1,,ui,info,begun\\n'; sleep 30 & wait"]);
+        let until = Until { deadline: Instant::now() + FAR, cancel: CancellationToken::new() };
+        let cancel = until.cancel.clone();
+        let outcome = run(command, &until, QUICK, &mut |_: &str| cancel.cancel()).await.unwrap();
+        assert!(outcome.cancelled && !outcome.timed_out && !outcome.succeeded);
+        assert_eq!(outcome.ended.status, Some(1));
     }
 
     #[tokio::test]

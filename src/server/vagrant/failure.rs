@@ -234,6 +234,7 @@ pub fn in_words(kind: MachineErrorKind, place: Place<'_>) -> String {
                 .into()
         }
         Kind::Interrupted => "The vagrant command was ended from outside. Try again.".into(),
+        Kind::Cancelled => "It was cancelled.".into(),
         Kind::TimedOut => {
             "It took too long and was ended. See what Vagrant said last, then try again.".into()
         }

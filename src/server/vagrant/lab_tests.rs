@@ -38,6 +38,8 @@ impl Lab {
             owner_id: 7,
             name: VmName::new(name).unwrap(),
             spec: VmSpec { image: "tiny".into(), ram_mb: 192, cpu_cores: 1, disk_gb: 1 },
+            is_resized: false,
+            setup: Default::default(),
             vagrant_box: "twarga/tiny".into(),
             box_url: None,
             domain_uuid: None,
@@ -49,7 +51,7 @@ impl Lab {
     async fn run(&self, operation: OperationKind, machine: &Machine) -> Result<Vec<String>, MachineError> {
         let (sender, mut receiver) = unbounded_channel();
         let started = Instant::now();
-        let result = self.vagrant.run(operation, machine, &sender).await;
+        let result = self.vagrant.run(&Order::of(operation), machine, &sender).await;
         drop(sender);
         let mut lines = Vec::new();
         while let Some(line) = receiver.recv().await {

@@ -19,17 +19,20 @@ mod ssh_config;
 #[cfg(test)]
 pub(crate) mod stand_in;
 mod vagrantfile;
+mod virsh;
 
 pub use failure::{Place, in_words};
 pub use machine_readable::Record;
+use vagrantfile::{CLOUD_INIT, CLOUD_INIT_FILE, GROW_ROOT, GROW_ROOT_FILE, PROVISION_FILE, USER_DATA_FILE};
 pub use vagrantfile::{DEFAULT_LIBVIRT_URI, Driver, domain_name, render};
 
 use super::provider::{
-    GuestAccess, IndexedMachine, Machine, MachineError, MachineErrorKind, MachineIndex, Machines, Project,
-    ReadError, SshConfig,
+    GuestAccess, IndexedMachine, Machine, MachineError, MachineErrorKind, MachineIndex, Machines, Order,
+    OwnedDomain, Project, ReadError, SshConfig,
 };
-use crate::model::OperationKind;
+use crate::model::{OperationKind, Snapshot};
 use async_trait::async_trait;
+use command::Until;
 use std::{
     collections::HashMap,
     io,
@@ -38,10 +41,12 @@ use std::{
     time::Duration,
 };
 use tokio::{
+    io::AsyncWriteExt,
     process::Command,
     sync::{Mutex as AsyncMutex, OwnedMutexGuard, mpsc::UnboundedSender},
     time::{Instant, sleep},
 };
+use tokio_util::sync::CancellationToken;
 
 /// How long an operation may take, including waiting for another command that holds the machine; not included
 /// is a launch's waiting for the image of its box.
@@ -50,6 +55,9 @@ pub struct TimeLimits {
     pub up: Duration,
     pub halt: Duration,
     pub destroy: Duration,
+    pub suspend: Duration,
+    pub resume: Duration,
+    pub snapshot: Duration,
     pub ssh_config: Duration,
     /// How long to wait before asking again for a machine that another command holds.
     pub busy_pause: Duration,
@@ -61,6 +69,9 @@ impl Default for TimeLimits {
             up: Duration::from_secs(15 * 60),
             halt: Duration::from_secs(3 * 60),
             destroy: Duration::from_secs(3 * 60),
+            suspend: Duration::from_secs(5 * 60),
+            resume: Duration::from_secs(5 * 60),
+            snapshot: Duration::from_secs(10 * 60),
             ssh_config: Duration::from_secs(30),
             busy_pause: Duration::from_secs(5),
         }
@@ -71,6 +82,8 @@ impl Default for TimeLimits {
 pub struct VagrantOptions {
     /// Name (looked up in `PATH`) or path of the vagrant command.
     pub executable: PathBuf,
+    /// The same for virsh.
+    pub virsh: PathBuf,
     pub libvirt_uri: String,
     pub driver: Driver,
     pub time_limits: TimeLimits,
@@ -82,6 +95,7 @@ impl Default for VagrantOptions {
     fn default() -> Self {
         Self {
             executable: "vagrant".into(),
+            virsh: "virsh".into(),
             libvirt_uri: DEFAULT_LIBVIRT_URI.into(),
             driver: Driver::default(),
             time_limits: TimeLimits::default(),
@@ -143,42 +157,47 @@ impl Vagrant {
         command
     }
 
-    /// Runs a vagrant command until it has had the machine, or until `limit` is over.
+    /// Runs a vagrant command until it has had the machine, until `limit` is over or until the task is cancelled.
     async fn vagrant(
         &self,
         arguments: &[&str],
-        machine: &Machine,
+        task: &Task<'_>,
         limit: Duration,
-        lines: &UnboundedSender<String>,
     ) -> Result<(), MachineError> {
-        self.vagrant_hearing(arguments, machine, limit, lines, &mut |_| {}).await
+        self.vagrant_hearing(arguments, task, limit, &mut |_| {}).await
     }
 
     /// The same, with `hear` called on each line too.
     async fn vagrant_hearing(
         &self,
         arguments: &[&str],
-        machine: &Machine,
+        task: &Task<'_>,
         limit: Duration,
-        lines: &UnboundedSender<String>,
         hear: &mut (dyn FnMut(&str) + Send),
     ) -> Result<(), MachineError> {
-        let deadline = Instant::now() + limit;
+        let Task { machine, lines, cancel } = *task;
+        let until = Until { deadline: Instant::now() + limit, cancel: cancel.clone() };
         let busy_pause = self.options.time_limits.busy_pause;
         let mut network_tries = 0;
         loop {
+            if cancel.is_cancelled() {
+                return Err(self.cancelled(machine, "before vagrant was started"));
+            }
             let command = self.command(arguments, machine);
             let mut pass_on = |line: &str| {
                 hear(line);
                 say(lines, line);
             };
-            let outcome = command::run(command, deadline, command::Grace::default(), &mut pass_on)
+            let outcome = command::run(command, &until, command::Grace::default(), &mut pass_on)
                 .await
                 .map_err(|error| self.not_started(machine, &error))?;
             if outcome.succeeded {
                 return Ok(());
             }
             let mut error = failure::classify(&outcome.ended, self.place(machine, &domain_name(machine)));
+            if outcome.cancelled {
+                return Err(self.cancelled(machine, &error.detail));
+            }
             if outcome.timed_out {
                 error.kind = MachineErrorKind::TimedOut;
                 error.text = format!(
@@ -195,27 +214,72 @@ impl Vagrant {
             } else {
                 return Err(error);
             };
-            if Instant::now() + busy_pause >= deadline {
+            if Instant::now() + busy_pause >= until.deadline {
                 return Err(error);
             }
             say(lines, waits_for);
-            sleep(busy_pause).await;
+            tokio::select! {
+                () = sleep(busy_pause) => {}
+                () = cancel.cancelled() => {}
+            }
         }
     }
 
-    async fn up(&self, machine: &Machine, lines: &UnboundedSender<String>) -> Result<(), MachineError> {
-        self.prepare(machine).await?;
+    /// Makes what is not there and starts what is off. The disk of a machine that is off grows first, if it is to.
+    async fn up(&self, task: &Task<'_>) -> Result<(), MachineError> {
+        let machine = task.machine;
+        self.remember(machine).await?;
+        self.prepare(machine, task.lines).await?;
         let limit = self.options.time_limits.up;
-        if machine.project.is_some() || self.domain_uuid(machine).is_some() {
-            return self.vagrant(&["up"], machine, limit, lines).await;
+        if machine.project.is_some() {
+            return self.vagrant(&["up"], task, limit).await;
         }
-        let mut turn = Some(self.boxes.take(&machine.vagrant_box, lines).await);
+        if let Some(uuid) = self.domain_uuid(machine) {
+            match self.grow_disk(&uuid, machine.spec.disk_gb).await {
+                Ok(true) => say(task.lines, &format!("The disk was grown to {} GB.", machine.spec.disk_gb)),
+                Ok(false) => {}
+                // One that somebody removed is what `up` speaks of.
+                Err(error) if machine.is_resized => {
+                    return Err(MachineError {
+                        kind: MachineErrorKind::Other,
+                        text: format!(
+                            "The disk could not be grown to {} GB. libvirt said: {}",
+                            machine.spec.disk_gb, error.detail
+                        ),
+                        detail: error.detail,
+                    });
+                }
+                Err(error) => tracing::debug!(detail = error.detail, "the disk's size is not known"),
+            }
+            return self.vagrant(&["up"], task, limit).await;
+        }
+        let mut turn = tokio::select! {
+            turn = self.boxes.take(&machine.vagrant_box, task.lines) => Some(turn),
+            () = task.cancel.cancelled() => return Err(self.cancelled(machine, "while it waited for its box")),
+        };
         let mut hear = |line: &str| {
             if line.starts_with(IMAGE_IS_THERE) {
                 turn = None;
             }
         };
-        self.vagrant_hearing(&["up"], machine, limit, lines, &mut hear).await
+        self.vagrant_hearing(&["up"], task, limit, &mut hear).await
+    }
+
+    /// The first `up` of a machine that never was. Where an earlier try was cut off, a disk of this name is what it
+    /// left between making the disk and the domain: nobody has written to it. Any other disk is somebody's.
+    async fn launch(&self, order: &Order, task: &Task<'_>) -> Result<(), MachineError> {
+        match self.up(task).await {
+            Err(error)
+                if error.kind == MachineErrorKind::DiskExists
+                    && order.was_cut_off
+                    && self.domain_uuid(task.machine).is_none() =>
+            {
+                say(task.lines, "An earlier try was cut off and left a disk; it is removed first.");
+                self.destroy(task).await?;
+                self.up(task).await
+            }
+            other => other,
+        }
     }
 
     /// Tells Vagrant again which domain is this machine's, when somebody has removed its folder or a part of it: a
@@ -234,27 +298,87 @@ impl Vagrant {
         written.await.map_err(|error| unwritable(&machine.directory, &error))
     }
 
-    async fn halt(&self, machine: &Machine, lines: &UnboundedSender<String>) -> Result<(), MachineError> {
-        self.remember(machine).await?;
-        if !vagrant_was_here(machine) {
+    /// Asks the guest to shut down. Vagrant turns it off itself when the guest does not in time; when Vagrant hangs or
+    /// cannot, it is told to turn it off at once.
+    async fn halt(&self, task: &Task<'_>) -> Result<(), MachineError> {
+        match self.off(&["halt"], task).await {
+            Err(error)
+                if matches!(
+                    error.kind,
+                    MachineErrorKind::TimedOut | MachineErrorKind::BootTimeout | MachineErrorKind::Other
+                ) =>
+            {
+                say(task.lines, "The VM does not shut down; it is turned off.");
+                self.off(&["halt", "--force"], task).await
+            }
+            other => other,
+        }
+    }
+
+    async fn off(&self, arguments: &[&str], task: &Task<'_>) -> Result<(), MachineError> {
+        self.remember(task.machine).await?;
+        if !vagrant_was_here(task.machine) {
             return Ok(());
         }
-        self.prepare(machine).await?;
-        self.vagrant(&["halt"], machine, self.options.time_limits.halt, lines).await
+        self.prepare_as_it_is(task).await?;
+        self.vagrant(arguments, task, self.options.time_limits.halt).await
+    }
+
+    /// Something that needs a machine to be there.
+    async fn with_machine(
+        &self,
+        arguments: &[&str],
+        task: &Task<'_>,
+        limit: Duration,
+    ) -> Result<(), MachineError> {
+        self.remember(task.machine).await?;
+        self.prepare_as_it_is(task).await?;
+        self.vagrant(arguments, task, limit).await
+    }
+
+    async fn snapshot(&self, order: &Order, task: &Task<'_>) -> Result<(), MachineError> {
+        let Some(name) = order.snapshot.as_ref().map(|name| name.as_str()) else {
+            return Err(self.failed(task.machine, "The operation names no snapshot.", "no snapshot"));
+        };
+        let there = match self.snapshots(task.machine).await {
+            Ok(snapshots) => snapshots.iter().any(|snapshot| snapshot.name == name),
+            Err(error) => return Err(self.failed(task.machine, &error.text, &error.detail)),
+        };
+        let limit = self.options.time_limits.snapshot;
+        match order.kind {
+            OperationKind::SnapshotSave if there => {
+                say(task.lines, "The snapshot is there.");
+                Ok(())
+            }
+            OperationKind::SnapshotSave => self.with_machine(&["snapshot", "save", name], task, limit).await,
+            OperationKind::SnapshotDelete if !there => {
+                say(task.lines, "The snapshot is gone.");
+                Ok(())
+            }
+            OperationKind::SnapshotDelete => {
+                self.with_machine(&["snapshot", "delete", name], task, limit).await
+            }
+            _ if !there => {
+                let text = format!("There is no snapshot called {name}.");
+                Err(self.failed(task.machine, &text, "it is not in the list"))
+            }
+            _ => self.with_machine(&["snapshot", "restore", name, "--no-provision"], task, limit).await,
+        }
     }
 
     /// Vagrant's folder can be there without a VM: the first `up` failed early, or was cut off. Then `destroy`
     /// still removes a disk that was left, but whatever hinders it does not matter: there is no VM to destroy.
     /// And a Vagrantfile that somebody broke must not keep a VM alive: it is set aside.
-    async fn destroy(&self, machine: &Machine, lines: &UnboundedSender<String>) -> Result<(), MachineError> {
+    async fn destroy(&self, task: &Task<'_>) -> Result<(), MachineError> {
+        let (machine, lines) = (task.machine, task.lines);
         self.remember(machine).await?;
         if !vagrant_was_here(machine) {
             return Ok(());
         }
         let created = self.domain_uuid(machine).is_some();
-        self.prepare(machine).await?;
+        self.prepare_as_it_is(task).await?;
         let limit = self.options.time_limits.destroy;
-        let mut result = self.vagrant(&["destroy", "-f"], machine, limit, lines).await;
+        let mut result = self.vagrant(&["destroy", "-f"], task, limit).await;
         let is_ours = machine.project.is_none();
         if is_ours && result.as_ref().is_err_and(|error| is_in_the_vagrantfile(error.kind)) {
             say(lines, "The Vagrantfile cannot be used; it is set aside as Vagrantfile.broken.");
@@ -262,8 +386,12 @@ impl Vagrant {
             tokio::fs::rename(&file, file.with_extension("broken"))
                 .await
                 .map_err(|error| unwritable(&machine.directory, &error))?;
-            self.prepare(machine).await?;
-            result = self.vagrant(&["destroy", "-f"], machine, limit, lines).await;
+            // Additions of somebody's own may be what is broken.
+            let local = machine.directory.join(vagrantfile::LOCAL_FILE);
+            let aside = machine.directory.join(format!("{}.broken", vagrantfile::LOCAL_FILE));
+            let _ = tokio::fs::rename(local, aside).await;
+            self.prepare_as_it_is(task).await?;
+            result = self.vagrant(&["destroy", "-f"], task, limit).await;
         }
         match result {
             Err(error) if is_ours && !created && no_vm_is_in_the_way(error.kind) => {
@@ -275,16 +403,54 @@ impl Vagrant {
         }
     }
 
-    /// Makes the machine's folder and its Vagrantfile where they are missing. Without a Vagrantfile of its own
-    /// in the folder, vagrant would take one from a folder above.
-    async fn prepare(&self, machine: &Machine) -> Result<(), MachineError> {
+    /// Makes the machine's folder and brings its Vagrantfile up to date: one that somebody edited stays, unless the
+    /// machine is to be given other resources; then it is set aside.
+    async fn prepare(&self, machine: &Machine, lines: &UnboundedSender<String>) -> Result<(), MachineError> {
         if let Some(project) = &machine.project {
             return has_vagrantfile(project).await;
         }
         let text = render(machine, self.options.driver, &self.options.libvirt_uri);
-        prepare_directory(&machine.directory, &text)
-            .await
-            .map_err(|error| unwritable(&machine.directory, &error))
+        let written = prepare_directory(machine, &text).await;
+        match written.map_err(|error| unwritable(&machine.directory, &error))? {
+            Prepared::AsItWas | Prepared::Written => {}
+            Prepared::KeptEdited => {
+                say(
+                    lines,
+                    "The Vagrantfile was edited by hand and stays as it is; delete it to have it written anew.",
+                );
+            }
+            Prepared::SetAside => {
+                say(
+                    lines,
+                    "The Vagrantfile was edited by hand; it is kept as Vagrantfile.edited and written anew.",
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes only what is missing. Without a Vagrantfile of its own in the folder, vagrant would take one from a
+    /// folder above.
+    async fn prepare_as_it_is(&self, task: &Task<'_>) -> Result<(), MachineError> {
+        let is_there = tokio::fs::try_exists(task.machine.directory.join(VAGRANTFILE)).await.unwrap_or(false);
+        if task.machine.project.is_none() && is_there {
+            return Ok(());
+        }
+        self.prepare(task.machine, task.lines).await
+    }
+
+    fn cancelled(&self, machine: &Machine, detail: &str) -> MachineError {
+        let kind = MachineErrorKind::Cancelled;
+        MachineError {
+            kind,
+            text: in_words(kind, self.place(machine, &domain_name(machine))),
+            detail: detail.into(),
+        }
+    }
+
+    fn failed(&self, machine: &Machine, text: &str, detail: &str) -> MachineError {
+        let detail = format!("{}: {detail}", machine.directory.display());
+        MachineError { kind: MachineErrorKind::Other, text: text.into(), detail }
     }
 
     fn place<'a>(&'a self, machine: &'a Machine, domain_name: &'a str) -> Place<'a> {
@@ -310,19 +476,60 @@ impl Vagrant {
     }
 }
 
+/// One operation on one machine, from when it is begun.
+#[derive(Clone, Copy)]
+struct Task<'a> {
+    machine: &'a Machine,
+    lines: &'a UnboundedSender<String>,
+    cancel: &'a CancellationToken,
+}
+
 #[async_trait]
 impl Machines for Vagrant {
     async fn run(
         &self,
-        operation: OperationKind,
+        order: &Order,
         machine: &Machine,
         lines: &UnboundedSender<String>,
     ) -> Result<(), MachineError> {
-        match operation {
-            OperationKind::Launch | OperationKind::Start => self.up(machine, lines).await,
-            OperationKind::Stop => self.halt(machine, lines).await,
-            OperationKind::Destroy => self.destroy(machine, lines).await,
+        use OperationKind::{
+            Destroy, ForceStop, Launch, Resize, Restart, Resume, SnapshotDelete, SnapshotRestore,
+            SnapshotSave, Start, Stop, Suspend,
+        };
+        let task = &Task { machine, lines, cancel: &order.cancel };
+        let limits = self.options.time_limits;
+        match order.kind {
+            Launch => self.launch(order, task).await,
+            Start => self.up(task).await,
+            Stop => self.halt(task).await,
+            ForceStop => self.off(&["halt", "--force"], task).await,
+            // Not `reload`: in between, the disk can grow.
+            Restart => {
+                self.halt(task).await?;
+                self.up(task).await
+            }
+            Suspend => self.with_machine(&["suspend"], task, limits.suspend).await,
+            Resume => self.with_machine(&["resume"], task, limits.resume).await,
+            Destroy => self.destroy(task).await,
+            // Applied by the next start.
+            Resize => Ok(()),
+            SnapshotSave | SnapshotRestore | SnapshotDelete => self.snapshot(order, task).await,
         }
+    }
+
+    async fn snapshots(&self, machine: &Machine) -> Result<Vec<Snapshot>, ReadError> {
+        match self.domain_uuid(machine).filter(|_| machine.project.is_none()) {
+            Some(uuid) => self.snapshots_of(&uuid).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    async fn owned_domains(&self, folders: &Path) -> Result<Vec<OwnedDomain>, ReadError> {
+        self.domains_made_in(folders).await
+    }
+
+    async fn remove_domain(&self, domain: &OwnedDomain) -> Result<(), ReadError> {
+        self.remove(&domain.uuid).await
     }
 
     fn domain_uuid(&self, machine: &Machine) -> Option<String> {
@@ -352,10 +559,9 @@ impl GuestAccess for Vagrant {
         }
         let limit = self.options.time_limits.ssh_config;
         let command = self.command(&["ssh-config"], machine);
-        let outcome =
-            command::run(command, Instant::now() + limit, command::Grace::default(), &mut |_: &str| {})
-                .await
-                .map_err(|error| self.not_started(machine, &error))?;
+        let outcome = command::run(command, &until(limit), command::Grace::default(), &mut |_: &str| {})
+            .await
+            .map_err(|error| self.not_started(machine, &error))?;
         if outcome.timed_out {
             return Err(MachineError {
                 kind: MachineErrorKind::TimedOut,
@@ -402,9 +608,9 @@ impl MachineIndex for Vagrant {
         if let Some(project) = &machine.project {
             has_vagrantfile(project).await?;
         }
-        let deadline = Instant::now() + self.options.time_limits.ssh_config;
+        let until = until(self.options.time_limits.ssh_config);
         let command = self.command(&["status"], machine);
-        let outcome = command::run(command, deadline, command::Grace::default(), &mut |_: &str| {})
+        let outcome = command::run(command, &until, command::Grace::default(), &mut |_: &str| {})
             .await
             .map_err(|error| self.not_started(machine, &error))?;
         if outcome.succeeded {
@@ -428,6 +634,11 @@ async fn has_vagrantfile(project: &Project) -> Result<(), MachineError> {
         text: format!("The project {shown} holds no Vagrantfile any more. Put it back, then try again."),
         detail: format!("none of {names:?} in {shown}"),
     })
+}
+
+/// For a question that nobody takes back.
+fn until(limit: Duration) -> Until {
+    Until { deadline: Instant::now() + limit, cancel: CancellationToken::new() }
 }
 
 fn uuid_in(file: &Path) -> Option<String> {
@@ -466,20 +677,71 @@ impl Turns {
     }
 }
 
-/// Makes `directory`, for its owner only, and a Vagrantfile in it. One that is there stays as it is.
+/// What became of a machine's Vagrantfile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Prepared {
+    AsItWas,
+    Written,
+    /// Somebody edited it, so it stays.
+    KeptEdited,
+    /// Somebody edited it; it is beside the new one.
+    SetAside,
+}
+
+/// Makes a machine's folder, for its owner only, with the files for its guest and the Vagrantfile. One that somebody
+/// edited stays, unless the machine is to be given other resources.
 ///
 /// # Errors
-/// When the folder or the file cannot be written.
-pub async fn prepare_directory(directory: &Path, vagrantfile: &str) -> io::Result<()> {
+/// When the folder or a file cannot be written.
+pub async fn prepare_directory(machine: &Machine, vagrantfile: &str) -> io::Result<Prepared> {
+    let directory = &machine.directory;
     tokio::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).await?;
-    let file = directory.join(VAGRANTFILE);
-    if tokio::fs::try_exists(&file).await? {
-        return Ok(());
+    let setup = &machine.setup;
+    let files = [
+        (GROW_ROOT_FILE, Some(GROW_ROOT)),
+        (CLOUD_INIT_FILE, setup.user_data.as_ref().map(|_| CLOUD_INIT)),
+        (USER_DATA_FILE, setup.user_data.as_deref()),
+        (PROVISION_FILE, setup.provision_script.as_deref()),
+    ];
+    for (name, text) in files {
+        if let Some(text) = text
+            && !is_file_with(&directory.join(name), text).await
+        {
+            put(directory, name, text).await?;
+        }
     }
-    // Renamed into place: a file cut off half-way would never be written again.
-    let draft = directory.join(".Vagrantfile.new");
-    tokio::fs::write(&draft, vagrantfile).await?;
-    tokio::fs::rename(&draft, &file).await
+    let file = directory.join(VAGRANTFILE);
+    let mut prepared = Prepared::Written;
+    match tokio::fs::read_to_string(&file).await {
+        Ok(there) if there == vagrantfile => return Ok(Prepared::AsItWas),
+        Ok(there) if vagrantfile::is_unedited(&there) => {}
+        Ok(_) if machine.is_resized => {
+            tokio::fs::rename(&file, file.with_extension("edited")).await?;
+            prepared = Prepared::SetAside;
+        }
+        Ok(_) => return Ok(Prepared::KeptEdited),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        // Of no use to anybody as text, but somebody put it there.
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => return Ok(Prepared::KeptEdited),
+        Err(error) => return Err(error),
+    }
+    put(directory, VAGRANTFILE, vagrantfile).await?;
+    Ok(prepared)
+}
+
+async fn is_file_with(file: &Path, text: &str) -> bool {
+    tokio::fs::read_to_string(file).await.is_ok_and(|there| there == text)
+}
+
+/// Renamed into place: a file that is cut off half-way is never seen.
+async fn put(directory: &Path, name: &str, text: &str) -> io::Result<()> {
+    let draft = directory.join(format!(".{name}.new"));
+    let _ = tokio::fs::remove_file(&draft).await;
+    let mut file =
+        tokio::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft).await?;
+    file.write_all(text.as_bytes()).await?;
+    file.flush().await?;
+    tokio::fs::rename(&draft, directory.join(name)).await
 }
 
 fn vagrant_was_here(machine: &Machine) -> bool {
@@ -543,7 +805,7 @@ fn is_uuid(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{stand_in::write_script, *};
-    use crate::model::{VmName, VmSpec};
+    use crate::model::{GuestSetup, VmName, VmSpec};
     use std::{fs, os::unix::fs::PermissionsExt};
     use tempfile::TempDir;
     use tokio::sync::mpsc::unbounded_channel;
@@ -579,6 +841,8 @@ mod tests {
                 owner_id: 1,
                 name: VmName::new("web-1").unwrap(),
                 spec: VmSpec { image: "debian-12".into(), ram_mb: 1024, cpu_cores: 2, disk_gb: 20 },
+                is_resized: false,
+                setup: GuestSetup::default(),
                 vagrant_box: "generic/debian12".into(),
                 box_url: None,
                 domain_uuid: None,
@@ -614,7 +878,7 @@ mod tests {
         async fn run(&self, operation: OperationKind) -> (Result<(), MachineError>, Vec<String>) {
             let vagrant = self.vagrant();
             let (sender, mut receiver) = unbounded_channel();
-            let result = vagrant.run(operation, &self.machine(), &sender).await;
+            let result = vagrant.run(&Order::of(operation), &self.machine(), &sender).await;
             drop(sender);
             let mut lines = Vec::new();
             while let Some(line) = receiver.recv().await {
@@ -665,7 +929,7 @@ mod tests {
         let machine = adopted(&bench);
         let (lines, _receiver) = unbounded_channel();
         for operation in [OperationKind::Start, OperationKind::Stop, OperationKind::Destroy] {
-            assert_eq!(bench.vagrant().run(operation, &machine, &lines).await, Ok(()));
+            assert_eq!(bench.vagrant().run(&Order::of(operation), &machine, &lines).await, Ok(()));
         }
         bench.vagrant().look_again(&machine).await.unwrap();
         let calls =
@@ -686,7 +950,7 @@ mod tests {
         fs::remove_file(bench.path("shop/Vagrantfile.shop")).unwrap();
         let (lines, _receiver) = unbounded_channel();
         for operation in [OperationKind::Start, OperationKind::Stop, OperationKind::Destroy] {
-            let error = bench.vagrant().run(operation, &machine, &lines).await.unwrap_err();
+            let error = bench.vagrant().run(&Order::of(operation), &machine, &lines).await.unwrap_err();
             assert_eq!(error.kind, MachineErrorKind::VagrantfileBroken);
             assert!(error.text.contains("shop"), "{}", error.text);
         }
@@ -699,7 +963,7 @@ mod tests {
         let bench = Bench::new(&error_exit("VagrantPlugins::ProviderLibvirt::Errors::NoDomainError"));
         let machine = adopted(&bench);
         let (lines, _receiver) = unbounded_channel();
-        assert!(bench.vagrant().run(OperationKind::Destroy, &machine, &lines).await.is_err());
+        assert!(bench.vagrant().run(&Order::of(OperationKind::Destroy), &machine, &lines).await.is_err());
         assert!(bench.path("shop/Vagrantfile.shop").exists());
     }
 
@@ -815,7 +1079,8 @@ mod tests {
             ..VagrantOptions::default()
         });
         let (sender, _receiver) = unbounded_channel();
-        let error = vagrant.run(OperationKind::Launch, &bench.machine(), &sender).await.unwrap_err();
+        let error =
+            vagrant.run(&Order::of(OperationKind::Launch), &bench.machine(), &sender).await.unwrap_err();
         assert_eq!(error.kind, MachineErrorKind::TimedOut);
         assert!(error.text.starts_with("It took longer than a minute"), "{}", error.text);
     }
@@ -832,11 +1097,10 @@ mod tests {
         let (first, mut second) = (bench.machine(), bench.machine());
         second.directory = bench.path("vms/user1-web-2");
         let (sender, _receiver) = unbounded_channel();
+        let launch = Order::of(OperationKind::Launch);
         // Both come to their end only if they run at once after that point.
-        let (one, two) = tokio::join!(
-            vagrant.run(OperationKind::Launch, &first, &sender),
-            vagrant.run(OperationKind::Launch, &second, &sender),
-        );
+        let (one, two) =
+            tokio::join!(vagrant.run(&launch, &first, &sender), vagrant.run(&launch, &second, &sender),);
         assert_eq!((one, two), (Ok(()), Ok(())));
     }
 

@@ -1,9 +1,38 @@
 //! Writes the `Vagrantfile` of a VM from typed values.
 //!
-//! Pure. Every text goes through [`quoted`], so no value can end its string or begin Ruby code.
+//! Pure. Every text goes through [`quoted`], so no value can end its string or begin Ruby code. What people hand in
+//! for the guest stands in files beside it, which Vagrant copies into the guest and runs there; the Vagrantfile names
+//! them by names of ours.
 
 use crate::server::provider::Machine;
+use sha2::{Digest, Sha256};
 use std::fmt::Write;
+
+/// A person's own additions, which only somebody with a shell on the host can make.
+pub const LOCAL_FILE: &str = "Vagrantfile.local";
+pub const PROVISION_FILE: &str = "provision.sh";
+pub const USER_DATA_FILE: &str = "user-data";
+/// Of ours, to be run inside the guest.
+pub const GROW_ROOT_FILE: &str = "grow-root.sh";
+pub const GROW_ROOT: &str = include_str!("guest/grow-root.sh");
+pub const CLOUD_INIT_FILE: &str = "cloud-init.sh";
+pub const CLOUD_INIT: &str = include_str!("guest/cloud-init.sh");
+
+/// What the line that proves a Vagrantfile to be ours begins with.
+const SEAL: &str = "# Twarga Cloud's seal: ";
+
+/// Whether a Vagrantfile is as we wrote it, not edited since.
+pub fn is_unedited(text: &str) -> bool {
+    let Some((first, body)) = text.split_once('\n') else { return false };
+    first.strip_prefix(SEAL) == Some(digest(body).as_str())
+}
+
+fn digest(body: &str) -> String {
+    Sha256::digest(body.as_bytes()).iter().take(16).fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
 
 /// What runs the guest's instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -50,8 +79,10 @@ pub fn render(machine: &Machine, driver: Driver, libvirt_uri: &str) -> String {
     let name = quoted(machine.name.as_str());
     let vagrant_box = quoted(&machine.vagrant_box);
     let mut text = format!(
-        "# Written by Twarga Cloud when the VM was launched, and not touched by it again: changes made here stay.\n\
-         # Delete this file to have it written anew, from the VM's settings, at the next start.\n\
+        "# Written by Twarga Cloud from the VM's settings, and written anew when they change. Settings of your own\n\
+         # belong into a file Vagrantfile.local beside this one, which is loaded in the end and never touched:\n\
+         #     Vagrant.configure('2') {{ |config| config.vm.network 'private_network', ip: '10.1.2.3' }}\n\
+         # If you edit this file, it stays as it is until the VM is resized; delete it to have it written anew.\n\
          Vagrant.configure('2') do |config|\n\
          \x20 config.vm.box = {vagrant_box}\n"
     );
@@ -75,10 +106,7 @@ pub fn render(machine: &Machine, driver: Driver, libvirt_uri: &str) -> String {
     line(&mut text, &format!("    libvirt.driver = {}", quoted(driver.as_str())));
     line(&mut text, &format!("    libvirt.memory = {} # MB", machine.spec.ram_mb));
     line(&mut text, &format!("    libvirt.cpus = {}", machine.spec.cpu_cores));
-    line(
-        &mut text,
-        "    # GB; no smaller than the box's own disk. The guest's file system may have to be grown by hand.",
-    );
+    line(&mut text, "    # GB, when the disk is made; no smaller than the box's own.");
     line(&mut text, &format!("    libvirt.machine_virtual_size = {}", machine.spec.disk_gb));
     line(&mut text, "    libvirt.graphics_type = 'none'");
     line(
@@ -93,8 +121,36 @@ pub fn render(machine: &Machine, driver: Driver, libvirt_uri: &str) -> String {
     );
     line(&mut text, &format!("    libvirt.default_prefix = {}", quoted(&domain_prefix(machine))));
     line(&mut text, "  end");
+    line(&mut text, "");
+    line(
+        &mut text,
+        "  # What follows runs inside the guest. The first one grows the root file system to the disk.",
+    );
+    line(
+        &mut text,
+        &format!("  config.vm.provision 'grow-root', type: 'shell', run: 'always', path: '{GROW_ROOT_FILE}'"),
+    );
+    if machine.setup.user_data.is_some() {
+        line(
+            &mut text,
+            &format!(
+                "  config.vm.provision 'user-data', type: 'file', source: '{USER_DATA_FILE}', \
+                 destination: '/tmp/twarga-user-data'"
+            ),
+        );
+        line(
+            &mut text,
+            &format!("  config.vm.provision 'cloud-init', type: 'shell', path: '{CLOUD_INIT_FILE}'"),
+        );
+    }
+    if machine.setup.provision_script.is_some() {
+        line(&mut text, &format!("  config.vm.provision 'script', type: 'shell', path: '{PROVISION_FILE}'"));
+    }
     line(&mut text, "end");
-    text
+    line(&mut text, "");
+    line(&mut text, &format!("local = File.join(__dir__, '{LOCAL_FILE}')"));
+    line(&mut text, "load local if File.file?(local)");
+    format!("{SEAL}{}\n{text}", digest(&text))
 }
 
 fn line(text: &mut String, line: &str) {
@@ -121,7 +177,7 @@ fn quoted(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{VmName, VmSpec};
+    use crate::model::{GuestSetup, VmName, VmSpec};
     use proptest::prelude::*;
 
     fn machine() -> Machine {
@@ -129,6 +185,8 @@ mod tests {
             owner_id: 1,
             name: VmName::new("web-1").unwrap(),
             spec: VmSpec { image: "debian-12".into(), ram_mb: 1024, cpu_cores: 2, disk_gb: 20 },
+            is_resized: false,
+            setup: GuestSetup::default(),
             vagrant_box: "generic/debian12".into(),
             box_url: None,
             domain_uuid: None,
@@ -188,6 +246,26 @@ mod tests {
     }
 
     #[test]
+    fn what_the_guest_is_set_up_with_is_named_and_never_part_of_the_file() {
+        let setup = GuestSetup {
+            provision_script: Some("echo '; system(\"id\")".into()),
+            user_data: Some("#cloud-config\n".into()),
+        };
+        let text = render(&Machine { setup, ..machine() }, Driver::Kvm, DEFAULT_LIBVIRT_URI);
+        assert!(text.contains("'script', type: 'shell', path: 'provision.sh'\n"), "{text}");
+        assert!(text.contains("source: 'user-data'"), "{text}");
+        assert!(!text.contains("system(") && !text.contains("#cloud-config"), "{text}");
+    }
+
+    #[test]
+    fn an_edited_file_is_known_by_its_broken_seal() {
+        let text = render(&machine(), Driver::Kvm, DEFAULT_LIBVIRT_URI);
+        assert!(is_unedited(&text));
+        assert!(!is_unedited(&text.replace("1024", "2048")));
+        assert!(!is_unedited("# mine\n") && !is_unedited(""));
+    }
+
+    #[test]
     fn code_in_a_value_stays_text() {
         let machine = Machine { vagrant_box: "x'; system('id') #{1}\n".into(), ..machine() };
         let text = render(&machine, Driver::Kvm, DEFAULT_LIBVIRT_URI);
@@ -205,7 +283,8 @@ mod tests {
         fn the_file_has_the_same_lines_whatever_the_box_is_called(value in any::<String>()) {
             let machine = Machine { vagrant_box: value, ..machine() };
             let text = render(&machine, Driver::Kvm, DEFAULT_LIBVIRT_URI);
-            prop_assert_eq!(text.split('\n').count(), 29);
+            prop_assert_eq!(text.split('\n').count(), 38);
+            prop_assert!(is_unedited(&text));
         }
     }
 }

@@ -84,6 +84,8 @@ impl Vms {
             owner_id: me.id,
             name: name.clone(),
             spec: VmSpec { image: ADOPTED.into(), ram_mb: 0, cpu_cores: 0, disk_gb: 0 },
+            is_resized: false,
+            setup: Default::default(),
             vagrant_box: found.vagrant_box.clone().unwrap_or_default(),
             box_url: None,
             domain_uuid: None,
@@ -126,6 +128,7 @@ impl Vms {
             let vm_id = row::insert(&mut tx, me.id, &name, &spec, Some(&image), status)
                 .await
                 .map_err(|error| super::name_taken(error, &name))?;
+            row::set_free(&mut tx, vm_id).await.map_err(internal)?;
             row::insert_adopted(&mut tx, vm_id, &found.project, &domain_uuid).await.map_err(in_the_list)?;
             let shown = found.project.directory.display();
             NewEvent::info(

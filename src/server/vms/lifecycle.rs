@@ -1,23 +1,27 @@
 //! What may be asked of a VM, and when. Pure.
 //!
 //! ```text
-//!                  launch                 stop
-//!  (nothing) ────► pending ───► running ───────► pending ───► stopped
-//!                     │            ▲                             │
-//!                     │ fails      └────────── pending ◄─────────┤ start
-//!                     ▼                                          │
-//!                  failed ──── start ──► pending                 │
-//!                     │                                          │
-//!                     └──────── destroy ──► pending ◄────────────┘  ──► (nothing)
+//!                     launch                      stop, force stop
+//!     (nothing) ─────────► pending ────► running ────────► pending ────► stopped
+//!                             │          ▲ │  ▲ ▲                          │ │
+//!          fails or cancelled │   resume │ │  │ └──── pending ◄───────────┘ │ start
+//!                             ▼          │ ▼  │ start                        │
+//!       failed, not_created ─────►  suspended └── pending ◄── failed,        │
+//!              │                    (suspend)                 not_created    │
+//!              └──────────── destroy, from everywhere ──► pending ◄──────────┘  ──► (nothing)
 //! ```
 //!
-//! A `failed` VM does not run: one whose launch failed and whose domain runs all the same is seen and becomes
-//! `running`.
+//! `pending` means that an operation is open. Every change goes through it: `restart` leads from running or suspended
+//! to running, the snapshots' operations lead back to where they began (`restore`: to wherever the snapshot was
+//! taken). `resize` writes down what the next start gives the VM, and changes no state.
 //!
-//! `pending` means that an operation is open; there is one at most. When it fails, the VM is `unknown` (after a
-//! launch: `failed`) until the next reading of the hypervisor says what is true.
-//! `suspended`, `not_created` and `unknown` are seen, never asked for: from the first two a start leads back to
-//! `running`; in `unknown` nothing is begun, because nobody could tell what it would do.
+//! When an operation fails or is cancelled, the VM is `unknown` (after a launch: `failed`, or `not_created` when it
+//! was cancelled) until the next reading of the hypervisor says what is true. A `failed` VM does not run: one whose
+//! launch failed and whose domain runs all the same is seen and becomes `running`. In `unknown` nothing is begun that
+//! needs the hypervisor, because nobody could tell what it would do.
+//!
+//! One operation of a VM runs at a time. What ends everything anyway need not wait for it: `force stop` and `destroy`
+//! supersede it, which cancels it first. Everything else waits for the person to ask again.
 
 use crate::model::{OperationKind, VmStatus};
 
@@ -25,13 +29,17 @@ use crate::model::{OperationKind, VmStatus};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lifecycle {
     pub status: VmStatus,
+    /// The newest operation that is queued or under way.
     pub open: Option<OperationKind>,
+    pub is_adopted: bool,
 }
 
 /// The answer to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
     Begin,
+    /// Begin, once what is open has been cancelled.
+    Supersede,
     /// It is as asked already.
     AlreadySo,
     /// An operation that leads there is open.
@@ -41,39 +49,79 @@ pub enum Decision {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    #[error("It is busy: {} is under way. Try again when that is done.", .0.as_str())]
+    #[error("It is busy: \"{}\" is under way. Try again when that is done, or cancel it.", .0.label())]
     Busy(OperationKind),
     #[error("The hypervisor does not say how it stands. Try again when it answers.")]
     Unknown,
     #[error("It was launched already.")]
     LaunchedAlready,
+    #[error("It does not run. Start it first.")]
+    NotRunning,
+    #[error("It is not suspended.")]
+    NotSuspended,
+    #[error("It is suspended. Resume or stop it first.")]
+    Suspended,
+    #[error("It does not exist at the hypervisor. Start it to have it made.")]
+    NotCreated,
+    #[error("It was adopted, and its project stays as it is: use the vagrant command in its own folder.")]
+    Adopted,
 }
 
 impl Lifecycle {
     pub fn decide(self, asked: OperationKind) -> Decision {
-        use OperationKind::{Destroy, Launch, Start, Stop};
+        use OperationKind::{
+            Destroy, ForceStop, Launch, Resize, Restart, Resume, SnapshotDelete, SnapshotRestore,
+            SnapshotSave, Start, Stop, Suspend,
+        };
         use VmStatus::{Failed, NotCreated, Pending, Running, Stopped, Suspended, Unknown};
 
+        if self.is_adopted && !matches!(asked, Start | Stop | ForceStop | Restart | Destroy) {
+            return Decision::Refused(Refusal::Adopted);
+        }
         if let Some(open) = self.open {
             return match (open, asked) {
-                (Launch | Start, Start) | (Stop, Stop) | (Destroy, Destroy) => Decision::AlreadyUnderWay,
+                (Launch | Start | Restart | Resume, Start)
+                | (Stop | ForceStop, Stop)
+                | (ForceStop, ForceStop)
+                | (Restart, Restart)
+                | (Suspend, Suspend)
+                | (Launch | Start | Resume, Resume)
+                | (Destroy, Destroy) => Decision::AlreadyUnderWay,
+                (Destroy | Resize, _) => Decision::Refused(Refusal::Busy(open)),
+                (_, Destroy) => Decision::Supersede,
+                // A snapshot that is cut off may take the disk with it.
+                (Launch | Start | Stop | Restart | Suspend | Resume, ForceStop) => Decision::Supersede,
                 _ => Decision::Refused(Refusal::Busy(open)),
             };
         }
         match (asked, self.status) {
             (Launch, _) => Decision::Refused(Refusal::LaunchedAlready),
+            (Resize, _) => Decision::Begin,
             (_, Unknown) => Decision::Refused(Refusal::Unknown),
-            (Start, Running) | (Stop, Stopped | NotCreated | Failed) => Decision::AlreadySo,
+            (Start | Resume, Running)
+            | (Stop | ForceStop, Stopped | NotCreated | Failed)
+            | (Suspend, Suspended) => Decision::AlreadySo,
             // Pending without an open operation is what a crash between two writes could leave.
             (Start, Stopped | Suspended | Failed | NotCreated | Pending)
-            | (Stop, Running | Suspended | Pending)
-            | (Destroy, Running | Stopped | Suspended | Failed | NotCreated | Pending) => Decision::Begin,
+            | (Stop | ForceStop, Running | Suspended | Pending)
+            | (Restart, Running | Suspended | Pending)
+            | (Suspend, Running)
+            | (Resume, Suspended)
+            | (Destroy, Running | Stopped | Suspended | Failed | NotCreated | Pending)
+            | (SnapshotSave, Running | Stopped)
+            | (SnapshotRestore | SnapshotDelete, Running | Stopped | Suspended) => Decision::Begin,
+            (Restart | Suspend, _) => Decision::Refused(Refusal::NotRunning),
+            (Resume, _) => Decision::Refused(Refusal::NotSuspended),
+            (SnapshotSave, Suspended) => Decision::Refused(Refusal::Suspended),
+            (SnapshotSave | SnapshotRestore | SnapshotDelete, _) => Decision::Refused(Refusal::NotCreated),
         }
     }
 
     /// Everything that would be begun if it were asked now.
     pub fn allowed(self) -> Vec<OperationKind> {
-        OperationKind::ALL.into_iter().filter(|kind| self.decide(*kind) == Decision::Begin).collect()
+        let begins =
+            |kind: &OperationKind| matches!(self.decide(*kind), Decision::Begin | Decision::Supersede);
+        OperationKind::ALL.into_iter().filter(begins).collect()
     }
 }
 
@@ -84,49 +132,164 @@ mod tests {
     use proptest::prelude::*;
 
     fn at_rest(status: VmStatus) -> Lifecycle {
-        Lifecycle { status, open: None }
+        Lifecycle { status, open: None, is_adopted: false }
+    }
+
+    fn busy(open: OperationKind) -> Lifecycle {
+        Lifecycle { status: VmStatus::Pending, open: Some(open), is_adopted: false }
     }
 
     #[test]
     fn a_stop_asked_twice_is_one_operation() {
         assert_eq!(at_rest(VmStatus::Running).decide(Stop), Decision::Begin);
-        let stopping = Lifecycle { status: VmStatus::Pending, open: Some(Stop) };
-        assert_eq!(stopping.decide(Stop), Decision::AlreadyUnderWay);
+        assert_eq!(busy(Stop).decide(Stop), Decision::AlreadyUnderWay);
+        assert_eq!(busy(Stop).decide(ForceStop), Decision::Supersede);
     }
 
     #[test]
     fn a_start_while_launching_is_under_way() {
-        let launching = Lifecycle { status: VmStatus::Pending, open: Some(Launch) };
-        assert_eq!(launching.decide(Start), Decision::AlreadyUnderWay);
-        assert_eq!(launching.decide(Destroy), Decision::Refused(Refusal::Busy(Launch)));
+        assert_eq!(busy(Launch).decide(Start), Decision::AlreadyUnderWay);
+        assert_eq!(busy(Launch).decide(Destroy), Decision::Supersede);
+        assert_eq!(busy(Launch).decide(Stop), Decision::Refused(Refusal::Busy(Launch)));
     }
 
     #[test]
-    fn nothing_is_begun_while_the_hypervisor_is_silent() {
-        assert_eq!(at_rest(VmStatus::Unknown).allowed(), []);
+    fn a_snapshot_is_not_cut_off_to_turn_a_vm_off() {
+        assert_eq!(busy(SnapshotSave).decide(ForceStop), Decision::Refused(Refusal::Busy(SnapshotSave)));
+        assert_eq!(busy(SnapshotSave).decide(Destroy), Decision::Supersede);
     }
 
     #[test]
-    fn a_failed_vm_can_be_started_again_or_destroyed() {
-        assert_eq!(at_rest(VmStatus::Failed).allowed(), [Start, Destroy]);
+    fn nothing_that_needs_the_hypervisor_is_begun_while_it_is_silent() {
+        assert_eq!(at_rest(VmStatus::Unknown).allowed(), [Resize]);
+    }
+
+    #[test]
+    fn a_failed_vm_can_be_started_again_resized_or_destroyed() {
+        assert_eq!(at_rest(VmStatus::Failed).allowed(), [Start, Destroy, Resize]);
+    }
+
+    #[test]
+    fn what_does_not_run_is_neither_restarted_nor_suspended() {
+        assert_eq!(at_rest(VmStatus::Stopped).decide(Restart), Decision::Refused(Refusal::NotRunning));
+        assert_eq!(at_rest(VmStatus::Suspended).decide(Suspend), Decision::AlreadySo);
+        assert_eq!(at_rest(VmStatus::Suspended).decide(Resume), Decision::Begin);
+        assert_eq!(at_rest(VmStatus::Stopped).decide(Resume), Decision::Refused(Refusal::NotSuspended));
+    }
+
+    #[test]
+    fn of_an_adopted_vm_only_what_leaves_its_project_as_it_is() {
+        let adopted = Lifecycle { is_adopted: true, ..at_rest(VmStatus::Running) };
+        assert_eq!(adopted.allowed(), [Stop, ForceStop, Restart, Destroy]);
+    }
+
+    fn any_kind() -> impl Strategy<Value = OperationKind> {
+        proptest::sample::select(OperationKind::ALL.to_vec())
+    }
+
+    fn any_status() -> impl Strategy<Value = VmStatus> {
+        proptest::sample::select(VmStatus::ALL.to_vec())
+    }
+
+    /// What the world does between two requests.
+    #[derive(Debug, Clone)]
+    enum Step {
+        Ask(OperationKind),
+        /// The operation that runs comes to its end.
+        End {
+            succeeds: bool,
+        },
+        See(VmStatus),
+    }
+
+    fn any_step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            3 => any_kind().prop_map(Step::Ask),
+            2 => any::<bool>().prop_map(|succeeds| Step::End { succeeds }),
+            1 => any_status().prop_map(Step::See),
+        ]
+    }
+
+    fn after(kind: OperationKind, succeeds: bool) -> VmStatus {
+        match (kind, succeeds) {
+            (Launch, false) => VmStatus::Failed,
+            (_, false) | (SnapshotRestore, true) => VmStatus::Unknown,
+            (Launch | Start | Restart | Resume, true) => VmStatus::Running,
+            (Stop | ForceStop, true) => VmStatus::Stopped,
+            (Suspend, true) => VmStatus::Suspended,
+            (Destroy, true) => VmStatus::NotCreated,
+            (Resize | SnapshotSave | SnapshotDelete, true) => VmStatus::Unknown,
+        }
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+
+        /// Any sequence of requests, outcomes and observations: at most one operation runs and one waits behind it,
+        /// only what ends everything waits, and in the end there is always a way out.
         #[test]
-        fn a_second_operation_is_never_begun_beside_an_open_one(
-            status in 0..VmStatus::ALL.len(), open in 0..4usize, asked in 0..4usize
+        fn no_sequence_doubles_an_operation_or_traps_a_vm(
+            is_adopted in any::<bool>(),
+            steps in proptest::collection::vec(any_step(), 1..60)
         ) {
-            let busy = Lifecycle {
-                status: VmStatus::ALL[status],
-                open: Some(OperationKind::ALL[open]),
-            };
-            prop_assert_ne!(busy.decide(OperationKind::ALL[asked]), Decision::Begin);
+            let mut status = VmStatus::Pending;
+            let (mut running, mut waiting) = (Some(Launch), None);
+            for step in steps {
+                let vm = Lifecycle { status, open: waiting.or(running), is_adopted };
+                match step {
+                    Step::Ask(kind) => match vm.decide(kind) {
+                        Decision::Begin => {
+                            prop_assert_eq!((running, waiting), (None, None));
+                            prop_assert!(kind != Launch, "a VM is launched once");
+                            if kind != Resize {
+                                (running, status) = (Some(kind), VmStatus::Pending);
+                            }
+                        }
+                        Decision::Supersede => {
+                            prop_assert!(running.is_some() && matches!(kind, ForceStop | Destroy));
+                            prop_assert!(waiting != Some(Destroy), "nothing comes after the end");
+                            waiting = Some(kind);
+                        }
+                        Decision::AlreadyUnderWay => prop_assert!(vm.open.is_some()),
+                        Decision::AlreadySo => prop_assert!(vm.open.is_none()),
+                        Decision::Refused(refusal) => {
+                            prop_assert!(refusal.to_string().ends_with('.'), "it says why in a sentence");
+                        }
+                    },
+                    Step::End { succeeds } => {
+                        if let Some(kind) = running {
+                            status = after(kind, succeeds && waiting.is_none());
+                            running = waiting.take();
+                            if running.is_some() {
+                                status = VmStatus::Pending;
+                            }
+                        }
+                    }
+                    // The hypervisor's word counts while nothing is open; Pending is never seen.
+                    Step::See(seen) if running.is_none() && seen != VmStatus::Pending => status = seen,
+                    Step::See(_) => {}
+                }
+                let vm = Lifecycle { status, open: waiting.or(running), is_adopted };
+                if vm.open.is_none() && status != VmStatus::Unknown {
+                    prop_assert_eq!(vm.decide(Destroy), Decision::Begin, "there is a way out of {:?}", vm);
+                }
+            }
         }
 
         #[test]
-        fn what_is_allowed_is_what_would_begin(status in 0..VmStatus::ALL.len(), asked in 0..4usize) {
-            let vm = at_rest(VmStatus::ALL[status]);
-            let asked = OperationKind::ALL[asked];
+        fn beside_an_open_operation_nothing_begins_but_what_supersedes_it(
+            status in any_status(), open in any_kind(), asked in any_kind(), is_adopted in any::<bool>()
+        ) {
+            let decision = Lifecycle { status, open: Some(open), is_adopted }.decide(asked);
+            prop_assert_ne!(decision, Decision::Begin);
+            if decision == Decision::Supersede {
+                prop_assert!(matches!(asked, ForceStop | Destroy) && open != Destroy);
+            }
+        }
+
+        #[test]
+        fn what_is_allowed_is_what_would_begin(status in any_status(), asked in any_kind()) {
+            let vm = at_rest(status);
             prop_assert_eq!(vm.allowed().contains(&asked), vm.decide(asked) == Decision::Begin);
         }
     }

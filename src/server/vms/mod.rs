@@ -5,11 +5,16 @@ mod adopt;
 mod images;
 mod lifecycle;
 mod operations;
+mod orphans;
 mod reconcile;
+mod requests;
 mod row;
+mod schedule;
+mod transcript;
 mod vm_info;
 
 use super::{
+    credits::{Allowances, Settle},
     database::{Database, now},
     events::{Events, NewEvent},
     internal,
@@ -17,13 +22,13 @@ use super::{
     provider::{Machine, Machines},
 };
 use crate::model::{
-    ApiError, ErrorCode, Image, Launch, Limits, Me, OperationKind, UtcMillis, VmMetrics, VmName, VmSpec,
-    VmStatus, VmView, check_launch,
+    ApiError, ErrorCode, Image, Limits, OperationView, Quota, Snapshot, UtcMillis, VagrantfileVersion,
+    VmMetrics, VmName, VmSpec, VmStatus, VmView,
 };
 pub use access::VmAccess;
 pub use adopt::Adoption;
 pub use images::load as load_images;
-use lifecycle::{Decision, Lifecycle};
+use lifecycle::Lifecycle;
 use operations::Operations;
 pub use reconcile::{Believed, Change, Observed, reconcile};
 use row::VmRow;
@@ -32,6 +37,12 @@ use std::{
     sync::Arc,
 };
 pub use vm_info::{Durability, Expect, Outcome, VmInfoFiles};
+
+/// The most operations that are listed at once.
+const MAX_OPERATIONS: u32 = 200;
+/// A larger one is not kept; ours have 2 KB.
+const MAX_VAGRANTFILE_BYTES: u64 = 64 * 1024;
+const KEPT_VAGRANTFILES: u32 = 50;
 
 /// Whose VMs a question is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +68,14 @@ pub struct Backing {
     pub adoption: Option<Adoption>,
 }
 
+/// What may be asked for.
+#[derive(Debug, Clone)]
+pub struct Offer {
+    pub images: Vec<Image>,
+    pub limits: Limits,
+    pub allowances: Allowances,
+}
+
 #[derive(Clone)]
 pub struct Vms(Arc<Inner>);
 
@@ -67,6 +86,7 @@ struct Inner {
     adoption: Option<Adoption>,
     images: Vec<Image>,
     limits: Limits,
+    allowances: Allowances,
     folders: PathBuf,
     files: VmInfoFiles,
     latest: Latest,
@@ -79,7 +99,7 @@ impl Vms {
         database: Database,
         events: Events,
         backing: Backing,
-        images: Vec<Image>,
+        offer: Offer,
         data_dir: &Path,
         latest: Latest,
         at_once: usize,
@@ -89,8 +109,9 @@ impl Vms {
             events,
             machines: backing.machines,
             adoption: backing.adoption,
-            images,
-            limits: Limits::default(),
+            images: offer.images,
+            limits: offer.limits,
+            allowances: offer.allowances,
             folders: data_dir.join("vms"),
             files: VmInfoFiles::default(),
             latest,
@@ -100,6 +121,18 @@ impl Vms {
 
     pub fn images(&self) -> &[Image] {
         &self.0.images
+    }
+
+    pub fn limits(&self) -> Limits {
+        self.0.limits
+    }
+
+    /// What an account has, and may have.
+    ///
+    /// # Errors
+    /// `Internal` when the database cannot be read.
+    pub async fn quota(&self, account_id: i64) -> Result<Quota, ApiError> {
+        self.0.allowances.quota(self.0.database.read(), account_id).await.map_err(internal)
     }
 
     /// The VMs of a scope, oldest first.
@@ -149,85 +182,94 @@ impl Vms {
         VmMetrics::new(access.vm(), self.0.latest.get().sampled_at)
     }
 
-    /// Begins to launch a VM for `me`, and answers its id.
+    /// A VM's operations, newest first: at most `limit` of those before `before`.
     ///
     /// # Errors
-    /// `Invalid` with the fields that are wrong; `Conflict` when the name is taken.
-    pub async fn launch(&self, me: &Me, launch: &Launch) -> Result<i64, ApiError> {
-        let (name, spec) = check_launch(launch, &self.0.images, self.0.limits)?;
-        let folder = self.folder(me.id, &name);
-        let mut tx = self.0.database.write().await.map_err(internal)?;
-        let vm_id = row::insert(&mut tx, me.id, &name, &spec, self.image(&spec.image), VmStatus::Pending)
-            .await
-            .map_err(|error| name_taken(error, &name))?;
-        if tokio::fs::try_exists(&folder).await.unwrap_or(false) {
-            return Err(folder_is_left(&folder));
-        }
-        let operation_id =
-            operations::insert(&mut tx, vm_id, OperationKind::Launch, me.id).await.map_err(internal)?;
-        NewEvent::info("vm_launch_asked", Some(vm_id), format!("{} asked to launch {name}.", me.username))
-            .write(&mut tx)
-            .await
-            .map_err(internal)?;
-        self.commit_and_begin(tx, operation_id).await?;
-        Ok(vm_id)
-    }
-
-    /// Begins an operation on a VM, unless it is as asked already or under way.
-    ///
-    /// # Errors
-    /// `Conflict` with the reason when this cannot be begun now.
-    pub async fn request(&self, access: &VmAccess, kind: OperationKind) -> Result<(), ApiError> {
-        let mut tx = self.0.database.write().await.map_err(internal)?;
-        let found = row::lifecycle(&mut tx, access.vm().id).await.map_err(internal)?;
-        let Some(lifecycle) = found else { return Err(ApiError::not_found("VM")) };
-        match lifecycle.decide(kind) {
-            Decision::AlreadySo | Decision::AlreadyUnderWay => return Ok(()),
-            Decision::Refused(refusal) => {
-                return Err(ApiError::conflict(format!(
-                    "{} cannot {} now. {refusal}",
-                    access.vm().name,
-                    kind.as_str()
-                )));
-            }
-            Decision::Begin => {}
-        }
-        let operation_id =
-            operations::insert(&mut tx, access.vm().id, kind, access.me().id).await.map_err(internal)?;
-        row::set_pending(&mut tx, access.vm().id).await.map_err(internal)?;
-        NewEvent::info(
-            operations::asked_kind(kind),
-            Some(access.vm().id),
-            format!("{} asked to {} {}.", access.me().username, kind.as_str(), access.vm().name),
-        )
-        .write(&mut tx)
-        .await
-        .map_err(internal)?;
-        self.commit_and_begin(tx, operation_id).await
-    }
-
-    /// Begins to destroy a VM; once that is done, its samples go too if so asked.
-    ///
-    /// # Errors
-    /// As [`Self::request`].
-    pub async fn destroy(&self, access: &VmAccess, forget_samples: bool) -> Result<(), ApiError> {
-        row::set_forget_samples(&self.0.database, access.vm().id, forget_samples).await.map_err(internal)?;
-        self.request(access, OperationKind::Destroy).await
-    }
-
-    /// In a task of its own: a client that hangs up in between must not leave an operation that nobody begins.
-    async fn commit_and_begin(
+    /// `Internal` when the database cannot be read.
+    pub async fn operations(
         &self,
-        tx: sqlx::Transaction<'static, sqlx::Sqlite>,
-        operation_id: i64,
-    ) -> Result<(), ApiError> {
-        let vms = self.clone();
-        let committed = tokio::spawn(async move {
-            tx.commit().await?;
-            vms.begin(operation_id);
-            Ok::<(), sqlx::Error>(())
-        });
-        committed.await.map_err(internal)?.map_err(internal)
+        access: &VmAccess,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<OperationView>, ApiError> {
+        let found =
+            row::operations(&self.0.database, access.vm().id, before, limit.clamp(1, MAX_OPERATIONS)).await;
+        let mut operations = found.map_err(internal)?;
+        operations.iter_mut().for_each(|operation| self.0.operations.complete(operation));
+        Ok(operations)
+    }
+
+    /// A VM's snapshots, oldest first.
+    ///
+    /// # Errors
+    /// `Unavailable` when the hypervisor does not tell.
+    pub async fn snapshots(&self, access: &VmAccess) -> Result<Vec<Snapshot>, ApiError> {
+        let Some(row) = self.row(access).await? else { return Err(ApiError::not_found("VM")) };
+        let Some(machine) = self.machine(&row) else { return Ok(Vec::new()) };
+        self.0.machines.snapshots(&machine).await.map_err(|error| {
+            tracing::error!(detail = error.detail, "the snapshots cannot be read");
+            ApiError::new(
+                ErrorCode::Unavailable,
+                "The hypervisor does not tell the VM's snapshots now. Try again.",
+            )
+        })
+    }
+
+    /// What stood in the VM's Vagrantfile, newest first.
+    ///
+    /// # Errors
+    /// `Internal` when the database cannot be read.
+    pub async fn vagrantfiles(&self, access: &VmAccess) -> Result<Vec<VagrantfileVersion>, ApiError> {
+        let rows: Vec<(i64, i64, String)> =
+            sqlx::query_as("SELECT id, seen_at, text FROM vagrantfile WHERE vm_id = ? ORDER BY id DESC")
+                .bind(access.vm().id)
+                .fetch_all(self.0.database.read())
+                .await
+                .map_err(internal)?;
+        let version = |(id, seen_at, text)| VagrantfileVersion { id, seen_at: UtcMillis(seen_at), text };
+        Ok(rows.into_iter().map(version).collect())
+    }
+
+    /// Keeps what stands in a VM's Vagrantfile, if it is something else than before: ours, or somebody's.
+    async fn keep_vagrantfile(&self, vm_id: i64, machine: &Machine) {
+        let file = machine.directory.join("Vagrantfile");
+        let read = async {
+            let size = tokio::fs::metadata(&file).await.ok()?.len();
+            if size > MAX_VAGRANTFILE_BYTES {
+                return None;
+            }
+            tokio::fs::read_to_string(&file).await.ok()
+        };
+        let Some(text) = read.await else { return };
+        let kept = async {
+            let mut tx = self.0.database.write().await?;
+            sqlx::query(
+                "INSERT INTO vagrantfile (vm_id, seen_at, text)
+                 SELECT ?1, ?2, ?3 WHERE ?3 IS NOT
+                     (SELECT text FROM vagrantfile WHERE vm_id = ?1 ORDER BY id DESC LIMIT 1)",
+            )
+            .bind(vm_id)
+            .bind(stamp())
+            .bind(&text)
+            .execute(&mut *tx)
+            .await?;
+            sqlx::query(
+                "DELETE FROM vagrantfile WHERE vm_id = ?1 AND id <=
+                     (SELECT id FROM vagrantfile WHERE vm_id = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
+            )
+            .bind(vm_id)
+            .bind(KEPT_VAGRANTFILES)
+            .execute(&mut *tx)
+            .await?;
+            tx.commit().await
+        };
+        if let Err(error) = kept.await {
+            tracing::warn!(vm_id, %error, "the Vagrantfile could not be kept");
+        }
+    }
+
+    async fn row(&self, access: &VmAccess) -> Result<Option<VmRow>, ApiError> {
+        Ok(row::select(&self.0.database, access.scope()).await.map_err(internal)?.pop())
     }
 
     /// What an operation of this VM has printed, oldest line first.
@@ -264,13 +306,18 @@ impl Vms {
         let mut tx = self.0.database.write().await.map_err(internal)?;
         for (name, spec) in fleet {
             let image = self.image(&spec.image);
-            row::insert(&mut tx, owner_id, &name, &spec, image, VmStatus::Running).await.map_err(internal)?;
+            let vm_id = row::insert(&mut tx, owner_id, &name, &spec, image, VmStatus::Running)
+                .await
+                .map_err(internal)?;
+            row::set_free(&mut tx, vm_id).await.map_err(internal)?;
             begin(&Machine {
                 owner_id,
                 directory: self.folder(owner_id, &name),
                 name,
                 vagrant_box: image.map_or_else(|| spec.image.clone(), |i| i.vagrant_box.clone()),
                 spec,
+                is_resized: false,
+                setup: Default::default(),
                 box_url: None,
                 domain_uuid: None,
                 project: None,
@@ -309,6 +356,10 @@ impl Vms {
         let changed = row::note_status(tx, vm, change).await?;
         if changed && let Some(event) = &change.event {
             event.write(tx).await?;
+        }
+        if changed && change.status == VmStatus::Running {
+            // A launch that was given up and whose machine runs all the same: what was set aside is due.
+            self.0.allowances.settle(tx, vm.id, None, Settle::Capture, stamp()).await?;
         }
         Ok(changed)
     }
@@ -382,7 +433,9 @@ impl Vms {
             owner_id: row.owner_id,
             directory: self.folder(row.owner_id, &name),
             name,
-            spec: row.spec(),
+            spec: row.next_spec().unwrap_or_else(|| row.spec()),
+            is_resized: row.next_spec().is_some(),
+            setup: row.setup(),
             vagrant_box: row.vagrant_box.clone(),
             box_url: row.box_url.clone(),
             domain_uuid: row.domain_uuid.clone(),
@@ -392,13 +445,12 @@ impl Vms {
 
     fn view(&self, row: VmRow, figures: crate::model::VmFigures) -> VmView {
         let mut view = row.into_view(figures);
-        if let Some(operation) = view.operation.as_mut().filter(|o| o.state.is_open())
-            && let Some(line) = self.0.operations.last_line(operation.id)
-        {
-            operation.last_line = line;
+        if let Some(operation) = view.operation.as_mut() {
+            self.0.operations.complete(operation);
         }
         let open = view.operation.as_ref().filter(|o| o.state.is_open()).map(|o| o.kind);
-        view.allowed = Lifecycle { status: view.status, open }.allowed();
+        let is_adopted = view.adopted.is_some();
+        view.allowed = Lifecycle { status: view.status, open, is_adopted }.allowed();
         view
     }
 }

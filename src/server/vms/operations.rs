@@ -1,64 +1,108 @@
 //! Carrying operations out, in the background.
 //!
 //! A row first, then the work: whatever is cut off by a restart is found open at the next start and run again,
-//! which every [`Machines`](crate::server::provider::Machines) allows. A bounded number runs at once. What
-//! Vagrant prints is kept in memory while it runs and in the row when it is over.
+//! which every [`Machines`](crate::server::provider::Machines) allows. The operations of one VM run one after the
+//! other, and a bounded number of all at once. A launch that fails or is cancelled is taken back, so that it leaves
+//! neither a machine nor a charge. What Vagrant prints is kept in memory while it runs, and written down every few
+//! seconds and in the end.
 
-use super::{Expect, VmRow, Vms, row, stamp};
+use super::{Expect, VmRow, Vms, row, stamp, transcript::Transcript};
 use crate::{
-    model::{OperationKind, OperationState, VmStatus},
+    model::{OperationKind, OperationState, OperationView, SnapshotName, VmStatus},
     server::{
+        credits::Settle,
         events::NewEvent,
-        provider::{MachineError, MachineErrorKind},
+        provider::{Machine, MachineError, MachineErrorKind, Order},
     },
 };
 use sqlx::{Sqlite, Transaction};
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::{
+    sync::{Notify, Semaphore, mpsc, oneshot, watch},
+    time::interval,
+};
+use tokio_util::sync::CancellationToken;
 
-/// Lines kept of one operation: the newest.
-const MAX_LINES: usize = 2000;
+/// How often what was printed is written down while an operation runs.
+const WRITTEN_EVERY: Duration = Duration::from_secs(5);
 
 pub struct Operations {
     slots: Arc<Semaphore>,
-    output: Mutex<HashMap<i64, VecDeque<String>>>,
-    open: watch::Sender<usize>,
+    open: Mutex<HashMap<i64, Open>>,
+    /// By VM: what ends when the VM's newest operation does.
+    newest: Mutex<HashMap<i64, (i64, oneshot::Receiver<()>)>>,
+    count: watch::Sender<usize>,
+    /// Told after each one that has ended.
+    pub ended: Notify,
+}
+
+/// An operation that is queued or under way.
+#[derive(Clone, Default)]
+struct Open {
+    transcript: Transcript,
+    cancel: CancellationToken,
 }
 
 impl Operations {
     pub fn new(at_once: usize) -> Self {
         Self {
             slots: Arc::new(Semaphore::new(at_once.max(1))),
-            output: Mutex::default(),
-            open: watch::Sender::new(0),
+            open: Mutex::default(),
+            newest: Mutex::default(),
+            count: watch::Sender::new(0),
+            ended: Notify::new(),
         }
     }
 
-    /// The newest line of an operation that is under way.
-    pub fn last_line(&self, operation_id: i64) -> Option<String> {
-        self.output().get(&operation_id)?.back().cloned()
+    /// Adds what is known of an open operation while it runs.
+    pub fn complete(&self, view: &mut OperationView) {
+        let open = self.open();
+        let Some(Open { transcript, .. }) = open.get(&view.id).filter(|_| view.state.is_open()) else {
+            return;
+        };
+        if let Some(line) = transcript.newest() {
+            view.last_line.clone_from(line);
+        }
+        view.phase = transcript.phase().map(str::to_owned);
+        view.percent = transcript.percent();
     }
 
     /// All kept lines of an operation that is under way.
     pub fn lines(&self, operation_id: i64) -> Option<Vec<String>> {
-        self.output().get(&operation_id).map(|lines| lines.iter().cloned().collect())
+        self.open().get(&operation_id).map(|open| open.transcript.lines())
+    }
+
+    /// Has an operation ended that runs, if it does.
+    pub fn cancel(&self, operation_id: i64) {
+        if let Some(open) = self.open().get(&operation_id) {
+            open.cancel.cancel();
+        }
     }
 
     fn push(&self, operation_id: i64, line: String) {
-        let mut output = self.output();
-        let lines = output.entry(operation_id).or_default();
-        if lines.len() == MAX_LINES {
-            lines.pop_front();
+        if let Some(open) = self.open().get_mut(&operation_id) {
+            open.transcript.push(line);
         }
-        lines.push_back(line);
     }
 
-    fn output(&self) -> MutexGuard<'_, HashMap<i64, VecDeque<String>>> {
-        self.output.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What is there to be written down, if something is new.
+    fn unwritten(&self, operation_id: i64) -> Option<(String, String)> {
+        let mut open = self.open();
+        let transcript = &mut open.get_mut(&operation_id)?.transcript;
+        std::mem::take(&mut transcript.is_new)
+            .then(|| (transcript.newest().cloned().unwrap_or_default(), transcript.lines().join("\n")))
+    }
+
+    fn open(&self) -> MutexGuard<'_, HashMap<i64, Open>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn newest(&self) -> MutexGuard<'_, HashMap<i64, (i64, oneshot::Receiver<()>)>> {
+        self.newest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -68,7 +112,42 @@ pub fn asked_kind(kind: OperationKind) -> &'static str {
         OperationKind::Launch => "vm_launch_asked",
         OperationKind::Start => "vm_start_asked",
         OperationKind::Stop => "vm_stop_asked",
+        OperationKind::ForceStop => "vm_force_stop_asked",
+        OperationKind::Restart => "vm_restart_asked",
+        OperationKind::Suspend => "vm_suspend_asked",
+        OperationKind::Resume => "vm_resume_asked",
         OperationKind::Destroy => "vm_destroy_asked",
+        OperationKind::Resize => "vm_resize_asked",
+        OperationKind::SnapshotSave => "vm_snapshot_save_asked",
+        OperationKind::SnapshotRestore => "vm_snapshot_restore_asked",
+        OperationKind::SnapshotDelete => "vm_snapshot_delete_asked",
+    }
+}
+
+fn done_kind(kind: OperationKind) -> &'static str {
+    match kind {
+        OperationKind::Launch => "vm_launched",
+        OperationKind::Start => "vm_started",
+        OperationKind::Stop => "vm_stopped",
+        OperationKind::ForceStop => "vm_turned_off",
+        OperationKind::Restart => "vm_restarted",
+        OperationKind::Suspend => "vm_suspended",
+        OperationKind::Resume => "vm_resumed",
+        OperationKind::Destroy => "vm_destroyed",
+        OperationKind::Resize => "vm_resized",
+        OperationKind::SnapshotSave => "vm_snapshot_saved",
+        OperationKind::SnapshotRestore => "vm_snapshot_restored",
+        OperationKind::SnapshotDelete => "vm_snapshot_deleted",
+    }
+}
+
+/// `ada asked to stop web-1.`
+pub fn asked_text(who: &str, kind: OperationKind, name: &str, snapshot: Option<&SnapshotName>) -> String {
+    match snapshot {
+        Some(snapshot) => {
+            format!("{who} asked {name} to {}: {}.", kind.label(), snapshot.as_str())
+        }
+        None => format!("{who} asked to {} {name}.", kind.label()),
     }
 }
 
@@ -76,18 +155,45 @@ pub async fn insert(
     tx: &mut Transaction<'_, Sqlite>,
     vm_id: i64,
     kind: OperationKind,
+    snapshot: Option<&SnapshotName>,
     requested_by: i64,
 ) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar(
-        "INSERT INTO operation (vm_id, kind, state, requested_by, requested_at)
-         VALUES (?, ?, 'queued', ?, ?) RETURNING id",
+        "INSERT INTO operation (vm_id, kind, snapshot, state, requested_by, requested_at)
+         VALUES (?, ?, ?, 'queued', ?, ?) RETURNING id",
     )
     .bind(vm_id)
     .bind(kind.as_str())
+    .bind(snapshot.map(SnapshotName::as_str))
     .bind(requested_by)
     .bind(stamp())
     .fetch_one(&mut **tx)
     .await
+}
+
+/// How an operation came to its end.
+enum Ending {
+    Done,
+    /// A launch: nothing is left of it.
+    TakenBack(MachineError),
+    Failed(MachineError),
+}
+
+impl Ending {
+    fn error(&self) -> Option<&MachineError> {
+        match self {
+            Self::Done => None,
+            Self::TakenBack(error) | Self::Failed(error) => Some(error),
+        }
+    }
+
+    fn state(&self) -> OperationState {
+        match self.error() {
+            None => OperationState::Succeeded,
+            Some(error) if error.kind == MachineErrorKind::Cancelled => OperationState::Cancelled,
+            Some(_) => OperationState::Failed,
+        }
+    }
 }
 
 impl Vms {
@@ -96,59 +202,102 @@ impl Vms {
     /// # Errors
     /// When the database cannot be read.
     pub async fn resume(&self) -> Result<(), sqlx::Error> {
-        let open: Vec<i64> =
-            sqlx::query_scalar("SELECT id FROM operation WHERE state IN ('queued', 'running') ORDER BY id")
-                .fetch_all(self.0.database.read())
-                .await?;
-        for operation_id in open {
+        let open: Vec<(i64, i64, bool, String)> = sqlx::query_as(
+            "SELECT id, vm_id, cancel_requested_at IS NOT NULL, output FROM operation
+             WHERE state IN ('queued', 'running') ORDER BY state = 'queued', id",
+        )
+        .fetch_all(self.0.database.read())
+        .await?;
+        for (operation_id, vm_id, is_cancelled, output) in open {
             tracing::info!(operation_id, "taking up an operation that a restart cut off");
-            self.begin(operation_id);
+            self.begin(vm_id, operation_id, Transcript::resumed(&output));
+            if is_cancelled {
+                self.0.operations.cancel(operation_id);
+            }
         }
         Ok(())
     }
 
     /// Waits until no operation is open, or `patience` is over.
     pub async fn settled(&self, patience: Duration) {
-        let mut open = self.0.operations.open.subscribe();
-        let _ = tokio::time::timeout(patience, open.wait_for(|open| *open == 0)).await;
+        let mut count = self.0.operations.count.subscribe();
+        let _ = tokio::time::timeout(patience, count.wait_for(|open| *open == 0)).await;
     }
 
-    /// Carries an operation out in the background.
-    pub(super) fn begin(&self, operation_id: i64) {
+    /// How many operations are queued or under way.
+    pub fn open_operations(&self) -> usize {
+        *self.0.operations.count.borrow()
+    }
+
+    /// Waits until an operation has ended.
+    pub async fn operation_ended(&self) {
+        self.0.operations.ended.notified().await;
+    }
+
+    /// Carries an operation out in the background, after the ones of this VM that were begun before.
+    pub(super) fn begin(&self, vm_id: i64, operation_id: i64, transcript: Transcript) {
+        let operations = &self.0.operations;
+        operations.open().insert(operation_id, Open { transcript, ..Open::default() });
+        let (done, is_done) = oneshot::channel::<()>();
+        let before = operations.newest().insert(vm_id, (operation_id, is_done));
+        operations.count.send_modify(|count| *count += 1);
         let vms = self.clone();
-        self.0.operations.open.send_modify(|open| *open += 1);
         tokio::spawn(async move {
+            if let Some((_, before)) = before {
+                // Its end is told by its sender being gone, whatever became of it.
+                let _ = before.await;
+            }
             if let Err(error) = vms.carry_out(operation_id).await {
                 tracing::error!(operation_id, %error, "an operation could not be noted; the next start takes it up");
             }
-            vms.0.operations.output().remove(&operation_id);
-            vms.0.operations.open.send_modify(|open| *open -= 1);
+            let operations = &vms.0.operations;
+            operations.open().remove(&operation_id);
+            {
+                let mut newest = operations.newest();
+                if newest.get(&vm_id).is_some_and(|(id, _)| *id == operation_id) {
+                    newest.remove(&vm_id);
+                }
+            }
+            drop(done);
+            operations.count.send_modify(|count| *count -= 1);
+            operations.ended.notify_one();
         });
     }
 
     async fn carry_out(&self, operation_id: i64) -> Result<(), sqlx::Error> {
+        let cancel = self.0.operations.open().get(&operation_id).map(|open| open.cancel.clone());
+        let cancel = cancel.unwrap_or_default();
         let _slot = self.0.operations.slots.acquire().await.map_err(|_| sqlx::Error::WorkerCrashed)?;
-        let found: Option<(i64, String)> = sqlx::query_as("SELECT vm_id, kind FROM operation WHERE id = ?")
-            .bind(operation_id)
-            .fetch_optional(self.0.database.read())
-            .await?;
-        let Some((vm_id, kind)) = found else { return Ok(()) };
-        let Some(kind) = row::parse_kind(&kind) else { return Ok(()) };
-        let Some(vm) = row::select(&self.0.database, super::Scope::One(vm_id)).await?.pop() else {
-            return Ok(());
-        };
 
         let mut tx = self.0.database.write().await?;
+        // One that was cancelled in the queue is not open any more.
+        let found: Option<(i64, String, Option<String>, String)> = sqlx::query_as(
+            "SELECT vm_id, kind, snapshot, state FROM operation WHERE id = ? AND state IN ('queued', 'running')",
+        )
+        .bind(operation_id)
+        .fetch_optional(&mut *tx)
+        .await?;
+        let Some((vm_id, kind, snapshot, state)) = found else { return Ok(()) };
+        let Some(kind) = OperationKind::parse(&kind) else { return Ok(()) };
         sqlx::query("UPDATE operation SET state = 'running' WHERE id = ?")
             .bind(operation_id)
             .execute(&mut *tx)
             .await?;
         tx.commit().await?;
+        let Some(vm) = row::select(&self.0.database, super::Scope::One(vm_id)).await?.pop() else {
+            return self.abandon(operation_id).await;
+        };
 
-        let result = self.run(operation_id, kind, &vm).await;
+        let order = Order {
+            kind,
+            snapshot: snapshot.and_then(|name| SnapshotName::new(&name).ok()),
+            was_cut_off: state == OperationState::Running.as_str(),
+            cancel,
+        };
+        let ending = self.run(operation_id, &order, &vm).await;
         // What was done is done: its outcome is written as soon as it can be, or the VM would be busy for ever.
         let mut pause = Duration::from_secs(2);
-        while let Err(error) = self.settle(operation_id, kind, &vm, &result).await {
+        while let Err(error) = self.settle(operation_id, kind, &vm, &ending).await {
             tracing::error!(operation_id, %error, "an outcome cannot be written; trying again");
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(Duration::from_secs(60));
@@ -156,31 +305,70 @@ impl Vms {
         Ok(())
     }
 
-    async fn run(&self, operation_id: i64, kind: OperationKind, vm: &VmRow) -> Result<(), MachineError> {
-        let machine =
-            self.machine(vm).ok_or_else(|| broken("The VM's name in the database is not a valid one."))?;
-        if kind == OperationKind::Launch {
+    /// Ends an operation whose VM is gone.
+    async fn abandon(&self, operation_id: i64) -> Result<(), sqlx::Error> {
+        let mut tx = self.0.database.write().await?;
+        sqlx::query("UPDATE operation SET state = 'cancelled', finished_at = ? WHERE id = ?")
+            .bind(stamp())
+            .bind(operation_id)
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await
+    }
+
+    async fn run(&self, operation_id: i64, order: &Order, vm: &VmRow) -> Ending {
+        let Some(machine) = self.machine(vm) else {
+            return Ending::Failed(broken("The VM's name in the database is not a valid one."));
+        };
+        let is_first = order.kind.leads_up() && !vm.was_made;
+        let result = self.run_on(operation_id, order, vm, &machine).await;
+        match result {
+            Ok(()) => Ending::Done,
+            // That machine is up, and as it was asked for but for what was to be done inside.
+            Err(error) if !is_first || error.kind == MachineErrorKind::ProvisionerFailed => {
+                Ending::Failed(error)
+            }
+            Err(error) => {
+                self.0.operations.push(operation_id, "Taking back what was begun.".into());
+                let undo = Order::of(OperationKind::Destroy);
+                match self.follow(operation_id, &undo, &machine).await {
+                    Ok(()) => Ending::TakenBack(error),
+                    Err(also) => {
+                        tracing::error!(
+                            vm = vm.name,
+                            detail = also.detail,
+                            "a launch could not be taken back"
+                        );
+                        Ending::Failed(error)
+                    }
+                }
+            }
+        }
+    }
+
+    async fn run_on(
+        &self,
+        operation_id: i64,
+        order: &Order,
+        vm: &VmRow,
+        machine: &Machine,
+    ) -> Result<(), MachineError> {
+        if order.kind.leads_up() && machine.project.is_none() {
             make_folder(&machine.directory).await.map_err(|error| {
                 let shown = machine.directory.display();
                 broken(&format!("The VM's folder {shown} cannot be made: {error}."))
             })?;
         }
         if let Ok(Some(view)) = self.find(vm.id).await {
-            let expect = if kind == OperationKind::Launch { Expect::New } else { Expect::Existing };
+            let expect = if order.kind == OperationKind::Launch { Expect::New } else { Expect::Existing };
             self.write_info(view, machine.directory.clone(), expect).await;
         }
-        let (lines, mut printed) = mpsc::unbounded_channel();
-        let machines = self.0.machines.clone();
-        let running = {
-            let machine = machine.clone();
-            // A task of its own, so that a panic in it is a failed operation and not a lost one.
-            tokio::spawn(async move { machines.run(kind, &machine, &lines).await })
-        };
-        while let Some(line) = printed.recv().await {
-            self.0.operations.push(operation_id, line);
+        let followed = self.follow(operation_id, order, machine).await;
+        if machine.project.is_none() && order.kind != OperationKind::Destroy {
+            self.keep_vagrantfile(vm.id, machine).await;
         }
-        running.await.unwrap_or_else(|error| Err(broken(&format!("The operation broke off: {error}."))))?;
-        if kind == OperationKind::Destroy {
+        followed?;
+        if order.kind == OperationKind::Destroy {
             let (vms, vm_id) = (self.clone(), vm.id);
             let folder = machine.directory.clone();
             tokio::task::spawn_blocking(move || vms.0.files.remove_folder(&folder, vm_id))
@@ -196,53 +384,136 @@ impl Vms {
         Ok(())
     }
 
+    /// Has the machine do it, and hears what is said.
+    async fn follow(&self, operation_id: i64, order: &Order, machine: &Machine) -> Result<(), MachineError> {
+        let (lines, mut printed) = mpsc::unbounded_channel();
+        let machines = self.0.machines.clone();
+        let running = {
+            let (order, machine) = (order.clone(), machine.clone());
+            // A task of its own, so that a panic in it is a failed operation and not a lost one.
+            tokio::spawn(async move { machines.run(&order, &machine, &lines).await })
+        };
+        let mut beat = interval(WRITTEN_EVERY);
+        beat.tick().await;
+        loop {
+            tokio::select! {
+                line = printed.recv() => match line {
+                    Some(line) => self.0.operations.push(operation_id, line),
+                    None => break,
+                },
+                _ = beat.tick() => {
+                    if let Err(error) = self.write_down(operation_id).await {
+                        tracing::warn!(operation_id, %error, "what was printed cannot be written down yet");
+                    }
+                }
+            }
+        }
+        running.await.unwrap_or_else(|error| Err(broken(&format!("The operation broke off: {error}."))))
+    }
+
+    async fn write_down(&self, operation_id: i64) -> Result<(), sqlx::Error> {
+        let Some((last_line, output)) = self.0.operations.unwritten(operation_id) else { return Ok(()) };
+        let mut tx = self.0.database.write().await?;
+        sqlx::query("UPDATE operation SET last_line = ?, output = ? WHERE id = ?")
+            .bind(last_line)
+            .bind(output)
+            .bind(operation_id)
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await
+    }
+
     async fn settle(
         &self,
         operation_id: i64,
         kind: OperationKind,
         vm: &VmRow,
-        result: &Result<(), MachineError>,
+        ending: &Ending,
     ) -> Result<(), sqlx::Error> {
         let lines = self.0.operations.lines(operation_id).unwrap_or_default();
         let machine = self.machine(vm);
+        let (allowances, now) = (&self.0.allowances, stamp());
         let mut tx = self.0.database.write().await?;
         sqlx::query(
             "UPDATE operation SET state = ?, finished_at = ?, last_line = ?, output = ?, error = ? WHERE id = ?",
         )
-        .bind(if result.is_ok() { OperationState::Succeeded } else { OperationState::Failed }.as_str())
-        .bind(stamp())
+        .bind(ending.state().as_str())
+        .bind(now)
         .bind(lines.last().cloned().unwrap_or_default())
         .bind(lines.join("\n"))
-        .bind(result.as_ref().err().map(|error| error.text.clone()))
+        .bind(ending.error().map(|error| error.text.clone()))
         .bind(operation_id)
         .execute(&mut *tx)
         .await?;
         let uuid = machine.as_ref().and_then(|machine| self.0.machines.domain_uuid(machine));
-        if uuid.is_some() {
+        if matches!(ending, Ending::TakenBack(_)) {
+            row::set_domain(&mut tx, vm.id, None).await?;
+        } else if uuid.is_some() {
             row::set_domain(&mut tx, vm.id, uuid.as_deref()).await?;
         }
         let (name, vm_id) = (&vm.name, Some(vm.id));
-        let event = match result {
-            Ok(()) => {
-                match kind {
-                    OperationKind::Launch | OperationKind::Start => {
-                        row::set_status(&mut tx, vm.id, VmStatus::Running, None).await?;
-                    }
-                    OperationKind::Stop => row::set_status(&mut tx, vm.id, VmStatus::Stopped, None).await?,
-                    OperationKind::Destroy => row::set_destroyed(&mut tx, vm.id).await?,
-                }
-                NewEvent::info(done_kind(kind), vm_id, format!("{name} was {}.", kind.past_participle()))
+        let is_first = kind.leads_up() && !vm.was_made;
+        let (status, problem) = match ending {
+            Ending::Done => (status_after(kind), None),
+            Ending::TakenBack(error) if error.kind == MachineErrorKind::Cancelled => {
+                (VmStatus::NotCreated, None)
             }
-            Err(error) => {
+            Ending::TakenBack(error) => (VmStatus::Failed, Some(error.text.as_str())),
+            Ending::Failed(error) if error.kind == MachineErrorKind::Cancelled => (VmStatus::Unknown, None),
+            // A first start that failed leaves nothing usable; of anything else the next reading says how it left
+            // the VM.
+            Ending::Failed(error) if is_first && error.kind != MachineErrorKind::ProvisionerFailed => {
+                (VmStatus::Failed, Some(error.text.as_str()))
+            }
+            Ending::Failed(error) => (VmStatus::Unknown, Some(error.text.as_str())),
+        };
+        match ending {
+            Ending::Done if kind == OperationKind::Destroy => {
+                row::set_destroyed(&mut tx, vm.id).await?;
+                allowances.close(&mut tx, vm.id, now).await?;
+            }
+            Ending::Done if kind.leads_up() => {
+                if let Some(machine) = machine.as_ref().filter(|machine| machine.project.is_none()) {
+                    row::set_spec(&mut tx, vm.id, &machine.spec).await?;
+                }
+                allowances.settle(&mut tx, vm.id, None, Settle::Capture, now).await?;
+            }
+            Ending::TakenBack(_) => {
+                allowances.settle(&mut tx, vm.id, None, Settle::Release, now).await?;
+            }
+            Ending::Failed(error) if is_first && error.kind == MachineErrorKind::ProvisionerFailed => {
+                allowances.settle(&mut tx, vm.id, None, Settle::Capture, now).await?;
+            }
+            // Whether there is a machine is found out later: until then it is set aside.
+            Ending::Failed(_) if is_first => {}
+            Ending::Failed(_) => {
+                allowances.settle(&mut tx, vm.id, Some(operation_id), Settle::Release, now).await?;
+            }
+            Ending::Done => {}
+        }
+        if !(matches!(ending, Ending::Done) && kind == OperationKind::Destroy) {
+            let waits: bool = sqlx::query_scalar(
+                "SELECT EXISTS (SELECT 1 FROM operation WHERE vm_id = ? AND state IN ('queued', 'running'))",
+            )
+            .bind(vm.id)
+            .fetch_one(&mut *tx)
+            .await?;
+            let status = if waits { VmStatus::Pending } else { status };
+            row::set_status(&mut tx, vm.id, status, problem).await?;
+        }
+        let event = match ending.error() {
+            None => NewEvent::info(done_kind(kind), vm_id, format!("{name} {}.", kind.done())),
+            Some(error) if error.kind == MachineErrorKind::Cancelled => NewEvent::info(
+                "vm_operation_cancelled",
+                vm_id,
+                format!("\"{}\" of {name} was cancelled.", kind.label()),
+            ),
+            Some(error) => {
                 tracing::error!(vm = name, kind = ?error.kind, detail = error.detail, "vagrant failed");
-                // A first start that failed leaves nothing usable; of anything else the next reading says how it
-                // left the VM.
-                let status = if kind == OperationKind::Launch { VmStatus::Failed } else { VmStatus::Unknown };
-                row::set_status(&mut tx, vm.id, status, Some(&error.text)).await?;
                 NewEvent::error(
                     "vm_operation_failed",
                     vm_id,
-                    format!("{name} could not be {}. {}", kind.past_participle(), error.text),
+                    format!("\"{}\" of {name} failed. {}", kind.label(), error.text),
                 )
             }
         };
@@ -255,12 +526,19 @@ impl Vms {
     }
 }
 
-fn done_kind(kind: OperationKind) -> &'static str {
+/// Where a success leaves a VM; where that depends on what was before, the next reading says it.
+fn status_after(kind: OperationKind) -> VmStatus {
     match kind {
-        OperationKind::Launch => "vm_launched",
-        OperationKind::Start => "vm_started",
-        OperationKind::Stop => "vm_stopped",
-        OperationKind::Destroy => "vm_destroyed",
+        OperationKind::Launch | OperationKind::Start | OperationKind::Restart | OperationKind::Resume => {
+            VmStatus::Running
+        }
+        OperationKind::Stop | OperationKind::ForceStop => VmStatus::Stopped,
+        OperationKind::Suspend => VmStatus::Suspended,
+        OperationKind::Destroy => VmStatus::NotCreated,
+        OperationKind::Resize
+        | OperationKind::SnapshotSave
+        | OperationKind::SnapshotRestore
+        | OperationKind::SnapshotDelete => VmStatus::Unknown,
     }
 }
 

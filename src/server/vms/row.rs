@@ -3,14 +3,85 @@
 use super::{Change, Lifecycle, Scope, stamp};
 use crate::{
     model::{
-        Adopted, Image, OperationKind, OperationState, OperationView, UtcMillis, VmFigures, VmName, VmSpec,
-        VmStatus, VmView,
+        Adopted, GuestSetup, Image, OperationKind, OperationState, OperationView, UtcMillis, VmFigures,
+        VmName, VmSpec, VmStatus, VmView,
     },
     server::{database::Database, provider::Project},
 };
-use sqlx::{FromRow, Sqlite, Transaction};
+use sqlx::{FromRow, Row, Sqlite, Transaction, sqlite::SqliteRow};
 
-#[derive(Debug, FromRow)]
+/// A row of the table `operation`, with who asked, as [`operation_columns`] names them.
+pub struct OperationRow(Option<OperationView>);
+
+macro_rules! operation_columns {
+    () => {
+        "operation.id AS operation_id, operation.vm_id AS operation_vm_id, operation.kind AS operation_kind,
+         operation.snapshot AS operation_snapshot, operation.state AS operation_state,
+         (SELECT username FROM account WHERE account.id = operation.requested_by) AS operation_requested_by,
+         operation.requested_at AS operation_requested_at, operation.finished_at AS operation_finished_at,
+         operation.cancel_requested_at AS operation_cancel_requested_at,
+         operation.last_line AS operation_last_line, operation.error AS operation_error"
+    };
+}
+
+impl FromRow<'_, SqliteRow> for OperationRow {
+    fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
+        let Some(id) = row.try_get::<Option<i64>, _>("operation_id")? else { return Ok(Self(None)) };
+        let kind: String = row.try_get("operation_kind")?;
+        let Some(kind) = OperationKind::parse(&kind) else { return Ok(Self(None)) };
+        let state: String = row.try_get("operation_state")?;
+        let state = OperationState::ALL.into_iter().find(|known| known.as_str() == state);
+        let state = state.unwrap_or(OperationState::Failed);
+        let cancel_requested_at: Option<i64> = row.try_get("operation_cancel_requested_at")?;
+        Ok(Self(Some(OperationView {
+            id,
+            vm_id: row.try_get("operation_vm_id")?,
+            kind,
+            snapshot: row.try_get("operation_snapshot")?,
+            state,
+            requested_by: row.try_get("operation_requested_by")?,
+            requested_at: UtcMillis(row.try_get("operation_requested_at")?),
+            finished_at: row.try_get::<Option<i64>, _>("operation_finished_at")?.map(UtcMillis),
+            is_being_cancelled: cancel_requested_at.is_some() && state.is_open(),
+            phase: None,
+            percent: None,
+            last_line: row.try_get("operation_last_line")?,
+            error: row.try_get("operation_error")?,
+        })))
+    }
+}
+
+/// A VM's operations, newest first.
+pub async fn operations(
+    database: &Database,
+    vm_id: i64,
+    before: Option<i64>,
+    limit: u32,
+) -> Result<Vec<OperationView>, sqlx::Error> {
+    let rows: Vec<OperationRow> = sqlx::query_as(concat!(
+        "SELECT ",
+        operation_columns!(),
+        " FROM operation WHERE vm_id = ?1 AND (?2 IS NULL OR id < ?2) ORDER BY id DESC LIMIT ?3"
+    ))
+    .bind(vm_id)
+    .bind(before)
+    .bind(limit)
+    .fetch_all(database.read())
+    .await?;
+    Ok(rows.into_iter().filter_map(|row| row.0).collect())
+}
+
+/// One operation.
+pub async fn operation(database: &Database, operation_id: i64) -> Result<Option<OperationView>, sqlx::Error> {
+    let row: Option<OperationRow> =
+        sqlx::query_as(concat!("SELECT ", operation_columns!(), " FROM operation WHERE id = ?"))
+            .bind(operation_id)
+            .fetch_optional(database.read())
+            .await?;
+    Ok(row.and_then(|row| row.0))
+}
+
+#[derive(FromRow)]
 pub struct VmRow {
     pub id: i64,
     pub owner_id: i64,
@@ -35,13 +106,17 @@ pub struct VmRow {
     adopted_is_indexed: Option<bool>,
     created_at: i64,
     updated_at: i64,
-    operation_id: Option<i64>,
-    operation_kind: Option<String>,
-    operation_state: Option<String>,
-    operation_requested_at: Option<i64>,
-    operation_finished_at: Option<i64>,
-    operation_last_line: Option<String>,
-    operation_error: Option<String>,
+    next_ram_mb: Option<u32>,
+    next_cpu_cores: Option<u32>,
+    next_disk_gb: Option<u32>,
+    auto_start: bool,
+    stop_at: Option<i64>,
+    provision_script: Option<String>,
+    user_data: Option<String>,
+    /// Its machine came up once, so that there may be something on its disk.
+    pub was_made: bool,
+    #[sqlx(flatten)]
+    operation: OperationRow,
 }
 
 pub async fn select(database: &Database, scope: Scope) -> Result<Vec<VmRow>, sqlx::Error> {
@@ -50,24 +125,27 @@ pub async fn select(database: &Database, scope: Scope) -> Result<Vec<VmRow>, sql
         Scope::Owner(id) => (Some(id), None),
         Scope::One(id) => (None, Some(id)),
     };
-    sqlx::query_as(
+    sqlx::query_as(concat!(
         "SELECT vm.id, vm.owner_id, account.username AS owner_name, vm.name, vm.image, vm.os_type, vm.vagrant_box,
-                vm.box_url, vm.ram_mb, vm.cpu_cores, vm.disk_gb, vm.status, vm.problem, vm.ip_address,
-                vm.domain_uuid, adopted.directory AS adopted_directory, adopted.vagrantfile AS adopted_vagrantfile,
+                vm.box_url, vm.ram_mb, vm.cpu_cores, vm.disk_gb, vm.next_ram_mb, vm.next_cpu_cores, vm.next_disk_gb,
+                vm.auto_start, vm.stop_at, vm.status, vm.problem, vm.ip_address, vm.domain_uuid,
+                adopted.directory AS adopted_directory, adopted.vagrantfile AS adopted_vagrantfile,
                 adopted.data_directory AS adopted_data_directory, adopted.machine AS adopted_machine,
-                adopted.provider AS adopted_provider, adopted.is_indexed AS adopted_is_indexed, vm.created_at, vm.updated_at, operation.id AS operation_id,
-                operation.kind AS operation_kind, operation.state AS operation_state,
-                operation.requested_at AS operation_requested_at,
-                operation.finished_at AS operation_finished_at, operation.last_line AS operation_last_line,
-                operation.error AS operation_error
+                adopted.provider AS adopted_provider, adopted.is_indexed AS adopted_is_indexed,
+                guest_setup.provision_script, guest_setup.user_data,
+                vm.is_free OR EXISTS (SELECT 1 FROM credit_entry WHERE vm_id = vm.id AND kind = 'capture') AS was_made,
+                vm.created_at, vm.updated_at, ",
+        operation_columns!(),
+        "
          FROM vm
          JOIN account ON account.id = vm.owner_id
          LEFT JOIN adopted ON adopted.vm_id = vm.id
+         LEFT JOIN guest_setup ON guest_setup.vm_id = vm.id
          LEFT JOIN operation
                 ON operation.id = (SELECT max(newest.id) FROM operation AS newest WHERE newest.vm_id = vm.id)
          WHERE vm.destroyed_at IS NULL AND (?1 IS NULL OR vm.owner_id = ?1) AND (?2 IS NULL OR vm.id = ?2)
-         ORDER BY vm.id",
-    )
+         ORDER BY vm.id"
+    ))
     .bind(owner)
     .bind(one)
     .fetch_all(database.read())
@@ -84,6 +162,22 @@ impl VmRow {
         }
     }
 
+    /// What the next start gives it, if that is something else than it has.
+    pub fn next_spec(&self) -> Option<VmSpec> {
+        let now = self.spec();
+        let next = VmSpec {
+            ram_mb: self.next_ram_mb.unwrap_or(now.ram_mb),
+            cpu_cores: self.next_cpu_cores.unwrap_or(now.cpu_cores),
+            disk_gb: self.next_disk_gb.unwrap_or(now.disk_gb),
+            image: self.image.clone(),
+        };
+        (next != now).then_some(next)
+    }
+
+    pub fn setup(&self) -> GuestSetup {
+        GuestSetup { provision_script: self.provision_script.clone(), user_data: self.user_data.clone() }
+    }
+
     /// The project it was adopted from, if it was.
     pub fn project(&self) -> Option<Project> {
         Some(Project {
@@ -98,8 +192,7 @@ impl VmRow {
 
     /// `allowed` is left empty.
     pub fn into_view(self, figures: VmFigures) -> VmView {
-        let spec = self.spec();
-        let operation = self.operation();
+        let (spec, next_spec) = (self.spec(), self.next_spec());
         let adopted = self.project().map(|project| Adopted {
             directory: project.directory.display().to_string(),
             machine: project.machine,
@@ -112,38 +205,20 @@ impl VmRow {
             owner_name: self.owner_name,
             os_type: self.os_type,
             spec,
+            next_spec,
             status: VmStatus::parse(&self.status).unwrap_or(VmStatus::Unknown),
             problem: self.problem,
             ip_address: self.ip_address,
             adopted,
+            auto_start: self.auto_start,
+            stop_at: self.stop_at.map(UtcMillis),
             created_at: UtcMillis(self.created_at),
             updated_at: UtcMillis(self.updated_at),
-            operation,
+            operation: self.operation.0,
             allowed: Vec::new(),
             figures,
         }
     }
-
-    fn operation(&self) -> Option<OperationView> {
-        Some(OperationView {
-            id: self.operation_id?,
-            kind: parse_kind(self.operation_kind.as_deref()?)?,
-            state: parse_state(self.operation_state.as_deref()?),
-            requested_at: UtcMillis(self.operation_requested_at?),
-            finished_at: self.operation_finished_at.map(UtcMillis),
-            last_line: self.operation_last_line.clone().unwrap_or_default(),
-            error: self.operation_error.clone(),
-        })
-    }
-}
-
-pub fn parse_kind(text: &str) -> Option<OperationKind> {
-    OperationKind::ALL.into_iter().find(|kind| kind.as_str() == text)
-}
-
-fn parse_state(text: &str) -> OperationState {
-    use OperationState::{Failed, Queued, Running, Succeeded};
-    [Queued, Running, Succeeded].into_iter().find(|state| state.as_str() == text).unwrap_or(Failed)
 }
 
 pub async fn insert(
@@ -174,22 +249,89 @@ pub async fn insert(
     .await
 }
 
+/// Keeps what a VM's guest is set up with.
+pub async fn insert_setup(
+    tx: &mut Transaction<'_, Sqlite>,
+    vm_id: i64,
+    setup: &GuestSetup,
+) -> Result<(), sqlx::Error> {
+    if setup.is_empty() {
+        return Ok(());
+    }
+    sqlx::query("INSERT INTO guest_setup (vm_id, provision_script, user_data) VALUES (?, ?, ?)")
+        .bind(vm_id)
+        .bind(&setup.provision_script)
+        .bind(&setup.user_data)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+/// Says that a VM is on nobody's account.
+pub async fn set_free(tx: &mut Transaction<'_, Sqlite>, vm_id: i64) -> Result<(), sqlx::Error> {
+    sqlx::query("UPDATE vm SET is_free = 1 WHERE id = ?").bind(vm_id).execute(&mut **tx).await?;
+    Ok(())
+}
+
+/// Writes down what the next start gives a VM.
+pub async fn set_next_spec(
+    tx: &mut Transaction<'_, Sqlite>,
+    vm_id: i64,
+    next: &VmSpec,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "UPDATE vm SET next_ram_mb = nullif(?2, ram_mb), next_cpu_cores = nullif(?3, cpu_cores),
+                       next_disk_gb = nullif(?4, disk_gb)
+         WHERE id = ?1",
+    )
+    .bind(vm_id)
+    .bind(next.ram_mb)
+    .bind(next.cpu_cores)
+    .bind(next.disk_gb)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Says that a VM was started with `given`. What was asked for since then is still to come.
+pub async fn set_spec(
+    tx: &mut Transaction<'_, Sqlite>,
+    vm_id: i64,
+    given: &VmSpec,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "UPDATE vm SET ram_mb = ?2, cpu_cores = ?3, disk_gb = ?4, next_ram_mb = nullif(next_ram_mb, ?2),
+                       next_cpu_cores = nullif(next_cpu_cores, ?3), next_disk_gb = nullif(next_disk_gb, ?4)
+         WHERE id = ?1",
+    )
+    .bind(vm_id)
+    .bind(given.ram_mb)
+    .bind(given.cpu_cores)
+    .bind(given.disk_gb)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
 /// Where a VM stands, read inside the transaction that decides.
 pub async fn lifecycle(
     tx: &mut Transaction<'_, Sqlite>,
     vm_id: i64,
 ) -> Result<Option<Lifecycle>, sqlx::Error> {
-    let found: Option<(String, Option<String>)> = sqlx::query_as(
-        "SELECT vm.status, operation.kind FROM vm
-         LEFT JOIN operation ON operation.vm_id = vm.id AND operation.state IN ('queued', 'running')
+    let found: Option<(String, Option<String>, bool)> = sqlx::query_as(
+        "SELECT vm.status, operation.kind, EXISTS (SELECT 1 FROM adopted WHERE adopted.vm_id = vm.id) FROM vm
+         LEFT JOIN operation ON operation.id = (
+             SELECT max(open.id) FROM operation AS open WHERE open.vm_id = vm.id AND open.state IN ('queued', 'running')
+         )
          WHERE vm.id = ? AND vm.destroyed_at IS NULL",
     )
     .bind(vm_id)
     .fetch_optional(&mut **tx)
     .await?;
-    Ok(found.map(|(status, open)| Lifecycle {
+    Ok(found.map(|(status, open, is_adopted)| Lifecycle {
         status: VmStatus::parse(&status).unwrap_or(VmStatus::Unknown),
-        open: open.as_deref().and_then(parse_kind),
+        open: open.as_deref().and_then(OperationKind::parse),
+        is_adopted,
     }))
 }
 
@@ -291,6 +433,8 @@ pub async fn insert_adopted(
 
 /// The row stays for the sake of its history; what it was adopted from can be adopted again.
 pub async fn set_destroyed(tx: &mut Transaction<'_, Sqlite>, vm_id: i64) -> Result<(), sqlx::Error> {
+    sqlx::query("DELETE FROM guest_setup WHERE vm_id = ?").bind(vm_id).execute(&mut **tx).await?;
+    sqlx::query("DELETE FROM vagrantfile WHERE vm_id = ?").bind(vm_id).execute(&mut **tx).await?;
     sqlx::query("DELETE FROM adopted WHERE vm_id = ?").bind(vm_id).execute(&mut **tx).await?;
     sqlx::query("UPDATE vm SET destroyed_at = ?2, updated_at = ?2, status = 'not_created' WHERE id = ?1")
         .bind(vm_id)

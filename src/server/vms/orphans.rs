@@ -1,0 +1,270 @@
+//! What is left without its counterparts: a machine of ours that no row speaks of, a row whose machine is gone, a
+//! folder without either. Listed for admins, with what can safely be done.
+//!
+//! A machine is ours when it says that it was made in a folder of this cloud's; another cloud on the same host has
+//! folders of its own. Nothing here is removed unless an admin types its folder's name.
+
+use super::{Expect, Scope, Vms, row};
+use crate::{
+    model::{ApiError, ErrorCode, Me, Orphan, OrphanKind, VmName, VmSpec, VmStatus, VmView},
+    server::{
+        events::NewEvent,
+        internal,
+        provider::{Machine, Order, OwnedDomain},
+    },
+};
+use serde::Deserialize;
+use std::path::Path;
+use tokio::sync::mpsc;
+
+/// What `.vm_info` says of a VM's size, for one that has no row any more.
+#[derive(Deserialize)]
+struct Told {
+    os_type: String,
+    ram_mb: u32,
+    disk_gb: u32,
+    cpu_cores: u32,
+}
+
+impl Vms {
+    /// Everything that is left without its counterparts. What is being launched or destroyed just now is not.
+    ///
+    /// # Errors
+    /// `Unavailable` when the hypervisor does not answer; `Internal` when folders or database cannot be read.
+    pub async fn orphans(&self) -> Result<Vec<Orphan>, ApiError> {
+        let domains = self.owned_domains().await?;
+        let folders = self.folders_there().await?;
+        let vms = self.list(Scope::All).await?;
+        let folder_of = |vm: &VmView| format!("user{}-{}", vm.owner_id, vm.name);
+        let known: Vec<String> = vms.iter().map(folder_of).collect();
+        let mut orphans = Vec::new();
+        for domain in &domains {
+            let folder = folder_name(&domain.directory);
+            if known.contains(&folder) {
+                continue;
+            }
+            let can_adopt = self.told(&folder).await.is_some() && self.owner_of(&folder).await?.is_some();
+            let what = if can_adopt {
+                "Adopt it to have it back in its owner's list, or remove it with its disk."
+            } else {
+                "Nobody knows what it was given, or its owner is gone: it can only be removed, with its disk."
+            };
+            orphans.push(Orphan {
+                kind: OrphanKind::Domain,
+                name: domain.name.clone(),
+                owner_name: self.owner_of(&folder).await?.map(|owner| owner.username),
+                vm_id: None,
+                domain_uuid: Some(domain.uuid.clone()),
+                can_adopt,
+                can_clean_up: true,
+                text: format!("The hypervisor has this machine, which no list speaks of. {what}"),
+                folder,
+            });
+        }
+        for folder in folders {
+            if known.contains(&folder) || domains.iter().any(|d| folder_name(&d.directory) == folder) {
+                continue;
+            }
+            orphans.push(Orphan {
+                kind: OrphanKind::Directory,
+                name: folder.clone(),
+                owner_name: self.owner_of(&folder).await?.map(|owner| owner.username),
+                vm_id: None,
+                domain_uuid: None,
+                can_adopt: false,
+                can_clean_up: true,
+                text: "A folder is left of a VM that is in no list and that the hypervisor does not have."
+                    .into(),
+                folder,
+            });
+        }
+        for vm in vms {
+            let is_busy = vm.operation.as_ref().is_some_and(|o| o.state.is_open());
+            if vm.status != VmStatus::NotCreated || is_busy || vm.adopted.is_some() {
+                continue;
+            }
+            orphans.push(Orphan {
+                kind: OrphanKind::Row,
+                folder: folder_of(&vm),
+                name: vm.name,
+                owner_name: Some(vm.owner_name),
+                vm_id: Some(vm.id),
+                domain_uuid: None,
+                can_adopt: false,
+                can_clean_up: true,
+                text: "This VM is in the list, but the hypervisor does not have it. Start it to have it made anew, or \
+                       remove what is left of it."
+                    .into(),
+            });
+        }
+        Ok(orphans)
+    }
+
+    /// Takes an orphaned machine back into its owner's list, with the size its `.vm_info` tells. It is on nobody's
+    /// account.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none of this folder; `Conflict` when nobody knows what it was given.
+    pub async fn adopt_orphan(&self, me: &Me, folder: &str) -> Result<i64, ApiError> {
+        let orphan = self.orphan(folder, Some(OrphanKind::Domain)).await?;
+        let cannot = || ApiError::conflict("Nobody knows what it was given, or its owner is gone.");
+        let owner = self.owner_of(folder).await?.ok_or_else(cannot)?;
+        let (name, spec) = self.told(folder).await.ok_or_else(cannot)?;
+        let mut tx = self.0.database.write().await.map_err(internal)?;
+        let vm_id = row::insert(&mut tx, owner.id, &name, &spec, self.image(&spec.image), VmStatus::Unknown)
+            .await
+            .map_err(|error| super::name_taken(error, &name))?;
+        row::set_free(&mut tx, vm_id).await.map_err(internal)?;
+        row::set_domain(&mut tx, vm_id, orphan.domain_uuid.as_deref()).await.map_err(internal)?;
+        let text = format!("{} took {name} back into the list of {}.", me.username, owner.username);
+        NewEvent::info("vm_orphan_adopted", Some(vm_id), text).write(&mut tx).await.map_err(internal)?;
+        tx.commit().await.map_err(internal)?;
+        if let Some(view) = self.find(vm_id).await? {
+            self.write_info(view, self.0.folders.join(folder), Expect::New).await;
+        }
+        Ok(vm_id)
+    }
+
+    /// Removes what is left: a machine with its disks and its folder, a folder, or a row with its folder.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such orphan any more; `Unavailable` when the hypervisor refuses.
+    pub async fn clean_up_orphan(&self, me: &Me, folder: &str) -> Result<(), ApiError> {
+        let orphan = self.orphan(folder, None).await?;
+        if let Some(vm_id) = orphan.vm_id {
+            let access = self.access(me, vm_id).await?;
+            self.destroy(&access, false).await?;
+            return Ok(());
+        }
+        let domains = self.owned_domains().await?;
+        if let Some(domain) = domains.iter().find(|domain| folder_name(&domain.directory) == folder) {
+            self.remove_machine(domain).await?;
+        }
+        let directory = self.0.folders.join(folder);
+        tokio::fs::remove_dir_all(&directory).await.or_else(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => Ok(()),
+            _ => Err(internal(error)),
+        })?;
+        let text = format!("{} removed what was left of {}.", me.username, orphan.name);
+        self.0.events.record(NewEvent::info("orphan_removed", None, text)).await;
+        Ok(())
+    }
+
+    /// With Vagrant where its folder is whole, which then forgets it too; else by the hypervisor's means.
+    async fn remove_machine(&self, domain: &OwnedDomain) -> Result<(), ApiError> {
+        let folder = folder_name(&domain.directory);
+        if let (Some((owner_id, _)), Some((name, spec))) = (owner_and_name(&folder), self.told(&folder).await)
+        {
+            let machine = Machine {
+                owner_id,
+                name,
+                vagrant_box: self
+                    .image(&spec.image)
+                    .map_or_else(|| spec.image.clone(), |i| i.vagrant_box.clone()),
+                spec,
+                is_resized: false,
+                setup: Default::default(),
+                box_url: None,
+                domain_uuid: Some(domain.uuid.clone()),
+                directory: domain.directory.clone(),
+                project: None,
+            };
+            let (lines, _heard) = mpsc::unbounded_channel();
+            let order = Order::of(crate::model::OperationKind::Destroy);
+            if self.0.machines.run(&order, &machine, &lines).await.is_ok() {
+                return Ok(());
+            }
+        }
+        self.0.machines.remove_domain(domain).await.map_err(|error| {
+            tracing::error!(detail = error.detail, "an orphaned machine could not be removed");
+            let text = format!("The hypervisor does not remove {}. The server's log says why.", domain.name);
+            ApiError::new(ErrorCode::Unavailable, text)
+        })
+    }
+
+    async fn orphan(&self, folder: &str, kind: Option<OrphanKind>) -> Result<Orphan, ApiError> {
+        let found = self.orphans().await?.into_iter();
+        let mut found = found.filter(|orphan| orphan.folder == folder);
+        found
+            .find(|orphan| kind.is_none_or(|kind| orphan.kind == kind))
+            .ok_or_else(|| ApiError::not_found("orphan"))
+    }
+
+    async fn owned_domains(&self) -> Result<Vec<OwnedDomain>, ApiError> {
+        self.0.machines.owned_domains(&self.0.folders).await.map_err(|error| {
+            tracing::error!(detail = error.detail, "the domains cannot be listed");
+            ApiError::new(ErrorCode::Unavailable, "The hypervisor does not tell its machines now. Try again.")
+        })
+    }
+
+    /// The names of the folders that could be VMs'.
+    async fn folders_there(&self) -> Result<Vec<String>, ApiError> {
+        let mut names = Vec::new();
+        let mut entries = match tokio::fs::read_dir(&self.0.folders).await {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(names),
+            Err(error) => return Err(internal(error)),
+        };
+        while let Some(entry) = entries.next_entry().await.map_err(internal)? {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if owner_and_name(&name).is_some() && entry.file_type().await.is_ok_and(|kind| kind.is_dir()) {
+                names.push(name);
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    async fn owner_of(&self, folder: &str) -> Result<Option<Me>, ApiError> {
+        let Some((owner_id, _)) = owner_and_name(folder) else { return Ok(None) };
+        let found: Option<String> = sqlx::query_scalar("SELECT username FROM account WHERE id = ?")
+            .bind(owner_id)
+            .fetch_optional(self.0.database.read())
+            .await
+            .map_err(internal)?;
+        Ok(found.map(|username| Me {
+            id: owner_id,
+            username,
+            email: String::new(),
+            role: crate::model::Role::User,
+        }))
+    }
+
+    /// What the folder's `.vm_info` tells.
+    async fn told(&self, folder: &str) -> Option<(VmName, VmSpec)> {
+        let (_, name) = owner_and_name(folder)?;
+        let file = self.0.folders.join(folder).join(super::vm_info::FILE_NAME);
+        let told: Told = serde_json::from_slice(&tokio::fs::read(file).await.ok()?).ok()?;
+        let image = self.0.images.iter().find(|image| image.label == told.os_type);
+        let spec = VmSpec {
+            image: image.map_or(told.os_type, |image| image.key.clone()),
+            ram_mb: told.ram_mb.max(1),
+            cpu_cores: told.cpu_cores.max(1),
+            disk_gb: told.disk_gb.max(1),
+        };
+        Some((name, spec))
+    }
+}
+
+fn folder_name(directory: &Path) -> String {
+    directory.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// `user1-web-1` → 1, `web-1`.
+fn owner_and_name(folder: &str) -> Option<(i64, VmName)> {
+    let (id, name) = folder.strip_prefix("user")?.split_once('-')?;
+    Some((id.parse().ok()?, VmName::new(name).ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_names_its_owner_and_its_vm() {
+        assert_eq!(owner_and_name("user7-web-1"), Some((7, VmName::new("web-1").unwrap())));
+        for other in ["user-web", "user7", "7-web", "userx-web", "user7-..", "lost+found"] {
+            assert_eq!(owner_and_name(other), None, "{other}");
+        }
+    }
+}
