@@ -135,6 +135,28 @@ async fn every_server_function_refuses_whoever_may_not() {
         ("/api/v1/start_vm", ("vm_id=1", 401, 404)),
         ("/api/v1/stop_vm", ("vm_id=1", 401, 404)),
         ("/api/v1/destroy_vm", ("vm_id=1&confirm_name=web-1", 401, 404)),
+        ("/api/v1/launch_limits", ("", 401, OPEN)),
+        ("/api/v1/my_quota", ("", 401, OPEN)),
+        ("/api/v1/check_quota", ("image=debian-12&ram_mb=512&cpu_cores=1&disk_gb=10", 401, OPEN)),
+        ("/api/v1/force_stop_vm", ("vm_id=1", 401, 404)),
+        ("/api/v1/restart_vm", ("vm_id=1", 401, 404)),
+        ("/api/v1/suspend_vm", ("vm_id=1", 401, 404)),
+        ("/api/v1/resume_vm", ("vm_id=1", 401, 404)),
+        ("/api/v1/resize_vm", ("vm_id=1&ram_mb=1024&cpu_cores=1&disk_gb=50", 401, 404)),
+        ("/api/v1/vm_snapshots", ("vm_id=1", 401, 404)),
+        ("/api/v1/save_snapshot", ("vm_id=1&snapshot=x", 401, 404)),
+        ("/api/v1/restore_snapshot", ("vm_id=1&snapshot=x", 401, 404)),
+        ("/api/v1/delete_snapshot", ("vm_id=1&snapshot=x", 401, 404)),
+        ("/api/v1/set_auto_start", ("vm_id=1&auto_start=true", 401, 404)),
+        ("/api/v1/stop_after", ("vm_id=1&hours=1", 401, 404)),
+        ("/api/v1/stop_at", ("vm_id=1&at=", 401, 404)),
+        ("/api/v1/vm_vagrantfiles", ("vm_id=1", 401, 404)),
+        ("/api/v1/vm_operations", ("vm_id=1", 401, 404)),
+        ("/api/v1/cancel_operation", ("vm_id=1&operation_id=1", 401, 404)),
+        ("/api/v1/stop_all_vms", ("confirm=stop", 401, 403)),
+        ("/api/v1/orphans", ("", 401, 403)),
+        ("/api/v1/adopt_orphan", ("folder=user1-web-1", 401, 403)),
+        ("/api/v1/clean_up_orphan", ("folder=user1-web-1&confirm_name=user1-web-1", 401, 403)),
         ("/api/v1/release_vm", ("vm_id=1", 401, 404)),
         ("/api/v1/adoptable_machines", ("", 401, 403)),
         ("/api/v1/adopt_machine", ("id=x&name=web-1", 401, 403)),
@@ -278,7 +300,7 @@ async fn a_vm_is_launched_watched_stopped_started_and_destroyed() {
     let ada = server.person("ada").await;
     let answer = ada.launch("web-1", "debian-12").await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
-    let vm_id = answer.json().as_i64().unwrap();
+    let vm_id = answer.json()["vm_id"].as_i64().unwrap();
     server.settled().await;
     fleet.ticks(&mut server, 3).await;
 
@@ -467,7 +489,7 @@ async fn a_failed_launch_says_why_and_can_be_tried_again() {
     let mut server = fleet.serve(0).await;
     let ada = server.person("ada").await;
     fleet.fleet.fail_next(OperationKind::Launch, MachineErrorKind::BoxMissing);
-    let vm_id = ada.launch("web-1", "debian-12").await.json().as_i64().unwrap();
+    let vm_id = ada.launch("web-1", "debian-12").await.json()["vm_id"].as_i64().unwrap();
     server.settled().await;
     fleet.ticks(&mut server, 2).await;
     let vm = ada.vm("web-1").await;
@@ -763,7 +785,7 @@ fn cpu_of(vm: &str) -> Vec<(String, String)> {
 /// A VM of bob's, who is no admin, that runs and has figures; with whom it concerns and its id.
 async fn bobs_vm(fleet: &Fleet, server: &mut Server, name: &str) -> (Client, i64) {
     let bob = server.person("bob").await;
-    let vm_id = bob.launch(name, "debian-12").await.json().as_i64().unwrap();
+    let vm_id = bob.launch(name, "debian-12").await.json()["vm_id"].as_i64().unwrap();
     server.settled().await;
     fleet.ticks(server, 2).await;
     (bob, vm_id)

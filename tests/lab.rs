@@ -580,7 +580,7 @@ async fn a_missing_box_is_told_by_its_name() {
     .unwrap();
     let mut server = serve(&["--images", catalogue.path().to_str().unwrap()]).await;
     let ada = server.person("ada").await;
-    let vm_id = ada.launch("no-box", "nowhere").await.json().as_i64().unwrap();
+    let vm_id = ada.launch("no-box", "nowhere").await.json()["vm_id"].as_i64().unwrap();
     server.settled().await;
     let vm = within_two_ticks(&mut server, &ada, "no-box").await;
     assert_eq!(vm["status"], "failed");
@@ -604,7 +604,7 @@ async fn somebody_elses_domain_of_the_same_name_is_left_alone() {
     virsh(&["define", xml.path().to_str().unwrap()]);
     let mut server = serve(&[]).await;
     let ada = server.person("ada").await;
-    let vm_id = ada.launch("taken", "lab-tiny").await.json().as_i64().unwrap();
+    let vm_id = ada.launch("taken", "lab-tiny").await.json()["vm_id"].as_i64().unwrap();
     server.settled().await;
     let vm = within_two_ticks(&mut server, &ada, "taken").await;
     assert_eq!(vm["status"], "failed");

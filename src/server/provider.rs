@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::{Notify, mpsc::UnboundedSender};
 use tokio_util::sync::CancellationToken;
 
 /// A VM as a provider sees it.
@@ -223,6 +223,11 @@ pub trait Hypervisor: Send + Sync {
     /// The clocks that readings are stamped by: what a tick without a reading is stamped by, too.
     fn now(&self) -> Moment {
         Moment::now()
+    }
+
+    /// Notifies `changed` whenever a domain may have started, stopped or gone. Never ends by itself.
+    async fn watch(&self, _changed: &Notify) {
+        std::future::pending().await
     }
 
     /// Makes the guest's memory figures fresh every `period_secs`; to be asked once a boot.

@@ -8,6 +8,7 @@
 mod agent;
 mod domstats;
 mod roll;
+mod watch;
 
 use super::provider::{Domain, DomainState, Hypervisor, Moment, ReadError, Reading};
 use crate::model::UtcMillis;
@@ -24,6 +25,7 @@ use std::{
 use tokio::{
     io::AsyncReadExt,
     process::Command,
+    sync::Notify,
     time::{sleep, timeout},
 };
 
@@ -365,6 +367,10 @@ impl Hypervisor for Libvirt {
             domain.started_at = self.started_at(domain);
         }
         Ok(Reading { taken_at: moment.monotonic, sampled_at: moment.utc, domains })
+    }
+
+    async fn watch(&self, changed: &Notify) {
+        self.listen(changed).await;
     }
 
     async fn enable_memory_statistics(&self, uuid: &str, period_secs: u32) -> Result<(), ReadError> {

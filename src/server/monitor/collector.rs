@@ -35,12 +35,17 @@ use std::{
     sync::{Arc, Mutex, TryLockError},
     time::{Duration, Instant},
 };
-use tokio::time::{sleep_until, timeout};
+use tokio::{
+    sync::Notify,
+    time::{sleep, sleep_until, timeout},
+};
 
 /// A clock that is put back by less is waited for.
 const CLOCK_SLACK_SECS: i64 = 60;
 /// How long a clock that is further behind is taken for wrong.
 const CLOCK_PATIENCE: Duration = Duration::from_secs(10 * 60);
+/// An event comes before the hypervisor tells why: that a domain died is known up to a second later.
+const AFTER_AN_EVENT: Duration = Duration::from_millis(1500);
 
 pub struct Collector {
     pub database: Database,
@@ -77,8 +82,26 @@ impl Collector {
         self.memory.newest = self.store.newest_tick();
         let mut due = Instant::now();
         let mut beat = Beat::new(due, Duration::from_secs(u64::from(self.period_secs)));
+        let changed = Arc::new(Notify::new());
+        let _listener = Listener::begin(self.hypervisor.clone(), changed.clone());
+        let vms = self.vms.clone();
         loop {
-            sleep_until(due.into()).await;
+            // Between two ticks, whatever has changed is looked at as soon as somebody says so.
+            let is_due = tokio::select! {
+                biased;
+                () = sleep_until(due.into()) => true,
+                () = vms.operation_ended() => false,
+                () = async {
+                    changed.notified().await;
+                    sleep(AFTER_AN_EVENT).await;
+                } => false,
+            };
+            if !is_due {
+                if let Err(error) = self.look().await {
+                    tracing::error!(%error, "what has changed could not be written");
+                }
+                continue;
+            }
             if let Err(error) = self.tick().await {
                 tracing::error!(%error, "a tick could not be written");
                 let text = "A tick could not be written to the database. The server's log says why.";
@@ -169,6 +192,23 @@ impl Collector {
         }
         self.health.ticked(sampled_at, begin, Instant::now(), &figures);
         Ok(())
+    }
+
+    /// Compares what the hypervisor has with what we believe, and notes what differs; records no figures.
+    ///
+    /// # Errors
+    /// When the database cannot be read or written; the next tick tries again.
+    pub async fn look(&self) -> Result<(), sqlx::Error> {
+        let watched = self.vms.watched().await?;
+        // A tick tells of a hypervisor that does not answer.
+        let Ok(reading) = self.read().await else { return Ok(()) };
+        let domains = Domains { taken: Some(Taken::from(reading)), indexed: None };
+        let watched = self.with_current_domains(watched, &domains).await?;
+        let mut tx = self.database.write().await?;
+        for w in watched.iter().filter(|w| domains.are_heard(w)) {
+            self.reconciled(&mut tx, w, w.view.figures, &domains).await?;
+        }
+        tx.commit().await
     }
 
     /// When the tick is to be recorded; `None`: it is not. Times only grow while the clock is put back by little: two
@@ -333,6 +373,21 @@ impl Collector {
             }
         }
         Ok(view)
+    }
+}
+
+/// Hears the hypervisor's events as long as the collector ticks.
+struct Listener(tokio::task::JoinHandle<()>);
+
+impl Listener {
+    fn begin(hypervisor: Arc<dyn Hypervisor>, changed: Arc<Notify>) -> Self {
+        Self(tokio::spawn(async move { hypervisor.watch(&changed).await }))
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

@@ -202,7 +202,7 @@ async fn failures_are_told_apart() {
             MachineErrorKind::ConfigInvalid,
         ),
     ] {
-        prepare_directory(&broken.directory, "").await.unwrap();
+        prepare_directory(&broken, "").await.unwrap();
         std::fs::write(broken.directory.join("Vagrantfile"), text).unwrap();
         assert_eq!(kind_of(lab.run(OperationKind::Launch, &broken).await), Err(kind), "{text}");
     }

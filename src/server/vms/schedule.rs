@@ -26,16 +26,25 @@ impl Vms {
         tx.commit().await.map_err(internal)
     }
 
-    /// Says when a VM is to be turned off; `None`: not at all.
+    /// Whether a VM can be turned off then.
     ///
     /// # Errors
     /// `Invalid` for a time that is over or too far away.
-    pub async fn set_stop_at(&self, access: &VmAccess, stop_at: Option<UtcMillis>) -> Result<(), ApiError> {
+    pub fn check_stop_at(&self, stop_at: Option<UtcMillis>) -> Result<(), ApiError> {
         let now = super::now();
         if stop_at.is_some_and(|at| at <= now || at.0 - now.0 > MAX_AHEAD_MILLIS) {
             let text = "The time to turn it off lies ahead, within a year.";
             return Err(ApiError::invalid_field("stop_at", text));
         }
+        Ok(())
+    }
+
+    /// Says when a VM is to be turned off; `None`: not at all.
+    ///
+    /// # Errors
+    /// As [`Self::check_stop_at`].
+    pub async fn set_stop_at(&self, access: &VmAccess, stop_at: Option<UtcMillis>) -> Result<(), ApiError> {
+        self.check_stop_at(stop_at)?;
         let vm = access.vm();
         let mut tx = self.0.database.write().await.map_err(internal)?;
         sqlx::query("UPDATE vm SET stop_at = ? WHERE id = ? AND destroyed_at IS NULL")

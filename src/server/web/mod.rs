@@ -27,8 +27,8 @@ use leptos_axum::{LeptosRoutes, generate_route_list};
 use serde_json::json;
 use std::net::SocketAddr;
 
-/// No request of ours is larger.
-const MAX_BODY_BYTES: usize = 64 * 1024;
+/// No request of ours is larger: two files for a guest, each byte of them percent-encoded.
+const MAX_BODY_BYTES: usize = 128 * 1024;
 
 /// All there is to ask, for a server that tells who asks: [`prometheus`] wants to know.
 pub fn service(state: AppState) -> IntoMakeServiceWithConnectInfo<Router, SocketAddr> {
@@ -70,7 +70,15 @@ pub fn router(state: AppState) -> Router {
         .route("/api/auth/register", post(rest::register))
         .route("/api/auth/login", post(rest::login))
         .route("/api/auth/me", get(rest::me))
-        .route("/api/vms", get(rest::vms))
+        .route("/api/vms", get(rest::vms).post(rest::launch))
+        .route("/api/vms/quota-check", post(rest::quota_check))
+        .route("/api/vms/{vm_id}", get(rest::vm).patch(rest::change_vm))
+        .route("/api/vms/{vm_id}/status", get(rest::vm_status))
+        .route("/api/vms/{vm_id}/action", post(rest::act_on_vm))
+        .route("/api/vms/{vm_id}/snapshots", get(rest::vm_snapshots))
+        .route("/api/vms/{vm_id}/operations", get(rest::vm_operations))
+        .route("/api/vms/{vm_id}/operations/{operation_id}/output", get(rest::operation_output))
+        .route("/api/vms/{vm_id}/operations/{operation_id}/cancel", post(rest::cancel_operation))
         .route("/api/metrics/vm/{vm_id}", get(rest::vm_metrics))
         .route("/api/metrics/vm/{vm_id}/history", get(rest::vm_history))
         .route("/api/metrics/vm/{vm_id}/statistics", get(rest::vm_statistics))

@@ -2,7 +2,10 @@
 
 use super::call;
 use crate::{
-    model::{ApiError, Me, UtcMillis, VmMetrics},
+    model::{
+        ApiError, Launch, Me, OperationKind, OperationView, Requested, Resize, SnapshotName, UtcMillis,
+        VmMetrics, VmSpec, VmStatus, VmView,
+    },
     server::{
         accounts::Carrier,
         metrics::{ExportFormat, HistoryQuery, MAX_LIMIT, Span},
@@ -147,6 +150,178 @@ pub async fn me(SignedIn(me): SignedIn) -> Json<Me> {
 
 pub async fn vms(State(state): State<AppState>, SignedIn(me): SignedIn) -> Result<Response, Refused> {
     Ok(Json(state.vms.list(Scope::of(&me)).await?).into_response())
+}
+
+/// The operation that a launch was made into, and where to ask for it.
+pub async fn launch(
+    State(state): State<AppState>,
+    SignedIn(me): SignedIn,
+    Checked(Json(launch)): Checked<Json<Launch>>,
+) -> Result<Response, Refused> {
+    Ok(answered(state.vms.launch(&me, &launch).await?))
+}
+
+/// 202 with the operation that leads there; 200 when everything is as asked already.
+fn answered(requested: Requested) -> Response {
+    let status = if requested.operation.is_some() { StatusCode::ACCEPTED } else { StatusCode::OK };
+    let location = format!("/api/vms/{}", requested.vm_id);
+    (status, [(header::LOCATION, location)], Json(requested)).into_response()
+}
+
+pub async fn quota_check(
+    State(state): State<AppState>,
+    SignedIn(me): SignedIn,
+    Checked(Json(spec)): Checked<Json<VmSpec>>,
+) -> Result<Response, Refused> {
+    Ok(Json(state.vms.check_quota(&me, &spec).await?).into_response())
+}
+
+pub async fn vm(OfVm(access): OfVm) -> Json<VmView> {
+    Json(access.vm().clone())
+}
+
+/// How a VM stands, and what is under way.
+#[derive(serde::Serialize)]
+pub struct VmStanding {
+    vm_id: i64,
+    status: VmStatus,
+    problem: Option<String>,
+    operation: Option<OperationView>,
+    allowed: Vec<OperationKind>,
+}
+
+pub async fn vm_status(OfVm(access): OfVm) -> Json<VmStanding> {
+    let vm = access.vm().clone();
+    Json(VmStanding {
+        vm_id: vm.id,
+        status: vm.status,
+        problem: vm.problem,
+        operation: vm.operation,
+        allowed: vm.allowed,
+    })
+}
+
+/// What can be changed of a VM; what is not named stays. `stop_at` is a time such as 2026-11-23T06:15:00Z, or empty for
+/// no time.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VmChange {
+    ram_mb: Option<u32>,
+    cpu_cores: Option<u32>,
+    disk_gb: Option<u32>,
+    auto_start: Option<bool>,
+    stop_at: Option<String>,
+}
+
+pub async fn change_vm(
+    State(state): State<AppState>,
+    OfVm(access): OfVm,
+    Checked(Json(change)): Checked<Json<VmChange>>,
+) -> Result<Response, Refused> {
+    // Read before anything is written: what is refused changes nothing.
+    let stop_at = match change.stop_at.as_deref() {
+        Some("") => Some(None),
+        given => time("stop_at", given)?.map(Some),
+    };
+    let resize = Resize { ram_mb: change.ram_mb, cpu_cores: change.cpu_cores, disk_gb: change.disk_gb };
+    let mut requested = Requested { vm_id: access.vm().id, operation: None };
+    if let Some(stop_at) = stop_at {
+        state.vms.check_stop_at(stop_at)?;
+    }
+    if resize != Resize::default() {
+        requested = state.vms.resize(&access, resize).await?;
+    }
+    if let Some(auto_start) = change.auto_start {
+        state.vms.set_auto_start(&access, auto_start).await?;
+    }
+    if let Some(stop_at) = stop_at {
+        state.vms.set_stop_at(&access, stop_at).await?;
+    }
+    Ok(Json(requested).into_response())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VmAction {
+    action: OperationKind,
+    snapshot: Option<String>,
+    confirm_name: Option<String>,
+    #[serde(default)]
+    forget_samples: bool,
+}
+
+pub async fn act_on_vm(
+    State(state): State<AppState>,
+    OfVm(access): OfVm,
+    Checked(Json(asked)): Checked<Json<VmAction>>,
+) -> Result<Response, Refused> {
+    let vms = &state.vms;
+    let requested = match asked.action {
+        OperationKind::Destroy => {
+            access.confirmed_by(asked.confirm_name.as_deref().unwrap_or_default())?;
+            vms.destroy(&access, asked.forget_samples).await?
+        }
+        OperationKind::Resize => {
+            let text = "Change ram_mb, cpu_cores and disk_gb with PATCH.";
+            return Err(ApiError::invalid_field("action", text).into());
+        }
+        kind if kind.is_about_a_snapshot() => {
+            let snapshot = SnapshotName::new(asked.snapshot.as_deref().unwrap_or_default())?;
+            vms.request_on_snapshot(&access, kind, snapshot).await?
+        }
+        kind => vms.request(&access, kind).await?,
+    };
+    Ok(answered(requested))
+}
+
+pub async fn vm_snapshots(State(state): State<AppState>, OfVm(access): OfVm) -> Result<Response, Refused> {
+    Ok(Json(state.vms.snapshots(&access).await?).into_response())
+}
+
+#[derive(Deserialize)]
+pub struct OperationsParameters {
+    before: Option<i64>,
+    limit: Option<u32>,
+}
+
+pub async fn vm_operations(
+    State(state): State<AppState>,
+    OfVm(access): OfVm,
+    Checked(Query(asked)): Checked<Query<OperationsParameters>>,
+) -> Result<Response, Refused> {
+    let limit = asked.limit.unwrap_or(50);
+    Ok(Json(state.vms.operations(&access, asked.before, limit).await?).into_response())
+}
+
+/// Somebody who may see and operate the VM of the path, and the operation that the path names.
+pub struct OfOperation(VmAccess, i64);
+
+impl FromRequestParts<AppState> for OfOperation {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Refused> {
+        let SignedIn(me) = SignedIn::from_request_parts(parts, state).await?;
+        let ids: Result<Path<(i64, i64)>, PathRejection> = Path::from_request_parts(parts, state).await;
+        let Ok(Path((vm_id, operation_id))) = ids else {
+            return Err(ApiError::not_found("operation").into());
+        };
+        Ok(Self(state.vms.access(&me, vm_id).await?, operation_id))
+    }
+}
+
+pub async fn operation_output(
+    State(state): State<AppState>,
+    OfOperation(access, operation_id): OfOperation,
+) -> Result<Response, Refused> {
+    Ok(Json(json!({ "lines": state.vms.output(&access, operation_id).await? })).into_response())
+}
+
+pub async fn cancel_operation(
+    State(state): State<AppState>,
+    OfOperation(access, operation_id): OfOperation,
+) -> Result<Response, Refused> {
+    state.vms.cancel(&access, operation_id).await?;
+    Ok(StatusCode::ACCEPTED.into_response())
 }
 
 pub async fn vm_metrics(State(state): State<AppState>, OfVm(access): OfVm) -> Json<VmMetrics> {
