@@ -8,13 +8,13 @@ use serde_json::json;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicI64, Ordering},
-    },
-    time::{Duration, Instant},
+    sync::{Arc, Mutex},
 };
-use support::{Client, PASSWORD, Server, form_request};
+use support::{
+    Client, PASSWORD, Server,
+    fleet::{Fleet, MORNING},
+    form_request,
+};
 use twarga_cloud::{
     model::{HostFigures, OperationKind, UtcMillis, VmFigures},
     server::{
@@ -23,49 +23,9 @@ use twarga_cloud::{
             Project, ReadError, SshConfig,
         },
         run::Source,
-        simulated::{Moment, SimulatedFleet, SimulatedOptions},
         vms::Scope,
     },
 };
-
-const MORNING: i64 = 1_795_420_800_000;
-
-/// A fleet whose clock stands still until it is told, and whose operations take a moment.
-struct Fleet {
-    fleet: Arc<SimulatedFleet>,
-    passed_secs: Arc<AtomicI64>,
-}
-
-impl Fleet {
-    fn new() -> Self {
-        let passed_secs = Arc::new(AtomicI64::new(0));
-        let (begin, passed) = (Instant::now(), passed_secs.clone());
-        let clock = Arc::new(move || {
-            let secs = passed.load(Ordering::SeqCst);
-            Moment {
-                utc: UtcMillis(MORNING + secs * 1000),
-                monotonic: begin + Duration::from_secs(secs.unsigned_abs()),
-            }
-        });
-        let options = SimulatedOptions { speed: 10_000.0, clock, ..SimulatedOptions::default() };
-        Self { fleet: Arc::new(SimulatedFleet::new(options)), passed_secs }
-    }
-
-    async fn serve(&self, vms: u32) -> Server {
-        let count = vms.to_string();
-        let fleet = self.fleet.clone();
-        let arguments = ["--provider", "simulated", "--simulated-vms", &count];
-        Server::start(&arguments, |_| Source::simulated(fleet)).await
-    }
-
-    /// Lets time pass, a tick every 5 s.
-    async fn ticks(&self, server: &mut Server, count: u32) {
-        for _ in 0..count {
-            self.passed_secs.fetch_add(5, Ordering::SeqCst);
-            server.tick().await;
-        }
-    }
-}
 
 /// What this thread's part of the server logs while the guard lives.
 #[derive(Clone, Default)]

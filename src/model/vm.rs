@@ -362,7 +362,7 @@ pub struct VagrantfileVersion {
 }
 
 /// What is left without its counterparts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OrphanKind {
     /// The hypervisor has a machine of this cloud's that is in no list.

@@ -2,6 +2,9 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
 
+pub mod fleet;
+pub mod http;
+
 use axum::{
     Router,
     body::Body,
@@ -128,6 +131,11 @@ impl Server {
             data_dir: assembly.data_dir,
             _folder: None,
         }
+    }
+
+    /// Serves on loopback as it would anywhere, until the answer is dropped.
+    pub async fn listen(&self) -> http::Listening {
+        http::Listening::begin(self.state.clone()).await
     }
 
     pub fn nobody(&self) -> Client {

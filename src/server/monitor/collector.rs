@@ -355,6 +355,9 @@ impl Collector {
             None if !w.machine.is_indexed() && self.memory.failed_readings < 2 => return Ok(view),
             None => Observed::Silence,
         };
+        if view.status == VmStatus::Failed && observed == Observed::Absent {
+            self.vms.release_unmade(tx, &view).await?;
+        }
         let believed = Believed {
             vm_id: view.id,
             name: &view.name,

@@ -265,21 +265,31 @@ impl Vagrant {
         self.vagrant_hearing(&["up"], task, limit, &mut hear).await
     }
 
-    /// The first `up` of a machine that never was. Where an earlier try was cut off, a disk of this name is what it
-    /// left between making the disk and the domain: nobody has written to it. Any other disk is somebody's.
+    /// The first `up` of a machine that never was. Where an earlier try was cut off, a domain that says that it was made
+    /// in this folder, or a disk without one, is what it left: nobody has written to it. Any other is somebody's.
     async fn launch(&self, order: &Order, task: &Task<'_>) -> Result<(), MachineError> {
-        match self.up(task).await {
-            Err(error)
-                if error.kind == MachineErrorKind::DiskExists
-                    && order.was_cut_off
-                    && self.domain_uuid(task.machine).is_none() =>
-            {
-                say(task.lines, "An earlier try was cut off and left a disk; it is removed first.");
-                self.destroy(task).await?;
-                self.up(task).await
-            }
-            other => other,
-        }
+        let machine = task.machine;
+        let error = match self.up(task).await {
+            Err(error) if order.was_cut_off && self.domain_uuid(machine).is_none() => error,
+            other => return other,
+        };
+        let left = match error.kind {
+            MachineErrorKind::DiskExists => None,
+            MachineErrorKind::NameTaken => match self.domain_made_in(&machine.directory).await {
+                Some(domain) => Some(domain.uuid),
+                None => return Err(error),
+            },
+            _ => return Err(error),
+        };
+        say(task.lines, "An earlier try was cut off; what it left is removed first.");
+        let half_made = Machine { domain_uuid: left, ..machine.clone() };
+        self.destroy(&Task { machine: &half_made, ..*task }).await?;
+        self.up(task).await
+    }
+
+    async fn domain_made_in(&self, directory: &Path) -> Option<OwnedDomain> {
+        let owned = self.domains_made_in(directory.parent()?).await.ok()?;
+        owned.into_iter().find(|domain| domain.directory == directory)
     }
 
     /// Tells Vagrant again which domain is this machine's, when somebody has removed its folder or a part of it: a

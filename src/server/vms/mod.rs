@@ -364,6 +364,32 @@ impl Vms {
         Ok(changed)
     }
 
+    /// Releases what was set aside for launches that failed and could not be taken back, now that the hypervisor says
+    /// that it has no machine of theirs.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn release_unmade(
+        &self,
+        tx: &mut sqlx::Transaction<'_, sqlx::Sqlite>,
+        vm: &VmView,
+    ) -> Result<(), sqlx::Error> {
+        let unmade: Option<i64> = sqlx::query_scalar(
+            "SELECT 1 FROM vm WHERE id = ?1 AND status = 'failed' AND updated_at = ?2 AND EXISTS (
+                 SELECT 1 FROM credit_entry AS r WHERE r.vm_id = ?1 AND r.kind = 'reserve'
+                 AND NOT EXISTS (SELECT 1 FROM credit_entry AS s WHERE s.reserve_id = r.id)
+             ) AND NOT EXISTS (SELECT 1 FROM operation WHERE vm_id = ?1 AND state IN ('queued', 'running'))",
+        )
+        .bind(vm.id)
+        .bind(vm.updated_at.0)
+        .fetch_optional(&mut **tx)
+        .await?;
+        if unmade.is_some() {
+            self.0.allowances.settle(tx, vm.id, None, Settle::Release, stamp()).await?;
+        }
+        Ok(())
+    }
+
     /// Notes which domain is a VM's: the one that its folder names.
     ///
     /// # Errors

@@ -97,6 +97,7 @@ impl Vms {
                     .into(),
             });
         }
+        orphans.sort_by(|a, b| (a.kind, &a.folder).cmp(&(b.kind, &b.folder)));
         Ok(orphans)
     }
 

@@ -1,0 +1,367 @@
+//! Operations on a real VM, and a server that is killed while they run. Runs inside the lab:
+//! `scripts/lab up`, then `scripts/lab exec cargo test --features ssr --test lab_lifecycle -- --ignored --test-threads 1`.
+
+mod support;
+
+use axum::http::Method;
+use serde_json::{Value, json};
+use std::{
+    fs,
+    net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+use support::{Client, PASSWORD, Server, http};
+use twarga_cloud::server::run::Source;
+
+fn virsh(arguments: &[&str]) -> String {
+    let output = Command::new("virsh").args(arguments).stdin(Stdio::null()).output().unwrap();
+    assert!(output.status.success(), "virsh {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Removes what a failed test may have left.
+struct Sweep(&'static str);
+
+impl Drop for Sweep {
+    fn drop(&mut self) {
+        let domain = format!("twarga-user1-{}_default", self.0);
+        let quietly = |arguments: &[&str]| {
+            let _ = Command::new("virsh").args(arguments).stdin(Stdio::null()).output();
+        };
+        quietly(&["destroy", &domain]);
+        quietly(&["undefine", &domain, "--managed-save", "--snapshots-metadata"]);
+        quietly(&["vol-delete", "--pool", "default", &format!("{domain}.img")]);
+    }
+}
+
+fn launch(name: &str) -> Value {
+    json!({ "name": name, "image": "lab-tiny", "ram_mb": 192, "cpu_cores": 1, "disk_gb": 1 })
+}
+
+/// What [`launch`] asks for costs: 1.875 + 0.2 + 10, rounded up.
+const PRICE: i64 = 13;
+
+struct Lab {
+    server: Server,
+    ada: Client,
+    vm_id: i64,
+}
+
+impl Lab {
+    async fn act(&mut self, action: Value) -> Value {
+        let path = format!("/api/vms/{}/action", self.vm_id);
+        let began = Instant::now();
+        let answer = self.ada.json(Method::POST, &path, &action.to_string()).await;
+        assert_eq!(answer.status, 202, "{action}: {}", answer.text);
+        self.server.settled().await;
+        self.server.collector.look().await.unwrap();
+        let vm = self.vm().await;
+        println!("{action}: {:.1} s, {}", began.elapsed().as_secs_f64(), vm["status"]);
+        assert_eq!(vm["operation"]["state"], "succeeded", "{action}: {vm:#}");
+        vm
+    }
+
+    async fn vm(&self) -> Value {
+        self.ada.get(&format!("/api/vms/{}", self.vm_id)).await.json()
+    }
+
+    fn guest(&self, command: &str) -> String {
+        let output = Command::new("vagrant")
+            .args(["ssh", "-c", command])
+            .current_dir(self.server.vm_folder(1, "whole-1"))
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs the lab"]
+async fn a_real_vm_goes_through_all_that_can_be_asked_of_it() {
+    const DOMAIN: &str = "twarga-user1-whole-1_default";
+    let _sweep = Sweep("whole-1");
+    let server = Server::start(&["--provider", "vagrant", "--collect-every", "1"], Source::new).await;
+    let ada = server.person("ada").await;
+    let mut asked = launch("whole-1");
+    asked["provision_script"] = json!("echo set-up-once >> /root/set-up\n");
+    let answer = ada.json(Method::POST, "/api/vms", &asked.to_string()).await;
+    assert_eq!(answer.status, 202, "{}", answer.text);
+    let vm_id = answer.json()["vm_id"].as_i64().unwrap();
+    server.settled().await;
+    let mut lab = Lab { server, ada, vm_id };
+    let vm = lab.vm().await;
+    assert_eq!(vm["status"], "running", "{vm:#}");
+
+    assert_eq!(lab.act(json!({ "action": "suspend" })).await["status"], "suspended");
+    assert_eq!(virsh(&["domstate", DOMAIN]).trim(), "paused");
+    assert_eq!(lab.act(json!({ "action": "resume" })).await["status"], "running");
+    lab.guest("echo before > /root/mark; sync");
+    assert_eq!(lab.act(json!({ "action": "snapshot_save", "snapshot": "first" })).await["status"], "running");
+    let snapshots = lab.ada.get(&format!("/api/vms/{vm_id}/snapshots")).await.json();
+    assert_eq!(snapshots[0]["name"], "first");
+    assert!(snapshots[0]["saved_at"].is_i64(), "{snapshots}");
+    lab.guest("echo after > /root/mark; sync");
+    assert_eq!(
+        lab.act(json!({ "action": "snapshot_restore", "snapshot": "first" })).await["status"],
+        "running"
+    );
+    assert_eq!(lab.guest("cat /root/mark; cat /root/set-up"), "before\nset-up-once");
+    lab.act(json!({ "action": "snapshot_delete", "snapshot": "first" })).await;
+    assert_eq!(lab.ada.get(&format!("/api/vms/{vm_id}/snapshots")).await.json(), json!([]));
+
+    let change = r#"{"ram_mb":256,"disk_gb":2}"#;
+    let answer = lab.ada.json(Method::PATCH, &format!("/api/vms/{vm_id}"), change).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    let vm = lab.act(json!({ "action": "restart" })).await;
+    assert_eq!(
+        (&vm["status"], &vm["spec"]["ram_mb"], &vm["next_spec"]),
+        (&json!("running"), &json!(256), &Value::Null)
+    );
+    assert!(
+        virsh(&["dominfo", DOMAIN]).contains("Max memory:     262144 KiB"),
+        "{}",
+        virsh(&["dominfo", DOMAIN])
+    );
+    assert_eq!(lab.guest("cat /sys/class/block/vda/size"), (2_u64 << 30 >> 9).to_string());
+    assert_eq!(lab.guest("cat /root/set-up"), "set-up-once", "a script of the launch runs once");
+
+    // A person's own additions, and vagrant by hand.
+    let folder = lab.server.vm_folder(1, "whole-1");
+    let local = "Vagrant.configure('2') { |c| c.vm.provider(:libvirt) { |l| l.memory = 224 } }\n";
+    fs::write(folder.join("Vagrantfile.local"), local).unwrap();
+    assert_eq!(lab.act(json!({ "action": "force_stop" })).await["status"], "stopped");
+    lab.act(json!({ "action": "start" })).await;
+    assert!(
+        virsh(&["dominfo", DOMAIN]).contains("Max memory:     229376 KiB"),
+        "{}",
+        virsh(&["dominfo", DOMAIN])
+    );
+    let by_hand =
+        Command::new("vagrant").arg("halt").current_dir(&folder).stdin(Stdio::null()).output().unwrap();
+    assert!(by_hand.status.success(), "{}", String::from_utf8_lossy(&by_hand.stderr));
+    lab.server.tick().await;
+    lab.server.tick().await;
+    assert_eq!(lab.vm().await["status"], "stopped");
+    let events = lab.server.events().await;
+    assert!(events[0].1.contains("from outside"), "{:?}", events[0]);
+
+    let destroy = json!({ "action": "destroy", "confirm_name": "whole-1" });
+    let path = format!("/api/vms/{vm_id}/action");
+    assert_eq!(lab.ada.json(Method::POST, &path, &destroy.to_string()).await.status, 202);
+    lab.server.settled().await;
+    assert!(!virsh(&["list", "--all", "--name"]).contains(DOMAIN));
+    assert!(!virsh(&["vol-list", "default"]).contains(DOMAIN), "no disk is left");
+    assert!(!folder.exists());
+}
+
+#[tokio::test]
+#[ignore = "needs the lab"]
+async fn a_launch_that_is_cancelled_on_its_way_leaves_nothing() {
+    const DOMAIN: &str = "twarga-user1-undone-1_default";
+    let _sweep = Sweep("undone-1");
+    let server = Server::start(&["--provider", "vagrant"], Source::new).await;
+    let ada = server.person("ada").await;
+    for wait in [Duration::from_secs(1), Duration::from_secs(9)] {
+        let answer = match ada.vm("undone-1").await {
+            Value::Null => ada.json(Method::POST, "/api/vms", &launch("undone-1").to_string()).await,
+            vm => {
+                ada.json(Method::POST, &format!("/api/vms/{}/action", vm["id"]), r#"{"action":"start"}"#)
+                    .await
+            }
+        };
+        assert_eq!(answer.status, 202, "{}", answer.text);
+        let answer = answer.json();
+        tokio::time::sleep(wait).await;
+        let cancel = format!("/api/vms/{}/operations/{}/cancel", answer["vm_id"], answer["operation"]["id"]);
+        assert_eq!(ada.json(Method::POST, &cancel, "").await.status, 202);
+        server.settled().await;
+        let vm = ada.vm("undone-1").await;
+        assert_eq!(
+            (&vm["status"], &vm["operation"]["state"]),
+            (&json!("not_created"), &json!("cancelled")),
+            "{vm:#}"
+        );
+        assert!(!virsh(&["list", "--all", "--name"]).contains(DOMAIN));
+        assert!(!virsh(&["vol-list", "default"]).contains(DOMAIN));
+        assert_eq!(server.state.vms.quota(1).await.unwrap().credits_available, 1000);
+    }
+}
+
+/// A server of its own process, killed when it is dropped.
+struct Process {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Process {
+    fn start(data_dir: &Path) -> Self {
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let log =
+            fs::OpenOptions::new().create(true).append(true).open(data_dir.with_extension("log")).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_twarga-cloud"))
+            .args(["--provider", "vagrant", "--addr", &address.to_string(), "--data-dir"])
+            .arg(data_dir)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        Self { child, address }
+    }
+
+    async fn is_up(&self) {
+        let begin = Instant::now();
+        while !http::exchange(self.address, "GET", "/health", "", "")
+            .await
+            .is_ok_and(|(status, _)| status == 200)
+        {
+            assert!(begin.elapsed() < Duration::from_secs(60), "the server does not come up");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// As a crash of the program does, or, `with_all`, as one of the machine: nothing that it began goes on.
+    fn kill(mut self, with_all: bool, folders: &Path) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        if with_all {
+            for pid in at_work_in(folders) {
+                let _ = Command::new("kill").args(["-KILL", &pid.to_string()]).status();
+            }
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The processes that a server of ours began in the folders of its VMs.
+fn at_work_in(folders: &Path) -> Vec<u32> {
+    let of = |entry: fs::DirEntry| {
+        let pid = entry.file_name().to_str()?.parse().ok()?;
+        fs::read_link(entry.path().join("cwd")).ok()?.starts_with(folders).then_some(pid)
+    };
+    fs::read_dir("/proc").unwrap().filter_map(|entry| of(entry.ok()?)).collect()
+}
+
+/// Ends whatever a killed server left at work.
+struct NothingAtWork(PathBuf);
+
+impl Drop for NothingAtWork {
+    fn drop(&mut self) {
+        for pid in at_work_in(&self.0) {
+            let _ = Command::new("kill").args(["-KILL", &pid.to_string()]).status();
+        }
+    }
+}
+
+struct Chance(u64);
+
+impl Chance {
+    fn millis(&mut self, most: u64) -> Duration {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        Duration::from_millis((self.0 >> 33) % most)
+    }
+}
+
+const KILLS: u32 = 24;
+/// Most operations of the lab's are over after some more restarts than that.
+const KILLS_OF_ONE: u32 = 4;
+
+#[tokio::test]
+#[ignore = "needs the lab, and some minutes"]
+async fn a_server_that_is_killed_at_random_moments_loses_and_doubles_nothing() {
+    const DOMAIN: &str = "twarga-user1-killed-1_default";
+    let _sweep = Sweep("killed-1");
+    let folder = tempfile::tempdir().unwrap();
+    let data_dir = folder.path().join("data");
+    let folders = data_dir.join("vms");
+    let _nothing_at_work = NothingAtWork(folders.clone());
+    let mut chance = Chance(0x2545_F491_4F6C_DD1D);
+    let mut process = Process::start(&data_dir);
+    process.is_up().await;
+    let person = json!({ "username": "ada", "email": "ada@example.org", "password": PASSWORD }).to_string();
+    assert_eq!(http::send(process.address, "POST", "/api/auth/register", "", &person).await.0, 201);
+    let token = http::sign_in(process.address, "ada", PASSWORD).await;
+
+    let (mut kills, mut launches, mut vm_id) = (0, 0, 0);
+    let round = ["launch", "stop", "start", "destroy"];
+    for action in round.iter().cycle() {
+        let (path, body) = match *action {
+            "launch" => ("/api/vms".to_owned(), launch("killed-1")),
+            _ => {
+                (format!("/api/vms/{vm_id}/action"), json!({ "action": action, "confirm_name": "killed-1" }))
+            }
+        };
+        let (status, answer) = http::send(process.address, "POST", &path, &token, &body.to_string()).await;
+        assert_eq!(status, 202, "{action}: {answer}");
+        if *action == "launch" {
+            vm_id = serde_json::from_str::<Value>(&answer).unwrap()["vm_id"].as_i64().unwrap();
+            launches += 1;
+        }
+        let begin = Instant::now();
+        let mut of_one = 0;
+        let vm = loop {
+            let status =
+                http::send(process.address, "GET", &format!("/api/vms/{vm_id}/status"), &token, "").await;
+            let vm: Value = serde_json::from_str(&status.1).unwrap();
+            if status.0 == 404 || !["queued", "running"].contains(&vm["operation"]["state"].as_str().unwrap())
+            {
+                break vm;
+            }
+            assert!(begin.elapsed() < Duration::from_secs(600), "{action} does not end: {vm:#}");
+            if of_one < KILLS_OF_ONE {
+                tokio::time::sleep(chance.millis(8000)).await;
+                of_one += 1;
+                kills += 1;
+                process.kill(kills % 2 == 0, &folders);
+                process = Process::start(&data_dir);
+                process.is_up().await;
+            } else {
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+        };
+        let log = fs::read_to_string(data_dir.with_extension("log")).unwrap_or_default();
+        let told = || log.lines().rev().take(60).collect::<Vec<_>>().join("\n");
+        let there = *action != "destroy";
+        println!("{action}: {of_one} kills, {:.0} s, {}", begin.elapsed().as_secs_f64(), vm["status"]);
+        let expected = match *action {
+            "stop" => json!("stopped"),
+            "destroy" => Value::Null,
+            _ => json!("running"),
+        };
+        assert_eq!(vm["status"], expected, "{action}: {vm:#}\n{}", told());
+        let ours =
+            |listed: String| listed.lines().filter(|line| line.contains("twarga-user1-killed-")).count();
+        assert_eq!(ours(virsh(&["list", "--all", "--name"])), usize::from(there), "domains after {action}");
+        assert_eq!(ours(virsh(&["vol-list", "default"])), usize::from(there), "disks after {action}");
+        let state = if *action == "stop" { "shut off" } else { "running" };
+        if there {
+            assert_eq!(virsh(&["domstate", DOMAIN]).trim(), state, "after {action}");
+        }
+        assert_eq!(fs::read_dir(&folders).unwrap().count(), usize::from(there), "folders after {action}");
+        let (_, vms) = http::send(process.address, "GET", "/api/vms", &token, "").await;
+        let vms: Value = serde_json::from_str(&vms).unwrap();
+        assert_eq!(vms.as_array().unwrap().len(), usize::from(there), "rows after {action}");
+        let (_, quota) = http::send(process.address, "GET", "/api/v1/my_quota", &token, "").await;
+        let quota: Value = serde_json::from_str(&quota).unwrap();
+        assert_eq!(
+            (&quota["credits_available"], &quota["credits_reserved"]),
+            (&json!(1000 - PRICE * launches), &json!(0)),
+            "credits after {action}"
+        );
+        let (_, orphans) = http::send(process.address, "GET", "/api/v1/orphans", &token, "").await;
+        assert_eq!(orphans, "[]", "after {action}");
+        if !there && kills >= KILLS {
+            break;
+        }
+    }
+    println!("{kills} kills");
+}

@@ -1,0 +1,68 @@
+//! Real HTTP over loopback, a connection a request.
+
+use std::net::SocketAddr;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+};
+use twarga_cloud::server::{state::AppState, web};
+
+/// A server that listens on loopback; ends when it is dropped.
+pub struct Listening {
+    pub address: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+impl Listening {
+    pub async fn begin(state: AppState) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let task = tokio::spawn(async move { axum::serve(listener, web::service(state)).await.unwrap() });
+        Self { address, task }
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Signs somebody in and gives their token.
+pub async fn sign_in(address: SocketAddr, username: &str, password: &str) -> String {
+    let body = format!("username={username}&password={}", password.replace(' ', "+"));
+    let head = "Content-Type: application/x-www-form-urlencoded\r\n";
+    let (status, answer) = exchange(address, "POST", "/api/auth/login", head, &body).await.unwrap();
+    assert_eq!(status, 200, "{answer}");
+    let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+    answer["access_token"].as_str().unwrap().to_owned()
+}
+
+/// Sends a request with a JSON body, if any, and gives the status and the body of the answer.
+pub async fn send(address: SocketAddr, method: &str, path: &str, token: &str, body: &str) -> (u16, String) {
+    let head = format!("Authorization: Bearer {token}\r\nContent-Type: application/json\r\n");
+    exchange(address, method, path, &head, body).await.unwrap()
+}
+
+/// The same for a server that may not be there.
+pub async fn exchange(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    head: &str,
+    body: &str,
+) -> std::io::Result<(u16, String)> {
+    let mut connection = TcpStream::connect(address).await?;
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{head}Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    connection.write_all(request.as_bytes()).await?;
+    let mut answer = Vec::new();
+    connection.read_to_end(&mut answer).await?;
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    let (head, body) = answer.split_once("\r\n\r\n").ok_or(std::io::ErrorKind::UnexpectedEof)?;
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    Ok((status.ok_or(std::io::ErrorKind::InvalidData)?, body.to_owned()))
+}
