@@ -1,8 +1,10 @@
 //! What the product costs, measured: `make bench` prints the figures and writes them to `target/bench.json` as
 //! `{"name": {"value": …, "unit": …}}`.
 //!
-//! `cargo bench … -- ticks` or `-- store` measures one half alone.
+//! `cargo bench … -- ticks`, `-- store` or `-- operations` measures one part alone; `-- operations_lab`, inside the lab
+//! only, the last one with real VMs.
 
+mod operations;
 mod store;
 #[path = "../tests/support/mod.rs"]
 mod support;
@@ -35,6 +37,12 @@ fn main() {
     }
     if wanted("store") {
         runtime.block_on(store::measure(&mut figures));
+    }
+    if wanted("operations") {
+        runtime.block_on(operations::measure(&mut figures));
+    }
+    if asked.iter().any(|part| part == "operations_lab") {
+        runtime.block_on(operations::measure_in_lab(&mut figures));
     }
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench.json");
     std::fs::create_dir_all(file.parent().unwrap()).unwrap();
