@@ -11,7 +11,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/guest-parts.sh"
 
 SUITE=bookworm
 ROOT_MB=880
-GUEST_PACKAGES=systemd-sysv,udev,dbus,openssh-server,sudo,iproute2,kmod,procps,rsync,qemu-guest-agent
+GUEST_PACKAGES=fdisk,systemd-sysv,udev,dbus,openssh-server,sudo,iproute2,kmod,procps,rsync,qemu-guest-agent
 # kernel modules worth their space in a guest; the rest of the 100 MB is left out
 KEPT_MODULES='9p 9pnet 9pnet_virtio af_packet autofs4 button evdev failover fscache net_failover netfs overlay'
 LOADED_MODULES='virtio_net virtio_balloon virtio_console virtio_rng button'
