@@ -2,7 +2,7 @@
 
 use crate::{
     components::layout::SignedIn,
-    pages::{Adopt, Launch, NotFound, Overview, Register, SignIn, Vm},
+    pages::{Admin, Adopt, Launch, NotFound, Overview, Register, SignIn, Vm},
 };
 use leptos::prelude::*;
 use leptos_meta::{MetaTags, Title, provide_meta_context};
@@ -62,6 +62,7 @@ pub fn App() -> impl IntoView {
             <Routes fallback=NotFound>
                 <ParentRoute path=path!("") view=SignedIn ssr=SsrMode::Async>
                     <Route path=path!("/") view=Overview ssr=SsrMode::Async/>
+                    <Route path=path!("/admin") view=Admin ssr=SsrMode::Async/>
                     <Route path=path!("/vms/new") view=Launch ssr=SsrMode::Async/>
                     <Route path=path!("/vms/adopt") view=Adopt ssr=SsrMode::Async/>
                     <Route path=path!("/vms/:id") view=Vm ssr=SsrMode::Async/>

@@ -30,7 +30,7 @@ impl Checks {
     }
 
     /// What to say beside a field.
-    fn of(self, field: &'static str) -> Option<String> {
+    pub fn of(self, field: &'static str) -> Option<String> {
         let own = self.wrong.with(|e| e.as_ref().and_then(|e| e.field(field).map(String::from)));
         let due = self.sent.get() || self.left.with(|left| left.contains(field));
         let refused = || self.refused.with(|e| e.as_ref().and_then(|e| e.field(field).map(String::from)));

@@ -15,6 +15,7 @@ pub enum Icon {
     Warning,
     Machine,
     Bell,
+    Shield,
 }
 
 impl Icon {
@@ -34,6 +35,7 @@ impl Icon {
             Self::Bin => "M4 6h12M8 6V4h4v2M5.500 6l.8 11h7.400l.8-11M8.500 9v5M11.500 9v5",
             Self::Warning => "M10 3.500 17.500 16.500h-15zM10 8.500v3.500M10 14.300v.1",
             Self::Machine => "M3 4h14v5H3zM3 11h14v5H3zM6 6.500h.1M6 13.500h.1",
+            Self::Shield => "M10 3 16 5v5c0 3.500-2.500 6-6 7-3.500-1-6-3.500-6-7V5z",
             Self::Bell => "M5 13V9a5 5 0 0 1 10 0v4l1.500 2h-13zM8.500 17a1.600 1.600 0 0 0 3 0",
         }
     }

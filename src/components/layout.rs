@@ -81,6 +81,7 @@ fn Guard(session: Resource<Result<Session, ApiError>>) -> impl IntoView {
 fn Rail(session: Resource<Result<Session, ApiError>>) -> impl IntoView {
     let path = use_location().pathname;
     let of_launch = move || path.with(|path| path == "/vms/new" || path == "/vms/adopt");
+    let of_admin = move || path.with(|path| path == "/admin");
     let of_overview = move || !of_launch() && path.with(|path| path == "/" || path.starts_with("/vms/"));
     view! {
         <nav class="rail" aria-label="Main">
@@ -93,6 +94,17 @@ fn Rail(session: Resource<Result<Session, ApiError>>) -> impl IntoView {
                 <Glyph icon=Icon::Plus/>
                 <span>"Launch VM"</span>
             </a>
+            <Suspense>
+                {move || Suspend::new(async move {
+                    let me = session.await.ok().and_then(|session| session.me);
+                    me.filter(|me| me.role == Role::Admin).map(|_| view! {
+                        <a class="entry" href="/admin" aria-current=move || of_admin().then_some("page")>
+                            <Glyph icon=Icon::Shield/>
+                            <span>"Admin"</span>
+                        </a>
+                    })
+                })}
+            </Suspense>
             <span class="push"></span>
             <Suspense>
                 {move || Suspend::new(async move {

@@ -2,12 +2,9 @@
 
 use super::{feed::open_operation, format};
 use crate::{
-    api::{StartVm, StopVm},
+    api::{ForceStopVm, RestartVm, ResumeVm, StartVm, StopVm, SuspendVm},
     components::icon::{Glyph, Icon},
-    model::{
-        ApiError, OperationKind, OperationState, OperationView, Requested, UtcMillis, VmSpec, VmStatus,
-        VmView,
-    },
+    model::{ApiError, OperationKind, OperationState, OperationView, UtcMillis, VmSpec, VmStatus, VmView},
 };
 use leptos::prelude::*;
 
@@ -22,45 +19,69 @@ pub fn describe(os_type: &str, spec: &VmSpec) -> String {
     format!("{os_type} · {} · {}", format::cores(spec.cpu_cores), format::megabytes(spec.ram_mb.into()))
 }
 
-/// `Launching: Booting VM... · 14 s`.
+/// `Launching: Booting · 14 s`; without a phase that is known, the newest line stands in its place.
 pub fn progress(operation: &OperationView, now: UtcMillis) -> String {
     let doing = match operation.state {
+        _ if operation.is_being_cancelled => "Cancelling".to_owned(),
         OperationState::Queued => "Waiting for its turn".to_owned(),
         _ => operation.kind.present_participle().to_owned(),
     };
     let seconds = format::seconds_between(operation.requested_at, now);
-    let line = operation.last_line.trim();
+    let line = operation.phase.as_deref().unwrap_or(operation.last_line.trim());
     let colon = if line.is_empty() { "" } else { ": " };
-    format!("{doing}{colon}{line} · {}", format::elapsed(seconds))
+    let share = operation.percent.map(|percent| format!(" {percent} %")).unwrap_or_default();
+    format!("{doing}{colon}{line}{share} · {}", format::elapsed(seconds))
 }
 
-/// An operation under way: what it does, and a bar that moves and claims no share that nobody knows.
+/// An operation under way: what it does, and how much of that is done where somebody says so; else a bar that moves
+/// and claims no share.
 #[component]
 pub fn Progress(vm: Memo<Option<VmView>>, now: RwSignal<UtcMillis>) -> impl IntoView {
     let text = move || {
         vm.with(|vm| vm.as_ref().and_then(open_operation).map(|operation| progress(operation, now.get())))
     };
+    let percent =
+        Memo::new(move |_| vm.with(|vm| vm.as_ref().and_then(open_operation).and_then(|o| o.percent)));
     view! {
         <div class="progress" data-testid="progress">
             <span class="line">{text}</span>
-            <i class="moving" aria-hidden="true"></i>
+            {move || match percent.get() {
+                Some(percent) => view! { <progress max="100" value=percent aria-label="Done of this step"></progress> }.into_any(),
+                None => view! { <i class="moving" aria-hidden="true"></i> }.into_any(),
+            }}
         </div>
     }
 }
 
-/// Starting and stopping, for as many VMs as a page shows.
+/// All that turns VMs on and off, for as many as a page shows.
 #[derive(Clone, Copy)]
 pub struct Power {
     start: ServerAction<StartVm>,
     stop: ServerAction<StopVm>,
+    force_stop: ServerAction<ForceStopVm>,
+    restart: ServerAction<RestartVm>,
+    suspend: ServerAction<SuspendVm>,
+    resume: ServerAction<ResumeVm>,
 }
 
 impl Power {
     /// `then` is called after each answer of the server.
     pub fn new(then: impl Fn() + Send + Sync + 'static) -> Self {
-        let power = Self { start: ServerAction::new(), stop: ServerAction::new() };
+        let power = Self {
+            start: ServerAction::new(),
+            stop: ServerAction::new(),
+            force_stop: ServerAction::new(),
+            restart: ServerAction::new(),
+            suspend: ServerAction::new(),
+            resume: ServerAction::new(),
+        };
         Effect::new(move |seen: Option<usize>| {
-            let answered = power.start.version().get() + power.stop.version().get();
+            let answered = power.start.version().get()
+                + power.stop.version().get()
+                + power.force_stop.version().get()
+                + power.restart.version().get()
+                + power.suspend.version().get()
+                + power.resume.version().get();
             if seen.is_some_and(|seen| seen != answered) {
                 then();
             }
@@ -72,8 +93,16 @@ impl Power {
     /// Why the last request was refused, if it was.
     pub fn refusal(self) -> Signal<Option<ApiError>> {
         Signal::derive(move || {
-            let refused = |answer: Option<Result<Requested, ApiError>>| answer.and_then(Result::err);
-            refused(self.start.value().get()).or_else(|| refused(self.stop.value().get()))
+            [
+                self.start.value().get(),
+                self.stop.value().get(),
+                self.force_stop.value().get(),
+                self.restart.value().get(),
+                self.suspend.value().get(),
+                self.resume.value().get(),
+            ]
+            .into_iter()
+            .find_map(|answer| answer.and_then(Result::err))
         })
     }
 
@@ -83,39 +112,45 @@ impl Power {
     }
 }
 
-/// The buttons for what may be asked of a VM now. Icons only where `compact`.
+/// The buttons for what may be asked of a VM now. Where `compact`, starting and stopping only, as icons.
 #[component]
 pub fn PowerButtons(
     vm: Memo<Option<VmView>>,
     power: Power,
     #[prop(optional)] compact: bool,
 ) -> impl IntoView {
-    let offered = Memo::new(move |_| {
-        vm.with(|vm| {
-            vm.as_ref().map(|vm| {
-                let may = |kind| vm.allowed.contains(&kind);
-                (vm.id, vm.name.clone(), may(OperationKind::Start), may(OperationKind::Stop))
-            })
-        })
-    });
-    let button = move |id: i64, word: &'static str, name: &str, icon: Icon| {
+    use OperationKind::{ForceStop, Restart, Resume, Start, Stop, Suspend};
+    let offered =
+        Memo::new(move |_| vm.with(|vm| vm.as_ref().map(|vm| (vm.id, vm.name.clone(), vm.allowed.clone()))));
+    let button = move |id: i64, word: &'static str, name: &str, icon: Option<Icon>| {
         let class = if compact { "btn quiet" } else { "btn" };
         let label = compact.then(|| format!("{word} {name}"));
         view! {
             <input type="hidden" name="vm_id" value=id/>
             <button type="submit" class=class disabled=move || power.under_way(id) aria-label=label title=compact.then_some(word)>
-                <Glyph icon/>
+                {icon.map(|icon| view! { <Glyph icon/> })}
                 {(!compact).then_some(word)}
             </button>
         }
     };
     move || {
-        offered.get().map(|(id, name, may_start, may_stop)| {
-            let start = may_start.then(|| button(id, "Start", &name, Icon::Play));
-            let stop = may_stop.then(|| button(id, "Stop", &name, Icon::Stop));
+        offered.get().map(|(id, name, allowed)| {
+            let may = |kind| allowed.contains(&kind);
+            let start = (may(Start) && (compact || !may(Resume)))
+                .then(|| button(id, "Start", &name, Some(Icon::Play)));
+            let stop = may(Stop).then(|| button(id, "Stop", &name, Some(Icon::Stop)));
+            let resume = (!compact && may(Resume)).then(|| button(id, "Resume", &name, Some(Icon::Play)));
+            let restart = (!compact && may(Restart)).then(|| button(id, "Restart", &name, None));
+            let suspend = (!compact && may(Suspend)).then(|| button(id, "Suspend", &name, None));
+            let force_stop =
+                (!compact && may(ForceStop)).then(|| button(id, "Turn off at once", &name, None));
             view! {
+                {resume.map(|button| view! { <ActionForm action=power.resume>{button}</ActionForm> })}
                 {start.map(|button| view! { <ActionForm action=power.start>{button}</ActionForm> })}
                 {stop.map(|button| view! { <ActionForm action=power.stop>{button}</ActionForm> })}
+                {restart.map(|button| view! { <ActionForm action=power.restart>{button}</ActionForm> })}
+                {suspend.map(|button| view! { <ActionForm action=power.suspend>{button}</ActionForm> })}
+                {force_stop.map(|button| view! { <ActionForm action=power.force_stop>{button}</ActionForm> })}
             }
         })
     }

@@ -1,17 +1,19 @@
 use crate::{
-    api::{LaunchVm, images},
+    api::{LaunchVm, images, launch_limits, my_quota},
     components::{
         clock::alive,
         form::{Checks, TextField, entered},
         format,
+        icon::{Glyph, Icon},
         layout::Viewer,
         notice::{Refusal, Unavailable},
     },
-    model::{self, Image, Limits, check_launch},
+    model::{self, ApiError, GUEST_FILE_MAX_BYTES, Image, Limits, Quota, check_launch, price},
 };
 use leptos::{html, prelude::*};
 use leptos_meta::Title;
 use leptos_router::hooks::use_query_map;
+use serde::{Deserialize, Serialize};
 
 /// A size to begin from; `key` is its name in the page's address.
 struct Preset {
@@ -28,18 +30,32 @@ const PRESETS: [Preset; 3] = [
     Preset { key: "large", label: "Large", ram_mb: 4096, cpu_cores: 4, disk_gb: 40 },
 ];
 
+/// What can be launched, and by whom.
+#[derive(Clone, Serialize, Deserialize)]
+struct Offer {
+    images: Vec<Image>,
+    limits: Limits,
+    quota: Quota,
+}
+
+impl Offer {
+    async fn load() -> Result<Self, ApiError> {
+        Ok(Self { images: images().await?, limits: launch_limits().await?, quota: my_quota().await? })
+    }
+}
+
 #[component]
 pub fn Launch() -> impl IntoView {
-    let catalogue = Resource::new(|| (), |()| images());
+    let offer = Resource::new(|| (), |()| Offer::load());
     let viewer = expect_context::<Viewer>();
     view! {
         <Title text="Launch a VM"/>
         <header class="top"><h1>"Launch a VM"</h1></header>
         <Transition fallback=|| view! { <p class="waiting" role="status">"Loading…"</p> }>
             {move || Suspend::new(async move {
-                match catalogue.await {
-                    Ok(images) if images.is_empty() => view! { <NoImages/> }.into_any(),
-                    Ok(images) => view! { <Form images/> }.into_any(),
+                match offer.await {
+                    Ok(offer) if offer.images.is_empty() => view! { <NoImages/> }.into_any(),
+                    Ok(offer) => view! { <Form offer/> }.into_any(),
                     Err(error) => view! { <Unavailable error/> }.into_any(),
                 }
             })}
@@ -72,7 +88,8 @@ fn NoImages() -> impl IntoView {
 }
 
 #[component]
-fn Form(images: Vec<Image>) -> impl IntoView {
+fn Form(offer: Offer) -> impl IntoView {
+    let Offer { images, limits, quota } = offer;
     let asked = use_query_map().with_untracked(|query| query.get("size"));
     let begin = PRESETS.iter().find(|preset| Some(preset.key) == asked.as_deref()).unwrap_or(&PRESETS[0]);
     let launch = ServerAction::<LaunchVm>::new();
@@ -90,16 +107,22 @@ fn Form(images: Vec<Image>) -> impl IntoView {
     let cpu_cores = number("cpu_cores", begin.cpu_cores);
     let disk_gb = number("disk_gb", begin.disk_gb);
 
-    let wrong = move || {
+    let (provision_script, user_data) = (RwSignal::new(String::new()), RwSignal::new(String::new()));
+
+    let asked = move || {
         let (ram_mb, cpu_cores, disk_gb) = (ram_mb.get(), cpu_cores.get(), disk_gb.get());
-        let launch = model::Launch::from_form(name.get(), image.get(), &ram_mb, &cpu_cores, &disk_gb);
-        images.with_value(|images| check_launch(&launch, images, Limits::default())).err()
+        model::Launch {
+            provision_script: Some(provision_script.get()),
+            user_data: Some(user_data.get()),
+            ..model::Launch::from_form(name.get(), image.get(), &ram_mb, &cpu_cores, &disk_gb)
+        }
     };
+    let wrong = move || images.with_value(|images| check_launch(&asked(), images, limits)).err();
+    let cost = Memo::new(move |_| price(&asked().spec()));
     let checks = Checks::new(wrong, refused);
     let of_image = move |what: fn(&Image) -> u32| {
         images.with_value(|images| images.iter().find(|i| i.key == image.get()).map(what))
     };
-    let limits = Limits::default();
     let alive = alive();
 
     view! {
@@ -135,6 +158,8 @@ fn Form(images: Vec<Image>) -> impl IntoView {
                     min=Signal::derive(move || of_image(|i| i.min_disk_gb)) max=Some(limits.max_disk_gb)
                 />
             </div>
+            <GuestSetup checks provision_script user_data/>
+            <Price cost quota/>
             <footer class="buttons">
                 <button type="submit" class="btn primary" disabled=launch.pending()>
                     {move || if launch.pending().get() { "Launching…" } else { "Launch VM" }}
@@ -142,6 +167,64 @@ fn Form(images: Vec<Image>) -> impl IntoView {
                 <a class="btn" href="/">"Cancel"</a>
             </footer>
         </ActionForm>
+    }
+}
+
+/// What it costs and what is left then, and what stands in the way.
+#[component]
+fn Price(cost: Memo<u32>, quota: Quota) -> impl IntoView {
+    let left = move || quota.credits_available - i64::from(cost.get());
+    let reason = move || {
+        if quota.vms >= quota.max_vms {
+            Some("You have as many VMs as an account may have. Destroy one first.")
+        } else {
+            (left() < 0).then_some("That is more than you have. Choose a smaller size.")
+        }
+    };
+    view! {
+        <div class="price" data-testid="price" role="status">
+            <p>
+                <b>{move || cost.get()} " credits"</b>
+                <span class="muted">
+                    " of " {quota.credits_available} ", " {move || left().max(0)} " remain · "
+                    {quota.vms} " of " {quota.max_vms} " VMs"
+                </span>
+            </p>
+            {move || reason().map(|reason| view! { <p class="banner bad"><Glyph icon=Icon::Warning/><span>{reason}</span></p> })}
+        </div>
+    }
+}
+
+#[component]
+fn GuestSetup(
+    checks: Checks,
+    provision_script: RwSignal<String>,
+    user_data: RwSignal<String>,
+) -> impl IntoView {
+    let text = |name: &'static str, label: &'static str, hint: &'static str, value: RwSignal<String>| {
+        let (id, note_id) = (format!("field-{name}"), format!("field-{name}-note"));
+        let error = Memo::new(move |_| checks.of(name));
+        view! {
+            <div class="field" class:wrong=move || error.with(Option::is_some)>
+                <label for=id.clone()>{label}</label>
+                <span class="control">
+                    <textarea
+                        id=id name=name rows="5" maxlength=GUEST_FILE_MAX_BYTES spellcheck="false" class="mono"
+                        aria-describedby=note_id.clone()
+                        aria-invalid=move || error.with(Option::is_some).then_some("true")
+                        on:input=move |event| value.set(event_target_value(&event))
+                    ></textarea>
+                </span>
+                <p class="note" id=note_id>{move || error.get().unwrap_or_else(|| hint.to_owned())}</p>
+            </div>
+        }
+    };
+    view! {
+        <details class="readings">
+            <summary>"Set up the guest"</summary>
+            {text("provision_script", "Script", "Run once inside the guest, as root. 16 KB at most.", provision_script)}
+            {text("user_data", "cloud-init user data", "For images with cloud-init. 16 KB at most.", user_data)}
+        </details>
     }
 }
 

@@ -1,5 +1,6 @@
 //! A file per route.
 
+mod admin;
 mod adopt;
 mod launch;
 mod not_found;
@@ -8,6 +9,7 @@ mod register;
 mod sign_in;
 mod vm;
 
+pub use admin::Admin;
 pub use adopt::Adopt;
 pub use launch::Launch;
 pub use not_found::NotFound;

@@ -1,3 +1,5 @@
+mod manage;
+
 use crate::{
     api::{DestroyVm, ReleaseVm, metrics_since, operation_output, vm_events},
     components::{
@@ -23,6 +25,7 @@ use leptos_router::{
     NavigateOptions,
     hooks::{use_navigate, use_params_map, use_query_map},
 };
+use manage::{CancelButton, Manage};
 use serde::{Deserialize, Serialize};
 
 const WINDOW_SECS: u32 = 900;
@@ -36,18 +39,24 @@ struct First {
     events: Vec<Event>,
     /// What Vagrant said in the last operation, if the page was asked for with it.
     output: Option<Vec<String>>,
+    /// An earlier operation that the page was asked for with, and what Vagrant said in it.
+    earlier: Option<(i64, Vec<String>)>,
 }
 
 impl First {
-    async fn load(id: i64, with_output: bool) -> Result<Self, ApiError> {
+    async fn load(id: i64, with_output: bool, earlier: Option<i64>) -> Result<Self, ApiError> {
         let live = metrics_since(None, Some(id), Some(WINDOW_SECS)).await?;
         let vm = live.vms.first().ok_or_else(|| ApiError::not_found("VM"))?;
         let output = match vm.operation.as_ref().filter(|_| with_output) {
             Some(operation) => Some(operation_output(id, operation.id).await?),
             None => None,
         };
+        let earlier = match earlier {
+            Some(operation_id) => Some((operation_id, operation_output(id, operation_id).await?)),
+            None => None,
+        };
         let events = vm_events(id).await?;
-        Ok(Self { live, events, output })
+        Ok(Self { live, events, output, earlier })
     }
 }
 
@@ -55,12 +64,14 @@ impl First {
 pub fn Vm() -> impl IntoView {
     let params = use_params_map();
     let id = Memo::new(move |_| params.with(|p| p.get("id").and_then(|id| id.parse::<i64>().ok())));
-    let with_output = use_query_map().with_untracked(|query| query.get("output").is_some());
+    let query = use_query_map();
+    let with_output = query.with_untracked(|query| query.get("output").is_some());
+    let earlier = query.with_untracked(|query| query.get("operation").and_then(|id| id.parse().ok()));
     let first = Resource::new(
         move || id.get(),
         move |id| async move {
             match id {
-                Some(id) => First::load(id, with_output).await,
+                Some(id) => First::load(id, with_output, earlier).await,
                 None => Err(ApiError::not_found("VM")),
             }
         },
@@ -104,7 +115,7 @@ fn NoSuchVm() -> impl IntoView {
 
 #[component]
 fn Body(first: First) -> impl IntoView {
-    let First { live, events, output } = first;
+    let First { live, events, output, earlier } = first;
     let id = live.vms[0].id;
     let feed = Feed::start(live, Scope { vm_id: Some(id), window_secs: WINDOW_SECS });
     let vm = feed.vm(id);
@@ -121,7 +132,8 @@ fn Body(first: First) -> impl IntoView {
             if gone.get() {
                 view! { <Gone name=name.clone() was_adopted=adopted.is_some()/> }.into_any()
             } else {
-                view! { <Present feed id vm history name=name.clone() adopted=adopted.clone()/> }.into_any()
+                let (name, adopted, earlier) = (name.clone(), adopted.clone(), earlier.clone());
+                view! { <Present feed id vm history name adopted earlier/> }.into_any()
             }
         }}
     }
@@ -151,7 +163,9 @@ fn Present(
     history: History,
     name: String,
     adopted: Option<Adopted>,
+    earlier: Option<(i64, Vec<String>)>,
 ) -> impl IntoView {
+    let is_ours = adopted.is_none();
     let power = Power::new(move || feed.poll_now());
     let destroy = ServerAction::<DestroyVm>::new();
     let release = ServerAction::<ReleaseVm>::new();
@@ -177,14 +191,27 @@ fn Present(
             })
         }}
         <AlertNotices feed vm_id=id/>
-        {move || busy.get().then(|| view! { <section class="panel under-way"><Progress vm now=feed.now/></section> })}
+        {move || busy.get().then(|| view! { <section class="panel under-way"><Progress vm now=feed.now/><CancelButton id vm/></section> })}
         <Facts vm adopted=adopted.clone()/>
         <Charts feed id vm/>
         <div class="charts">
             <Events history/>
             <LastOperation feed vm history/>
         </div>
+        {earlier.map(|(operation_id, lines)| view! { <EarlierOutput id operation_id lines/> })}
+        <Manage id vm is_ours/>
         <DestroyDialog id name adopted destroy release/>
+    }
+}
+
+#[component]
+fn EarlierOutput(id: i64, operation_id: i64, lines: Vec<String>) -> impl IntoView {
+    view! {
+        <section class="panel block" data-testid="earlier-output">
+            <h2>"Operation " {operation_id}</h2>
+            <pre class="log whole" tabindex="0">{lines.join("\n")}</pre>
+            <p><a class="btn" href=format!("/vms/{id}") rel="external">"Close"</a></p>
+        </section>
     }
 }
 

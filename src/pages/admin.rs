@@ -1,0 +1,156 @@
+use crate::{
+    api::{AdoptOrphan, CleanUpOrphan, StopAllVms, orphans},
+    components::{
+        icon::{Glyph, Icon},
+        layout::Viewer,
+        notice::{Refusal, Unavailable},
+    },
+    model::{ApiError, EmergencyStop, ErrorCode, Orphan, OrphanKind},
+};
+use leptos::prelude::*;
+use leptos_meta::Title;
+
+/// What only an admin can put right.
+#[component]
+pub fn Admin() -> impl IntoView {
+    let adopt = ServerAction::<AdoptOrphan>::new();
+    let clean_up = ServerAction::<CleanUpOrphan>::new();
+    let changed = move || (adopt.version().get(), clean_up.version().get());
+    let orphans = Resource::new(changed, |_| orphans());
+    let viewer = expect_context::<Viewer>();
+    view! {
+        <Title text="Admin"/>
+        <header class="top"><h1>"Admin"</h1></header>
+        <Suspense>
+            {move || Suspend::new(async move { viewer.is_admin().await.then(|| view! { <StopAll/> }) })}
+        </Suspense>
+        <Transition fallback=|| view! { <p class="waiting" role="status">"Loading…"</p> }>
+            {move || Suspend::new(async move {
+                match orphans.await {
+                    Ok(orphans) => view! { <Orphans orphans adopt clean_up/> }.into_any(),
+                    Err(error) if error.code == ErrorCode::Forbidden => view! { <NotAnAdmin error/> }.into_any(),
+                    Err(error) => view! { <Unavailable error/> }.into_any(),
+                }
+            })}
+        </Transition>
+    }
+}
+
+#[component]
+fn NotAnAdmin(error: ApiError) -> impl IntoView {
+    view! {
+        <section class="panel empty">
+            <h2>"This page is for admins"</h2>
+            <p>{error.text}</p>
+            <p><a class="btn primary" href="/">"To the overview"</a></p>
+        </section>
+    }
+}
+
+#[component]
+fn StopAll() -> impl IntoView {
+    let stop = ServerAction::<StopAllVms>::new();
+    let refused = Signal::derive(move || stop.value().get().and_then(Result::err));
+    let told = move || stop.value().get().and_then(Result::ok);
+    let line = |vm: EmergencyStop| {
+        view! {
+            <li>
+                <div class="what">
+                    <a href=format!("/vms/{}", vm.vm_id)>{vm.name}</a>
+                    <small class="muted">{vm.owner_name} " · " {vm.outcome}</small>
+                </div>
+            </li>
+        }
+    };
+    view! {
+        <section class="panel block" data-testid="emergency-stop">
+            <h2>"Emergency stop"</h2>
+            <p class="hint">
+                "Turns every VM of everybody off at once, as if its plug were pulled, and cancels what is being launched or started."
+            </p>
+            <Refusal error=refused/>
+            <ActionForm action=stop attr:class="line-form">
+                <div class="field">
+                    <label for="confirm-stop">"Type " <b>"stop"</b> " to confirm"</label>
+                    <span class="control">
+                        <input id="confirm-stop" name="confirm" required autocomplete="off" autocapitalize="none" spellcheck="false"/>
+                    </span>
+                </div>
+                <button type="submit" class="btn danger filled" disabled=stop.pending()>"Turn all VMs off"</button>
+            </ActionForm>
+            <div role="status">
+                {move || told().map(|told| view! {
+                    <ul class="entries" data-testid="stopped">{told.into_iter().map(line).collect_view()}</ul>
+                })}
+            </div>
+        </section>
+    }
+}
+
+fn kind_words(kind: OrphanKind) -> &'static str {
+    match kind {
+        OrphanKind::Domain => "Machine without an entry",
+        OrphanKind::Directory => "Folder without a VM",
+        OrphanKind::Row => "VM without a machine",
+    }
+}
+
+#[component]
+fn Orphans(
+    orphans: Vec<Orphan>,
+    adopt: ServerAction<AdoptOrphan>,
+    clean_up: ServerAction<CleanUpOrphan>,
+) -> impl IntoView {
+    let refused = Signal::derive(move || {
+        clean_up.value().get().and_then(Result::err).or_else(|| adopt.value().get().and_then(Result::err))
+    });
+    let is_empty = orphans.is_empty();
+    let entry = move |orphan: Orphan| {
+        let field = format!("confirm-{}", orphan.folder);
+        let (of_adopt, of_clean_up, to_type) =
+            (orphan.folder.clone(), orphan.folder.clone(), orphan.folder.clone());
+        view! {
+            <li>
+                <div class="what">
+                    <b class="path">{orphan.folder}</b>
+                    <small class="muted">
+                        {kind_words(orphan.kind)} {orphan.owner_name.map(|owner| format!(" · of {owner}"))}
+                    </small>
+                    <p>{orphan.text}</p>
+                </div>
+                {orphan.can_adopt.then(|| view! {
+                    <ActionForm action=adopt>
+                        <input type="hidden" name="folder" value=of_adopt/>
+                        <button type="submit" class="btn">"Adopt"</button>
+                    </ActionForm>
+                })}
+                {orphan.can_clean_up.then(|| view! {
+                    <details class="ask">
+                        <summary class="btn danger"><Glyph icon=Icon::Bin/>"Clean up…"</summary>
+                        <ActionForm action=clean_up>
+                            <input type="hidden" name="folder" value=of_clean_up/>
+                            <div class="field">
+                                <label for=field.clone()>"Type " <b class="path">{to_type}</b> " to confirm"</label>
+                                <span class="control">
+                                    <input id=field name="confirm_name" required autocomplete="off" autocapitalize="none" spellcheck="false"/>
+                                </span>
+                            </div>
+                            <button type="submit" class="btn danger filled">"Remove it for good"</button>
+                        </ActionForm>
+                    </details>
+                })}
+            </li>
+        }
+    };
+    view! {
+        <section class="panel block" data-testid="orphans">
+            <h2>"Orphans"</h2>
+            <p class="hint">
+                "Machines, folders and VMs that are left without their counterparts, as after a database was restored or somebody removed something by hand."
+            </p>
+            <Refusal error=refused/>
+            {is_empty.then(|| view! { <p class="none">"There are none: everything has its counterparts."</p> })}
+            <ul class="entries">{orphans.into_iter().map(entry).collect_view()}</ul>
+        </section>
+    }
+}

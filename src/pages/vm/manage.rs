@@ -1,0 +1,355 @@
+//! What a VM is given, what is kept of it, what is planned for it and what was done to it.
+
+use crate::{
+    api::{
+        DeleteSnapshot, ResizeVm, RestoreSnapshot, SaveSnapshot, SetAutoStart, StopAfter, vm_operations,
+        vm_snapshots, vm_vagrantfiles,
+    },
+    components::{
+        clock::{Moment, TimeForm},
+        feed::open_operation,
+        format,
+        notice::Refusal,
+    },
+    model::{
+        ApiError, OperationKind, OperationState, OperationView, Snapshot, UtcMillis, VagrantfileVersion,
+        VmSpec, VmView, parse_whole, price,
+    },
+};
+use leptos::prelude::*;
+
+/// Everything about a VM that is no figure. `is_ours`: its Vagrantfile is this cloud's.
+#[component]
+pub fn Manage(id: i64, vm: Memo<Option<VmView>>, is_ours: bool) -> impl IntoView {
+    // Asked anew when an operation begins or ends.
+    let occasion = Memo::new(move |_| {
+        vm.with(|vm| vm.as_ref().and_then(|vm| vm.operation.as_ref()).map(|o| (o.id, o.state)))
+    });
+    view! {
+        <div class="charts manage">
+            {is_ours.then(|| view! { <Snapshots id vm occasion/> })}
+            {is_ours.then(|| view! { <Resources id vm/> })}
+            <Plans id vm/>
+            <History id occasion/>
+        </div>
+        {is_ours.then(|| view! { <Vagrantfiles id occasion/> })}
+    }
+}
+
+type Occasion = Memo<Option<(i64, OperationState)>>;
+
+/// Whether something can be asked of the VM now.
+fn allows(vm: Memo<Option<VmView>>, kind: OperationKind) -> Memo<bool> {
+    Memo::new(move |_| vm.with(|vm| vm.as_ref().is_some_and(|vm| vm.allowed.contains(&kind))))
+}
+
+#[component]
+fn Snapshots(id: i64, vm: Memo<Option<VmView>>, occasion: Occasion) -> impl IntoView {
+    let save = ServerAction::<SaveSnapshot>::new();
+    let restore = ServerAction::<RestoreSnapshot>::new();
+    let delete = ServerAction::<DeleteSnapshot>::new();
+    // An open operation says nothing of snapshots yet.
+    let settled = Memo::new(move |before: Option<&Option<(i64, OperationState)>>| {
+        let now = occasion.get();
+        match now {
+            Some((_, state)) if state.is_open() => before.copied().flatten(),
+            now => now,
+        }
+    });
+    let snapshots = Resource::new(move || settled.get(), move |_| vm_snapshots(id));
+    let refused = Signal::derive(move || {
+        save.value()
+            .get()
+            .and_then(Result::err)
+            .or_else(|| restore.value().get().and_then(Result::err))
+            .or_else(|| delete.value().get().and_then(Result::err))
+    });
+    let may_save = allows(vm, OperationKind::SnapshotSave);
+    let may_use = allows(vm, OperationKind::SnapshotRestore);
+    let entry = move |snapshot: Snapshot| {
+        let Snapshot { name, saved_at } = snapshot;
+        let (of_restore, of_delete) = (name.clone(), name.clone());
+        view! {
+            <li>
+                <div class="what">
+                    <b class="path">{name.clone()}</b>
+                    <small class="muted">
+                        {saved_at.map(|at| view! { <Moment at=Signal::stored(at) form=TimeForm::DayAndTime/> })}
+                    </small>
+                </div>
+                <details class="ask">
+                    <summary class="btn quiet">"Restore"</summary>
+                    <ActionForm action=restore>
+                        <input type="hidden" name="vm_id" value=id/>
+                        <input type="hidden" name="snapshot" value=of_restore/>
+                        <p>"What was written since then is lost."</p>
+                        <button type="submit" class="btn danger" disabled=move || !may_use.get()>"Restore it"</button>
+                    </ActionForm>
+                </details>
+                <details class="ask">
+                    <summary class="btn quiet">"Delete"</summary>
+                    <ActionForm action=delete>
+                        <input type="hidden" name="vm_id" value=id/>
+                        <input type="hidden" name="snapshot" value=of_delete/>
+                        <p>"The VM stays as it is."</p>
+                        <button type="submit" class="btn danger" disabled=move || !may_use.get()>"Delete it"</button>
+                    </ActionForm>
+                </details>
+            </li>
+        }
+    };
+    let list = move |listed: Result<Vec<Snapshot>, ApiError>| match listed {
+        Ok(listed) if listed.is_empty() => {
+            view! { <p class="hint">"There are no snapshots yet."</p> }.into_any()
+        }
+        Ok(listed) => {
+            view! { <ul class="entries">{listed.into_iter().map(entry).collect_view()}</ul> }.into_any()
+        }
+        Err(error) => view! { <p class="hint">{error.text}</p> }.into_any(),
+    };
+    view! {
+        <section class="panel block" data-testid="snapshots">
+            <h2>"Snapshots"</h2>
+            <Refusal error=refused/>
+            <Transition fallback=|| view! { <p class="hint" role="status">"Loading…"</p> }>
+                {move || Suspend::new(async move { list(snapshots.await) })}
+            </Transition>
+            <ActionForm action=save attr:class="line-form">
+                <input type="hidden" name="vm_id" value=id/>
+                <div class="field">
+                    <label for="snapshot-name">"Name"</label>
+                    <span class="control">
+                        <input
+                            id="snapshot-name" name="snapshot" required maxlength="63" pattern="[A-Za-z0-9][A-Za-z0-9._\\-]*"
+                            autocomplete="off" autocapitalize="none" spellcheck="false"
+                        />
+                    </span>
+                </div>
+                <button type="submit" class="btn" disabled=move || !may_save.get() || save.pending().get()>"Save a snapshot"</button>
+            </ActionForm>
+        </section>
+    }
+}
+
+fn described(spec: &VmSpec) -> String {
+    format!(
+        "{}, {}, {} of disk",
+        format::megabytes(spec.ram_mb.into()),
+        format::cores(spec.cpu_cores),
+        format::gigabytes(spec.disk_gb.into())
+    )
+}
+
+#[component]
+fn Resources(id: i64, vm: Memo<Option<VmView>>) -> impl IntoView {
+    let resize = ServerAction::<ResizeVm>::new();
+    let refused = Signal::derive(move || resize.value().get().and_then(Result::err));
+    let begin =
+        vm.with_untracked(|vm| vm.as_ref().map(|vm| vm.next_spec.clone().unwrap_or_else(|| vm.spec.clone())));
+    let Some(begin) = begin else { return ().into_any() };
+    let number = |value: u32| RwSignal::new(value.to_string());
+    let (ram_mb, cpu_cores, disk_gb) = (number(begin.ram_mb), number(begin.cpu_cores), number(begin.disk_gb));
+    let cost = move || {
+        let asked = VmSpec {
+            image: String::new(),
+            ram_mb: parse_whole(&ram_mb.get()),
+            cpu_cores: parse_whole(&cpu_cores.get()),
+            disk_gb: parse_whole(&disk_gb.get()),
+        };
+        let now = vm.with(|vm| vm.as_ref().map_or(0, |vm| price(&vm.spec)));
+        match price(&asked).cmp(&now) {
+            std::cmp::Ordering::Greater => format!("{} credits more.", price(&asked) - now),
+            _ => "No credits more; less gives nothing back.".to_owned(),
+        }
+    };
+    let next = move || {
+        vm.with(|vm| {
+            vm.as_ref()
+                .and_then(|vm| vm.next_spec.as_ref())
+                .map(|next| format!("From its next start on: {}.", described(next)))
+        })
+    };
+    let may = allows(vm, OperationKind::Resize);
+    let field = |name: &'static str, label: &'static str, unit: &'static str, value: RwSignal<String>| {
+        let id = format!("resize-{name}");
+        view! {
+            <div class="field">
+                <label for=id.clone()>{label}</label>
+                <span class="control">
+                    <input
+                        id=id name=name type="number" min="1" required value=value.get_untracked()
+                        on:input=move |event| value.set(event_target_value(&event))
+                    />
+                    <span class="unit">{unit}</span>
+                </span>
+            </div>
+        }
+    };
+    view! {
+        <section class="panel block" data-testid="resources">
+            <h2>"Resources"</h2>
+            <Refusal error=refused/>
+            <p class="hint" data-testid="next-spec">
+                {move || next().unwrap_or_else(|| "A change is applied at the next start. A disk can only grow.".to_owned())}
+            </p>
+            <ActionForm action=resize>
+                <input type="hidden" name="vm_id" value=id/>
+                <div class="three">
+                    {field("ram_mb", "Memory", "MB", ram_mb)}
+                    {field("cpu_cores", "Cores", "", cpu_cores)}
+                    {field("disk_gb", "Disk", "GB", disk_gb)}
+                </div>
+                <p class="hint" role="status">{cost}</p>
+                <button type="submit" class="btn" disabled=move || !may.get() || resize.pending().get()>"Change at the next start"</button>
+            </ActionForm>
+        </section>
+    }
+    .into_any()
+}
+
+#[component]
+fn Plans(id: i64, vm: Memo<Option<VmView>>) -> impl IntoView {
+    let auto_start = ServerAction::<SetAutoStart>::new();
+    let stop_after = ServerAction::<StopAfter>::new();
+    let refused = Signal::derive(move || {
+        let refused = |answer: Option<Result<(), ApiError>>| answer.and_then(Result::err);
+        refused(stop_after.value().get()).or_else(|| refused(auto_start.value().get()))
+    });
+    let starts = Memo::new(move |_| vm.with(|vm| vm.as_ref().is_some_and(|vm| vm.auto_start)));
+    let stop_at = Memo::new(move |_| vm.with(|vm| vm.as_ref().and_then(|vm| vm.stop_at)));
+    view! {
+        <section class="panel block" data-testid="plans">
+            <h2>"Plans"</h2>
+            <Refusal error=refused/>
+            <ActionForm action=auto_start attr:class="line-form">
+                <input type="hidden" name="vm_id" value=id/>
+                <input type="hidden" name="auto_start" value=move || (!starts.get()).to_string()/>
+                <p>{move || if starts.get() { "It starts with the server." } else { "It does not start with the server." }}</p>
+                <button type="submit" class="btn" data-testid="auto-start">
+                    {move || if starts.get() { "Do not start it" } else { "Start it with the server" }}
+                </button>
+            </ActionForm>
+            <ActionForm action=stop_after attr:class="line-form">
+                <input type="hidden" name="vm_id" value=id/>
+                <div class="field">
+                    <label for="stop-hours">"Turn it off after"</label>
+                    <span class="control">
+                        <input id="stop-hours" name="hours" type="number" min="0" max="8784" step="any" value="8" required/>
+                        <span class="unit">"hours"</span>
+                    </span>
+                </div>
+                <button type="submit" class="btn">"Plan it"</button>
+            </ActionForm>
+            <p class="hint" role="status" data-testid="stop-at">
+                {move || match stop_at.get() {
+                    Some(at) => view! {
+                        "It is turned off at " <Moment at=Signal::stored(at) form=TimeForm::DayAndTime/> ". 0 hours take that back."
+                    }
+                    .into_any(),
+                    None => "It is not turned off by itself.".into_any(),
+                }}
+            </p>
+        </section>
+    }
+}
+
+fn outcome(operation: &OperationView) -> &'static str {
+    match operation.state {
+        OperationState::Queued => "waits",
+        OperationState::Running if operation.is_being_cancelled => "is being cancelled",
+        OperationState::Running => "under way",
+        OperationState::Succeeded => "done",
+        OperationState::Failed => "failed",
+        OperationState::Cancelled => "cancelled",
+    }
+}
+
+#[component]
+fn History(id: i64, occasion: Occasion) -> impl IntoView {
+    let operations = Resource::new(move || occasion.get(), move |_| vm_operations(id, None));
+    let entry = move |operation: OperationView| {
+        let took = operation.finished_at.map(|end: UtcMillis| {
+            format!(" · {}", format::elapsed(format::seconds_between(operation.requested_at, end)))
+        });
+        let snapshot = operation.snapshot.clone().map(|name| format!(": {name}"));
+        view! {
+            <li data-state=operation.state.as_str()>
+                <div class="what">
+                    <a href=format!("/vms/{id}?operation={}", operation.id) rel="external">
+                        {operation.kind.label()}{snapshot}
+                    </a>
+                    <small class="muted">
+                        <Moment at=Signal::stored(operation.requested_at) form=TimeForm::DayAndTime/>
+                        " · " {operation.requested_by.clone()} {took} " · " {outcome(&operation)}
+                    </small>
+                </div>
+            </li>
+        }
+    };
+    view! {
+        <section class="panel block" data-testid="operations">
+            <h2>"Operations"</h2>
+            <Transition fallback=|| view! { <p class="hint" role="status">"Loading…"</p> }>
+                {move || Suspend::new(async move {
+                    match operations.await {
+                        Ok(listed) if listed.is_empty() => view! { <p class="hint">"Nothing has been asked of it yet."</p> }.into_any(),
+                        Ok(listed) => view! { <ul class="entries tall">{listed.into_iter().map(entry).collect_view()}</ul> }.into_any(),
+                        Err(error) => view! { <p class="hint">{error.text}</p> }.into_any(),
+                    }
+                })}
+            </Transition>
+        </section>
+    }
+}
+
+#[component]
+fn Vagrantfiles(id: i64, occasion: Occasion) -> impl IntoView {
+    let versions = Resource::new(move || occasion.get(), move |_| vm_vagrantfiles(id));
+    let version = |(at, version): (usize, VagrantfileVersion)| {
+        view! {
+            <details class="readings">
+                <summary>
+                    {if at == 0 { "The newest, since " } else { "Since " }}
+                    <Moment at=Signal::stored(version.seen_at) form=TimeForm::DayAndTime/>
+                </summary>
+                <pre class="log whole" tabindex="0">{version.text}</pre>
+            </details>
+        }
+    };
+    view! {
+        <section class="panel block" data-testid="vagrantfile">
+            <h2>"Vagrantfile"</h2>
+            <p class="hint">"As it stood whenever it was used. Somebody with a shell on the host can add to it in a file Vagrantfile.local beside it."</p>
+            <Transition fallback=|| view! { <p class="hint" role="status">"Loading…"</p> }>
+                {move || Suspend::new(async move {
+                    match versions.await {
+                        Ok(listed) => listed.into_iter().enumerate().map(version).collect_view().into_any(),
+                        Err(error) => view! { <p class="hint">{error.text}</p> }.into_any(),
+                    }
+                })}
+            </Transition>
+        </section>
+    }
+}
+
+/// Ends what is under way, if it can be ended.
+#[component]
+pub fn CancelButton(id: i64, vm: Memo<Option<VmView>>) -> impl IntoView {
+    let cancel = ServerAction::<crate::api::CancelOperation>::new();
+    let refused = Signal::derive(move || cancel.value().get().and_then(Result::err));
+    let open = Memo::new(move |_| {
+        vm.with(|vm| vm.as_ref().and_then(open_operation).map(|o| (o.id, o.is_being_cancelled, o.kind)))
+    });
+    view! {
+        {move || open.get().filter(|(_, _, kind)| !kind.is_about_a_snapshot()).map(|(operation_id, is_being_cancelled, _)| view! {
+            <ActionForm action=cancel>
+                <input type="hidden" name="vm_id" value=id/>
+                <input type="hidden" name="operation_id" value=operation_id/>
+                <button type="submit" class="btn" data-testid="cancel" disabled=is_being_cancelled>
+                    {if is_being_cancelled { "Cancelling…" } else { "Cancel" }}
+                </button>
+            </ActionForm>
+        })}
+        <Refusal error=refused/>
+    }
+}
