@@ -116,3 +116,45 @@ export async function setVisibility(page, state) {
 
 /** A picture for people, `test-results/shots/NAME.png`. */
 export const shot = (page, name) => page.screenshot({ path: join(RESULTS, "shots", `${name}.png`), fullPage: true });
+
+/** Presses a button, which may stand under "More". */
+export async function press(page, name) {
+  const button = page.getByRole("button", { name, exact: true });
+  if ((await button.count()) === 0) await page.getByTestId("more").click();
+  await button.click();
+}
+
+/** Presses what asks for an operation, and waits until that is done and the VM stands as it should. */
+export async function operate(page, name, then, options = {}) {
+  const newest = page.getByTestId("operations").getByRole("listitem").first();
+  const before = await newest.getByRole("link").getAttribute("href");
+  await press(page, name);
+  await expect(newest.getByRole("link")).not.toHaveAttribute("href", before, options);
+  await expect(newest).toContainText("done", options);
+  await expect(status(page)).toHaveText(then, options);
+}
+
+/** Goes through everything that can be asked of the VM whose page is open, which runs. `patience` is for real ones. */
+export async function throughEverything(page, patience = {}) {
+  await operate(page, "Restart", "running", patience);
+  await operate(page, "Suspend", "suspended", patience);
+  await operate(page, "Resume", "running", patience);
+
+  const snapshots = page.getByTestId("snapshots");
+  await snapshots.getByLabel("Name").fill("before");
+  await operate(page, "Save a snapshot", "running", patience);
+  await expect(snapshots.getByText("before", { exact: true })).toBeVisible();
+  await snapshots.locator("summary", { hasText: "Restore" }).click();
+  await operate(page, "Restore it", "running", patience);
+
+  const resources = page.getByTestId("resources");
+  await resources.getByLabel("Memory").fill("256");
+  await resources.getByRole("button").click();
+  await expect(page.getByTestId("next-spec")).toContainText("From its next start on");
+  await snapshots.locator("summary", { hasText: "Delete" }).click();
+  await operate(page, "Delete it", "running", patience);
+  await expect(snapshots.getByText("There are no snapshots yet.")).toBeVisible();
+  await operate(page, "Restart", "running", patience);
+  await expect(page.getByTestId("next-spec")).not.toContainText("From its next start on");
+  await expect(page.getByTestId("operations").getByRole("listitem").first()).toContainText(/restart.*done/i);
+}

@@ -8,7 +8,7 @@ import { copyFile, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/pro
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { chart, enter, expect, FIGURES, hydrated, inspect, PERSON, row, shot, signIn, status, submit, test as base } from "./fixtures.mjs";
+import { chart, enter, expect, FIGURES, hydrated, inspect, PERSON, row, shot, signIn, status, submit, test as base, throughEverything } from "./fixtures.mjs";
 import { LAB, ROOT, startServer } from "./server.mjs";
 
 const NAME = "walker";
@@ -105,6 +105,15 @@ test.describe("signed in", () => {
       expect(await latest(page, "memory")).toBeCloseTo(api.memory_percent, 1);
       expect(await latest(page, "disk")).toBeCloseTo(api.disk_percent, 1);
     }).toPass({ timeout: 60_000, intervals: [300] });
+  });
+
+  test("it goes through all that can be asked of it", async ({ page }) => {
+    await page.goto(vmUrl);
+    await hydrated(page);
+    await page.getByTestId("whole-output").click();
+    await expect(page.getByTestId("output")).toContainText("Machine booted and ready!");
+    await throughEverything(page, { timeout: 5 * 60_000 });
+    expect(await inLab("virsh", "dominfo", `twarga-user1-${NAME}_default`)).toMatch(/Max memory: +262144 KiB/);
   });
 
   test("it is stopped", async ({ page }) => {

@@ -1,6 +1,6 @@
 // What a person sees and does, on a fleet that is made up: registers, watches, launches, stops, starts, destroys.
 
-import { countCalls, chart, enter, expect, FIGURES, hydrated, inspect, PERSON, row, setVisibility, shot, signIn, status, submit, test as base } from "./fixtures.mjs";
+import { countCalls, chart, enter, expect, FIGURES, hydrated, inspect, PERSON, press, row, setVisibility, shot, signIn, status, submit, test as base, throughEverything } from "./fixtures.mjs";
 import { startServer } from "./server.mjs";
 
 const VMS = 5;
@@ -199,6 +199,66 @@ test.describe("signed in", () => {
     await expect(page.locator("[data-vm]")).toHaveCount(VMS);
   });
 
+  test("a VM goes through all that can be asked of it", async ({ page }) => {
+    await page.goto("/vms/new");
+    await hydrated(page);
+    await page.locator("[name=name]").fill("all-of-it");
+    await page.locator("select[name=image]").selectOption("alpine-3.23");
+    await page.locator("[name=ram_mb]").fill("512");
+    await expect(page.getByTestId("price")).toContainText("17 credits");
+    await page.locator("[name=ram_mb]").fill("1024");
+    await expect(page.getByTestId("price")).toContainText("22 credits");
+    await page.getByRole("button", { name: /launch/i }).click();
+    await expect(page.getByTestId("progress")).toContainText(/launching/i);
+    await expect(status(page)).toHaveText(/running/i, { timeout: 60_000 });
+    await throughEverything(page, { timeout: 60_000 });
+
+    const plans = page.getByTestId("plans");
+    await plans.getByTestId("auto-start").click();
+    await expect(plans).toContainText("It starts with the server.");
+    await plans.getByRole("button", { name: "Plan it" }).click();
+    await expect(page.getByTestId("stop-at")).toContainText("It is turned off at");
+    await page.getByTestId("operations").getByRole("link").last().click();
+    await expect(page.getByTestId("earlier-output")).toContainText("Machine booted and ready!");
+    await page.getByTestId("vagrantfile").locator("summary").first().click();
+    await expect(page.getByTestId("vagrantfile")).toContainText("libvirt.memory = 256");
+    await press(page, "Turn off at once");
+    await expect(status(page)).toHaveText(/stopped/i);
+  });
+
+  test("a launch is cancelled and leaves no machine", async ({ page }) => {
+    await page.goto("/vms/new");
+    await hydrated(page);
+    await page.locator("[name=name]").fill("changed-my-mind");
+    await page.getByRole("button", { name: /launch/i }).click();
+    await page.getByTestId("cancel").click();
+    await expect(status(page)).toHaveText(/not created/i);
+    await expect(page.getByTestId("operations")).toContainText("cancelled");
+    await page.goto("/admin");
+    await hydrated(page);
+    const orphan = page.getByTestId("orphans").getByRole("listitem").filter({ hasText: "changed-my-mind" });
+    await orphan.locator("summary").click();
+    await orphan.locator("[name=confirm_name]").fill("user1-changed-my-mind");
+    await orphan.getByRole("button", { name: "Remove it for good" }).click();
+    await expect(page.getByText("everything has its counterparts")).toBeVisible();
+  });
+
+  test("a VM is operated without JavaScript", async ({ browser, problems }) => {
+    const context = await browser.newContext({ javaScriptEnabled: false, baseURL: server.url });
+    await signIn(context, server.url);
+    const page = await context.newPage();
+    problems.watch(page);
+    await page.goto("/");
+    await row(page, "all-of-it").getByRole("link").first().click();
+    await page.getByTestId("resources").getByLabel("Memory").fill("100000");
+    await page.getByRole("button", { name: "Change at the next start" }).click();
+    await expect(page.getByTestId("resources").getByTestId("refusal")).toContainText("Memory is");
+    await page.getByTestId("resources").getByLabel("Memory").fill("512");
+    await page.getByRole("button", { name: "Change at the next start" }).click();
+    await expect(page.getByTestId("next-spec")).toContainText("512 MB");
+    await context.close();
+  });
+
   for (const colorScheme of ["light", "dark"]) {
     for (const width of [1280, 390]) {
       test(`pages fit a ${colorScheme} screen of ${width} pixels`, async ({ page }) => {
@@ -206,7 +266,7 @@ test.describe("signed in", () => {
         await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
         await page.goto("/");
         const vm = new URL(await row(page, await firstRunning(page)).getByRole("link").first().getAttribute("href"), server.url);
-        for (const [name, path] of Object.entries({ overview: "/", vm: vm.pathname, launch: "/vms/new" })) {
+        for (const [name, path] of Object.entries({ overview: "/", vm: vm.pathname, launch: "/vms/new", admin: "/admin" })) {
           await page.goto(path);
           await hydrated(page);
           await shot(page, `${name}-${colorScheme}-${width}`);

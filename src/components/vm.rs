@@ -149,8 +149,15 @@ pub fn PowerButtons(
                 {start.map(|button| view! { <ActionForm action=power.start>{button}</ActionForm> })}
                 {stop.map(|button| view! { <ActionForm action=power.stop>{button}</ActionForm> })}
                 {restart.map(|button| view! { <ActionForm action=power.restart>{button}</ActionForm> })}
-                {suspend.map(|button| view! { <ActionForm action=power.suspend>{button}</ActionForm> })}
-                {force_stop.map(|button| view! { <ActionForm action=power.force_stop>{button}</ActionForm> })}
+                {(suspend.is_some() || force_stop.is_some()).then(|| view! {
+                    <details class="more">
+                        <summary class="btn" data-testid="more">"More"</summary>
+                        <div>
+                            {suspend.map(|button| view! { <ActionForm action=power.suspend>{button}</ActionForm> })}
+                            {force_stop.map(|button| view! { <ActionForm action=power.force_stop>{button}</ActionForm> })}
+                        </div>
+                    </details>
+                })}
             }
         })
     }

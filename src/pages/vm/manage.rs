@@ -2,12 +2,12 @@
 
 use crate::{
     api::{
-        DeleteSnapshot, ResizeVm, RestoreSnapshot, SaveSnapshot, SetAutoStart, StopAfter, vm_operations,
-        vm_snapshots, vm_vagrantfiles,
+        CancelOperation, DeleteSnapshot, ResizeVm, RestoreSnapshot, SaveSnapshot, SetAutoStart, StopAfter,
+        vm_operations, vm_snapshots, vm_vagrantfiles,
     },
     components::{
         clock::{Moment, TimeForm},
-        feed::open_operation,
+        feed::{Feed, open_operation},
         format,
         notice::Refusal,
     },
@@ -20,20 +20,31 @@ use leptos::prelude::*;
 
 /// Everything about a VM that is no figure. `is_ours`: its Vagrantfile is this cloud's.
 #[component]
-pub fn Manage(id: i64, vm: Memo<Option<VmView>>, is_ours: bool) -> impl IntoView {
+pub fn Manage(feed: Feed, id: i64, vm: Memo<Option<VmView>>, is_ours: bool) -> impl IntoView {
     // Asked anew when an operation begins or ends.
     let occasion = Memo::new(move |_| {
         vm.with(|vm| vm.as_ref().and_then(|vm| vm.operation.as_ref()).map(|o| (o.id, o.state)))
     });
     view! {
         <div class="charts manage">
-            {is_ours.then(|| view! { <Snapshots id vm occasion/> })}
-            {is_ours.then(|| view! { <Resources id vm/> })}
-            <Plans id vm/>
+            {is_ours.then(|| view! { <Snapshots feed id vm occasion/> })}
+            {is_ours.then(|| view! { <Resources feed id vm/> })}
+            <Plans feed id vm/>
             <History id occasion/>
         </div>
         {is_ours.then(|| view! { <Vagrantfiles id occasion/> })}
     }
+}
+
+/// Shows at once what an answer of the server has changed. `answers` counts them.
+fn poll_after(feed: Feed, answers: impl Fn() -> usize + Send + Sync + 'static) {
+    Effect::new(move |seen: Option<usize>| {
+        let answered = answers();
+        if seen.is_some_and(|seen| seen != answered) {
+            feed.poll_now();
+        }
+        answered
+    });
 }
 
 type Occasion = Memo<Option<(i64, OperationState)>>;
@@ -44,10 +55,11 @@ fn allows(vm: Memo<Option<VmView>>, kind: OperationKind) -> Memo<bool> {
 }
 
 #[component]
-fn Snapshots(id: i64, vm: Memo<Option<VmView>>, occasion: Occasion) -> impl IntoView {
+fn Snapshots(feed: Feed, id: i64, vm: Memo<Option<VmView>>, occasion: Occasion) -> impl IntoView {
     let save = ServerAction::<SaveSnapshot>::new();
     let restore = ServerAction::<RestoreSnapshot>::new();
     let delete = ServerAction::<DeleteSnapshot>::new();
+    poll_after(feed, move || save.version().get() + restore.version().get() + delete.version().get());
     // An open operation says nothing of snapshots yet.
     let settled = Memo::new(move |before: Option<&Option<(i64, OperationState)>>| {
         let now = occasion.get();
@@ -141,8 +153,9 @@ fn described(spec: &VmSpec) -> String {
 }
 
 #[component]
-fn Resources(id: i64, vm: Memo<Option<VmView>>) -> impl IntoView {
+fn Resources(feed: Feed, id: i64, vm: Memo<Option<VmView>>) -> impl IntoView {
     let resize = ServerAction::<ResizeVm>::new();
+    poll_after(feed, move || resize.version().get());
     let refused = Signal::derive(move || resize.value().get().and_then(Result::err));
     let begin =
         vm.with_untracked(|vm| vm.as_ref().map(|vm| vm.next_spec.clone().unwrap_or_else(|| vm.spec.clone())));
@@ -208,9 +221,10 @@ fn Resources(id: i64, vm: Memo<Option<VmView>>) -> impl IntoView {
 }
 
 #[component]
-fn Plans(id: i64, vm: Memo<Option<VmView>>) -> impl IntoView {
+fn Plans(feed: Feed, id: i64, vm: Memo<Option<VmView>>) -> impl IntoView {
     let auto_start = ServerAction::<SetAutoStart>::new();
     let stop_after = ServerAction::<StopAfter>::new();
+    poll_after(feed, move || auto_start.version().get() + stop_after.version().get());
     let refused = Signal::derive(move || {
         let refused = |answer: Option<Result<(), ApiError>>| answer.and_then(Result::err);
         refused(stop_after.value().get()).or_else(|| refused(auto_start.value().get()))
@@ -226,7 +240,7 @@ fn Plans(id: i64, vm: Memo<Option<VmView>>) -> impl IntoView {
                 <input type="hidden" name="auto_start" value=move || (!starts.get()).to_string()/>
                 <p>{move || if starts.get() { "It starts with the server." } else { "It does not start with the server." }}</p>
                 <button type="submit" class="btn" data-testid="auto-start">
-                    {move || if starts.get() { "Do not start it" } else { "Start it with the server" }}
+                    {move || if starts.get() { "Let it be" } else { "Let it start with the server" }}
                 </button>
             </ActionForm>
             <ActionForm action=stop_after attr:class="line-form">
@@ -334,8 +348,9 @@ fn Vagrantfiles(id: i64, occasion: Occasion) -> impl IntoView {
 
 /// Ends what is under way, if it can be ended.
 #[component]
-pub fn CancelButton(id: i64, vm: Memo<Option<VmView>>) -> impl IntoView {
-    let cancel = ServerAction::<crate::api::CancelOperation>::new();
+pub fn CancelButton(feed: Feed, id: i64, vm: Memo<Option<VmView>>) -> impl IntoView {
+    let cancel = ServerAction::<CancelOperation>::new();
+    poll_after(feed, move || cancel.version().get());
     let refused = Signal::derive(move || cancel.value().get().and_then(Result::err));
     let open = Memo::new(move |_| {
         vm.with(|vm| vm.as_ref().and_then(open_operation).map(|o| (o.id, o.is_being_cancelled, o.kind)))

@@ -191,7 +191,7 @@ fn Present(
             })
         }}
         <AlertNotices feed vm_id=id/>
-        {move || busy.get().then(|| view! { <section class="panel under-way"><Progress vm now=feed.now/><CancelButton id vm/></section> })}
+        {move || busy.get().then(|| view! { <section class="panel under-way"><Progress vm now=feed.now/><CancelButton feed id vm/></section> })}
         <Facts vm adopted=adopted.clone()/>
         <Charts feed id vm/>
         <div class="charts">
@@ -199,7 +199,7 @@ fn Present(
             <LastOperation feed vm history/>
         </div>
         {earlier.map(|(operation_id, lines)| view! { <EarlierOutput id operation_id lines/> })}
-        <Manage id vm is_ours/>
+        <Manage feed id vm is_ours/>
         <DestroyDialog id name adopted destroy release/>
     }
 }

@@ -173,9 +173,12 @@ impl Vms {
         let operation_id =
             operations::insert(&mut tx, vm.id, kind, snapshot.as_ref(), me.id).await.map_err(internal)?;
         if kind.leads_up() && !lifecycle.is_adopted {
-            let spec = vm.next_spec.as_ref().unwrap_or(&vm.spec);
-            self.fits(&mut tx, vm.id, spec).await?;
-            self.0.allowances.reserve(&mut tx, vm.owner_id, vm.id, Some(operation_id), spec, stamp()).await?;
+            let spec = row::wanted_spec(&mut tx, vm.id).await.map_err(internal)?;
+            self.fits(&mut tx, vm.id, &spec).await?;
+            self.0
+                .allowances
+                .reserve(&mut tx, vm.owner_id, vm.id, Some(operation_id), &spec, stamp())
+                .await?;
         }
         row::set_pending(&mut tx, vm.id).await.map_err(internal)?;
         NewEvent::info(operations::asked_kind(kind), Some(vm.id), why)
@@ -201,7 +204,10 @@ impl Vms {
     /// `Invalid` with the fields that are wrong; `Conflict` with the reason when this is not possible now.
     pub async fn resize(&self, access: &VmAccess, resize: Resize) -> Result<Requested, ApiError> {
         let (me, vm, kind) = (access.me(), access.vm(), OperationKind::Resize);
-        let now = vm.next_spec.as_ref().unwrap_or(&vm.spec);
+        let mut tx = self.0.database.write().await.map_err(internal)?;
+        let found = row::lifecycle(&mut tx, vm.id).await.map_err(internal)?;
+        let lifecycle = found.ok_or_else(|| ApiError::not_found("VM"))?;
+        let now = row::wanted_spec(&mut tx, vm.id).await.map_err(internal)?;
         // What is not named stays as it was asked for last; a growth that was not given yet can be taken back.
         let resize = Resize {
             ram_mb: resize.ram_mb.or(Some(now.ram_mb)),
@@ -209,13 +215,10 @@ impl Vms {
             disk_gb: resize.disk_gb.or(Some(now.disk_gb)),
         };
         let spec = check_resize(resize, &vm.spec, self.image(&vm.spec.image), self.0.limits)?;
-        let mut tx = self.0.database.write().await.map_err(internal)?;
-        let found = row::lifecycle(&mut tx, vm.id).await.map_err(internal)?;
-        let lifecycle = found.ok_or_else(|| ApiError::not_found("VM"))?;
         if let Decision::Refused(refusal) = lifecycle.decide(kind) {
             return Err(refused(&vm.name, kind, refusal));
         }
-        if spec == *now {
+        if spec == now {
             return Ok(Requested { vm_id: vm.id, operation: None });
         }
         // What an earlier change had set aside, and which this one replaces, is free again.

@@ -293,6 +293,19 @@ pub async fn set_next_spec(
     Ok(())
 }
 
+/// What the next start gives a VM, read inside the transaction that decides.
+pub async fn wanted_spec(tx: &mut Transaction<'_, Sqlite>, vm_id: i64) -> Result<VmSpec, sqlx::Error> {
+    let (image, ram_mb, cpu_cores, disk_gb) = sqlx::query_as(
+        "SELECT image, coalesce(next_ram_mb, ram_mb), coalesce(next_cpu_cores, cpu_cores),
+                coalesce(next_disk_gb, disk_gb)
+         FROM vm WHERE id = ?",
+    )
+    .bind(vm_id)
+    .fetch_one(&mut **tx)
+    .await?;
+    Ok(VmSpec { image, ram_mb, cpu_cores, disk_gb })
+}
+
 /// Says that a VM was started with `given`. What was asked for since then is still to come.
 pub async fn set_spec(
     tx: &mut Transaction<'_, Sqlite>,

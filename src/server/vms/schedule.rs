@@ -79,10 +79,14 @@ impl Vms {
     /// # Errors
     /// `Internal` when the database cannot be read or written.
     pub async fn stop_due(&self, now: UtcMillis) -> Result<(), ApiError> {
-        for vm in self.list(Scope::All).await? {
-            if vm.stop_at.is_none_or(|at| at > now) {
-                continue;
-            }
+        let due: Vec<i64> =
+            sqlx::query_scalar("SELECT id FROM vm WHERE stop_at <= ? AND destroyed_at IS NULL ORDER BY id")
+                .bind(now.0)
+                .fetch_all(self.0.database.read())
+                .await
+                .map_err(internal)?;
+        for vm_id in due {
+            let Some(vm) = self.find(vm_id).await? else { continue };
             let why = format!("{} is stopped, as was planned.", vm.name);
             match self.request_as_planned(&owner(&vm), &vm, OperationKind::Stop, why).await {
                 Ok(_) => {
