@@ -36,7 +36,7 @@ pub struct Operations {
     /// By VM: what ends when the VM's newest operation does.
     newest: Mutex<HashMap<i64, (i64, oneshot::Receiver<()>)>>,
     count: watch::Sender<usize>,
-    /// Told after each one that has ended.
+    /// Told after each one that has ended, and whenever else there is a reason to look how VMs stand.
     pub ended: Notify,
 }
 

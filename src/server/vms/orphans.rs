@@ -120,6 +120,7 @@ impl Vms {
         let text = format!("{} took {name} back into the list of {}.", me.username, owner.username);
         NewEvent::info("vm_orphan_adopted", Some(vm_id), text).write(&mut tx).await.map_err(internal)?;
         tx.commit().await.map_err(internal)?;
+        self.0.operations.ended.notify_one();
         if let Some(view) = self.find(vm_id).await? {
             self.write_info(view, self.0.folders.join(folder), Expect::New).await;
         }
