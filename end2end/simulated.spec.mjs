@@ -218,6 +218,12 @@ test.describe("signed in", () => {
     await expect(plans).toContainText("It starts with the server.");
     await plans.getByRole("button", { name: "Plan it" }).click();
     await expect(page.getByTestId("stop-at")).toContainText("It is turned off at");
+    const later = new Date(Date.now() + 86_400_000);
+    const local = new Date(later - later.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
+    await plans.getByLabel("Turn it off at").fill(local);
+    await plans.getByRole("button", { name: "Plan for then" }).click();
+    const planned = page.getByTestId("stop-at").getByRole("time");
+    await expect(planned).toHaveAttribute("datetime", `${later.toISOString().slice(0, 16)}:00Z`);
     await page.getByTestId("operations").getByRole("link").last().click();
     await expect(page.getByTestId("earlier-output")).toContainText("Machine booted and ready!");
     await page.getByTestId("vagrantfile").locator("summary").first().click();

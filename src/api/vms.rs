@@ -203,15 +203,23 @@ pub async fn stop_after(vm_id: i64, hours: f64) -> Result<(), ApiError> {
     state.vms.stop_after(&access, hours).await
 }
 
-/// Has a VM turned off at a time such as `2026-11-23T06:15:00Z`, or not at all when it is empty; the owner or an admin
-/// may.
+/// Has a VM turned off at a time such as `2026-11-23T06:15:00Z`, or `2026-11-23T06:15` on a clock that is so many minutes
+/// ahead of UTC; not at all when it is empty. The owner or an admin may.
 #[server(prefix = "/api/v1", endpoint = "stop_at")]
-pub async fn stop_at(vm_id: i64, #[server(default)] at: String) -> Result<(), ApiError> {
+pub async fn stop_at(
+    vm_id: i64,
+    #[server(default)] at: String,
+    #[server(default)] offset_minutes: i16,
+) -> Result<(), ApiError> {
     use crate::{model::UtcMillis, server::web::call};
     let (state, access) = call::vm(vm_id).await?;
     let wrong = || ApiError::invalid_field("at", "This is a time such as 2026-11-23T06:15:00Z.");
     let at = match at.trim() {
         "" => None,
+        local if local.len() == "2026-11-23T06:15".len() => {
+            let as_utc = UtcMillis::from_rfc3339(&format!("{local}:00Z")).ok_or_else(wrong)?;
+            Some(as_utc.plus_secs(-60 * i64::from(offset_minutes)))
+        }
         text => Some(UtcMillis::from_rfc3339(text).ok_or_else(wrong)?),
     };
     state.vms.set_stop_at(&access, at).await

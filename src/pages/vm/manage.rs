@@ -3,10 +3,11 @@
 use crate::{
     api::{
         CancelOperation, DeleteSnapshot, ResizeVm, RestoreSnapshot, SaveSnapshot, SetAutoStart, StopAfter,
-        vm_operations, vm_snapshots, vm_vagrantfiles,
+        StopAt, vm_operations, vm_snapshots, vm_vagrantfiles,
     },
     components::{
-        clock::{Moment, TimeForm},
+        browser,
+        clock::{Moment, TimeForm, alive},
         feed::{Feed, open_operation},
         format,
         notice::Refusal,
@@ -224,10 +225,22 @@ fn Resources(feed: Feed, id: i64, vm: Memo<Option<VmView>>) -> impl IntoView {
 fn Plans(feed: Feed, id: i64, vm: Memo<Option<VmView>>) -> impl IntoView {
     let auto_start = ServerAction::<SetAutoStart>::new();
     let stop_after = ServerAction::<StopAfter>::new();
-    poll_after(feed, move || auto_start.version().get() + stop_after.version().get());
+    let stop_at_time = ServerAction::<StopAt>::new();
+    poll_after(feed, move || {
+        auto_start.version().get() + stop_after.version().get() + stop_at_time.version().get()
+    });
+    let alive = alive();
+    // A browser that is alive tells its own zone's time; without scripts the field holds UTC.
+    let offset_minutes = RwSignal::new(0);
+    let note_offset = move |event: leptos::ev::Event| {
+        let at = UtcMillis::from_rfc3339(&format!("{}:00Z", event_target_value(&event)));
+        offset_minutes.set(at.map_or(0, browser::utc_offset_minutes));
+    };
     let refused = Signal::derive(move || {
         let refused = |answer: Option<Result<(), ApiError>>| answer.and_then(Result::err);
-        refused(stop_after.value().get()).or_else(|| refused(auto_start.value().get()))
+        refused(stop_after.value().get())
+            .or_else(|| refused(stop_at_time.value().get()))
+            .or_else(|| refused(auto_start.value().get()))
     });
     let starts = Memo::new(move |_| vm.with(|vm| vm.as_ref().is_some_and(|vm| vm.auto_start)));
     let stop_at = Memo::new(move |_| vm.with(|vm| vm.as_ref().and_then(|vm| vm.stop_at)));
@@ -253,6 +266,17 @@ fn Plans(feed: Feed, id: i64, vm: Memo<Option<VmView>>) -> impl IntoView {
                     </span>
                 </div>
                 <button type="submit" class="btn">"Plan it"</button>
+            </ActionForm>
+            <ActionForm action=stop_at_time attr:class="line-form">
+                <input type="hidden" name="vm_id" value=id/>
+                <input type="hidden" name="offset_minutes" value=move || offset_minutes.get()/>
+                <div class="field">
+                    <label for="stop-time">{move || if alive.get() { "Turn it off at" } else { "Turn it off at (UTC)" }}</label>
+                    <span class="control">
+                        <input id="stop-time" name="at" type="datetime-local" required on:input=note_offset/>
+                    </span>
+                </div>
+                <button type="submit" class="btn">"Plan for then"</button>
             </ActionForm>
             <p class="hint" role="status" data-testid="stop-at">
                 {move || match stop_at.get() {

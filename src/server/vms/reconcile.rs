@@ -82,7 +82,8 @@ pub fn reconcile(vm: Believed<'_>, observed: Observed) -> Option<Change> {
             Stopped,
             "vm_crashed",
             format!(
-                "{name} died: its QEMU process ended without being asked to. Its disk is still there; start it again."
+                "{name} died: its QEMU process was ended from outside Twarga Cloud, or crashed. Its disk is still there; start \
+                 it again."
             ),
         ),
         (Observed::Absent, _) if vm.had_domain && vm.is_adopted => trouble(
