@@ -11,7 +11,10 @@ use std::{
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
-use support::{Client, Server};
+use support::{
+    Client, Server,
+    lab::{self, virsh},
+};
 use twarga_cloud::server::run::Source;
 
 const PID_FILE: &str = "/run/libvirt/libvirtd.pid";
@@ -47,12 +50,6 @@ async fn within_two_ticks(server: &mut Server, client: &Client, vm: &str) -> Val
     client.vm(vm).await
 }
 
-fn virsh(arguments: &[&str]) -> String {
-    let output = Command::new("virsh").args(arguments).stdin(Stdio::null()).output().unwrap();
-    assert!(output.status.success(), "virsh {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
 fn libvirtd_pid() -> i32 {
     fs::read_to_string(PID_FILE).unwrap().trim().parse().unwrap()
 }
@@ -77,8 +74,16 @@ fn start_libvirtd() {
     }
 }
 
-/// Removes what a failed test may have left, whatever it is.
-struct Sweep(&'static str);
+/// Removes what a failed test may have left, whatever it is: brings libvirtd back first.
+struct Sweep {
+    _vm: lab::Sweep,
+}
+
+impl Sweep {
+    fn of(name: &'static str) -> Self {
+        Self { _vm: lab::Sweep(name) }
+    }
+}
 
 impl Drop for Sweep {
     fn drop(&mut self) {
@@ -86,13 +91,6 @@ impl Drop for Sweep {
             let _ = fs::remove_file(PID_FILE);
             start_libvirtd();
         }
-        let domain = format!("twarga-user1-{}_default", self.0);
-        let quietly = |arguments: &[&str]| {
-            let _ = Command::new("virsh").args(arguments).stdin(Stdio::null()).output();
-        };
-        quietly(&["destroy", &domain]);
-        quietly(&["undefine", &domain, "--managed-save", "--snapshots-metadata"]);
-        quietly(&["vol-delete", "--pool", "default", &format!("{domain}.img")]);
     }
 }
 
@@ -144,7 +142,7 @@ fn problem(vm: &Value) -> String {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the lab"]
 async fn a_real_vm_on_its_bad_days() {
-    let _sweep = Sweep("bad-days");
+    let _sweep = Sweep::of("bad-days");
     let mut server = serve(&[]).await;
     let (ada, vm_id) = launched(&mut server, "bad-days").await;
     let folder = server.vm_folder(1, "bad-days");
@@ -235,7 +233,7 @@ async fn a_real_vm_on_its_bad_days() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the lab"]
 async fn a_vm_whose_folder_somebody_removed_can_still_be_destroyed() {
-    let _sweep = Sweep("forgotten");
+    let _sweep = Sweep::of("forgotten");
     let mut server = serve(&[]).await;
     let (ada, vm_id) = launched(&mut server, "forgotten").await;
     fs::remove_dir_all(server.vm_folder(1, "forgotten")).unwrap();
@@ -318,7 +316,7 @@ fn assert_within(percent: f64, told: f64, measured: f64) {
 #[ignore = "needs the lab"]
 async fn what_a_guest_says_of_itself_is_what_is_shown() {
     const VM: &str = "inside";
-    let _sweep = Sweep(VM);
+    let _sweep = Sweep::of(VM);
     let mut server = serve(&[]).await;
     let (ada, vm_id) = launched(&mut server, VM).await;
     let from = |vm: &Value, group: &str, source: &str| vm["figures"]["sources"][group] == source;
@@ -386,7 +384,7 @@ async fn a_guest_without_ssh_is_read_through_its_agent() {
     const VM: &str = "agent";
     let there = std::env::var("TWARGA_LAB_BOXES").is_ok_and(|boxes| boxes.contains("twarga/debian12"));
     assert!(there, "the Debian box is not in this lab: scripts/lab up --debian");
-    let _sweep = Sweep(VM);
+    let _sweep = Sweep::of(VM);
     let mut server = serve(&[]).await;
     let ada = server.person("ada").await;
     let answer = ada.launch(VM, "lab-debian-12").await;
@@ -571,7 +569,7 @@ end
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the lab"]
 async fn a_missing_box_is_told_by_its_name() {
-    let _sweep = Sweep("no-box");
+    let _sweep = Sweep::of("no-box");
     let catalogue = tempfile::NamedTempFile::new().unwrap();
     fs::write(
         catalogue.path(),
@@ -593,7 +591,7 @@ async fn a_missing_box_is_told_by_its_name() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the lab"]
 async fn somebody_elses_domain_of_the_same_name_is_left_alone() {
-    let _sweep = Sweep("taken");
+    let _sweep = Sweep::of("taken");
     let xml = tempfile::NamedTempFile::new().unwrap();
     fs::write(
         xml.path(),

@@ -12,29 +12,11 @@ use std::{
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
-use support::{Client, PASSWORD, Server, http};
+use support::{
+    Client, PASSWORD, Server, http,
+    lab::{Sweep, virsh},
+};
 use twarga_cloud::server::run::Source;
-
-fn virsh(arguments: &[&str]) -> String {
-    let output = Command::new("virsh").args(arguments).stdin(Stdio::null()).output().unwrap();
-    assert!(output.status.success(), "virsh {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// Removes what a failed test may have left.
-struct Sweep(&'static str);
-
-impl Drop for Sweep {
-    fn drop(&mut self) {
-        let domain = format!("twarga-user1-{}_default", self.0);
-        let quietly = |arguments: &[&str]| {
-            let _ = Command::new("virsh").args(arguments).stdin(Stdio::null()).output();
-        };
-        quietly(&["destroy", &domain]);
-        quietly(&["undefine", &domain, "--managed-save", "--snapshots-metadata"]);
-        quietly(&["vol-delete", "--pool", "default", &format!("{domain}.img")]);
-    }
-}
 
 fn launch(name: &str) -> Value {
     json!({ "name": name, "image": "lab-tiny", "ram_mb": 192, "cpu_cores": 1, "disk_gb": 1 })

@@ -17,24 +17,12 @@ use std::{
     io::Write,
     net::SocketAddr,
     process::{Child, Command, Stdio},
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
-    },
     time::{Duration, Instant},
 };
-use support::{Client, Server};
+use support::{Client, Server, fleet::Fleet};
 use tempfile::TempDir;
-use twarga_cloud::{
-    model::UtcMillis,
-    server::{
-        run::Source,
-        simulated::{Moment, SimulatedFleet, SimulatedOptions},
-        web,
-    },
-};
+use twarga_cloud::server::web;
 
-const MORNING: i64 = 1_795_420_800_000;
 const LOOPBACK: &str = "127.0.0.1:40000";
 const OUTSIDE: &str = "192.0.2.7:40000";
 
@@ -47,28 +35,14 @@ struct Cloud {
 
 impl Cloud {
     async fn new() -> Self {
-        let passed_secs = Arc::new(AtomicI64::new(0));
-        let (begin, passed) = (Instant::now(), passed_secs.clone());
-        let clock = Arc::new(move || {
-            let secs = passed.load(Ordering::SeqCst);
-            Moment {
-                utc: UtcMillis(MORNING + secs * 1000),
-                monotonic: begin + Duration::from_secs(secs.unsigned_abs()),
-            }
-        });
-        let options = SimulatedOptions { speed: 10_000.0, clock, ..SimulatedOptions::default() };
-        let fleet = Arc::new(SimulatedFleet::new(options));
+        let fleet = Fleet::new();
         // So long a period, that the last tick stays young for as long as a test takes.
-        let arguments = ["--provider", "simulated", "--simulated-vms", "3", "--collect-every", "600"];
-        let mut server = Server::start(&arguments, |_| Source::simulated(fleet)).await;
+        let mut server = fleet.serve_with(&["--simulated-vms", "3", "--collect-every", "600"]).await;
         let (ada, bob) = (server.person("ada").await, server.person("bob").await);
         assert_eq!(bob.launch("bobs-own", "debian-12").await.status, StatusCode::OK);
         assert_eq!(ada.ask("stop", 2).await.status, StatusCode::OK);
         server.settled().await;
-        for _ in 0..3 {
-            passed_secs.fetch_add(5, Ordering::SeqCst);
-            server.tick().await;
-        }
+        fleet.ticks(&mut server, 3).await;
         Self { server, ada, bob }
     }
 
@@ -132,9 +106,7 @@ async fn an_admin_and_this_machine_see_everything() {
 
 #[tokio::test]
 async fn behind_https_this_machine_may_be_a_proxy_for_all_the_world() {
-    let fleet = Arc::new(SimulatedFleet::new(SimulatedOptions::default()));
-    let arguments = ["--provider", "simulated", "--simulated-vms", "0", "--https"];
-    let server = Server::start(&arguments, |_| Source::simulated(fleet)).await;
+    let server = Fleet::new().serve_with(&["--simulated-vms", "0", "--https"]).await;
     let ada = server.person("ada").await;
     let nobody = server.nobody().asking_from(LOOPBACK);
     assert_eq!(metrics(&nobody, &[]).await.status, StatusCode::UNAUTHORIZED);

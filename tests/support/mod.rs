@@ -4,6 +4,7 @@
 
 pub mod fleet;
 pub mod http;
+pub mod lab;
 
 use axum::{
     Router,

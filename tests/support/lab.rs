@@ -1,0 +1,25 @@
+//! What tests in the lab share: libvirt asked by hand, and a VM that a failed test does not leave behind.
+
+use std::process::{Command, Stdio};
+
+/// What `virsh` prints.
+pub fn virsh(arguments: &[&str]) -> String {
+    let output = Command::new("virsh").args(arguments).stdin(Stdio::null()).output().unwrap();
+    assert!(output.status.success(), "virsh {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Removes what a failed test may have left of the first account's VM of this name.
+pub struct Sweep(pub &'static str);
+
+impl Drop for Sweep {
+    fn drop(&mut self) {
+        let domain = format!("twarga-user1-{}_default", self.0);
+        let quietly = |arguments: &[&str]| {
+            let _ = Command::new("virsh").args(arguments).stdin(Stdio::null()).output();
+        };
+        quietly(&["destroy", &domain]);
+        quietly(&["undefine", &domain, "--managed-save", "--snapshots-metadata"]);
+        quietly(&["vol-delete", "--pool", "default", &format!("{domain}.img")]);
+    }
+}
