@@ -520,7 +520,7 @@ async fn what_happens_behind_our_back_shows_within_two_ticks() {
     let (killed, undefined, stopped) =
         (ada.vm("web-1").await, ada.vm("db-main").await, ada.vm("transcode-1").await);
     assert_eq!(killed["status"], "stopped");
-    assert!(killed["problem"].as_str().unwrap().contains("QEMU process ended"));
+    assert!(killed["problem"].as_str().unwrap().contains("QEMU process was ended from outside"));
     assert_eq!(undefined["status"], "not_created");
     assert!(undefined["problem"].as_str().unwrap().contains("removed from the hypervisor"));
     assert_eq!(stopped["status"], "stopped");
