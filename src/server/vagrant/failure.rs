@@ -229,8 +229,8 @@ pub fn in_words(kind: MachineErrorKind, place: Place<'_>) -> String {
                 .into()
         }
         Kind::ProvisionerFailed => {
-            "The VM runs, but a command that sets it up failed. Correct the provisioner in its Vagrantfile, then \
-             start the VM again."
+            "The VM runs, but a command that sets it up failed: the script or the user data that it was launched with, \
+             or a provisioner of its Vagrantfile. The operation's output has what it said."
                 .into()
         }
         Kind::Interrupted => "The vagrant command was ended from outside. Try again.".into(),
