@@ -1,8 +1,8 @@
 //! The document and the table of routes.
 
 use crate::{
-    components::layout::SignedIn,
-    pages::{Admin, Adopt, Launch, NotFound, Overview, Register, SignIn, Vm},
+    components::{layout::SignedIn, theme},
+    pages::{Account, Accounts, Admin, Adopt, Events, Launch, NotFound, Overview, Register, SignIn, Vm},
 };
 use leptos::prelude::*;
 use leptos_meta::{MetaTags, Title, provide_meta_context};
@@ -30,7 +30,7 @@ pub fn shell(options: LeptosOptions) -> impl IntoView {
     );
     view! {
         <!DOCTYPE html>
-        <html lang="en">
+        <html lang="en" data-theme=theme::of_request().attribute()>
             <head>
                 <meta charset="utf-8"/>
                 <meta name="viewport" content="width=device-width, initial-scale=1"/>
@@ -62,6 +62,9 @@ pub fn App() -> impl IntoView {
             <Routes fallback=NotFound>
                 <ParentRoute path=path!("") view=SignedIn ssr=SsrMode::Async>
                     <Route path=path!("/") view=Overview ssr=SsrMode::Async/>
+                    <Route path=path!("/events") view=Events ssr=SsrMode::Async/>
+                    <Route path=path!("/account") view=Account ssr=SsrMode::Async/>
+                    <Route path=path!("/admin/accounts") view=Accounts ssr=SsrMode::Async/>
                     <Route path=path!("/admin") view=Admin ssr=SsrMode::Async/>
                     <Route path=path!("/vms/new") view=Launch ssr=SsrMode::Async/>
                     <Route path=path!("/vms/adopt") view=Adopt ssr=SsrMode::Async/>

@@ -82,7 +82,7 @@ async fn a_real_vm_goes_through_all_that_can_be_asked_of_it() {
     let server = Server::start(&["--provider", "vagrant", "--collect-every", "1"], Source::new).await;
     let ada = server.person("ada").await;
     let mut asked = launch("whole-1");
-    asked["provision_script"] = json!("echo set-up-once >> /root/set-up\n");
+    asked["provision_script"] = json!("echo set-up-once >> /etc/set-up\n");
     let answer = ada.json(Method::POST, "/api/vms", &asked.to_string()).await;
     assert_eq!(answer.status, 202, "{}", answer.text);
     let vm_id = answer.json()["vm_id"].as_i64().unwrap();
@@ -94,17 +94,17 @@ async fn a_real_vm_goes_through_all_that_can_be_asked_of_it() {
     assert_eq!(lab.act(json!({ "action": "suspend" })).await["status"], "suspended");
     assert_eq!(virsh(&["domstate", DOMAIN]).trim(), "paused");
     assert_eq!(lab.act(json!({ "action": "resume" })).await["status"], "running");
-    lab.guest("echo before > /root/mark; sync");
+    lab.guest("echo before > /etc/mark; sync");
     assert_eq!(lab.act(json!({ "action": "snapshot_save", "snapshot": "first" })).await["status"], "running");
     let snapshots = lab.ada.get(&format!("/api/vms/{vm_id}/snapshots")).await.json();
     assert_eq!(snapshots[0]["name"], "first");
     assert!(snapshots[0]["saved_at"].is_i64(), "{snapshots}");
-    lab.guest("echo after > /root/mark; sync");
+    lab.guest("echo after > /etc/mark; sync");
     assert_eq!(
         lab.act(json!({ "action": "snapshot_restore", "snapshot": "first" })).await["status"],
         "running"
     );
-    assert_eq!(lab.guest("cat /root/mark; cat /root/set-up"), "before\nset-up-once");
+    assert_eq!(lab.guest("cat /etc/mark; cat /etc/set-up"), "before\nset-up-once");
     lab.act(json!({ "action": "snapshot_delete", "snapshot": "first" })).await;
     assert_eq!(lab.ada.get(&format!("/api/vms/{vm_id}/snapshots")).await.json(), json!([]));
 
@@ -122,7 +122,7 @@ async fn a_real_vm_goes_through_all_that_can_be_asked_of_it() {
         virsh(&["dominfo", DOMAIN])
     );
     assert_eq!(lab.guest("cat /sys/class/block/vda/size"), (2_u64 << 30 >> 9).to_string());
-    assert_eq!(lab.guest("cat /root/set-up"), "set-up-once", "a script of the launch runs once");
+    assert_eq!(lab.guest("cat /etc/set-up"), "set-up-once", "a script of the launch runs once");
 
     // A person's own additions, and vagrant by hand.
     let folder = lab.server.vm_folder(1, "whole-1");

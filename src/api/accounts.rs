@@ -1,4 +1,4 @@
-use crate::model::{ApiError, Instance, Me};
+use crate::model::{Account, ApiError, Instance, Me, SignedInDevice};
 use leptos::prelude::*;
 use leptos::server_fn::codec::GetUrl;
 
@@ -38,4 +38,95 @@ pub async fn current_user() -> Result<Option<Me>, ApiError> {
 pub async fn get_instance() -> Result<Instance, ApiError> {
     use crate::server::web::call;
     call::anyone()?.instance().await
+}
+
+/// Exchanges the caller's password and signs their other devices out.
+#[server(prefix = "/api/v1", endpoint = "change_password")]
+pub async fn change_password(old_password: String, new_password: String) -> Result<(), ApiError> {
+    use crate::server::web::call;
+    let (state, me) = call::signed_in().await?;
+    state.accounts.change_password(&me, &call::own_token(&state), &old_password, &new_password).await
+}
+
+/// Where the caller is signed in; the device that asks comes first.
+#[server(prefix = "/api/v1", endpoint = "my_devices", input = GetUrl)]
+pub async fn my_devices() -> Result<Vec<SignedInDevice>, ApiError> {
+    use crate::server::web::call;
+    let (state, me) = call::signed_in().await?;
+    state.accounts.devices(&me, &call::own_token(&state)).await
+}
+
+/// Signs one of the caller's devices out.
+#[server(prefix = "/api/v1", endpoint = "end_session")]
+pub async fn end_session(session_id: i64) -> Result<(), ApiError> {
+    use crate::server::web::call;
+    let (state, me) = call::signed_in().await?;
+    state.accounts.end_session(&me, session_id).await
+}
+
+/// Signs all of the caller's devices out but the one that asks.
+#[server(prefix = "/api/v1", endpoint = "end_other_sessions")]
+pub async fn end_other_sessions() -> Result<(), ApiError> {
+    use crate::server::web::call;
+    let (state, me) = call::signed_in().await?;
+    state.accounts.end_other_sessions(&me, &call::own_token(&state)).await
+}
+
+/// Has the caller's browser show its pages in `light`, `dark`, or as its `system` does. Anyone may.
+#[server(prefix = "/api/v1", endpoint = "set_theme")]
+pub async fn set_theme(theme: String) -> Result<(), ApiError> {
+    use crate::{model::Theme, server::web::call};
+    let theme = Theme::parse(&theme)
+        .ok_or_else(|| ApiError::invalid_field("theme", "A theme is light, dark or system."))?;
+    call::set_theme(theme)
+}
+
+/// The first 200 accounts by name, of those whose name or e-mail address has `search` in it; for admins.
+#[server(prefix = "/api/v1", endpoint = "accounts", input = GetUrl)]
+pub async fn list_accounts(#[server(default)] search: String) -> Result<Vec<Account>, ApiError> {
+    use crate::server::web::call;
+    let (state, _) = call::admin().await?;
+    state.accounts.list(&search).await
+}
+
+/// Makes an account for somebody; for admins. `role` is `user` or `admin`.
+#[server(prefix = "/api/v1", endpoint = "create_account")]
+pub async fn create_account(
+    username: String,
+    email: String,
+    password: String,
+    role: String,
+) -> Result<(), ApiError> {
+    use crate::{model::Role, server::web::call};
+    let (state, _) = call::admin().await?;
+    let role =
+        Role::parse(&role).ok_or_else(|| ApiError::invalid_field("role", "A role is user or admin."))?;
+    state.accounts.create(&username, &email, &password, Some(role)).await?;
+    Ok(())
+}
+
+/// Lets somebody sign in, or shuts them out and ends their sessions; for admins, of others.
+#[server(prefix = "/api/v1", endpoint = "set_account_active")]
+pub async fn set_account_active(account_id: i64, is_active: bool) -> Result<(), ApiError> {
+    use crate::server::web::call;
+    let (state, me) = call::admin().await?;
+    state.accounts.set_active(&me, account_id, is_active).await
+}
+
+/// Gives somebody the role `user` or `admin`; for admins, of others.
+#[server(prefix = "/api/v1", endpoint = "set_account_role")]
+pub async fn set_account_role(account_id: i64, role: String) -> Result<(), ApiError> {
+    use crate::{model::Role, server::web::call};
+    let (state, me) = call::admin().await?;
+    let role =
+        Role::parse(&role).ok_or_else(|| ApiError::invalid_field("role", "A role is user or admin."))?;
+    state.accounts.set_role(&me, account_id, role).await
+}
+
+/// Gives an account credits, or takes some with an `amount` below 0, for a reason that is kept; for admins.
+#[server(prefix = "/api/v1", endpoint = "grant_credits")]
+pub async fn grant_credits(account_id: i64, amount: i64, reason: String) -> Result<(), ApiError> {
+    use crate::server::web::call;
+    let (state, me) = call::admin().await?;
+    state.accounts.grant(&me, account_id, amount, &reason).await
 }

@@ -1,5 +1,6 @@
 use crate::model::{
-    ApiError, CollectorHealth, Live, MetricHistory, MetricRange, MetricStatistics, UtcMillis, VmMetrics,
+    ApiError, Charts, CollectorHealth, Live, MetricHistory, MetricRange, MetricStatistics, UtcMillis,
+    VmMetrics,
 };
 use leptos::prelude::*;
 use leptos::server_fn::codec::GetUrl;
@@ -104,6 +105,40 @@ pub async fn host_ranges(
     use crate::server::{metrics::Span, web::call};
     let (state, _) = call::signed_in().await?;
     state.store.ranges(&[], &metric_names, Span { from, to }, points).await
+}
+
+/// What a VM's charts show from `from` to `to`, or in the `last_secs` (900 when not told) before `to`, the newest tick when
+/// not told: CPU, memory, disk and network in at
+/// most 600 points each, what they come to, and what happened; its owner or an admin may.
+#[server(prefix = "/api/v1", endpoint = "vm_charts", input = GetUrl)]
+pub async fn vm_charts(
+    vm_id: i64,
+    from: Option<UtcMillis>,
+    to: Option<UtcMillis>,
+    last_secs: Option<u32>,
+) -> Result<Charts, ApiError> {
+    use crate::server::{metrics::Span, web::call};
+    let (state, access) = call::vm(vm_id).await?;
+    state.charts(Some(access.vm().id), Span { from, to }, last_secs).await
+}
+
+/// What the host's charts show, as [`vm_charts`]; anyone signed in may. What happened is told to admins.
+#[server(prefix = "/api/v1", endpoint = "host_charts", input = GetUrl)]
+pub async fn host_charts(
+    from: Option<UtcMillis>,
+    to: Option<UtcMillis>,
+    last_secs: Option<u32>,
+) -> Result<Charts, ApiError> {
+    use crate::{
+        model::Role,
+        server::{metrics::Span, web::call},
+    };
+    let (state, me) = call::signed_in().await?;
+    let mut charts = state.charts(None, Span { from, to }, last_secs).await?;
+    if me.role != Role::Admin {
+        charts.events.clear();
+    }
+    Ok(charts)
 }
 
 /// What all values of a VM's metric in a span of time come to, null when none is known; its owner or an admin may.

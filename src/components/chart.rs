@@ -7,7 +7,7 @@ use super::{
     format,
     trail::{self, Frame, Point, RateAxis},
 };
-use crate::model::{Source, UtcMillis, rounded};
+use crate::model::{Severity, Source, UtcMillis, rounded};
 use leptos::{html, prelude::*};
 use std::time::Duration;
 
@@ -51,6 +51,16 @@ pub struct Trace {
     pub label: &'static str,
     pub hue: Hue,
     pub points: Vec<Point>,
+    /// The smallest and largest value that each of the first points stands for; none where a point is a single value.
+    pub extremes: Vec<Option<(f64, f64)>>,
+}
+
+/// Something that happened, drawn as a line across the time axis.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mark {
+    pub at: UtcMillis,
+    pub text: String,
+    pub severity: Severity,
 }
 
 /// The lines of a chart and the stretch of time they are shown for.
@@ -59,11 +69,15 @@ pub struct ChartData {
     pub from: UtcMillis,
     pub to: UtcMillis,
     pub traces: Vec<Trace>,
+    pub marks: Vec<Mark>,
 }
 
 impl ChartData {
     pub fn rate_axis(&self) -> RateAxis {
-        trail::rate_axis(self.traces.iter().flat_map(|trace| &trace.points).filter_map(|point| point.1))
+        let values = self.traces.iter().flat_map(|trace| &trace.points).filter_map(|point| point.1);
+        let highest =
+            self.traces.iter().flat_map(|trace| &trace.extremes).filter_map(|e| e.map(|(_, max)| max));
+        trail::rate_axis(values.chain(highest))
     }
 
     fn top(&self, scale: Scale) -> f64 {
@@ -77,7 +91,8 @@ impl ChartData {
 /// How often, and how many times, a chart looks whether the ECharts script has arrived.
 const SCRIPT_WAIT: (Duration, u32) = (Duration::from_millis(50), 600);
 
-/// `now_text` stands in the header, `summary` is what a screen reader says in the picture's place.
+/// `now_text` stands in the header, `foot` under it; `span` says in words what time is shown. A stretch that is drawn
+/// across the chart with the mouse is told to `on_span`, in shares of the chart's width; with Shift it is a move.
 #[component]
 pub fn TimeChart(
     test_id: &'static str,
@@ -87,6 +102,9 @@ pub fn TimeChart(
     source: Signal<Source>,
     now_text: Signal<String>,
     data: Signal<ChartData>,
+    #[prop(into)] span: Signal<&'static str>,
+    #[prop(into)] foot: Signal<Option<String>>,
+    #[prop(optional)] on_span: Option<Callback<Drawn>>,
 ) -> impl IntoView {
     let latest = move || {
         data.with(|d| d.traces.first().and_then(|t| trail::latest(&t.points)))
@@ -95,9 +113,8 @@ pub fn TimeChart(
     let known = move || {
         data.with(|d| d.traces.first().map_or(0, |t| t.points.iter().filter(|p| p.1.is_some()).count()))
     };
-    let summary = move || {
-        format!("{title} over the last 15 minutes. Now: {}.", now_text.get().replace('–', "not known"))
-    };
+    let summary =
+        move || format!("{title} over {}. Now: {}.", span.get(), now_text.get().replace('–', "not known"));
     view! {
         <section class="panel chart" data-testid=test_id data-latest=latest data-points=known>
             <header>
@@ -105,7 +122,8 @@ pub fn TimeChart(
                 <SourceTag source/>
                 <span class=format!("now {}", hue.class())>{now_text}</span>
             </header>
-            <Canvas scale data summary/>
+            <Canvas scale data summary on_span/>
+            {move || foot.get().map(|text| view! { <p class="foot muted">{text}</p> })}
         </section>
     }
 }
@@ -115,8 +133,10 @@ fn Canvas(
     scale: Scale,
     data: Signal<ChartData>,
     summary: impl Fn() -> String + Send + Sync + 'static,
+    on_span: Option<Callback<Drawn>>,
 ) -> impl IntoView {
     let element = NodeRef::<html::Div>::new();
+    let drag = RwSignal::new(None::<Drag>);
     let drawn = RwSignal::new(false);
     let tries = RwSignal::new(0_u32);
     let colours = Trigger::new();
@@ -140,11 +160,100 @@ fn Canvas(
     });
 
     view! {
-        <div class="plot" class:drawn=drawn role="img" aria-label=summary>
+        <div
+            class="plot" class:drawn=drawn class:zoomable=on_span.is_some() role="img" aria-label=summary
+            on:pointerdown=move |event| {
+                if let (true, Some(element)) = (on_span.is_some() && is_left_of_mouse(&event), element.get_untracked()) {
+                    let begin = share_at(&element, &event);
+                    drag.set(Some(Drag { begin, end: begin, moves: event.shift_key() }));
+                }
+            }
+            on:pointermove=move |event| {
+                if let (true, Some(element)) = (drag.with_untracked(Option::is_some), element.get_untracked()) {
+                    let end = share_at(&element, &event);
+                    drag.update(|drag| if let Some(drag) = drag { drag.end = end; });
+                }
+            }
+            on:pointerleave=move |_| drag.set(None)
+            on:pointerup=move |_| {
+                let drawn = drag.get_untracked().and_then(Drag::drawn);
+                drag.set(None);
+                if let (Some(drawn), Some(on_span)) = (drawn, on_span) {
+                    on_span.run(drawn);
+                }
+            }
+            on:dblclick=move |_| {
+                if let Some(on_span) = on_span {
+                    on_span.run(Drawn::Out);
+                }
+            }
+        >
             <Still scale data/>
             <div class="plot-live" node_ref=element></div>
+            {move || drag.get().filter(|drag| !drag.moves).map(|drag| {
+                let (left, width) = drag.box_percent();
+                view! { <i class="drawn-span" style:left=left style:width=width></i> }
+            })}
         </div>
     }
+}
+
+/// What somebody wants of the time that a chart shows.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Drawn {
+    /// From here to there, in shares of the chart's width.
+    Span(f64, f64),
+    /// Moved by so much of the chart's width.
+    Move(f64),
+    /// A wider one.
+    Out,
+}
+
+/// A stretch that is being drawn, in shares of the chart's width.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Drag {
+    begin: f64,
+    end: f64,
+    moves: bool,
+}
+
+impl Drag {
+    /// None for what is a click rather than a stretch.
+    fn drawn(self) -> Option<Drawn> {
+        if (self.end - self.begin).abs() < 0.01 {
+            None
+        } else if self.moves {
+            Some(Drawn::Move(self.begin - self.end))
+        } else {
+            Some(Drawn::Span(self.begin.min(self.end), self.begin.max(self.end)))
+        }
+    }
+
+    fn box_percent(self) -> (String, String) {
+        let css = |share: f64| {
+            format!("calc({}px + {share:.4} * (100% - {}px))", PLOT_LEFT_PX, PLOT_LEFT_PX + PLOT_RIGHT_PX)
+        };
+        let width = (self.end - self.begin).abs();
+        let width = format!("calc({width:.4} * (100% - {}px))", PLOT_LEFT_PX + PLOT_RIGHT_PX);
+        (css(self.begin.min(self.end)), width)
+    }
+}
+
+/// Where the lines begin and end within the element, as in the style sheet's `.plot-still`.
+pub const PLOT_LEFT_PX: i32 = 58;
+pub const PLOT_RIGHT_PX: i32 = 10;
+
+/// A finger scrolls the page.
+fn is_left_of_mouse(event: &leptos::ev::PointerEvent) -> bool {
+    event.button() == 0 && event.pointer_type() == "mouse"
+}
+
+/// Where on the time axis the pointer is, 0 to 1.
+fn share_at(element: &leptos::web_sys::HtmlDivElement, event: &leptos::ev::PointerEvent) -> f64 {
+    let (left, width) = browser::horizontal_extent(element);
+    let plotted = width - f64::from(PLOT_LEFT_PX + PLOT_RIGHT_PX);
+    let x = f64::from(event.client_x()) - left - f64::from(PLOT_LEFT_PX);
+    (x / plotted.max(1.0)).clamp(0.0, 1.0)
 }
 
 /// The chart may be gone by now.
@@ -173,12 +282,17 @@ fn Still(scale: Scale, data: Signal<ChartData>) -> impl IntoView {
             </g>
         }
     });
+    let marks = move || {
+        let frame = frame();
+        data.with(|d| frame.ticks(d.marks.iter().map(|mark| mark.at)))
+    };
     view! {
         <span class="still-label at-top">{top}</span>
         <span class="still-label at-bottom">"0"</span>
         <svg class="plot-still" viewBox="0 0 1000 100" preserveAspectRatio="none" aria-hidden="true">
             <path class="gridlines" d="M0 0H1000M0 25H1000M0 50H1000M0 75H1000M0 100H1000"></path>
             {shapes.collect_view()}
+            <path class="marks" d=marks></path>
         </svg>
     }
 }

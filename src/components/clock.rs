@@ -11,6 +11,8 @@ pub enum TimeForm {
     TimeOfDay,
     /// `23 Nov, 06:15`.
     DayAndTime,
+    /// `23 Nov, 06:15:54`.
+    DayAndSecond,
 }
 
 #[component]
@@ -21,6 +23,7 @@ pub fn Moment(#[prop(into)] at: Signal<UtcMillis>, form: TimeForm) -> impl IntoV
         let (at, offset) = (at.get(), offset_minutes.get());
         let local = match form {
             TimeForm::TimeOfDay => format::time_of_day(at, offset.unwrap_or(0)),
+            TimeForm::DayAndSecond => format::day_and_second(at, offset.unwrap_or(0)),
             TimeForm::DayAndTime => format::day_and_time(at, offset.unwrap_or(0)),
         };
         if offset.is_none() { format!("{local} UTC") } else { local }

@@ -123,6 +123,12 @@ pub fn day_and_time(at: UtcMillis, offset_minutes: i32) -> String {
     format!("{} {}, {:02}:{:02}", t.day(), &t.month().to_string()[..3], t.hour(), t.minute())
 }
 
+/// `23 Nov, 06:15:54` in the zone that is `offset_minutes` east of UTC.
+pub fn day_and_second(at: UtcMillis, offset_minutes: i32) -> String {
+    let t = civil(at, offset_minutes);
+    format!("{} {}, {}", t.day(), &t.month().to_string()[..3], time_of_day(at, offset_minutes))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -16,6 +16,11 @@ pub enum Icon {
     Machine,
     Bell,
     Shield,
+    List,
+    Left,
+    Right,
+    ZoomIn,
+    ZoomOut,
 }
 
 impl Icon {
@@ -36,6 +41,13 @@ impl Icon {
             Self::Warning => "M10 3.500 17.500 16.500h-15zM10 8.500v3.500M10 14.300v.1",
             Self::Machine => "M3 4h14v5H3zM3 11h14v5H3zM6 6.500h.1M6 13.500h.1",
             Self::Shield => "M10 3 16 5v5c0 3.500-2.500 6-6 7-3.500-1-6-3.500-6-7V5z",
+            Self::List => "M7 5h10M7 10h10M7 15h10M3.500 5h.1M3.500 10h.1M3.500 15h.1",
+            Self::Left => "M12 5l-5 5 5 5",
+            Self::Right => "M8 5l5 5-5 5",
+            Self::ZoomIn => {
+                "M9 14.500a5.500 5.500 0 1 0 0-11 5.500 5.500 0 0 0 0 11zM13 13l4 4M6.500 9h5M9 6.500v5"
+            }
+            Self::ZoomOut => "M9 14.500a5.500 5.500 0 1 0 0-11 5.500 5.500 0 0 0 0 11zM13 13l4 4M6.500 9h5",
             Self::Bell => "M5 13V9a5 5 0 0 1 10 0v4l1.500 2h-13zM8.500 17a1.600 1.600 0 0 0 3 0",
         }
     }

@@ -32,8 +32,12 @@ impl Session {
 pub struct Viewer(Resource<Result<Session, ApiError>>);
 
 impl Viewer {
+    pub async fn me(self) -> Option<Me> {
+        self.0.await.ok().and_then(|session| session.me)
+    }
+
     pub async fn is_admin(self) -> bool {
-        self.0.await.is_ok_and(|session| session.me.is_some_and(|me| me.role == Role::Admin))
+        self.me().await.is_some_and(|me| me.role == Role::Admin)
     }
 }
 
@@ -81,7 +85,8 @@ fn Guard(session: Resource<Result<Session, ApiError>>) -> impl IntoView {
 fn Rail(session: Resource<Result<Session, ApiError>>) -> impl IntoView {
     let path = use_location().pathname;
     let of_launch = move || path.with(|path| path == "/vms/new" || path == "/vms/adopt");
-    let of_admin = move || path.with(|path| path == "/admin");
+    let of_events = move || path.with(|path| path == "/events");
+    let of_admin = move || path.with(|path| path == "/admin" || path.starts_with("/admin/"));
     let of_overview = move || !of_launch() && path.with(|path| path == "/" || path.starts_with("/vms/"));
     view! {
         <nav class="rail" aria-label="Main">
@@ -93,6 +98,10 @@ fn Rail(session: Resource<Result<Session, ApiError>>) -> impl IntoView {
             <a class="entry" href="/vms/new" aria-current=move || of_launch().then_some("page")>
                 <Glyph icon=Icon::Plus/>
                 <span>"Launch VM"</span>
+            </a>
+            <a class="entry" href="/events" aria-current=move || of_events().then_some("page")>
+                <Glyph icon=Icon::List/>
+                <span>"Events"</span>
             </a>
             <Suspense>
                 {move || Suspend::new(async move {
@@ -112,14 +121,14 @@ fn Rail(session: Resource<Result<Session, ApiError>>) -> impl IntoView {
                 })}
             </Suspense>
             <div class="person">
-                <Glyph icon=Icon::Person/>
-                <span class="name" data-testid="user">
+                <a class="name" href="/account" title="Your account" data-testid="user">
+                    <Glyph icon=Icon::Person/>
                     <Suspense>
                         {move || Suspend::new(async move {
-                            session.await.ok().and_then(|session| session.me).map(|me| me.username)
+                            session.await.ok().and_then(|session| session.me).map(|me| view! { <span>{me.username}</span> })
                         })}
                     </Suspense>
-                </span>
+                </a>
                 <SignOutButton/>
             </div>
         </nav>

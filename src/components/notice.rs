@@ -69,3 +69,15 @@ pub fn Trouble(feed: Feed) -> impl IntoView {
         </div>
     }
 }
+
+/// In the place of a page that is for admins.
+#[component]
+pub fn NotAnAdmin(error: ApiError) -> impl IntoView {
+    view! {
+        <section class="panel empty">
+            <h2>"This page is for admins"</h2>
+            <p>{error.text}</p>
+            <p><a class="btn primary" href="/">"To the overview"</a></p>
+        </section>
+    }
+}

@@ -108,6 +108,15 @@ impl Frame {
         path
     }
 
+    /// SVG path data of lines from top to bottom.
+    pub fn ticks(&self, times: impl Iterator<Item = UtcMillis>) -> String {
+        let mut path = String::new();
+        for at in times.filter(|at| *at >= self.from && *at <= self.to) {
+            let _ = write!(path, "M{:.1} 0V{:.1}", self.x(at), self.height);
+        }
+        path
+    }
+
     fn stretches(&self, points: &[Point]) -> Vec<Vec<(f64, f64)>> {
         points
             .split(|(_, value)| value.is_none())

@@ -106,9 +106,14 @@ impl Power {
         })
     }
 
+    /// Whether anything has been asked of the VM that the server has not answered yet.
     fn under_way(self, vm_id: i64) -> bool {
         self.start.input().with(|input| input.as_ref().is_some_and(|i| i.vm_id == vm_id))
             || self.stop.input().with(|input| input.as_ref().is_some_and(|i| i.vm_id == vm_id))
+            || self.force_stop.input().with(|input| input.as_ref().is_some_and(|i| i.vm_id == vm_id))
+            || self.restart.input().with(|input| input.as_ref().is_some_and(|i| i.vm_id == vm_id))
+            || self.suspend.input().with(|input| input.as_ref().is_some_and(|i| i.vm_id == vm_id))
+            || self.resume.input().with(|input| input.as_ref().is_some_and(|i| i.vm_id == vm_id))
     }
 }
 

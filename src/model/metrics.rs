@@ -1,4 +1,4 @@
-use super::{Alert, CollectorHealth, UtcMillis, VmStatus, VmView, utc};
+use super::{Alert, CollectorHealth, Event, UtcMillis, VmStatus, VmView, utc};
 use serde::{Deserialize, Serialize};
 
 /// Where a figure comes from.
@@ -259,6 +259,26 @@ pub struct MetricStatistics {
     pub max: f64,
     /// The smallest value that at least 95 % of them do not exceed.
     pub p95: f64,
+}
+
+/// What charts show of a VM or of the host over a span of time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Charts {
+    pub from: UtcMillis,
+    pub to: UtcMillis,
+    pub ranges: Vec<MetricRange>,
+    /// Of each of `ranges`; none where no value is known.
+    pub statistics: Vec<Option<MetricStatistics>>,
+    /// What happened in that time, oldest first; the newest 200.
+    pub events: Vec<Event>,
+}
+
+impl Charts {
+    /// The range of a metric and what its values come to.
+    pub fn of(&self, metric_name: &str) -> Option<(&MetricRange, Option<MetricStatistics>)> {
+        let i = self.ranges.iter().position(|range| range.metric_name == metric_name)?;
+        Some((&self.ranges[i], self.statistics.get(i).copied().flatten()))
+    }
 }
 
 /// One VM's points, oldest first; all vectors have the length of `sampled_at`. Unknown is `None`.

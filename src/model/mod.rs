@@ -15,17 +15,20 @@ mod vm;
 
 pub use alert::{Alert, AlertMetric};
 pub use error::{ApiError, ErrorCode, FieldError};
-pub use event::{Event, Severity};
+pub use event::{Event, EventCategory, EventFilter, EventPage, EventQuery, Severity, SeverityCounts};
 pub use health::{CollectorError, CollectorHealth, CollectorState, TickMillis, VmsBySource};
 pub use image::Image;
 pub use instance::{Instance, ProviderKind};
 pub use metrics::{
-    HostFigures, Live, Metric, MetricHistory, MetricPoint, MetricRange, MetricStatistics, Series, Source,
-    Sources, VmFigures, VmMetrics, rounded,
+    Charts, HostFigures, Live, Metric, MetricHistory, MetricPoint, MetricRange, MetricStatistics, Series,
+    Source, Sources, VmFigures, VmMetrics, rounded,
 };
 pub use operation::{EmergencyStop, OperationKind, OperationState, OperationView, Requested};
 pub use quota::{Quota, QuotaCheck, price};
-pub use user::{Me, PASSWORD_MAX_BYTES, PASSWORD_MIN_CHARS, Role, check_registration};
+pub use user::{
+    Account, DeviceKind, Me, PASSWORD_MAX_BYTES, PASSWORD_MIN_CHARS, Role, SignedInDevice, Theme,
+    check_password, check_registration,
+};
 pub use utc::UtcMillis;
 pub use vm::{
     Adoptable, Adopted, GUEST_FILE_MAX_BYTES, GuestSetup, Launch, Limits, NameError, Orphan, OrphanKind,

@@ -1,4 +1,4 @@
-use super::{ApiError, FieldError};
+use super::{ApiError, FieldError, UtcMillis};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +15,10 @@ impl Role {
             Role::Admin => "admin",
         }
     }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::User, Self::Admin].into_iter().find(|role| role.as_str() == text)
+    }
 }
 
 /// The person who is signed in, as they may see themselves.
@@ -24,6 +28,76 @@ pub struct Me {
     pub username: String,
     pub email: String,
     pub role: Role,
+}
+
+/// An account, as an admin sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    pub id: i64,
+    pub username: String,
+    pub email: String,
+    pub role: Role,
+    /// Whether they can sign in.
+    pub is_active: bool,
+    pub created_at: UtcMillis,
+    /// To 5 minutes; none when they are signed in nowhere.
+    pub last_seen_at: Option<UtcMillis>,
+    pub vms: u32,
+    pub credits_available: i64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeviceKind {
+    Browser,
+    /// Something else, with a bearer token.
+    Client,
+}
+
+/// Where somebody is signed in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignedInDevice {
+    pub id: i64,
+    pub kind: DeviceKind,
+    /// As it calls itself; may be empty.
+    pub user_agent: String,
+    pub signed_in_at: UtcMillis,
+    /// To 5 minutes.
+    pub last_used_at: UtcMillis,
+    /// Whether it is the one that asks.
+    pub is_this: bool,
+}
+
+/// What the pages look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Theme {
+    Light,
+    Dark,
+    /// As the person's system has it.
+    #[default]
+    System,
+}
+
+impl Theme {
+    pub const ALL: [Self; 3] = [Self::Light, Self::Dark, Self::System];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Light => "light",
+            Self::Dark => "dark",
+            Self::System => "system",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|theme| theme.as_str() == text)
+    }
+
+    /// The document's `data-theme`.
+    pub fn attribute(self) -> Option<&'static str> {
+        (self != Self::System).then_some(self.as_str())
+    }
 }
 
 pub const PASSWORD_MIN_CHARS: usize = 10;
@@ -55,12 +129,25 @@ pub fn check_registration(username: &str, email: &str, password: &str) -> Result
     if !email_ok {
         wrong("email", "An e-mail address looks like name@example.org.".into());
     }
-    if password.chars().count() < PASSWORD_MIN_CHARS {
-        wrong("password", format!("A password has at least {PASSWORD_MIN_CHARS} characters."));
-    } else if password.len() > PASSWORD_MAX_BYTES {
-        wrong("password", format!("A password has at most {PASSWORD_MAX_BYTES} bytes."));
+    if let Err(error) = check_password("password", password) {
+        fields.extend(error.fields);
     }
     if fields.is_empty() { Ok(()) } else { Err(ApiError::invalid(fields)) }
+}
+
+/// Checks a new password; `field` is the form's name for it.
+///
+/// # Errors
+/// `Invalid` with that field.
+pub fn check_password(field: &str, password: &str) -> Result<(), ApiError> {
+    if password.chars().count() < PASSWORD_MIN_CHARS {
+        let text = format!("A password has at least {PASSWORD_MIN_CHARS} characters.");
+        Err(ApiError::invalid_field(field, text))
+    } else if password.len() > PASSWORD_MAX_BYTES {
+        Err(ApiError::invalid_field(field, format!("A password has at most {PASSWORD_MAX_BYTES} bytes.")))
+    } else {
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -25,6 +25,12 @@ impl UtcMillis {
         Self(self.0.saturating_add(secs.saturating_mul(1000)))
     }
 
+    /// Half-way to `other`.
+    #[must_use]
+    pub fn midpoint(self, other: Self) -> Self {
+        Self(self.0.midpoint(other.0))
+    }
+
     /// Seconds from `earlier` to `self`, negative when the order is the other way round.
     pub fn secs_since(self, earlier: Self) -> f64 {
         (self.0 - earlier.0) as f64 / 1000.0

@@ -3,9 +3,9 @@ use crate::{
     components::{
         icon::{Glyph, Icon},
         layout::Viewer,
-        notice::{Refusal, Unavailable},
+        notice::{NotAnAdmin, Refusal, Unavailable},
     },
-    model::{ApiError, EmergencyStop, ErrorCode, Orphan, OrphanKind},
+    model::{EmergencyStop, ErrorCode, Orphan, OrphanKind},
 };
 use leptos::prelude::*;
 use leptos_meta::Title;
@@ -20,7 +20,11 @@ pub fn Admin() -> impl IntoView {
     let viewer = expect_context::<Viewer>();
     view! {
         <Title text="Admin"/>
-        <header class="top"><h1>"Admin"</h1></header>
+        <header class="top">
+            <h1>"Admin"</h1>
+            <span class="push"></span>
+            <a class="btn" href="/admin/accounts"><Glyph icon=Icon::Person/>"Accounts"</a>
+        </header>
         <Suspense>
             {move || Suspend::new(async move { viewer.is_admin().await.then(|| view! { <StopAll/> }) })}
         </Suspense>
@@ -33,17 +37,6 @@ pub fn Admin() -> impl IntoView {
                 }
             })}
         </Transition>
-    }
-}
-
-#[component]
-fn NotAnAdmin(error: ApiError) -> impl IntoView {
-    view! {
-        <section class="panel empty">
-            <h2>"This page is for admins"</h2>
-            <p>{error.text}</p>
-            <p><a class="btn primary" href="/">"To the overview"</a></p>
-        </section>
     }
 }
 

@@ -1,7 +1,10 @@
 //! A file per route.
 
+mod account;
+mod accounts;
 mod admin;
 mod adopt;
+mod events;
 mod launch;
 mod not_found;
 mod overview;
@@ -9,8 +12,11 @@ mod register;
 mod sign_in;
 mod vm;
 
+pub use account::Account;
+pub use accounts::Accounts;
 pub use admin::Admin;
 pub use adopt::Adopt;
+pub use events::Events;
 pub use launch::Launch;
 pub use not_found::NotFound;
 pub use overview::Overview;

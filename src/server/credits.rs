@@ -59,13 +59,28 @@ impl Allowances {
             Role::Admin => self.admin_credits,
             Role::User => self.user_credits,
         };
+        self.grant(tx, account_id, amount.into(), "granted with the account", at).await
+    }
+
+    /// Gives an account credits, or takes some when `amount` is below 0.
+    ///
+    /// # Errors
+    /// When SQLite cannot.
+    pub async fn grant(
+        &self,
+        tx: &mut Transaction<'_, Sqlite>,
+        account_id: i64,
+        amount: i64,
+        note: &str,
+        at: i64,
+    ) -> Result<(), sqlx::Error> {
         sqlx::query(
-            "INSERT INTO credit_entry (account_id, at, kind, amount, note)
-             VALUES (?, ?, 'grant', ?, 'granted with the account')",
+            "INSERT INTO credit_entry (account_id, at, kind, amount, note) VALUES (?, ?, 'grant', ?, ?)",
         )
         .bind(account_id)
         .bind(at)
         .bind(amount)
+        .bind(note)
         .execute(&mut **tx)
         .await?;
         Ok(())

@@ -5,7 +5,7 @@ use super::{
     alerts::Alerts,
     database::Database,
     events::Events,
-    metrics::Store,
+    metrics::{Span, Store},
     monitor::{health::Health, latest::Latest},
     provider::Machine,
     simulated::SimulatedFleet,
@@ -13,12 +13,35 @@ use super::{
 };
 use crate::{
     app::AssetUrls,
-    model::{ApiError, CollectorHealth, Instance, Live, Me, ProviderKind, UtcMillis},
+    model::{ApiError, Charts, CollectorHealth, Instance, Live, Me, ProviderKind, UtcMillis},
 };
 use std::{sync::Arc, time::Instant};
 
 /// A page's first look back, and the longest one that a poll may ask for.
 const WINDOW_SECS: u32 = 15 * 60;
+
+/// More marks on a chart than this could not be told apart.
+const CHARTED_EVENTS: u32 = 200;
+
+const CHARTED_OF_VM: [&str; 5] = [
+    "vm_cpu_percent",
+    "vm_memory_percent",
+    "vm_disk_percent",
+    "vm_network_rx_mb_per_s",
+    "vm_network_tx_mb_per_s",
+];
+
+const CHARTED_OF_HOST: [&str; 9] = [
+    "host_cpu_percent",
+    "host_memory_percent",
+    "host_disk_percent",
+    "host_net_recv_speed",
+    "host_net_send_speed",
+    "host_swap_percent",
+    "host_load_1",
+    "host_load_5",
+    "host_load_15",
+];
 
 #[derive(Clone)]
 pub struct AppState {
@@ -96,6 +119,32 @@ impl AppState {
             alerts: self.alerts.open(Scope::of(me)).await?,
             collector: None,
         })
+    }
+
+    /// What the charts of a VM, or of the host (`None`), show over a span of time: up to the newest tick and `last_secs`
+    /// long where its ends are not told.
+    ///
+    /// # Errors
+    /// `Invalid` when the span is none.
+    pub async fn charts(
+        &self,
+        vm_id: Option<i64>,
+        span: Span,
+        last_secs: Option<u32>,
+    ) -> Result<Charts, ApiError> {
+        let names = if vm_id.is_some() { &CHARTED_OF_VM[..] } else { &CHARTED_OF_HOST[..] };
+        let to = span.to.unwrap_or_else(|| self.latest.get().sampled_at);
+        let last_secs = last_secs.unwrap_or(WINDOW_SECS);
+        let from = span.from.unwrap_or_else(|| to.plus_secs(-i64::from(last_secs)));
+        let span = Span { from: Some(from), to: Some(to) };
+        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+        let ranges = self.store.ranges(vm_id.as_slice(), &names, span, None).await?;
+        let mut statistics = Vec::with_capacity(ranges.len());
+        for range in &ranges {
+            statistics.push(self.store.statistics(vm_id, &range.metric_name, span).await?);
+        }
+        let events = self.events.between(vm_id, from, to, CHARTED_EVENTS).await?;
+        Ok(Charts { from, to, ranges, statistics, events })
     }
 
     /// How the collector is doing.

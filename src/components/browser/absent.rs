@@ -32,4 +32,22 @@ pub fn on_visibility_change(_then: impl Fn() + 'static) {}
 
 pub fn on_network_return(_then: impl Fn() + 'static) {}
 
-pub fn on_colour_scheme_change(_then: impl Fn() + 'static) {}
+pub fn on_colour_scheme_change(_then: impl Fn() + Clone + 'static) {}
+
+pub fn is_open(_event: &leptos::ev::Event) -> bool {
+    false
+}
+
+pub fn save_charts_as_png(_name: &str) {}
+
+pub fn horizontal_extent(_element: &HtmlDivElement) -> (f64, f64) {
+    (0.0, 0.0)
+}
+
+pub fn submit_form_of(_event: &leptos::ev::Event) {}
+
+pub fn set_theme(_theme: crate::model::Theme) {}
+
+pub fn theme() -> crate::model::Theme {
+    crate::model::Theme::default()
+}

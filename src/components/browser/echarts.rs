@@ -1,10 +1,13 @@
 //! Draws a [`ChartData`] with the page's global `echarts`. The options are charming's; what charming has no
 //! name for (the formatter function and its kin) is put into the same object.
 
-use crate::components::{
-    chart::{ChartData, Hue, Scale},
-    format,
-    trail::RateAxis,
+use crate::{
+    components::{
+        chart::{ChartData, Hue, PLOT_LEFT_PX, PLOT_RIGHT_PX, Scale, Trace},
+        format,
+        trail::RateAxis,
+    },
+    model::{Severity, UtcMillis},
 };
 use charming::{
     Chart,
@@ -18,6 +21,7 @@ use charming::{
 };
 use leptos::{prelude::window, web_sys::HtmlDivElement};
 use serde::Serialize;
+use serde_json::json;
 use wasm_bindgen::{JsCast, JsValue, closure::Closure, prelude::wasm_bindgen};
 use web_sys::ResizeObserver;
 
@@ -67,6 +71,8 @@ struct Colours {
     grid: String,
     surface: String,
     line: String,
+    warn: String,
+    bad: String,
     of_traces: Vec<String>,
 }
 
@@ -120,9 +126,49 @@ impl Plot {
             let points = trace.points.iter().map(|(at, value)| {
                 DataPoint::from(vec![CompositeValue::from(at.0), CompositeValue::from(*value)])
             });
-            chart.series(Line::new().id(trace.name).data(points.collect::<Vec<_>>()))
+            let [low, span] = band(trace);
+            chart
+                .series(Line::new().id(trace.name).data(points.collect::<Vec<_>>()))
+                .series(Line::new().id(format!("{}-low", trace.name)).data(low))
+                .series(Line::new().id(format!("{}-span", trace.name)).data(span))
         });
-        self.instance.set_option(&to_js(&chart));
+        let option = to_js(&chart);
+        let series = get(&option, "series").unchecked_into::<js_sys::Array>();
+        for one in series.iter().filter(|one| get(one, "data").is_undefined()) {
+            // Left out, the points of before would stay.
+            set(&one, "data", &js_sys::Array::new());
+        }
+        set(&series.get(0), "markLine", &self.marks(data));
+        self.instance.set_option(&option);
+    }
+
+    /// Lines across the time axis; each says what it is about when the pointer is on it.
+    fn marks(&self, data: &ChartData) -> JsValue {
+        let colours = self.colours.as_ref();
+        let marks = data.marks.iter().map(|mark| {
+            let colour = colours.map_or("", |colours| match mark.severity {
+                Severity::Info => colours.faint_ink.as_str(),
+                Severity::Warning => colours.warn.as_str(),
+                Severity::Error => colours.bad.as_str(),
+            });
+            json!({ "name": mark.text, "xAxis": mark.at.0, "lineStyle": { "color": colour } })
+        });
+        let ink = colours.map_or("", |colours| colours.ink.as_str());
+        let ground = colours.map_or("", |colours| colours.surface.as_str());
+        to_js(&json!({
+            "symbol": "none",
+            "animation": false,
+            "label": { "show": false },
+            "lineStyle": { "type": "dashed", "width": 1 },
+            "emphasis": {
+                "lineStyle": { "width": 2 },
+                "label": {
+                    "show": true, "formatter": "{b}", "position": "insideMiddle", "rotate": 0, "color": ink,
+                    "backgroundColor": ground, "padding": [4, 6], "borderRadius": 4, "width": 220, "overflow": "break",
+                },
+            },
+            "data": marks.collect::<Vec<_>>(),
+        }))
     }
 
     fn frame(&self, data: &ChartData, colours: &Colours) -> JsValue {
@@ -139,7 +185,7 @@ impl Plot {
         };
         let chart = Chart::new()
             .animation(false)
-            .grid(Grid::new().left(58).right(10).top(10).bottom(24))
+            .grid(Grid::new().left(PLOT_LEFT_PX).right(PLOT_RIGHT_PX).top(10).bottom(24))
             .x_axis(
                 Axis::new()
                     .type_(AxisType::Time)
@@ -161,18 +207,38 @@ impl Plot {
                     .border_width(1),
             );
         let chart = data.traces.iter().zip(&colours.of_traces).fold(chart, |chart, (trace, colour)| {
-            chart.series(
+            let of_band = || {
                 Line::new()
-                    .id(trace.name)
-                    .name(trace.label)
                     .show_symbol(false)
                     .connect_nulls(false)
-                    .line_style(LineStyle::new().color(colour.as_str()).width(1.6))
-                    .item_style(ItemStyle::new().color(colour.as_str()))
-                    .area_style(AreaStyle::new().color(colour.as_str()).opacity(0.1)),
-            )
+                    .silent(true)
+                    .stack(trace.name)
+                    .line_style(LineStyle::new().opacity(0.0))
+            };
+            let low = of_band().id(format!("{}-low", trace.name));
+            let span = of_band()
+                .id(format!("{}-span", trace.name))
+                .area_style(AreaStyle::new().color(colour.as_str()).opacity(0.28));
+            chart
+                .series(
+                    Line::new()
+                        .id(trace.name)
+                        .name(trace.label)
+                        .show_symbol(false)
+                        .connect_nulls(false)
+                        .line_style(LineStyle::new().color(colour.as_str()).width(1.6))
+                        .item_style(ItemStyle::new().color(colour.as_str()))
+                        .area_style(AreaStyle::new().color(colour.as_str()).opacity(0.1)),
+                )
+                .series(low)
+                .series(span)
         });
         let option = to_js(&chart);
+        for band in get(&option, "series").unchecked_into::<js_sys::Array>().iter() {
+            if get(&band, "stack").is_string() {
+                set(&band, "tooltip", &to_js(&json!({ "show": false })));
+            }
+        }
         let value_labels = get(&get(&option, "yAxis"), "axisLabel");
         set(&value_labels, "formatter", self.value_text.as_ref());
         set(&get(&get(&option, "xAxis"), "axisLabel"), "hideOverlap", &true.into());
@@ -207,6 +273,8 @@ impl Plot {
             grid: of("--line-soft"),
             surface: of("--raised"),
             line: of("--line"),
+            warn: of("--warn"),
+            bad: of("--bad"),
             of_traces: data.traces.iter().map(|trace| of(custom_property(trace.hue))).collect(),
         }
     }
@@ -228,6 +296,18 @@ impl Drop for Plot {
         self.sizes.disconnect();
         self.instance.dispose();
     }
+}
+
+/// The smallest values, and how far the largest lie above them: stacked, they make a band.
+fn band(trace: &Trace) -> [Vec<DataPoint>; 2] {
+    let extremes = || trace.points.iter().zip(&trace.extremes);
+    let point = |at: &UtcMillis, value: Option<f64>| {
+        DataPoint::from(vec![CompositeValue::from(at.0), CompositeValue::from(value)])
+    };
+    [
+        extremes().map(|((at, _), ends)| point(at, ends.map(|(min, _)| min))).collect(),
+        extremes().map(|((at, _), ends)| point(at, ends.map(|(min, max)| max - min))).collect(),
+    ]
 }
 
 fn get(object: &JsValue, key: &str) -> JsValue {

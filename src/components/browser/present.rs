@@ -1,4 +1,4 @@
-use crate::model::UtcMillis;
+use crate::model::{Theme, UtcMillis};
 use leptos::prelude::{StoredValue, UpdateValue, document, on_cleanup, set_timeout_with_handle, window};
 use std::{
     cell::{Cell, RefCell},
@@ -65,11 +65,107 @@ pub fn on_network_return(then: impl Fn() + 'static) {
 }
 
 /// Calls `then` whenever the page changes between light and dark, until the calling owner is cleaned up.
-pub fn on_colour_scheme_change(then: impl Fn() + 'static) {
+pub fn on_colour_scheme_change(then: impl Fn() + Clone + 'static) {
+    listen(window().into(), THEME_EVENT, then.clone());
     if let Ok(Some(dark)) = window().match_media("(prefers-color-scheme: dark)") {
         listen(dark.into(), "change", then);
     }
 }
+
+/// Whether the `<details>` that an event comes from is open now.
+pub fn is_open(event: &web_sys::Event) -> bool {
+    event
+        .current_target()
+        .and_then(|target| target.dyn_into::<web_sys::Element>().ok())
+        .is_some_and(|details| details.has_attribute("open"))
+}
+
+/// Sends the form that the element of an event stands in, as its button would.
+pub fn submit_form_of(event: &web_sys::Event) {
+    let form = event
+        .target()
+        .and_then(|target| target.dyn_into::<web_sys::Element>().ok())
+        .and_then(|element| element.closest("form").ok().flatten())
+        .and_then(|form| form.dyn_into::<web_sys::HtmlFormElement>().ok());
+    if let Some(form) = form {
+        let _ = form.request_submit();
+    }
+}
+
+/// Where an element begins within the window, and its width; CSS pixels.
+pub fn horizontal_extent(element: &web_sys::HtmlDivElement) -> (f64, f64) {
+    let area = element.get_bounding_client_rect();
+    (area.left(), area.width())
+}
+
+/// Hands the page's charts to the person as one picture, `NAME.png`: two a row, each under its title.
+pub fn save_charts_as_png(name: &str) {
+    if let Some(address) = charts_as_png() {
+        let link =
+            document().create_element("a").ok().and_then(|a| a.dyn_into::<web_sys::HtmlAnchorElement>().ok());
+        if let Some(link) = link {
+            link.set_href(&address);
+            link.set_download(&format!("{name}.png"));
+            link.click();
+        }
+    }
+}
+
+fn charts_as_png() -> Option<String> {
+    const TITLE_PX: f64 = 44.0;
+    const GAP_PX: f64 = 24.0;
+    let found = document().query_selector_all(".chart").ok()?;
+    let charts: Vec<web_sys::Element> =
+        (0..found.length()).filter_map(|i| found.item(i)?.dyn_into().ok()).collect();
+    let drawn: Vec<(String, web_sys::HtmlCanvasElement)> = charts
+        .iter()
+        .filter_map(|chart| {
+            let title = chart.query_selector("header").ok()??.text_content()?;
+            Some((title, chart.query_selector("canvas").ok()??.dyn_into().ok()?))
+        })
+        .collect();
+    let (width, height) = drawn.iter().fold((0.0, 0.0), |(width, height): (f64, f64), (_, canvas)| {
+        (width.max(canvas.width().into()), height.max(canvas.height().into()))
+    });
+    let sheet: web_sys::HtmlCanvasElement = document().create_element("canvas").ok()?.dyn_into().ok()?;
+    let cell = (width + GAP_PX, height + TITLE_PX + GAP_PX);
+    sheet.set_width((2.0 * cell.0 + GAP_PX) as u32);
+    sheet.set_height((drawn.len().div_ceil(2) as f64 * cell.1 + GAP_PX) as u32);
+    let pen: web_sys::CanvasRenderingContext2d = sheet.get_context("2d").ok()??.dyn_into().ok()?;
+    let body = window().get_computed_style(document().body()?.as_ref()).ok()??;
+    let style = |property: &str| body.get_property_value(property).unwrap_or_default();
+    pen.set_fill_style_str(&style("background-color"));
+    pen.fill_rect(0.0, 0.0, sheet.width().into(), sheet.height().into());
+    pen.set_fill_style_str(&style("color"));
+    pen.set_font(&format!("600 {}px sans-serif", (20.0 * window().device_pixel_ratio()).min(TITLE_PX * 0.5)));
+    for (i, (title, canvas)) in drawn.iter().enumerate() {
+        let (x, y) = (GAP_PX + (i % 2) as f64 * cell.0, GAP_PX + (i / 2) as f64 * cell.1);
+        pen.fill_text(title, x, y + TITLE_PX * 0.6).ok()?;
+        pen.draw_image_with_html_canvas_element(canvas, x, y + TITLE_PX).ok()?;
+    }
+    sheet.to_data_url_with_type("image/png").ok()
+}
+
+/// The theme that the document has now.
+pub fn theme() -> Theme {
+    let chosen = document().document_element().and_then(|root| root.get_attribute("data-theme"));
+    chosen.and_then(|name| Theme::parse(&name)).unwrap_or_default()
+}
+
+/// Has the document look so from now on.
+pub fn set_theme(theme: Theme) {
+    if let Some(root) = document().document_element() {
+        let _ = match theme.attribute() {
+            Some(name) => root.set_attribute("data-theme", name),
+            None => root.remove_attribute("data-theme"),
+        };
+    }
+    if let Ok(event) = web_sys::Event::new(THEME_EVENT) {
+        let _ = window().dispatch_event(&event);
+    }
+}
+
+const THEME_EVENT: &str = "twarga-theme";
 
 fn listen(target: EventTarget, event: &'static str, then: impl Fn() + 'static) {
     let listener = Closure::<dyn Fn()>::new(then);

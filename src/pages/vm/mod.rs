@@ -1,24 +1,27 @@
+mod charts;
 mod manage;
 
 use crate::{
     api::{DestroyVm, ReleaseVm, metrics_since, operation_output, vm_events},
     components::{
         alerts::{self, AlertBell, AlertNotices},
-        chart::{ChartData, Hue, Scale, TimeChart, Trace},
         clock::{Moment, TimeForm, alive},
         feed::{Feed, Link, Scope, open_operation},
         figures::source_words,
         format,
         icon::{Glyph, Icon},
         notice::{LinkState, Refusal, Trouble, Unavailable},
+        range::Range,
         response,
+        timeline::{self, Timeline},
         vm::{Power, PowerButtons, Progress, StatusMark},
     },
     model::{
-        Adopted, ApiError, ErrorCode, Event, Live, OperationKind, OperationState, OperationView, Series,
-        Source, Sources, UtcMillis, VmFigures, VmStatus, VmView,
+        Adopted, ApiError, Charts, ErrorCode, Event, Live, OperationKind, OperationState, OperationView,
+        Source, UtcMillis, VmStatus, VmView,
     },
 };
+use charts::VmCharts;
 use leptos::{html, prelude::*, task::spawn_local};
 use leptos_meta::Title;
 use leptos_router::{
@@ -29,13 +32,12 @@ use manage::{CancelButton, Manage};
 use serde::{Deserialize, Serialize};
 
 const WINDOW_SECS: u32 = 900;
-/// The newest readings that the table beside the charts holds.
-const TABLE_ROWS: usize = 20;
 
 /// All that the page is rendered with.
 #[derive(Clone, Serialize, Deserialize)]
 struct First {
     live: Live,
+    charts: Charts,
     events: Vec<Event>,
     /// What Vagrant said in the last operation, if the page was asked for with it.
     output: Option<Vec<String>>,
@@ -44,8 +46,9 @@ struct First {
 }
 
 impl First {
-    async fn load(id: i64, with_output: bool, earlier: Option<i64>) -> Result<Self, ApiError> {
+    async fn load(id: i64, range: Range, with_output: bool, earlier: Option<i64>) -> Result<Self, ApiError> {
         let live = metrics_since(None, Some(id), Some(WINDOW_SECS)).await?;
+        let charts = timeline::load(Some(id), range, Some(live.cursor)).await?;
         let vm = live.vms.first().ok_or_else(|| ApiError::not_found("VM"))?;
         let output = match vm.operation.as_ref().filter(|_| with_output) {
             Some(operation) => Some(operation_output(id, operation.id).await?),
@@ -56,7 +59,7 @@ impl First {
             None => None,
         };
         let events = vm_events(id).await?;
-        Ok(Self { live, events, output, earlier })
+        Ok(Self { live, charts, events, output, earlier })
     }
 }
 
@@ -67,11 +70,12 @@ pub fn Vm() -> impl IntoView {
     let query = use_query_map();
     let with_output = query.with_untracked(|query| query.get("output").is_some());
     let earlier = query.with_untracked(|query| query.get("operation").and_then(|id| id.parse().ok()));
+    let range = Range::of_page();
     let first = Resource::new(
         move || id.get(),
         move |id| async move {
             match id {
-                Some(id) => First::load(id, with_output, earlier).await,
+                Some(id) => First::load(id, range.get_untracked(), with_output, earlier).await,
                 None => Err(ApiError::not_found("VM")),
             }
         },
@@ -80,7 +84,7 @@ pub fn Vm() -> impl IntoView {
         <Transition fallback=Skeleton>
             {move || Suspend::new(async move {
                 match first.await {
-                    Ok(first) => view! { <Body first/> }.into_any(),
+                    Ok(first) => view! { <Body first range/> }.into_any(),
                     Err(error) if error.code == ErrorCode::NotFound => view! { <NoSuchVm/> }.into_any(),
                     Err(error) => view! { <Unavailable error/> }.into_any(),
                 }
@@ -114,11 +118,12 @@ fn NoSuchVm() -> impl IntoView {
 }
 
 #[component]
-fn Body(first: First) -> impl IntoView {
-    let First { live, events, output, earlier } = first;
+fn Body(first: First, range: Memo<Range>) -> impl IntoView {
+    let First { live, charts, events, output, earlier } = first;
     let id = live.vms[0].id;
     let feed = Feed::start(live, Scope { vm_id: Some(id), window_secs: WINDOW_SECS });
     let vm = feed.vm(id);
+    let timeline = Timeline::follow(feed, Some(id), range, charts);
     let history = History::follow(feed, id, vm, events, output);
     // Kept when the VM is gone, so that the page can still say which one it was.
     let (name, adopted) = vm
@@ -133,7 +138,7 @@ fn Body(first: First) -> impl IntoView {
                 view! { <Gone name=name.clone() was_adopted=adopted.is_some()/> }.into_any()
             } else {
                 let (name, adopted, earlier) = (name.clone(), adopted.clone(), earlier.clone());
-                view! { <Present feed id vm history name adopted earlier/> }.into_any()
+                view! { <Present feed id vm timeline history name adopted earlier/> }.into_any()
             }
         }}
     }
@@ -160,6 +165,7 @@ fn Present(
     feed: Feed,
     id: i64,
     vm: Memo<Option<VmView>>,
+    timeline: Timeline,
     history: History,
     name: String,
     adopted: Option<Adopted>,
@@ -193,7 +199,7 @@ fn Present(
         <AlertNotices feed vm_id=id/>
         {move || busy.get().then(|| view! { <section class="panel under-way"><Progress vm now=feed.now/><CancelButton feed id vm/></section> })}
         <Facts vm adopted=adopted.clone()/>
-        <Charts feed id vm/>
+        <VmCharts feed id vm timeline/>
         <div class="charts">
             <Events history/>
             <LastOperation feed vm history/>
@@ -379,130 +385,6 @@ fn Facts(vm: Memo<Option<VmView>>, adopted: Option<Adopted>) -> impl IntoView {
             <div><dt>"Owner"</dt><dd>{fact(|vm| vm.owner_name.clone())}</dd></div>
             <div><dt>"Created"</dt><dd><Moment at=created_at form=TimeForm::DayAndTime/></dd></div>
         </dl>
-    }
-}
-
-type Column = fn(&Series) -> &Vec<Option<f64>>;
-
-#[component]
-fn Charts(feed: Feed, id: i64, vm: Memo<Option<VmView>>) -> impl IntoView {
-    let data = move |traces: Vec<(&'static str, &'static str, Hue, Column)>| {
-        let columns = traces
-            .into_iter()
-            .map(|(name, label, hue, column)| (name, label, hue, feed.points(id, column)))
-            .collect::<Vec<_>>();
-        Signal::from(Memo::new(move |_| {
-            let (from, to) = feed.window();
-            let traces = columns.iter().map(|(name, label, hue, points)| Trace {
-                name,
-                label,
-                hue: *hue,
-                points: points.get(),
-            });
-            ChartData { from, to, traces: traces.collect() }
-        }))
-    };
-    let source = move |read: fn(&Sources) -> Source| {
-        Signal::derive(move || {
-            vm.with(|vm| vm.as_ref().map_or(Source::Unknown, |vm| read(&vm.figures.sources)))
-        })
-    };
-    let text = move |read: fn(&VmView, &VmFigures) -> String| {
-        Signal::derive(move || vm.with(|vm| vm.as_ref().map(|vm| read(vm, &vm.figures)).unwrap_or_default()))
-    };
-    view! {
-        <div class="charts" class:stale=move || feed.is_stale()>
-            <TimeChart
-                test_id="chart-cpu" title="CPU" hue=Hue::Cpu scale=Scale::Percent
-                source=source(|s| s.cpu)
-                now_text=text(|_, f| format::percent(f.cpu_percent))
-                data=data(vec![("cpu", "CPU", Hue::Cpu, |s| &s.cpu_percent)])
-            />
-            <TimeChart
-                test_id="chart-memory" title="Memory" hue=Hue::Memory scale=Scale::Percent
-                source=source(|s| s.memory)
-                now_text=text(|_, f| {
-                    let seen_mb = f.memory_used_mb.zip(f.memory_available_mb).map(|(used, rest)| used + rest);
-                    let gb = |mb: Option<f64>| mb.map(|mb| mb / 1024.0);
-                    with_percent(format::used_of_gb(gb(f.memory_used_mb), gb(seen_mb)), f.memory_percent)
-                })
-                data=data(vec![("memory", "Memory", Hue::Memory, |s| &s.memory_percent)])
-            />
-            <TimeChart
-                test_id="chart-disk" title="Disk" hue=Hue::Disk scale=Scale::Percent
-                source=source(|s| s.disk)
-                now_text=text(|_, f| {
-                    let size = f.disk_used_gb.zip(f.disk_available_gb).map(|(used, rest)| used + rest);
-                    with_percent(format::used_of_gb(f.disk_used_gb, size), f.disk_percent)
-                })
-                data=data(vec![("disk", "Disk", Hue::Disk, |s| &s.disk_percent)])
-            />
-            <TimeChart
-                test_id="chart-network" title="Network" hue=Hue::Received scale=Scale::Rate
-                source=source(|s| s.network)
-                now_text=text(|_, f| {
-                    format!("↓ {}  ↑ {}", format::rate(f.network_rx_mb_per_s), format::rate(f.network_tx_mb_per_s))
-                })
-                data=data(vec![
-                    ("rx", "Received", Hue::Received, |s| &s.network_rx_mb_per_s),
-                    ("tx", "Sent", Hue::Sent, |s| &s.network_tx_mb_per_s),
-                ])
-            />
-        </div>
-        <Readings feed id/>
-    }
-}
-
-/// `6.2 of 8 GB · 78 %`.
-fn with_percent(amount: Option<String>, percent: Option<f64>) -> String {
-    let percent = format::percent(percent);
-    amount.map_or_else(|| percent.clone(), |amount| format!("{amount} · {percent}"))
-}
-
-/// The charts in words, for who cannot see them or wants the figures.
-#[component]
-fn Readings(feed: Feed, id: i64) -> impl IntoView {
-    let rows = Memo::new(move |_| {
-        feed.live.with(|live| {
-            let Some(s) = live.series.iter().find(|s| s.vm_id == id) else { return Vec::new() };
-            let newest = (0..s.sampled_at.len()).rev().take(TABLE_ROWS);
-            newest
-                .map(|i| {
-                    let figures =
-                        [s.cpu_percent[i], s.memory_percent[i], s.disk_percent[i]].map(format::percent);
-                    let rates = [s.network_rx_mb_per_s[i], s.network_tx_mb_per_s[i]].map(format::rate);
-                    (s.sampled_at[i], figures, rates)
-                })
-                .collect::<Vec<_>>()
-        })
-    });
-    view! {
-        <details class="readings">
-            <summary>"Show as table"</summary>
-            <div class="scroll" tabindex="0" role="region" aria-label="Newest readings">
-                <table>
-                    <thead>
-                        <tr>
-                            <th scope="col">"Time"</th>
-                            <th scope="col">"CPU"</th>
-                            <th scope="col">"Memory"</th>
-                            <th scope="col">"Disk"</th>
-                            <th scope="col">"Received"</th>
-                            <th scope="col">"Sent"</th>
-                        </tr>
-                    </thead>
-                    <tbody>
-                        <For each=move || rows.get() key=|row| row.0 let:row>
-                            <tr>
-                                <th scope="row"><Moment at=row.0 form=TimeForm::TimeOfDay/></th>
-                                {row.1.map(|text| view! { <td>{text}</td> }).into_iter().collect_view()}
-                                {row.2.map(|text| view! { <td>{text}</td> }).into_iter().collect_view()}
-                            </tr>
-                        </For>
-                    </tbody>
-                </table>
-            </div>
-        </details>
     }
 }
 

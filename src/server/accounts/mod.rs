@@ -3,6 +3,8 @@
 //! A token is shown once, to whoever signed in; the database holds its hash only. A session ends at sign-out,
 //! when it is idle for [`IDLE_DAYS`], and [`LIFE_DAYS`] after it began, whatever comes first.
 
+mod others;
+mod own;
 mod password;
 mod token;
 
@@ -37,6 +39,14 @@ impl Carrier {
             Self::Bearer => "bearer",
         }
     }
+}
+
+/// What somebody signs in with.
+#[derive(Debug, Clone, Copy)]
+pub struct Device<'a> {
+    pub carrier: Carrier,
+    /// As it calls itself; may be empty.
+    pub user_agent: &'a str,
 }
 
 #[derive(Debug, Clone)]
@@ -136,6 +146,7 @@ impl Accounts {
             None,
             format!("The account {} was made, as {}.", me.username, me.role.as_str()),
         )
+        .by(me.id)
         .write(&mut tx)
         .await
         .map_err(internal)?;
@@ -147,7 +158,12 @@ impl Accounts {
     ///
     /// # Errors
     /// `Invalid` when name and password do not fit; `TooMany` when too many passwords are being checked.
-    pub async fn sign_in(&self, username: &str, password: &str, carrier: Carrier) -> Result<Token, ApiError> {
+    pub async fn sign_in(
+        &self,
+        username: &str,
+        password: &str,
+        device: Device<'_>,
+    ) -> Result<Token, ApiError> {
         let row: Option<(i64, String)> =
             sqlx::query_as("SELECT id, password_hash FROM account WHERE username = ? AND is_active = 1")
                 .bind(username.trim())
@@ -171,13 +187,14 @@ impl Accounts {
             .await
             .map_err(internal)?;
         sqlx::query(
-            "INSERT INTO session (account_id, token_hash, carrier, created_at, last_used_at)
-             VALUES (?1, ?2, ?3, ?4, ?4)",
+            "INSERT INTO session (account_id, token_hash, carrier, created_at, last_used_at, user_agent)
+             VALUES (?1, ?2, ?3, ?4, ?4, ?5)",
         )
         .bind(id)
         .bind(hash)
-        .bind(carrier.as_str())
+        .bind(device.carrier.as_str())
         .bind(now().0)
+        .bind(device.kept_user_agent())
         .execute(&mut *tx)
         .await
         .map_err(internal)?;

@@ -230,6 +230,7 @@ async fn raise(
         kind: "alert_raised",
         severity: rule.severity,
         vm_id: news.vm_id,
+        account_id: None,
         text: rule.raised_text(news.vm_name.as_deref(), percent),
     }))
 }

@@ -1,7 +1,10 @@
 //! What happened, for people to read: kept in the database, each also a line in the log.
 
+mod search;
+
 use super::database::{Database, now};
 use crate::model::{ApiError, Event, Severity, UtcMillis};
+pub use search::Search;
 use sqlx::{FromRow, Sqlite, Transaction};
 
 #[derive(Debug, Clone)]
@@ -15,20 +18,28 @@ pub struct NewEvent {
     pub kind: &'static str,
     pub severity: Severity,
     pub vm_id: Option<i64>,
+    /// Who did it, or whose account it is about.
+    pub account_id: Option<i64>,
     pub text: String,
 }
 
 impl NewEvent {
     pub fn info(kind: &'static str, vm_id: Option<i64>, text: impl Into<String>) -> Self {
-        Self { kind, severity: Severity::Info, vm_id, text: text.into() }
+        Self { kind, severity: Severity::Info, vm_id, account_id: None, text: text.into() }
     }
 
     pub fn warning(kind: &'static str, vm_id: Option<i64>, text: impl Into<String>) -> Self {
-        Self { kind, severity: Severity::Warning, vm_id, text: text.into() }
+        Self { kind, severity: Severity::Warning, vm_id, account_id: None, text: text.into() }
     }
 
     pub fn error(kind: &'static str, vm_id: Option<i64>, text: impl Into<String>) -> Self {
-        Self { kind, severity: Severity::Error, vm_id, text: text.into() }
+        Self { kind, severity: Severity::Error, vm_id, account_id: None, text: text.into() }
+    }
+
+    /// The same, done by this account or about it.
+    #[must_use]
+    pub fn by(self, account_id: i64) -> Self {
+        Self { account_id: Some(account_id), ..self }
     }
 
     /// Writes it as part of the caller's transaction, so that it stands or falls with what it tells of.
@@ -42,14 +53,17 @@ impl NewEvent {
             Severity::Warning => tracing::warn!(kind = self.kind, vm_id, "{}", self.text),
             Severity::Error => tracing::error!(kind = self.kind, vm_id, "{}", self.text),
         }
-        sqlx::query("INSERT INTO event (at, kind, severity, vm_id, text) VALUES (?, ?, ?, ?, ?)")
-            .bind(now().0)
-            .bind(self.kind)
-            .bind(self.severity.as_str())
-            .bind(self.vm_id)
-            .bind(&self.text)
-            .execute(&mut **tx)
-            .await?;
+        sqlx::query(
+            "INSERT INTO event (at, kind, severity, vm_id, account_id, text) VALUES (?, ?, ?, ?, ?, ?)",
+        )
+        .bind(now().0)
+        .bind(self.kind)
+        .bind(self.severity.as_str())
+        .bind(self.vm_id)
+        .bind(self.account_id)
+        .bind(&self.text)
+        .execute(&mut **tx)
+        .await?;
         Ok(())
     }
 }
@@ -61,6 +75,10 @@ struct EventRow {
     kind: String,
     severity: String,
     vm_id: Option<i64>,
+    #[sqlx(default)]
+    vm_name: Option<String>,
+    #[sqlx(default)]
+    person: Option<String>,
     text: String,
 }
 
@@ -79,6 +97,31 @@ impl Events {
         if let Err(error) = written.await {
             tracing::error!(%error, "an event could not be written");
         }
+    }
+
+    /// The newest `limit` events from `from` to `to`, oldest first: of a VM, or of none in particular.
+    ///
+    /// # Errors
+    /// `Internal` when the database cannot be read.
+    pub async fn between(
+        &self,
+        vm_id: Option<i64>,
+        from: UtcMillis,
+        to: UtcMillis,
+        limit: u32,
+    ) -> Result<Vec<Event>, ApiError> {
+        let rows: Vec<EventRow> = sqlx::query_as(
+            "SELECT * FROM (SELECT id, at, kind, severity, vm_id, text FROM event
+                            WHERE vm_id IS ?1 AND at BETWEEN ?2 AND ?3 ORDER BY id DESC LIMIT ?4) ORDER BY id",
+        )
+        .bind(vm_id)
+        .bind(from.0)
+        .bind(to.0)
+        .bind(limit)
+        .fetch_all(self.database.read())
+        .await
+        .map_err(super::internal)?;
+        Ok(rows.into_iter().map(EventRow::into_event).collect())
     }
 
     /// The newest 50 events of a VM, newest first.
@@ -106,6 +149,8 @@ impl EventRow {
             kind: self.kind,
             severity,
             vm_id: self.vm_id,
+            vm_name: self.vm_name,
+            person: self.person,
             text: self.text,
         }
     }

@@ -56,6 +56,7 @@ impl Vms {
         self.0.allowances.reserve(&mut tx, me.id, vm_id, Some(operation_id), &spec, stamp()).await?;
         let text = operations::asked_text(&me.username, kind, name.as_str(), None);
         NewEvent::info(operations::asked_kind(kind), Some(vm_id), text)
+            .by(me.id)
             .write(&mut tx)
             .await
             .map_err(internal)?;
@@ -135,7 +136,7 @@ impl Vms {
     ) -> Result<Requested, ApiError> {
         let (me, vm) = (access.me(), access.vm());
         let why = operations::asked_text(&me.username, kind, &vm.name, snapshot.as_ref());
-        self.decide(Asked { me, vm, kind, snapshot, why }).await
+        self.enact(Asked { me, vm, kind, snapshot, why }).await
     }
 
     /// The same because it was asked for before: by somebody who set a time, or who wants the VM up with the server.
@@ -146,10 +147,10 @@ impl Vms {
         kind: OperationKind,
         why: String,
     ) -> Result<Requested, ApiError> {
-        self.decide(Asked { me: owner, vm, kind, snapshot: None, why }).await
+        self.enact(Asked { me: owner, vm, kind, snapshot: None, why }).await
     }
 
-    async fn decide(&self, asked: Asked<'_>) -> Result<Requested, ApiError> {
+    async fn enact(&self, asked: Asked<'_>) -> Result<Requested, ApiError> {
         let Asked { me, vm, mut kind, snapshot, why } = asked;
         let mut tx = self.0.database.write().await.map_err(internal)?;
         let found = row::lifecycle(&mut tx, vm.id).await.map_err(internal)?;
@@ -182,6 +183,7 @@ impl Vms {
         }
         row::set_pending(&mut tx, vm.id).await.map_err(internal)?;
         NewEvent::info(operations::asked_kind(kind), Some(vm.id), why)
+            .by(me.id)
             .write(&mut tx)
             .await
             .map_err(internal)?;
@@ -245,6 +247,7 @@ impl Vms {
         let text =
             format!("{} gives {} other resources from its next start on: {given}.", me.username, vm.name);
         NewEvent::info(operations::asked_kind(kind), Some(vm.id), text)
+            .by(me.id)
             .write(&mut tx)
             .await
             .map_err(internal)?;
@@ -288,6 +291,7 @@ impl Vms {
         };
         let text = format!("{} cancelled \"{}\" of {}.", me.username, kind.label(), vm.name);
         NewEvent::info("vm_operation_cancel_asked", Some(vm.id), text)
+            .by(me.id)
             .write(&mut tx)
             .await
             .map_err(internal)?;
@@ -305,12 +309,12 @@ impl Vms {
     /// `Internal` when the database cannot be read.
     pub async fn emergency_stop(&self, me: &Me) -> Result<Vec<EmergencyStop>, ApiError> {
         let text = format!("{} pressed the emergency stop: every VM is turned off.", me.username);
-        self.0.events.record(NewEvent::warning("emergency_stop", None, text)).await;
+        self.0.events.record(NewEvent::warning("emergency_stop", None, text).by(me.id)).await;
         let mut told = Vec::new();
         for vm in self.list(super::Scope::All).await? {
             let kind = OperationKind::ForceStop;
             let why = format!("Emergency stop by {}: {} is turned off.", me.username, vm.name);
-            let outcome = self.decide(Asked { me, vm: &vm, kind, snapshot: None, why }).await;
+            let outcome = self.enact(Asked { me, vm: &vm, kind, snapshot: None, why }).await;
             let (operation_id, outcome) = match outcome {
                 Ok(Requested { operation: Some(operation), .. }) => {
                     (Some(operation.id), "It is being turned off.".to_owned())

@@ -1,9 +1,9 @@
 //! What a server function begins with: the state, who calls, whether they may.
 
 use crate::{
-    model::{ApiError, ErrorCode, Me, Role},
+    model::{ApiError, ErrorCode, Me, Role, Theme},
     server::{
-        accounts::{Carrier, LIFE_DAYS},
+        accounts::{Carrier, Device, LIFE_DAYS},
         internal,
         state::AppState,
         vms::{Scope, VmAccess},
@@ -17,6 +17,7 @@ use std::collections::BTreeSet;
 const COOKIE: &str = "twarga_session";
 /// The prefix binds the cookie to this host and to https.
 const HTTPS_COOKIE: &str = "__Host-twarga_session";
+const THEME_COOKIE: &str = "twarga_theme";
 
 /// The state, for what anyone may ask.
 ///
@@ -121,7 +122,10 @@ pub fn bearer(headers: &HeaderMap) -> Option<&str> {
 
 /// The token in the session's cookie.
 pub fn cookie(headers: &HeaderMap, https: bool) -> Option<&str> {
-    let wanted = if https { HTTPS_COOKIE } else { COOKIE };
+    cookie_called(headers, if https { HTTPS_COOKIE } else { COOKIE })
+}
+
+fn cookie_called<'a>(headers: &'a HeaderMap, wanted: &str) -> Option<&'a str> {
     headers
         .get_all(header::COOKIE)
         .iter()
@@ -136,7 +140,10 @@ pub fn cookie(headers: &HeaderMap, https: bool) -> Option<&str> {
 /// # Errors
 /// As [`crate::server::accounts::Accounts::sign_in`].
 pub async fn sign_in(state: &AppState, username: &str, password: &str) -> Result<(), ApiError> {
-    let token = state.accounts.sign_in(username, password, Carrier::Cookie).await?;
+    let parts = use_context::<Parts>();
+    let user_agent = parts.as_ref().map_or("", |parts| user_agent(&parts.headers));
+    let device = Device { carrier: Carrier::Cookie, user_agent };
+    let token = state.accounts.sign_in(username, password, device).await?;
     set_cookie(state, token.expose(), LIFE_DAYS * 24 * 60 * 60)?;
     lead_to("/");
     Ok(())
@@ -158,6 +165,34 @@ pub async fn sign_out(state: &AppState) -> Result<(), ApiError> {
     Ok(())
 }
 
+/// The token that the caller is signed in with; empty when it is none.
+pub fn own_token(state: &AppState) -> String {
+    let Some(parts) = use_context::<Parts>() else { return String::new() };
+    let token = bearer(&parts.headers).or_else(|| cookie(&parts.headers, state.https));
+    token.unwrap_or_default().to_owned()
+}
+
+/// What a browser or client calls itself; empty when it does not say.
+pub fn user_agent(headers: &HeaderMap) -> &str {
+    headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+/// What the browser that sends these headers has chosen.
+pub fn theme(headers: &HeaderMap) -> Theme {
+    cookie_called(headers, THEME_COOKIE).and_then(Theme::parse).unwrap_or_default()
+}
+
+/// Has the caller's browser keep a theme for a year.
+///
+/// # Errors
+/// `Internal` when there is no response to put a cookie on.
+pub fn set_theme(theme: Theme) -> Result<(), ApiError> {
+    const YEAR_SECS: u32 = 365 * 24 * 60 * 60;
+    let cookie =
+        format!("{THEME_COOKIE}={}; Path=/; HttpOnly; SameSite=Lax; Max-Age={YEAR_SECS}", theme.as_str());
+    append_cookie(&cookie)
+}
+
 /// Leads a browser to a page of ours; other clients see the answer alone.
 pub fn lead_to(path: &str) {
     if use_context::<ResponseOptions>().is_some() {
@@ -168,7 +203,11 @@ pub fn lead_to(path: &str) {
 fn set_cookie(state: &AppState, value: &str, max_age_secs: i64) -> Result<(), ApiError> {
     let (name, secure) = if state.https { (HTTPS_COOKIE, "; Secure") } else { (COOKIE, "") };
     let cookie = format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={max_age_secs}{secure}");
-    let cookie = HeaderValue::from_str(&cookie).map_err(internal)?;
+    append_cookie(&cookie)
+}
+
+fn append_cookie(cookie: &str) -> Result<(), ApiError> {
+    let cookie = HeaderValue::from_str(cookie).map_err(internal)?;
     let response = use_context::<ResponseOptions>()
         .ok_or_else(|| ApiError::new(ErrorCode::Internal, "There is no response to put a cookie on."))?;
     response.append_header(header::SET_COOKIE, cookie);

@@ -79,6 +79,7 @@ pub fn router(state: AppState) -> Router {
         .route("/api/vms/{vm_id}/operations", get(rest::vm_operations))
         .route("/api/vms/{vm_id}/operations/{operation_id}/output", get(rest::operation_output))
         .route("/api/vms/{vm_id}/operations/{operation_id}/cancel", post(rest::cancel_operation))
+        .route("/api/events/export", get(rest::events_export))
         .route("/api/metrics/vm/{vm_id}", get(rest::vm_metrics))
         .route("/api/metrics/vm/{vm_id}/history", get(rest::vm_history))
         .route("/api/metrics/vm/{vm_id}/statistics", get(rest::vm_statistics))

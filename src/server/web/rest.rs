@@ -3,11 +3,12 @@
 use super::call;
 use crate::{
     model::{
-        ApiError, Launch, Me, OperationKind, OperationView, Requested, Resize, SnapshotName, UtcMillis,
-        VmMetrics, VmSpec, VmStatus, VmView,
+        ApiError, Event, EventQuery, Launch, Me, OperationKind, OperationView, Requested, Resize,
+        SnapshotName, UtcMillis, VmMetrics, VmSpec, VmStatus, VmView,
     },
     server::{
-        accounts::Carrier,
+        accounts::{Carrier, Device},
+        events::Search,
         metrics::{ExportFormat, HistoryQuery, MAX_LIMIT, Span},
         state::AppState,
         vms::{Scope, VmAccess},
@@ -20,7 +21,7 @@ use axum::{
         Form, FromRequest, FromRequestParts, Path, Query, Request, State,
         rejection::{FormRejection, JsonRejection, PathRejection, QueryRejection},
     },
-    http::{HeaderValue, StatusCode, header, request::Parts},
+    http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, de::DeserializeOwned};
@@ -138,9 +139,11 @@ pub struct Credentials {
 
 pub async fn login(
     State(state): State<AppState>,
+    headers: HeaderMap,
     Checked(Form(given)): Checked<Form<Credentials>>,
 ) -> Result<Response, Refused> {
-    let token = state.accounts.sign_in(&given.username, &given.password, Carrier::Bearer).await?;
+    let device = Device { carrier: Carrier::Bearer, user_agent: call::user_agent(&headers) };
+    let token = state.accounts.sign_in(&given.username, &given.password, device).await?;
     Ok(Json(json!({ "access_token": token.expose(), "token_type": "bearer" })).into_response())
 }
 
@@ -472,4 +475,65 @@ fn export(
     let disposition = format!("attachment; filename=\"{name}.{extension}\"");
     let headers = [(header::CONTENT_TYPE, kind.to_owned()), (header::CONTENT_DISPOSITION, disposition)];
     Ok((headers, Body::from_stream(parts)).into_response())
+}
+
+/// The newest events that the caller may see as a file, filtered as on their page.
+pub async fn events_export(
+    State(state): State<AppState>,
+    SignedIn(me): SignedIn,
+    Checked(Query(format)): Checked<Query<EventsFormat>>,
+    Checked(Query(query)): Checked<Query<EventQuery>>,
+) -> Result<Response, Refused> {
+    let filter = query.filter()?;
+    let events = state.events.for_file(Search { me: &me, filter: &filter }).await?;
+    let (kind, name, text) = match format.format.as_deref().unwrap_or("csv") {
+        "csv" => ("text/csv; charset=utf-8", "events.csv", events_csv(&events)),
+        "json" => ("application/json", "events.json", json!(events).to_string()),
+        _ => return Err(ApiError::invalid_field("format", "format is csv or json.").into()),
+    };
+    let headers = [
+        (header::CONTENT_TYPE, kind.to_owned()),
+        (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\"")),
+    ];
+    Ok((headers, text).into_response())
+}
+
+#[derive(Deserialize)]
+pub struct EventsFormat {
+    format: Option<String>,
+}
+
+fn events_csv(events: &[Event]) -> String {
+    let mut text = "id,time,kind,severity,vm,person,text\n".to_owned();
+    for event in events {
+        let words = [
+            &event.kind,
+            event.severity.as_str(),
+            event.vm_name.as_deref().unwrap_or_default(),
+            event.person.as_deref().unwrap_or_default(),
+            &event.text,
+        ];
+        let words = words.map(csv_field).join(",");
+        text += &format!("{},{},{words}\n", event.id, event.at.to_rfc3339());
+    }
+    text
+}
+
+/// Quoted where it has to be (RFC 4180). A spreadsheet must not take a text for a formula.
+fn csv_field(text: &str) -> String {
+    let text =
+        if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{text}") } else { text.to_owned() };
+    if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::csv_field;
+
+    #[test]
+    fn a_field_of_a_csv_file_stays_one_field_and_no_formula() {
+        assert_eq!(csv_field("plain"), "plain");
+        assert_eq!(csv_field("a \"b\", c"), "\"a \"\"b\"\", c\"");
+        assert_eq!(csv_field("=1+1"), "'=1+1");
+    }
 }

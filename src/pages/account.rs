@@ -1,0 +1,169 @@
+use crate::{
+    api::{ChangePassword, EndOtherSessions, EndSession, SetTheme, my_devices},
+    components::{
+        browser,
+        clock::{Moment, TimeForm},
+        form::{Checks, TextField},
+        layout::Viewer,
+        notice::{Refusal, Unavailable},
+        theme,
+    },
+    model::{DeviceKind, SignedInDevice, Theme, check_password},
+};
+use leptos::prelude::*;
+use leptos_meta::Title;
+
+/// One's own account.
+#[component]
+pub fn Account() -> impl IntoView {
+    let end = ServerAction::<EndSession>::new();
+    let end_others = ServerAction::<EndOtherSessions>::new();
+    let change = ServerAction::<ChangePassword>::new();
+    let changed = move || (end.version().get(), end_others.version().get(), change.version().get());
+    let devices = Resource::new(changed, |_| my_devices());
+    let viewer = expect_context::<Viewer>();
+    view! {
+        <Title text="Account"/>
+        <header class="top">
+            <h1>"Account"</h1>
+            <Suspense>
+                {move || Suspend::new(async move {
+                    viewer.me().await.map(|me| view! { <span class="muted">{me.username} " · " {me.email} " · " {me.role.as_str()}</span> })
+                })}
+            </Suspense>
+        </header>
+        <div class="charts">
+            <Password change/>
+            <Themes/>
+        </div>
+        <Transition fallback=|| view! { <div class="panel blank tall"></div> }>
+            {move || Suspend::new(async move {
+                match devices.await {
+                    Ok(devices) => view! { <Devices devices end end_others/> }.into_any(),
+                    Err(error) => view! { <Unavailable error/> }.into_any(),
+                }
+            })}
+        </Transition>
+    }
+}
+
+#[component]
+fn Password(change: ServerAction<ChangePassword>) -> impl IntoView {
+    let refused = Signal::derive(move || change.value().get().and_then(Result::err));
+    let done = move || change.value().with(|answer| matches!(answer, Some(Ok(()))));
+    let (old_password, new_password) = (RwSignal::new(String::new()), RwSignal::new(String::new()));
+    Effect::new(move || {
+        if done() {
+            old_password.set(String::new());
+            new_password.set(String::new());
+        }
+    });
+    let wrong = move || {
+        check_password("new_password", &new_password.get()).err().filter(|_| !new_password.get().is_empty())
+    };
+    let checks = Checks::new(wrong, refused);
+    view! {
+        <section class="panel block" data-testid="password">
+            <h2>"Password"</h2>
+            <Refusal error=refused/>
+            <ActionForm action=change on:submit:capture=move |event| checks.guard(&event)>
+                <TextField name="old_password" label="Password now" kind="password" value=old_password checks autocomplete="current-password"/>
+                <TextField name="new_password" label="New password" kind="password" value=new_password checks autocomplete="new-password" hint="10 characters or more."/>
+                <button type="submit" class="btn" disabled=change.pending()>"Change the password"</button>
+            </ActionForm>
+            <p class="hint" role="status">
+                {move || done().then_some("It is changed. Your other devices are signed out.")}
+            </p>
+        </section>
+    }
+}
+
+#[component]
+fn Themes() -> impl IntoView {
+    let set = ServerAction::<SetTheme>::new();
+    let refused = Signal::derive(move || set.value().get().and_then(Result::err));
+    let now = RwSignal::new(theme::of_request());
+    Effect::new(move || now.set(browser::theme()));
+    let choose = move |theme: Theme| {
+        browser::set_theme(theme);
+        now.set(theme);
+    };
+    let button = move |theme: Theme, label: &'static str| {
+        view! {
+            <ActionForm action=set on:submit:capture=move |_| choose(theme)>
+                <input type="hidden" name="theme" value=theme.as_str()/>
+                <button type="submit" aria-pressed=move || (now.get() == theme).to_string()>{label}</button>
+            </ActionForm>
+        }
+    };
+    view! {
+        <section class="panel block" data-testid="theme">
+            <h2>"Theme"</h2>
+            <Refusal error=refused/>
+            <div class="segments" role="group" aria-label="Theme">
+                {button(Theme::Light, "Light")}
+                {button(Theme::Dark, "Dark")}
+                {button(Theme::System, "As the system")}
+            </div>
+            <p class="hint">"It holds for this browser."</p>
+        </section>
+    }
+}
+
+#[component]
+fn Devices(
+    devices: Vec<SignedInDevice>,
+    end: ServerAction<EndSession>,
+    end_others: ServerAction<EndOtherSessions>,
+) -> impl IntoView {
+    let refused = Signal::derive(move || {
+        end.value().get().and_then(Result::err).or_else(|| end_others.value().get().and_then(Result::err))
+    });
+    let has_others = devices.len() > 1;
+    let entry = move |device: SignedInDevice| {
+        let name = match (device.kind, device.user_agent.is_empty()) {
+            (_, false) => device.user_agent.clone(),
+            (DeviceKind::Browser, true) => "A browser".into(),
+            (DeviceKind::Client, true) => "A client".into(),
+        };
+        let kind = match device.kind {
+            DeviceKind::Browser => "browser",
+            DeviceKind::Client => "client with a token",
+        };
+        view! {
+            <li data-this=device.is_this.to_string()>
+                <div class="what">
+                    <b>{name}</b>
+                    <small class="muted">
+                        {kind} " · signed in " <Moment at=Signal::stored(device.signed_in_at) form=TimeForm::DayAndTime/>
+                        " · last used " <Moment at=Signal::stored(device.last_used_at) form=TimeForm::DayAndTime/>
+                    </small>
+                </div>
+                {if device.is_this {
+                    view! { <span class="badge">"This one"</span> }.into_any()
+                } else {
+                    view! {
+                        <ActionForm action=end>
+                            <input type="hidden" name="session_id" value=device.id/>
+                            <button type="submit" class="btn">"Sign it out"</button>
+                        </ActionForm>
+                    }
+                    .into_any()
+                }}
+            </li>
+        }
+    };
+    view! {
+        <section class="panel block" data-testid="devices">
+            <h2>"Signed-in devices"</h2>
+            <p class="hint">"A device is signed out by itself when it was not used for 7 days, and 30 days after it signed in."</p>
+            <Refusal error=refused/>
+            <ul class="entries">{devices.into_iter().map(entry).collect_view()}</ul>
+            {has_others.then(|| view! {
+                <ActionForm action=end_others>
+                    <button type="submit" class="btn danger">"Sign all others out"</button>
+                </ActionForm>
+            })}
+        </section>
+    }
+}

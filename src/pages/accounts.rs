@@ -1,0 +1,211 @@
+use crate::{
+    api::{CreateAccount, GrantCredits, SetAccountActive, SetAccountRole, list_accounts},
+    components::{
+        browser,
+        clock::{Moment, TimeForm, alive},
+        form::{Checks, TextField, entered},
+        icon::{Glyph, Icon},
+        layout::Viewer,
+        notice::{NotAnAdmin, Refusal, Unavailable},
+    },
+    model::{self, ApiError, ErrorCode, Role, check_registration},
+};
+use leptos::prelude::*;
+use leptos_meta::Title;
+use leptos_router::{components::Form, hooks::use_query_map};
+
+/// All that can be done with an account by an admin.
+#[derive(Clone, Copy)]
+struct Actions {
+    create: ServerAction<CreateAccount>,
+    set_active: ServerAction<SetAccountActive>,
+    set_role: ServerAction<SetAccountRole>,
+    grant: ServerAction<GrantCredits>,
+}
+
+impl Actions {
+    fn new() -> Self {
+        Self {
+            create: ServerAction::new(),
+            set_active: ServerAction::new(),
+            set_role: ServerAction::new(),
+            grant: ServerAction::new(),
+        }
+    }
+
+    fn answered(self) -> usize {
+        self.create.version().get()
+            + self.set_active.version().get()
+            + self.set_role.version().get()
+            + self.grant.version().get()
+    }
+
+    fn refusal(self) -> Signal<Option<ApiError>> {
+        Signal::derive(move || {
+            [self.set_active.value().get(), self.set_role.value().get(), self.grant.value().get()]
+                .into_iter()
+                .find_map(|answer| answer.and_then(Result::err))
+        })
+    }
+}
+
+/// Everybody's accounts, for admins.
+#[component]
+pub fn Accounts() -> impl IntoView {
+    let query = use_query_map();
+    let search = Memo::new(move |_| query.with(|query| query.get("search").unwrap_or_default()));
+    let actions = Actions::new();
+    let accounts =
+        Resource::new(move || (search.get(), actions.answered()), |(search, _)| list_accounts(search));
+    let viewer = expect_context::<Viewer>();
+    view! {
+        <Title text="Accounts"/>
+        <header class="top">
+            <h1>"Accounts"</h1>
+            <span class="push"></span>
+            <a class="btn" href="/admin"><Glyph icon=Icon::Shield/>"Admin"</a>
+        </header>
+        <Refusal error=actions.refusal()/>
+        <Transition fallback=|| view! { <div class="panel blank tall"></div> }>
+            {move || Suspend::new(async move {
+                match accounts.await {
+                    Ok(accounts) => {
+                        let own_id = viewer.me().await.map(|me| me.id);
+                        view! { <List accounts search actions own_id/> }.into_any()
+                    }
+                    Err(error) if error.code == ErrorCode::Forbidden => view! { <NotAnAdmin error/> }.into_any(),
+                    Err(error) => view! { <Unavailable error/> }.into_any(),
+                }
+            })}
+        </Transition>
+        <Suspense>
+            {move || Suspend::new(async move { viewer.is_admin().await.then(|| view! { <Create create=actions.create/> }) })}
+        </Suspense>
+    }
+}
+
+#[component]
+fn List(
+    accounts: Vec<model::Account>,
+    search: Memo<String>,
+    actions: Actions,
+    own_id: Option<i64>,
+) -> impl IntoView {
+    let alive = alive();
+    let is_empty = accounts.is_empty();
+    view! {
+        <section class="panel" aria-label="Accounts">
+            <Form method="GET" action="" attr:class="toolbar" attr:role="search">
+                <span class="search">
+                    <Glyph icon=Icon::Search/>
+                    <input
+                        type="search" name="search" aria-label="Search by name or e-mail address" placeholder="Search by name or e-mail address"
+                        value=move || search.get() autocomplete="off" on:change=move |event| browser::submit_form_of(&event)
+                    />
+                </span>
+                <button type="submit" class="btn" class:unseen=alive>"Search"</button>
+            </Form>
+            <ul class="entries accounts" data-testid="accounts">
+                {accounts.into_iter().map(|account| view! { <Entry account actions own_id/> }).collect_view()}
+            </ul>
+            {is_empty.then(|| view! { <p class="none" role="status">"No account has that in its name or address."</p> })}
+        </section>
+    }
+}
+
+#[component]
+fn Entry(account: model::Account, actions: Actions, own_id: Option<i64>) -> impl IntoView {
+    let id = account.id;
+    let is_own = own_id == Some(id);
+    let (other_role, promote) = match account.role {
+        Role::Admin => (Role::User, "Make a user"),
+        Role::User => (Role::Admin, "Make an admin"),
+    };
+    let (amount_id, reason_id) = (format!("amount-{id}"), format!("reason-{id}"));
+    let vms = if account.vms == 1 { "1 VM".to_owned() } else { format!("{} VMs", account.vms) };
+    view! {
+        <li data-account=account.username.clone()>
+            <div class="what">
+                <b>{account.username.clone()}</b>
+                <span class="badge">{account.role.as_str()}</span>
+                {(!account.is_active).then(|| view! { <span class="badge off">"deactivated"</span> })}
+                <small class="muted">
+                    {account.email} " · " {vms} " · " <span data-testid="credits">{account.credits_available} " credits"</span>
+                    " · since " <Moment at=Signal::stored(account.created_at) form=TimeForm::DayAndTime/>
+                    {account.last_seen_at.map(|at| view! { " · last seen " <Moment at=Signal::stored(at) form=TimeForm::DayAndTime/> })}
+                </small>
+            </div>
+            <details class="ask">
+                <summary class="btn">"Credits…"</summary>
+                <ActionForm action=actions.grant attr:class="line-form">
+                    <input type="hidden" name="account_id" value=id/>
+                    <div class="field">
+                        <label for=amount_id.clone()>"Give so many, or take with a minus"</label>
+                        <span class="control"><input id=amount_id name="amount" type="number" step="1" required value="100"/></span>
+                    </div>
+                    <div class="field">
+                        <label for=reason_id.clone()>"Reason"</label>
+                        <span class="control"><input id=reason_id name="reason" required maxlength="200" autocomplete="off"/></span>
+                    </div>
+                    <button type="submit" class="btn primary">"Book it"</button>
+                </ActionForm>
+            </details>
+            {(!is_own).then(|| view! {
+                <ActionForm action=actions.set_role>
+                    <input type="hidden" name="account_id" value=id/>
+                    <input type="hidden" name="role" value=other_role.as_str()/>
+                    <button type="submit" class="btn">{promote}</button>
+                </ActionForm>
+                <ActionForm action=actions.set_active>
+                    <input type="hidden" name="account_id" value=id/>
+                    <input type="hidden" name="is_active" value=(!account.is_active).to_string()/>
+                    <button type="submit" class="btn" class:danger=account.is_active>
+                        {if account.is_active { "Deactivate" } else { "Activate" }}
+                    </button>
+                </ActionForm>
+            })}
+        </li>
+    }
+}
+
+#[component]
+fn Create(create: ServerAction<CreateAccount>) -> impl IntoView {
+    let refused = Signal::derive(move || create.value().get().and_then(Result::err));
+    let text = |field: &str| RwSignal::new(entered(field).unwrap_or_default());
+    let (username, email, password) = (text("username"), text("email"), RwSignal::new(String::new()));
+    let done = move || create.value().with(|answer| matches!(answer, Some(Ok(()))));
+    Effect::new(move || {
+        if done() {
+            for field in [username, email, password] {
+                field.set(String::new());
+            }
+        }
+    });
+    let wrong = move || {
+        let (username, email, password) = (username.get(), email.get(), password.get());
+        let is_empty = username.is_empty() && email.is_empty() && password.is_empty();
+        check_registration(username.trim(), email.trim(), &password).err().filter(|_| !is_empty)
+    };
+    let checks = Checks::new(wrong, refused);
+    view! {
+        <section class="panel block" data-testid="create-account">
+            <h2>"Make an account"</h2>
+            <Refusal error=refused/>
+            <ActionForm action=create on:submit:capture=move |event| checks.guard(&event)>
+                <div class="three">
+                    <TextField name="username" label="User name" value=username checks autocomplete="off"/>
+                    <TextField name="email" label="E-mail" kind="email" value=email checks autocomplete="off"/>
+                    <TextField name="password" label="First password" kind="password" value=password checks autocomplete="new-password" hint="They can change it."/>
+                </div>
+                <div class="field">
+                    <label for="field-role">"Role"</label>
+                    <span class="control"><select id="field-role" name="role">
+                        <option value="user">"user"</option>
+                        <option value="admin">"admin"</option>
+                    </select></span>
+                </div>
+                <button type="submit" class="btn primary" disabled=create.pending()>"Make the account"</button>
+            </ActionForm>
+        </section>
+    }
+}

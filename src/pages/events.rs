@@ -1,0 +1,301 @@
+use crate::{
+    api::list_events,
+    components::{
+        browser,
+        clock::{Moment, TimeForm, alive},
+        icon::{Glyph, Icon},
+        layout::Viewer,
+        notice::{Refusal, Unavailable},
+        poll::poll,
+    },
+    model::{ApiError, Event, EventCategory, EventPage, EventQuery, Severity},
+};
+use leptos::{prelude::*, task::spawn_local};
+use leptos_meta::Title;
+use leptos_router::{components::Form, hooks::use_query_map, params::ParamsMap};
+
+/// What the page's address asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Asked {
+    query: EventQuery,
+    before: Option<i64>,
+}
+
+impl Asked {
+    fn of(map: &ParamsMap) -> Self {
+        let word = |name: &str| map.get(name).unwrap_or_default();
+        let query = EventQuery {
+            category: word("category"),
+            severity: word("severity"),
+            vm: word("vm"),
+            person: word("person"),
+            text: word("text"),
+            from: word("from"),
+            to: word("to"),
+        };
+        Self { query, before: word("before").parse().ok() }
+    }
+
+    async fn load(self) -> Result<EventPage, ApiError> {
+        list_events(self.query, self.before).await
+    }
+
+    /// The query of an address with these parts, each named and filled in.
+    fn address(&self, more: &[(&str, &str)]) -> String {
+        let EventQuery { category, severity, vm, person, text, from, to } = &self.query;
+        let own = [
+            ("category", category),
+            ("severity", severity),
+            ("vm", vm),
+            ("person", person),
+            ("text", text),
+            ("from", from),
+            ("to", to),
+        ];
+        let mut map = ParamsMap::new();
+        for (name, value) in own.into_iter().filter(|(_, value)| !value.is_empty()) {
+            map.insert(name, value.clone());
+        }
+        for (name, value) in more {
+            map.replace((*name).to_owned(), (*value).to_owned());
+            if value.is_empty() {
+                map.remove(name);
+            }
+        }
+        let query = map.to_query_string();
+        if query.is_empty() { "?".into() } else { query }
+    }
+
+    fn is_filtered(&self) -> bool {
+        self.query != EventQuery::default()
+    }
+}
+
+#[component]
+pub fn Events() -> impl IntoView {
+    let map = use_query_map();
+    let asked = Memo::new(move |_| map.with(Asked::of));
+    let first = Resource::new(|| (), move |()| asked.get_untracked().load());
+    let viewer = expect_context::<Viewer>();
+    view! {
+        <Title text="Events"/>
+        <Transition fallback=Skeleton>
+            {move || Suspend::new(async move {
+                match first.await {
+                    // A filter with nonsense in it can be mended on the page.
+                    Ok(page) => view! { <Body asked page refused=None is_admin=viewer.is_admin().await/> }.into_any(),
+                    Err(error) if !error.fields.is_empty() => {
+                        let page = EventPage::default();
+                        view! { <Body asked page refused=Some(error) is_admin=viewer.is_admin().await/> }.into_any()
+                    }
+                    Err(error) => view! { <Unavailable error/> }.into_any(),
+                }
+            })}
+        </Transition>
+    }
+}
+
+#[component]
+fn Skeleton() -> impl IntoView {
+    view! {
+        <div role="status" aria-label="Loading">
+            <header class="top"><h1>"Events"</h1></header>
+            <div class="panel blank tall"></div>
+        </div>
+    }
+}
+
+#[component]
+fn Body(asked: Memo<Asked>, page: EventPage, refused: Option<ApiError>, is_admin: bool) -> impl IntoView {
+    let page = RwSignal::new(page);
+    let refusal = RwSignal::new(refused);
+    // An answer to an earlier question that comes late is not what is to be seen.
+    let ask = move || {
+        let question = asked.get_untracked();
+        spawn_local(async move {
+            let answer = question.clone().load().await;
+            if asked.try_get_untracked() != Some(question) {
+                return;
+            }
+            match answer {
+                Ok(newer) => {
+                    if page.try_with_untracked(|page| *page != newer) == Some(true) {
+                        page.try_set(newer);
+                    }
+                    refusal.try_set(None);
+                }
+                Err(error) => {
+                    refusal.try_set(Some(error));
+                }
+            }
+        });
+    };
+    Effect::new(move |begun: Option<()>| {
+        asked.track();
+        if begun.is_some() {
+            ask();
+        }
+    });
+    poll(ask);
+    let file = move |format: &'static str| {
+        let query = asked.with(|asked| asked.address(&[("format", format)]));
+        format!("/api/events/export{query}")
+    };
+    view! {
+        <header class="top">
+            <h1>"Events"</h1>
+            <span class="push"></span>
+            <details class="more" data-testid="export">
+                <summary class="btn">"Export"</summary>
+                <div>
+                    <a class="btn" href=move || file("csv") download rel="external">"CSV"</a>
+                    <a class="btn" href=move || file("json") download rel="external">"JSON"</a>
+                </div>
+            </details>
+        </header>
+        <Refusal error=refusal/>
+        <section class="panel" aria-label="Events">
+            <Filters asked is_admin/>
+            <Counts asked page/>
+            <List page is_admin/>
+            {move || {
+                let nothing = page.with(|page| page.events.is_empty());
+                let words = if asked.with(Asked::is_filtered) {
+                    "Nothing like that has happened. Take a filter away to see more."
+                } else {
+                    "Nothing has happened yet. Launch a VM, and it is told here."
+                };
+                nothing.then(|| view! { <p class="none" role="status">{words}</p> })
+            }}
+            <Pages asked page/>
+        </section>
+    }
+}
+
+#[component]
+fn Filters(asked: Memo<Asked>, is_admin: bool) -> impl IntoView {
+    let alive = alive();
+    let chosen =
+        move |read: fn(&EventQuery) -> &String| move || asked.with(|asked| read(&asked.query).clone());
+    let select = move |name: &'static str,
+                       label: &'static str,
+                       all: &'static str,
+                       options: Vec<(&'static str, &'static str)>,
+                       read: fn(&EventQuery) -> &String| {
+        let value = chosen(read);
+        let option = move |(key, text): (&'static str, &'static str)| {
+            view! { <option value=key selected=move || value() == key>{text}</option> }
+        };
+        view! {
+            <span class="control"><select name=name aria-label=label on:change=move |event| browser::submit_form_of(&event)>
+                <option value="">{all}</option>
+                {options.into_iter().map(option).collect_view()}
+            </select></span>
+        }
+    };
+    let input = move |name: &'static str,
+                      label: &'static str,
+                      kind: &'static str,
+                      read: fn(&EventQuery) -> &String| {
+        let value = chosen(read);
+        view! {
+            <span class="control"><input
+                name=name type=kind aria-label=label placeholder=label autocomplete="off" autocapitalize="none" spellcheck="false" maxlength="100"
+                value=value prop:value=value on:change=move |event| browser::submit_form_of(&event)
+            /></span>
+        }
+    };
+    let categories = EventCategory::ALL.map(|category| (category.as_str(), category.label()));
+    view! {
+        <Form method="GET" action="" noscroll=true attr:class="toolbar filters" attr:role="search" attr:aria-label="Filter the events">
+            {input("text", "Search the text", "search", |q| &q.text)}
+            {select("category", "Kind", "Everything", categories.to_vec(), |q| &q.category)}
+            {select("severity", "Severity", "Any severity", vec![("info", "Info"), ("warning", "Warning"), ("error", "Error")], |q| &q.severity)}
+            {input("vm", "VM", "search", |q| &q.vm)}
+            {is_admin.then(|| input("person", "Person", "search", |q| &q.person))}
+            <label class="dated">"From " {input("from", "From (UTC)", "date", |q| &q.from)}</label>
+            <label class="dated">"to " {input("to", "To (UTC)", "date", |q| &q.to)}</label>
+            <button type="submit" class="btn" class:unseen=alive>"Show"</button>
+            {move || asked.with(Asked::is_filtered).then(|| view! { <a class="btn quiet" href="/events" data-noscroll="">"Clear"</a> })}
+        </Form>
+    }
+}
+
+/// How many there are of each severity, each a way to see those alone.
+#[component]
+fn Counts(asked: Memo<Asked>, page: RwSignal<EventPage>) -> impl IntoView {
+    let chip = move |severity: Option<Severity>, label: &'static str| {
+        let key = severity.map_or("", Severity::as_str);
+        let count = move || {
+            page.with(|page| match severity {
+                None => page.counts.info + page.counts.warning + page.counts.error,
+                Some(Severity::Info) => page.counts.info,
+                Some(Severity::Warning) => page.counts.warning,
+                Some(Severity::Error) => page.counts.error,
+            })
+        };
+        let is_chosen = move || asked.with(|asked| asked.query.severity == key).then_some("true");
+        let address = move || asked.with(|asked| asked.address(&[("severity", key)]));
+        view! {
+            <a class="chip" href=address data-noscroll="" aria-current=is_chosen data-testid=format!("count-{}", if key.is_empty() { "all" } else { key })>
+                {severity.map(|severity| view! { <i class=format!("mark {}", severity.as_str()) aria-hidden="true"></i> })}
+                {label} " " <b>{count}</b>
+            </a>
+        }
+    };
+    view! {
+        <nav class="chips" aria-label="By severity">
+            {chip(None, "All")}
+            {chip(Some(Severity::Error), "Errors")}
+            {chip(Some(Severity::Warning), "Warnings")}
+            {chip(Some(Severity::Info), "Info")}
+        </nav>
+    }
+}
+
+#[component]
+fn List(page: RwSignal<EventPage>, is_admin: bool) -> impl IntoView {
+    let entry = move |event: Event| {
+        let severity = event.severity.as_str();
+        let kind = event.kind.clone();
+        let vm = event.vm_name.clone().zip(event.vm_id);
+        let person = event.person.clone().filter(|_| is_admin);
+        view! {
+            <li data-severity=severity data-kind=kind>
+                <Moment at=Signal::stored(event.at) form=TimeForm::DayAndSecond/>
+                <i class=format!("mark {severity}") aria-hidden="true"></i>
+                <details>
+                    <summary><span class="unseen">{severity} ": "</span>{event.text}</summary>
+                    <dl class="details">
+                        <div><dt>"Severity"</dt><dd>{severity}</dd></div>
+                        <div><dt>"Kind"</dt><dd class="mono">{event.kind}</dd></div>
+                        {vm.map(|(name, id)| view! { <div><dt>"VM"</dt><dd><a href=format!("/vms/{id}")>{name}</a></dd></div> })}
+                        {person.map(|name| view! { <div><dt>"Person"</dt><dd>{name}</dd></div> })}
+                        <div><dt>"Number"</dt><dd>{event.id}</dd></div>
+                    </dl>
+                </details>
+            </li>
+        }
+    };
+    view! {
+        <ol class="timeline whole" data-testid="event-list">
+            <For each=move || page.with(|page| page.events.clone()) key=|event| event.id children=entry/>
+        </ol>
+    }
+}
+
+#[component]
+fn Pages(asked: Memo<Asked>, page: RwSignal<EventPage>) -> impl IntoView {
+    let older = Memo::new(move |_| {
+        let last =
+            page.with(|page| page.events.last().filter(|_| page.more).map(|event| event.id.to_string()));
+        last.map(|id| asked.with(|asked| asked.address(&[("before", &id)])))
+    });
+    let newest = Memo::new(move |_| asked.with(|asked| asked.before.map(|_| asked.address(&[]))));
+    view! {
+        <nav class="pages" aria-label="Pages">
+            {move || newest.get().map(|href| view! { <a class="btn" href=href><Glyph icon=Icon::Left/>"Newest"</a> })}
+            {move || older.get().map(|href| view! { <a class="btn" href=href data-testid="older">"Older"<Glyph icon=Icon::Right/></a> })}
+        </nav>
+    }
+}

@@ -1,0 +1,175 @@
+//! What a VM has used over the shown time: four charts on one time axis, in words, and as files.
+
+use crate::{
+    components::{
+        browser,
+        chart::{ChartData, Hue, Scale, TimeChart},
+        clock::{Moment, TimeForm, alive},
+        feed::Feed,
+        format,
+        notice::Refusal,
+        range::RangePicker,
+        timeline::{Line, Timeline},
+    },
+    model::{Series, Source, Sources, VmFigures, VmView},
+};
+use leptos::prelude::*;
+
+/// So many lines at most does the table beside the charts hold.
+const TABLE_ROWS: usize = 60;
+
+type Column = fn(&Series) -> &Vec<Option<f64>>;
+
+#[component]
+pub fn VmCharts(feed: Feed, id: i64, vm: Memo<Option<VmView>>, timeline: Timeline) -> impl IntoView {
+    let line = move |metric, name, label, hue, column: Column| {
+        let live = feed.points(id, column);
+        Line { metric, name, label, hue, live: live.into() }
+    };
+    let cpu = timeline.data(vec![line("vm_cpu_percent", "cpu", "CPU", Hue::Cpu, |s| &s.cpu_percent)]);
+    let memory = timeline
+        .data(vec![line("vm_memory_percent", "memory", "Memory", Hue::Memory, |s| &s.memory_percent)]);
+    let disk = timeline.data(vec![line("vm_disk_percent", "disk", "Disk", Hue::Disk, |s| &s.disk_percent)]);
+    let network = timeline.data(vec![
+        line("vm_network_rx_mb_per_s", "rx", "Received", Hue::Received, |s| &s.network_rx_mb_per_s),
+        line("vm_network_tx_mb_per_s", "tx", "Sent", Hue::Sent, |s| &s.network_tx_mb_per_s),
+    ]);
+    let source = move |read: fn(&Sources) -> Source| {
+        Signal::derive(move || {
+            vm.with(|vm| vm.as_ref().map_or(Source::Unknown, |vm| read(&vm.figures.sources)))
+        })
+    };
+    let text = move |read: fn(&VmFigures) -> String| {
+        Signal::derive(move || vm.with(|vm| vm.as_ref().map(|vm| read(&vm.figures)).unwrap_or_default()))
+    };
+    let received = timeline.statistics("vm_network_rx_mb_per_s", format::rate);
+    let sent = timeline.statistics("vm_network_tx_mb_per_s", format::rate);
+    let of_network =
+        Signal::derive(move || received.get().zip(sent.get()).map(|(down, up)| format!("↓ {down}  ↑ {up}")));
+    let (span, on_span) = (timeline.words(), timeline.on_span());
+    view! {
+        <div class="toolbar-line">
+            <RangePicker range=timeline.range now=timeline.now() show=timeline.show/>
+            <span class="push"></span>
+            <Export id vm timeline/>
+        </div>
+        <Refusal error=timeline.refusal/>
+        <div class="charts" class:stale=move || feed.is_stale() class:loading=timeline.loading aria-busy=move || timeline.loading.get().to_string()>
+            <TimeChart
+                test_id="chart-cpu" title="CPU" hue=Hue::Cpu scale=Scale::Percent source=source(|s| s.cpu)
+                now_text=text(|f| format::percent(f.cpu_percent))
+                data=cpu span foot=timeline.statistics("vm_cpu_percent", format::percent) on_span
+            />
+            <TimeChart
+                test_id="chart-memory" title="Memory" hue=Hue::Memory scale=Scale::Percent source=source(|s| s.memory)
+                now_text=text(|f| {
+                    let seen_mb = f.memory_used_mb.zip(f.memory_available_mb).map(|(used, rest)| used + rest);
+                    let gb = |mb: Option<f64>| mb.map(|mb| mb / 1024.0);
+                    with_percent(format::used_of_gb(gb(f.memory_used_mb), gb(seen_mb)), f.memory_percent)
+                })
+                data=memory span foot=timeline.statistics("vm_memory_percent", format::percent) on_span
+            />
+            <TimeChart
+                test_id="chart-disk" title="Disk" hue=Hue::Disk scale=Scale::Percent source=source(|s| s.disk)
+                now_text=text(|f| {
+                    let size = f.disk_used_gb.zip(f.disk_available_gb).map(|(used, rest)| used + rest);
+                    with_percent(format::used_of_gb(f.disk_used_gb, size), f.disk_percent)
+                })
+                data=disk span foot=timeline.statistics("vm_disk_percent", format::percent) on_span
+            />
+            <TimeChart
+                test_id="chart-network" title="Network" hue=Hue::Received scale=Scale::Rate source=source(|s| s.network)
+                now_text=text(|f| {
+                    format!("↓ {}  ↑ {}", format::rate(f.network_rx_mb_per_s), format::rate(f.network_tx_mb_per_s))
+                })
+                data=network span foot=of_network on_span
+            />
+        </div>
+        <Readings charts=[cpu, memory, disk, network]/>
+    }
+}
+
+/// `6.2 of 8 GB · 78 %`.
+fn with_percent(amount: Option<String>, percent: Option<f64>) -> String {
+    let percent = format::percent(percent);
+    amount.map_or_else(|| percent.clone(), |amount| format!("{amount} · {percent}"))
+}
+
+/// The shown time as files: every sample in it, or the picture of it.
+#[component]
+fn Export(id: i64, vm: Memo<Option<VmView>>, timeline: Timeline) -> impl IntoView {
+    let alive = alive();
+    let address = move |format: &str| {
+        let (from, to) = timeline.range.get().bounds(timeline.now().get());
+        let (from, to) = (from.to_rfc3339(), to.to_rfc3339());
+        format!("/api/metrics/vm/{id}/export?format={format}&from={from}&to={to}")
+    };
+    let picture = move |_| {
+        let name = vm.with_untracked(|vm| vm.as_ref().map(|vm| vm.name.clone()).unwrap_or_default());
+        browser::save_charts_as_png(&name);
+    };
+    view! {
+        <details class="more" data-testid="export">
+            <summary class="btn">"Export"</summary>
+            <div>
+                <a class="btn" href=move || address("csv") download rel="external">"CSV"</a>
+                <a class="btn" href=move || address("json") download rel="external">"JSON"</a>
+                {move || alive.get().then(|| view! { <button type="button" class="btn" on:click=picture>"PNG"</button> })}
+            </div>
+        </details>
+    }
+}
+
+/// The charts in words, for who cannot see them or wants the figures.
+#[component]
+fn Readings(charts: [Signal<ChartData>; 4]) -> impl IntoView {
+    // Nobody looks at a closed table. Without JavaScript it can be opened, so at first it is filled in.
+    let closed = RwSignal::new(false);
+    Effect::new(move || closed.set(true));
+    let rows = Memo::new(move |_| {
+        if closed.get() {
+            return Vec::new();
+        }
+        let data = charts.map(|chart| chart.get());
+        let times = data[0].traces[0].points.iter().map(|point| point.0).collect::<Vec<_>>();
+        let step = times.len().div_ceil(TABLE_ROWS).max(1);
+        let figure = |chart: &ChartData, trace: usize, at| {
+            chart.traces[trace].points.iter().find(|point| point.0 == at).and_then(|point| point.1)
+        };
+        let row = |at| {
+            let [cpu, memory, disk, network] = &data;
+            let figures = [cpu, memory, disk].map(|chart| format::percent(figure(chart, 0, at)));
+            let rates = [0, 1].map(|trace| format::rate(figure(network, trace, at)));
+            (at, figures, rates)
+        };
+        times.into_iter().rev().step_by(step).map(row).collect()
+    });
+    view! {
+        <details class="readings" data-testid="readings" on:toggle=move |event| closed.set(!browser::is_open(&event))>
+            <summary>"Show as table"</summary>
+            <div class="scroll" tabindex="0" role="region" aria-label="Readings">
+                <table>
+                    <thead>
+                        <tr>
+                            <th scope="col">"Time"</th>
+                            <th scope="col">"CPU"</th>
+                            <th scope="col">"Memory"</th>
+                            <th scope="col">"Disk"</th>
+                            <th scope="col">"Received"</th>
+                            <th scope="col">"Sent"</th>
+                        </tr>
+                    </thead>
+                    <tbody>
+                        <For each=move || rows.get() key=|row| row.clone() let:row>
+                            <tr>
+                                <th scope="row"><Moment at=row.0 form=TimeForm::DayAndSecond/></th>
+                                {row.1.map(|text| view! { <td>{text}</td> }).into_iter().collect_view()}
+                                {row.2.map(|text| view! { <td>{text}</td> }).into_iter().collect_view()}
+                            </tr>
+                        </For>
+                    </tbody>
+                </table>
+            </div>
+        </details>
+    }
+}

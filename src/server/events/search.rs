@@ -1,0 +1,119 @@
+//! Events for a page of them: filtered, counted, and as files.
+
+use super::{Event, EventRow, Events};
+use crate::{
+    model::{ApiError, EventCategory, EventFilter, EventPage, Me, Role, Severity, SeverityCounts},
+    server::internal,
+};
+use sqlx::{QueryBuilder, Sqlite};
+
+const PAGE_LENGTH: usize = 50;
+/// A file holds the newest so many.
+const FILE_LENGTH: i64 = 50_000;
+
+/// What is asked for by whom.
+#[derive(Debug, Clone, Copy)]
+pub struct Search<'a> {
+    pub me: &'a Me,
+    pub filter: &'a EventFilter,
+}
+
+impl Events {
+    /// A page of what somebody may see, newest first, older than the event `before` if it is named.
+    ///
+    /// # Errors
+    /// `Internal` when the database cannot be read.
+    pub async fn page(&self, search: Search<'_>, before: Option<i64>) -> Result<EventPage, ApiError> {
+        let mut events = self.newest(search, before, PAGE_LENGTH as i64 + 1).await?;
+        let more = events.len() > PAGE_LENGTH;
+        events.truncate(PAGE_LENGTH);
+        let mut query = QueryBuilder::new("SELECT event.severity, count(*) ");
+        let of_any = EventFilter { severity: None, ..search.filter.clone() };
+        push_from(&mut query, Search { filter: &of_any, ..search });
+        query.push(" GROUP BY event.severity");
+        let counts: Vec<(String, u32)> =
+            query.build_query_as().fetch_all(self.database.read()).await.map_err(internal)?;
+        let of = |severity: Severity| {
+            counts.iter().find(|(name, _)| name == severity.as_str()).map_or(0, |(_, count)| *count)
+        };
+        let counts = SeverityCounts {
+            info: of(Severity::Info),
+            warning: of(Severity::Warning),
+            error: of(Severity::Error),
+        };
+        Ok(EventPage { events, more, counts })
+    }
+
+    /// The newest 50,000 of what somebody may see, newest first, for a file.
+    ///
+    /// # Errors
+    /// `Internal` when the database cannot be read.
+    pub async fn for_file(&self, search: Search<'_>) -> Result<Vec<Event>, ApiError> {
+        self.newest(search, None, FILE_LENGTH).await
+    }
+
+    async fn newest(
+        &self,
+        search: Search<'_>,
+        before: Option<i64>,
+        limit: i64,
+    ) -> Result<Vec<Event>, ApiError> {
+        let mut query = QueryBuilder::new(
+            "SELECT event.id, event.at, event.kind, event.severity, event.vm_id, event.text,
+                    vm.name AS vm_name, account.username AS person ",
+        );
+        push_from(&mut query, search);
+        if let Some(before) = before {
+            query.push(" AND event.id < ").push_bind(before);
+        }
+        query.push(" ORDER BY event.id DESC LIMIT ").push_bind(limit);
+        let rows: Vec<EventRow> =
+            query.build_query_as().fetch_all(self.database.read()).await.map_err(internal)?;
+        Ok(rows.into_iter().map(EventRow::into_event).collect())
+    }
+}
+
+/// Where the events come from and which are wanted. A user sees what happened to their VMs, those that are gone
+/// included, and what they did themselves.
+fn push_from(query: &mut QueryBuilder<Sqlite>, Search { me, filter }: Search<'_>) {
+    query.push(
+        "FROM event LEFT JOIN vm ON vm.id = event.vm_id LEFT JOIN account ON account.id = event.account_id WHERE TRUE",
+    );
+    if me.role != Role::Admin {
+        query.push(" AND (vm.owner_id = ").push_bind(me.id);
+        query.push(" OR event.account_id = ").push_bind(me.id).push(")");
+    }
+    if let Some(category) = filter.category {
+        let prefix = "substr(event.kind, 1, instr(event.kind, '_') - 1)";
+        match category {
+            EventCategory::Vm => query.push(format!(" AND {prefix} IN ('vm', 'guest')")),
+            EventCategory::Alert => query.push(format!(" AND {prefix} = 'alert'")),
+            EventCategory::Account => query.push(format!(" AND {prefix} IN ('account', 'credits')")),
+            EventCategory::System => {
+                query.push(format!(" AND {prefix} NOT IN ('vm', 'guest', 'alert', 'account', 'credits')"))
+            }
+        };
+    }
+    if let Some(severity) = filter.severity {
+        query.push(" AND event.severity = ").push_bind(severity.as_str());
+    }
+    if let Some(name) = &filter.vm {
+        query.push(" AND vm.name = ").push_bind(name.to_ascii_lowercase());
+    }
+    if let Some(person) = &filter.person {
+        query.push(" AND account.username = ").push_bind(person.clone());
+    }
+    if let Some(text) = &filter.text {
+        let escaped: String = text
+            .chars()
+            .flat_map(|c| matches!(c, '%' | '_' | '\\').then_some('\\').into_iter().chain([c]))
+            .collect();
+        query.push(" AND event.text LIKE ").push_bind(format!("%{escaped}%")).push(" ESCAPE '\\'");
+    }
+    if let Some(from) = filter.from {
+        query.push(" AND event.at >= ").push_bind(from.0);
+    }
+    if let Some(to) = filter.to {
+        query.push(" AND event.at <= ").push_bind(to.0);
+    }
+}
