@@ -2,7 +2,9 @@
 
 use crate::{
     components::{layout::SignedIn, theme},
-    pages::{Account, Accounts, Admin, Adopt, Events, Launch, NotFound, Overview, Register, SignIn, Vm},
+    pages::{
+        Account, Accounts, Admin, Adopt, Events, Launch, Monitor, NotFound, Overview, Register, SignIn, Vm,
+    },
 };
 use leptos::prelude::*;
 use leptos_meta::{MetaTags, Title, provide_meta_context};
@@ -62,6 +64,7 @@ pub fn App() -> impl IntoView {
             <Routes fallback=NotFound>
                 <ParentRoute path=path!("") view=SignedIn ssr=SsrMode::Async>
                     <Route path=path!("/") view=Overview ssr=SsrMode::Async/>
+                    <Route path=path!("/monitor") view=Monitor ssr=SsrMode::Async/>
                     <Route path=path!("/events") view=Events ssr=SsrMode::Async/>
                     <Route path=path!("/account") view=Account ssr=SsrMode::Async/>
                     <Route path=path!("/admin/accounts") view=Accounts ssr=SsrMode::Async/>

@@ -108,6 +108,7 @@ async fn every_server_function_refuses_whoever_may_not() {
         ("/api/v1/launch_vm", ("name=x&image=y&ram_mb=1&cpu_cores=1&disk_gb=1", 401, 400)),
         ("/api/v1/start_vm", ("vm_id=1", 401, 404)),
         ("/api/v1/stop_vm", ("vm_id=1", 401, 404)),
+        ("/api/v1/act_on_vms", ("vm_ids[0]=1&action=stop", 401, 404)),
         ("/api/v1/destroy_vm", ("vm_id=1&confirm_name=web-1", 401, 404)),
         ("/api/v1/launch_limits", ("", 401, OPEN)),
         ("/api/v1/my_quota", ("", 401, OPEN)),

@@ -1,6 +1,6 @@
 use crate::model::{
-    Adoptable, ApiError, EmergencyStop, Image, Limits, OperationView, Orphan, Quota, QuotaCheck, Requested,
-    Snapshot, VagrantfileVersion, VmView,
+    Adoptable, ApiError, Image, Limits, OperationView, Orphan, Quota, QuotaCheck, Requested, Snapshot,
+    VagrantfileVersion, VmOutcome, VmView,
 };
 use leptos::prelude::*;
 use leptos::server_fn::codec::GetUrl;
@@ -249,9 +249,22 @@ pub async fn cancel_operation(vm_id: i64, operation_id: i64) -> Result<(), ApiEr
     state.vms.cancel(&access, operation_id).await
 }
 
+/// Begins to `start` or `stop` several VMs and tells what becomes of each; whoever may operate all of them may.
+#[server(prefix = "/api/v1", endpoint = "act_on_vms")]
+pub async fn act_on_vms(
+    #[server(default)] vm_ids: Vec<i64>,
+    action: String,
+) -> Result<Vec<VmOutcome>, ApiError> {
+    use crate::{model::OperationKind, server::web::call};
+    let (state, me) = call::signed_in().await?;
+    let kind = OperationKind::parse(&action)
+        .ok_or_else(|| ApiError::invalid_field("action", "Several VMs can be started or stopped."))?;
+    state.vms.request_of_several(&me, &vm_ids, kind).await
+}
+
 /// Turns every VM off at once and tells what becomes of each; for admins. `confirm` must be the word `stop`.
 #[server(prefix = "/api/v1", endpoint = "stop_all_vms")]
-pub async fn stop_all_vms(confirm: String) -> Result<Vec<EmergencyStop>, ApiError> {
+pub async fn stop_all_vms(confirm: String) -> Result<Vec<VmOutcome>, ApiError> {
     use crate::server::web::call;
     let (state, me) = call::admin().await?;
     if confirm.trim() != "stop" {

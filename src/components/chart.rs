@@ -5,7 +5,7 @@ use super::{
     browser,
     figures::SourceTag,
     format,
-    trail::{self, Frame, Point, RateAxis},
+    trail::{self, Frame, Point, ValueAxis},
 };
 use crate::model::{Severity, Source, UtcMillis, rounded};
 use leptos::{html, prelude::*};
@@ -40,6 +40,8 @@ pub enum Scale {
     Percent,
     /// MB/s, from 0 to what there is.
     Rate,
+    /// A plain number, from 0 to what there is.
+    Count,
 }
 
 /// One line of a chart.
@@ -73,17 +75,19 @@ pub struct ChartData {
 }
 
 impl ChartData {
-    pub fn rate_axis(&self) -> RateAxis {
+    /// Where the axis of values ends, and its step, for a scale that depends on them.
+    pub fn axis(&self, scale: Scale) -> ValueAxis {
         let values = self.traces.iter().flat_map(|trace| &trace.points).filter_map(|point| point.1);
         let highest =
             self.traces.iter().flat_map(|trace| &trace.extremes).filter_map(|e| e.map(|(_, max)| max));
-        trail::rate_axis(values.chain(highest))
+        let values = values.chain(highest);
+        if scale == Scale::Count { trail::count_axis(values) } else { trail::rate_axis(values) }
     }
 
     fn top(&self, scale: Scale) -> f64 {
         match scale {
             Scale::Percent => 100.0,
-            Scale::Rate => self.rate_axis().top,
+            Scale::Rate | Scale::Count => self.axis(scale).top,
         }
     }
 }
@@ -99,7 +103,7 @@ pub fn TimeChart(
     title: &'static str,
     hue: Hue,
     scale: Scale,
-    source: Signal<Source>,
+    #[prop(optional, into)] source: Option<Signal<Source>>,
     now_text: Signal<String>,
     data: Signal<ChartData>,
     #[prop(into)] span: Signal<&'static str>,
@@ -119,7 +123,7 @@ pub fn TimeChart(
         <section class="panel chart" data-testid=test_id data-latest=latest data-points=known>
             <header>
                 <h2>{title}</h2>
-                <SourceTag source/>
+                {source.map(|source| view! { <SourceTag source/> })}
                 <span class=format!("now {}", hue.class())>{now_text}</span>
             </header>
             <Canvas scale data summary on_span/>
@@ -270,6 +274,7 @@ fn Still(scale: Scale, data: Signal<ChartData>) -> impl IntoView {
     let top = move || match scale {
         Scale::Percent => format::percent(Some(100.0)),
         Scale::Rate => format::rate(Some(data.with(|data| data.top(scale)))),
+        Scale::Count => format::count(Some(data.with(|data| data.top(scale)))),
     };
     let hues = data.with_untracked(|d| d.traces.iter().map(|t| t.hue).collect::<Vec<_>>());
     let shapes = hues.into_iter().enumerate().map(|(i, hue)| {

@@ -208,11 +208,11 @@ fn absorb(live: &mut Live, newer: Live, window_secs: u32) {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
     use crate::model::{HostFigures, VmFigures, VmSpec, VmStatus};
 
-    fn vm(id: i64) -> VmView {
+    pub fn vm(id: i64) -> VmView {
         VmView {
             id,
             name: format!("vm-{id}"),
@@ -248,7 +248,7 @@ mod tests {
         }
     }
 
-    fn live(cursor_secs: i64, vms: &[i64], series: Vec<Series>) -> Live {
+    pub fn live(cursor_secs: i64, vms: &[i64], series: Vec<Series>) -> Live {
         Live {
             cursor: UtcMillis(cursor_secs * 1000),
             period_secs: 5,

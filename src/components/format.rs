@@ -57,6 +57,11 @@ pub fn rate(mb_per_s: Option<f64>) -> String {
     if unit.is_empty() { figure } else { format!("{figure} {unit}") }
 }
 
+/// `0.4`, `12`: a plain number.
+pub fn count(value: Option<f64>) -> String {
+    value.map_or(UNKNOWN.into(), short)
+}
+
 /// The figure and its unit apart; no unit for a rate that is not known.
 pub fn rate_parts(mb_per_s: Option<f64>) -> (String, &'static str) {
     let Some(mb) = mb_per_s else { return (UNKNOWN.into(), "") };

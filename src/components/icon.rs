@@ -17,6 +17,8 @@ pub enum Icon {
     Bell,
     Shield,
     List,
+    Pulse,
+    Expand,
     Left,
     Right,
     ZoomIn,
@@ -42,6 +44,8 @@ impl Icon {
             Self::Machine => "M3 4h14v5H3zM3 11h14v5H3zM6 6.500h.1M6 13.500h.1",
             Self::Shield => "M10 3 16 5v5c0 3.500-2.500 6-6 7-3.500-1-6-3.500-6-7V5z",
             Self::List => "M7 5h10M7 10h10M7 15h10M3.500 5h.1M3.500 10h.1M3.500 15h.1",
+            Self::Pulse => "M2 10h4l2-6 4 12 2-6h4",
+            Self::Expand => "M3 8V3h5M12 3h5v5M17 12v5h-5M8 17H3v-5",
             Self::Left => "M12 5l-5 5 5 5",
             Self::Right => "M8 5l5 5-5 5",
             Self::ZoomIn => {

@@ -2,8 +2,8 @@
 
 use super::icon::{Brand, Glyph, Icon};
 use crate::{
-    api::{SignOut, current_user, get_instance},
-    model::{ApiError, Instance, Me, ProviderKind, Role},
+    api::{SignOut, current_user, get_instance, my_quota},
+    model::{ApiError, Instance, Me, ProviderKind, Quota, Role},
 };
 use leptos::prelude::*;
 use leptos_router::{
@@ -16,6 +16,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Session {
     pub me: Option<Me>,
+    /// Of who is signed in.
+    pub quota: Option<Quota>,
     pub instance: Instance,
 }
 
@@ -23,7 +25,9 @@ impl Session {
     /// What a page of one's own needs: asked anew whenever such a page is entered from outside, so that
     /// signing in or out leaves nothing behind.
     pub async fn load() -> Result<Self, ApiError> {
-        Ok(Self { me: current_user().await?, instance: get_instance().await? })
+        let me = current_user().await?;
+        let quota = if me.is_some() { my_quota().await.ok() } else { None };
+        Ok(Self { me, quota, instance: get_instance().await? })
     }
 }
 
@@ -85,6 +89,7 @@ fn Guard(session: Resource<Result<Session, ApiError>>) -> impl IntoView {
 fn Rail(session: Resource<Result<Session, ApiError>>) -> impl IntoView {
     let path = use_location().pathname;
     let of_launch = move || path.with(|path| path == "/vms/new" || path == "/vms/adopt");
+    let of_monitor = move || path.with(|path| path == "/monitor");
     let of_events = move || path.with(|path| path == "/events");
     let of_admin = move || path.with(|path| path == "/admin" || path.starts_with("/admin/"));
     let of_overview = move || !of_launch() && path.with(|path| path == "/" || path.starts_with("/vms/"));
@@ -98,6 +103,10 @@ fn Rail(session: Resource<Result<Session, ApiError>>) -> impl IntoView {
             <a class="entry" href="/vms/new" aria-current=move || of_launch().then_some("page")>
                 <Glyph icon=Icon::Plus/>
                 <span>"Launch VM"</span>
+            </a>
+            <a class="entry" href="/monitor" aria-current=move || of_monitor().then_some("page")>
+                <Glyph icon=Icon::Pulse/>
+                <span>"Monitor"</span>
             </a>
             <a class="entry" href="/events" aria-current=move || of_events().then_some("page")>
                 <Glyph icon=Icon::List/>
@@ -117,6 +126,11 @@ fn Rail(session: Resource<Result<Session, ApiError>>) -> impl IntoView {
             <span class="push"></span>
             <Suspense>
                 {move || Suspend::new(async move {
+                    session.await.ok().and_then(|session| session.quota).map(|quota| view! { <QuotaUsed quota/> })
+                })}
+            </Suspense>
+            <Suspense>
+                {move || Suspend::new(async move {
                     session.await.ok().map(|session| view! { <p class="version">"version " {session.instance.version}</p> })
                 })}
             </Suspense>
@@ -132,6 +146,24 @@ fn Rail(session: Resource<Result<Session, ApiError>>) -> impl IntoView {
                 <SignOutButton/>
             </div>
         </nav>
+    }
+}
+
+/// What is left of what one may have.
+#[component]
+fn QuotaUsed(quota: Quota) -> impl IntoView {
+    let spent = quota.credits_granted - quota.credits_available;
+    let share = |used: f64, all: f64| format!("{:.1}", (100.0 * used / all.max(1.0)).clamp(0.0, 100.0));
+    let bar = |width: String| {
+        view! { <svg class="bar" viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true"><rect class="area" height="6" width=width></rect></svg> }
+    };
+    view! {
+        <dl class="quota" data-testid="quota">
+            <div><dt>"Credits used"</dt><dd>{spent} " of " {quota.credits_granted}</dd></div>
+            {bar(share(spent as f64, quota.credits_granted as f64))}
+            <div><dt>"VMs"</dt><dd>{quota.vms} " of " {quota.max_vms}</dd></div>
+            {bar(share(quota.vms.into(), quota.max_vms.into()))}
+        </dl>
     }
 }
 

@@ -35,24 +35,36 @@ pub fn latest(points: &[Point]) -> Option<f64> {
     points.last().and_then(|(_, value)| *value)
 }
 
-/// Where an axis of rates ends, and its step; both MB/s.
+/// Where an axis ends, and its step; of rates, both MB/s.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct RateAxis {
+pub struct ValueAxis {
     pub top: f64,
     pub step: f64,
 }
 
 /// An axis for rates in MB/s that ends at 1, 2, 5, 10, … KB/s or MB/s, whichever the rates are told in, and has
 /// round steps.
-pub fn rate_axis(rates: impl IntoIterator<Item = f64>) -> RateAxis {
+pub fn rate_axis(rates: impl IntoIterator<Item = f64>) -> ValueAxis {
     const KB: f64 = 1024.0;
     let highest = rates.into_iter().fold(0.0, f64::max);
     let (unit, most) = if highest * KB <= 500.0 { (1.0 / KB, highest * KB) } else { (1.0, highest.max(1.5)) };
+    let (top, step) = round_top(most);
+    ValueAxis { top: top * unit, step: step * unit }
+}
+
+/// An axis for plain numbers that ends at 1, 2, 5, 10, …
+pub fn count_axis(values: impl IntoIterator<Item = f64>) -> ValueAxis {
+    let (top, step) = round_top(values.into_iter().fold(0.0, f64::max));
+    ValueAxis { top, step }
+}
+
+/// The first of 1, 2, 5, 10, … that is no less than `most`, and a round step towards it.
+fn round_top(most: f64) -> (f64, f64) {
     let mut decade = 1.0;
     loop {
         for (factor, steps) in [(1.0, 5.0), (2.0, 2.0), (5.0, 5.0)] {
             if decade * factor >= most || decade > 1e9 {
-                return RateAxis { top: decade * factor * unit, step: decade * factor / steps * unit };
+                return (decade * factor, decade * factor / steps);
             }
         }
         decade *= 10.0;
@@ -168,10 +180,10 @@ mod tests {
 
     #[test]
     fn an_axis_ends_at_a_round_number_of_the_unit_its_rates_are_told_in() {
-        assert_eq!(rate_axis([3.2, 1.0]), RateAxis { top: 5.0, step: 1.0 });
-        assert_eq!(rate_axis([0.7]), RateAxis { top: 2.0, step: 1.0 });
-        assert_eq!(rate_axis([12.0]), RateAxis { top: 20.0, step: 10.0 });
-        assert_eq!(rate_axis([0.3]), RateAxis { top: 500.0 / 1024.0, step: 100.0 / 1024.0 });
-        assert_eq!(rate_axis([]), RateAxis { top: 1.0 / 1024.0, step: 0.2 / 1024.0 });
+        assert_eq!(rate_axis([3.2, 1.0]), ValueAxis { top: 5.0, step: 1.0 });
+        assert_eq!(rate_axis([0.7]), ValueAxis { top: 2.0, step: 1.0 });
+        assert_eq!(rate_axis([12.0]), ValueAxis { top: 20.0, step: 10.0 });
+        assert_eq!(rate_axis([0.3]), ValueAxis { top: 500.0 / 1024.0, step: 100.0 / 1024.0 });
+        assert_eq!(rate_axis([]), ValueAxis { top: 1.0 / 1024.0, step: 0.2 / 1024.0 });
     }
 }

@@ -23,7 +23,7 @@ pub use metrics::{
     Charts, HostFigures, Live, Metric, MetricHistory, MetricPoint, MetricRange, MetricStatistics, Series,
     Source, Sources, VmFigures, VmMetrics, rounded,
 };
-pub use operation::{EmergencyStop, OperationKind, OperationState, OperationView, Requested};
+pub use operation::{OperationKind, OperationState, OperationView, Requested, VmOutcome};
 pub use quota::{Quota, QuotaCheck, price};
 pub use user::{
     Account, DeviceKind, Me, PASSWORD_MAX_BYTES, PASSWORD_MIN_CHARS, Role, SignedInDevice, Theme,

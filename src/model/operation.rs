@@ -182,13 +182,13 @@ pub struct Requested {
     pub operation: Option<OperationView>,
 }
 
-/// What became of a VM when all were to be turned off.
+/// What became of a VM when something was asked of several.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EmergencyStop {
+pub struct VmOutcome {
     pub vm_id: i64,
     pub name: String,
     pub owner_name: String,
-    /// What turns it off, if something has to.
+    /// What brings it about, if something has to.
     pub operation_id: Option<i64>,
     /// In a person's words.
     pub outcome: String,

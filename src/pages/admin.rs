@@ -5,7 +5,7 @@ use crate::{
         layout::Viewer,
         notice::{NotAnAdmin, Refusal, Unavailable},
     },
-    model::{EmergencyStop, ErrorCode, Orphan, OrphanKind},
+    model::{ErrorCode, Orphan, OrphanKind, VmOutcome},
 };
 use leptos::prelude::*;
 use leptos_meta::Title;
@@ -45,7 +45,7 @@ fn StopAll() -> impl IntoView {
     let stop = ServerAction::<StopAllVms>::new();
     let refused = Signal::derive(move || stop.value().get().and_then(Result::err));
     let told = move || stop.value().get().and_then(Result::ok);
-    let line = |vm: EmergencyStop| {
+    let line = |vm: VmOutcome| {
         view! {
             <li>
                 <div class="what">

@@ -51,3 +51,5 @@ pub fn set_theme(_theme: crate::model::Theme) {}
 pub fn theme() -> crate::model::Theme {
     crate::model::Theme::default()
 }
+
+pub fn toggle_full_screen(_element_id: &str) {}

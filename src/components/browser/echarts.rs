@@ -5,7 +5,7 @@ use crate::{
     components::{
         chart::{ChartData, Hue, PLOT_LEFT_PX, PLOT_RIGHT_PX, Scale, Trace},
         format,
-        trail::RateAxis,
+        trail::ValueAxis,
     },
     model::{Severity, UtcMillis},
 };
@@ -93,6 +93,7 @@ impl Plot {
         let value_text = Closure::new(move |value: JsValue| match scale {
             Scale::Percent => format::percent(value.as_f64()),
             Scale::Rate => format::rate(value.as_f64()),
+            Scale::Count => format::count(value.as_f64()),
         });
         Some(Self {
             instance,
@@ -117,8 +118,8 @@ impl Plot {
         let chart = Chart::new().x_axis(x_axis);
         let chart = match self.scale {
             Scale::Percent => chart,
-            Scale::Rate => {
-                let RateAxis { top, step } = data.rate_axis();
+            Scale::Rate | Scale::Count => {
+                let ValueAxis { top, step } = data.axis(self.scale);
                 chart.y_axis(Axis::new().max(top).interval(step))
             }
         };
@@ -181,7 +182,7 @@ impl Plot {
             .split_line(SplitLine::new().line_style(LineStyle::new().color(colours.grid.as_str())));
         let value_axis = match self.scale {
             Scale::Percent => value_axis.max(100).interval(25),
-            Scale::Rate => value_axis,
+            Scale::Rate | Scale::Count => value_axis,
         };
         let chart = Chart::new()
             .animation(false)

@@ -146,6 +146,16 @@ fn charts_as_png() -> Option<String> {
     sheet.to_data_url_with_type("image/png").ok()
 }
 
+/// Has an element take the whole screen, or gives the screen back.
+pub fn toggle_full_screen(element_id: &str) {
+    let document = document();
+    if document.fullscreen_element().is_some() {
+        document.exit_fullscreen();
+    } else if let Some(element) = document.get_element_by_id(element_id) {
+        let _ = element.request_fullscreen();
+    }
+}
+
 /// The theme that the document has now.
 pub fn theme() -> Theme {
     let chosen = document().document_element().and_then(|root| root.get_attribute("data-theme"));

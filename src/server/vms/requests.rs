@@ -5,8 +5,8 @@
 use super::{VmAccess, Vms, lifecycle::Decision, operations, row, stamp, transcript::Transcript};
 use crate::{
     model::{
-        ApiError, EmergencyStop, Launch, Me, OperationKind, QuotaCheck, Requested, Resize, SnapshotName,
-        VmSpec, VmStatus, VmView, check_launch, check_resize, price,
+        ApiError, Launch, Me, OperationKind, QuotaCheck, Requested, Resize, SnapshotName, VmOutcome, VmSpec,
+        VmStatus, VmView, check_launch, check_resize, price,
     },
     server::{
         credits::{self, Settle},
@@ -18,6 +18,9 @@ use sqlx::{Sqlite, Transaction};
 
 /// Each takes disk space, and saving one takes longer the more there are.
 const MAX_SNAPSHOTS: usize = 20;
+
+/// So many VMs at most are asked for something at once.
+const MAX_SEVERAL: usize = 500;
 
 /// A request for an operation on one VM.
 struct Asked<'a> {
@@ -307,7 +310,7 @@ impl Vms {
     ///
     /// # Errors
     /// `Internal` when the database cannot be read.
-    pub async fn emergency_stop(&self, me: &Me) -> Result<Vec<EmergencyStop>, ApiError> {
+    pub async fn emergency_stop(&self, me: &Me) -> Result<Vec<VmOutcome>, ApiError> {
         let text = format!("{} pressed the emergency stop: every VM is turned off.", me.username);
         self.0.events.record(NewEvent::warning("emergency_stop", None, text).by(me.id)).await;
         let mut told = Vec::new();
@@ -315,20 +318,40 @@ impl Vms {
             let kind = OperationKind::ForceStop;
             let why = format!("Emergency stop by {}: {} is turned off.", me.username, vm.name);
             let outcome = self.enact(Asked { me, vm: &vm, kind, snapshot: None, why }).await;
-            let (operation_id, outcome) = match outcome {
-                Ok(Requested { operation: Some(operation), .. }) => {
-                    (Some(operation.id), "It is being turned off.".to_owned())
-                }
-                Ok(_) => (None, "It does not run.".to_owned()),
-                Err(error) => (None, error.text),
-            };
-            told.push(EmergencyStop {
-                vm_id: vm.id,
-                name: vm.name,
-                owner_name: vm.owner_name,
-                operation_id,
-                outcome,
-            });
+            told.push(outcome_of(vm, outcome, ("It is being turned off.", "It does not run.")));
+        }
+        Ok(told)
+    }
+
+    /// Begins to start or to stop several VMs of those that `me` may operate, and tells for each what becomes of it.
+    ///
+    /// # Errors
+    /// `Invalid` for anything but starting and stopping, and when there are none or too many; `NotFound` when one is not
+    /// there or not theirs; then nothing is begun.
+    pub async fn request_of_several(
+        &self,
+        me: &Me,
+        vm_ids: &[i64],
+        kind: OperationKind,
+    ) -> Result<Vec<VmOutcome>, ApiError> {
+        let doing = match kind {
+            OperationKind::Start => ("It is being started.", "It runs already."),
+            OperationKind::Stop => ("It is being stopped.", "It does not run."),
+            _ => return Err(ApiError::invalid_field("action", "Several VMs can be started or stopped.")),
+        };
+        if vm_ids.is_empty() || vm_ids.len() > MAX_SEVERAL {
+            let text = format!("Choose 1 to {MAX_SEVERAL} VMs.");
+            return Err(ApiError::invalid_field("vm_ids", text));
+        }
+        let theirs = self.list(super::Scope::of(me)).await?;
+        if !vm_ids.iter().all(|id| theirs.iter().any(|vm| vm.id == *id)) {
+            return Err(ApiError::not_found("VM"));
+        }
+        let mut told = Vec::new();
+        for vm in theirs.into_iter().filter(|vm| vm_ids.contains(&vm.id)) {
+            let why = operations::asked_text(&me.username, kind, &vm.name, None);
+            let outcome = self.enact(Asked { me, vm: &vm, kind, snapshot: None, why }).await;
+            told.push(outcome_of(vm, outcome, doing));
         }
         Ok(told)
     }
@@ -453,4 +476,18 @@ async fn newest_open(tx: &mut Transaction<'_, Sqlite>, vm_id: i64) -> Result<Opt
         .bind(vm_id)
         .fetch_one(&mut **tx)
         .await
+}
+
+/// Put into words: what is said when it begins, and when there is nothing to do.
+fn outcome_of(
+    vm: VmView,
+    outcome: Result<Requested, ApiError>,
+    (begins, already): (&str, &str),
+) -> VmOutcome {
+    let (operation_id, outcome) = match outcome {
+        Ok(Requested { operation: Some(operation), .. }) => (Some(operation.id), begins.to_owned()),
+        Ok(_) => (None, already.to_owned()),
+        Err(error) => (None, error.text),
+    };
+    VmOutcome { vm_id: vm.id, name: vm.name, owner_name: vm.owner_name, operation_id, outcome }
 }

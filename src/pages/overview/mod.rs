@@ -1,30 +1,33 @@
+mod list;
+mod shares;
+mod table;
+
 use crate::{
     api::{host_ranges, metrics_since},
     components::{
         alerts::AlertBell,
         chart::Hue,
         collector::Collector,
-        feed::{Feed, Scope, open_operation},
-        figures::{Bar, Sparkline},
+        feed::{Feed, Scope},
+        figures::Sparkline,
         format,
         icon::{Glyph, Icon},
         layout::Viewer,
         notice::{LinkState, Refusal, Trouble, Unavailable},
         trail::{self, Frame, Point},
-        vm::{Power, PowerButtons, Progress, StatusMark, describe},
+        vm::Power,
     },
-    model::{ApiError, Live, Series, UtcMillis, VmStatus, VmView},
+    model::{ApiError, Live, Series, UtcMillis},
 };
 use leptos::prelude::*;
 use leptos_meta::Title;
-use leptos_router::hooks::use_query_map;
 use serde::{Deserialize, Serialize};
+use shares::Shares;
 use std::collections::BTreeMap;
+use table::Table;
 
 /// What the sparklines show.
-const SCOPE: Scope = Scope { vm_id: None, window_secs: 300 };
-/// From here on a share is told in the colour of trouble, too.
-const HIGH_PERCENT: f64 = 90.0;
+const SCOPE: Scope = Scope { vm_id: None, window_secs: 900 };
 
 /// All that the page is rendered with.
 #[derive(Clone, Serialize, Deserialize)]
@@ -148,7 +151,7 @@ fn Body(first: First, with_owner: bool) -> impl IntoView {
         <Refusal error=power.refusal()/>
         <Tiles feed host/>
         {move || {
-            if any.get() { view! { <Table feed power with_owner/> }.into_any() } else { view! { <Empty/> }.into_any() }
+            if any.get() { view! { <Shares feed/><Table feed power with_owner/> }.into_any() } else { view! { <Empty/> }.into_any() }
         }}
         <Collector feed/>
     }
@@ -245,177 +248,6 @@ fn Tile(
             <Sparkline points frame hue/>
         </section>
     }
-}
-
-#[component]
-fn Table(feed: Feed, power: Power, with_owner: bool) -> impl IntoView {
-    let filter = RwSignal::new(use_query_map().with_untracked(|query| query.get("q")).unwrap_or_default());
-    let shown = Memo::new(move |_| {
-        let wanted = filter.get().trim().to_lowercase();
-        feed.live.with(|live| {
-            let matching = live.vms.iter().filter(|vm| matches(vm, &wanted));
-            matching.map(|vm| vm.id).collect::<Vec<_>>()
-        })
-    });
-    let counts = move || {
-        feed.live.with(|live| {
-            let running = live.vms.iter().filter(|vm| vm.status == VmStatus::Running).count();
-            format!("{running} of {} running", live.vms.len())
-        })
-    };
-    view! {
-        <section class="panel" aria-label="VMs">
-            <div class="toolbar">
-                <form role="search" method="get" action="/" class="search" on:submit=|event| event.prevent_default()>
-                    <Glyph icon=Icon::Search/>
-                    <input
-                        type="search" name="q" aria-label="Filter by name, image, address or owner"
-                        placeholder="Filter by name, image, address" autocomplete="off"
-                        value=filter.get_untracked()
-                        on:input=move |event| filter.set(event_target_value(&event))
-                    />
-                </form>
-                <span class="muted" data-testid="counts">{counts}</span>
-            </div>
-            <div class="wide"><table class="vms" class:stale=move || feed.is_stale()>
-                <thead>
-                    <tr>
-                        <th scope="col">"VM"</th>
-                        <th scope="col">"CPU"</th>
-                        <th scope="col">"Memory"</th>
-                        <th scope="col">"Disk"</th>
-                        <th scope="col">"Network"</th>
-                        <th scope="col">"Up, address"</th>
-                        {with_owner.then(|| view! { <th scope="col">"Owner"</th> })}
-                        <th scope="col"><span class="unseen">"Actions"</span></th>
-                    </tr>
-                </thead>
-                <tbody>
-                    <For each=move || shown.get() key=|id| *id let:id>
-                        <Row feed id power with_owner/>
-                    </For>
-                </tbody>
-            </table></div>
-            {move || {
-                shown.with(Vec::is_empty).then(|| view! { <p class="none" role="status">"No VM matches “" {filter} "”."</p> })
-            }}
-        </section>
-    }
-}
-
-/// Whether a VM is what somebody looks for; `wanted` is in lower case.
-fn matches(vm: &VmView, wanted: &str) -> bool {
-    let texts = [vm.name.as_str(), &vm.os_type, vm.ip_address.as_deref().unwrap_or_default(), &vm.owner_name];
-    texts.iter().any(|text| text.to_lowercase().contains(wanted))
-}
-
-/// What a row shows beside the name.
-#[derive(Clone, Copy, PartialEq)]
-enum Shows {
-    Progress,
-    Figures,
-}
-
-#[component]
-fn Row(feed: Feed, id: i64, power: Power, with_owner: bool) -> impl IntoView {
-    let vm = feed.vm(id);
-    let text = move |read: fn(&VmView) -> String| {
-        Memo::new(move |_| vm.with(|vm| vm.as_ref().map(read).unwrap_or_default()))
-    };
-    let name = text(|vm| vm.name.clone());
-    let spec = text(|vm| describe(&vm.os_type, &vm.spec));
-    let problem = Memo::new(move |_| vm.with(|vm| vm.as_ref().and_then(|vm| vm.problem.clone())));
-    let status = Memo::new(move |_| vm.with(|vm| vm.as_ref().map_or(VmStatus::Unknown, |vm| vm.status)));
-    let shows = Memo::new(move |_| {
-        let busy = vm.with(|vm| vm.as_ref().is_some_and(|vm| open_operation(vm).is_some()));
-        if busy { Shows::Progress } else { Shows::Figures }
-    });
-    let columns = if with_owner { "6" } else { "5" };
-    let cells = move || match shows.get() {
-        Shows::Progress => {
-            view! { <td class="across" colspan=columns><Progress vm now=feed.now/></td> }.into_any()
-        }
-        Shows::Figures => view! { <FigureCells feed id vm with_owner/> }.into_any(),
-    };
-    view! {
-        <tr data-vm=name data-status=move || status.get().as_str() class:troubled=move || problem.with(Option::is_some)>
-            <td class="who"><div>
-                <StatusMark status/>
-                <span>
-                    <a href=format!("/vms/{id}")>{name}</a>
-                    <small><span data-testid="status">{move || status.get().label()}</span> " · " {spec}</small>
-                </span>
-            </div></td>
-            {cells}
-            <td class="actions"><div><PowerButtons vm power compact=true/></div></td>
-        </tr>
-        {move || {
-            problem.get().map(|text| {
-                view! {
-                    <tr class="problem" data-problem=name>
-                        <td colspan="8"><p data-testid="problem"><Glyph icon=Icon::Warning/><span>{text}</span></p></td>
-                    </tr>
-                }
-            })
-        }}
-    }
-}
-
-#[component]
-fn FigureCells(feed: Feed, id: i64, vm: Memo<Option<VmView>>, with_owner: bool) -> impl IntoView {
-    let figure =
-        move |read: fn(&VmView) -> Option<f64>| Memo::new(move |_| vm.with(|vm| vm.as_ref().and_then(read)));
-    let cpu = figure(|vm| vm.figures.cpu_percent);
-    let memory = figure(|vm| vm.figures.memory_percent);
-    let disk = figure(|vm| vm.figures.disk_percent);
-    let received = figure(|vm| vm.figures.network_rx_mb_per_s);
-    let sent = figure(|vm| vm.figures.network_tx_mb_per_s);
-    let up = move || {
-        vm.with(|vm| {
-            let vm = vm.as_ref().filter(|vm| vm.status == VmStatus::Running)?;
-            vm.figures.uptime_seconds.map(format::duration)
-        })
-        .unwrap_or_else(|| format::UNKNOWN.into())
-    };
-    let frame = Signal::derive(move || {
-        let (from, to) = feed.window();
-        Frame { from, to, top: 100.0, width: 72.0, height: 22.0 }
-    });
-    let address = move || vm.with(|vm| vm.as_ref().and_then(|vm| vm.ip_address.clone()));
-    let owner = move || vm.with(|vm| vm.as_ref().map(|vm| vm.owner_name.clone()));
-    view! {
-        <td data-label="CPU">
-            <div class="figure">
-                <b class:high=move || is_high(cpu.get()) data-testid="cpu">{move || format::percent(cpu.get())}</b>
-                <Sparkline points=feed.points(id, |s| &s.cpu_percent) frame hue=Hue::Cpu/>
-            </div>
-        </td>
-        <td data-label="Memory">
-            <div class="figure">
-                <b class:high=move || is_high(memory.get()) data-testid="memory">{move || format::percent(memory.get())}</b>
-                <Sparkline points=feed.points(id, |s| &s.memory_percent) frame hue=Hue::Memory/>
-            </div>
-        </td>
-        <td data-label="Disk">
-            <div class="figure">
-                <b class:high=move || is_high(disk.get()) data-testid="disk">{move || format::percent(disk.get())}</b>
-                <Bar percent=disk hue=Hue::Disk/>
-            </div>
-        </td>
-        <td data-label="Network" class="rates">
-            <span>"↓ " {move || format::rate(received.get())}</span>
-            " "
-            <span class="muted">"↑ " {move || format::rate(sent.get())}</span>
-        </td>
-        <td data-label="Up, address">
-            {up} <span class="address">{address}</span>
-        </td>
-        {with_owner.then(|| view! { <td data-label="Owner">{owner}</td> })}
-    }
-}
-
-fn is_high(percent: Option<f64>) -> bool {
-    percent.is_some_and(|p| p >= HIGH_PERCENT)
 }
 
 #[cfg(test)]

@@ -1,0 +1,297 @@
+//! The VMs, a row each: found, sorted, grouped, and started or stopped together.
+
+use super::list::{Arrangement, Chip, Group, Item, Sort};
+use crate::{
+    api::ActOnVms,
+    components::{
+        browser,
+        chart::Hue,
+        clock::alive,
+        feed::{Feed, open_operation},
+        figures::{Bar, Sparkline},
+        format,
+        icon::{Glyph, Icon},
+        notice::Refusal,
+        trail::Frame,
+        vm::{Power, PowerButtons, Progress, StatusMark, describe},
+    },
+    model::{VmOutcome, VmStatus, VmView},
+};
+use leptos::prelude::*;
+use leptos_router::{components::Form, hooks::use_query_map};
+use std::collections::BTreeSet;
+
+/// From here on a share is told in the colour of trouble, too.
+const HIGH_PERCENT: f64 = 90.0;
+const BULK_ID: &str = "several";
+
+#[component]
+pub fn Table(feed: Feed, power: Power, with_owner: bool) -> impl IntoView {
+    let query = use_query_map();
+    let search = RwSignal::new(query.with_untracked(|query| query.get("q")).unwrap_or_default());
+    let arrangement = Memo::new(move |_| query.with(Arrangement::of_query));
+    let items = Memo::new(move |_| {
+        let wanted = search.get().trim().to_lowercase();
+        feed.live.with(|live| arrangement.get().items(&live.vms, &wanted))
+    });
+    let chosen = RwSignal::new(BTreeSet::new());
+    let heading = move |sort: Sort, label: &'static str| {
+        let order = move || {
+            let now = arrangement.get();
+            (now.sort == sort).then_some(if now.descending { "descending" } else { "ascending" })
+        };
+        let arrow = move || order().map(|order| if order == "descending" { " ↓" } else { " ↑" });
+        view! {
+            <th scope="col" aria-sort=order>
+                <a href=move || arrangement.get().sorted_by(sort).address(&search.get()) data-noscroll="">{label} {arrow}</a>
+            </th>
+        }
+    };
+    let line = move |item: Item| {
+        match item {
+        Item::Vm(id) => view! { <Row feed id power with_owner chosen/> }.into_any(),
+        Item::Heading(name, count) => {
+            view! { <tr class="group"><th colspan="8" scope="rowgroup">{name} " " <span class="muted">{count}</span></th></tr> }
+                .into_any()
+        }
+    }
+    };
+    view! {
+        <section class="panel" aria-label="VMs">
+            <Toolbar feed search arrangement/>
+            <Several feed chosen items/>
+            <div class="wide"><table class="vms" class:stale=move || feed.is_stale()>
+                <thead>
+                    <tr>
+                        {heading(Sort::Name, "VM")}
+                        {heading(Sort::Cpu, "CPU")}
+                        {heading(Sort::Memory, "Memory")}
+                        {heading(Sort::Disk, "Disk")}
+                        {heading(Sort::Network, "Network")}
+                        {heading(Sort::Uptime, "Up, address")}
+                        {with_owner.then(|| heading(Sort::Owner, "Owner"))}
+                        <th scope="col"><span class="unseen">"Actions"</span></th>
+                    </tr>
+                </thead>
+                <tbody>
+                    <For each=move || items.get() key=Item::clone children=line/>
+                </tbody>
+            </table></div>
+            {move || {
+                items.with(Vec::is_empty).then(|| view! {
+                    <p class="none" role="status">
+                        "No VM is like that. " <a class="underlined" href="/">"Show all"</a>
+                    </p>
+                })
+            }}
+        </section>
+    }
+}
+
+#[component]
+fn Toolbar(feed: Feed, search: RwSignal<String>, arrangement: Memo<Arrangement>) -> impl IntoView {
+    let alive = alive();
+    let chip = move |(chip, _, label): (Chip, &'static str, &'static str)| {
+        let count = move || feed.live.with(|live| live.vms.iter().filter(|vm| chip.holds(vm)).count());
+        let address = move || Arrangement { chip, ..arrangement.get() }.address(&search.get());
+        let is_chosen = move || (arrangement.get().chip == chip).then_some("true");
+        view! { <a class="chip" href=address data-noscroll="" aria-current=is_chosen>{label} " " <b>{count}</b></a> }
+    };
+    let group = move |(group, key, label): (Group, &'static str, &'static str)| {
+        let is_chosen = move || arrangement.get().group == group;
+        view! { <option value=key selected=is_chosen>{label}</option> }
+    };
+    let counts = move || {
+        feed.live.with(|live| {
+            let running = live.vms.iter().filter(|vm| vm.status == VmStatus::Running).count();
+            format!("{running} of {} running", live.vms.len())
+        })
+    };
+    view! {
+        <Form method="GET" action="/" noscroll=true attr:role="search" attr:class="toolbar">
+            <span class="search">
+                <Glyph icon=Icon::Search/>
+                <input
+                    type="search" name="q" aria-label="Filter by name, image, address or owner"
+                    placeholder="Filter by name, image, address" autocomplete="off"
+                    value=search.get_untracked()
+                    on:input=move |event| search.set(event_target_value(&event))
+                />
+            </span>
+            <nav class="chips" aria-label="By status">{Chip::ALL.map(chip).into_iter().collect_view()}</nav>
+            <span class="control small"><select name="group" aria-label="Group" on:change=move |event| browser::submit_form_of(&event)>
+                {Group::ALL.map(group).into_iter().collect_view()}
+            </select></span>
+            <button type="submit" class="btn" class:unseen=alive>"Show"</button>
+            <span class="muted" data-testid="counts">{counts}</span>
+        </Form>
+    }
+}
+
+/// What can be done with all chosen VMs together.
+#[component]
+fn Several(feed: Feed, chosen: RwSignal<BTreeSet<i64>>, items: Memo<Vec<Item>>) -> impl IntoView {
+    let act = ServerAction::<ActOnVms>::new();
+    let alive = alive();
+    let refused = Signal::derive(move || act.value().get().and_then(Result::err));
+    Effect::new(move |_| {
+        if act.value().with(|answer| matches!(answer, Some(Ok(_)))) {
+            chosen.set(BTreeSet::new());
+            feed.poll_now();
+        }
+    });
+    let count = move || chosen.with(BTreeSet::len);
+    let all = move |_| {
+        let ids = items.with_untracked(|items| {
+            items
+                .iter()
+                .filter_map(|item| if let Item::Vm(id) = item { Some(*id) } else { None })
+                .collect::<BTreeSet<_>>()
+        });
+        chosen.update(|chosen| if *chosen == ids { chosen.clear() } else { *chosen = ids });
+    };
+    let told = move || {
+        let unmoved = |vm: &VmOutcome| vm.operation_id.is_none();
+        let answer = act.value().get().and_then(Result::ok).unwrap_or_default();
+        let lines = answer
+            .into_iter()
+            .filter(unmoved)
+            .map(|vm| view! { <li><b>{vm.name}</b> ": " {vm.outcome}</li> });
+        view! { <ul class="hint">{lines.collect_view()}</ul> }
+    };
+    view! {
+        <div class="several" class:unseen=move || alive.get() && count() == 0 && act.value().with(|answer| !matches!(answer, Some(Err(_)))) data-testid="several">
+            <Refusal error=refused/>
+            <ActionForm action=act attr:id=BULK_ID attr:class="line-form">
+                <span>{move || if alive.get() { format!("{} chosen", count()) } else { "Those that are ticked:".into() }}</span>
+                {move || alive.get().then(|| view! { <button type="button" class="btn quiet" on:click=all>"All shown"</button> })}
+                <button type="submit" class="btn" name="action" value="start" disabled=act.pending()><Glyph icon=Icon::Play/>"Start"</button>
+                <button type="submit" class="btn" name="action" value="stop" disabled=act.pending()><Glyph icon=Icon::Stop/>"Stop"</button>
+            </ActionForm>
+        </div>
+        <div class="outcomes" role="status">{told}</div>
+    }
+}
+
+/// What a row shows beside the name.
+#[derive(Clone, Copy, PartialEq)]
+enum Shows {
+    Progress,
+    Figures,
+}
+
+#[component]
+fn Row(
+    feed: Feed,
+    id: i64,
+    power: Power,
+    with_owner: bool,
+    chosen: RwSignal<BTreeSet<i64>>,
+) -> impl IntoView {
+    let vm = feed.vm(id);
+    let text = move |read: fn(&VmView) -> String| {
+        Memo::new(move |_| vm.with(|vm| vm.as_ref().map(read).unwrap_or_default()))
+    };
+    let name = text(|vm| vm.name.clone());
+    let spec = text(|vm| describe(&vm.os_type, &vm.spec));
+    let problem = Memo::new(move |_| vm.with(|vm| vm.as_ref().and_then(|vm| vm.problem.clone())));
+    let status = Memo::new(move |_| vm.with(|vm| vm.as_ref().map_or(VmStatus::Unknown, |vm| vm.status)));
+    let shows = Memo::new(move |_| {
+        let busy = vm.with(|vm| vm.as_ref().is_some_and(|vm| open_operation(vm).is_some()));
+        if busy { Shows::Progress } else { Shows::Figures }
+    });
+    let columns = if with_owner { "6" } else { "5" };
+    let cells = move || match shows.get() {
+        Shows::Progress => {
+            view! { <td class="across" colspan=columns><Progress vm now=feed.now/></td> }.into_any()
+        }
+        Shows::Figures => view! { <FigureCells feed id vm with_owner/> }.into_any(),
+    };
+    view! {
+        <tr data-vm=name data-status=move || status.get().as_str() class:troubled=move || problem.with(Option::is_some)>
+            <td class="who"><div>
+                <input
+                    type="checkbox" form=BULK_ID name="vm_ids[]" value=id aria-label=move || format!("Choose {}", name.get())
+                    prop:checked=move || chosen.with(|chosen| chosen.contains(&id))
+                    on:change=move |event| {
+                        let is_chosen = event_target_checked(&event);
+                        chosen.update(|chosen| if is_chosen { chosen.insert(id); } else { chosen.remove(&id); });
+                    }
+                />
+                <StatusMark status/>
+                <span>
+                    <a href=format!("/vms/{id}")>{name}</a>
+                    <small><span data-testid="status">{move || status.get().label()}</span> " · " {spec}</small>
+                </span>
+            </div></td>
+            {cells}
+            <td class="actions"><div><PowerButtons vm power compact=true/></div></td>
+        </tr>
+        {move || {
+            problem.get().map(|text| {
+                view! {
+                    <tr class="problem" data-problem=name>
+                        <td colspan="8"><p data-testid="problem"><Glyph icon=Icon::Warning/><span>{text}</span></p></td>
+                    </tr>
+                }
+            })
+        }}
+    }
+}
+
+#[component]
+fn FigureCells(feed: Feed, id: i64, vm: Memo<Option<VmView>>, with_owner: bool) -> impl IntoView {
+    let figure =
+        move |read: fn(&VmView) -> Option<f64>| Memo::new(move |_| vm.with(|vm| vm.as_ref().and_then(read)));
+    let cpu = figure(|vm| vm.figures.cpu_percent);
+    let memory = figure(|vm| vm.figures.memory_percent);
+    let disk = figure(|vm| vm.figures.disk_percent);
+    let received = figure(|vm| vm.figures.network_rx_mb_per_s);
+    let sent = figure(|vm| vm.figures.network_tx_mb_per_s);
+    let up = move || {
+        vm.with(|vm| {
+            let vm = vm.as_ref().filter(|vm| vm.status == VmStatus::Running)?;
+            vm.figures.uptime_seconds.map(format::duration)
+        })
+        .unwrap_or_else(|| format::UNKNOWN.into())
+    };
+    let frame = Signal::derive(move || {
+        let (from, to) = feed.window();
+        Frame { from, to, top: 100.0, width: 72.0, height: 22.0 }
+    });
+    let address = move || vm.with(|vm| vm.as_ref().and_then(|vm| vm.ip_address.clone()));
+    let owner = move || vm.with(|vm| vm.as_ref().map(|vm| vm.owner_name.clone()));
+    view! {
+        <td data-label="CPU">
+            <div class="figure">
+                <b class:high=move || is_high(cpu.get()) data-testid="cpu">{move || format::percent(cpu.get())}</b>
+                <Sparkline points=feed.points(id, |s| &s.cpu_percent) frame hue=Hue::Cpu/>
+            </div>
+        </td>
+        <td data-label="Memory">
+            <div class="figure">
+                <b class:high=move || is_high(memory.get()) data-testid="memory">{move || format::percent(memory.get())}</b>
+                <Sparkline points=feed.points(id, |s| &s.memory_percent) frame hue=Hue::Memory/>
+            </div>
+        </td>
+        <td data-label="Disk">
+            <div class="figure">
+                <b class:high=move || is_high(disk.get()) data-testid="disk">{move || format::percent(disk.get())}</b>
+                <Bar percent=disk hue=Hue::Disk/>
+            </div>
+        </td>
+        <td data-label="Network" class="rates">
+            <span>"↓ " {move || format::rate(received.get())}</span>
+            " "
+            <span class="muted">"↑ " {move || format::rate(sent.get())}</span>
+        </td>
+        <td data-label="Up, address">
+            {up} <span class="address">{address}</span>
+        </td>
+        {with_owner.then(|| view! { <td data-label="Owner">{owner}</td> })}
+    }
+}
+
+fn is_high(percent: Option<f64>) -> bool {
+    percent.is_some_and(|p| p >= HIGH_PERCENT)
+}
