@@ -1,5 +1,6 @@
 // What a person sees and does, on a fleet that is made up: registers, watches, launches, stops, starts, destroys.
 
+import { readFile } from "node:fs/promises";
 import { countCalls, chart, enter, expect, FIGURES, hydrated, inspect, PERSON, press, row, setVisibility, shot, signIn, status, submit, test as base, throughEverything } from "./fixtures.mjs";
 import { startServer } from "./server.mjs";
 
@@ -249,6 +250,163 @@ test.describe("signed in", () => {
     await expect(page.getByText("everything has its counterparts")).toBeVisible();
   });
 
+  test("charts show any time: a preset, an earlier one, what is drawn across them, and back again", async ({ page }) => {
+    await openRunning(page);
+    const ranges = page.getByTestId("ranges");
+    const address = new URL(page.url()).pathname;
+    await ranges.getByRole("link", { name: "1 h", exact: true }).click();
+    await expect(page).toHaveURL(`${address}?range=1h`);
+    await expect(ranges.getByRole("link", { name: "1 h", exact: true })).toHaveAttribute("aria-current", "true");
+    await expect(chart(page, "cpu")).toContainText(/mean \d.*max \d/);
+    const canvas = chart(page, "cpu").locator("canvas").first();
+    await expect.poll(() => timeAxis(canvas)).toBeCloseTo(3600, -1);
+
+    const box = await canvas.boundingBox();
+    await page.mouse.move(box.x + box.width * 0.5, box.y + box.height / 2);
+    await page.mouse.down();
+    await page.mouse.move(box.x + box.width * 0.9, box.y + box.height / 2, { steps: 4 });
+    await page.mouse.up();
+    await expect(page).toHaveURL(/\?from=.*&to=/);
+    await expect.poll(() => timeAxis(canvas)).toBeLessThan(2000);
+    await expect(page.getByTestId("custom-range")).toBeVisible();
+    await ranges.getByRole("button", { name: "Wider" }).click();
+    await expect.poll(() => timeAxis(canvas)).toBeGreaterThan(2000);
+    await page.goBack();
+    await page.goBack();
+    await expect(page).toHaveURL(`${address}?range=1h`);
+    await expect.poll(() => timeAxis(canvas)).toBeCloseTo(3600, -1);
+  });
+
+  test("what the charts show can be read as a table and saved as files", async ({ page }) => {
+    await openRunning(page);
+    const readings = page.getByTestId("readings");
+    await readings.locator("summary").click();
+    await expect(readings.getByRole("row").nth(1)).toContainText("%");
+    await page.getByTestId("export").locator("summary").click();
+    for (const [name, kind] of [["CSV", /\.csv$/], ["JSON", /\.json$/]]) {
+      const saved = page.waitForEvent("download");
+      await page.getByTestId("export").getByRole("link", { name }).click();
+      expect((await saved).suggestedFilename()).toMatch(kind);
+    }
+    const picture = page.waitForEvent("download");
+    await page.getByTestId("export").getByRole("button", { name: "PNG" }).click();
+    const bytes = await readFile(await (await picture).path());
+    expect(bytes.subarray(1, 4).toString()).toBe("PNG");
+    expect(bytes.length).toBeGreaterThan(10_000);
+  });
+
+  test("VMs are sorted, grouped, filtered, and stopped together", async ({ page }) => {
+    await page.goto("/");
+    await hydrated(page);
+    const names = () => page.locator("[data-vm]").evaluateAll((rows) => rows.map((row) => row.dataset.vm));
+    await page.getByRole("columnheader", { name: "VM" }).getByRole("link").click();
+    await expect(page).toHaveURL("/?sort=name-up");
+    expect(await names()).toEqual((await names()).toSorted());
+    await page.getByRole("columnheader", { name: /^VM/ }).getByRole("link").click();
+    await expect(page).toHaveURL("/?sort=name-down");
+    await expect.poll(async () => (await names()).join()).toBe((await names()).toSorted().reverse().join());
+    await page.getByLabel("Group").selectOption("status");
+    await expect(page).toHaveURL(/group=status/);
+    await expect(page.locator("tr.group").first()).toContainText(/running \d/);
+
+    const [first, second] = await names();
+    for (const name of [first, second]) await page.getByLabel(`Choose ${name}`).check();
+    await page.getByTestId("several").getByRole("button", { name: "Stop" }).click();
+    for (const name of [first, second]) await expect(row(page, name)).toHaveAttribute("data-status", "stopped", { timeout: 30_000 });
+    await page.getByRole("link", { name: /^Stopped/ }).click();
+    await expect.poll(names).toContain(first);
+    for (const name of [first, second]) await page.getByLabel(`Choose ${name}`).check();
+    await page.getByTestId("several").getByRole("button", { name: "Start" }).click();
+    await expect(row(page, first)).toHaveCount(0, { timeout: 30_000 });
+    await expect(row(page, second)).toHaveCount(0, { timeout: 30_000 });
+  });
+
+  test("events come by themselves, are filtered in the address and told in detail", async ({ page }) => {
+    await page.goto("/events?category=vm");
+    await hydrated(page);
+    const list = page.getByTestId("event-list");
+    const newest = list.getByRole("listitem").first();
+    const before = await newest.textContent();
+    const { vm_id: id } = await (await page.request.get("/api/v1/events?query[category]=vm")).json().then((answer) => answer.events[0]);
+    await page.request.post("/api/v1/set_auto_start", { form: { vm_id: id, auto_start: "false" }, headers: { origin: server.url } });
+    await page.request.post("/api/v1/stop_after", { form: { vm_id: id, hours: "0" }, headers: { origin: server.url } });
+    await expect(newest).not.toHaveText(before, { timeout: 3 * POLL_MS });
+    await newest.locator("summary").click();
+    await expect(newest).toContainText("Kind");
+    await page.getByLabel("Severity").selectOption("warning");
+    await expect(page).toHaveURL(/severity=warning/);
+    await expect(list.locator("[data-severity=info]")).toHaveCount(0);
+    await page.getByRole("link", { name: "Clear" }).click();
+    await expect(page).toHaveURL("/events");
+    await page.getByLabel("Search the text").fill("account ada");
+    await page.keyboard.press("Enter");
+    await expect(list.getByRole("listitem")).toHaveCount(1);
+  });
+
+  test("the monitor shows the host on six charts that go on", async ({ page }) => {
+    await page.goto("/monitor?range=1h");
+    await hydrated(page);
+    for (const figure of ["cpu", "memory", "disk", "network", "swap", "load"]) {
+      await expect(chart(page, figure).locator("canvas").first()).toBeVisible();
+    }
+    const { lastPointAt } = await inspect(chart(page, "cpu"));
+    await appended(page, "cpu", lastPointAt);
+    await expect(page.getByTestId("per-vm").getByRole("row")).not.toHaveCount(1);
+  });
+
+  test("a theme is chosen once and is there on the next page without a flash", async ({ page }) => {
+    await page.emulateMedia({ colorScheme: "light" });
+    await page.goto("/account");
+    await hydrated(page);
+    const ground = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+    const light = await ground();
+    const kept = page.waitForResponse(/set_theme/);
+    await page.getByTestId("theme").getByRole("button", { name: "Dark" }).click();
+    await expect.poll(ground).not.toBe(light);
+    await kept;
+    await page.goto("/", { waitUntil: "commit" });
+    await expect(page.locator("html")).toHaveAttribute("data-theme", "dark");
+    await page.goto("/account");
+    await hydrated(page);
+    const back = page.waitForResponse(/set_theme/);
+    await page.getByTestId("theme").getByRole("button", { name: "As the system" }).click();
+    await back;
+    await expect.poll(ground).toBe(light);
+  });
+
+  test("an admin makes an account, books credits and shuts it out; a device is signed out", async ({ page, browser }) => {
+    await page.goto("/admin/accounts");
+    await hydrated(page);
+    const make = page.getByTestId("create-account");
+    for (const [name, value] of Object.entries({ username: "bob", email: "bob@example.org", password: PERSON.password })) {
+      await make.locator(`[name=${name}]`).fill(value);
+    }
+    await make.getByRole("button").click();
+    const bob = page.locator("[data-account=bob]");
+    await expect(bob.getByTestId("credits")).toHaveText("100 credits");
+    await bob.locator("summary").click();
+    await bob.locator("[name=amount]").fill("50");
+    await bob.locator("[name=reason]").fill("for the course");
+    await bob.getByRole("button", { name: "Book it" }).click();
+    await expect(bob.getByTestId("credits")).toHaveText("150 credits");
+
+    const context = await browser.newContext({ baseURL: server.url });
+    const other = await context.newPage();
+    await enter(other, "/sign-in", { username: "bob", password: PERSON.password });
+    await bob.getByRole("button", { name: "Deactivate" }).click();
+    await expect(bob).toContainText("deactivated");
+    await other.goto("/");
+    await expect(other).toHaveURL("/sign-in");
+    await context.close();
+
+    await page.goto("/account");
+    await hydrated(page);
+    const devices = page.getByTestId("devices").getByRole("listitem");
+    const count = await devices.count();
+    await page.getByRole("button", { name: "Sign it out" }).first().click();
+    await expect(devices).toHaveCount(count - 1);
+  });
+
   test("a VM is operated without JavaScript", async ({ browser, problems }) => {
     const context = await browser.newContext({ javaScriptEnabled: false, baseURL: server.url });
     await signIn(context, server.url);
@@ -272,7 +430,7 @@ test.describe("signed in", () => {
         await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
         await page.goto("/");
         const vm = new URL(await row(page, await firstRunning(page)).getByRole("link").first().getAttribute("href"), server.url);
-        for (const [name, path] of Object.entries({ overview: "/", vm: vm.pathname, launch: "/vms/new", admin: "/admin" })) {
+        for (const [name, path] of Object.entries({ overview: "/", vm: vm.pathname, launch: "/vms/new", monitor: "/monitor", events: "/events", account: "/account", accounts: "/admin/accounts", admin: "/admin" })) {
           await page.goto(path);
           await hydrated(page);
           await shot(page, `${name}-${colorScheme}-${width}`);
@@ -283,6 +441,14 @@ test.describe("signed in", () => {
     }
   }
 });
+
+/** The seconds that a chart's time axis spans. */
+function timeAxis(canvas) {
+  return canvas.evaluate((canvas) => {
+    const [axis] = globalThis.echarts.getInstanceByDom(canvas.closest("[_echarts_instance_]")).getOption().xAxis;
+    return (axis.max - axis.min) / 1000;
+  });
+}
 
 /** The name of a VM in the overview that runs. */
 function firstRunning(page) {

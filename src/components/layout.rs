@@ -102,7 +102,7 @@ fn Rail(session: Resource<Result<Session, ApiError>>) -> impl IntoView {
             </a>
             <a class="entry" href="/vms/new" aria-current=move || of_launch().then_some("page")>
                 <Glyph icon=Icon::Plus/>
-                <span>"Launch VM"</span>
+                <span>"Launch"</span>
             </a>
             <a class="entry" href="/monitor" aria-current=move || of_monitor().then_some("page")>
                 <Glyph icon=Icon::Pulse/>
@@ -170,7 +170,7 @@ fn QuotaUsed(quota: Quota) -> impl IntoView {
 /// A plain form, on purpose: the browser loads a new document afterwards and nothing of the session stays in
 /// memory.
 #[component]
-fn SignOutButton() -> impl IntoView {
+pub fn SignOutButton() -> impl IntoView {
     use leptos::server_fn::ServerFn;
     view! {
         <form method="post" action=SignOut::url()>

@@ -4,7 +4,7 @@ use crate::{
         browser,
         clock::{Moment, TimeForm},
         form::{Checks, TextField},
-        layout::Viewer,
+        layout::{SignOutButton, Viewer},
         notice::{Refusal, Unavailable},
         theme,
     },
@@ -31,6 +31,8 @@ pub fn Account() -> impl IntoView {
                     viewer.me().await.map(|me| view! { <span class="muted">{me.username} " · " {me.email} " · " {me.role.as_str()}</span> })
                 })}
             </Suspense>
+            <span class="push"></span>
+            <SignOutButton/>
         </header>
         <div class="charts">
             <Password change/>

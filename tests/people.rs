@@ -1,0 +1,301 @@
+//! People and what they find: their accounts, what happened, several VMs at once, charts of any time.
+
+mod support;
+
+use axum::http::{StatusCode, header};
+use serde_json::{Value, json};
+use support::{Client, PASSWORD, Server, fleet::Fleet};
+
+const NEW_PASSWORD: &str = "another long password";
+
+async fn account_of(admin: &Client, name: &str) -> Value {
+    let all = admin.get("/api/v1/accounts").await.json();
+    all.as_array().unwrap().iter().find(|account| account["username"] == name).unwrap().clone()
+}
+
+fn texts(page: &Value) -> Vec<String> {
+    let events = page["events"].as_array().unwrap();
+    events.iter().map(|event| event["text"].as_str().unwrap().to_owned()).collect()
+}
+
+async fn id_of(client: &Client, vm: &str) -> i64 {
+    client.vm(vm).await["id"].as_i64().unwrap()
+}
+
+/// The admin ada with the fleet's two VMs, and bob with one of his own.
+async fn two_people(fleet: &Fleet) -> (Server, Client, Client) {
+    let server = fleet.serve(2).await;
+    let (ada, bob) = (server.person("ada").await, server.person("bob").await);
+    assert_eq!(bob.launch("bobs", "alpine-3.23").await.status, StatusCode::OK);
+    server.settled().await;
+    (server, ada, bob)
+}
+
+#[tokio::test]
+async fn a_changed_password_signs_every_other_device_out() {
+    let server = Fleet::new().serve(0).await;
+    let here = server.person("ada").await;
+    let there = server.browser("ada").await;
+    let change = [("old_password", "not my password"), ("new_password", NEW_PASSWORD)];
+    let refused = here.form("/api/v1/change_password", &change).await;
+    assert_eq!(refused.json()["fields"][0]["field"], "old_password");
+    let change = [("old_password", PASSWORD), ("new_password", "short")];
+    let refused = here.form("/api/v1/change_password", &change).await;
+    assert_eq!(refused.json()["fields"][0]["field"], "new_password");
+    assert_eq!(there.get("/api/auth/me").await.status, StatusCode::OK, "nothing has changed yet");
+
+    let change = [("old_password", PASSWORD), ("new_password", NEW_PASSWORD)];
+    assert_eq!(here.form("/api/v1/change_password", &change).await.status, StatusCode::OK);
+    assert_eq!(here.get("/api/auth/me").await.status, StatusCode::OK);
+    assert_eq!(there.get("/api/auth/me").await.status, StatusCode::UNAUTHORIZED);
+    let old = [("username", "ada"), ("password", PASSWORD)];
+    assert_eq!(server.nobody().form("/api/auth/login", &old).await.status, StatusCode::BAD_REQUEST);
+    let new = [("username", "ada"), ("password", NEW_PASSWORD)];
+    assert_eq!(server.nobody().form("/api/auth/login", &new).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_device_is_listed_and_signed_out_by_its_own_person_only() {
+    let server = Fleet::new().serve(0).await;
+    let (ada, bob) = (server.person("ada").await, server.person("bob").await);
+    let browser = server.browser("ada").await;
+    let devices = ada.get("/api/v1/my_devices").await.json();
+    let kinds: Vec<_> = devices.as_array().unwrap().iter().map(|d| (&d["kind"], &d["is_this"])).collect();
+    assert_eq!(kinds, [(&json!("client"), &json!(true)), (&json!("browser"), &json!(false))]);
+    let session = devices[1]["id"].to_string();
+    let end = [("session_id", session.as_str())];
+    assert_eq!(bob.form("/api/v1/end_session", &end).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(browser.get("/api/auth/me").await.status, StatusCode::OK);
+    assert_eq!(ada.form("/api/v1/end_session", &end).await.status, StatusCode::OK);
+    assert_eq!(browser.get("/api/auth/me").await.status, StatusCode::UNAUTHORIZED);
+    let again = server.browser("ada").await;
+    assert_eq!(ada.form("/api/v1/end_other_sessions", &[]).await.status, StatusCode::OK);
+    assert_eq!(again.get("/api/auth/me").await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(ada.get("/api/auth/me").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn who_is_deactivated_is_out_at_once_and_can_come_back() {
+    let server = Fleet::new().serve(0).await;
+    let (ada, bob) = (server.person("ada").await, server.person("bob").await);
+    let bobs = account_of(&ada, "bob").await["id"].to_string();
+    let set = |active: &'static str| [("account_id", bobs.as_str()), ("is_active", active)];
+    assert_eq!(ada.form("/api/v1/set_account_active", &set("false")).await.status, StatusCode::OK);
+    assert_eq!(bob.get("/api/auth/me").await.status, StatusCode::UNAUTHORIZED);
+    let sign_in = [("username", "bob"), ("password", PASSWORD)];
+    assert_eq!(server.nobody().form("/api/auth/login", &sign_in).await.status, StatusCode::BAD_REQUEST);
+    assert_eq!(ada.form("/api/v1/set_account_active", &set("true")).await.status, StatusCode::OK);
+    assert_eq!(server.nobody().form("/api/auth/login", &sign_in).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn an_admin_cannot_shut_themselves_out_nor_give_up_their_own_role() {
+    let server = Fleet::new().serve(0).await;
+    let ada = server.person("ada").await;
+    let own = account_of(&ada, "ada").await["id"].to_string();
+    let out = [("account_id", own.as_str()), ("is_active", "false")];
+    assert_eq!(ada.form("/api/v1/set_account_active", &out).await.status, StatusCode::CONFLICT);
+    let down = [("account_id", own.as_str()), ("role", "user")];
+    assert_eq!(ada.form("/api/v1/set_account_role", &down).await.status, StatusCode::CONFLICT);
+    assert_eq!(ada.get("/api/auth/me").await.json()["role"], "admin");
+}
+
+#[tokio::test]
+async fn who_is_made_an_admin_is_one_at_once() {
+    let server = Fleet::new().serve(0).await;
+    let (ada, bob) = (server.person("ada").await, server.person("bob").await);
+    assert_eq!(bob.get("/api/v1/accounts").await.status, StatusCode::FORBIDDEN);
+    let bobs = account_of(&ada, "bob").await["id"].to_string();
+    let up = [("account_id", bobs.as_str()), ("role", "admin")];
+    assert_eq!(ada.form("/api/v1/set_account_role", &up).await.status, StatusCode::OK);
+    assert_eq!(bob.get("/api/v1/accounts").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn credits_are_booked_with_a_reason_and_can_be_spent() {
+    let server = Fleet::new().serve(0).await;
+    let (ada, bob) = (server.person("ada").await, server.person("bob").await);
+    let bobs = account_of(&ada, "bob").await["id"].to_string();
+    let grant = |amount: &'static str, reason: &'static str| {
+        [("account_id", bobs.as_str()), ("amount", amount), ("reason", reason)]
+    };
+    for (wrong, field) in [(grant("0", "nothing"), "amount"), (grant("5", " "), "reason")] {
+        let refused = ada.form("/api/v1/grant_credits", &wrong).await;
+        assert_eq!(refused.json()["fields"][0]["field"], field);
+    }
+    assert_eq!(
+        ada.form("/api/v1/grant_credits", &grant("250", "for the course")).await.status,
+        StatusCode::OK
+    );
+    assert_eq!(bob.get("/api/v1/my_quota").await.json()["credits_available"], 350);
+    assert_eq!(ada.form("/api/v1/grant_credits", &grant("-300", "it is over")).await.status, StatusCode::OK);
+    assert_eq!(bob.get("/api/v1/my_quota").await.json()["credits_available"], 50);
+    let told = bob.get("/api/v1/events?query[text]=course").await.json();
+    assert_eq!(texts(&told), ["ada gave bob 250 credits: for the course"]);
+}
+
+#[tokio::test]
+async fn an_account_that_an_admin_makes_has_the_role_it_was_given() {
+    let server = Fleet::new().serve(0).await;
+    let ada = server.person("ada").await;
+    let of = |role: &'static str, name: &'static str, email: &'static str| {
+        [("username", name), ("email", email), ("password", PASSWORD), ("role", role)]
+    };
+    let make = "/api/v1/create_account";
+    assert_eq!(ada.form(make, &of("admin", "carol", "carol@example.org")).await.status, StatusCode::OK);
+    assert_eq!(ada.form(make, &of("user", "dan", "dan@example.org")).await.status, StatusCode::OK);
+    assert_eq!(ada.form(make, &of("king", "eve", "eve@example.org")).await.status, StatusCode::BAD_REQUEST);
+    assert_eq!(account_of(&ada, "carol").await["role"], "admin");
+    assert_eq!(account_of(&ada, "dan").await["role"], "user");
+    let found = ada.get("/api/v1/accounts?search=CAR").await.json();
+    assert_eq!(found.as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_theme_is_in_the_page_before_any_script_runs() {
+    let server = Fleet::new().serve(0).await;
+    let ada = server.person("ada").await;
+    let answer = ada.form("/api/v1/set_theme", &[("theme", "dark")]).await;
+    let cookie = answer.headers[header::SET_COOKIE].to_str().unwrap().split(';').next().unwrap().to_owned();
+    let mut request = axum::http::Request::get("/sign-in").body(axum::body::Body::empty()).unwrap();
+    request.headers_mut().insert(header::COOKIE, cookie.parse().unwrap());
+    let page = server.nobody().send(request).await;
+    assert!(page.text.contains("data-theme=\"dark\""), "{}", &page.text[..200]);
+    assert!(!server.nobody().page("/sign-in").await.text.contains("data-theme"));
+    let refused = ada.form("/api/v1/set_theme", &[("theme", "sepia")]).await;
+    assert_eq!(refused.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn a_user_reads_of_their_own_vms_and_deeds_an_admin_of_everything() {
+    let (_server, ada, bob) = two_people(&Fleet::new()).await;
+    let own = texts(&bob.get("/api/v1/events").await.json());
+    assert!(own.iter().any(|text| text.contains("bobs")), "{own:?}");
+    assert!(own.iter().all(|text| text.contains("bob")), "{own:?}");
+    let all = texts(&ada.get("/api/v1/events").await.json());
+    assert!(
+        all.iter().any(|text| text.contains("bobs")) && all.iter().any(|text| text.contains("account ada"))
+    );
+    assert!(bob.page("/events").await.words().contains("bobs"), "readable without JavaScript");
+    assert!(!bob.page("/events?text=account+ada").await.words().contains("The account ada was made"));
+}
+
+#[tokio::test]
+async fn events_are_narrowed_by_every_part_of_the_filter() {
+    let (_server, ada, _) = two_people(&Fleet::new()).await;
+    let found = |filter: &'static str| {
+        let ada = &ada;
+        async move { texts(&ada.get(&format!("/api/v1/events?{filter}")).await.json()) }
+    };
+    assert!(found("query[category]=account").await.iter().all(|text| text.starts_with("The account")));
+    assert!(found("query[vm]=bobs").await.iter().all(|text| text.contains("bobs")));
+    assert_eq!(
+        found("query[person]=bob&query[category]=account").await,
+        ["The account bob was made, as user."]
+    );
+    assert_eq!(found("query[text]=ACCOUNT%20ADA").await, ["The account ada was made, as admin."]);
+    assert!(found("query[text]=%25").await.is_empty(), "a percent sign is no pattern");
+    assert!(found("query[severity]=error").await.is_empty());
+    assert!(found("query[to]=2020-01-01").await.is_empty());
+    assert!(!found("query[from]=2020-01-01").await.is_empty());
+    let wrong = ada.get("/api/v1/events?query[severity]=loud").await;
+    assert_eq!(
+        (wrong.status, &wrong.json()["fields"][0]["field"]),
+        (StatusCode::BAD_REQUEST, &json!("severity"))
+    );
+}
+
+#[tokio::test]
+async fn old_events_are_on_further_pages_and_all_are_counted() {
+    let server = Fleet::new().serve(0).await;
+    let ada = server.person("ada").await;
+    for i in 0..60 {
+        let event =
+            twarga_cloud::server::events::NewEvent::warning("clock_behind", None, format!("number {i}"));
+        server.state.events.record(event).await;
+    }
+    let first = ada.get("/api/v1/events").await.json();
+    assert_eq!((first["events"].as_array().unwrap().len(), &first["more"]), (50, &json!(true)));
+    assert_eq!(first["counts"], json!({ "info": 1, "warning": 60, "error": 0 }));
+    let last = first["events"][49]["id"].as_i64().unwrap();
+    let second = ada.get(&format!("/api/v1/events?before={last}")).await.json();
+    assert_eq!((second["events"].as_array().unwrap().len(), &second["more"]), (11, &json!(false)));
+}
+
+#[tokio::test]
+async fn events_are_saved_as_files_with_what_the_filter_lets_through() {
+    let (_server, ada, bob) = two_people(&Fleet::new()).await;
+    let csv = ada.get("/api/events/export?category=account").await;
+    let lines: Vec<_> = csv.text.lines().collect();
+    assert_eq!(lines[0], "id,time,kind,severity,vm,person,text");
+    assert!(
+        lines[1].ends_with(",account_created,info,,bob,\"The account bob was made, as user.\""),
+        "{}",
+        lines[1]
+    );
+    assert_eq!(lines.len(), 3);
+    let json = bob.get("/api/events/export?format=json&vm=bobs").await.json();
+    assert!(json.as_array().unwrap().iter().all(|event| event["vm_name"] == "bobs"));
+    assert_eq!(ada.get("/api/events/export?format=xml").await.status, StatusCode::BAD_REQUEST);
+    assert_eq!(ada.get("/api/events/export?severity=loud").await.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn several_vms_are_stopped_and_started_together_or_none() {
+    let (server, ada, bob) = two_people(&Fleet::new()).await;
+    let (web, bobs) = (id_of(&ada, "web-1").await, id_of(&bob, "bobs").await);
+    let ids = [web.to_string(), bobs.to_string()];
+    let both = |action: &'static str| {
+        [("vm_ids[]", ids[0].as_str()), ("vm_ids[]", ids[1].as_str()), ("action", action)]
+    };
+    let refused = bob.form("/api/v1/act_on_vms", &both("stop")).await;
+    assert_eq!(refused.status, StatusCode::NOT_FOUND);
+    server.settled().await;
+    assert_eq!(bob.vm("bobs").await["status"], "running", "nothing is begun when one is not theirs");
+
+    let told = ada.form("/api/v1/act_on_vms", &both("stop")).await.json();
+    let outcomes: Vec<_> =
+        told.as_array().unwrap().iter().map(|vm| vm["outcome"].as_str().unwrap()).collect();
+    assert_eq!(outcomes, ["It is being stopped.", "It is being stopped."]);
+    server.settled().await;
+    let told = ada.form("/api/v1/act_on_vms", &both("stop")).await.json();
+    assert_eq!(told[0]["outcome"], "It does not run.");
+    assert_eq!(ada.form("/api/v1/act_on_vms", &both("destroy")).await.status, StatusCode::BAD_REQUEST);
+    assert_eq!(ada.form("/api/v1/act_on_vms", &[("action", "stop")]).await.status, StatusCode::BAD_REQUEST);
+    assert_eq!(ada.form("/api/v1/act_on_vms", &both("start")).await.status, StatusCode::OK);
+    server.settled().await;
+    assert_eq!(ada.vm("web-1").await["status"], "running");
+}
+
+#[tokio::test]
+async fn charts_show_the_time_that_was_asked_for_and_what_happened_in_it() {
+    let fleet = Fleet::new();
+    let mut server = fleet.serve(1).await;
+    let ada = server.person("ada").await;
+    fleet.ticks(&mut server, 30).await;
+    let id = id_of(&ada, "web-1").await;
+    let all = ada.get(&format!("/api/v1/vm_charts?vm_id={id}")).await.json();
+    let cpu =
+        all["ranges"].as_array().unwrap().iter().find(|r| r["metric_name"] == "vm_cpu_percent").unwrap();
+    let at: Vec<_> = cpu["at"].as_array().unwrap().iter().map(|at| at.as_i64().unwrap()).collect();
+    assert!(at.len() >= 28, "{}", at.len());
+    assert_eq!(all["to"].as_i64().unwrap() - all["from"].as_i64().unwrap(), 900_000);
+    assert_eq!(all["statistics"].as_array().unwrap().len(), all["ranges"].as_array().unwrap().len());
+
+    let (from, to) = (at[5], at[10]);
+    let part = ada.get(&format!("/api/v1/vm_charts?vm_id={id}&from={from}&to={to}")).await.json();
+    let cpu =
+        part["ranges"].as_array().unwrap().iter().find(|r| r["metric_name"] == "vm_cpu_percent").unwrap();
+    assert_eq!(
+        cpu["at"].as_array().unwrap().iter().map(|at| at.as_i64().unwrap()).collect::<Vec<_>>(),
+        at[5..=10]
+    );
+
+    let hour = ada.get("/api/v1/host_charts?last_secs=3600").await.json();
+    assert_eq!(hour["to"].as_i64().unwrap() - hour["from"].as_i64().unwrap(), 3_600_000);
+    let backwards = ada.get(&format!("/api/v1/vm_charts?vm_id={id}&from={to}&to={from}")).await;
+    assert_eq!(backwards.status, StatusCode::BAD_REQUEST);
+    let page = ada.page(&format!("/vms/{id}?range=24h")).await;
+    assert!(page.words().contains("mean"));
+    assert!(page.text.contains("<path d=\"M"), "the lines are drawn without JavaScript");
+}
