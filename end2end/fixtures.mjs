@@ -1,6 +1,7 @@
 // What the suites share: a page whose console must stay clean, a person, and how to look into a chart.
 
 import { test as base, expect } from "@playwright/test";
+import axe from "axe-core";
 import { join } from "node:path";
 import { RESULTS } from "./server.mjs";
 
@@ -157,4 +158,12 @@ export async function throughEverything(page, patience = {}) {
   await operate(page, "Restart", "running", patience);
   await expect(page.getByTestId("next-spec")).not.toContainText("From its next start on");
   await expect(page.getByTestId("operations").getByRole("listitem").first()).toContainText(/restart.*done/i);
+}
+
+/** What keeps somebody from using the page, by the rules of WCAG 2.2 AA: the rule and where it is broken. */
+export async function violations(page) {
+  await page.evaluate(axe.source);
+  const tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"];
+  const found = await page.evaluate((tags) => globalThis.axe.run(document, { runOnly: { type: "tag", values: tags } }), tags);
+  return found.violations.flatMap(({ id, nodes }) => nodes.map((node) => `${id}: ${node.target.join(" ")} ${node.failureSummary.split("\n")[1] ?? ""}`));
 }

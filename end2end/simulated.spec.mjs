@@ -1,7 +1,7 @@
 // What a person sees and does, on a fleet that is made up: registers, watches, launches, stops, starts, destroys.
 
 import { readFile } from "node:fs/promises";
-import { countCalls, chart, enter, expect, FIGURES, hydrated, inspect, PERSON, press, row, setVisibility, shot, signIn, status, submit, test as base, throughEverything } from "./fixtures.mjs";
+import { countCalls, chart, enter, expect, FIGURES, hydrated, inspect, PERSON, press, row, setVisibility, shot, signIn, status, submit, test as base, throughEverything, violations } from "./fixtures.mjs";
 import { startServer } from "./server.mjs";
 
 const VMS = 5;
@@ -300,10 +300,10 @@ test.describe("signed in", () => {
     await hydrated(page);
     const names = () => page.locator("[data-vm]").evaluateAll((rows) => rows.map((row) => row.dataset.vm));
     await page.getByRole("columnheader", { name: "VM" }).getByRole("link").click();
-    await expect(page).toHaveURL("/?sort=name-up");
+    await expect(page).toHaveURL("/?sort=name");
     expect(await names()).toEqual((await names()).toSorted());
     await page.getByRole("columnheader", { name: /^VM/ }).getByRole("link").click();
-    await expect(page).toHaveURL("/?sort=name-down");
+    await expect(page).toHaveURL("/?sort=name&order=down");
     await expect.poll(async () => (await names()).join()).toBe((await names()).toSorted().reverse().join());
     await page.getByLabel("Group").selectOption("status");
     await expect(page).toHaveURL(/group=status/);
@@ -322,18 +322,19 @@ test.describe("signed in", () => {
   });
 
   test("events come by themselves, are filtered in the address and told in detail", async ({ page }) => {
+    const [{ id }] = await (await page.request.get("/api/vms")).json();
+    const stopAfter = (hours) => page.request.post("/api/v1/stop_after", { form: { vm_id: id, hours }, headers: { origin: server.url } });
+    await stopAfter("8");
     await page.goto("/events?category=vm");
     await hydrated(page);
     const list = page.getByTestId("event-list");
     const newest = list.getByRole("listitem").first();
     const before = await newest.textContent();
-    const { vm_id: id } = await (await page.request.get("/api/v1/events?query[category]=vm")).json().then((answer) => answer.events[0]);
-    await page.request.post("/api/v1/set_auto_start", { form: { vm_id: id, auto_start: "false" }, headers: { origin: server.url } });
-    await page.request.post("/api/v1/stop_after", { form: { vm_id: id, hours: "0" }, headers: { origin: server.url } });
+    await stopAfter("0");
     await expect(newest).not.toHaveText(before, { timeout: 3 * POLL_MS });
     await newest.locator("summary").click();
     await expect(newest).toContainText("Kind");
-    await page.getByLabel("Severity").selectOption("warning");
+    await page.getByLabel("Severity", { exact: true }).selectOption("warning");
     await expect(page).toHaveURL(/severity=warning/);
     await expect(list.locator("[data-severity=info]")).toHaveCount(0);
     await page.getByRole("link", { name: "Clear" }).click();
@@ -352,6 +353,28 @@ test.describe("signed in", () => {
     const { lastPointAt } = await inspect(chart(page, "cpu"));
     await appended(page, "cpu", lastPointAt);
     await expect(page.getByTestId("per-vm").getByRole("row")).not.toHaveCount(1);
+  });
+
+  test("any place is reached by keyboard, and the keys are listed", async ({ page }) => {
+    await page.goto("/");
+    await hydrated(page);
+    const name = await firstRunning(page);
+    await page.keyboard.press("Control+k");
+    const palette = page.getByTestId("palette");
+    await expect(palette.getByRole("combobox")).toBeFocused();
+    await page.keyboard.type(name);
+    await expect(palette.getByRole("option").first()).toContainText(name);
+    await page.keyboard.press("Enter");
+    await expect(page.getByRole("heading", { level: 1 })).toHaveText(name);
+    await expect(palette).toBeHidden();
+    await page.keyboard.press("g");
+    await page.keyboard.press("e");
+    await expect(page).toHaveURL("/events");
+    await page.keyboard.press("?");
+    await expect(page.getByTestId("keys")).toContainText("Jump to a page or VM");
+    await page.keyboard.press("Escape");
+    await page.keyboard.press("/");
+    await expect(page.getByLabel("Search the text")).toBeFocused();
   });
 
   test("a theme is chosen once and is there on the next page without a flash", async ({ page }) => {
@@ -430,12 +453,13 @@ test.describe("signed in", () => {
         await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
         await page.goto("/");
         const vm = new URL(await row(page, await firstRunning(page)).getByRole("link").first().getAttribute("href"), server.url);
-        for (const [name, path] of Object.entries({ overview: "/", vm: vm.pathname, launch: "/vms/new", monitor: "/monitor", events: "/events", account: "/account", accounts: "/admin/accounts", admin: "/admin" })) {
+        for (const [name, path] of Object.entries({ overview: "/", vm: vm.pathname, launch: "/vms/new", monitor: "/monitor", alerts: "/alerts", events: "/events", account: "/account", accounts: "/admin/accounts", admin: "/admin" })) {
           await page.goto(path);
           await hydrated(page);
           await shot(page, `${name}-${colorScheme}-${width}`);
           const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
           expect(overflow, `${name} scrolls sideways`).toBeLessThanOrEqual(0);
+          expect(await violations(page), `${name} for everybody`).toEqual([]);
         }
       });
     }

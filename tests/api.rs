@@ -148,6 +148,7 @@ async fn every_server_function_refuses_whoever_may_not() {
         ("/api/v1/host_statistics", ("metric_name=host_cpu_percent", 401, OPEN)),
         ("/api/v1/vm_events", ("vm_id=1", 401, 404)),
         ("/api/v1/events", ("query[severity]=error", 401, OPEN)),
+        ("/api/v1/acknowledge_alert", ("alert_id=1", 401, 404)),
         ("/api/v1/open_alerts", ("", 401, OPEN)),
         ("/api/v1/alert_history", ("", 401, OPEN)),
         ("/api/v1/collector_health", ("", 401, 403)),

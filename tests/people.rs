@@ -299,3 +299,39 @@ async fn charts_show_the_time_that_was_asked_for_and_what_happened_in_it() {
     assert!(page.words().contains("mean"));
     assert!(page.text.contains("<path d=\"M"), "the lines are drawn without JavaScript");
 }
+
+#[tokio::test]
+async fn an_alert_is_taken_care_of_by_who_may_see_it_and_once() {
+    let fleet = Fleet::new();
+    let mut server = fleet.serve(0).await;
+    let (ada, bob, carl) =
+        (server.person("ada").await, server.person("bob").await, server.person("carl").await);
+    let vm_id = bob.launch("bobs", "alpine-3.23").await.json()["vm_id"].as_i64().unwrap();
+    server.settled().await;
+    fleet.ticks(&mut server, 2).await;
+    let uuid: String = sqlx::query_scalar("SELECT domain_uuid FROM vm WHERE id = ?")
+        .bind(vm_id)
+        .fetch_one(server.state.database.read())
+        .await
+        .unwrap();
+    assert!(fleet.fleet.keep_busy(&uuid, Some(0.93)));
+    fleet.ticks(&mut server, 14).await;
+    let alerts = bob.get("/api/v1/open_alerts").await.json();
+    let id = alerts[0]["id"].to_string();
+    let take = [("alert_id", id.as_str())];
+    assert_eq!(carl.form("/api/v1/acknowledge_alert", &take).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(bob.form("/api/v1/acknowledge_alert", &take).await.status, StatusCode::OK);
+    assert_eq!(
+        ada.form("/api/v1/acknowledge_alert", &take).await.status,
+        StatusCode::OK,
+        "nothing more to do"
+    );
+    let alert = &ada.get("/api/v1/open_alerts").await.json()[0];
+    assert_eq!(alert["acknowledged_by"], "bob");
+    let told = texts(&bob.get("/api/v1/events?query[category]=alert").await.json());
+    assert_eq!(
+        told.iter().filter(|text| text.contains("takes care of the alert about bobs's CPU")).count(),
+        1
+    );
+    assert!(bob.page("/alerts").await.words().contains("bob takes care of it"));
+}

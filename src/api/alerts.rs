@@ -18,3 +18,11 @@ pub async fn alert_history() -> Result<Vec<Alert>, ApiError> {
     let (state, me) = call::signed_in().await?;
     state.alerts.history(Scope::of(&me)).await
 }
+
+/// Notes that the caller takes care of an open alert; whoever may see it may.
+#[server(prefix = "/api/v1", endpoint = "acknowledge_alert")]
+pub async fn acknowledge_alert(alert_id: i64) -> Result<(), ApiError> {
+    use crate::server::{database, web::call};
+    let (state, me) = call::signed_in().await?;
+    state.alerts.acknowledge(&me, alert_id, database::now()).await
+}

@@ -34,13 +34,14 @@ pub fn AlertBell(feed: Feed) -> impl IntoView {
         <section id=LIST_ID popover="auto" class="alerts" aria-labelledby="open-alerts-title" data-testid="alert-list">
             <h2 id="open-alerts-title">{move || counted(count.get())}</h2>
             <ul>
-                <For each=move || alerts.get() key=|alert| alert.id let:alert>
+                <For each=move || alerts.get() key=|alert| (alert.id, alert.acknowledged_at) let:alert>
                     <Entry alert/>
                 </For>
             </ul>
             {move || {
                 (count.get() == 0).then(|| view! { <p class="muted">"Nothing has been too high for long."</p> })
             }}
+            <p><a class="underlined" href="/alerts">"All alerts"</a></p>
         </section>
     }
 }
@@ -67,7 +68,10 @@ fn Words(alert: Alert) -> impl IntoView {
     let value = alert.raised_value.map(|value| format!("{} when ", format::percent(Some(value))));
     view! {
         {alert.what()} " "
-        <small>{value} "raised at " <Moment at=alert.raised_at form=TimeForm::DayAndTime/></small>
+        <small>
+            {value} "raised at " <Moment at=alert.raised_at form=TimeForm::DayAndTime/>
+            {alert.acknowledged_by.map(|name| format!(" · {name} takes care of it"))}
+        </small>
     }
 }
 
@@ -78,7 +82,7 @@ pub fn AlertNotices(feed: Feed, vm_id: i64) -> impl IntoView {
     let own = of_vm(feed, vm_id);
     view! {
         <div role="status" data-testid="vm-alerts">
-            <For each=move || own.get() key=|alert| alert.id let:alert>
+            <For each=move || own.get() key=|alert| (alert.id, alert.acknowledged_at) let:alert>
                 <Notice alert/>
             </For>
         </div>

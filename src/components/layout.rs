@@ -1,6 +1,9 @@
 //! The frame around the pages of who is signed in: it finds out who that is, and leads away who is not.
 
-use super::icon::{Brand, Glyph, Icon};
+use super::{
+    icon::{Brand, Glyph, Icon},
+    palette::Keyboard,
+};
 use crate::{
     api::{SignOut, current_user, get_instance, my_quota},
     model::{ApiError, Instance, Me, ProviderKind, Quota, Role},
@@ -54,6 +57,12 @@ pub fn SignedIn() -> impl IntoView {
     view! {
         <a class="skip" href="#content">"Skip to content"</a>
         <Guard session/>
+        <Suspense>
+            {move || Suspend::new(async move {
+                let me = session.await.ok().and_then(|session| session.me);
+                me.map(|me| view! { <Keyboard is_admin=me.role == Role::Admin/> })
+            })}
+        </Suspense>
         <div class="shell">
             <Rail session/>
             <div class="stage">
@@ -90,6 +99,7 @@ fn Rail(session: Resource<Result<Session, ApiError>>) -> impl IntoView {
     let path = use_location().pathname;
     let of_launch = move || path.with(|path| path == "/vms/new" || path == "/vms/adopt");
     let of_monitor = move || path.with(|path| path == "/monitor");
+    let of_alerts = move || path.with(|path| path == "/alerts");
     let of_events = move || path.with(|path| path == "/events");
     let of_admin = move || path.with(|path| path == "/admin" || path.starts_with("/admin/"));
     let of_overview = move || !of_launch() && path.with(|path| path == "/" || path.starts_with("/vms/"));
@@ -107,6 +117,10 @@ fn Rail(session: Resource<Result<Session, ApiError>>) -> impl IntoView {
             <a class="entry" href="/monitor" aria-current=move || of_monitor().then_some("page")>
                 <Glyph icon=Icon::Pulse/>
                 <span>"Monitor"</span>
+            </a>
+            <a class="entry" href="/alerts" aria-current=move || of_alerts().then_some("page")>
+                <Glyph icon=Icon::Bell/>
+                <span>"Alerts"</span>
             </a>
             <a class="entry" href="/events" aria-current=move || of_events().then_some("page")>
                 <Glyph icon=Icon::List/>

@@ -13,6 +13,7 @@ pub mod format;
 pub mod icon;
 pub mod layout;
 pub mod notice;
+pub mod palette;
 pub mod poll;
 pub mod range;
 pub mod response;

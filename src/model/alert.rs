@@ -55,6 +55,12 @@ pub struct Alert {
     /// Percent when it was raised.
     pub raised_value: Option<f64>,
     pub raised_at: UtcMillis,
+    /// When somebody said that they take care of it.
+    #[serde(default)]
+    pub acknowledged_at: Option<UtcMillis>,
+    /// Who said so.
+    #[serde(default)]
+    pub acknowledged_by: Option<String>,
     pub resolved_at: Option<UtcMillis>,
     /// Percent when it was resolved; none when its VM stopped or is gone.
     pub resolved_value: Option<f64>,

@@ -53,3 +53,11 @@ pub fn theme() -> crate::model::Theme {
 }
 
 pub fn toggle_full_screen(_element_id: &str) {}
+
+pub fn is_typing(_event: &leptos::ev::KeyboardEvent) -> bool {
+    false
+}
+
+pub fn focus_search() -> bool {
+    false
+}

@@ -156,6 +156,21 @@ pub fn toggle_full_screen(element_id: &str) {
     }
 }
 
+/// Whether a key goes into a field, or to an open dialog.
+pub fn is_typing(event: &web_sys::KeyboardEvent) -> bool {
+    let fields = "input, textarea, select, [contenteditable], dialog[open]";
+    let target = event.target().and_then(|target| target.dyn_into::<web_sys::Element>().ok());
+    target.is_some_and(|element| element.closest(fields).ok().flatten().is_some())
+}
+
+/// Puts the focus into the page's search field, if it has one.
+pub fn focus_search() -> bool {
+    let field = document().query_selector("main input[type=search]").ok().flatten();
+    field
+        .and_then(|field| field.dyn_into::<web_sys::HtmlElement>().ok())
+        .is_some_and(|field| field.focus().is_ok())
+}
+
 /// The theme that the document has now.
 pub fn theme() -> Theme {
     let chosen = document().document_element().and_then(|root| root.get_attribute("data-theme"));

@@ -133,11 +133,8 @@ pub enum Item {
 impl Arrangement {
     pub fn of_query(query: &ParamsMap) -> Self {
         let word = |name: &str| query.get(name).unwrap_or_default();
-        let sort = word("sort");
-        let (key, given) = match sort.split_once('-') {
-            Some((key, order)) => (key, Some(order == "down")),
-            None => (sort.as_str(), None),
-        };
+        let key = word("sort");
+        let given = query.get("order").map(|order| order == "down");
         let sort = Sort::ALL.iter().find(|(_, name)| *name == key).map_or(Sort::Age, |(sort, _)| *sort);
         let (chip, group) = (word("status"), word("group"));
         Self {
@@ -155,11 +152,15 @@ impl Arrangement {
     pub fn address(self, search: &str) -> String {
         let chip = Chip::ALL.iter().find(|(chip, ..)| *chip == self.chip).map_or("", |(_, key, _)| key);
         let group = Group::ALL.iter().find(|(group, ..)| *group == self.group).map_or("", |(_, key, _)| key);
-        let order = if self.descending { "down" } else { "up" };
-        let sort =
-            if self.sort == Sort::Age { String::new() } else { format!("{}-{order}", self.sort.key()) };
+        let (sort, order) = match self.sort {
+            Sort::Age => ("", ""),
+            sort if self.descending == sort.begins_descending() => (sort.key(), ""),
+            sort => (sort.key(), if self.descending { "down" } else { "up" }),
+        };
         let mut map = ParamsMap::new();
-        for (name, value) in [("q", search), ("status", chip), ("group", group), ("sort", &sort)] {
+        for (name, value) in
+            [("q", search), ("status", chip), ("group", group), ("sort", sort), ("order", order)]
+        {
             if !value.is_empty() {
                 map.insert(name, value.to_owned());
             }

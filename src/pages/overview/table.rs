@@ -99,7 +99,7 @@ fn Toolbar(feed: Feed, search: RwSignal<String>, arrangement: Memo<Arrangement>)
     };
     let group = move |(group, key, label): (Group, &'static str, &'static str)| {
         let is_chosen = move || arrangement.get().group == group;
-        view! { <option value=key selected=is_chosen>{label}</option> }
+        view! { <option value=key selected=is_chosen prop:selected=is_chosen>{label}</option> }
     };
     let counts = move || {
         feed.live.with(|live| {

@@ -8,7 +8,7 @@
 mod rules;
 
 use super::{database::Database, events::NewEvent, internal, vms::Scope};
-use crate::model::{Alert, AlertMetric, ApiError, HostFigures, Severity, UtcMillis, VmView};
+use crate::model::{Alert, AlertMetric, ApiError, HostFigures, Me, Role, Severity, UtcMillis, VmView};
 use rules::{Change, Finding, Level, Resolved, Rule, State, Subject, defaults, evaluate};
 use sqlx::{FromRow, Sqlite, Transaction};
 use std::collections::HashMap;
@@ -42,6 +42,47 @@ impl Alerts {
         self.select(scope, false, HISTORY_LENGTH).await
     }
 
+    /// Notes that `me` takes care of an open alert of what they may see. The first to say so stays.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such alert, or it is not theirs to see; `Conflict` when it is over.
+    pub async fn acknowledge(&self, me: &Me, alert_id: i64, at: UtcMillis) -> Result<(), ApiError> {
+        let mut tx = self.database.write().await.map_err(internal)?;
+        let found: Option<(Option<i64>, String, Option<String>, bool, bool)> = sqlx::query_as(
+            "SELECT alert.vm_id, alert.metric, vm.name, alert.resolved_at IS NULL, alert.acknowledged_at IS NULL
+             FROM alert LEFT JOIN vm ON vm.id = alert.vm_id
+             WHERE alert.id = ?1 AND (?2 OR (vm.owner_id = ?3 AND vm.destroyed_at IS NULL))",
+        )
+        .bind(alert_id)
+        .bind(me.role == Role::Admin)
+        .bind(me.id)
+        .fetch_optional(&mut *tx)
+        .await
+        .map_err(internal)?;
+        let (vm_id, metric, vm_name, is_open, is_new) = found.ok_or_else(|| ApiError::not_found("alert"))?;
+        if !is_open {
+            return Err(ApiError::conflict("This alert is over already."));
+        }
+        if is_new {
+            sqlx::query("UPDATE alert SET acknowledged_at = ?, acknowledged_by = ? WHERE id = ?")
+                .bind(at.0)
+                .bind(me.id)
+                .bind(alert_id)
+                .execute(&mut *tx)
+                .await
+                .map_err(internal)?;
+            let label = AlertMetric::parse(&metric).map_or("figures", AlertMetric::label);
+            let subject = vm_name.as_deref().unwrap_or("the host");
+            let text = format!("{} takes care of the alert about {subject}'s {label}.", me.username);
+            NewEvent::info("alert_acknowledged", vm_id, text)
+                .by(me.id)
+                .write(&mut tx)
+                .await
+                .map_err(internal)?;
+        }
+        tx.commit().await.map_err(internal)
+    }
+
     async fn select(&self, scope: Scope, open_only: bool, limit: i64) -> Result<Vec<Alert>, ApiError> {
         let (owner, one) = match scope {
             Scope::All => (None, None),
@@ -53,8 +94,10 @@ impl Alerts {
         let state = if open_only { "alert.resolved_at IS NULL" } else { "TRUE" };
         let sql = format!(
             "SELECT alert.id, alert.vm_id, vm.name AS vm_name, alert.rule, alert.metric, alert.severity,
-                    alert.threshold, alert.raised_value, alert.raised_at, alert.resolved_at, alert.resolved_value
+                    alert.threshold, alert.raised_value, alert.raised_at, alert.acknowledged_at,
+                    account.username AS acknowledged_by, alert.resolved_at, alert.resolved_value
              FROM {source} LEFT JOIN vm ON vm.id = alert.vm_id
+                  LEFT JOIN account ON account.id = alert.acknowledged_by
              WHERE {state} AND CASE WHEN alert.vm_id IS NULL THEN ?1
                    ELSE vm.destroyed_at IS NULL AND (?2 IS NULL OR vm.owner_id = ?2) AND (?3 IS NULL OR vm.id = ?3)
                    END
@@ -83,6 +126,8 @@ struct AlertRow {
     threshold: Option<f64>,
     raised_value: Option<f64>,
     raised_at: i64,
+    acknowledged_at: Option<i64>,
+    acknowledged_by: Option<String>,
     resolved_at: Option<i64>,
     resolved_value: Option<f64>,
 }
@@ -99,6 +144,8 @@ impl AlertRow {
             threshold: self.threshold,
             raised_value: self.raised_value,
             raised_at: UtcMillis(self.raised_at),
+            acknowledged_at: self.acknowledged_at.map(UtcMillis),
+            acknowledged_by: self.acknowledged_by,
             resolved_at: self.resolved_at.map(UtcMillis),
             resolved_value: self.resolved_value,
         })

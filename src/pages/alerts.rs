@@ -1,0 +1,165 @@
+use crate::{
+    api::{AcknowledgeAlert, alert_history},
+    components::{
+        clock::{Moment, TimeForm},
+        format,
+        notice::{Refusal, Unavailable},
+        poll::poll,
+    },
+    model::{Alert, UtcMillis},
+};
+use leptos::{prelude::*, task::spawn_local};
+use leptos_meta::Title;
+
+/// What is wrong now, and what was.
+#[component]
+pub fn Alerts() -> impl IntoView {
+    let first = Resource::new(|| (), |()| alert_history());
+    view! {
+        <Title text="Alerts"/>
+        <Transition fallback=Skeleton>
+            {move || Suspend::new(async move {
+                match first.await {
+                    Ok(alerts) => view! { <Body alerts/> }.into_any(),
+                    Err(error) => view! { <Unavailable error/> }.into_any(),
+                }
+            })}
+        </Transition>
+    }
+}
+
+#[component]
+fn Skeleton() -> impl IntoView {
+    view! {
+        <div role="status" aria-label="Loading">
+            <header class="top"><h1>"Alerts"</h1></header>
+            <div class="panel blank tall"></div>
+        </div>
+    }
+}
+
+#[component]
+fn Body(alerts: Vec<Alert>) -> impl IntoView {
+    let alerts = RwSignal::new(alerts);
+    let acknowledge = ServerAction::<AcknowledgeAlert>::new();
+    let refused = Signal::derive(move || acknowledge.value().get().and_then(Result::err));
+    let ask = move || {
+        spawn_local(async move {
+            if let Ok(newer) = alert_history().await
+                && alerts.try_with_untracked(|alerts| *alerts != newer) == Some(true)
+            {
+                alerts.try_set(newer);
+            }
+        });
+    };
+    Effect::new(move |seen: Option<usize>| {
+        let answered = acknowledge.version().get();
+        if seen.is_some_and(|seen| seen != answered) {
+            ask();
+        }
+        answered
+    });
+    poll(ask);
+    let part = move |is_open: bool| {
+        Memo::new(move |_| {
+            alerts.with(|alerts| {
+                alerts
+                    .iter()
+                    .filter(|alert| alert.resolved_at.is_none() == is_open)
+                    .cloned()
+                    .collect::<Vec<_>>()
+            })
+        })
+    };
+    let (open, over) = (part(true), part(false));
+    view! {
+        <header class="top"><h1>"Alerts"</h1></header>
+        <Refusal error=refused/>
+        <section class="panel block" data-testid="open">
+            <h2>"Open"</h2>
+            <ul class="entries">
+                <For each=move || open.get() key=|alert| (alert.id, alert.acknowledged_at) let:alert>
+                    <Open alert acknowledge/>
+                </For>
+            </ul>
+            {move || open.with(Vec::is_empty).then(|| view! { <p class="none" role="status">"Nothing is wrong now."</p> })}
+        </section>
+        <section class="panel block" data-testid="over">
+            <h2>"Over"</h2>
+            <ul class="entries">
+                <For each=move || over.get() key=|alert| alert.id let:alert>
+                    <Over alert/>
+                </For>
+            </ul>
+            {move || over.with(Vec::is_empty).then(|| view! {
+                <p class="none">"Nothing was wrong yet. An alert is raised when CPU, memory or disk are high for a minute, or a VM that runs sends no figures."</p>
+            })}
+        </section>
+    }
+}
+
+/// `web-1: CPU at 90 % or more`.
+#[component]
+fn What(alert: Alert) -> impl IntoView {
+    let severity = alert.severity.as_str();
+    let subject = alert.subject().to_owned();
+    let subject = match alert.vm_id {
+        Some(id) => view! { <a href=format!("/vms/{id}")>{subject}</a> }.into_any(),
+        None => view! { <b>{subject}</b> }.into_any(),
+    };
+    view! { <i class=format!("mark {severity}") title=severity></i> " " {subject} ": " {alert.what()} }
+}
+
+/// `at 93 %`; nothing where no figure is known.
+fn at_value(value: Option<f64>) -> Option<String> {
+    value.map(|value| format!(" at {}", format::percent(Some(value))))
+}
+
+#[component]
+fn Open(alert: Alert, acknowledge: ServerAction<AcknowledgeAlert>) -> impl IntoView {
+    let (id, raised_at, raised_value) = (alert.id, alert.raised_at, alert.raised_value);
+    let by = alert.acknowledged_by.clone().zip(alert.acknowledged_at);
+    let is_new = by.is_none();
+    view! {
+        <li data-alert=id>
+            <div class="what">
+                <What alert/>
+                <small class="muted">
+                    "raised " <Moment at=Signal::stored(raised_at) form=TimeForm::DayAndSecond/> {at_value(raised_value)}
+                    {by.map(|(name, at)| view! { " · " {name} " takes care of it since " <Moment at=Signal::stored(at) form=TimeForm::DayAndTime/> })}
+                </small>
+            </div>
+            {is_new.then(|| view! {
+                <ActionForm action=acknowledge>
+                    <input type="hidden" name="alert_id" value=id/>
+                    <button type="submit" class="btn">"I take care of it"</button>
+                </ActionForm>
+            })}
+        </li>
+    }
+}
+
+#[component]
+fn Over(alert: Alert) -> impl IntoView {
+    let (raised_at, raised_value, resolved_value) =
+        (alert.raised_at, alert.raised_value, alert.resolved_value);
+    let resolved_at = alert.resolved_at.unwrap_or_default();
+    let by = alert.acknowledged_by.clone().map(|name| format!(" · {name} took care of it"));
+    let lasted = lasted(raised_at, resolved_at);
+    view! {
+        <li>
+            <div class="what">
+                <What alert/>
+                <small class="muted">
+                    "raised " <Moment at=Signal::stored(raised_at) form=TimeForm::DayAndSecond/> {at_value(raised_value)}
+                    " · over " <Moment at=Signal::stored(resolved_at) form=TimeForm::DayAndSecond/> {at_value(resolved_value)}
+                    " · " {lasted} {by}
+                </small>
+            </div>
+        </li>
+    }
+}
+
+fn lasted(raised_at: UtcMillis, resolved_at: UtcMillis) -> String {
+    format!("lasted {}", format::elapsed(format::seconds_between(raised_at, resolved_at)))
+}
