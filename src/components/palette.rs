@@ -127,11 +127,8 @@ pub fn Keyboard(is_admin: bool) -> impl IntoView {
                         let _ = dialog.show_modal();
                     }
                 }
-                "/" => {
-                    if browser::focus_search() {
-                        event.prevent_default();
-                    }
-                }
+                // The key itself is not what is searched for.
+                "/" if browser::focus_search() => event.prevent_default(),
                 _ => {}
             }
         });

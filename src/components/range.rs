@@ -213,7 +213,7 @@ fn CustomRange(range: Memo<Range>, now: Signal<UtcMillis>) -> impl IntoView {
         view! {
             <div class="field">
                 <label for=id>{label} {move || (!alive.get()).then_some(" (UTC)")}</label>
-                <span class="control"><input id=id name=name type="datetime-local" required prop:value=value value=value.clone()/></span>
+                <span class="control"><input id=id name=name type="datetime-local" required prop:value=value value=value/></span>
             </div>
         }
     };

@@ -185,7 +185,7 @@ fn Filters(asked: Memo<Asked>, is_admin: bool) -> impl IntoView {
         let value = chosen(read);
         let option = move |(key, text): (&'static str, &'static str)| {
             let is_chosen = move || value() == key;
-            view! { <option value=key selected=is_chosen.clone() prop:selected=is_chosen>{text}</option> }
+            view! { <option value=key selected=is_chosen prop:selected=is_chosen>{text}</option> }
         };
         view! {
             <span class="control"><select name=name aria-label=label on:change=move |event| browser::submit_form_of(&event)>

@@ -48,7 +48,7 @@ impl Alerts {
     /// `NotFound` when there is no such alert, or it is not theirs to see; `Conflict` when it is over.
     pub async fn acknowledge(&self, me: &Me, alert_id: i64, at: UtcMillis) -> Result<(), ApiError> {
         let mut tx = self.database.write().await.map_err(internal)?;
-        let found: Option<(Option<i64>, String, Option<String>, bool, bool)> = sqlx::query_as(
+        let found: Option<FoundRow> = sqlx::query_as(
             "SELECT alert.vm_id, alert.metric, vm.name, alert.resolved_at IS NULL, alert.acknowledged_at IS NULL
              FROM alert LEFT JOIN vm ON vm.id = alert.vm_id
              WHERE alert.id = ?1 AND (?2 OR (vm.owner_id = ?3 AND vm.destroyed_at IS NULL))",
@@ -114,6 +114,9 @@ impl Alerts {
         Ok(rows.into_iter().filter_map(AlertRow::into_alert).collect())
     }
 }
+
+/// Of an alert: its VM, metric and VM's name; whether it is open, and whether nobody takes care of it yet.
+type FoundRow = (Option<i64>, String, Option<String>, bool, bool);
 
 #[derive(FromRow)]
 struct AlertRow {
