@@ -209,6 +209,13 @@ test.describe("signed in", () => {
     await expect(page.getByTestId("price")).toContainText("17 credits");
     await page.locator("[name=ram_mb]").fill("1024");
     await expect(page.getByTestId("price")).toContainText("22 credits");
+    await page.getByLabel("Memory, by slider").press("ArrowRight");
+    await expect(page.locator("[name=ram_mb]")).toHaveValue("1152");
+    const preview = page.getByTestId("preview");
+    await preview.locator("summary").click();
+    await expect(preview).toContainText("libvirt.memory = 1152");
+    await page.locator("[name=ram_mb]").fill("1024");
+    await expect(preview).toContainText("libvirt.memory = 1024");
     await page.getByRole("button", { name: /launch/i }).click();
     await expect(page.getByTestId("progress")).toContainText(/launching/i);
     await expect(status(page)).toHaveText(/running/i, { timeout: 60_000 });

@@ -6,9 +6,10 @@ use async_trait::async_trait;
 use axum::http::{Method, StatusCode, header};
 use serde_json::json;
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     fs,
-    sync::{Arc, Mutex},
+    sync::{Arc, Once},
 };
 use support::{
     Client, PASSWORD, Server,
@@ -27,27 +28,32 @@ use twarga_cloud::{
     },
 };
 
-/// What this thread's part of the server logs while the guard lives.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+thread_local! {
+    static LOGGED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What this thread's part of the server logs from now on. One subscriber for all threads and all time: where each test
+/// has its own, a line that another test meets at the same moment can be taken for one that nobody wants.
+struct Log;
 
 impl Log {
-    fn begin() -> (Self, tracing::subscriber::DefaultGuard) {
-        let log = Self::default();
-        let writer = log.clone();
-        let subscriber =
-            tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-        (log, tracing::subscriber::set_default(subscriber))
+    fn begin() -> Self {
+        static SUBSCRIBED: Once = Once::new();
+        SUBSCRIBED.call_once(|| tracing_subscriber::fmt().with_ansi(false).with_writer(|| ThisThread).init());
+        LOGGED.with_borrow_mut(Vec::clear);
+        Self
     }
 
     fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
+        LOGGED.with_borrow(|logged| String::from_utf8_lossy(logged).into_owned())
     }
 }
 
-impl std::io::Write for Log {
+struct ThisThread;
+
+impl std::io::Write for ThisThread {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
+        LOGGED.with_borrow_mut(|logged| logged.extend_from_slice(bytes));
         Ok(bytes.len())
     }
 
@@ -106,6 +112,10 @@ async fn every_server_function_refuses_whoever_may_not() {
         ("/api/v1/images", ("", 401, OPEN)),
         ("/api/v1/list_vms", ("", 401, OPEN)),
         ("/api/v1/launch_vm", ("name=x&image=y&ram_mb=1&cpu_cores=1&disk_gb=1", 401, 400)),
+        (
+            "/api/v1/preview_vagrantfile",
+            ("name=web-9&image=debian-12&ram_mb=512&cpu_cores=1&disk_gb=10", 401, OPEN),
+        ),
         ("/api/v1/start_vm", ("vm_id=1", 401, 404)),
         ("/api/v1/stop_vm", ("vm_id=1", 401, 404)),
         ("/api/v1/act_on_vms", ("vm_ids[0]=1&action=stop", 401, 404)),
@@ -377,7 +387,7 @@ async fn a_form_with_nonsense_comes_back_without_scripts_with_its_words_and_what
         ("cpu_cores", "99"),
         ("disk_gb", "0"),
     ];
-    let (log, _guard) = Log::begin();
+    let log = Log::begin();
     let (location, page) = ada.submit("/vms/new?size=small", "/api/v1/launch_vm", &fields).await;
     assert!(location.starts_with("/vms/new?size=small&"), "{location}");
     assert_eq!(page.status, StatusCode::OK);
@@ -425,7 +435,7 @@ async fn a_name_clash_comes_back_without_scripts_with_its_words_and_loses_nothin
         ("web-1", "You already have a VM called web-1. Choose another name."),
         ("left-over", "is left from an earlier VM of this name."),
     ] {
-        let (log, _guard) = Log::begin();
+        let log = Log::begin();
         let fields = [
             ("name", name),
             ("image", "debian-12"),

@@ -335,3 +335,20 @@ async fn an_alert_is_taken_care_of_by_who_may_see_it_and_once() {
     );
     assert!(bob.page("/alerts").await.words().contains("bob takes care of it"));
 }
+
+#[tokio::test]
+async fn a_previewed_vagrantfile_is_the_one_that_is_written() {
+    let server = Fleet::new().serve(0).await;
+    let ada = server.person("ada").await;
+    let preview = "/api/v1/preview_vagrantfile?image=alpine-3.23&ram_mb=512&cpu_cores=1&disk_gb=10&name=";
+    let previewed = ada.get(&format!("{preview}web-7")).await.json();
+    assert_eq!(ada.launch("web-7", "alpine-3.23").await.status, StatusCode::OK);
+    server.settled().await;
+    let written = std::fs::read_to_string(server.vm_folder(1, "web-7").join("Vagrantfile")).unwrap();
+    assert_eq!(previewed.as_str().unwrap(), written);
+    let wrong = ada.get(&format!("{preview}%27%3B+puts")).await;
+    assert_eq!(
+        (wrong.status, &wrong.json()["fields"][0]["field"]),
+        (StatusCode::BAD_REQUEST, &json!("name"))
+    );
+}

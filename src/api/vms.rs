@@ -74,6 +74,29 @@ pub async fn launch_vm(
     Ok(requested)
 }
 
+/// The Vagrantfile that a launch with these values would be made with; nothing is launched. Of a script and user data
+/// it only tells whether there are any.
+#[server(prefix = "/api/v1", endpoint = "preview_vagrantfile", input = GetUrl)]
+pub async fn preview_vagrantfile(
+    name: String,
+    image: String,
+    ram_mb: String,
+    cpu_cores: String,
+    disk_gb: String,
+    #[server(default)] with_script: bool,
+    #[server(default)] with_user_data: bool,
+) -> Result<String, ApiError> {
+    use crate::{model::Launch, server::web::call};
+    let (state, me) = call::signed_in().await?;
+    let some = |is_there: bool| is_there.then(|| "#".to_owned());
+    let launch = Launch {
+        provision_script: some(with_script),
+        user_data: some(with_user_data),
+        ..Launch::from_form(name, image, &ram_mb, &cpu_cores, &disk_gb)
+    };
+    state.vms.preview_vagrantfile(&me, &launch)
+}
+
 /// Begins to start a VM; the owner or an admin may. Nothing happens when it runs already.
 #[server(prefix = "/api/v1", endpoint = "start_vm")]
 pub async fn start_vm(vm_id: i64) -> Result<Requested, ApiError> {

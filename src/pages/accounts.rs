@@ -103,7 +103,7 @@ fn List(
                         value=move || search.get() autocomplete="off" on:change=move |event| browser::submit_form_of(&event)
                     />
                 </span>
-                <button type="submit" class="btn" class:unseen=alive>"Search"</button>
+                <button type="submit" class="btn" hidden=alive>"Search"</button>
             </Form>
             <ul class="entries accounts" data-testid="accounts">
                 {accounts.into_iter().map(|account| view! { <Entry account actions own_id/> }).collect_view()}

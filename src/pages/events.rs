@@ -216,7 +216,7 @@ fn Filters(asked: Memo<Asked>, is_admin: bool) -> impl IntoView {
             {is_admin.then(|| input("person", "Person", "search", |q| &q.person))}
             <label class="dated">"From " {input("from", "From (UTC)", "date", |q| &q.from)}</label>
             <label class="dated">"to " {input("to", "To (UTC)", "date", |q| &q.to)}</label>
-            <button type="submit" class="btn" class:unseen=alive>"Show"</button>
+            <button type="submit" class="btn" hidden=alive>"Show"</button>
             {move || asked.with(Asked::is_filtered).then(|| view! { <a class="btn quiet" href="/events" data-noscroll="">"Clear"</a> })}
         </Form>
     }

@@ -1,6 +1,7 @@
 use crate::{
-    api::{LaunchVm, images, launch_limits, my_quota},
+    api::{LaunchVm, images, launch_limits, my_quota, preview_vagrantfile},
     components::{
+        browser,
         clock::alive,
         form::{Checks, TextField, entered},
         format,
@@ -10,7 +11,7 @@ use crate::{
     },
     model::{self, ApiError, GUEST_FILE_MAX_BYTES, Image, Limits, Quota, check_launch, price},
 };
-use leptos::{html, prelude::*};
+use leptos::{html, prelude::*, task::spawn_local};
 use leptos_meta::Title;
 use leptos_router::hooks::use_query_map;
 use serde::{Deserialize, Serialize};
@@ -157,8 +158,12 @@ fn Form(offer: Offer) -> impl IntoView {
                     name="disk_gb" label="Disk" kind="number" unit="GB" value=disk_gb checks
                     min=Signal::derive(move || of_image(|i| i.min_disk_gb)) max=Some(limits.max_disk_gb)
                 />
+                <Slider label="Memory" value=ram_mb step=128 min=Signal::derive(move || of_image(|i| i.min_ram_mb).unwrap_or(128)) max=limits.max_ram_mb/>
+                <Slider label="Cores" value=cpu_cores step=1 min=Signal::stored(1) max=limits.max_cpu_cores/>
+                <Slider label="Disk" value=disk_gb step=1 min=Signal::derive(move || of_image(|i| i.min_disk_gb).unwrap_or(1)) max=limits.max_disk_gb/>
             </div>
             <GuestSetup checks provision_script user_data/>
+            <Preview asked=Signal::derive(asked)/>
             <Price cost quota/>
             <footer class="buttons">
                 <button type="submit" class="btn primary" disabled=launch.pending()>
@@ -167,6 +172,71 @@ fn Form(offer: Offer) -> impl IntoView {
                 <a class="btn" href="/">"Cancel"</a>
             </footer>
         </ActionForm>
+    }
+}
+
+/// The field above it, by hand. Not sent: the field is.
+#[component]
+fn Slider(
+    label: &'static str,
+    value: RwSignal<String>,
+    step: u32,
+    min: Signal<u32>,
+    max: u32,
+) -> impl IntoView {
+    let alive = alive();
+    move || {
+        alive.get().then(|| {
+            view! {
+                <input
+                    type="range" class="slider" aria-label=format!("{label}, by slider") min=move || min.get() max=max step=step
+                    prop:value=move || value.get()
+                    on:input=move |event| value.set(event_target_value(&event))
+                />
+            }
+        })
+    }
+}
+
+/// The Vagrantfile that it would be made with. Asked for while somebody looks at it.
+#[component]
+fn Preview(asked: Signal<model::Launch>) -> impl IntoView {
+    let alive = alive();
+    let open = RwSignal::new(false);
+    let text = RwSignal::new(String::new());
+    let ask = move || {
+        let launch = asked.get_untracked();
+        spawn_local(async move {
+            let has = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.trim().is_empty());
+            let (with_script, with_user_data) = (has(&launch.provision_script), has(&launch.user_data));
+            // A name may still be missing while one chooses the rest.
+            let name = if launch.name.trim().is_empty() { "my-vm".to_owned() } else { launch.name.clone() };
+            let [ram_mb, cpu_cores, disk_gb] =
+                [launch.ram_mb, launch.cpu_cores, launch.disk_gb].map(|number| number.to_string());
+            let image = launch.image.clone();
+            let answer =
+                preview_vagrantfile(name, image, ram_mb, cpu_cores, disk_gb, with_script, with_user_data)
+                    .await;
+            if asked.try_get_untracked().as_ref() == Some(&launch) {
+                text.try_set(answer.unwrap_or_else(|error| error.text));
+            }
+        });
+    };
+    Effect::new(move || {
+        asked.track();
+        if open.get() {
+            ask();
+        }
+    });
+    move || {
+        alive.get().then(|| {
+            view! {
+                <details class="readings" data-testid="preview" on:toggle=move |event| open.set(browser::is_open(&event))>
+                    <summary>"Vagrantfile"</summary>
+                    <pre class="log whole" tabindex="0">{text}</pre>
+                </details>
+            }
+        })
     }
 }
 

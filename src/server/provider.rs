@@ -151,6 +151,9 @@ pub trait Machines: Send + Sync {
     /// When the hypervisor refuses.
     async fn remove_domain(&self, domain: &OwnedDomain) -> Result<(), ReadError>;
 
+    /// What the Vagrantfile of a machine like this is written as.
+    fn vagrantfile(&self, machine: &Machine) -> String;
+
     /// The hypervisor's id of the machine, once there is one. Cheap: reads a file at most.
     fn domain_uuid(&self, machine: &Machine) -> Option<String>;
 }

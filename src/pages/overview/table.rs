@@ -122,7 +122,7 @@ fn Toolbar(feed: Feed, search: RwSignal<String>, arrangement: Memo<Arrangement>)
             <span class="control small"><select name="group" aria-label="Group" on:change=move |event| browser::submit_form_of(&event)>
                 {Group::ALL.map(group).into_iter().collect_view()}
             </select></span>
-            <button type="submit" class="btn" class:unseen=alive>"Show"</button>
+            <button type="submit" class="btn" hidden=alive>"Show"</button>
             <span class="muted" data-testid="counts">{counts}</span>
         </Form>
     }
@@ -160,7 +160,7 @@ fn Several(feed: Feed, chosen: RwSignal<BTreeSet<i64>>, items: Memo<Vec<Item>>) 
         view! { <ul class="hint">{lines.collect_view()}</ul> }
     };
     view! {
-        <div class="several" class:unseen=move || alive.get() && count() == 0 && act.value().with(|answer| !matches!(answer, Some(Err(_)))) data-testid="several">
+        <div class="several" hidden=move || alive.get() && count() == 0 && act.value().with(|answer| !matches!(answer, Some(Err(_)))) data-testid="several">
             <Refusal error=refused/>
             <ActionForm action=act attr:id=BULK_ID attr:class="line-form">
                 <span>{move || if alive.get() { format!("{} chosen", count()) } else { "Those that are ticked:".into() }}</span>

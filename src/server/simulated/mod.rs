@@ -361,8 +361,7 @@ impl Machines for SimulatedFleet {
         };
         let unwritable = |error: io::Error| failed(MachineErrorKind::Other, error.to_string());
         if order.kind.leads_up() {
-            let text = render(machine, Driver::default(), DEFAULT_LIBVIRT_URI);
-            prepare_directory(machine, &text).await.map_err(unwritable)?;
+            prepare_directory(machine, &self.vagrantfile(machine)).await.map_err(unwritable)?;
         }
         let said = if plan.fails.is_some() { plan.lines.len().div_ceil(2) } else { plan.lines.len() };
         let pause = plan.takes / u32::try_from(plan.lines.len()).unwrap_or(1).max(1);
@@ -411,6 +410,10 @@ impl Machines for SimulatedFleet {
     async fn remove_domain(&self, domain: &OwnedDomain) -> Result<(), ReadError> {
         self.reachable()?.guests.remove(&domain.uuid);
         Ok(())
+    }
+
+    fn vagrantfile(&self, machine: &Machine) -> String {
+        render(machine, Driver::default(), DEFAULT_LIBVIRT_URI)
     }
 
     fn domain_uuid(&self, machine: &Machine) -> Option<String> {

@@ -419,7 +419,7 @@ impl Vagrant {
         if let Some(project) = &machine.project {
             return has_vagrantfile(project).await;
         }
-        let text = render(machine, self.options.driver, &self.options.libvirt_uri);
+        let text = self.vagrantfile(machine);
         let written = prepare_directory(machine, &text).await;
         match written.map_err(|error| unwritable(&machine.directory, &error))? {
             Prepared::AsItWas | Prepared::Written => {}
@@ -540,6 +540,10 @@ impl Machines for Vagrant {
 
     async fn remove_domain(&self, domain: &OwnedDomain) -> Result<(), ReadError> {
         self.remove(&domain.uuid).await
+    }
+
+    fn vagrantfile(&self, machine: &Machine) -> String {
+        render(machine, self.options.driver, &self.options.libvirt_uri)
     }
 
     fn domain_uuid(&self, machine: &Machine) -> Option<String> {

@@ -12,6 +12,7 @@ use crate::{
         credits::{self, Settle},
         events::NewEvent,
         internal,
+        provider::Machine,
     },
 };
 use sqlx::{Sqlite, Transaction};
@@ -65,6 +66,28 @@ impl Vms {
             .map_err(internal)?;
         self.commit_and_begin(tx, vm_id, operation_id, Vec::new()).await?;
         self.requested(vm_id, Some(operation_id)).await
+    }
+
+    /// The Vagrantfile that a launch would be made with.
+    ///
+    /// # Errors
+    /// `Invalid` with the fields that are wrong.
+    pub fn preview_vagrantfile(&self, me: &Me, launch: &Launch) -> Result<String, ApiError> {
+        let (name, spec, setup) = check_launch(launch, &self.0.images, self.0.limits)?;
+        let image = self.0.images.iter().find(|image| image.key == spec.image);
+        let image = image.ok_or_else(|| ApiError::not_found("image"))?;
+        Ok(self.0.machines.vagrantfile(&Machine {
+            owner_id: me.id,
+            directory: self.folder(me.id, &name),
+            name,
+            vagrant_box: image.vagrant_box.clone(),
+            box_url: image.box_url.clone(),
+            spec,
+            is_resized: false,
+            setup,
+            domain_uuid: None,
+            project: None,
+        }))
     }
 
     /// What a VM of this size would cost `me`, and what stands against it.
