@@ -459,7 +459,7 @@ fn Events(history: History) -> impl IntoView {
     view! {
         <section class="panel events" data-testid="events">
             <header><h2>"Events"</h2></header>
-            <ol class="timeline">
+            <ol class="timeline" tabindex="0" aria-label="Events">
                 <For each=move || history.events.get() key=|event| event.id children=entry/>
             </ol>
             {move || {
