@@ -423,10 +423,19 @@ impl OwnProject {
         project
     }
 
+    /// Vagrant as a person runs it: again, where it says that somebody else (the server, asking for a guest's
+    /// address) has the machine for a moment.
     fn vagrant(&self, arguments: &[&str]) {
-        let output =
-            Command::new("vagrant").args(arguments).current_dir(self.folder.path()).output().unwrap();
-        assert!(output.status.success(), "vagrant {arguments:?}: {output:?}");
+        let begin = Instant::now();
+        loop {
+            let output =
+                Command::new("vagrant").args(arguments).current_dir(self.folder.path()).output().unwrap();
+            let is_locked = String::from_utf8_lossy(&output.stderr).contains("because it is locked");
+            if !is_locked || begin.elapsed() > Duration::from_secs(60) {
+                assert!(output.status.success(), "vagrant {arguments:?}: {output:?}");
+                return;
+            }
+        }
     }
 
     fn directory(&self) -> &str {
