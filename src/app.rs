@@ -3,8 +3,8 @@
 use crate::{
     components::{layout::SignedIn, theme},
     pages::{
-        Account, Accounts, Admin, Adopt, Alerts, Events, Launch, Monitor, NotFound, Overview, Register,
-        SignIn, Vm,
+        Account, Accounts, Admin, Adopt, AlertRules, Alerts, Events, Launch, Monitor, NotFound, Overview,
+        Register, SignIn, Vm,
     },
 };
 use leptos::prelude::*;
@@ -67,6 +67,7 @@ pub fn App() -> impl IntoView {
                     <Route path=path!("/") view=Overview ssr=SsrMode::Async/>
                     <Route path=path!("/monitor") view=Monitor ssr=SsrMode::Async/>
                     <Route path=path!("/alerts") view=Alerts ssr=SsrMode::Async/>
+                    <Route path=path!("/alerts/rules") view=AlertRules ssr=SsrMode::Async/>
                     <Route path=path!("/events") view=Events ssr=SsrMode::Async/>
                     <Route path=path!("/account") view=Account ssr=SsrMode::Async/>
                     <Route path=path!("/admin/accounts") view=Accounts ssr=SsrMode::Async/>

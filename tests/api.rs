@@ -89,6 +89,8 @@ async fn call(client: &Client, method: &Method, path: &str, arguments: &str) -> 
 async fn every_server_function_refuses_whoever_may_not() {
     // Path and arguments; what nobody gets; what somebody else's VM gives.
     const OPEN: u16 = 200;
+    const FOREIGN_RULE: &str =
+        "rule[scope]=vm:1&rule[metric]=cpu&rule[threshold]=90&rule[for_secs]=60&rule[severity]=warning";
     let cases: BTreeMap<&str, (&str, u16, u16)> = BTreeMap::from([
         ("/api/v1/register", ("username=&email=&password=", 400, 400)),
         ("/api/v1/sign_in", ("username=x&password=y", 400, 400)),
@@ -158,6 +160,9 @@ async fn every_server_function_refuses_whoever_may_not() {
         ("/api/v1/host_statistics", ("metric_name=host_cpu_percent", 401, OPEN)),
         ("/api/v1/vm_events", ("vm_id=1", 401, 404)),
         ("/api/v1/events", ("query[severity]=error", 401, OPEN)),
+        ("/api/v1/alert_rules", ("", 401, OPEN)),
+        ("/api/v1/save_alert_rule", (FOREIGN_RULE, 401, 404)),
+        ("/api/v1/delete_alert_rule", ("rule_id=1", 401, 404)),
         ("/api/v1/acknowledge_alert", ("alert_id=1", 401, 404)),
         ("/api/v1/open_alerts", ("", 401, OPEN)),
         ("/api/v1/alert_history", ("", 401, OPEN)),
@@ -901,7 +906,7 @@ async fn the_hosts_alerts_are_the_admins_alone() {
         server.collector.alerts.observe(at, &full, &[]).await.unwrap();
     }
     let alerts = ada.get("/api/v1/open_alerts").await.json();
-    assert_eq!((&alerts[0]["rule"], &alerts[0]["vm_id"]), (&json!("host_disk"), &json!(null)));
+    assert_eq!((&alerts[0]["metric"], &alerts[0]["vm_id"]), (&json!("disk"), &json!(null)));
     assert_eq!(bob.get("/api/v1/open_alerts").await.json(), json!([]));
     assert_eq!(bob.get("/api/v1/alert_history").await.json(), json!([]));
     assert!(ada.page("/").await.words().contains("Host: Disk at 90 % or more"));

@@ -352,3 +352,130 @@ async fn a_previewed_vagrantfile_is_the_one_that_is_written() {
         (StatusCode::BAD_REQUEST, &json!("name"))
     );
 }
+
+async fn rule(client: &Client, fields: &[(&str, &str)]) -> support::Answer {
+    let mut all = std::collections::BTreeMap::from([
+        ("rule[metric]", "cpu"),
+        ("rule[comparison]", "above"),
+        ("rule[threshold]", "50"),
+        ("rule[for_secs]", "10"),
+        ("rule[severity]", "info"),
+        ("rule[is_enabled]", "on"),
+    ]);
+    all.extend(fields.iter().copied());
+    client.form("/api/v1/save_alert_rule", &all.into_iter().collect::<Vec<_>>()).await
+}
+
+fn whats(alerts: &Value) -> Vec<(&str, f64)> {
+    let alerts = alerts.as_array().unwrap().iter();
+    alerts
+        .map(|alert| (alert["metric"].as_str().unwrap(), alert["threshold"].as_f64().unwrap_or_default()))
+        .collect()
+}
+
+#[tokio::test]
+async fn people_make_rules_for_what_is_theirs() {
+    let fleet = Fleet::new();
+    let mut server = fleet.serve(0).await;
+    let (ada, bob, carl) =
+        (server.person("ada").await, server.person("bob").await, server.person("carl").await);
+    let vm_id = bob.launch("bobs", "alpine-3.23").await.json()["vm_id"].as_i64().unwrap();
+    server.settled().await;
+    fleet.ticks(&mut server, 2).await;
+    let own = format!("vm:{vm_id}");
+    let refused = async |client: &Client, scope: &str| rule(client, &[("rule[scope]", scope)]).await.status;
+    assert_eq!(refused(&carl, &own).await, StatusCode::NOT_FOUND);
+    assert_eq!(refused(&carl, "owner:2").await, StatusCode::NOT_FOUND);
+    assert_eq!(refused(&bob, "host").await, StatusCode::FORBIDDEN);
+    assert_eq!(refused(&bob, "every_vm").await, StatusCode::FORBIDDEN);
+    let nowhere = [("rule[scope]", &*own), ("rule[quiet_from]", "22:00"), ("rule[quiet_to]", "07:00")];
+    let nowhere = rule(&bob, &[&nowhere[..], &[("rule[time_zone]", "Moon/Sea")]].concat()).await;
+    assert_eq!((nowhere.status, nowhere.text.contains("no such time zone")), (StatusCode::BAD_REQUEST, true));
+
+    // The VM's own rule, in the place of everybody's.
+    let made = rule(&bob, &[("rule[scope]", &own)]).await;
+    assert_eq!(made.status, StatusCode::OK, "{}", made.text);
+    let rule_id = made.text.clone();
+    let seen = |rules: Value| {
+        let rules = rules.as_array().unwrap().clone();
+        rules.iter().any(|rule| rule["id"].to_string() == rule_id && rule["is_editable"] == true)
+    };
+    assert!(seen(bob.get("/api/v1/alert_rules").await.json()));
+    assert!(seen(ada.get("/api/v1/alert_rules").await.json()));
+    assert!(!seen(carl.get("/api/v1/alert_rules").await.json()));
+    let uuid: String = sqlx::query_scalar("SELECT domain_uuid FROM vm WHERE id = ?")
+        .bind(vm_id)
+        .fetch_one(server.state.database.read())
+        .await
+        .unwrap();
+    assert!(fleet.fleet.keep_busy(&uuid, Some(0.97)));
+    fleet.ticks(&mut server, 16).await;
+    assert_eq!(whats(&bob.get("/api/v1/open_alerts").await.json()), [("cpu", 50.0)]);
+    let page = bob.page("/alerts/rules").await;
+    assert!(page.words().contains("CPU at 50 % or more for 10 s"), "{}", page.words());
+    assert!(bob.page(&format!("/alerts/rules?edit={rule_id}")).await.text.contains("Save the rule"));
+
+    // Deleted: what it has open is over, and everybody's rule watches again.
+    let delete = [("rule_id", &*rule_id)];
+    assert_eq!(carl.form("/api/v1/delete_alert_rule", &delete).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(
+        bob.form("/api/v1/delete_alert_rule", &[("rule_id", "5")]).await.status,
+        StatusCode::FORBIDDEN
+    );
+    assert_eq!(bob.form("/api/v1/delete_alert_rule", &delete).await.status, StatusCode::OK);
+    fleet.ticks(&mut server, 1).await;
+    assert_eq!(whats(&bob.get("/api/v1/open_alerts").await.json()), []);
+    fleet.ticks(&mut server, 14).await;
+    assert_eq!(whats(&bob.get("/api/v1/open_alerts").await.json()), [("cpu", 90.0)]);
+    let told = texts(&bob.get("/api/v1/events?query[category]=alert").await.json());
+    assert!(told.iter().any(|text| text.contains("no rule watches it any more")), "{told:?}");
+
+    // An admin turns everybody's rule off.
+    let off = [("rule[id]", "5"), ("rule[scope]", "every_vm"), ("rule[is_enabled]", "")];
+    assert_eq!(rule(&ada, &off).await.status, StatusCode::OK);
+    fleet.ticks(&mut server, 1).await;
+    assert_eq!(whats(&bob.get("/api/v1/open_alerts").await.json()), []);
+}
+
+#[tokio::test]
+async fn a_vm_that_stops_by_itself_is_an_alert_and_one_that_was_asked_to_is_none() {
+    let fleet = Fleet::new();
+    let mut server = fleet.serve(0).await;
+    let ada = server.person("ada").await;
+    let vm_id = ada.launch("shop-x", "alpine-3.23").await.json()["vm_id"].as_i64().unwrap();
+    server.settled().await;
+    fleet.ticks(&mut server, 2).await;
+    let uuid: String = sqlx::query_scalar("SELECT domain_uuid FROM vm WHERE id = ?")
+        .bind(vm_id)
+        .fetch_one(server.state.database.read())
+        .await
+        .unwrap();
+    assert_eq!(ada.ask("stop", vm_id).await.status, StatusCode::OK);
+    server.settled().await;
+    fleet.ticks(&mut server, 16).await;
+    assert_eq!(whats(&ada.get("/api/v1/open_alerts").await.json()), []);
+    assert_eq!(ada.ask("start", vm_id).await.status, StatusCode::OK);
+    server.settled().await;
+    fleet.ticks(&mut server, 2).await;
+
+    assert!(fleet.fleet.stop_from_outside(&uuid));
+    fleet.ticks(&mut server, 16).await;
+    let alerts = ada.get("/api/v1/open_alerts").await.json();
+    assert_eq!(whats(&alerts), [("stopped", 0.0)]);
+    assert!(ada.page("/alerts").await.words().contains("Stopped unexpectedly"));
+    // Who takes care of it leaves it as it is: that is no alert any more.
+    let take = [("alert_id", &*alerts[0]["id"].to_string())];
+    assert_eq!(ada.form("/api/v1/acknowledge_alert", &take).await.status, StatusCode::OK);
+    fleet.ticks(&mut server, 1).await;
+    assert_eq!(whats(&ada.get("/api/v1/open_alerts").await.json()), []);
+
+    assert!(fleet.fleet.start_from_outside(&uuid));
+    fleet.ticks(&mut server, 2).await;
+    assert!(fleet.fleet.kill_from_outside(&uuid));
+    fleet.ticks(&mut server, 16).await;
+    assert_eq!(whats(&ada.get("/api/v1/open_alerts").await.json()), [("stopped", 0.0)]);
+    assert_eq!(ada.ask("start", vm_id).await.status, StatusCode::OK);
+    server.settled().await;
+    fleet.ticks(&mut server, 16).await;
+    assert_eq!(whats(&ada.get("/api/v1/open_alerts").await.json()), []);
+}

@@ -1,4 +1,4 @@
-use crate::model::{Alert, ApiError};
+use crate::model::{Alert, AlertRule, ApiError, RuleForm};
 use leptos::prelude::*;
 use leptos::server_fn::codec::GetUrl;
 
@@ -25,4 +25,29 @@ pub async fn acknowledge_alert(alert_id: i64) -> Result<(), ApiError> {
     use crate::server::{database, web::call};
     let (state, me) = call::signed_in().await?;
     state.alerts.acknowledge(&me, alert_id, database::now()).await
+}
+
+/// The rules that watch what the caller may see: the broadest first, each with whether the caller may change it.
+#[server(prefix = "/api/v1", endpoint = "alert_rules", input = GetUrl)]
+pub async fn alert_rules() -> Result<Vec<AlertRule>, ApiError> {
+    use crate::server::web::call;
+    let (state, me) = call::signed_in().await?;
+    state.alerts.rules(&me).await
+}
+
+/// Makes a rule, or changes the one with the form's id; gives its id. Owners do so for their VMs, admins for all and
+/// the host.
+#[server(prefix = "/api/v1", endpoint = "save_alert_rule")]
+pub async fn save_alert_rule(#[server(default)] rule: RuleForm) -> Result<i64, ApiError> {
+    use crate::server::web::call;
+    let (state, me) = call::signed_in().await?;
+    state.alerts.save_rule(&me, &rule.check()?).await
+}
+
+/// Deletes a rule that the caller may change.
+#[server(prefix = "/api/v1", endpoint = "delete_alert_rule")]
+pub async fn delete_alert_rule(rule_id: i64) -> Result<(), ApiError> {
+    use crate::server::{database, web::call};
+    let (state, me) = call::signed_in().await?;
+    state.alerts.delete_rule(&me, rule_id, database::now()).await
 }

@@ -7,7 +7,6 @@
 use super::{
     clock::{Moment, TimeForm},
     feed::Feed,
-    format,
     icon::{Glyph, Icon},
 };
 use crate::model::{Alert, Severity};
@@ -65,7 +64,7 @@ fn Entry(alert: Alert) -> impl IntoView {
 /// `CPU at 90 % or more · 93 % when raised at 23 Nov, 06:15`.
 #[component]
 fn Words(alert: Alert) -> impl IntoView {
-    let value = alert.raised_value.map(|value| format!("{} when ", format::percent(Some(value))));
+    let value = alert.raised_value.map(|value| format!("{} when ", alert.metric.shown(value)));
     view! {
         {alert.what()} " "
         <small>

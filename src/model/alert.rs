@@ -1,4 +1,4 @@
-use super::{Severity, UtcMillis, rounded};
+use super::{Comparison, Severity, UtcMillis, rounded};
 use serde::{Deserialize, Serialize};
 
 /// What an alert is about.
@@ -8,19 +8,41 @@ pub enum AlertMetric {
     Cpu,
     Memory,
     Disk,
+    Swap,
+    NetworkDown,
+    NetworkUp,
+    /// The host's, over the last minute.
+    Load,
     /// Whether there are any figures at all.
     Figures,
+    /// Whether it stopped though nobody asked for it here.
+    Stopped,
 }
 
 impl AlertMetric {
-    pub const ALL: [Self; 4] = [Self::Cpu, Self::Memory, Self::Disk, Self::Figures];
+    pub const ALL: [Self; 9] = [
+        Self::Cpu,
+        Self::Memory,
+        Self::Disk,
+        Self::Swap,
+        Self::NetworkDown,
+        Self::NetworkUp,
+        Self::Load,
+        Self::Figures,
+        Self::Stopped,
+    ];
 
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Cpu => "cpu",
             Self::Memory => "memory",
             Self::Disk => "disk",
+            Self::Swap => "swap",
+            Self::NetworkDown => "network_down",
+            Self::NetworkUp => "network_up",
+            Self::Load => "load",
             Self::Figures => "figures",
+            Self::Stopped => "stopped",
         }
     }
 
@@ -34,7 +56,61 @@ impl AlertMetric {
             Self::Cpu => "CPU",
             Self::Memory => "memory",
             Self::Disk => "disk",
+            Self::Swap => "swap",
+            Self::NetworkDown => "network down",
+            Self::NetworkUp => "network up",
+            Self::Load => "load",
             Self::Figures => "figures",
+            Self::Stopped => "stop",
+        }
+    }
+
+    /// What a person chooses.
+    pub fn choice(self) -> &'static str {
+        match self {
+            Self::Figures => "no figures",
+            Self::Stopped => "unexpected stop",
+            Self::Load => "load (the host)",
+            other => other.label(),
+        }
+    }
+
+    /// Whether the host (or else a VM) has it.
+    pub fn is_of(self, host: bool) -> bool {
+        match self {
+            Self::Load => host,
+            Self::Figures | Self::Stopped => !host,
+            _ => true,
+        }
+    }
+
+    /// The highest threshold, in the metric's unit; none where it is no figure.
+    pub fn max_threshold(self) -> Option<f64> {
+        match self {
+            Self::Cpu | Self::Memory | Self::Disk | Self::Swap => Some(100.0),
+            Self::NetworkDown | Self::NetworkUp | Self::Load => Some(100_000.0),
+            Self::Figures | Self::Stopped => None,
+        }
+    }
+
+    /// `90 %`, `2.5 MB/s`, with one decimal at most.
+    pub fn shown(self, value: f64) -> String {
+        let value = (rounded(value) * 10.0).round() / 10.0;
+        match self {
+            Self::Cpu | Self::Memory | Self::Disk | Self::Swap => format!("{value} %"),
+            Self::NetworkDown | Self::NetworkUp => format!("{value} MB/s"),
+            Self::Load | Self::Figures | Self::Stopped => value.to_string(),
+        }
+    }
+
+    /// What is wrong: `CPU at 90 % or more`, `No figures`.
+    pub fn wrong(self, comparison: Comparison, threshold: Option<f64>) -> String {
+        match (self, threshold) {
+            (Self::Stopped, _) => "Stopped unexpectedly".into(),
+            (Self::Figures, _) | (_, None) => "No figures".into(),
+            (_, Some(threshold)) => {
+                format!("{} at {} {}", capitalised(self.label()), self.shown(threshold), comparison.label())
+            }
         }
     }
 }
@@ -46,13 +122,15 @@ pub struct Alert {
     /// Unknown for the host's.
     pub vm_id: Option<i64>,
     pub vm_name: Option<String>,
-    /// The rule's name, such as `vm_cpu`.
-    pub rule: String,
+    /// Of the rule that raised it.
+    pub rule_id: i64,
     pub metric: AlertMetric,
     pub severity: Severity,
-    /// Percent from which on the rule holds; none where it is about having figures.
+    #[serde(default)]
+    pub comparison: Comparison,
+    /// Of the rule when it was raised, in the metric's unit; none where the metric is no figure.
     pub threshold: Option<f64>,
-    /// Percent when it was raised.
+    /// When it was raised, in the metric's unit.
     pub raised_value: Option<f64>,
     pub raised_at: UtcMillis,
     /// When somebody said that they take care of it.
@@ -62,7 +140,7 @@ pub struct Alert {
     #[serde(default)]
     pub acknowledged_by: Option<String>,
     pub resolved_at: Option<UtcMillis>,
-    /// Percent when it was resolved; none when its VM stopped or is gone.
+    /// When it was resolved; none when its VM stopped or is gone.
     pub resolved_value: Option<f64>,
 }
 
@@ -74,12 +152,7 @@ impl Alert {
 
     /// What is wrong: `CPU at 90 % or more`.
     pub fn what(&self) -> String {
-        match self.threshold {
-            Some(threshold) => {
-                format!("{} at {} % or more", capitalised(self.metric.label()), rounded(threshold))
-            }
-            None => "No figures".into(),
-        }
+        self.metric.wrong(self.comparison, self.threshold)
     }
 }
 

@@ -48,6 +48,9 @@ pub struct VmFigures {
     pub memory_percent: Option<f64>,
     pub memory_used_mb: Option<f64>,
     pub memory_available_mb: Option<f64>,
+    /// 0 to 100, as the guest says; unknown where it has no swap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub swap_percent: Option<f64>,
     /// 0 to 100.
     pub disk_percent: Option<f64>,
     pub disk_used_gb: Option<f64>,

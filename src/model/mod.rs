@@ -9,6 +9,7 @@ mod instance;
 mod metrics;
 mod operation;
 mod quota;
+mod rule;
 mod user;
 mod utc;
 mod vm;
@@ -25,6 +26,10 @@ pub use metrics::{
 };
 pub use operation::{OperationKind, OperationState, OperationView, Requested, VmOutcome};
 pub use quota::{Quota, QuotaCheck, price};
+pub use rule::{
+    AlertRule, Comparison, QuietHours, RULE_MAX_FOR_SECS, RULE_MAX_REPEAT_MINUTES, RuleForm, RuleScope,
+    time_of_day,
+};
 pub use user::{
     Account, DeviceKind, Me, PASSWORD_MAX_BYTES, PASSWORD_MIN_CHARS, Role, SignedInDevice, Theme,
     check_password, check_registration,

@@ -417,6 +417,9 @@ pub struct VmView {
     /// When it is to be turned off.
     #[serde(default)]
     pub stop_at: Option<UtcMillis>,
+    /// When it stopped though nobody asked for it here, until it runs again or somebody takes care of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fell_at: Option<UtcMillis>,
     pub created_at: UtcMillis,
     pub updated_at: UtcMillis,
     /// The newest operation, open or finished.

@@ -6,7 +6,7 @@ use crate::{
         notice::{Refusal, Unavailable},
         poll::poll,
     },
-    model::{Alert, UtcMillis},
+    model::{Alert, AlertMetric, UtcMillis},
 };
 use leptos::{prelude::*, task::spawn_local};
 use leptos_meta::Title;
@@ -73,7 +73,11 @@ fn Body(alerts: Vec<Alert>) -> impl IntoView {
     };
     let (open, over) = (part(true), part(false));
     view! {
-        <header class="top"><h1>"Alerts"</h1></header>
+        <header class="top">
+            <h1>"Alerts"</h1>
+            <span class="push"></span>
+            <a class="btn" href="/alerts/rules">"Rules"</a>
+        </header>
         <Refusal error=refused/>
         <section class="panel block" data-testid="open">
             <h2>"Open"</h2>
@@ -92,7 +96,7 @@ fn Body(alerts: Vec<Alert>) -> impl IntoView {
                 </For>
             </ul>
             {move || over.with(Vec::is_empty).then(|| view! {
-                <p class="none">"Nothing was wrong yet. An alert is raised when CPU, memory or disk are high for a minute, or a VM that runs sends no figures."</p>
+                <p class="none">"Nothing was wrong yet. The rules say when something is."</p>
             })}
         </section>
     }
@@ -111,13 +115,13 @@ fn What(alert: Alert) -> impl IntoView {
 }
 
 /// `at 93 %`; nothing where no figure is known.
-fn at_value(value: Option<f64>) -> Option<String> {
-    value.map(|value| format!(" at {}", format::percent(Some(value))))
+fn at_value(metric: AlertMetric, value: Option<f64>) -> Option<String> {
+    value.map(|value| format!(" at {}", metric.shown(value)))
 }
 
 #[component]
 fn Open(alert: Alert, acknowledge: ServerAction<AcknowledgeAlert>) -> impl IntoView {
-    let (id, raised_at, raised_value) = (alert.id, alert.raised_at, alert.raised_value);
+    let (id, metric, raised_at, raised_value) = (alert.id, alert.metric, alert.raised_at, alert.raised_value);
     let by = alert.acknowledged_by.clone().zip(alert.acknowledged_at);
     let is_new = by.is_none();
     view! {
@@ -125,7 +129,7 @@ fn Open(alert: Alert, acknowledge: ServerAction<AcknowledgeAlert>) -> impl IntoV
             <div class="what">
                 <What alert/>
                 <small class="muted">
-                    "raised " <Moment at=Signal::stored(raised_at) form=TimeForm::DayAndSecond/> {at_value(raised_value)}
+                    "raised " <Moment at=Signal::stored(raised_at) form=TimeForm::DayAndSecond/> {at_value(metric, raised_value)}
                     {by.map(|(name, at)| view! { " · " {name} " takes care of it since " <Moment at=Signal::stored(at) form=TimeForm::DayAndTime/> })}
                 </small>
             </div>
@@ -141,8 +145,8 @@ fn Open(alert: Alert, acknowledge: ServerAction<AcknowledgeAlert>) -> impl IntoV
 
 #[component]
 fn Over(alert: Alert) -> impl IntoView {
-    let (raised_at, raised_value, resolved_value) =
-        (alert.raised_at, alert.raised_value, alert.resolved_value);
+    let (metric, raised_at, raised_value, resolved_value) =
+        (alert.metric, alert.raised_at, alert.raised_value, alert.resolved_value);
     let resolved_at = alert.resolved_at.unwrap_or_default();
     let by = alert.acknowledged_by.clone().map(|name| format!(" · {name} took care of it"));
     let lasted = lasted(raised_at, resolved_at);
@@ -151,8 +155,8 @@ fn Over(alert: Alert) -> impl IntoView {
             <div class="what">
                 <What alert/>
                 <small class="muted">
-                    "raised " <Moment at=Signal::stored(raised_at) form=TimeForm::DayAndSecond/> {at_value(raised_value)}
-                    " · over " <Moment at=Signal::stored(resolved_at) form=TimeForm::DayAndSecond/> {at_value(resolved_value)}
+                    "raised " <Moment at=Signal::stored(raised_at) form=TimeForm::DayAndSecond/> {at_value(metric, raised_value)}
+                    " · over " <Moment at=Signal::stored(resolved_at) form=TimeForm::DayAndSecond/> {at_value(metric, resolved_value)}
                     " · " {lasted} {by}
                 </small>
             </div>

@@ -10,6 +10,10 @@ pub fn utc_offset_minutes(_at: UtcMillis) -> i32 {
     0
 }
 
+pub fn time_zone() -> String {
+    String::new()
+}
+
 pub fn page_is_visible() -> bool {
     true
 }

@@ -20,6 +20,13 @@ pub fn utc_offset_minutes(at: UtcMillis) -> i32 {
     -(js_sys::Date::new(&JsValue::from_f64(at.0 as f64)).get_timezone_offset() as i32)
 }
 
+/// The browser's time zone by its name in the IANA database; empty where it does not say.
+pub fn time_zone() -> String {
+    let format = js_sys::Intl::DateTimeFormat::new(&js_sys::Array::new(), &js_sys::Object::new());
+    let zone = js_sys::Reflect::get(&format.resolved_options(), &JsValue::from_str("timeZone"));
+    zone.ok().and_then(|zone| zone.as_string()).unwrap_or_default()
+}
+
 pub fn page_is_visible() -> bool {
     document().visibility_state() != VisibilityState::Hidden
 }

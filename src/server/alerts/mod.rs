@@ -1,17 +1,22 @@
 //! What is wrong for longer than a moment: watched every tick, kept in rows, told as events.
 //!
-//! `rules` decides, this carries it out. A row is written when an alert is raised and once more when it is
+//! `rules` decides by what `book` keeps, this carries it out. A row is written when an alert is raised and once more when it is
 //! resolved, each in one transaction with its event; a tick without a change writes nothing. The rows are the
 //! truth: a restart takes the open ones up again. The count towards an alert that is not raised yet lives in
 //! memory only and begins anew.
 
+mod book;
+mod quiet;
 mod rules;
 
 use super::{database::Database, events::NewEvent, internal, vms::Scope};
-use crate::model::{Alert, AlertMetric, ApiError, HostFigures, Me, Role, Severity, UtcMillis, VmView};
-use rules::{Change, Finding, Level, Resolved, Rule, State, Subject, defaults, evaluate};
+use crate::model::{
+    Alert, AlertMetric, AlertRule, ApiError, Comparison, HostFigures, Me, Role, RuleScope, Severity,
+    UtcMillis, VmView,
+};
+use rules::{Change, Finding, Level, Resolved, State, Timing, evaluate};
 use sqlx::{FromRow, Sqlite, Transaction};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 const HISTORY_LENGTH: i64 = 100;
 
@@ -71,6 +76,14 @@ impl Alerts {
                 .execute(&mut *tx)
                 .await
                 .map_err(internal)?;
+            // What stopped stays so until somebody starts it: from here on that is on purpose.
+            if metric == AlertMetric::Stopped.as_str() {
+                sqlx::query("UPDATE vm SET fell_at = NULL WHERE id = ?")
+                    .bind(vm_id)
+                    .execute(&mut *tx)
+                    .await
+                    .map_err(internal)?;
+            }
             let label = AlertMetric::parse(&metric).map_or("figures", AlertMetric::label);
             let subject = vm_name.as_deref().unwrap_or("the host");
             let text = format!("{} takes care of the alert about {subject}'s {label}.", me.username);
@@ -93,8 +106,8 @@ impl Alerts {
         let source = if open_only { "alert INDEXED BY alert_open" } else { "alert" };
         let state = if open_only { "alert.resolved_at IS NULL" } else { "TRUE" };
         let sql = format!(
-            "SELECT alert.id, alert.vm_id, vm.name AS vm_name, alert.rule, alert.metric, alert.severity,
-                    alert.threshold, alert.raised_value, alert.raised_at, alert.acknowledged_at,
+            "SELECT alert.id, alert.vm_id, vm.name AS vm_name, alert.rule_id, alert.metric, alert.comparison,
+                    alert.severity, alert.threshold, alert.raised_value, alert.raised_at, alert.acknowledged_at,
                     account.username AS acknowledged_by, alert.resolved_at, alert.resolved_value
              FROM {source} LEFT JOIN vm ON vm.id = alert.vm_id
                   LEFT JOIN account ON account.id = alert.acknowledged_by
@@ -123,8 +136,9 @@ struct AlertRow {
     id: i64,
     vm_id: Option<i64>,
     vm_name: Option<String>,
-    rule: String,
+    rule_id: i64,
     metric: String,
+    comparison: String,
     severity: String,
     threshold: Option<f64>,
     raised_value: Option<f64>,
@@ -141,8 +155,9 @@ impl AlertRow {
             id: self.id,
             vm_id: self.vm_id,
             vm_name: self.vm_name,
-            rule: self.rule,
+            rule_id: self.rule_id,
             metric: AlertMetric::parse(&self.metric)?,
+            comparison: Comparison::parse(&self.comparison)?,
             severity: Severity::parse(&self.severity)?,
             threshold: self.threshold,
             raised_value: self.raised_value,
@@ -155,14 +170,14 @@ impl AlertRow {
     }
 }
 
-/// A rule's place in the list of rules, and the VM; none for the host.
-type Key = (usize, Option<i64>);
+/// A rule's id, and the VM's; none for the host.
+type Key = (i64, Option<i64>);
 
 /// Watches the ticks; the collector has the only one.
 #[derive(Debug)]
 pub struct Watcher {
     database: Database,
-    rules: Vec<Rule>,
+    period_secs: u32,
     /// Every state that is not `Quiet`. Not known before the open rows are read.
     states: Option<HashMap<Key, State>>,
 }
@@ -170,7 +185,7 @@ pub struct Watcher {
 /// Something that is to be written and told.
 #[derive(Debug, Clone, PartialEq)]
 struct News {
-    rule: usize,
+    rule_id: i64,
     vm_id: Option<i64>,
     /// Unknown for the host, and for a VM that is gone.
     vm_name: Option<String>,
@@ -179,14 +194,14 @@ struct News {
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Told {
-    Raised { percent: Option<f64> },
+    Raised { value: Option<f64> },
     Resolved(Resolved),
 }
 
 impl Watcher {
-    /// Watches by the default rules, a tick every `period_secs`.
+    /// Watches by the rules in the database, a tick every `period_secs`.
     pub fn new(database: Database, period_secs: u32) -> Self {
-        Self { database, rules: defaults(period_secs), states: None }
+        Self { database, period_secs, states: None }
     }
 
     /// Takes a tick in, and writes what has changed by it. `vms` are all there are.
@@ -199,13 +214,14 @@ impl Watcher {
         host: &HostFigures,
         vms: &[VmView],
     ) -> Result<(), sqlx::Error> {
+        let rules = book::all(&mut *self.database.read().acquire().await?).await?;
         let states = match self.states.take() {
             Some(states) => states,
-            None => self.take_up(now).await?,
+            None => self.take_up().await?,
         };
-        let (next, news) = judge(&self.rules, &states, now, host, vms);
+        let (next, news) = judge(&rules, &states, now, self.period_secs, host, vms);
         if !news.is_empty()
-            && let Err(error) = self.write(now, &news).await
+            && let Err(error) = self.write(&rules, now, &news).await
         {
             self.states = Some(states);
             return Err(error);
@@ -214,35 +230,20 @@ impl Watcher {
         Ok(())
     }
 
-    /// The states that the open rows stand for. What a rule of an earlier version left open is resolved.
-    async fn take_up(&self, now: UtcMillis) -> Result<HashMap<Key, State>, sqlx::Error> {
-        let open: Vec<(i64, String, Option<i64>)> =
-            sqlx::query_as("SELECT id, rule, vm_id FROM alert WHERE resolved_at IS NULL")
-                .fetch_all(self.database.read())
-                .await?;
-        let mut states = HashMap::new();
-        for (id, key, vm_id) in open {
-            if let Some(rule) = self.rules.iter().position(|rule| rule.key == key) {
-                states.insert((rule, vm_id), State::Raised);
-                continue;
-            }
-            let mut tx = self.database.write().await?;
-            sqlx::query("UPDATE alert SET resolved_at = max(raised_at, ?) WHERE id = ?")
-                .bind(now.0)
-                .bind(id)
-                .execute(&mut *tx)
-                .await?;
-            tx.commit().await?;
-        }
-        Ok(states)
+    /// The states that the open rows stand for.
+    async fn take_up(&self) -> Result<HashMap<Key, State>, sqlx::Error> {
+        let open: Vec<Key> = sqlx::query_as("SELECT rule_id, vm_id FROM alert WHERE resolved_at IS NULL")
+            .fetch_all(self.database.read())
+            .await?;
+        Ok(open.into_iter().map(|key| (key, State::Raised)).collect())
     }
 
-    async fn write(&self, now: UtcMillis, news: &[News]) -> Result<(), sqlx::Error> {
+    async fn write(&self, rules: &[AlertRule], now: UtcMillis, news: &[News]) -> Result<(), sqlx::Error> {
         let mut tx = self.database.write().await?;
         for news in news {
-            let rule = &self.rules[news.rule];
+            let Some(rule) = rules.iter().find(|rule| rule.id == news.rule_id) else { continue };
             let event = match news.what {
-                Told::Raised { percent } => raise(&mut tx, rule, news, percent, now).await?,
+                Told::Raised { value } => raise(&mut tx, rule, news, value, now).await?,
                 Told::Resolved(resolved) => resolve(&mut tx, rule, news, resolved, now).await?,
             };
             if let Some(event) = event {
@@ -256,57 +257,58 @@ impl Watcher {
 /// A VM that was destroyed since the tick began has no alert any more, so none is raised for it.
 async fn raise(
     tx: &mut Transaction<'_, Sqlite>,
-    rule: &Rule,
+    rule: &AlertRule,
     news: &News,
-    percent: Option<f64>,
+    value: Option<f64>,
     now: UtcMillis,
 ) -> Result<Option<NewEvent>, sqlx::Error> {
-    let done = sqlx::query(
-        "INSERT INTO alert (vm_id, rule, metric, severity, threshold, raised_value, raised_at)
-         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7
+    let alert_id: Option<i64> = sqlx::query_scalar(
+        "INSERT INTO alert (vm_id, rule_id, metric, comparison, severity, threshold, raised_value, raised_at, told_at)
+         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8
          WHERE ?1 IS NULL OR EXISTS (SELECT 1 FROM vm WHERE id = ?1 AND destroyed_at IS NULL)
-         ON CONFLICT DO NOTHING",
+         ON CONFLICT DO NOTHING RETURNING id",
     )
     .bind(news.vm_id)
-    .bind(rule.key)
-    .bind(rule.metric().as_str())
+    .bind(rule.id)
+    .bind(rule.metric.as_str())
+    .bind(rule.comparison.as_str())
     .bind(rule.severity.as_str())
-    .bind(rule.threshold())
-    .bind(percent)
+    .bind(rule.threshold)
+    .bind(value)
     .bind(now.0)
-    .execute(&mut **tx)
+    .fetch_optional(&mut **tx)
     .await?;
-    Ok((done.rows_affected() == 1).then(|| NewEvent {
+    Ok(alert_id.map(|_| NewEvent {
         kind: "alert_raised",
         severity: rule.severity,
         vm_id: news.vm_id,
         account_id: None,
-        text: rule.raised_text(news.vm_name.as_deref(), percent),
+        text: rules::raised_text(rule, news.vm_name.as_deref(), value),
     }))
 }
 
 async fn resolve(
     tx: &mut Transaction<'_, Sqlite>,
-    rule: &Rule,
+    rule: &AlertRule,
     news: &News,
     resolved: Resolved,
     now: UtcMillis,
 ) -> Result<Option<NewEvent>, sqlx::Error> {
-    let percent = match resolved {
-        Resolved::Well { percent } => percent,
-        Resolved::Stopped | Resolved::Gone => None,
+    let value = match resolved {
+        Resolved::Well { value } => value,
+        Resolved::Ended | Resolved::Gone | Resolved::NotWatched => None,
     };
-    let done = sqlx::query(
+    let alert_id: Option<i64> = sqlx::query_scalar(
         "UPDATE alert SET resolved_at = max(raised_at, ?3), resolved_value = ?4
-         WHERE rule = ?1 AND vm_id IS ?2 AND resolved_at IS NULL",
+         WHERE rule_id = ?1 AND vm_id IS ?2 AND resolved_at IS NULL RETURNING id",
     )
-    .bind(rule.key)
+    .bind(rule.id)
     .bind(news.vm_id)
     .bind(now.0)
-    .bind(percent)
-    .execute(&mut **tx)
+    .bind(value)
+    .fetch_optional(&mut **tx)
     .await?;
-    if done.rows_affected() == 0 {
+    if alert_id.is_none() {
         return Ok(None);
     }
     let name = match (&news.vm_name, news.vm_id) {
@@ -318,49 +320,57 @@ async fn resolve(
         }
         (name, _) => name.clone(),
     };
-    let text = rule.resolved_text(name.as_deref(), resolved);
+    let text = rules::resolved_text(rule, name.as_deref(), resolved);
     Ok(Some(NewEvent::info("alert_resolved", news.vm_id, text)))
 }
 
 /// Every rule against every subject of it: the next states, and what there is to tell.
 fn judge(
-    rules: &[Rule],
+    rules: &[AlertRule],
     states: &HashMap<Key, State>,
     now: UtcMillis,
+    period_secs: u32,
     host: &HostFigures,
     vms: &[VmView],
 ) -> (HashMap<Key, State>, Vec<News>) {
     let mut next = HashMap::new();
     let mut news = Vec::new();
-    let mut weigh = |key: Key, vm_name: Option<&str>, finding: Finding, ended: Resolved| {
-        let (rule, vm_id) = key;
+    let mut weighed = HashSet::new();
+    let mut weigh = |rule: &AlertRule, vm: Option<(i64, &str)>, finding: Finding, ended: Resolved| {
+        let (vm_id, vm_name) = vm.unzip();
+        let key = (rule.id, vm_id);
+        weighed.insert(key);
         let state = states.get(&key).copied().unwrap_or_default();
-        let (state, change) = evaluate(&rules[rule], state, now, finding.level);
+        let (state, change) = evaluate(Timing::new(rule, period_secs), state, now, finding.level);
         if state != State::Quiet {
             next.insert(key, state);
         }
-        let percent = finding.percent;
+        let value = finding.value;
         let what = change.map(|change| match change {
-            Change::Raised => Told::Raised { percent },
+            Change::Raised => Told::Raised { value },
             Change::Resolved if finding.level == Level::Ended => Told::Resolved(ended),
-            Change::Resolved => Told::Resolved(Resolved::Well { percent }),
+            Change::Resolved => Told::Resolved(Resolved::Well { value }),
         });
-        news.extend(what.map(|what| News { rule, vm_id, vm_name: vm_name.map(str::to_owned), what }));
+        let vm_name = vm_name.map(str::to_owned);
+        news.extend(what.map(|what| News { rule_id: rule.id, vm_id, vm_name, what }));
     };
-    for (i, rule) in rules.iter().enumerate() {
-        match rule.subject {
-            Subject::Host => weigh((i, None), None, rule.of_host(host), Resolved::Gone),
-            Subject::EveryVm => {
-                for vm in vms {
-                    weigh((i, Some(vm.id)), Some(&vm.name), rule.of_vm(vm), Resolved::Stopped);
-                }
-            }
+    for rule in rules.iter().filter(|rule| rule.scope == RuleScope::Host && rule.is_enabled) {
+        weigh(rule, None, rules::of_host(rule, host), Resolved::NotWatched);
+    }
+    for vm in vms {
+        for rule in rules::rules_of(rules, vm.id, vm.owner_id) {
+            weigh(rule, Some((vm.id, &vm.name)), rules::of_vm(rule, vm), Resolved::Ended);
         }
     }
-    let is_gone = |vm_id: i64| !vms.iter().any(|vm| vm.id == vm_id);
-    let gone = states.keys().filter(|(_, vm_id)| vm_id.is_some_and(is_gone));
-    for key in gone {
-        weigh(*key, None, Finding::ENDED, Resolved::Gone);
+    // What nothing was said of: the VM is gone, or the rule does not watch it any more.
+    let left: Vec<Key> = states.keys().filter(|key| !weighed.contains(*key)).copied().collect();
+    for (rule_id, vm_id) in left {
+        let is_gone = vm_id.is_some_and(|id| !vms.iter().any(|vm| vm.id == id));
+        let ended = if is_gone { Resolved::Gone } else { Resolved::NotWatched };
+        if states.get(&(rule_id, vm_id)).is_some_and(|state| state.is_open()) {
+            let what = Told::Resolved(ended);
+            news.push(News { rule_id, vm_id, vm_name: None, what });
+        }
     }
     (next, news)
 }

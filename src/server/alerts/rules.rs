@@ -12,73 +12,45 @@
 //! ended (its VM does not run any more, or is gone) leads to `Quiet`, and resolves what was open.
 
 use crate::model::{
-    AlertMetric, HostFigures, Severity, Source, UtcMillis, VmFigures, VmStatus, VmView, rounded,
+    AlertMetric, AlertRule, Comparison, HostFigures, RuleScope, Source, UtcMillis, VmFigures, VmStatus,
+    VmView,
 };
 
-/// An alert resolves so many percent below the threshold, or a figure that wavers around it would tell and
-/// take back the same thing over and over.
+/// An alert resolves so many percent (of the whole, or of a threshold that is no percentage) away from the
+/// threshold, or a figure that wavers around it would tell and take back the same thing over and over.
 const RELIEF_PERCENT: f64 = 5.0;
 
-/// Whose figures a rule is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Subject {
-    Host,
-    EveryVm,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Condition {
-    /// A figure is at this percentage or above.
-    AtLeast(Figure, f64),
-    /// A VM that runs sends neither CPU nor memory.
-    NoFigures,
-}
-
+/// How long something must hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Figure {
-    Cpu,
-    Memory,
-    Disk,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct Rule {
-    /// Stable: rows name their rule by it.
-    pub key: &'static str,
-    pub subject: Subject,
-    pub condition: Condition,
-    /// How long it must hold before an alert is raised, and not hold before it is resolved.
+pub struct Timing {
+    /// So long before an alert is raised, and so long not before it is resolved.
     pub for_secs: u32,
-    pub severity: Severity,
     /// After longer than this without a known reading, holding begins anew: nobody knows what was between.
     pub gap_secs: u32,
 }
 
-/// The rules of every server, for a sample every `period_secs`.
-pub fn defaults(period_secs: u32) -> Vec<Rule> {
-    use Severity::{Error, Warning};
-    use Subject::{EveryVm, Host};
-    let rule = |key, subject, condition, severity| Rule {
-        key,
-        subject,
-        condition,
-        for_secs: 60,
-        severity,
-        gap_secs: period_secs.saturating_mul(3).max(30),
+impl Timing {
+    pub fn new(rule: &AlertRule, period_secs: u32) -> Self {
+        Self { for_secs: rule.for_secs, gap_secs: period_secs.saturating_mul(3).max(30) }
+    }
+}
+
+/// The rules that watch a VM. For the same figure and side, a VM's own rules stand in the place of its owner's, and
+/// these in the place of everybody's; so one that is turned off keeps the others silent.
+pub fn rules_of(rules: &[AlertRule], vm_id: i64, owner_id: i64) -> impl Iterator<Item = &AlertRule> {
+    let rank = move |rule: &AlertRule| match rule.scope {
+        RuleScope::Vm(id) => (id == vm_id).then_some(2),
+        RuleScope::Owner(id) => (id == owner_id).then_some(1),
+        RuleScope::EveryVm => Some(0),
+        RuleScope::Host => None,
     };
-    let cpu = Condition::AtLeast(Figure::Cpu, 90.0);
-    let memory = Condition::AtLeast(Figure::Memory, 85.0);
-    let disk = Condition::AtLeast(Figure::Disk, 90.0);
-    vec![
-        rule("host_cpu", Host, cpu, Warning),
-        rule("host_memory", Host, memory, Warning),
-        // A full disk of the host stops every VM on it.
-        rule("host_disk", Host, disk, Error),
-        rule("vm_cpu", EveryVm, cpu, Warning),
-        rule("vm_memory", EveryVm, memory, Warning),
-        rule("vm_disk", EveryVm, disk, Warning),
-        rule("vm_figures", EveryVm, Condition::NoFigures, Warning),
-    ]
+    rules.iter().filter(move |rule| {
+        let own = rank(rule);
+        let stands_before = |other: &AlertRule| {
+            rank(other) > own && (other.metric, other.comparison) == (rule.metric, rule.comparison)
+        };
+        rule.is_enabled && own.is_some() && !rules.iter().any(stands_before)
+    })
 }
 
 /// What a reading means to a rule.
@@ -93,141 +65,148 @@ pub enum Level {
     Ended,
 }
 
-/// A reading as a rule sees it.
+/// A reading as a rule sees it, the value in the metric's unit.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Finding {
     pub level: Level,
-    pub percent: Option<f64>,
+    pub value: Option<f64>,
 }
 
 impl Finding {
-    pub const ENDED: Self = Self { level: Level::Ended, percent: None };
-    const UNKNOWN: Self = Self { level: Level::Unknown, percent: None };
-}
+    pub const ENDED: Self = Self::only(Level::Ended);
 
-impl Rule {
-    pub fn metric(&self) -> AlertMetric {
-        match self.condition {
-            Condition::AtLeast(Figure::Cpu, _) => AlertMetric::Cpu,
-            Condition::AtLeast(Figure::Memory, _) => AlertMetric::Memory,
-            Condition::AtLeast(Figure::Disk, _) => AlertMetric::Disk,
-            Condition::NoFigures => AlertMetric::Figures,
-        }
-    }
-
-    /// Percent; none where the rule is about having figures.
-    pub fn threshold(&self) -> Option<f64> {
-        match self.condition {
-            Condition::AtLeast(_, percent) => Some(percent),
-            Condition::NoFigures => None,
-        }
-    }
-
-    pub fn of_host(&self, host: &HostFigures) -> Finding {
-        match self.condition {
-            Condition::AtLeast(figure, threshold) => {
-                let percent = match figure {
-                    Figure::Cpu => host.cpu_percent,
-                    Figure::Memory => host.memory_percent,
-                    Figure::Disk => host.disk_percent,
-                };
-                against(percent, threshold)
-            }
-            Condition::NoFigures => Finding::UNKNOWN,
-        }
-    }
-
-    /// While an operation is under way, or the hypervisor is silent, a VM's figures say nothing about it.
-    pub fn of_vm(&self, vm: &VmView) -> Finding {
-        match vm.status {
-            VmStatus::Running => self.of_running(&vm.figures),
-            VmStatus::Pending | VmStatus::Unknown => Finding::UNKNOWN,
-            VmStatus::Stopped | VmStatus::Suspended | VmStatus::Failed | VmStatus::NotCreated => {
-                Finding::ENDED
-            }
-        }
-    }
-
-    fn of_running(&self, figures: &VmFigures) -> Finding {
-        match self.condition {
-            Condition::AtLeast(figure, threshold) => {
-                let percent = match figure {
-                    Figure::Cpu => figures.cpu_percent,
-                    Figure::Memory => figures.memory_percent,
-                    // The hypervisor tells how far the image has grown, which is no file system that fills up; and
-                    // where the two took turns, an alert would come and go with them.
-                    Figure::Disk => {
-                        figures.disk_percent.filter(|_| figures.sources.disk != Source::Hypervisor)
-                    }
-                };
-                against(percent, threshold)
-            }
-            Condition::NoFigures => {
-                let silent = figures.cpu_percent.is_none() && figures.memory_percent.is_none();
-                Finding { level: if silent { Level::Over } else { Level::Under }, percent: None }
-            }
-        }
-    }
-
-    /// What is told when an alert is raised. `subject` is a VM's name, none for the host.
-    pub fn raised_text(&self, subject: Option<&str>, percent: Option<f64>) -> String {
-        let for_secs = self.for_secs;
-        match self.condition {
-            Condition::AtLeast(_, threshold) => format!(
-                "{} has been at {} or more for {for_secs} s; {} now.",
-                self.of(subject),
-                shown(threshold),
-                percent.map_or_else(|| "not known".into(), shown)
-            ),
-            Condition::NoFigures => format!(
-                "{} has sent no figures for {for_secs} s, though it runs.",
-                subject.unwrap_or("The host")
-            ),
-        }
-    }
-
-    /// What is told when an alert is resolved, as [`Self::raised_text`].
-    pub fn resolved_text(&self, subject: Option<&str>, resolved: Resolved) -> String {
-        let for_secs = self.for_secs;
-        let why = match (resolved, self.condition) {
-            (Resolved::Stopped, _) => "the VM does not run any more".to_owned(),
-            (Resolved::Gone, _) => "the VM is gone".to_owned(),
-            (Resolved::Well { percent }, Condition::AtLeast(_, threshold)) => {
-                return format!(
-                    "{} is well again: at {} or less for {for_secs} s{}.",
-                    self.of(subject),
-                    shown(threshold - RELIEF_PERCENT),
-                    percent.map_or_else(String::new, |p| format!("; {} now", shown(p)))
-                );
-            }
-            (Resolved::Well { .. }, Condition::NoFigures) => {
-                return format!(
-                    "{} sends figures again, for {for_secs} s now.",
-                    subject.unwrap_or("The host")
-                );
-            }
-        };
-        format!("The alert about {} is over: {why}.", self.of(subject))
-    }
-
-    /// `web-1's CPU`, `The host's disk`.
-    fn of(&self, subject: Option<&str>) -> String {
-        format!("{}'s {}", subject.unwrap_or("The host"), self.metric().label())
+    const fn only(level: Level) -> Self {
+        Self { level, value: None }
     }
 }
 
-fn against(percent: Option<f64>, threshold: f64) -> Finding {
-    let level = match percent {
-        None => Level::Unknown,
-        Some(p) if p >= threshold => Level::Over,
-        Some(p) if p > threshold - RELIEF_PERCENT => Level::Between,
-        Some(_) => Level::Under,
+pub fn of_host(rule: &AlertRule, host: &HostFigures) -> Finding {
+    let value = match rule.metric {
+        AlertMetric::Cpu => host.cpu_percent,
+        AlertMetric::Memory => host.memory_percent,
+        AlertMetric::Disk => host.disk_percent,
+        AlertMetric::Swap => host.swap_percent,
+        AlertMetric::NetworkDown => host.net_recv_speed,
+        AlertMetric::NetworkUp => host.net_send_speed,
+        AlertMetric::Load => host.load_1,
+        AlertMetric::Figures | AlertMetric::Stopped => None,
     };
-    Finding { level, percent }
+    against(rule, value)
 }
 
-fn shown(percent: f64) -> String {
-    format!("{} %", (rounded(percent) * 10.0).round() / 10.0)
+/// While an operation is under way, or the hypervisor is silent, a VM's figures say nothing about it.
+pub fn of_vm(rule: &AlertRule, vm: &VmView) -> Finding {
+    let fell = vm.fell_at.is_some();
+    match (vm.status, rule.metric) {
+        (VmStatus::Pending | VmStatus::Unknown, _) => Finding::only(Level::Unknown),
+        (VmStatus::Running, AlertMetric::Stopped) => Finding::only(Level::Under),
+        (VmStatus::Running, _) => of_running(rule, &vm.figures),
+        (VmStatus::Stopped | VmStatus::NotCreated, AlertMetric::Stopped) if fell => {
+            Finding::only(Level::Over)
+        }
+        (VmStatus::Stopped | VmStatus::Suspended | VmStatus::Failed | VmStatus::NotCreated, _) => {
+            Finding::ENDED
+        }
+    }
+}
+
+fn of_running(rule: &AlertRule, figures: &VmFigures) -> Finding {
+    let value = match rule.metric {
+        AlertMetric::Cpu => figures.cpu_percent,
+        AlertMetric::Memory => figures.memory_percent,
+        // The hypervisor tells how far the image has grown, which is no file system that fills up; and where the two
+        // took turns, an alert would come and go with them.
+        AlertMetric::Disk => figures.disk_percent.filter(|_| figures.sources.disk != Source::Hypervisor),
+        AlertMetric::Swap => figures.swap_percent,
+        AlertMetric::NetworkDown => figures.network_rx_mb_per_s,
+        AlertMetric::NetworkUp => figures.network_tx_mb_per_s,
+        AlertMetric::Figures => {
+            let silent = figures.cpu_percent.is_none() && figures.memory_percent.is_none();
+            return Finding::only(if silent { Level::Over } else { Level::Under });
+        }
+        AlertMetric::Load | AlertMetric::Stopped => None,
+    };
+    against(rule, value)
+}
+
+/// From where on a figure is well again.
+fn relief(rule: &AlertRule, threshold: f64) -> f64 {
+    let margin = match rule.metric.max_threshold() {
+        Some(100.0) => RELIEF_PERCENT,
+        _ => threshold * RELIEF_PERCENT / 100.0,
+    };
+    match rule.comparison {
+        Comparison::Above => threshold - margin,
+        Comparison::Below => threshold + margin,
+    }
+}
+
+fn against(rule: &AlertRule, value: Option<f64>) -> Finding {
+    let level = match (value, rule.threshold) {
+        (None, _) | (_, None) => Level::Unknown,
+        (Some(value), Some(threshold)) => {
+            let well = relief(rule, threshold);
+            let (is_wrong, is_well) = match rule.comparison {
+                Comparison::Above => (value >= threshold, value <= well),
+                Comparison::Below => (value <= threshold, value >= well),
+            };
+            match (is_wrong, is_well) {
+                (true, _) => Level::Over,
+                (false, true) => Level::Under,
+                (false, false) => Level::Between,
+            }
+        }
+    };
+    Finding { level, value }
+}
+
+/// What is told when an alert is raised. `subject` is a VM's name, none for the host.
+pub fn raised_text(rule: &AlertRule, subject: Option<&str>, value: Option<f64>) -> String {
+    let (who, for_secs) = (subject.unwrap_or("The host"), rule.for_secs);
+    match (rule.metric, rule.threshold) {
+        (AlertMetric::Stopped, _) => {
+            format!("{who} stopped, and nobody asked for it here. See its page, or start it again.")
+        }
+        (AlertMetric::Figures, _) | (_, None) => {
+            format!("{who} has sent no figures for {for_secs} s, though it runs.")
+        }
+        (metric, Some(threshold)) => format!(
+            "{who}'s {} has been at {} {} for {for_secs} s; {} now.",
+            metric.label(),
+            metric.shown(threshold),
+            rule.comparison.label(),
+            value.map_or_else(|| "not known".into(), |value| metric.shown(value))
+        ),
+    }
+}
+
+/// What is told when an alert is resolved, as [`raised_text`].
+pub fn resolved_text(rule: &AlertRule, subject: Option<&str>, resolved: Resolved) -> String {
+    let (who, for_secs, metric) = (subject.unwrap_or("The host"), rule.for_secs, rule.metric);
+    let why = match (resolved, metric, rule.threshold) {
+        (Resolved::Gone, ..) => "the VM is gone",
+        (Resolved::NotWatched, ..) => "no rule watches it any more",
+        (Resolved::Ended, AlertMetric::Stopped, _) => "somebody takes care of it",
+        (Resolved::Ended, ..) => "the VM does not run any more",
+        (Resolved::Well { .. }, AlertMetric::Stopped, _) => return format!("{who} runs again."),
+        (Resolved::Well { .. }, AlertMetric::Figures, _) | (Resolved::Well { .. }, _, None) => {
+            return format!("{who} sends figures again, for {for_secs} s now.");
+        }
+        (Resolved::Well { value }, _, Some(threshold)) => {
+            let side = match rule.comparison {
+                Comparison::Above => Comparison::Below,
+                Comparison::Below => Comparison::Above,
+            };
+            return format!(
+                "{who}'s {} is well again: at {} {} for {for_secs} s{}.",
+                metric.label(),
+                metric.shown(relief(rule, threshold)),
+                side.label(),
+                value.map_or_else(String::new, |value| format!("; {} now", metric.shown(value)))
+            );
+        }
+    };
+    format!("The alert about {who}'s {} is over: {why}.", metric.label())
 }
 
 /// An unbroken run of readings.
@@ -257,9 +236,21 @@ pub enum Change {
 /// Why an alert is not open any more.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Resolved {
-    Well { percent: Option<f64> },
-    Stopped,
+    Well {
+        value: Option<f64>,
+    },
+    /// There is nothing to be read of the VM any more.
+    Ended,
     Gone,
+    /// The rule was changed, turned off or deleted, or another stands in its place.
+    NotWatched,
+}
+
+impl State {
+    /// Whether an alert is open.
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Raised | Self::Falling(_))
+    }
 }
 
 impl Run {
@@ -280,19 +271,18 @@ impl Run {
 }
 
 /// The next state, and what there is to tell.
-pub fn evaluate(rule: &Rule, state: State, now: UtcMillis, level: Level) -> (State, Option<Change>) {
+pub fn evaluate(timing: Timing, state: State, now: UtcMillis, level: Level) -> (State, Option<Change>) {
     use State::{Falling, Quiet, Raised, Rising};
     let run = match state {
-        Rising(run) | Falling(run) => run.with(now, rule.gap_secs),
+        Rising(run) | Falling(run) => run.with(now, timing.gap_secs),
         Quiet | Raised => Run { since: now, seen_at: now },
     };
-    let is_open = matches!(state, Raised | Falling(_));
-    match (level, is_open) {
+    match (level, state.is_open()) {
         (Level::Unknown, _) => (state, None),
-        (Level::Over, false) if run.lasts(rule.for_secs) => (Raised, Some(Change::Raised)),
+        (Level::Over, false) if run.lasts(timing.for_secs) => (Raised, Some(Change::Raised)),
         (Level::Over, false) => (Rising(run), None),
         (Level::Between | Level::Under | Level::Ended, false) => (Quiet, None),
-        (Level::Under, true) if run.lasts(rule.for_secs) => (Quiet, Some(Change::Resolved)),
+        (Level::Under, true) if run.lasts(timing.for_secs) => (Quiet, Some(Change::Resolved)),
         (Level::Under, true) => (Falling(run), None),
         (Level::Over | Level::Between, true) => (Raised, None),
         (Level::Ended, true) => (Quiet, Some(Change::Resolved)),
@@ -302,17 +292,30 @@ pub fn evaluate(rule: &Rule, state: State, now: UtcMillis, level: Level) -> (Sta
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Severity;
     use proptest::prelude::*;
 
-    fn rule() -> Rule {
-        Rule {
-            key: "vm_cpu",
-            subject: Subject::EveryVm,
-            condition: Condition::AtLeast(Figure::Cpu, 90.0),
+    const TIMING: Timing = Timing { for_secs: 60, gap_secs: 30 };
+
+    fn rule(metric: AlertMetric, threshold: f64) -> AlertRule {
+        AlertRule {
+            id: 1,
+            scope: RuleScope::EveryVm,
+            scope_name: None,
+            metric,
+            comparison: Comparison::Above,
+            threshold: metric.max_threshold().map(|_| threshold),
             for_secs: 60,
             severity: Severity::Warning,
-            gap_secs: 30,
+            repeat_secs: None,
+            quiet_hours: None,
+            is_enabled: true,
+            is_editable: true,
         }
+    }
+
+    fn cpu() -> AlertRule {
+        rule(AlertMetric::Cpu, 90.0)
     }
 
     /// The changes that percentages bring about, one every 5 s, each with its second.
@@ -320,7 +323,7 @@ mod tests {
         let mut state = State::Quiet;
         let mut told = Vec::new();
         for (secs, percent) in (0..).step_by(5).zip(percents) {
-            let (next, change) = evaluate(&rule(), state, at(secs), against(*percent, 90.0).level);
+            let (next, change) = evaluate(TIMING, state, at(secs), against(&cpu(), *percent).level);
             state = next;
             told.extend(change.map(|change| (secs, change)));
         }
@@ -368,35 +371,33 @@ mod tests {
     #[test]
     fn a_clock_that_is_put_back_begins_anew() {
         let rising = State::Rising(Run { since: at(1000), seen_at: at(1055) });
-        let (state, change) = evaluate(&rule(), rising, at(500), Level::Over);
+        let (state, change) = evaluate(TIMING, rising, at(500), Level::Over);
         assert_eq!((state, change), (State::Rising(Run { since: at(500), seen_at: at(500) }), None));
     }
 
     #[test]
     fn a_vm_that_stops_resolves_what_is_open_and_tells_nothing_else() {
         assert_eq!(
-            evaluate(&rule(), State::Raised, at(0), Level::Ended),
+            evaluate(TIMING, State::Raised, at(0), Level::Ended),
             (State::Quiet, Some(Change::Resolved))
         );
         let rising = State::Rising(Run { since: at(0), seen_at: at(55) });
-        assert_eq!(evaluate(&rule(), rising, at(60), Level::Ended), (State::Quiet, None));
+        assert_eq!(evaluate(TIMING, rising, at(60), Level::Ended), (State::Quiet, None));
     }
 
     #[test]
     fn a_slow_beat_raises_too() {
-        let rule = &defaults(300)[0];
-        let (state, _) = evaluate(rule, State::Quiet, at(0), Level::Over);
-        assert_eq!(evaluate(rule, state, at(300), Level::Over).1, Some(Change::Raised));
+        let timing = Timing::new(&cpu(), 300);
+        let (state, _) = evaluate(timing, State::Quiet, at(0), Level::Over);
+        assert_eq!(evaluate(timing, state, at(300), Level::Over).1, Some(Change::Raised));
     }
 
     #[test]
     fn a_vms_disk_is_full_when_its_file_system_is_and_not_its_image() {
-        let rules = defaults(5);
-        let rule = rules.iter().find(|rule| rule.key == "vm_disk").unwrap();
         let of = |source| {
             let mut figures = VmFigures { disk_percent: Some(97.0), ..VmFigures::default() };
             figures.sources.disk = source;
-            rule.of_running(&figures).level
+            of_running(&rule(AlertMetric::Disk, 90.0), &figures).level
         };
         assert_eq!(of(Source::Guest), Level::Over);
         assert_eq!(of(Source::Simulated), Level::Over);
@@ -404,27 +405,43 @@ mod tests {
     }
 
     #[test]
-    fn every_rule_has_a_name_of_its_own() {
-        let rules = defaults(5);
-        let mut keys: Vec<_> = rules.iter().map(|rule| rule.key).collect();
-        keys.sort_unstable();
-        keys.dedup();
-        assert_eq!(keys.len(), rules.len());
+    fn below_is_wrong_below_and_well_above() {
+        let rule = AlertRule { comparison: Comparison::Below, ..rule(AlertMetric::NetworkDown, 2.0) };
+        let level = |value| against(&rule, Some(value)).level;
+        assert_eq!((level(2.0), level(2.05), level(2.1)), (Level::Over, Level::Between, Level::Under));
+        assert_eq!(
+            raised_text(&rule, Some("db"), Some(1.26)),
+            "db's network down has been at 2 MB/s or less for 60 s; 1.3 MB/s now."
+        );
+    }
+
+    #[test]
+    fn the_nearer_rule_stands_in_the_place_of_the_others() {
+        let every = AlertRule { id: 1, ..cpu() };
+        let owners = AlertRule { id: 2, scope: RuleScope::Owner(3), ..cpu() };
+        let own = AlertRule { id: 4, scope: RuleScope::Vm(7), is_enabled: false, ..cpu() };
+        let also = AlertRule { id: 5, ..rule(AlertMetric::Memory, 85.0) };
+        let other_side = AlertRule { id: 6, comparison: Comparison::Below, ..cpu() };
+        let rules = [every, owners, own, also, other_side];
+        let of = |vm_id, owner_id| rules_of(&rules, vm_id, owner_id).map(|rule| rule.id).collect::<Vec<_>>();
+        assert_eq!(of(7, 3), [5, 6], "its own rule is off");
+        assert_eq!(of(8, 3), [2, 5, 6]);
+        assert_eq!(of(9, 1), [1, 5, 6]);
     }
 
     #[test]
     fn what_is_told_is_a_sentence() {
         assert_eq!(
-            rule().raised_text(Some("db"), Some(93.04)),
+            raised_text(&cpu(), Some("db"), Some(93.04)),
             "db's CPU has been at 90 % or more for 60 s; 93 % now."
         );
-        let well = Resolved::Well { percent: Some(12.26) };
+        let well = Resolved::Well { value: Some(12.26) };
         assert_eq!(
-            rule().resolved_text(None, well),
+            resolved_text(&cpu(), None, well),
             "The host's CPU is well again: at 85 % or less for 60 s; 12.3 % now."
         );
         assert_eq!(
-            rule().resolved_text(Some("db"), Resolved::Stopped),
+            resolved_text(&cpu(), Some("db"), Resolved::Ended),
             "The alert about db's CPU is over: the VM does not run any more."
         );
     }
@@ -454,7 +471,7 @@ mod tests {
             let (mut state, mut now, mut open) = (State::Quiet, 0, false);
             for (pause, level) in readings {
                 now += pause;
-                let (next, change) = evaluate(&rule(), state, at(now), level);
+                let (next, change) = evaluate(TIMING, state, at(now), level);
                 match change {
                     Some(Change::Raised) => { prop_assert!(!open); open = true; }
                     Some(Change::Resolved) => { prop_assert!(open); open = false; }
@@ -475,7 +492,7 @@ mod tests {
                     Level::Unknown => {}
                     _ => over_since = None,
                 }
-                let (next, change) = evaluate(&rule(), state, at(now), level);
+                let (next, change) = evaluate(TIMING, state, at(now), level);
                 if change == Some(Change::Raised) {
                     prop_assert!(over_since.is_some_and(|since| now - since >= 60));
                 }
@@ -501,7 +518,7 @@ mod tests {
                 let levels = [vec![Level::Over; over], vec![Level::Under; under]].concat();
                 for level in levels {
                     now += 5;
-                    let (next, change) = evaluate(&rule(), state, at(now), level);
+                    let (next, change) = evaluate(TIMING, state, at(now), level);
                     prop_assert_eq!(change, None);
                     state = next;
                 }
@@ -513,8 +530,8 @@ mod tests {
             let (mut state, mut now) = (State::Quiet, 0);
             for (pause, level) in readings {
                 now += pause;
-                state = evaluate(&rule(), state, at(now), level).0;
-                prop_assert_eq!(evaluate(&rule(), state, at(now + later), Level::Unknown), (state, None));
+                state = evaluate(TIMING, state, at(now), level).0;
+                prop_assert_eq!(evaluate(TIMING, state, at(now + later), Level::Unknown), (state, None));
             }
         }
     }

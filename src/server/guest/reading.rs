@@ -63,6 +63,8 @@ pub struct Memory {
     pub total_kib: u64,
     /// What programs could still get; at most the total.
     pub available_kib: u64,
+    /// Space to swap to and what of it is free; none where the guest has no swap.
+    pub swap_kib: Option<(u64, u64)>,
 }
 
 /// As `df` counts: what is kept for root is neither used nor available.
@@ -168,7 +170,8 @@ fn memory(text: &str) -> Option<Memory> {
         (words.next() == Some("kB")).then_some(kib)
     };
     let total_kib = kib("MemTotal").filter(|kib: &u64| *kib > 0)?;
-    Some(Memory { total_kib, available_kib: kib("MemAvailable")?.min(total_kib) })
+    let swap_kib = kib("SwapTotal").zip(kib("SwapFree")).filter(|(total, free)| *total > 0 && free <= total);
+    Some(Memory { total_kib, available_kib: kib("MemAvailable")?.min(total_kib), swap_kib })
 }
 
 /// Read from the line's end: a device's name may hold blanks.
@@ -258,7 +261,10 @@ Filesystem           1024-blocks    Used Available Capacity Mounted on
     fn the_tiny_guest_tells_everything() {
         let reading = parsed(TINY);
         assert_eq!(reading.cpu, Some(CpuTime { total_ticks: 10_700, idle_ticks: 9_950, cores: 1 }));
-        assert_eq!(reading.memory, Some(Memory { total_kib: 176_212, available_kib: 150_000 }));
+        assert_eq!(
+            reading.memory,
+            Some(Memory { total_kib: 176_212, available_kib: 150_000, swap_kib: None })
+        );
         let kib = |kib: u64| kib * 1024;
         assert_eq!(
             reading.root_fs,

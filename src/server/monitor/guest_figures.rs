@@ -70,6 +70,7 @@ fn memory(reading: &GuestReading, figures: &mut VmFigures) {
     figures.memory_percent = Some((100.0 * used_kib as f64 / memory.total_kib as f64).min(100.0));
     figures.memory_used_mb = Some(used_kib as f64 / KIB_PER_MB);
     figures.memory_available_mb = Some(available_kib as f64 / KIB_PER_MB);
+    figures.swap_percent = memory.swap_kib.map(|(total, free)| 100.0 * (1.0 - free as f64 / total as f64));
     figures.sources.memory = Source::Guest;
 }
 
@@ -199,7 +200,7 @@ pub(crate) mod tests {
             taken_at,
             boot_id: Some("0f9c7a1e-3a59-4a3e-9b1c-1f6d5a3f0c11".into()),
             cpu: Some(CpuTime { total_ticks: 1000, idle_ticks: 800, cores: 1 }),
-            memory: Some(Memory { total_kib: 1024 * 1024, available_kib: 512 * 1024 }),
+            memory: Some(Memory { total_kib: 1024 * 1024, available_kib: 512 * 1024, swap_kib: None }),
             root_fs: Some(FileSystem { total_bytes: 10 * GB, used_bytes: 3 * GB, available_bytes: 6 * GB }),
             interfaces: Some(eth0(90 * MB, 45 * MB)),
             load: None,
@@ -208,7 +209,11 @@ pub(crate) mod tests {
         let newest = GuestReading {
             taken_at: taken_at + Duration::from_secs(5),
             cpu: Some(CpuTime { total_ticks: 1500, idle_ticks: 925, cores: 1 }),
-            memory: Some(Memory { total_kib: 1024 * 1024, available_kib: 768 * 1024 }),
+            memory: Some(Memory {
+                total_kib: 1024 * 1024,
+                available_kib: 768 * 1024,
+                swap_kib: Some((1000, 400)),
+            }),
             interfaces: Some(eth0(100 * MB, 50 * MB)),
             uptime_secs: Some(105.5),
             ..before.clone()
@@ -244,6 +249,7 @@ pub(crate) mod tests {
             memory_percent: Some(25.0),
             memory_used_mb: Some(256.0),
             memory_available_mb: Some(768.0),
+            swap_percent: Some(60.0),
             disk_percent: Some(100.0 / 3.0),
             disk_used_gb: Some(3.0),
             disk_available_gb: Some(6.0),
@@ -371,7 +377,7 @@ pub(crate) mod tests {
             after_millis in 0..10_000_u64,
         ) -> GuestReading {
             let cpu = cpu.map(|(total_ticks, idle_ticks, cores)| CpuTime { total_ticks, idle_ticks, cores });
-            let memory = memory.map(|(total_kib, available_kib)| Memory { total_kib, available_kib });
+            let memory = memory.map(|(total_kib, available_kib)| Memory { total_kib, available_kib, swap_kib: None });
             let root_fs = root_fs.map(|(total_bytes, used_bytes, available_bytes)| {
                 FileSystem { total_bytes, used_bytes, available_bytes }
             });

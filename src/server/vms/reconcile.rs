@@ -37,6 +37,8 @@ pub struct Change {
     pub status: VmStatus,
     pub problem: Option<String>,
     pub event: Option<NewEvent>,
+    /// It ran, and does not any more, though nobody asked for that here.
+    pub fell: bool,
 }
 
 /// What follows, if anything has changed.
@@ -46,18 +48,20 @@ pub struct Change {
 pub fn reconcile(vm: Believed<'_>, observed: Observed) -> Option<Change> {
     use VmStatus::{Failed, NotCreated, Running, Stopped, Suspended, Unknown};
     let name = vm.name;
-    let found_out = |status| Some(Change { status, problem: vm.problem.map(str::to_owned), event: None });
+    let fell = |status| vm.status == Running && matches!(status, Stopped | NotCreated);
+    let found_out =
+        |status| Some(Change { status, problem: vm.problem.map(str::to_owned), event: None, fell: false });
     let from_outside = |status, what: &str| {
         let event = NewEvent::warning(
             "vm_changed_from_outside",
             Some(vm.vm_id),
             format!("{name} was {what} from outside Twarga Cloud."),
         );
-        Some(Change { status, problem: None, event: Some(event) })
+        Some(Change { status, problem: None, event: Some(event), fell: fell(status) })
     };
     let trouble = |status, kind, text: String| {
         let event = NewEvent::error(kind, Some(vm.vm_id), text.clone());
-        Some(Change { status, problem: Some(text), event: Some(event) })
+        Some(Change { status, problem: Some(text), event: Some(event), fell: fell(status) })
     };
 
     match (observed, vm.status) {
@@ -127,7 +131,8 @@ mod tests {
     fn a_vm_stopped_behind_our_back_is_told_as_such() {
         let change = seen(VmStatus::Running, Observed::Is(DomainState::Stopped)).unwrap();
         assert_eq!(change.status, VmStatus::Stopped);
-        assert!(change.event.unwrap().text.contains("from outside"));
+        assert!(change.fell && change.event.unwrap().text.contains("from outside"));
+        assert!(!seen(VmStatus::Running, Observed::Is(DomainState::Suspended)).unwrap().fell);
     }
 
     #[test]
@@ -196,7 +201,7 @@ mod tests {
         let found = reconcile(again, Observed::Is(DomainState::Crashed)).unwrap();
         assert_eq!(
             found,
-            Change { status: VmStatus::Stopped, problem: Some("It died.".into()), event: None }
+            Change { status: VmStatus::Stopped, problem: Some("It died.".into()), event: None, fell: false }
         );
         assert_eq!(seen(VmStatus::NotCreated, Observed::Silence), None);
     }

@@ -1,0 +1,337 @@
+use super::{AlertMetric, ApiError, FieldError, Severity};
+use serde::{Deserialize, Serialize};
+
+/// Whose figures a rule watches. As text: `host`, `every_vm`, `owner:3`, `vm:12`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RuleScope {
+    Host,
+    EveryVm,
+    /// Every VM of an account.
+    Owner(i64),
+    Vm(i64),
+}
+
+impl RuleScope {
+    pub fn parse(text: &str) -> Option<Self> {
+        match text.split_once(':') {
+            None if text == "host" => Some(Self::Host),
+            None if text == "every_vm" => Some(Self::EveryVm),
+            Some(("owner", id)) => id.parse().ok().map(Self::Owner),
+            Some(("vm", id)) => id.parse().ok().map(Self::Vm),
+            _ => None,
+        }
+    }
+
+    pub fn text(self) -> String {
+        match self {
+            Self::Host => "host".into(),
+            Self::EveryVm => "every_vm".into(),
+            Self::Owner(id) => format!("owner:{id}"),
+            Self::Vm(id) => format!("vm:{id}"),
+        }
+    }
+}
+
+/// On which side of the threshold it is wrong; the threshold itself is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Comparison {
+    #[default]
+    Above,
+    Below,
+}
+
+impl Comparison {
+    pub const ALL: [Self; 2] = [Self::Above, Self::Below];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Above => "above",
+            Self::Below => "below",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| one.as_str() == text)
+    }
+
+    /// What follows a value: `90 % or more`.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Above => "or more",
+            Self::Below => "or less",
+        }
+    }
+}
+
+/// From one time of the day to another, every day, when nobody is to be notified. Over midnight where it ends before
+/// it begins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuietHours {
+    /// Minutes since midnight.
+    pub from_minute: u16,
+    pub to_minute: u16,
+    /// By its name in the IANA database: `Europe/Berlin`.
+    pub time_zone: String,
+}
+
+/// What is watched, and when it is an alert.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AlertRule {
+    pub id: i64,
+    pub scope: RuleScope,
+    /// Of the VM or the account in `scope`.
+    pub scope_name: Option<String>,
+    pub metric: AlertMetric,
+    pub comparison: Comparison,
+    /// In the metric's unit; none where the metric is no figure.
+    pub threshold: Option<f64>,
+    /// How long it must hold before an alert is raised, and not hold before it is resolved.
+    pub for_secs: u32,
+    pub severity: Severity,
+    /// After how long those who were notified are again, while nobody takes care of it.
+    pub repeat_secs: Option<u32>,
+    pub quiet_hours: Option<QuietHours>,
+    pub is_enabled: bool,
+    /// Whether the one who asks may change it.
+    pub is_editable: bool,
+}
+
+/// A rule as a form sends it, every part a text that may be empty.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RuleForm {
+    /// Of the rule that is changed; empty for a new one.
+    pub id: String,
+    /// As [`RuleScope::parse`] reads it.
+    pub scope: String,
+    pub metric: String,
+    pub comparison: String,
+    pub threshold: String,
+    pub for_secs: String,
+    pub severity: String,
+    pub repeat_minutes: String,
+    /// `22:00`
+    pub quiet_from: String,
+    pub quiet_to: String,
+    pub time_zone: String,
+    /// `on` or empty, as a check box sends it.
+    pub is_enabled: String,
+}
+
+pub const RULE_MAX_FOR_SECS: u32 = 24 * 3600;
+pub const RULE_MAX_REPEAT_MINUTES: u32 = 7 * 24 * 60;
+
+impl RuleForm {
+    pub fn of(rule: &AlertRule) -> Self {
+        let quiet = rule.quiet_hours.as_ref();
+        Self {
+            id: rule.id.to_string(),
+            scope: rule.scope.text(),
+            metric: rule.metric.as_str().into(),
+            comparison: rule.comparison.as_str().into(),
+            threshold: rule.threshold.map(|value| value.to_string()).unwrap_or_default(),
+            for_secs: rule.for_secs.to_string(),
+            severity: rule.severity.as_str().into(),
+            repeat_minutes: rule.repeat_secs.map(|secs| (secs / 60).to_string()).unwrap_or_default(),
+            quiet_from: quiet.map(|quiet| time_of_day(quiet.from_minute)).unwrap_or_default(),
+            quiet_to: quiet.map(|quiet| time_of_day(quiet.to_minute)).unwrap_or_default(),
+            time_zone: quiet.map(|quiet| quiet.time_zone.clone()).unwrap_or_default(),
+            is_enabled: if rule.is_enabled { "on".into() } else { String::new() },
+        }
+    }
+
+    /// The rule that is meant, with an id of 0 for a new one. Whether VM, account and time zone are known is the
+    /// server's to say.
+    ///
+    /// # Errors
+    /// `Invalid`, with a text for every part that is wrong.
+    pub fn check(&self) -> Result<AlertRule, ApiError> {
+        let mut fields = Vec::new();
+        let mut wrong = |field: &str, text: String| fields.push(FieldError { field: field.into(), text });
+
+        let id = match self.id.as_str() {
+            "" => 0,
+            id => id.parse().unwrap_or_else(|_| {
+                wrong("id", "A rule's id is a number.".into());
+                0
+            }),
+        };
+        let scope = RuleScope::parse(&self.scope).unwrap_or_else(|| {
+            wrong("scope", "Say what the rule watches.".into());
+            RuleScope::Host
+        });
+        let metric = AlertMetric::parse(&self.metric).unwrap_or_else(|| {
+            wrong("metric", "Choose a figure.".into());
+            AlertMetric::Cpu
+        });
+        let is_host = scope == RuleScope::Host;
+        if !metric.is_of(is_host) {
+            let whose = if is_host { "the host" } else { "a VM" };
+            wrong("metric", format!("There is no such figure of {whose}."));
+        }
+        let comparison = match self.comparison.as_str() {
+            "" => Comparison::Above,
+            text => Comparison::parse(text).unwrap_or_else(|| {
+                wrong("comparison", "Say above or below.".into());
+                Comparison::Above
+            }),
+        };
+        let threshold = metric.max_threshold().map(|max| match self.threshold.trim().parse::<f64>() {
+            Ok(value) if (0.0..=max).contains(&value) => value,
+            _ => {
+                wrong("threshold", format!("Enter a number from 0 to {max}."));
+                0.0
+            }
+        });
+        let for_secs = whole(&self.for_secs, 0, RULE_MAX_FOR_SECS).unwrap_or_else(|text| {
+            wrong("for_secs", text);
+            0
+        });
+        let severity = Severity::parse(&self.severity).unwrap_or_else(|| {
+            wrong("severity", "A severity is info, warning or error.".into());
+            Severity::Warning
+        });
+        let repeat_secs = match self.repeat_minutes.trim() {
+            "" => None,
+            minutes => match whole(minutes, 1, RULE_MAX_REPEAT_MINUTES) {
+                Ok(minutes) => Some(minutes * 60),
+                Err(text) => {
+                    wrong("repeat_minutes", text);
+                    None
+                }
+            },
+        };
+        let quiet_hours = match (self.quiet_from.as_str(), self.quiet_to.as_str()) {
+            ("", "") => None,
+            (from, to) => {
+                let (from, to) = (minute_of_day(from), minute_of_day(to));
+                if from.is_none() || to.is_none() || from == to {
+                    let text = "Enter two times of the day, such as 22:00 and 07:00, or none.";
+                    wrong("quiet_from", text.into());
+                }
+                let zone = self.time_zone.trim();
+                if zone.is_empty() || zone.len() > 64 {
+                    wrong("time_zone", "Enter a time zone, such as Europe/Berlin.".into());
+                }
+                from.zip(to).map(|(from_minute, to_minute)| QuietHours {
+                    from_minute,
+                    to_minute,
+                    time_zone: zone.into(),
+                })
+            }
+        };
+        if !fields.is_empty() {
+            return Err(ApiError::invalid(fields));
+        }
+        Ok(AlertRule {
+            id,
+            scope,
+            scope_name: None,
+            metric,
+            comparison,
+            threshold,
+            for_secs,
+            severity,
+            repeat_secs,
+            quiet_hours,
+            is_enabled: self.is_enabled == "on",
+            is_editable: true,
+        })
+    }
+}
+
+fn whole(text: &str, min: u32, max: u32) -> Result<u32, String> {
+    let number = text.trim().parse().ok().filter(|number| (min..=max).contains(number));
+    number.ok_or_else(|| format!("Enter a whole number from {min} to {max}."))
+}
+
+/// `22:00`
+pub fn time_of_day(minute: u16) -> String {
+    format!("{:02}:{:02}", minute / 60, minute % 60)
+}
+
+fn minute_of_day(text: &str) -> Option<u16> {
+    let (hours, minutes) = text.split_once(':')?;
+    let (hours, minutes): (u16, u16) = (hours.parse().ok()?, minutes.parse().ok()?);
+    (hours < 24 && minutes < 60).then_some(hours * 60 + minutes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn form() -> RuleForm {
+        RuleForm {
+            scope: "vm:12".into(),
+            metric: "cpu".into(),
+            comparison: "above".into(),
+            threshold: "90".into(),
+            for_secs: "60".into(),
+            severity: "warning".into(),
+            is_enabled: "on".into(),
+            ..RuleForm::default()
+        }
+    }
+
+    #[test]
+    fn a_form_that_was_read_gives_the_same_form_again() {
+        let form = RuleForm {
+            id: "4".into(),
+            repeat_minutes: "30".into(),
+            quiet_from: "22:30".into(),
+            quiet_to: "07:00".into(),
+            time_zone: "Europe/Berlin".into(),
+            ..form()
+        };
+        assert_eq!(RuleForm::of(&form.check().unwrap()), form);
+    }
+
+    #[test]
+    fn every_part_that_is_wrong_is_named() {
+        let form = RuleForm {
+            scope: "moon".into(),
+            metric: "heat".into(),
+            comparison: "beside".into(),
+            threshold: "much".into(),
+            for_secs: "-1".into(),
+            severity: "bad".into(),
+            repeat_minutes: "0".into(),
+            quiet_from: "25:00".into(),
+            ..RuleForm::default()
+        };
+        let refused = form.check().unwrap_err();
+        for field in [
+            "scope",
+            "metric",
+            "comparison",
+            "threshold",
+            "for_secs",
+            "severity",
+            "repeat_minutes",
+            "quiet_from",
+            "time_zone",
+        ] {
+            assert!(refused.field(field).is_some(), "{field}: {refused:?}");
+        }
+    }
+
+    #[test]
+    fn a_figure_belongs_to_who_has_it() {
+        let load = RuleForm { metric: "load".into(), ..form() };
+        assert!(load.check().unwrap_err().field("metric").is_some());
+        let stopped = RuleForm { metric: "stopped".into(), scope: "host".into(), ..form() };
+        assert!(stopped.check().unwrap_err().field("metric").is_some());
+        let silent = RuleForm { metric: "figures".into(), threshold: String::new(), ..form() };
+        assert_eq!(silent.check().unwrap().threshold, None);
+    }
+
+    #[test]
+    fn a_threshold_is_a_number_within_its_unit() {
+        for threshold in ["101", "-1", "NaN", "inf", ""] {
+            let form = RuleForm { threshold: threshold.into(), ..form() };
+            assert!(form.check().unwrap_err().field("threshold").is_some(), "{threshold}");
+        }
+    }
+}
