@@ -398,7 +398,7 @@ async fn people_make_rules_for_what_is_theirs() {
     let rule_id = made.text.clone();
     let seen = |rules: Value| {
         let rules = rules.as_array().unwrap().clone();
-        rules.iter().any(|rule| rule["id"].to_string() == rule_id && rule["is_editable"] == true)
+        rules.iter().any(|rule| rule["id"].as_i64() == rule_id.parse().ok() && rule["is_editable"] == true)
     };
     assert!(seen(bob.get("/api/v1/alert_rules").await.json()));
     assert!(seen(ada.get("/api/v1/alert_rules").await.json()));

@@ -7,10 +7,12 @@ mod accounts;
 mod alerts;
 mod events;
 mod metrics;
+mod notifications;
 mod vms;
 
 pub use accounts::*;
 pub use alerts::*;
 pub use events::*;
 pub use metrics::*;
+pub use notifications::*;
 pub use vms::*;

@@ -7,6 +7,7 @@ mod health;
 mod image;
 mod instance;
 mod metrics;
+mod notification;
 mod operation;
 mod quota;
 mod rule;
@@ -24,6 +25,7 @@ pub use metrics::{
     Charts, HostFigures, Live, Metric, MetricHistory, MetricPoint, MetricRange, MetricStatistics, Series,
     Source, Sources, VmFigures, VmMetrics, rounded,
 };
+pub use notification::{Channel, Delivery, DeliveryState, NotificationSettings, check_webhook_url};
 pub use operation::{OperationKind, OperationState, OperationView, Requested, VmOutcome};
 pub use quota::{Quota, QuotaCheck, price};
 pub use rule::{

@@ -9,6 +9,7 @@ use crate::{
         theme,
     },
     model::{DeviceKind, SignedInDevice, Theme, check_password},
+    pages::notifications::Notifications,
 };
 use leptos::prelude::*;
 use leptos_meta::Title;
@@ -38,6 +39,7 @@ pub fn Account() -> impl IntoView {
             <Password change/>
             <Themes/>
         </div>
+        <Notifications/>
         <Transition fallback=|| view! { <div class="panel blank tall"></div> }>
             {move || Suspend::new(async move {
                 match devices.await {

@@ -10,6 +10,7 @@ mod events;
 mod launch;
 mod monitor;
 mod not_found;
+mod notifications;
 mod overview;
 mod register;
 mod sign_in;

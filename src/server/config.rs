@@ -1,6 +1,6 @@
 //! The command line and the environment: every flag has an environment variable of the same name.
 
-use crate::model::ProviderKind;
+use crate::{model::ProviderKind, server::notifications::Mail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -110,6 +110,38 @@ pub struct LimitArgs {
     pub refund: u32,
 }
 
+/// How people are told of alerts. The SMTP server's password comes from the environment variable
+/// TWARGA_SMTP_PASSWORD alone: others see what a process was started with.
+#[derive(Debug, Clone, Args)]
+pub struct NotificationArgs {
+    /// The SMTP server that mail is sent over: smtps://user@host:465, or smtp://user@host:587. Its password comes
+    /// from the environment variable TWARGA_SMTP_PASSWORD.
+    #[arg(long, env = "TWARGA_SMTP_URL", value_name = "URL", requires = "mail_from")]
+    pub smtp_url: Option<String>,
+    /// The address that mail comes from.
+    #[arg(long, env = "TWARGA_MAIL_FROM", value_name = "ADDRESS")]
+    pub mail_from: Option<String>,
+    /// Let everyone's webhooks lead into the server's own network; without it only admins' may.
+    #[arg(long, env = "TWARGA_PRIVATE_WEBHOOKS")]
+    pub private_webhooks: bool,
+}
+
+impl NotificationArgs {
+    /// The way to send mail, if there is one.
+    ///
+    /// # Errors
+    /// A sentence for the person who started the server.
+    pub fn mail(&self) -> Result<Option<Mail>, String> {
+        let Some((url, from)) = self.smtp_url.as_deref().zip(self.mail_from.as_deref()) else {
+            return Ok(None);
+        };
+        let password = std::env::var("TWARGA_SMTP_PASSWORD").ok();
+        Mail::new(url, from, password)
+            .map(Some)
+            .map_err(|error| format!("Mail is not set up right: {error}."))
+    }
+}
+
 #[derive(Debug, Clone, Args)]
 pub struct ServeArgs {
     /// Where to listen. A socket handed in by LISTEN_FDS is used instead.
@@ -121,6 +153,8 @@ pub struct ServeArgs {
     /// Real VMs, or a fleet that is made up for trying out.
     #[arg(long, env = "TWARGA_PROVIDER", default_value = "vagrant")]
     pub provider: Provider,
+    #[command(flatten)]
+    pub notifications: NotificationArgs,
     /// How many VMs the simulated fleet begins with.
     #[arg(long, env = "TWARGA_SIMULATED_VMS", default_value_t = 6, value_name = "N",
           value_parser = |text: &str| whole(text, 0, 2000))]

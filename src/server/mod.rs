@@ -13,6 +13,7 @@ pub mod guest;
 pub mod libvirt;
 pub mod metrics;
 pub mod monitor;
+pub mod notifications;
 pub mod provider;
 pub mod run;
 pub mod simulated;

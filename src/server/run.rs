@@ -12,6 +12,7 @@ use super::{
     libvirt::Libvirt,
     metrics::Store,
     monitor::{Caretaker, Collector, health::Health, host::Host, latest::Latest, time_limit},
+    notifications::{Notifications, Notifier},
     provider::{GuestAccess, Hypervisor, MachineIndex, Machines},
     simulated::SimulatedFleet,
     state::AppState,
@@ -151,11 +152,13 @@ pub async fn assemble(arguments: &ServeArgs, assets: AssetUrls, source: Source) 
         latest.clone(),
         at_once,
     );
+    let notified = database.clone();
     let state = AppState {
         accounts: Accounts::new(database.clone(), allowances),
         alerts: Alerts::new(database.clone()),
         database,
         events,
+        notifications: Notifications::new(notified, arguments.notifications.smtp_url.is_some()),
         store,
         vms,
         latest,
@@ -221,7 +224,14 @@ pub async fn serve(arguments: ServeArgs) -> Result<(), String> {
     let assembly = assemble(&arguments, assets, Source::new(&arguments)).await?;
     let state = assembly.state.clone();
     state.vms.resume().await.map_err(|e| format!("The open operations cannot be read: {e}."))?;
+    let notifier = Notifier::new(
+        state.database.clone(),
+        arguments.notifications.mail()?,
+        arguments.notifications.private_webhooks,
+    )
+    .map_err(|error| format!("Notifications cannot be sent: {error}."))?;
     let collector = tokio::spawn(assembly.collector().run());
+    tokio::spawn(notifier.run());
     tokio::spawn(retention(state.store.clone(), arguments.retention_days));
     tokio::spawn(sealing(state.store.clone()));
     tokio::spawn(planned_stops(state.vms.clone()));

@@ -9,7 +9,7 @@ mod book;
 mod quiet;
 mod rules;
 
-use super::{database::Database, events::NewEvent, internal, vms::Scope};
+use super::{database::Database, events::NewEvent, internal, notifications, vms::Scope};
 use crate::model::{
     Alert, AlertMetric, AlertRule, ApiError, Comparison, HostFigures, Me, Role, RuleScope, Severity,
     UtcMillis, VmView,
@@ -227,7 +227,46 @@ impl Watcher {
             return Err(error);
         }
         self.states = Some(next);
-        Ok(())
+        self.repeat(&rules, now).await
+    }
+
+    /// Tells again of what is open for long, and nobody takes care of.
+    async fn repeat(&self, rules: &[AlertRule], now: UtcMillis) -> Result<(), sqlx::Error> {
+        if rules.iter().all(|rule| rule.repeat_secs.is_none()) {
+            return Ok(());
+        }
+        let due: Vec<(i64, i64, Option<String>, i64)> = sqlx::query_as(
+            "SELECT alert.id, alert.rule_id, vm.name, alert.raised_at
+             FROM alert INDEXED BY alert_open
+             JOIN alert_rule ON alert_rule.id = alert.rule_id
+             LEFT JOIN vm ON vm.id = alert.vm_id
+             WHERE alert.resolved_at IS NULL AND alert.acknowledged_at IS NULL
+               AND alert.told_at + alert_rule.repeat_secs * 1000 <= ?",
+        )
+        .bind(now.0)
+        .fetch_all(self.database.read())
+        .await?;
+        if due.is_empty() {
+            return Ok(());
+        }
+        let mut tx = self.database.write().await?;
+        for (alert_id, rule_id, vm_name, raised_at) in due {
+            let Some(rule) = rules.iter().find(|rule| rule.id == rule_id) else { continue };
+            let what = rule.metric.wrong(rule.comparison, rule.threshold);
+            let text = format!(
+                "Still so, since {}, and nobody takes care of it. {}: {what}.",
+                UtcMillis(raised_at).to_rfc3339(),
+                vm_name.as_deref().unwrap_or("The host")
+            );
+            let told = notifications::Told::Repeated;
+            notifications::queue(&mut tx, alert_id, told, &text, now, quiet_until(rule, now)).await?;
+            sqlx::query("UPDATE alert SET told_at = ? WHERE id = ?")
+                .bind(now.0)
+                .bind(alert_id)
+                .execute(&mut *tx)
+                .await?;
+        }
+        tx.commit().await
     }
 
     /// The states that the open rows stand for.
@@ -278,12 +317,16 @@ async fn raise(
     .bind(now.0)
     .fetch_optional(&mut **tx)
     .await?;
-    Ok(alert_id.map(|_| NewEvent {
+    let Some(alert_id) = alert_id else { return Ok(None) };
+    let text = rules::raised_text(rule, news.vm_name.as_deref(), value);
+    let told = notifications::Told::Raised;
+    notifications::queue(tx, alert_id, told, &text, now, quiet_until(rule, now)).await?;
+    Ok(Some(NewEvent {
         kind: "alert_raised",
         severity: rule.severity,
         vm_id: news.vm_id,
         account_id: None,
-        text: rules::raised_text(rule, news.vm_name.as_deref(), value),
+        text,
     }))
 }
 
@@ -308,9 +351,7 @@ async fn resolve(
     .bind(value)
     .fetch_optional(&mut **tx)
     .await?;
-    if alert_id.is_none() {
-        return Ok(None);
-    }
+    let Some(alert_id) = alert_id else { return Ok(None) };
     let name = match (&news.vm_name, news.vm_id) {
         (None, Some(vm_id)) => {
             sqlx::query_scalar("SELECT name FROM vm WHERE id = ?")
@@ -321,7 +362,13 @@ async fn resolve(
         (name, _) => name.clone(),
     };
     let text = rules::resolved_text(rule, name.as_deref(), resolved);
+    let told = notifications::Told::Resolved;
+    notifications::queue(tx, alert_id, told, &text, now, quiet_until(rule, now)).await?;
     Ok(Some(NewEvent::info("alert_resolved", news.vm_id, text)))
+}
+
+fn quiet_until(rule: &AlertRule, now: UtcMillis) -> Option<UtcMillis> {
+    rule.quiet_hours.as_ref().and_then(|hours| quiet::quiet_until(hours, now))
 }
 
 /// Every rule against every subject of it: the next states, and what there is to tell.

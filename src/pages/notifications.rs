@@ -1,0 +1,164 @@
+use crate::{
+    api::{SetEmailNotifications, SetNotifyOfAll, SetWebhook, TestNotification, my_notifications},
+    components::{
+        clock::{Moment, TimeForm},
+        layout::Viewer,
+        notice::{Refusal, Unavailable},
+        poll::poll,
+    },
+    model::{Channel, Delivery, DeliveryState, NotificationSettings, Role},
+};
+use leptos::prelude::*;
+
+/// How one is told of alerts: a part of the page of one's own account.
+#[component]
+pub fn Notifications() -> impl IntoView {
+    let set = ServerAction::<SetWebhook>::new();
+    let email = ServerAction::<SetEmailNotifications>::new();
+    let all = ServerAction::<SetNotifyOfAll>::new();
+    let test = ServerAction::<TestNotification>::new();
+    let changed =
+        move || (set.version().get(), email.version().get(), all.version().get(), test.version().get());
+    let settings = Resource::new(changed, |_| my_notifications());
+    let refused = Signal::derive(move || {
+        let of = [set.value().get(), email.value().get(), all.value().get(), test.value().get()];
+        of.into_iter().flatten().find_map(Result::err)
+    });
+    let is_queued = Memo::new(move |_| {
+        settings.get().and_then(Result::ok).is_some_and(|settings| {
+            settings.deliveries.iter().any(|delivery| delivery.state == DeliveryState::Queued)
+        })
+    });
+    poll(move || {
+        if is_queued.get_untracked() {
+            settings.refetch();
+        }
+    });
+    let viewer = expect_context::<Viewer>();
+    view! {
+        <section class="panel block" data-testid="notifications">
+            <h2>"Notifications"</h2>
+            <p class="hint">"What alerts of your VMs are sent to, as they are raised and when they are over. " <a class="underlined" href="/alerts/rules">"The rules"</a> " say what is an alert."</p>
+            <Refusal error=refused/>
+            <Transition fallback=|| view! { <div class="blank tall"></div> }>
+                {move || Suspend::new(async move {
+                    let is_admin = viewer.me().await.is_some_and(|me| me.role == Role::Admin);
+                    match settings.await {
+                        Ok(settings) => view! { <Settings settings is_admin set email all test/> }.into_any(),
+                        Err(error) => view! { <Unavailable error/> }.into_any(),
+                    }
+                })}
+            </Transition>
+        </section>
+    }
+}
+
+#[component]
+fn Settings(
+    settings: NotificationSettings,
+    is_admin: bool,
+    set: ServerAction<SetWebhook>,
+    email: ServerAction<SetEmailNotifications>,
+    all: ServerAction<SetNotifyOfAll>,
+    test: ServerAction<TestNotification>,
+) -> impl IntoView {
+    let try_out = move |channel: Channel| {
+        view! {
+            <ActionForm action=test>
+                <input type="hidden" name="channel" value=channel.as_str()/>
+                <button type="submit" class="btn" disabled=test.pending()>"Send a test"</button>
+            </ActionForm>
+        }
+    };
+    let has_webhook = settings.webhook_url.is_some();
+    let mail = match (settings.mail_is_set_up, settings.email_is_on) {
+        (false, _) => {
+            "This server sends no mail; its admin sets that up with --smtp-url and --mail-from.".into()
+        }
+        (true, true) => format!("Alerts go to {}.", settings.email),
+        (true, false) => format!("Alerts can go to {}.", settings.email),
+    };
+    view! {
+        <ul class="entries">
+            <li>
+                <ActionForm action=set attr:class="line-form what">
+                    <div class="field">
+                        <label for="field-url">"Webhook"</label>
+                        <span class="control"><input id="field-url" name="url" type="url" maxlength="500" autocomplete="off" placeholder="https://" value=settings.webhook_url/></span>
+                    </div>
+                    <button type="submit" class="btn primary" disabled=set.pending()>"Save"</button>
+                </ActionForm>
+                {has_webhook.then(|| try_out(Channel::Webhook))}
+            </li>
+            {settings.webhook_secret.map(|secret| view! {
+                <li>
+                    <details class="what">
+                        <summary class="underlined">"What its messages are signed with"</summary>
+                        <p><code data-testid="secret">{secret}</code></p>
+                        <p class="hint">
+                            "The header webhook-signature holds \"v1,\" and the base64 of HMAC-SHA256 over webhook-id, webhook-timestamp and the body, "
+                            "with a dot between each; the key is what follows whsec_, decoded. To have another secret, save the address again."
+                        </p>
+                    </details>
+                </li>
+            })}
+            <li>
+                <span class="what"><b>"E-mail"</b> <small class="muted">{mail}</small></span>
+                {settings.mail_is_set_up.then(|| view! {
+                    <ActionForm action=email>
+                        <input type="hidden" name="is_on" value=(!settings.email_is_on).to_string()/>
+                        <button type="submit" class="btn">{if settings.email_is_on { "Turn off" } else { "Turn on" }}</button>
+                    </ActionForm>
+                    {try_out(Channel::Email)}
+                })}
+            </li>
+            {is_admin.then(|| view! {
+                <li>
+                    <span class="what">
+                        <b>"Everybody's VMs"</b>
+                        <small class="muted">{if settings.of_all { "You are told of all VMs and the host." } else { "You are told of your own VMs and the host." }}</small>
+                    </span>
+                    <ActionForm action=all>
+                        <input type="hidden" name="is_on" value=(!settings.of_all).to_string()/>
+                        <button type="submit" class="btn">{if settings.of_all { "Only mine" } else { "Tell me of all" }}</button>
+                    </ActionForm>
+                </li>
+            })}
+        </ul>
+        <Deliveries deliveries=settings.deliveries/>
+    }
+}
+
+#[component]
+fn Deliveries(deliveries: Vec<Delivery>) -> impl IntoView {
+    let is_any = !deliveries.is_empty();
+    let entry = |delivery: Delivery| {
+        let mark = match delivery.state {
+            DeliveryState::Sent => "good",
+            DeliveryState::Queued => "info",
+            DeliveryState::Dropped => "warning",
+            DeliveryState::Failed => "error",
+        };
+        let tried = match delivery.attempts {
+            0 | 1 => String::new(),
+            n => format!(" · tried {n} times"),
+        };
+        let later = delivery.state == DeliveryState::Queued && delivery.attempts > 0;
+        view! {
+            <li>
+                <div class="what">
+                    <i class=format!("mark {mark}") title=delivery.state.as_str()></i> " " {delivery.text}
+                    <small class="muted">
+                        {delivery.channel.label()} " · " {delivery.state.as_str()} " · " <Moment at=Signal::stored(delivery.queued_at) form=TimeForm::DayAndSecond/> {tried}
+                        {later.then(|| view! { " · again " <Moment at=Signal::stored(delivery.due_at) form=TimeForm::DayAndSecond/> })}
+                        {delivery.error.map(|error| format!(" · {error}"))}
+                    </small>
+                </div>
+            </li>
+        }
+    };
+    is_any.then(|| view! {
+        <h3>"Last messages"</h3>
+        <ul class="entries" role="status" data-testid="deliveries">{deliveries.into_iter().map(entry).collect_view()}</ul>
+    })
+}

@@ -1,0 +1,269 @@
+//! Tells people of alerts, by webhook and by e-mail.
+//!
+//! ```text
+//! alert changes ──(same transaction)──▶ table notification ──due──▶ Notifier ──▶ webhook | email
+//!                                              ▲                        │ did not succeed: later again
+//!                                              └────────────────────────┘
+//! ```
+//! A message is a row before anything is sent, so a restart loses none; one that was sent right before the server
+//! died may come twice, with the same id.
+
+mod deliver;
+mod email;
+mod webhook;
+
+pub use deliver::Notifier;
+pub use email::{Mail, MailError};
+pub use webhook::signature;
+
+use super::{database::Database, events::NewEvent, internal};
+use crate::model::{
+    ApiError, Channel, Delivery, DeliveryState, ErrorCode, Me, NotificationSettings, Role, UtcMillis,
+    check_webhook_url,
+};
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use sqlx::{Sqlite, Transaction};
+
+const SECRET_BYTES: usize = 32;
+/// Between two tests of one account.
+const TEST_PAUSE_SECS: i64 = 5;
+
+/// What is told of an alert.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    Raised,
+    Repeated,
+    Resolved,
+}
+
+/// Queues what is to be sent about an alert, within the transaction that changed it. In quiet hours it waits for
+/// `not_before`. Who was not told yet that it was raised is not told that it is over either.
+///
+/// # Errors
+/// When SQLite cannot.
+pub async fn queue(
+    tx: &mut Transaction<'_, Sqlite>,
+    alert_id: i64,
+    told: Told,
+    text: &str,
+    now: UtcMillis,
+    not_before: Option<UtcMillis>,
+) -> Result<(), sqlx::Error> {
+    if told == Told::Resolved {
+        sqlx::query(
+            "UPDATE notification SET state = 'dropped', finished_at = ?2
+             WHERE alert_id = ?1 AND state = 'queued' AND attempts = 0",
+        )
+        .bind(alert_id)
+        .bind(now.0)
+        .execute(&mut **tx)
+        .await?;
+    }
+    let sql = match told {
+        Told::Raised | Told::Repeated => {
+            "INSERT INTO notification (account_id, channel, kind, alert_id, text, queued_at, due_at)
+             SELECT setting.account_id, way.channel, ?2, alert.id, ?3, ?4, ?5
+             FROM alert LEFT JOIN vm ON vm.id = alert.vm_id
+             JOIN notification_setting AS setting
+             JOIN account ON account.id = setting.account_id AND account.is_active
+             JOIN (SELECT 'webhook' AS channel UNION ALL SELECT 'email') AS way
+               ON iif(way.channel = 'webhook', setting.webhook_url IS NOT NULL, setting.email_is_on)
+             WHERE alert.id = ?1
+               AND (vm.owner_id IS account.id
+                    OR account.role = 'admin' AND (alert.vm_id IS NULL OR setting.of_all))
+               AND NOT EXISTS (SELECT 1 FROM notification AS other
+                               WHERE other.alert_id = alert.id AND other.account_id = account.id
+                                 AND other.channel = way.channel AND other.state = 'queued')"
+        }
+        Told::Resolved => {
+            "INSERT INTO notification (account_id, channel, kind, alert_id, text, queued_at, due_at)
+             SELECT DISTINCT account_id, channel, ?2, alert_id, ?3, ?4, ?5 FROM notification
+             WHERE alert_id = ?1 AND kind = 'raised' AND state IN ('queued', 'sent')"
+        }
+    };
+    let kind = match told {
+        Told::Raised => "raised",
+        Told::Repeated => "repeated",
+        Told::Resolved => "resolved",
+    };
+    sqlx::query(sql)
+        .bind(alert_id)
+        .bind(kind)
+        .bind(text)
+        .bind(now.0)
+        .bind(not_before.unwrap_or(now).0)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+/// How accounts are told.
+#[derive(Debug, Clone)]
+pub struct Notifications {
+    database: Database,
+    mail_is_set_up: bool,
+}
+
+/// Address and secret of the webhook; whether there are mails; whether about everybody's VMs.
+type SettingRow = (Option<String>, Option<Vec<u8>>, bool, bool);
+type DeliveryRow = (i64, String, String, i64, i64, u32, String, Option<String>);
+
+impl Notifications {
+    pub fn new(database: Database, mail_is_set_up: bool) -> Self {
+        Self { database, mail_is_set_up }
+    }
+
+    /// # Errors
+    /// `Internal` when the database cannot be read.
+    pub async fn settings(&self, me: &Me) -> Result<NotificationSettings, ApiError> {
+        let row: Option<SettingRow> = sqlx::query_as(
+            "SELECT webhook_url, webhook_secret, email_is_on, of_all FROM notification_setting WHERE account_id = ?",
+        )
+        .bind(me.id)
+        .fetch_optional(self.database.read())
+        .await
+        .map_err(internal)?;
+        let (webhook_url, secret, email_is_on, of_all) = row.unwrap_or_default();
+        let deliveries: Vec<DeliveryRow> = sqlx::query_as(
+            "SELECT id, channel, text, queued_at, due_at, attempts, state, error FROM notification
+             WHERE account_id = ? ORDER BY id DESC LIMIT 10",
+        )
+        .bind(me.id)
+        .fetch_all(self.database.read())
+        .await
+        .map_err(internal)?;
+        let delivery = |(id, channel, text, queued_at, due_at, attempts, state, error): DeliveryRow| {
+            Some(Delivery {
+                id,
+                channel: Channel::parse(&channel)?,
+                text,
+                queued_at: UtcMillis(queued_at),
+                due_at: UtcMillis(due_at),
+                attempts,
+                state: DeliveryState::parse(&state)?,
+                error,
+            })
+        };
+        Ok(NotificationSettings {
+            webhook_secret: secret.filter(|_| webhook_url.is_some()).map(|secret| shown_secret(&secret)),
+            webhook_url,
+            email: me.email.clone(),
+            email_is_on,
+            mail_is_set_up: self.mail_is_set_up,
+            of_all,
+            deliveries: deliveries.into_iter().filter_map(delivery).collect(),
+        })
+    }
+
+    /// Sends to `url` from now on, signed with a new secret; nowhere where it is empty.
+    ///
+    /// # Errors
+    /// `Invalid` when it is no address.
+    pub async fn set_webhook(&self, me: &Me, url: &str) -> Result<(), ApiError> {
+        let url = url.trim();
+        if !url.is_empty() {
+            check_webhook_url(url)?;
+        }
+        let mut secret = vec![0; SECRET_BYTES];
+        getrandom::fill(&mut secret).map_err(internal)?;
+        let url = Some(url).filter(|url| !url.is_empty());
+        let mut tx = self.database.write().await.map_err(internal)?;
+        sqlx::query(
+            "INSERT INTO notification_setting (account_id, webhook_url, webhook_secret) VALUES (?1, ?2, ?3)
+             ON CONFLICT (account_id) DO UPDATE SET webhook_url = ?2, webhook_secret = ?3",
+        )
+        .bind(me.id)
+        .bind(url)
+        .bind(secret)
+        .execute(&mut *tx)
+        .await
+        .map_err(internal)?;
+        let text = match url {
+            Some(_) => format!("{} has their alerts sent to a webhook.", me.username),
+            None => format!("{} has their alerts sent to no webhook any more.", me.username),
+        };
+        NewEvent::info("account_notifications_changed", None, text)
+            .by(me.id)
+            .write(&mut tx)
+            .await
+            .map_err(internal)?;
+        tx.commit().await.map_err(internal)
+    }
+
+    /// # Errors
+    /// `Conflict` when the server has no mail set up.
+    pub async fn set_email(&self, me: &Me, is_on: bool) -> Result<(), ApiError> {
+        if is_on && !self.mail_is_set_up {
+            return Err(no_mail());
+        }
+        let sql = "INSERT INTO notification_setting (account_id, email_is_on) VALUES (?1, ?2)
+                   ON CONFLICT (account_id) DO UPDATE SET email_is_on = ?2";
+        self.set(sql, me, is_on).await
+    }
+
+    /// Whether an admin is told of everybody's VMs.
+    ///
+    /// # Errors
+    /// `Forbidden` for who is no admin.
+    pub async fn set_of_all(&self, me: &Me, is_on: bool) -> Result<(), ApiError> {
+        if me.role != Role::Admin {
+            return Err(ApiError::forbidden("Only admins are told of everybody's VMs."));
+        }
+        let sql = "INSERT INTO notification_setting (account_id, of_all) VALUES (?1, ?2)
+                   ON CONFLICT (account_id) DO UPDATE SET of_all = ?2";
+        self.set(sql, me, is_on).await
+    }
+
+    async fn set(&self, sql: &'static str, me: &Me, is_on: bool) -> Result<(), ApiError> {
+        let mut tx = self.database.write().await.map_err(internal)?;
+        sqlx::query(sql).bind(me.id).bind(is_on).execute(&mut *tx).await.map_err(internal)?;
+        tx.commit().await.map_err(internal)
+    }
+
+    /// Queues a message that says that messages come.
+    ///
+    /// # Errors
+    /// `Conflict` when the channel is not set up; `TooMany` when there was a test a moment ago.
+    pub async fn test(&self, me: &Me, channel: Channel, now: UtcMillis) -> Result<(), ApiError> {
+        if channel == Channel::Email && !self.mail_is_set_up {
+            return Err(no_mail());
+        }
+        let mut tx = self.database.write().await.map_err(internal)?;
+        let newest: Option<i64> = sqlx::query_scalar(
+            "SELECT max(queued_at) FROM notification WHERE account_id = ? AND kind = 'test'",
+        )
+        .bind(me.id)
+        .fetch_one(&mut *tx)
+        .await
+        .map_err(internal)?;
+        if newest.is_some_and(|newest| (0..TEST_PAUSE_SECS * 1000).contains(&(now.0 - newest))) {
+            let text = "There was a test a moment ago. Wait a few seconds.";
+            return Err(ApiError::new(ErrorCode::TooMany, text));
+        }
+        let done = sqlx::query(
+            "INSERT INTO notification (account_id, channel, kind, text, queued_at, due_at)
+             SELECT ?1, ?2, 'test', ?3, ?4, ?4
+             WHERE ?2 = 'email' OR EXISTS
+                   (SELECT 1 FROM notification_setting WHERE account_id = ?1 AND webhook_url IS NOT NULL)",
+        )
+        .bind(me.id)
+        .bind(channel.as_str())
+        .bind("This is a test: alerts will come this way.")
+        .bind(now.0)
+        .execute(&mut *tx)
+        .await
+        .map_err(internal)?;
+        if done.rows_affected() == 0 {
+            return Err(ApiError::conflict("Save the webhook's address first."));
+        }
+        tx.commit().await.map_err(internal)
+    }
+}
+
+fn no_mail() -> ApiError {
+    ApiError::conflict("This server sends no mail. Its admin sets that up with --smtp-url and --mail-from.")
+}
+
+fn shown_secret(secret: &[u8]) -> String {
+    format!("whsec_{}", BASE64.encode(secret))
+}

@@ -1,0 +1,338 @@
+//! Alerts reach people: by webhook and by mail, signed, again when it did not succeed.
+
+mod support;
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use serde_json::{Value, json};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+};
+use support::{Client, Server, fleet::Fleet};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    net::TcpListener,
+};
+use twarga_cloud::{
+    model::UtcMillis,
+    server::notifications::{self, Mail, Notifier, Told, signature},
+};
+
+const NOW: UtcMillis = UtcMillis(1_800_000_000_000);
+
+/// What a receiver got, and what it answers next; 200 when nothing is planned.
+#[derive(Default)]
+struct Inbox {
+    got: Vec<(HeaderMap, String)>,
+    answers: VecDeque<Response>,
+}
+
+struct Receiver {
+    address: String,
+    inbox: Arc<Mutex<Inbox>>,
+    serving: tokio::task::JoinHandle<()>,
+}
+
+impl Receiver {
+    async fn begin() -> Self {
+        let inbox = Arc::<Mutex<Inbox>>::default();
+        let take = async |State(inbox): State<Arc<Mutex<Inbox>>>, headers: HeaderMap, body: Bytes| {
+            let mut inbox = inbox.lock().unwrap();
+            inbox.got.push((headers, String::from_utf8(body.to_vec()).unwrap()));
+            inbox.answers.pop_front().unwrap_or_else(|| StatusCode::OK.into_response())
+        };
+        let router = Router::new().route("/hook", post(take)).with_state(inbox.clone());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}/hook", listener.local_addr().unwrap());
+        let serving = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self { address, inbox, serving }
+    }
+
+    fn will_answer(&self, answer: impl IntoResponse) {
+        self.inbox.lock().unwrap().answers.push_back(answer.into_response());
+    }
+
+    fn got(&self) -> Vec<(HeaderMap, Value)> {
+        let inbox = self.inbox.lock().unwrap();
+        inbox
+            .got
+            .iter()
+            .map(|(headers, body)| (headers.clone(), serde_json::from_str(body).unwrap()))
+            .collect()
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+fn notifier(server: &Server, mail: Option<Mail>) -> Notifier {
+    Notifier::new(server.state.database.clone(), mail, false).unwrap()
+}
+
+/// Sends all that is due, `secs` after now.
+async fn pass(notifier: &Notifier, secs: i64) {
+    loop {
+        let begun = notifier.pass(NOW.plus_secs(secs)).await.unwrap();
+        if begun.is_empty() {
+            return;
+        }
+        for sending in begun {
+            sending.await.unwrap();
+        }
+    }
+}
+
+async fn execute(server: &Server, sql: &'static str) {
+    let mut tx = server.state.database.write().await.unwrap();
+    sqlx::query(sql).execute(&mut *tx).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+/// Raises an alert about a VM, or the host, in the database.
+async fn raise(server: &Server, vm_id: Option<i64>) -> i64 {
+    let mut tx = server.state.database.write().await.unwrap();
+    let id = sqlx::query_scalar(
+        "INSERT INTO alert (vm_id, rule_id, metric, severity, threshold, raised_value, raised_at, told_at)
+         VALUES (?1, iif(?1 IS NULL, 1, 5), 'cpu', 'warning', 90, 97, ?2, ?2) RETURNING id",
+    )
+    .bind(vm_id)
+    .bind(NOW.0)
+    .fetch_one(&mut *tx)
+    .await
+    .unwrap();
+    tx.commit().await.unwrap();
+    id
+}
+
+async fn tell(server: &Server, alert_id: i64, told: Told, not_before: Option<UtcMillis>) {
+    let mut tx = server.state.database.write().await.unwrap();
+    notifications::queue(&mut tx, alert_id, told, "shop is slow.", NOW, not_before).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+async fn deliveries(client: &Client) -> Vec<(String, u64)> {
+    let settings = client.get("/api/v1/my_notifications").await.json();
+    let all = settings["deliveries"].as_array().unwrap().iter().rev();
+    all.map(|one| (one["state"].as_str().unwrap().to_owned(), one["attempts"].as_u64().unwrap())).collect()
+}
+
+async fn hooked(server: &Server, name: &str, receiver: &Receiver) -> Client {
+    let client = server.person(name).await;
+    let answer = client.form("/api/v1/set_webhook", &[("url", &receiver.address)]).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+    client
+}
+
+#[tokio::test]
+async fn an_alert_reaches_the_webhook_signed_and_its_end_does_too() {
+    let server = Fleet::new().serve(1).await;
+    let receiver = Receiver::begin().await;
+    let ada = hooked(&server, "ada", &receiver).await;
+    let vm_id = ada.get("/api/v1/list_vms").await.json()[0]["id"].as_i64().unwrap();
+    let alert_id = raise(&server, Some(vm_id)).await;
+    tell(&server, alert_id, Told::Raised, None).await;
+    let notifier = notifier(&server, None);
+    pass(&notifier, 0).await;
+    tell(&server, alert_id, Told::Resolved, None).await;
+    pass(&notifier, 1).await;
+
+    let got = receiver.got();
+    let kinds: Vec<_> = got.iter().map(|(_, body)| body["type"].clone()).collect();
+    assert_eq!(kinds, [json!("alert.raised"), json!("alert.resolved")]);
+    assert_eq!(got[0].1["data"]["vm_id"], vm_id);
+    assert_eq!(got[0].1["data"]["text"], "shop is slow.");
+    let settings = ada.get("/api/v1/my_notifications").await.json();
+    let shown = settings["webhook_secret"].as_str().unwrap().strip_prefix("whsec_").unwrap();
+    let secret = BASE64.decode(shown).unwrap();
+    let header = |name: &str| got[0].0[name].to_str().unwrap();
+    let timestamp = header("webhook-timestamp").parse().unwrap();
+    assert_eq!(timestamp, NOW.0 / 1000);
+    let body = receiver.inbox.lock().unwrap().got[0].1.clone();
+    assert_eq!(header("webhook-signature"), signature(&secret, header("webhook-id"), timestamp, &body));
+    let page = ada.page("/account").await;
+    assert!(page.words().contains("shop is slow."), "{}", page.words());
+}
+
+#[tokio::test]
+async fn what_was_not_taken_is_sent_again_with_the_same_id_also_after_a_restart() {
+    let server = Fleet::new().serve(0).await;
+    let receiver = Receiver::begin().await;
+    let ada = hooked(&server, "ada", &receiver).await;
+    receiver.will_answer(StatusCode::INTERNAL_SERVER_ERROR);
+    receiver.will_answer((StatusCode::TOO_MANY_REQUESTS, [("retry-after", "60")]));
+    receiver.will_answer((StatusCode::FOUND, [("location", "/hook")]));
+    let alert_id = raise(&server, None).await;
+    tell(&server, alert_id, Told::Raised, None).await;
+    pass(&notifier(&server, None), 0).await;
+    assert_eq!(deliveries(&ada).await, [("queued".into(), 1)]);
+    pass(&notifier(&server, None), 4).await;
+    assert_eq!(receiver.got().len(), 1, "not before its time");
+    // Each with a sender of its own, as after a restart.
+    pass(&notifier(&server, None), 10).await;
+    pass(&notifier(&server, None), 60).await;
+    assert_eq!(receiver.got().len(), 2, "left alone as long as it asked");
+    pass(&notifier(&server, None), 80).await;
+    assert_eq!((receiver.got().len(), deliveries(&ada).await), (3, vec![("queued".into(), 3)]));
+    pass(&notifier(&server, None), 300).await;
+    assert_eq!(deliveries(&ada).await, [("sent".into(), 4)]);
+    let ids: std::collections::HashSet<_> =
+        receiver.got().iter().map(|(headers, _)| headers["webhook-id"].clone()).collect();
+    assert_eq!(ids.len(), 1);
+}
+
+#[tokio::test]
+async fn what_never_succeeds_is_given_up_and_told() {
+    let server = Fleet::new().serve(0).await;
+    let receiver = Receiver::begin().await;
+    let ada = hooked(&server, "ada", &receiver).await;
+    for _ in 0..7 {
+        receiver.will_answer(StatusCode::GONE);
+    }
+    let alert_id = raise(&server, None).await;
+    tell(&server, alert_id, Told::Raised, None).await;
+    for day in 0..10 {
+        pass(&notifier(&server, None), day * 86_400).await;
+    }
+    assert_eq!(deliveries(&ada).await, [("failed".into(), 7)]);
+    let told = server.events().await;
+    assert!(
+        told.iter().any(|(kind, text)| kind == "notification_failed" && text.contains("410")),
+        "{told:?}"
+    );
+    tell(&server, alert_id, Told::Resolved, None).await;
+    assert_eq!(deliveries(&ada).await.len(), 1, "who was never told is not told of its end");
+}
+
+#[tokio::test]
+async fn only_admins_webhooks_lead_into_the_servers_own_network() {
+    let server = Fleet::new().serve(0).await;
+    let receiver = Receiver::begin().await;
+    let _admin = server.person("ada").await;
+    let bob = hooked(&server, "bob", &receiver).await;
+    let test = async |url: &str, secs: i64| {
+        assert_eq!(bob.form("/api/v1/set_webhook", &[("url", url)]).await.status, StatusCode::OK);
+        execute(&server, "UPDATE notification SET queued_at = 0").await;
+        let sent = bob.form("/api/v1/test_notification", &[("channel", "webhook")]).await;
+        assert_eq!(sent.status, StatusCode::OK, "{}", sent.text);
+        execute(&server, "UPDATE notification SET due_at = 0 WHERE state = 'queued'").await;
+        pass(&notifier(&server, None), secs).await;
+        let settings = bob.get("/api/v1/my_notifications").await.json();
+        let newest = settings["deliveries"][0].clone();
+        assert_eq!(newest["state"], "failed", "a test is tried once");
+        newest["error"].as_str().unwrap().to_owned()
+    };
+    for url in [
+        &*receiver.address,
+        &receiver.address.replace("127.0.0.1", "localhost"),
+        "http://[::1]:9/",
+        "http://0x7f000001/",
+    ] {
+        let error = test(url, 0).await;
+        assert!(error.contains("own network"), "{url}: {error}");
+    }
+    assert!(receiver.got().is_empty());
+    let again = bob.form("/api/v1/test_notification", &[("channel", "webhook")]).await;
+    assert_eq!(again.status, StatusCode::TOO_MANY_REQUESTS);
+}
+
+#[tokio::test]
+async fn who_was_not_told_yet_is_not_told_that_it_is_over() {
+    let server = Fleet::new().serve(0).await;
+    let receiver = Receiver::begin().await;
+    let ada = hooked(&server, "ada", &receiver).await;
+    let quiet = Some(NOW.plus_secs(3600));
+    let alert_id = raise(&server, None).await;
+    tell(&server, alert_id, Told::Raised, quiet).await;
+    tell(&server, alert_id, Told::Repeated, quiet).await;
+    pass(&notifier(&server, None), 60).await;
+    assert_eq!(deliveries(&ada).await, [("queued".into(), 0)], "once, and not in quiet hours");
+    tell(&server, alert_id, Told::Resolved, quiet).await;
+    pass(&notifier(&server, None), 7200).await;
+    assert_eq!((receiver.got().len(), deliveries(&ada).await), (0, vec![("dropped".into(), 0)]));
+}
+
+#[tokio::test]
+async fn people_are_told_of_their_own_and_admins_of_the_host_and_of_all_if_they_wish() {
+    let server = Fleet::new().serve(0).await;
+    let (of_ada, of_bob) = (Receiver::begin().await, Receiver::begin().await);
+    let ada = hooked(&server, "ada", &of_ada).await;
+    let bob = hooked(&server, "bob", &of_bob).await;
+    let vm_id = bob.launch("bobs", "alpine-3.23").await.json()["vm_id"].as_i64().unwrap();
+    server.settled().await;
+    let queued = async || (deliveries(&ada).await.len(), deliveries(&bob).await.len());
+    let (host, vm) = (raise(&server, None).await, raise(&server, Some(vm_id)).await);
+    tell(&server, host, Told::Raised, None).await;
+    assert_eq!(queued().await, (1, 0));
+    tell(&server, vm, Told::Raised, None).await;
+    assert_eq!(queued().await, (1, 1));
+    assert_eq!(ada.form("/api/v1/set_notify_of_all", &[("is_on", "true")]).await.status, StatusCode::OK);
+    tell(&server, vm, Told::Repeated, None).await;
+    assert_eq!(queued().await, (2, 1), "bob has one that waits");
+    // Turned off since: what waits is not sent.
+    assert_eq!(bob.form("/api/v1/set_webhook", &[("url", "")]).await.status, StatusCode::OK);
+    pass(&notifier(&server, None), 0).await;
+    assert_eq!((of_ada.got().len(), of_bob.got().len()), (2, 0));
+    assert_eq!(deliveries(&bob).await, [("dropped".into(), 1)]);
+}
+
+/// Takes one mail, as an SMTP server does.
+async fn take_mail(listener: TcpListener) -> String {
+    let (stream, _) = listener.accept().await.unwrap();
+    let (read, mut write) = stream.into_split();
+    let mut lines = BufReader::new(read).lines();
+    let mut mail = String::new();
+    write.write_all(b"220 here\r\n").await.unwrap();
+    while let Some(line) = lines.next_line().await.unwrap() {
+        let answer: &[u8] = match line.split(' ').next().unwrap_or_default() {
+            "EHLO" => b"250 here\r\n",
+            "DATA" => {
+                write.write_all(b"354 go on\r\n").await.unwrap();
+                while let Some(line) = lines.next_line().await.unwrap()
+                    && line != "."
+                {
+                    mail += &line;
+                    mail.push('\n');
+                }
+                b"250 taken\r\n"
+            }
+            "QUIT" => b"221 bye\r\n",
+            _ => b"250 ok\r\n",
+        };
+        write.write_all(answer).await.unwrap();
+        if !mail.is_empty() {
+            break;
+        }
+    }
+    mail
+}
+
+#[tokio::test]
+async fn an_alert_comes_by_mail() {
+    let server = Fleet::new().serve(0).await;
+    let ada = server.person("ada").await;
+    let off = ada.form("/api/v1/set_email_notifications", &[("is_on", "true")]).await;
+    assert_eq!((off.status, off.text.contains("--smtp-url")), (StatusCode::CONFLICT, true));
+    execute(&server, "INSERT INTO notification_setting (account_id, email_is_on) VALUES (1, 1)").await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("smtp://{}", listener.local_addr().unwrap());
+    let taken = tokio::spawn(take_mail(listener));
+    let alert_id = raise(&server, None).await;
+    tell(&server, alert_id, Told::Raised, None).await;
+    pass(&notifier(&server, Some(Mail::new(&url, "cloud@example.org", None).unwrap())), 0).await;
+    let mail = taken.await.unwrap();
+    for part in ["From: cloud@example.org", "Subject: shop is slow", "shop is slow.", "To: "] {
+        assert!(mail.contains(part), "{part}: {mail}");
+    }
+    assert_eq!(deliveries(&ada).await, [("sent".into(), 1)]);
+}
