@@ -259,6 +259,7 @@ impl Vm {
             memory_percent: Some(100.0 * self.memory),
             memory_used_mb: Some(used),
             memory_available_mb: Some(self.memory_mb - used),
+            swap_percent: None,
             disk_percent: Some(100.0 * self.disk_used / self.disk_gb),
             disk_used_gb: Some(self.disk_used),
             disk_available_gb: Some(self.disk_gb - self.disk_used),
