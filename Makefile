@@ -21,8 +21,11 @@ build: ## release build: the site, and the binary twarga-cloud
 	cargo build --release -p twarga-cloud --features ssr
 
 bench: ## benchmarks
-	@scripts/setup build
+	@scripts/setup bench
 	cargo bench -p twarga-cloud --features ssr
+	cargo xtask site --release
+	cargo build --release -p twarga-cloud --features ssr
+	node end2end/bench.mjs
 
 lab-up: ## start the lab, in which real Vagrant machines run (root on Debian)
 	@scripts/lab up

@@ -33,7 +33,7 @@ pub fn shell(options: LeptosOptions) -> impl IntoView {
     );
     view! {
         <!DOCTYPE html>
-        <html lang="en" data-theme=theme::of_request().attribute()>
+        <html lang="en" data-theme=theme::of_request().attribute() data-echarts=echarts>
             <head>
                 <meta charset="utf-8"/>
                 <meta name="viewport" content="width=device-width, initial-scale=1"/>
@@ -43,7 +43,6 @@ pub fn shell(options: LeptosOptions) -> impl IntoView {
                 <link rel="modulepreload" href=js nonce=use_nonce()/>
                 <link rel="preload" r#as="fetch" r#type="application/wasm" crossorigin="anonymous" href=wasm/>
                 <script type="module" nonce=use_nonce()>{start}</script>
-                <script defer nonce=use_nonce() src=echarts></script>
                 <AutoReload options/>
                 <MetaTags/>
             </head>

@@ -19,7 +19,10 @@ use charming::{
     },
     series::Line,
 };
-use leptos::{prelude::window, web_sys::HtmlDivElement};
+use leptos::{
+    prelude::{document, window},
+    web_sys::HtmlDivElement,
+};
 use serde::Serialize;
 use serde_json::json;
 use wasm_bindgen::{JsCast, JsValue, closure::Closure, prelude::wasm_bindgen};
@@ -76,11 +79,28 @@ struct Colours {
     of_traces: Vec<String>,
 }
 
+/// Has the page load ECharts: only a page with charts does, and after it was painted. The shell says where it is.
+fn ask_for_script() {
+    const MARK: &str = "script[data-loads=echarts]";
+    let document = document();
+    let (Some(root), Ok(None)) = (document.document_element(), document.query_selector(MARK)) else { return };
+    let (Some(source), Ok(script)) = (root.get_attribute("data-echarts"), document.create_element("script"))
+    else {
+        return;
+    };
+    let is_ready =
+        script.set_attribute("data-loads", "echarts").is_ok() && script.set_attribute("src", &source).is_ok();
+    if is_ready {
+        let _ = root.append_child(&script);
+    }
+}
+
 impl Plot {
-    /// `None` while the ECharts script has not arrived.
+    /// `None` while the ECharts script has not arrived; it comes after the first chart has asked for it.
     pub fn on(element: &HtmlDivElement, scale: Scale) -> Option<Self> {
         let arrived = js_sys::Reflect::get(&window(), &"echarts".into()).is_ok_and(|e| e.is_object());
         if !arrived {
+            ask_for_script();
             return None;
         }
         let instance = init(element);

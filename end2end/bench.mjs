@@ -1,0 +1,196 @@
+// What the pages cost in a browser, measured: `make bench` runs it last, and `node end2end/bench.mjs` alone, on the
+// release build with its release site. Prints the figures and adds them to target/bench.json.
+//
+// lcp_ms, cls          of the overview with 20 VMs, nothing cached; the median of several loads
+// interaction_ms       the slowest of some interactions, to the next paint, with the processor slowed down 4 times
+// poll_N_kb            one poll of the overview with N VMs, as it comes over the wire, headers and all; the median
+// poll_N_main_ms       what the main thread does in one period, the poll and the drawing of it; the mean
+// heap_growth_hour_mb  of the overview with 20 VMs over the 720 polls of an hour, one a second: objects of the script
+//                      and the memory of the wasm, each after a garbage collection
+
+import { chromium } from "@playwright/test";
+import { existsSync } from "node:fs";
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { ROOT } from "./server.mjs";
+
+process.env.TWARGA_BINARY ??= join(ROOT, process.env.CARGO_TARGET_DIR ?? "target", "release/twarga-cloud");
+const { startServer } = await import("./server.mjs");
+
+const BENCH = join(ROOT, "target/bench.json");
+const PERSON = { username: "ada", email: "ada@example.org", password: "correct horse battery" };
+const LOADS = 7;
+const POLLS = 8;
+const HOUR_OF_POLLS = 720;
+const WARM_UP_POLLS = 30;
+const POLL = /\/api\/v1\/metrics_since/;
+
+const figures = {};
+
+function tell(name, value, unit, what) {
+  figures[name] = { value: Math.round(value * 1000) / 1000, unit };
+  console.log(`${name.padEnd(24)} ${value.toFixed(2).padStart(9)} ${unit.padEnd(6)} ${what}`);
+}
+
+const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
+const sleep = (ms) => new Promise((wake) => setTimeout(wake, ms));
+
+/** A server with a simulated fleet and a person who is signed in; ended when `work` is. */
+async function withFleet(vms, periodSecs, work) {
+  const args = ["--provider", "simulated", "--simulated-vms", String(vms), "--collect-every", String(periodSecs)];
+  const server = await startServer({ name: `bench-${vms}`, args });
+  const browser = await chromium.launch({
+    executablePath: existsSync("/usr/bin/chromium") ? "/usr/bin/chromium" : undefined,
+    args: ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--js-flags=--expose-gc"],
+  });
+  try {
+    const headers = { origin: server.url, accept: "application/json" };
+    const context = await browser.newContext({ viewport: { width: 1280, height: 900 } });
+    const reply = await context.request.post(`${server.url}/api/v1/register`, { form: PERSON, headers });
+    if (!reply.ok()) throw new Error(`nobody could sign in: ${await reply.text()}`);
+    const state = await context.storageState();
+    await context.close();
+    const open = () => browser.newContext({ viewport: { width: 1280, height: 900 }, storageState: state });
+    await work({ url: server.url, open });
+  } finally {
+    await browser.close();
+    await server.stop();
+  }
+}
+
+/** The overview once it is alive and has polled. */
+async function overview({ url, open }) {
+  const context = await open();
+  const page = await context.newPage();
+  const devtools = await context.newCDPSession(page);
+  await devtools.send("Performance.enable");
+  await devtools.send("Network.enable");
+  const polled = page.waitForResponse((response) => POLL.test(response.url()), { timeout: 60_000 });
+  await page.goto(url);
+  await polled;
+  return { context, page, devtools };
+}
+
+async function load(fleet) {
+  const paints = [];
+  const shifts = [];
+  for (let i = 0; i < LOADS; i++) {
+    const context = await fleet.open();
+    const page = await context.newPage();
+    await page.addInitScript(() => {
+      globalThis.seen = { lcp: 0, cls: 0 };
+      const watch = (type, take) =>
+        new PerformanceObserver((list) => list.getEntries().forEach(take)).observe({ type, buffered: true });
+      watch("largest-contentful-paint", (entry) => (globalThis.seen.lcp = entry.startTime));
+      watch("layout-shift", (entry) => (globalThis.seen.cls += entry.hadRecentInput ? 0 : entry.value));
+    });
+    const polled = page.waitForResponse((response) => POLL.test(response.url()), { timeout: 60_000 });
+    await page.goto(fleet.url);
+    await polled;
+    await sleep(500);
+    const { lcp, cls } = await page.evaluate(() => globalThis.seen);
+    paints.push(lcp);
+    shifts.push(cls);
+    await context.close();
+  }
+  tell("lcp_ms", median(paints), "ms", "largest contentful paint of the overview, 20 VMs, nothing cached");
+  tell("cls", Math.max(...shifts), "", "cumulative layout shift, the worst load");
+}
+
+async function interactions(fleet) {
+  const { context, page, devtools } = await overview(fleet);
+  await page.evaluate(() => {
+    globalThis.events = [];
+    const take = (list) => globalThis.events.push(...list.getEntries().map((e) => [e.name, e.duration]));
+    new PerformanceObserver(take).observe({ type: "event", durationThreshold: 16, buffered: false });
+  });
+  await devtools.send("Emulation.setCPUThrottlingRate", { rate: 4 });
+  const acts = [
+    () => page.getByRole("link", { name: /^CPU/ }).first().click(),
+    () => page.keyboard.press("Control+k"),
+    () => page.keyboard.type("web"),
+    () => page.keyboard.press("Escape"),
+    () => page.getByTestId("alert-bell").click(),
+    () => page.keyboard.press("Escape"),
+  ];
+  for (const act of acts) {
+    await act();
+    await sleep(700);
+  }
+  await devtools.send("Emulation.setCPUThrottlingRate", { rate: 1 });
+  const events = await page.evaluate(() => globalThis.events);
+  const [name, worst] = events.reduce((most, one) => (one[1] > most[1] ? one : most), ["none", 0]);
+  tell("interaction_ms", worst, "ms", `the slowest interaction with a processor 4 times slower: ${name}`);
+  await context.close();
+}
+
+async function polls(fleet, vms) {
+  const { context, devtools } = await overview(fleet);
+  const sizes = [];
+  const asked = new Set();
+  devtools.on("Network.requestWillBeSent", ({ requestId, request }) => POLL.test(request.url) && asked.add(requestId));
+  devtools.on("Network.loadingFinished", ({ requestId, encodedDataLength }) => {
+    if (asked.has(requestId)) sizes.push(encodedDataLength);
+  });
+  const busySecs = async () => {
+    const { metrics } = await devtools.send("Performance.getMetrics");
+    return metrics.find(({ name }) => name === "TaskDuration").value;
+  };
+  await sleep(6_000);
+  sizes.length = 0;
+  const before = await busySecs();
+  const deadline = Date.now() + (POLLS + 4) * 5_000;
+  while (sizes.length < POLLS && Date.now() < deadline) await sleep(200);
+  const busy = (await busySecs()) - before;
+  tell(`poll_${vms}_kb`, median(sizes) / 1024, "kB", `a poll of the overview with ${vms} VMs, over the wire`);
+  tell(`poll_${vms}_main_ms`, (1000 * busy) / sizes.length, "ms", "the main thread's work for it");
+  await context.close();
+}
+
+async function heapMb(devtools) {
+  await devtools.send("HeapProfiler.collectGarbage");
+  const { metrics } = await devtools.send("Performance.getMetrics");
+  const script = metrics.find(({ name }) => name === "JSHeapUsedSize").value;
+  const { result } = await devtools.send("Runtime.evaluate", { expression: "WebAssembly.Memory.prototype" });
+  const { objects } = await devtools.send("Runtime.queryObjects", { prototypeObjectId: result.objectId });
+  const { result: wasm } = await devtools.send("Runtime.callFunctionOn", {
+    objectId: objects.objectId,
+    functionDeclaration: "function () { return this.reduce((sum, memory) => sum + memory.buffer.byteLength, 0) }",
+    returnByValue: true,
+  });
+  return (script + wasm.value) / 1024 / 1024;
+}
+
+async function heap(fleet) {
+  const { context, page, devtools } = await overview(fleet);
+  let count = 0;
+  page.on("response", (response) => POLL.test(response.url()) && count++);
+  const wait = async (polls) => {
+    const deadline = Date.now() + polls * 2_000;
+    const until = count + polls;
+    while (count < until && Date.now() < deadline) await sleep(100);
+    if (count < until) throw new Error(`only ${count} of ${until} polls came`);
+  };
+  await wait(WARM_UP_POLLS);
+  const before = await heapMb(devtools);
+  await wait(HOUR_OF_POLLS);
+  const after = await heapMb(devtools);
+  const what = `from ${before.toFixed(1)} to ${after.toFixed(1)} MB over an hour's ${HOUR_OF_POLLS} polls`;
+  tell("heap_growth_hour_mb", after - before, "MB", what);
+  await context.close();
+}
+
+const parts = process.argv.slice(2);
+const wanted = (part) => parts.length === 0 || parts.includes(part);
+
+await withFleet(20, 5, async (fleet) => {
+  if (wanted("load")) await load(fleet);
+  if (wanted("interactions")) await interactions(fleet);
+  if (wanted("polls")) await polls(fleet, 20);
+});
+if (wanted("polls")) await withFleet(200, 5, (fleet) => polls(fleet, 200));
+if (wanted("heap")) await withFleet(20, 1, heap);
+
+const known = existsSync(BENCH) ? JSON.parse(await readFile(BENCH, "utf8")) : {};
+await writeFile(BENCH, `${JSON.stringify({ ...known, ...figures }, null, 2)}\n`);
+console.log("added to target/bench.json");
