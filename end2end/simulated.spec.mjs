@@ -1,5 +1,7 @@
 // What a person sees and does, on a fleet that is made up: registers, watches, launches, stops, starts, destroys.
 
+import { once } from "node:events";
+import { createServer } from "node:http";
 import { readFile } from "node:fs/promises";
 import { countCalls, chart, enter, expect, FIGURES, hydrated, inspect, PERSON, press, row, setVisibility, shot, signIn, status, submit, test as base, throughEverything, violations } from "./fixtures.mjs";
 import { startServer } from "./server.mjs";
@@ -384,6 +386,60 @@ test.describe("signed in", () => {
     await expect(page.getByLabel("Search the text")).toBeFocused();
   });
 
+  test("a rule of one's own is made, changed and deleted", async ({ page, problems }) => {
+    problems.allow(/status of 400 .*save_alert_rule/);
+    await page.goto("/alerts/rules");
+    await hydrated(page);
+    const form = page.getByTestId("rule-form");
+    const own = page.getByTestId("rules").getByText("Every VM of ada: Network down at 5 MB/s or less for 30 s");
+    await expect(form.getByLabel("in the time zone")).not.toHaveValue("");
+    await form.getByLabel("Figure").selectOption("network_down");
+    await form.getByLabel("At (").fill("100001");
+    await form.getByLabel("Side").selectOption("below");
+    await form.getByLabel("For so many seconds").fill("30");
+    await form.getByRole("button", { name: "Make the rule" }).click();
+    await expect(form.locator("[data-field=threshold]")).toHaveText("Enter a number from 0 to 100000.");
+    await form.getByLabel("At (").fill("5");
+    await form.getByRole("button", { name: "Make the rule" }).click();
+    await expect(own).toBeVisible();
+
+    const entry = page.locator("[data-rule]", { has: page.getByText("Every VM of ada") });
+    await entry.getByRole("link", { name: "Change" }).click();
+    await form.getByLabel("No notifications from").fill("22:00");
+    await form.getByLabel("until").fill("07:00");
+    await form.getByLabel("It is on").uncheck();
+    await form.getByRole("button", { name: "Save the rule" }).click();
+    await expect(entry).toContainText("quiet from 22:00 to 07:00 in");
+    await expect(entry.locator(".badge")).toHaveText("off");
+    await expect(page).toHaveURL("/alerts/rules");
+    await entry.getByRole("button", { name: "Delete" }).click();
+    await expect(entry).toHaveCount(0);
+  });
+
+  test("alerts are sent to a webhook, which is tried out", async ({ page }) => {
+    const receiver = createServer((request, response) => {
+      received.push(request.headers["webhook-signature"]);
+      response.end();
+    });
+    const received = [];
+    receiver.listen(0, "127.0.0.1");
+    await once(receiver, "listening");
+    try {
+      await page.goto("/account");
+      await hydrated(page);
+      const panel = page.getByTestId("notifications");
+      await panel.getByLabel("Webhook").fill(`http://127.0.0.1:${receiver.address().port}/hook`);
+      await panel.getByRole("button", { name: "Save" }).click();
+      await panel.getByText("What its messages are signed with").click();
+      await expect(panel.getByTestId("secret")).toHaveText(/^whsec_/);
+      await panel.getByRole("button", { name: "Send a test" }).click();
+      await expect(panel.getByTestId("deliveries")).toContainText("webhook · sent", { timeout: 20_000 });
+      expect(received).toEqual([expect.stringMatching(/^v1,/)]);
+    } finally {
+      receiver.close();
+    }
+  });
+
   test("a theme is chosen once and is there on the next page without a flash", async ({ page }) => {
     await page.emulateMedia({ colorScheme: "light" });
     await page.goto("/account");
@@ -460,7 +516,7 @@ test.describe("signed in", () => {
         await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
         await page.goto("/");
         const vm = new URL(await row(page, await firstRunning(page)).getByRole("link").first().getAttribute("href"), server.url);
-        for (const [name, path] of Object.entries({ overview: "/", vm: vm.pathname, launch: "/vms/new", monitor: "/monitor", alerts: "/alerts", events: "/events", account: "/account", accounts: "/admin/accounts", admin: "/admin" })) {
+        for (const [name, path] of Object.entries({ overview: "/", vm: vm.pathname, launch: "/vms/new", monitor: "/monitor", alerts: "/alerts", rules: "/alerts/rules", events: "/events", account: "/account", accounts: "/admin/accounts", admin: "/admin" })) {
           await page.goto(path);
           await hydrated(page);
           await shot(page, `${name}-${colorScheme}-${width}`);

@@ -286,6 +286,24 @@ async fn people_are_told_of_their_own_and_admins_of_the_host_and_of_all_if_they_
     assert_eq!(deliveries(&bob).await, [("dropped".into(), 1)]);
 }
 
+#[tokio::test]
+async fn nobody_hears_that_it_is_over_before_they_hear_that_it_is() {
+    let server = Fleet::new().serve(0).await;
+    let receiver = Receiver::begin().await;
+    let _ada = hooked(&server, "ada", &receiver).await;
+    receiver.will_answer(StatusCode::BAD_GATEWAY);
+    let alert_id = raise(&server, None).await;
+    tell(&server, alert_id, Told::Raised, None).await;
+    let notifier = notifier(&server, None);
+    pass(&notifier, 0).await;
+    tell(&server, alert_id, Told::Resolved, None).await;
+    pass(&notifier, 1).await;
+    assert_eq!(receiver.got().len(), 1);
+    pass(&notifier, 10).await;
+    let kinds: Vec<_> = receiver.got().iter().map(|(_, body)| body["type"].clone()).collect();
+    assert_eq!(kinds, [json!("alert.raised"), json!("alert.raised"), json!("alert.resolved")]);
+}
+
 /// Takes one mail, as an SMTP server does.
 async fn take_mail(listener: TcpListener) -> String {
     let (stream, _) = listener.accept().await.unwrap();

@@ -479,3 +479,24 @@ async fn a_vm_that_stops_by_itself_is_an_alert_and_one_that_was_asked_to_is_none
     fleet.ticks(&mut server, 16).await;
     assert_eq!(whats(&ada.get("/api/v1/open_alerts").await.json()), []);
 }
+
+#[tokio::test]
+async fn a_poll_brings_the_vms_only_when_they_have_changed() {
+    let fleet = Fleet::new();
+    let mut server = fleet.serve(2).await;
+    let ada = server.person("ada").await;
+    fleet.ticks(&mut server, 2).await;
+    let first = ada.get("/api/v1/metrics_since").await.json();
+    let poll = async || {
+        let (cursor, version) = (&first["cursor"], first["version"].as_str().unwrap());
+        ada.get(&format!("/api/v1/metrics_since?cursor={cursor}&version={version}")).await.json()
+    };
+    fleet.ticks(&mut server, 1).await;
+    let newer = poll().await;
+    assert_eq!((newer["vms"].as_array().unwrap().len(), newer["figures"].as_array().unwrap().len()), (0, 2));
+    assert_eq!(newer["version"], first["version"]);
+    assert_eq!(newer["figures"][1], ada.get("/api/v1/metrics_since").await.json()["vms"][1]["figures"]);
+    assert_eq!(ada.ask("stop", id_of(&ada, "web-1").await).await.status, StatusCode::OK);
+    let changed = poll().await;
+    assert_eq!((changed["vms"].as_array().unwrap().len(), &changed["figures"]), (2, &Value::Null));
+}

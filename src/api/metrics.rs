@@ -6,13 +6,15 @@ use leptos::prelude::*;
 use leptos::server_fn::codec::GetUrl;
 
 /// How the caller's VMs stand now (or the one VM `vm_id`), and their points since `cursor`; without a cursor,
-/// those of the last `window_secs` (at most 900, which is the default). Of all VMs, an admin is told how the collector
-/// is doing, too.
+/// those of the last `window_secs` (at most 900, which is the default). Where only figures have changed since the
+/// `version` of an earlier answer, they come without the VMs. Of all VMs, an admin is told how the collector is doing,
+/// too.
 #[server(prefix = "/api/v1", endpoint = "metrics_since", input = GetUrl)]
 pub async fn metrics_since(
     cursor: Option<UtcMillis>,
     vm_id: Option<i64>,
     window_secs: Option<u32>,
+    version: Option<String>,
 ) -> Result<Live, ApiError> {
     use crate::{
         model::Role,
@@ -21,13 +23,14 @@ pub async fn metrics_since(
     match vm_id {
         Some(vm_id) => {
             let (state, access) = call::vm(vm_id).await?;
-            state.live(access.me(), access.scope(), cursor, window_secs).await
+            let live = state.live(access.me(), access.scope(), cursor, window_secs).await?;
+            Ok(live.beside(version.as_deref()))
         }
         None => {
             let (state, me) = call::signed_in().await?;
             let live = state.live(&me, Scope::of(&me), cursor, window_secs).await?;
             let collector = (me.role == Role::Admin).then(|| state.collector_health());
-            Ok(Live { collector, ..live })
+            Ok(Live { collector, ..live.beside(version.as_deref()) })
         }
     }
 }

@@ -99,8 +99,8 @@ impl Feed {
             bell.heard().await;
         }
         let Scope { vm_id, window_secs } = self.scope;
-        let cursor = self.live.with_untracked(|live| live.cursor);
-        let poll = metrics_since(Some(cursor), vm_id, Some(window_secs));
+        let (cursor, version) = self.live.with_untracked(|live| (live.cursor, live.version.clone()));
+        let poll = metrics_since(Some(cursor), vm_id, Some(window_secs), Some(version));
         let answer = browser::within(POLL_TIMEOUT_MILLIS, poll).await.unwrap_or_else(|| Err(too_late()));
         match answer {
             Ok(newer) => {
@@ -194,6 +194,7 @@ fn wait_after(failures: u32) -> u32 {
 /// Makes `live` what `newer` says and keeps the points of the window. A VM that does not run any more has no
 /// new points, yet its old ones leave the window too.
 fn absorb(live: &mut Live, newer: Live, window_secs: u32) {
+    let newer = newer.completed(&mut live.vms);
     let keep_since = newer.cursor.plus_secs(-i64::from(window_secs));
     let mut series = std::mem::take(&mut live.series);
     series.retain(|own| newer.vms.iter().any(|vm| vm.id == own.vm_id));
@@ -255,11 +256,28 @@ pub mod tests {
             period_secs: 5,
             trouble: None,
             host: HostFigures::default(),
+            version: String::new(),
+            figures: vec![],
             vms: vms.iter().copied().map(vm).collect(),
             series,
             alerts: vec![],
             collector: None,
         }
+    }
+
+    #[test]
+    fn what_has_not_changed_is_not_sent_again() {
+        let whole = |cursor| Live { version: "a".into(), ..live(cursor, &[1, 2], vec![]) };
+        let mut own = whole(5);
+        let mut newer = whole(10);
+        newer.vms[1].figures.cpu_percent = Some(7.0);
+        let expected = newer.clone();
+        let sent = newer.beside(Some("a"));
+        assert!(sent.vms.is_empty() && sent.figures.len() == 2);
+        absorb(&mut own, sent, 900);
+        assert_eq!(own, expected);
+        assert_eq!(whole(15).beside(Some("b")), whole(15));
+        assert_eq!(whole(15).beside(None), whole(15));
     }
 
     #[test]

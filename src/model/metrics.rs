@@ -68,6 +68,30 @@ pub struct VmFigures {
     pub sources: Sources,
 }
 
+impl VmFigures {
+    /// As a page needs them: figures with two decimals, rates with four.
+    #[must_use]
+    pub fn rounded(self) -> Self {
+        let [two, four] =
+            [100.0, 10_000.0].map(|f: f64| move |value: Option<f64>| value.map(|v| (v * f).round() / f));
+        Self {
+            cpu_percent: two(self.cpu_percent),
+            memory_percent: two(self.memory_percent),
+            memory_used_mb: two(self.memory_used_mb),
+            memory_available_mb: two(self.memory_available_mb),
+            swap_percent: two(self.swap_percent),
+            disk_percent: two(self.disk_percent),
+            disk_used_gb: two(self.disk_used_gb),
+            disk_available_gb: two(self.disk_available_gb),
+            network_rx_mb: two(self.network_rx_mb),
+            network_tx_mb: two(self.network_tx_mb),
+            network_rx_mb_per_s: four(self.network_rx_mb_per_s),
+            network_tx_mb_per_s: four(self.network_tx_mb_per_s),
+            ..self
+        }
+    }
+}
+
 /// One tick's figures of the machine the VMs run on. MB and GB are binary.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct HostFigures {
@@ -351,12 +375,42 @@ pub struct Live {
     /// Why there are no fresh figures, when there are none: the hypervisor does not answer.
     pub trouble: Option<String>,
     pub host: HostFigures,
+    /// Tells one state of the VMs, all but their figures, from another; pass it back with the cursor.
+    #[serde(default)]
+    pub version: String,
+    /// Empty where nothing but the figures has changed since the version that was passed.
     pub vms: Vec<VmView>,
+    /// Then: the figures of each VM, in the order of before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub figures: Vec<VmFigures>,
     pub series: Vec<Series>,
     /// All open alerts that the caller may see, newest first, whatever VMs are asked for.
     pub alerts: Vec<Alert>,
     /// How the collector is doing: for admins only, and only where all VMs are asked for.
     pub collector: Option<CollectorHealth>,
+}
+
+impl Live {
+    /// The same for somebody who has the VMs as of `version`.
+    #[must_use]
+    pub fn beside(mut self, version: Option<&str>) -> Self {
+        if version == Some(&self.version) {
+            self.figures = std::mem::take(&mut self.vms).into_iter().map(|vm| vm.figures).collect();
+        }
+        self
+    }
+
+    /// The same with the VMs of `before`, where it came without.
+    #[must_use]
+    pub fn completed(mut self, before: &mut Vec<VmView>) -> Self {
+        if self.figures.len() == before.len() && self.vms.is_empty() {
+            self.vms = std::mem::take(before);
+            for (vm, figures) in self.vms.iter_mut().zip(std::mem::take(&mut self.figures)) {
+                vm.figures = figures;
+            }
+        }
+        self
+    }
 }
 
 #[cfg(test)]

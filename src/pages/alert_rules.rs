@@ -24,9 +24,18 @@ const ADDRESS: &str = "/alerts/rules";
 pub fn AlertRules() -> impl IntoView {
     let save = ServerAction::<SaveAlertRule>::new();
     let delete = ServerAction::<DeleteAlertRule>::new();
-    let changed = move || (save.version().get(), delete.version().get());
-    let rules =
-        Resource::new(changed, |_| async { Ok::<_, ApiError>((alert_rules().await?, list_vms().await?)) });
+    // A refusal changes nothing, and must not take away what was entered.
+    let changed = Memo::new(move |before: Option<&(usize, usize)>| {
+        let (saved, deleted) = before.copied().unwrap_or_default();
+        let newest = (save.version().get(), delete.version().get());
+        let is_saved = save.value().with_untracked(|answer| matches!(answer, Some(Ok(_))));
+        let is_deleted = delete.value().with_untracked(|answer| matches!(answer, Some(Ok(()))));
+        (if is_saved { newest.0 } else { saved }, if is_deleted { newest.1 } else { deleted })
+    });
+    let rules = Resource::new(
+        move || changed.get(),
+        |_| async { Ok::<_, ApiError>((alert_rules().await?, list_vms().await?)) },
+    );
     let viewer = expect_context::<Viewer>();
     view! {
         <Title text="Alert rules"/>

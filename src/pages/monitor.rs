@@ -33,7 +33,7 @@ struct First {
 
 impl First {
     async fn load(range: Range) -> Result<Self, ApiError> {
-        let live = metrics_since(None, SCOPE.vm_id, Some(SCOPE.window_secs)).await?;
+        let live = metrics_since(None, SCOPE.vm_id, Some(SCOPE.window_secs), None).await?;
         let charts = timeline::load(None, range, Some(live.cursor)).await?;
         Ok(Self { live, charts })
     }

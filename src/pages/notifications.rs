@@ -24,11 +24,7 @@ pub fn Notifications() -> impl IntoView {
         let of = [set.value().get(), email.value().get(), all.value().get(), test.value().get()];
         of.into_iter().flatten().find_map(Result::err)
     });
-    let is_queued = Memo::new(move |_| {
-        settings.get().and_then(Result::ok).is_some_and(|settings| {
-            settings.deliveries.iter().any(|delivery| delivery.state == DeliveryState::Queued)
-        })
-    });
+    let is_queued = RwSignal::new(false);
     poll(move || {
         if is_queued.get_untracked() {
             settings.refetch();
@@ -44,7 +40,11 @@ pub fn Notifications() -> impl IntoView {
                 {move || Suspend::new(async move {
                     let is_admin = viewer.me().await.is_some_and(|me| me.role == Role::Admin);
                     match settings.await {
-                        Ok(settings) => view! { <Settings settings is_admin set email all test/> }.into_any(),
+                        Ok(settings) => {
+                            let waits = |delivery: &Delivery| delivery.state == DeliveryState::Queued;
+                            is_queued.set(settings.deliveries.iter().any(waits));
+                            view! { <Settings settings is_admin set email all test/> }.into_any()
+                        }
                         Err(error) => view! { <Unavailable error/> }.into_any(),
                     }
                 })}

@@ -1,6 +1,9 @@
 //! The command line and the environment: every flag has an environment variable of the same name.
 
-use crate::{model::ProviderKind, server::notifications::Mail};
+use crate::{
+    model::ProviderKind,
+    server::notifications::{Mail, PASSWORD_VARIABLE},
+};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -110,8 +113,7 @@ pub struct LimitArgs {
     pub refund: u32,
 }
 
-/// How people are told of alerts. The SMTP server's password comes from the environment variable
-/// TWARGA_SMTP_PASSWORD alone: others see what a process was started with.
+/// How people are told of alerts.
 #[derive(Debug, Clone, Args)]
 pub struct NotificationArgs {
     /// The SMTP server that mail is sent over: smtps://user@host:465, or smtp://user@host:587. Its password comes
@@ -135,7 +137,7 @@ impl NotificationArgs {
         let Some((url, from)) = self.smtp_url.as_deref().zip(self.mail_from.as_deref()) else {
             return Ok(None);
         };
-        let password = std::env::var("TWARGA_SMTP_PASSWORD").ok();
+        let password = std::env::var(PASSWORD_VARIABLE).ok();
         Mail::new(url, from, password)
             .map(Some)
             .map_err(|error| format!("Mail is not set up right: {error}."))

@@ -14,8 +14,12 @@ use super::{
 };
 use crate::{
     app::AssetUrls,
-    model::{ApiError, Charts, CollectorHealth, Instance, Live, Me, ProviderKind, UtcMillis},
+    model::{
+        ApiError, Charts, CollectorHealth, Instance, Live, Me, ProviderKind, UtcMillis, VmFigures, VmView,
+    },
 };
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
+use sha2::{Digest, Sha256};
 use std::{sync::Arc, time::Instant};
 
 /// A page's first look back, and the longest one that a poll may ask for.
@@ -43,6 +47,16 @@ const CHARTED_OF_HOST: [&str; 9] = [
     "host_load_5",
     "host_load_15",
 ];
+
+/// Tells one state of `vms`, without their figures, from another.
+fn version(vms: &[VmView]) -> String {
+    let mut digest = Sha256::new();
+    for vm in vms {
+        let bare = VmView { figures: VmFigures::default(), ..vm.clone() };
+        digest.update(serde_json::to_vec(&bare).unwrap_or_default());
+    }
+    BASE64.encode(&digest.finalize()[..12])
+}
 
 #[derive(Clone)]
 pub struct AppState {
@@ -99,7 +113,10 @@ impl AppState {
         window_secs: Option<u32>,
     ) -> Result<Live, ApiError> {
         let snapshot = self.latest.get();
-        let vms = self.vms.list(scope).await?;
+        let mut vms = self.vms.list(scope).await?;
+        for vm in &mut vms {
+            vm.figures = vm.figures.rounded();
+        }
         let oldest =
             snapshot.sampled_at.plus_secs(-i64::from(window_secs.unwrap_or(WINDOW_SECS).min(WINDOW_SECS)));
         let after = cursor.unwrap_or(oldest).max(oldest);
@@ -116,7 +133,9 @@ impl AppState {
             period_secs: self.period_secs,
             trouble: snapshot.trouble(self.period_secs),
             host: snapshot.host,
+            version: version(&vms),
             vms,
+            figures: Vec::new(),
             series,
             alerts: self.alerts.open(Scope::of(me)).await?,
             collector: None,

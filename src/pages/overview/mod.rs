@@ -46,7 +46,7 @@ struct HostTrail {
 
 impl First {
     async fn load() -> Result<Self, ApiError> {
-        let live = metrics_since(None, SCOPE.vm_id, Some(SCOPE.window_secs)).await?;
+        let live = metrics_since(None, SCOPE.vm_id, Some(SCOPE.window_secs), None).await?;
         let since = live.cursor.plus_secs(-i64::from(SCOPE.window_secs));
         let names = ["host_cpu_percent", "host_memory_percent", "host_disk_percent"].map(str::to_owned);
         // The page is worth showing without the lines in its tiles.
@@ -271,7 +271,9 @@ mod tests {
             period_secs: 5,
             trouble: None,
             host: HostFigures { cpu_percent: Some(42.0), ..HostFigures::default() },
+            version: String::new(),
             vms: vec![],
+            figures: vec![],
             series,
             alerts: vec![],
             collector: None,

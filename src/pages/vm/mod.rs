@@ -47,7 +47,7 @@ struct First {
 
 impl First {
     async fn load(id: i64, range: Range, with_output: bool, earlier: Option<i64>) -> Result<Self, ApiError> {
-        let live = metrics_since(None, Some(id), Some(WINDOW_SECS)).await?;
+        let live = metrics_since(None, Some(id), Some(WINDOW_SECS), None).await?;
         let charts = timeline::load(Some(id), range, Some(live.cursor)).await?;
         let vm = live.vms.first().ok_or_else(|| ApiError::not_found("VM"))?;
         let output = match vm.operation.as_ref().filter(|_| with_output) {

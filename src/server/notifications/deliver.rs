@@ -132,8 +132,15 @@ impl Notifier {
              LEFT JOIN notification_setting AS setting ON setting.account_id = account.id
              LEFT JOIN alert ON alert.id = notification.alert_id
              LEFT JOIN vm ON vm.id = alert.vm_id
-             WHERE notification.id IN (SELECT min(id) FROM notification WHERE state = 'queued' AND due_at <= ?1
-                                       GROUP BY account_id)
+             WHERE notification.id IN
+                   (SELECT min(id) FROM notification AS next
+                    WHERE state = 'queued' AND due_at <= ?1
+                      -- Nobody hears that it is over before they hear that it is.
+                      AND NOT EXISTS (SELECT 1 FROM notification AS earlier
+                                      WHERE earlier.alert_id = next.alert_id AND earlier.account_id = next.account_id
+                                        AND earlier.channel = next.channel AND earlier.state = 'queued'
+                                        AND earlier.id < next.id)
+                    GROUP BY account_id)
              ORDER BY notification.due_at LIMIT ?2",
         )
         .bind(now.0)

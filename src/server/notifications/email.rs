@@ -8,6 +8,9 @@ use lettre::{
 };
 use reqwest::Url;
 
+/// Where the SMTP server's password comes from: others see what a process was started with.
+pub const PASSWORD_VARIABLE: &str = "TWARGA_SMTP_PASSWORD";
+
 /// What is wrong with how mail is set up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum MailError {

@@ -13,7 +13,7 @@ mod email;
 mod webhook;
 
 pub use deliver::Notifier;
-pub use email::{Mail, MailError};
+pub use email::{Mail, MailError, PASSWORD_VARIABLE};
 pub use webhook::signature;
 
 use super::{database::Database, events::NewEvent, internal};

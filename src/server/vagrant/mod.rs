@@ -26,6 +26,7 @@ pub use machine_readable::Record;
 use vagrantfile::{CLOUD_INIT, CLOUD_INIT_FILE, GROW_ROOT, GROW_ROOT_FILE, PROVISION_FILE, USER_DATA_FILE};
 pub use vagrantfile::{DEFAULT_LIBVIRT_URI, Driver, domain_name, render};
 
+use super::notifications::PASSWORD_VARIABLE;
 use super::provider::{
     GuestAccess, IndexedMachine, Machine, MachineError, MachineErrorKind, MachineIndex, Machines, Order,
     OwnedDomain, Project, ReadError, SshConfig,
@@ -115,9 +116,16 @@ pub struct Vagrant {
     index: Mutex<Option<Vec<IndexedMachine>>>,
 }
 
-/// Variables that would send vagrant to another folder or make it print its log.
-const FOREIGN_VARIABLES: [&str; 5] =
-    ["VAGRANT_CWD", "VAGRANT_VAGRANTFILE", "VAGRANT_DOTFILE_PATH", "VAGRANT_LOG", "VAGRANT_FORCE_COLOR"];
+/// Variables that would send vagrant to another folder or make it print its log; and a secret that is none of its
+/// business, nor of a Vagrantfile's.
+const FOREIGN_VARIABLES: [&str; 6] = [
+    "VAGRANT_CWD",
+    "VAGRANT_VAGRANTFILE",
+    "VAGRANT_DOTFILE_PATH",
+    "VAGRANT_LOG",
+    "VAGRANT_FORCE_COLOR",
+    PASSWORD_VARIABLE,
+];
 
 impl Vagrant {
     pub fn new(mut options: VagrantOptions) -> Self {

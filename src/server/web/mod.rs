@@ -17,7 +17,7 @@ use axum::{
     Json, Router,
     body::{Body, to_bytes},
     extract::{DefaultBodyLimit, Request, State, connect_info::IntoMakeServiceWithConnectInfo},
-    http::{HeaderValue, Method, StatusCode, header},
+    http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, Version, header},
     middleware,
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -27,6 +27,7 @@ use leptos::{prelude::*, server_fn::error::SERVER_FN_ERROR_HEADER};
 use leptos_axum::{LeptosRoutes, generate_route_list};
 use serde_json::json;
 use std::{net::SocketAddr, time::Duration};
+use tower_http::compression::CompressionLayer;
 
 /// No request of ours is larger: two files for a guest, each byte of them percent-encoded.
 const MAX_BODY_BYTES: usize = 128 * 1024;
@@ -103,6 +104,12 @@ pub fn router(state: AppState) -> Router {
         .layer(middleware::from_fn(limit_body))
         .layer(middleware::from_fn_with_state(state.clone(), origin::same_origin_only))
         .layer(middleware::from_fn_with_state(state, headers::secure))
+        // Assets are compressed when they are made, and a page is read as it comes.
+        .layer(CompressionLayer::new().compress_when(is_json))
+}
+
+fn is_json(_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions) -> bool {
+    headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"))
 }
 
 /// What Leptos needs of a server that names its assets itself.
