@@ -11,10 +11,12 @@
 import { chromium } from "@playwright/test";
 import { existsSync } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
-import { join } from "node:path";
-import { ROOT } from "./server.mjs";
+import { dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
 
-process.env.TWARGA_BINARY ??= join(ROOT, process.env.CARGO_TARGET_DIR ?? "target", "release/twarga-cloud");
+const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
+// Named before it is loaded: it starts the debug build otherwise.
+process.env.TWARGA_BINARY ??= resolve(ROOT, process.env.CARGO_TARGET_DIR ?? "target", "release/twarga-cloud");
 const { startServer } = await import("./server.mjs");
 
 const BENCH = join(ROOT, "target/bench.json");

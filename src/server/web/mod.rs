@@ -188,7 +188,7 @@ async fn pages_end(request: Request, next: middleware::Next) -> Response {
             }
         }
     });
-    Response::from_parts(parts, Body::from_stream(pieces))
+    Response::from_parts(parts, Body::from_stream(pieces.fuse()))
 }
 
 /// A server function that refuses answers 500, whatever the reason; the reason knows better. What was wrong in
