@@ -159,6 +159,6 @@ fn Deliveries(deliveries: Vec<Delivery>) -> impl IntoView {
     };
     is_any.then(|| view! {
         <h3>"Last messages"</h3>
-        <ul class="entries" role="status" data-testid="deliveries">{deliveries.into_iter().map(entry).collect_view()}</ul>
+        <div role="status"><ul class="entries" data-testid="deliveries">{deliveries.into_iter().map(entry).collect_view()}</ul></div>
     })
 }
