@@ -178,7 +178,16 @@ async fn limit_body(request: Request, next: middleware::Next) -> Response {
 /// figure that its scripts would find already there, and its reader with it. They ask for it themselves then.
 async fn pages_end(request: Request, next: middleware::Next) -> Response {
     let path = request.uri().path().to_owned();
-    let (parts, body) = next.run(request).await.into_parts();
+    let response = next.run(request).await;
+    // What else there is, answers of server functions, is whole already, and says how long it is.
+    let is_page = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
+    if !is_page {
+        return response;
+    }
+    let (parts, body) = response.into_parts();
     let pieces = stream::unfold((body.into_data_stream(), path), |(mut pieces, path)| async move {
         match tokio::time::timeout(PAGE_SILENCE, pieces.next()).await {
             Ok(piece) => piece.map(|piece| (piece, (pieces, path))),
