@@ -380,7 +380,7 @@ test.describe("signed in", () => {
     await page.keyboard.press("e");
     await expect(page).toHaveURL("/events");
     await page.keyboard.press("?");
-    await expect(page.getByTestId("keys")).toContainText("Jump to a page or VM");
+    await expect(page.getByTestId("keys")).toContainText("Jump to a page, VM or action");
     await page.keyboard.press("Escape");
     await page.keyboard.press("/");
     await expect(page.getByLabel("Search the text")).toBeFocused();

@@ -1,11 +1,14 @@
-//! Everything by keyboard: the palette (Ctrl-K or Cmd-K) leads to any page and VM, a few keys do so at once, and `?`
-//! lists them. Nothing of it is needed: each has a link or button of its own.
+//! Everything by keyboard: the palette (Ctrl-K or Cmd-K) leads to any page and VM and starts and stops them, a few keys
+//! lead at once, and `?` lists them. Nothing of it is needed: each has a link or button of its own.
 
 use super::{
     browser,
     icon::{Glyph, Icon},
 };
-use crate::api::list_vms;
+use crate::{
+    api::{list_vms, restart_vm, start_vm, stop_vm},
+    model::{OperationKind, VmView},
+};
 use leptos::{ev, html, prelude::*, task::spawn_local};
 use leptos_router::hooks::use_navigate;
 
@@ -16,7 +19,13 @@ struct Place {
     /// What it is, for the eye.
     kind: &'static str,
     path: String,
+    /// What is asked of which VM on the way there.
+    asks: Option<(OperationKind, i64)>,
 }
+
+/// What can be asked of a VM here.
+const ACTIONS: [(OperationKind, &str); 3] =
+    [(OperationKind::Start, "Start"), (OperationKind::Stop, "Stop"), (OperationKind::Restart, "Restart")];
 
 /// Name, path, and the key behind `g` that leads there.
 const PAGES: [(&str, &str, &str); 8] = [
@@ -37,7 +46,32 @@ const SHOWN: usize = 12;
 fn pages(is_admin: bool) -> Vec<Place> {
     let may_see = |path: &str| is_admin || !FOR_ADMINS.contains(&path);
     let pages = PAGES.iter().filter(|(_, path, _)| may_see(path));
-    pages.map(|(name, path, _)| Place { name: (*name).into(), kind: "page", path: (*path).into() }).collect()
+    let place = |(name, path, _): &(&str, &str, &str)| Place {
+        name: (*name).into(),
+        kind: "page",
+        path: (*path).into(),
+        asks: None,
+    };
+    pages.map(place).collect()
+}
+
+/// The VMs, and behind them what may be asked of each now.
+fn places_of(vms: &[VmView]) -> Vec<Place> {
+    let place = |vm: &VmView| Place {
+        name: vm.name.clone(),
+        kind: "VM",
+        path: format!("/vms/{}", vm.id),
+        asks: None,
+    };
+    let actions = vms.iter().flat_map(|vm| {
+        ACTIONS.iter().filter(|(kind, _)| vm.allowed.contains(kind)).map(|(kind, word)| Place {
+            name: format!("{word} {}", vm.name),
+            kind: "action",
+            asks: Some((*kind, vm.id)),
+            ..place(vm)
+        })
+    });
+    vms.iter().map(place).chain(actions).collect()
 }
 
 /// Those that have all letters of `typed` in this order, first those whose name begins with it, then those that hold
@@ -72,28 +106,39 @@ pub fn Keyboard(is_admin: bool) -> impl IntoView {
     let shown = Memo::new(move |_| places.with(|places| found(places, &typed.get())));
     let navigate = use_navigate();
     let lead_to = Callback::new(move |path: String| navigate(&path, Default::default()));
-    let go = move |path: &str| {
+    let refusal = RwSignal::new(None::<String>);
+    let leave_for = move |path: String| {
         if let Some(dialog) = palette.get_untracked() {
             dialog.close();
         }
-        lead_to.run(path.to_owned());
+        lead_to.run(path);
+    };
+    let go = move |place: Place| {
+        let Some((kind, vm_id)) = place.asks else { return leave_for(place.path) };
+        spawn_local(async move {
+            let answer = match kind {
+                OperationKind::Start => start_vm(vm_id).await,
+                OperationKind::Stop => stop_vm(vm_id).await,
+                _ => restart_vm(vm_id).await,
+            };
+            match answer {
+                Ok(_) => leave_for(place.path),
+                Err(error) => refusal.set(Some(error.text)),
+            }
+        });
     };
     let open = move || {
         let Some(dialog) = palette.get_untracked().filter(|dialog| !dialog.open()) else { return };
         typed.set(String::new());
         chosen.set(0);
+        refusal.set(None);
         let _ = dialog.show_modal();
         if let Some(input) = input.get_untracked() {
             let _ = input.focus();
         }
         spawn_local(async move {
             if let Ok(vms) = list_vms().await {
-                let vms = vms.into_iter().map(|vm| Place {
-                    name: vm.name,
-                    kind: "VM",
-                    path: format!("/vms/{}", vm.id),
-                });
-                places.try_set(pages(is_admin).into_iter().chain(vms).collect());
+                places.try_set(pages(is_admin).into_iter().chain(places_of(&vms)).collect());
             }
         });
     };
@@ -118,7 +163,7 @@ pub fn Keyboard(is_admin: bool) -> impl IntoView {
                     if let Some((_, path, _)) =
                         page.filter(|(_, path, _)| is_admin || !FOR_ADMINS.contains(path))
                     {
-                        go(path);
+                        leave_for((*path).to_owned());
                     }
                 }
                 "g" => after_g.set_value(true),
@@ -142,7 +187,7 @@ pub fn Keyboard(is_admin: bool) -> impl IntoView {
             "Enter" => {
                 if let Some(place) = shown.with_untracked(|shown| shown.get(chosen.get_untracked()).cloned())
                 {
-                    go(&place.path);
+                    go(place);
                 }
             }
             _ => return,
@@ -150,11 +195,11 @@ pub fn Keyboard(is_admin: bool) -> impl IntoView {
         event.prevent_default();
     };
     let option = move |(i, place): (usize, Place)| {
-        let path = place.path.clone();
+        let target = place.clone();
         view! {
             <li
                 role="option" id=format!("place-{i}") aria-selected=move || (chosen.get() == i).to_string()
-                on:click=move |_| go(&path) on:pointermove=move |_| if chosen.get_untracked() != i { chosen.set(i) }
+                on:click=move |_| go(target.clone()) on:pointermove=move |_| if chosen.get_untracked() != i { chosen.set(i) }
             >
                 <span>{place.name}</span><small class="muted">{place.kind}</small>
             </li>
@@ -166,21 +211,23 @@ pub fn Keyboard(is_admin: bool) -> impl IntoView {
         }
     };
     view! {
-        <dialog class="palette" node_ref=palette aria-label="Jump to a page or VM" data-testid="palette">
+        <dialog class="palette" node_ref=palette aria-label="Jump to a page, VM or action" data-testid="palette">
             <label class="search">
                 <Glyph icon=Icon::Search/>
                 <input
-                    type="text" node_ref=input placeholder="Jump to a page or VM" autocomplete="off" spellcheck="false"
-                    role="combobox" aria-label="Jump to a page or VM" aria-expanded="true" aria-controls="places"
+                    type="text" node_ref=input placeholder="Jump to a page, VM or action" autocomplete="off" spellcheck="false"
+                    role="combobox" aria-label="Jump to a page, VM or action" aria-expanded="true" aria-controls="places"
                     aria-activedescendant=move || format!("place-{}", chosen.get())
                     prop:value=typed
                     on:input=move |event| {
                         typed.set(event_target_value(&event));
                         chosen.set(0);
+                        refusal.set(None);
                     }
                     on:keydown=on_key
                 />
             </label>
+            <div role="alert">{move || refusal.get().map(|text| view! { <p class="banner bad"><Glyph icon=Icon::Warning/><span>{text}</span></p> })}</div>
             <ul id="places" role="listbox" aria-label="Places">
                 {move || shown.get().into_iter().enumerate().map(option).collect_view()}
             </ul>
@@ -189,7 +236,7 @@ pub fn Keyboard(is_admin: bool) -> impl IntoView {
         <dialog class="keys" node_ref=keys aria-labelledby="keys-title" data-testid="keys">
             <h2 id="keys-title">"Keys"</h2>
             <dl>
-                <div><dt><kbd>"Ctrl"</kbd> " " <kbd>"K"</kbd></dt><dd>"Jump to a page or VM"</dd></div>
+                <div><dt><kbd>"Ctrl"</kbd> " " <kbd>"K"</kbd></dt><dd>"Jump to a page, VM or action"</dd></div>
                 <div><dt><kbd>"/"</kbd></dt><dd>"Search on this page"</dd></div>
                 {pages(is_admin).into_iter().map(|place| {
                     let letter = PAGES.iter().find(|(_, path, _)| *path == place.path).map_or("", |(.., letter)| letter);
@@ -206,6 +253,7 @@ pub fn Keyboard(is_admin: bool) -> impl IntoView {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::components::feed::tests::vm;
 
     fn names(places: &[Place]) -> Vec<&str> {
         places.iter().map(|place| place.name.as_str()).collect()
@@ -213,11 +261,18 @@ mod tests {
 
     #[test]
     fn what_begins_so_comes_before_what_holds_it_and_that_before_single_letters() {
-        let vm = |name: &str| Place { name: name.into(), kind: "VM", path: String::new() };
+        let vm = |name: &str| Place { name: name.into(), kind: "VM", path: String::new(), asks: None };
         let places = [vm("my-web"), vm("w-e-b"), vm("web-1"), vm("db")];
         assert_eq!(names(&found(&places, " WEB")), ["web-1", "my-web", "w-e-b"]);
         assert_eq!(found(&places, "").len(), 4);
         assert!(found(&places, "x").is_empty());
+    }
+
+    #[test]
+    fn what_may_be_asked_of_a_vm_stands_behind_all_vms() {
+        let mut vms = [vm(1), vm(2)];
+        vms[0].allowed = vec![OperationKind::Stop, OperationKind::Restart, OperationKind::Destroy];
+        assert_eq!(names(&places_of(&vms)), ["vm-1", "vm-2", "Stop vm-1", "Restart vm-1"]);
     }
 
     #[test]
