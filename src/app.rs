@@ -1,7 +1,7 @@
 //! The document and the table of routes.
 
 use crate::{
-    components::{layout::SignedIn, theme},
+    components::{layout::SignedIn, response, theme},
     pages::{
         Account, Accounts, Admin, Adopt, AlertRules, Alerts, Events, Launch, Monitor, NotFound, Overview,
         Register, SignIn, Vm,
@@ -14,6 +14,7 @@ use leptos_router::{
     components::{ParentRoute, Route, Router, Routes},
     path,
 };
+use std::collections::BTreeMap;
 
 /// Where the browser finds what a page is made of. The names carry a hash of the content; the server, which
 /// knows them, provides this before it renders.
@@ -22,12 +23,18 @@ pub struct AssetUrls {
     pub css: String,
     pub js: String,
     pub wasm: String,
+    /// What a page needs beside it, by the part that [`crate::pages`] puts it in.
+    pub parts: BTreeMap<String, Vec<String>>,
     pub echarts: String,
 }
 
 /// The document around the app; only the server renders it.
 pub fn shell(options: LeptosOptions) -> impl IntoView {
-    let AssetUrls { css, js, wasm, echarts } = expect_context();
+    let AssetUrls { css, js, wasm, mut parts, echarts } = expect_context();
+    let beside = response::requested_part().and_then(|part| parts.remove(part)).unwrap_or_default();
+    let preload = |href: String| {
+        view! { <link rel="preload" r#as="fetch" r#type="application/wasm" crossorigin="anonymous" href=href/> }
+    };
     let start = format!(
         "import init, {{ hydrate }} from {js:?}; init({{ module_or_path: {wasm:?} }}).then(() => hydrate());"
     );
@@ -41,7 +48,8 @@ pub fn shell(options: LeptosOptions) -> impl IntoView {
                 <link rel="icon" href="/favicon.svg" type="image/svg+xml"/>
                 <link rel="stylesheet" href=css/>
                 <link rel="modulepreload" href=js nonce=use_nonce()/>
-                <link rel="preload" r#as="fetch" r#type="application/wasm" crossorigin="anonymous" href=wasm/>
+                {preload(wasm.clone())}
+                {beside.into_iter().map(preload).collect_view()}
                 <script type="module" nonce=use_nonce()>{start}</script>
                 <AutoReload options/>
                 <MetaTags/>

@@ -1,5 +1,5 @@
 //! The server functions: what a browser, or another Leptos client, may ask. Each one says who may, then calls
-//! the room that knows. All live under `/api/v1` with a fixed name, answer JSON, and fail with an [`ApiError`].
+//! the room that knows. All live under `/api/v1` with a fixed name, answer JSON (this crate's own clients ask for less, see `wire`), and fail with an [`ApiError`].
 //!
 //! [`ApiError`]: crate::model::ApiError
 
@@ -9,6 +9,7 @@ mod events;
 mod metrics;
 mod notifications;
 mod vms;
+mod wire;
 
 pub use accounts::*;
 pub use alerts::*;
@@ -16,3 +17,4 @@ pub use events::*;
 pub use metrics::*;
 pub use notifications::*;
 pub use vms::*;
+pub use wire::{Packed, Wire};

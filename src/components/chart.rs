@@ -278,8 +278,9 @@ fn Still(scale: Scale, data: Signal<ChartData>) -> impl IntoView {
     };
     let hues = data.with_untracked(|d| d.traces.iter().map(|t| t.hue).collect::<Vec<_>>());
     let shapes = hues.into_iter().enumerate().map(|(i, hue)| {
-        let line = move || data.with(|d| frame().line(&d.traces[i].points));
-        let area = move || data.with(|d| frame().area(&d.traces[i].points));
+        let shapes = Memo::new(move |_| data.with(|d| frame().shapes(&d.traces[i].points)));
+        let line = move || shapes.with(|shapes| shapes.line.clone());
+        let area = move || shapes.with(|shapes| shapes.area.clone());
         view! {
             <g class=hue.class()>
                 <path class="area" d=area></path>

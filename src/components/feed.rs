@@ -12,11 +12,14 @@ use super::{
 };
 use crate::{
     api::metrics_since,
-    model::{ApiError, ErrorCode, Live, OperationView, Series, UtcMillis, VmView},
+    model::{ApiError, ErrorCode, Live, OperationView, Series, UtcMillis, VmFigures, VmView},
 };
 use leptos::{prelude::*, reactive::spawn_local_scoped_with_cancellation};
 use leptos_router::{NavigateOptions, hooks::use_navigate};
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
 /// What a page polls for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +54,7 @@ pub struct Feed {
     pub link: RwSignal<Link>,
     /// The server's time as far as it can be told: by its newest answer and this machine's clock since then.
     pub now: RwSignal<UtcMillis>,
+    version: Memo<String>,
     bell: StoredValue<Bell>,
     /// Milliseconds that the server's clock is ahead of this machine's.
     ahead: StoredValue<Option<i64>>,
@@ -58,10 +62,13 @@ pub struct Feed {
 
 impl Feed {
     pub fn start(first: Live, scope: Scope) -> Self {
+        let now = RwSignal::new(first.cursor);
+        let live = RwSignal::new(first);
         let feed = Self {
             scope,
-            now: RwSignal::new(first.cursor),
-            live: RwSignal::new(first),
+            now,
+            live,
+            version: Memo::new(move |_| live.with(|live| live.version.clone())),
             link: RwSignal::new(Link::Live),
             bell: StoredValue::default(),
             ahead: StoredValue::new(None),
@@ -152,7 +159,37 @@ impl Feed {
 
     /// The VM `id`, while it is there; changes only when something about it does.
     pub fn vm(self, id: i64) -> Memo<Option<VmView>> {
-        Memo::new(move |_| self.live.with(|live| live.vms.iter().find(|vm| vm.id == id).cloned()))
+        let place = Place::default();
+        Memo::new(move |_| self.live.with(|live| place.find(&live.vms, |vm| vm.id == id).cloned()))
+    }
+
+    /// The same without its figures, which are told by [`Feed::figures`]: most polls leave it as it is.
+    pub fn facts(self, id: i64) -> Memo<Option<VmView>> {
+        let place = Place::default();
+        Memo::new(move |_| {
+            self.version.track();
+            let bare = |vm: &VmView| VmView { figures: VmFigures::default(), ..vm.clone() };
+            self.live.with_untracked(|live| place.find(&live.vms, |vm| vm.id == id).map(bare))
+        })
+    }
+
+    pub fn figures(self, id: i64) -> Memo<VmFigures> {
+        let place = Place::default();
+        Memo::new(move |_| {
+            let figures = |vm: &VmView| vm.figures;
+            self.live.with(|live| place.find(&live.vms, |vm| vm.id == id).map(figures)).unwrap_or_default()
+        })
+    }
+
+    /// What is told of all VMs without their figures.
+    pub fn of_facts<T: PartialEq + Send + Sync + 'static>(
+        self,
+        read: impl Fn(&[VmView]) -> T + Send + Sync + 'static,
+    ) -> Memo<T> {
+        Memo::new(move |_| {
+            self.version.track();
+            self.live.with_untracked(|live| read(&live.vms))
+        })
     }
 
     /// Whether the figures are known to be old.
@@ -161,10 +198,11 @@ impl Feed {
     }
 
     /// One column of a VM's points; where none were read, the server has put one that is not known.
-    pub fn points(self, id: i64, column: fn(&Series) -> &Vec<Option<f64>>) -> Memo<Vec<Point>> {
-        Memo::new(move |_| {
+    pub fn points(self, id: i64, column: fn(&Series) -> &Vec<Option<f64>>) -> Signal<Vec<Point>> {
+        let place = Place::default();
+        Signal::derive(move || {
             self.live.with(|live| {
-                let series = live.series.iter().find(|series| series.vm_id == id);
+                let series = place.find(&live.series, |series| series.vm_id == id);
                 series.map_or_else(Vec::new, |s| trail::points(&s.sampled_at, column(s)))
             })
         })
@@ -174,6 +212,21 @@ impl Feed {
     pub fn window(self) -> (UtcMillis, UtcMillis) {
         let to = self.live.with(|live| live.cursor);
         (to.plus_secs(-i64::from(self.scope.window_secs)), to)
+    }
+}
+
+/// Where something was found in a list that seldom changes.
+#[derive(Default)]
+struct Place(AtomicUsize);
+
+impl Place {
+    fn find<'a, T>(&self, list: &'a [T], is_it: impl Fn(&T) -> bool) -> Option<&'a T> {
+        let there = list.get(self.0.load(Ordering::Relaxed)).filter(|one| is_it(one));
+        there.or_else(|| {
+            let place = list.iter().position(is_it)?;
+            self.0.store(place, Ordering::Relaxed);
+            list.get(place)
+        })
     }
 }
 

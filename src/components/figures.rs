@@ -5,7 +5,7 @@ use super::{
     trail::{Frame, Point},
 };
 use crate::model::Source;
-use leptos::prelude::*;
+use leptos::{prelude::*, svg};
 
 /// A share of a whole. Drawn as SVG, so that its length needs no inline style.
 #[component]
@@ -19,15 +19,27 @@ pub fn Bar(#[prop(into)] percent: Signal<Option<f64>>, hue: Hue) -> impl IntoVie
 }
 
 /// A line without axes that shows which way a figure goes. Says nothing to a screen reader: the figure stands
-/// beside it.
+/// beside it. Where `seen` is given, it is drawn anew only while that is true.
 #[component]
 pub fn Sparkline(
-    #[prop(into)] points: Signal<Vec<Point>>,
-    #[prop(into)] frame: Signal<Frame>,
+    points: Signal<Vec<Point>>,
+    frame: Signal<Frame>,
     hue: Hue,
+    #[prop(optional, into)] seen: Option<Signal<bool>>,
 ) -> impl IntoView {
-    let shown =
-        Memo::new(move |_| points.with(|points| (frame.get().line(points), frame.get().area(points))));
+    let (line, area) = (NodeRef::<svg::Path>::new(), NodeRef::<svg::Path>::new());
+    let shapes = move || points.with(|points| frame.get().shapes(points));
+    let first = untrack(shapes);
+    Effect::new(move || {
+        if seen.is_none_or(|seen| seen.get()) {
+            let shapes = shapes();
+            for (path, data) in [(line, &shapes.line), (area, &shapes.area)] {
+                if let Some(path) = path.get_untracked() {
+                    let _ = path.set_attribute("d", data);
+                }
+            }
+        }
+    });
     let (width, height) = frame.with_untracked(|f| (f.width, f.height));
     view! {
         <svg
@@ -36,8 +48,8 @@ pub fn Sparkline(
             preserveAspectRatio="none"
             aria-hidden="true"
         >
-            <path class="area" d=move || shown.with(|s| s.1.clone())></path>
-            <path class="line" d=move || shown.with(|s| s.0.clone())></path>
+            <path node_ref=area class="area" d=first.area></path>
+            <path node_ref=line class="line" d=first.line></path>
         </svg>
     }
 }

@@ -1,8 +1,12 @@
 //! Form fields that work without JavaScript, and answer as one types with it.
 
+use super::browser;
 use crate::model::ApiError;
 use leptos::{html, prelude::*};
-use leptos_router::hooks::use_query_map;
+use leptos_router::{
+    NavigateOptions,
+    hooks::{use_location, use_navigate, use_query_map},
+};
 use std::collections::BTreeSet;
 
 /// Which fields a person has been in: what is wrong with a field is said once they have left it, or have sent
@@ -52,6 +56,25 @@ impl Checks {
             event.prevent_default();
         }
     }
+}
+
+/// A form that puts what is looked for into the page's address, and leaves the page where it is.
+#[component]
+pub fn SearchForm(
+    class: &'static str,
+    #[prop(optional)] label: Option<&'static str>,
+    children: Children,
+) -> impl IntoView {
+    let path = use_location().pathname;
+    let navigate = use_navigate();
+    let on_submit = move |event: leptos::ev::SubmitEvent| {
+        if let Some(query) = browser::form_body(&event) {
+            event.prevent_default();
+            let stays = NavigateOptions { scroll: false, ..NavigateOptions::default() };
+            navigate(&format!("{}?{query}", path.get_untracked()), stays);
+        }
+    };
+    view! { <form method="get" role="search" class=class aria-label=label on:submit=on_submit>{children()}</form> }
 }
 
 /// What a field begins with: a form that was refused without JavaScript brings back what was entered, in the

@@ -2,6 +2,7 @@
 
 use super::{
     icon::{Brand, Glyph, Icon},
+    loaded::{Loaded, load},
     palette::Keyboard,
 };
 use crate::{
@@ -10,7 +11,7 @@ use crate::{
 };
 use leptos::prelude::*;
 use leptos_router::{
-    components::{A, Outlet, Redirect},
+    components::{Outlet, Redirect},
     hooks::use_location,
 };
 use serde::{Deserialize, Serialize};
@@ -36,7 +37,7 @@ impl Session {
 
 /// The session of the pages within [`SignedIn`].
 #[derive(Clone, Copy)]
-pub struct Viewer(Resource<Result<Session, ApiError>>);
+pub struct Viewer(Loaded<Session>);
 
 impl Viewer {
     pub async fn me(self) -> Option<Me> {
@@ -52,7 +53,7 @@ impl Viewer {
 /// decides for itself.
 #[component]
 pub fn SignedIn() -> impl IntoView {
-    let session = Resource::new(|| (), |()| Session::load());
+    let session = load(|| (), |()| Session::load());
     provide_context(Viewer(session));
     view! {
         <a class="skip" href="#content">"Skip to content"</a>
@@ -80,7 +81,7 @@ pub fn SignedIn() -> impl IntoView {
 }
 
 #[component]
-fn Guard(session: Resource<Result<Session, ApiError>>) -> impl IntoView {
+fn Guard(session: Loaded<Session>) -> impl IntoView {
     view! {
         <Suspense>
             {move || Suspend::new(async move {
@@ -95,7 +96,7 @@ fn Guard(session: Resource<Result<Session, ApiError>>) -> impl IntoView {
 }
 
 #[component]
-fn Rail(session: Resource<Result<Session, ApiError>>) -> impl IntoView {
+fn Rail(session: Loaded<Session>) -> impl IntoView {
     let path = use_location().pathname;
     let of_launch = move || path.with(|path| path == "/vms/new" || path == "/vms/adopt");
     let of_monitor = move || path.with(|path| path == "/monitor");
@@ -105,7 +106,7 @@ fn Rail(session: Resource<Result<Session, ApiError>>) -> impl IntoView {
     let of_overview = move || !of_launch() && path.with(|path| path == "/" || path.starts_with("/vms/"));
     view! {
         <nav class="rail" aria-label="Main">
-            <A href="/" attr:class="home" attr:aria-label="Twarga Cloud"><Brand/></A>
+            <a href="/" class="home" aria-label="Twarga Cloud"><Brand/></a>
             <a class="entry" href="/" aria-current=move || of_overview().then_some("page")>
                 <Glyph icon=Icon::Grid/>
                 <span>"Overview"</span>

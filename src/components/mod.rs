@@ -1,5 +1,6 @@
 //! What pages share.
 
+pub mod action;
 pub mod alerts;
 mod bell;
 pub mod browser;
@@ -12,6 +13,7 @@ pub mod form;
 pub mod format;
 pub mod icon;
 pub mod layout;
+pub mod loaded;
 pub mod notice;
 pub mod palette;
 pub mod poll;

@@ -36,6 +36,18 @@ pub fn Unavailable(error: ApiError) -> impl IntoView {
     .into_any()
 }
 
+/// In the place of a page whose code did not come: the connection is gone, or the server is of another version now.
+#[component]
+pub fn NotLoaded() -> impl IntoView {
+    view! {
+        <section class="panel empty" role="alert">
+            <h2>"This page did not load"</h2>
+            <p>"The server could not be reached, or it has been updated since you opened this window."</p>
+            <p><a class="btn" href="" rel="external">"Load it again"</a></p>
+        </section>
+    }
+}
+
 /// Whether the figures are live, and why not.
 #[component]
 pub fn LinkState(feed: Feed) -> impl IntoView {

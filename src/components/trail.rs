@@ -92,32 +92,32 @@ impl Frame {
         (1.0 - share) * self.height
     }
 
-    /// SVG path data of the line: each stretch of known values begins with its own `M`.
-    pub fn line(&self, points: &[Point]) -> String {
-        let mut path = String::new();
-        for stretch in self.stretches(points) {
-            for (i, (x, y)) in stretch.iter().enumerate() {
-                let _ = write!(path, "{}{x:.1} {y:.1}", if i == 0 { 'M' } else { 'L' });
+    /// The line, each stretch of known values with its own `M`, and what lies under it, a closed shape for each.
+    pub fn shapes(&self, points: &[Point]) -> Shapes {
+        let mut shapes = Shapes::default();
+        for stretch in points.split(|(_, value)| value.is_none()) {
+            let inside = stretch.iter().filter(|(at, _)| *at >= self.from && *at <= self.to);
+            let begin = shapes.line.len();
+            let mut ends = None;
+            for (at, value) in inside {
+                let (x, y) = (self.x(*at), self.y(value.unwrap_or(0.0)));
+                shapes.line.push(if ends.is_none() { 'M' } else { 'L' });
+                push_pair(&mut shapes.line, x, y);
+                ends = Some((ends.map_or(x, |(first, _)| first), x));
             }
-            if stretch.len() == 1 {
-                path.push_str("h.1");
+            let Some((first, last)) = ends else { continue };
+            shapes.area.push('M');
+            push_pair(&mut shapes.area, first, self.height);
+            shapes.area.push('L');
+            shapes.area.push_str(&shapes.line[begin + 1..]);
+            shapes.area.push('L');
+            push_pair(&mut shapes.area, last, self.height);
+            shapes.area.push('Z');
+            if first == last {
+                shapes.line.push_str("h.1");
             }
         }
-        path
-    }
-
-    /// SVG path data of what lies under the line, a closed shape for each stretch of known values.
-    pub fn area(&self, points: &[Point]) -> String {
-        let mut path = String::new();
-        for stretch in self.stretches(points) {
-            let (first, last) = (stretch[0].0, stretch[stretch.len() - 1].0);
-            let _ = write!(path, "M{first:.1} {:.1}", self.height);
-            for (x, y) in &stretch {
-                let _ = write!(path, "L{x:.1} {y:.1}");
-            }
-            let _ = write!(path, "L{last:.1} {:.1}Z", self.height);
-        }
-        path
+        shapes
     }
 
     /// SVG path data of lines from top to bottom.
@@ -128,17 +128,36 @@ impl Frame {
         }
         path
     }
+}
 
-    fn stretches(&self, points: &[Point]) -> Vec<Vec<(f64, f64)>> {
-        points
-            .split(|(_, value)| value.is_none())
-            .map(|known| {
-                let inside = known.iter().filter(|(at, _)| *at >= self.from && *at <= self.to);
-                inside.filter_map(|(at, value)| Some((self.x(*at), self.y((*value)?)))).collect::<Vec<_>>()
-            })
-            .filter(|stretch| !stretch.is_empty())
-            .collect()
+/// SVG path data.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Shapes {
+    pub line: String,
+    pub area: String,
+}
+
+/// Two coordinates to a tenth. By hand, since a poll draws thousands and formatting floats is slow in wasm.
+pub fn push_pair(path: &mut String, x: f64, y: f64) {
+    push_tenths(path, x);
+    path.push(' ');
+    push_tenths(path, y);
+}
+
+fn push_tenths(path: &mut String, value: f64) {
+    let tenths = (value * 10.0).round().max(0.0) as u32;
+    push_digits(path, tenths / 10);
+    if !tenths.is_multiple_of(10) {
+        path.push('.');
+        push_digits(path, tenths % 10);
     }
+}
+
+fn push_digits(path: &mut String, number: u32) {
+    if number >= 10 {
+        push_digits(path, number / 10);
+    }
+    path.push(char::from(b'0' + (number % 10) as u8));
 }
 
 #[cfg(test)]
@@ -155,21 +174,29 @@ mod tests {
     #[test]
     fn a_line_begins_anew_behind_a_gap() {
         let points = [at(0, 0.0), at(1, 50.0), at(2, None), at(3, 100.0), at(4, 100.0)];
-        assert_eq!(FRAME.line(&points), "M0.0 10.0L10.0 5.0M30.0 0.0L40.0 0.0");
-        assert_eq!(
-            FRAME.area(&points),
-            "M0.0 10.0L0.0 10.0L10.0 5.0L10.0 10.0ZM30.0 10.0L30.0 0.0L40.0 0.0L40.0 10.0Z"
-        );
+        let Shapes { line, area } = FRAME.shapes(&points);
+        assert_eq!(line, "M0 10L10 5M30 0L40 0");
+        assert_eq!(area, "M0 10L0 10L10 5L10 10ZM30 10L30 0L40 0L40 10Z");
     }
 
     #[test]
     fn a_value_alone_between_gaps_is_seen() {
-        assert_eq!(FRAME.line(&[at(1, None), at(5, 50.0), at(6, None)]), "M50.0 5.0h.1");
+        assert_eq!(FRAME.shapes(&[at(1, None), at(5, 50.0), at(6, None)]).line, "M50 5h.1");
     }
 
     #[test]
     fn what_lies_outside_the_frame_is_not_drawn() {
-        assert_eq!(FRAME.line(&[at(-5, 10.0), at(50, 10.0)]), "");
+        assert_eq!(FRAME.shapes(&[at(-5, 10.0), at(50, 10.0)]), Shapes::default());
+    }
+
+    #[test]
+    fn coordinates_are_rounded_to_a_tenth() {
+        let mut path = String::new();
+        for value in [0.0, 0.04, 0.05, 9.96, 71.23, 300.0] {
+            push_tenths(&mut path, value);
+            path.push(' ');
+        }
+        assert_eq!(path, "0 0 0.1 10 71.2 300 ");
     }
 
     #[test]

@@ -1,6 +1,10 @@
 //! What the overview and a VM's page both say of a VM.
 
-use super::{feed::open_operation, format};
+use super::{
+    action::{ActionForm, ServerAction},
+    feed::open_operation,
+    format,
+};
 use crate::{
     api::{ForceStopVm, RestartVm, ResumeVm, StartVm, StopVm, SuspendVm},
     components::icon::{Glyph, Icon},
@@ -108,12 +112,13 @@ impl Power {
 
     /// Whether anything has been asked of the VM that the server has not answered yet.
     fn under_way(self, vm_id: i64) -> bool {
-        self.start.input().with(|input| input.as_ref().is_some_and(|i| i.vm_id == vm_id))
-            || self.stop.input().with(|input| input.as_ref().is_some_and(|i| i.vm_id == vm_id))
-            || self.force_stop.input().with(|input| input.as_ref().is_some_and(|i| i.vm_id == vm_id))
-            || self.restart.input().with(|input| input.as_ref().is_some_and(|i| i.vm_id == vm_id))
-            || self.suspend.input().with(|input| input.as_ref().is_some_and(|i| i.vm_id == vm_id))
-            || self.resume.input().with(|input| input.as_ref().is_some_and(|i| i.vm_id == vm_id))
+        let id = vm_id.to_string();
+        self.start.is_sent_with("vm_id", &id)
+            || self.stop.is_sent_with("vm_id", &id)
+            || self.force_stop.is_sent_with("vm_id", &id)
+            || self.restart.is_sent_with("vm_id", &id)
+            || self.suspend.is_sent_with("vm_id", &id)
+            || self.resume.is_sent_with("vm_id", &id)
     }
 }
 

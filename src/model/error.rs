@@ -2,7 +2,7 @@ use leptos::server_fn::{
     codec::JsonEncoding,
     error::{FromServerFnError, ServerFnErrorErr},
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct};
 
 /// What kind of refusal a client got. A closed list: a client may decide by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,13 +36,27 @@ pub struct FieldError {
 }
 
 /// A refusal in words that say what to do. Details that are not for the client are logged where it is made.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, thiserror::Error)]
 #[error("{text}")]
 pub struct ApiError {
     pub code: ErrorCode,
     pub text: String,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub fields: Vec<FieldError>,
+}
+
+/// `fields` are left out of a text where there are none.
+impl Serialize for ApiError {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let with_fields = !(serializer.is_human_readable() && self.fields.is_empty());
+        let mut refusal = serializer.serialize_struct("ApiError", if with_fields { 3 } else { 2 })?;
+        refusal.serialize_field("code", &self.code)?;
+        refusal.serialize_field("text", &self.text)?;
+        if with_fields {
+            refusal.serialize_field("fields", &self.fields)?;
+        }
+        refusal.end()
+    }
 }
 
 impl ApiError {
@@ -104,6 +118,10 @@ impl FromServerFnError for ApiError {
 
     fn from_server_fn_error(error: ServerFnErrorErr) -> Self {
         match error {
+            ServerFnErrorErr::Deserialization(_) if cfg!(feature = "hydrate") => Self::new(
+                ErrorCode::Unreachable,
+                "The server's answer could not be read; it may have been updated. Please load this page again.",
+            ),
             ServerFnErrorErr::Args(text) | ServerFnErrorErr::Deserialization(text) => {
                 Self::new(ErrorCode::Invalid, format!("The request could not be read: {text}"))
             }

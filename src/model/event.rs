@@ -33,10 +33,10 @@ pub struct Event {
     pub severity: Severity,
     pub vm_id: Option<i64>,
     /// Of the VM, when it is asked for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub vm_name: Option<String>,
     /// Who did it or whose account it is about, when that is asked for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub person: Option<String>,
     pub text: String,
 }

@@ -1,4 +1,4 @@
-use super::{Alert, CollectorHealth, Event, UtcMillis, VmStatus, VmView, utc};
+use super::{Alert, CollectorHealth, Event, UtcMillis, VmStatus, VmView, fixed, utc};
 use serde::{Deserialize, Serialize};
 
 /// Where a figure comes from.
@@ -43,25 +43,36 @@ pub struct Sources {
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct VmFigures {
     /// 0 to 100: percent of the cores the VM was given.
+    #[serde(with = "fixed::two")]
     pub cpu_percent: Option<f64>,
     /// 0 to 100: percent of the memory the guest sees.
+    #[serde(with = "fixed::two")]
     pub memory_percent: Option<f64>,
+    #[serde(with = "fixed::two")]
     pub memory_used_mb: Option<f64>,
+    #[serde(with = "fixed::two")]
     pub memory_available_mb: Option<f64>,
     /// 0 to 100, as the guest says; unknown where it has no swap.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, with = "fixed::two")]
     pub swap_percent: Option<f64>,
     /// 0 to 100.
+    #[serde(with = "fixed::two")]
     pub disk_percent: Option<f64>,
+    #[serde(with = "fixed::two")]
     pub disk_used_gb: Option<f64>,
+    #[serde(with = "fixed::two")]
     pub disk_available_gb: Option<f64>,
     /// Received since the VM's boot, over all its interfaces.
+    #[serde(with = "fixed::two")]
     pub network_rx_mb: Option<f64>,
     /// Sent since the VM's boot, over all its interfaces.
+    #[serde(with = "fixed::two")]
     pub network_tx_mb: Option<f64>,
     /// Rate between this tick and the one before.
+    #[serde(with = "fixed::four")]
     pub network_rx_mb_per_s: Option<f64>,
     /// Rate between this tick and the one before.
+    #[serde(with = "fixed::four")]
     pub network_tx_mb_per_s: Option<f64>,
     /// Since the VM's last boot; 0 while it does not run.
     pub uptime_seconds: Option<u64>,
@@ -272,8 +283,11 @@ pub struct MetricRange {
     pub unit: String,
     /// The time of each point's last value.
     pub at: Vec<UtcMillis>,
+    #[serde(with = "fixed::four_each")]
     pub min: Vec<Option<f64>>,
+    #[serde(with = "fixed::four_each")]
     pub mean: Vec<Option<f64>>,
+    #[serde(with = "fixed::four_each")]
     pub max: Vec<Option<f64>>,
 }
 
@@ -313,10 +327,15 @@ impl Charts {
 pub struct Series {
     pub vm_id: i64,
     pub sampled_at: Vec<UtcMillis>,
+    #[serde(with = "fixed::four_each")]
     pub cpu_percent: Vec<Option<f64>>,
+    #[serde(with = "fixed::four_each")]
     pub memory_percent: Vec<Option<f64>>,
+    #[serde(with = "fixed::four_each")]
     pub disk_percent: Vec<Option<f64>>,
+    #[serde(with = "fixed::four_each")]
     pub network_rx_mb_per_s: Vec<Option<f64>>,
+    #[serde(with = "fixed::four_each")]
     pub network_tx_mb_per_s: Vec<Option<f64>>,
 }
 
@@ -381,7 +400,7 @@ pub struct Live {
     /// Empty where nothing but the figures has changed since the version that was passed.
     pub vms: Vec<VmView>,
     /// Then: the figures of each VM, in the order of before.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub figures: Vec<VmFigures>,
     pub series: Vec<Series>,
     /// All open alerts that the caller may see, newest first, whatever VMs are asked for.

@@ -3,6 +3,7 @@
 mod alert;
 mod error;
 mod event;
+mod fixed;
 mod health;
 mod image;
 mod instance;

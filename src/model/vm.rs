@@ -418,7 +418,7 @@ pub struct VmView {
     #[serde(default)]
     pub stop_at: Option<UtcMillis>,
     /// When it stopped though nobody asked for it here, until it runs again or somebody takes care of it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub fell_at: Option<UtcMillis>,
     pub created_at: UtcMillis,
     pub updated_at: UtcMillis,

@@ -1,10 +1,12 @@
 use crate::{
     api::{ChangePassword, EndOtherSessions, EndSession, SetTheme, my_devices},
     components::{
+        action::{ActionForm, ServerAction},
         browser,
         clock::{Moment, TimeForm},
         form::{Checks, TextField},
         layout::{SignOutButton, Viewer},
+        loaded::load,
         notice::{Refusal, Unavailable},
         theme,
     },
@@ -21,7 +23,7 @@ pub fn Account() -> impl IntoView {
     let end_others = ServerAction::<EndOtherSessions>::new();
     let change = ServerAction::<ChangePassword>::new();
     let changed = move || (end.version().get(), end_others.version().get(), change.version().get());
-    let devices = Resource::new(changed, |_| my_devices());
+    let devices = load(changed, |_| my_devices());
     let viewer = expect_context::<Viewer>();
     view! {
         <Title text="Account"/>
@@ -70,7 +72,7 @@ fn Password(change: ServerAction<ChangePassword>) -> impl IntoView {
         <section class="panel block" data-testid="password">
             <h2>"Password"</h2>
             <Refusal error=refused/>
-            <ActionForm action=change on:submit:capture=move |event| checks.guard(&event)>
+            <ActionForm action=change guard=Callback::new(move |event: leptos::ev::SubmitEvent| checks.guard(&event))>
                 <TextField name="old_password" label="Password now" kind="password" value=old_password checks autocomplete="current-password"/>
                 <TextField name="new_password" label="New password" kind="password" value=new_password checks autocomplete="new-password" hint="10 characters or more."/>
                 <button type="submit" class="btn" disabled=change.pending()>"Change the password"</button>
@@ -94,7 +96,7 @@ fn Themes() -> impl IntoView {
     };
     let button = move |theme: Theme, label: &'static str| {
         view! {
-            <ActionForm action=set on:submit:capture=move |_| choose(theme)>
+            <ActionForm action=set guard=Callback::new(move |_| choose(theme))>
                 <input type="hidden" name="theme" value=theme.as_str()/>
                 <button type="submit" aria-pressed=move || (now.get() == theme).to_string()>{label}</button>
             </ActionForm>

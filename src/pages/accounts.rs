@@ -1,18 +1,20 @@
 use crate::{
     api::{CreateAccount, GrantCredits, SetAccountActive, SetAccountRole, list_accounts},
     components::{
+        action::{ActionForm, ServerAction},
         browser,
         clock::{Moment, TimeForm, alive},
-        form::{Checks, TextField, entered},
+        form::{Checks, SearchForm, TextField, entered},
         icon::{Glyph, Icon},
         layout::Viewer,
+        loaded::load,
         notice::{NotAnAdmin, Refusal, Unavailable},
     },
     model::{self, ApiError, ErrorCode, Role, check_registration},
 };
 use leptos::prelude::*;
 use leptos_meta::Title;
-use leptos_router::{components::Form, hooks::use_query_map};
+use leptos_router::hooks::use_query_map;
 
 /// All that can be done with an account by an admin.
 #[derive(Clone, Copy)]
@@ -55,8 +57,7 @@ pub fn Accounts() -> impl IntoView {
     let query = use_query_map();
     let search = Memo::new(move |_| query.with(|query| query.get("search").unwrap_or_default()));
     let actions = Actions::new();
-    let accounts =
-        Resource::new(move || (search.get(), actions.answered()), |(search, _)| list_accounts(search));
+    let accounts = load(move || (search.get(), actions.answered()), |(search, _)| list_accounts(search));
     let viewer = expect_context::<Viewer>();
     view! {
         <Title text="Accounts"/>
@@ -95,7 +96,7 @@ fn List(
     let is_empty = accounts.is_empty();
     view! {
         <section class="panel" aria-label="Accounts">
-            <Form method="GET" action="" attr:class="toolbar" attr:role="search">
+            <SearchForm class="toolbar">
                 <span class="search">
                     <Glyph icon=Icon::Search/>
                     <input
@@ -104,7 +105,7 @@ fn List(
                     />
                 </span>
                 <button type="submit" class="btn" hidden=alive>"Search"</button>
-            </Form>
+            </SearchForm>
             <ul class="entries accounts" data-testid="accounts">
                 {accounts.into_iter().map(|account| view! { <Entry account actions own_id/> }).collect_view()}
             </ul>
@@ -137,7 +138,7 @@ fn Entry(account: model::Account, actions: Actions, own_id: Option<i64>) -> impl
             </div>
             <details class="ask">
                 <summary class="btn">"Credits…"</summary>
-                <ActionForm action=actions.grant attr:class="line-form">
+                <ActionForm action=actions.grant class="line-form">
                     <input type="hidden" name="account_id" value=id/>
                     <div class="field">
                         <label for=amount_id.clone()>"Give so many, or take with a minus"</label>
@@ -191,7 +192,7 @@ fn Create(create: ServerAction<CreateAccount>) -> impl IntoView {
         <section class="panel block" data-testid="create-account">
             <h2>"Make an account"</h2>
             <Refusal error=refused/>
-            <ActionForm action=create on:submit:capture=move |event| checks.guard(&event)>
+            <ActionForm action=create guard=Callback::new(move |event: leptos::ev::SubmitEvent| checks.guard(&event))>
                 <div class="three">
                     <TextField name="username" label="User name" value=username checks autocomplete="off"/>
                     <TextField name="email" label="E-mail" kind="email" value=email checks autocomplete="off"/>

@@ -1,8 +1,10 @@
 use crate::{
     api::{AdoptOrphan, CleanUpOrphan, StopAllVms, orphans},
     components::{
+        action::{ActionForm, ServerAction},
         icon::{Glyph, Icon},
         layout::Viewer,
+        loaded::load,
         notice::{NotAnAdmin, Refusal, Unavailable},
     },
     model::{ErrorCode, Orphan, OrphanKind, VmOutcome},
@@ -16,7 +18,7 @@ pub fn Admin() -> impl IntoView {
     let adopt = ServerAction::<AdoptOrphan>::new();
     let clean_up = ServerAction::<CleanUpOrphan>::new();
     let changed = move || (adopt.version().get(), clean_up.version().get());
-    let orphans = Resource::new(changed, |_| orphans());
+    let orphans = load(changed, |_| orphans());
     let viewer = expect_context::<Viewer>();
     view! {
         <Title text="Admin"/>
@@ -62,7 +64,7 @@ fn StopAll() -> impl IntoView {
                 "Turns every VM of everybody off at once, as if its plug were pulled, and cancels what is being launched or started."
             </p>
             <Refusal error=refused/>
-            <ActionForm action=stop attr:class="line-form">
+            <ActionForm action=stop class="line-form">
                 <div class="field">
                     <label for="confirm-stop">"Type " <b>"stop"</b> " to confirm"</label>
                     <span class="control">

@@ -1,7 +1,9 @@
 use crate::{
     api::{AdoptMachine, adoptable_machines},
     components::{
+        action::{ActionForm, ServerAction},
         form::entered,
+        loaded::load,
         notice::{Refusal, Unavailable},
         vm::StatusMark,
     },
@@ -13,7 +15,7 @@ use leptos_meta::Title;
 /// Takes machines into the list that Vagrant has made elsewhere on the server's host.
 #[component]
 pub fn Adopt() -> impl IntoView {
-    let machines = Resource::new(|| (), |()| adoptable_machines());
+    let machines = load(|| (), |()| adoptable_machines());
     view! {
         <Title text="Adopt a machine"/>
         <header class="top"><h1>"Adopt a machine"</h1></header>
@@ -76,7 +78,7 @@ fn Entry(machine: Adoptable, adopt: ServerAction<AdoptMachine>, name: Option<Str
     let Adopted { directory, machine, provider } = machine;
     let asked = {
         let id = id.clone();
-        move || adopt.input().with(|input| input.as_ref().is_some_and(|input| input.id == id))
+        move || adopt.is_sent_with("id", &id)
     };
     let busy = Memo::new(move |_| adopt.pending().get());
     view! {

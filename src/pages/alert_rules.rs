@@ -1,8 +1,10 @@
 use crate::{
     api::{DeleteAlertRule, SaveAlertRule, alert_rules, list_vms},
     components::{
+        action::{ActionForm, ServerAction},
         browser,
         layout::Viewer,
+        loaded::load,
         notice::{Refusal, Unavailable},
     },
     model::{
@@ -32,7 +34,7 @@ pub fn AlertRules() -> impl IntoView {
         let is_deleted = delete.value().with_untracked(|answer| matches!(answer, Some(Ok(()))));
         (if is_saved { newest.0 } else { saved }, if is_deleted { newest.1 } else { deleted })
     });
-    let rules = Resource::new(
+    let rules = load(
         move || changed.get(),
         |_| async { Ok::<_, ApiError>((alert_rules().await?, list_vms().await?)) },
     );

@@ -1,8 +1,10 @@
 use crate::{
     api::{AcknowledgeAlert, alert_history},
     components::{
+        action::{ActionForm, ServerAction},
         clock::{Moment, TimeForm},
         format,
+        loaded::load,
         notice::{Refusal, Unavailable},
         poll::poll,
     },
@@ -14,7 +16,7 @@ use leptos_meta::Title;
 /// What is wrong now, and what was.
 #[component]
 pub fn Alerts() -> impl IntoView {
-    let first = Resource::new(|| (), |()| alert_history());
+    let first = load(|| (), |()| alert_history());
     view! {
         <Title text="Alerts"/>
         <Transition fallback=Skeleton>

@@ -3,8 +3,10 @@ use crate::{
     components::{
         browser,
         clock::{Moment, TimeForm, alive},
+        form::SearchForm,
         icon::{Glyph, Icon},
         layout::Viewer,
+        loaded::load,
         notice::{Refusal, Unavailable},
         poll::poll,
     },
@@ -12,7 +14,7 @@ use crate::{
 };
 use leptos::{prelude::*, task::spawn_local};
 use leptos_meta::Title;
-use leptos_router::{components::Form, hooks::use_query_map, params::ParamsMap};
+use leptos_router::{hooks::use_query_map, params::ParamsMap};
 
 /// What the page's address asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -75,7 +77,7 @@ impl Asked {
 pub fn Events() -> impl IntoView {
     let map = use_query_map();
     let asked = Memo::new(move |_| map.with(Asked::of));
-    let first = Resource::new(|| (), move |()| asked.get_untracked().load());
+    let first = load(|| (), move |()| asked.get_untracked().load());
     let viewer = expect_context::<Viewer>();
     view! {
         <Title text="Events"/>
@@ -208,7 +210,7 @@ fn Filters(asked: Memo<Asked>, is_admin: bool) -> impl IntoView {
     };
     let categories = EventCategory::ALL.map(|category| (category.as_str(), category.label()));
     view! {
-        <Form method="GET" action="" noscroll=true attr:class="toolbar filters" attr:role="search" attr:aria-label="Filter the events">
+        <SearchForm class="toolbar filters" label="Filter the events">
             {input("text", "Search the text", "search", |q| &q.text)}
             {select("category", "Kind", "Everything", categories.to_vec(), |q| &q.category)}
             {select("severity", "Severity", "Any severity", vec![("info", "Info"), ("warning", "Warning"), ("error", "Error")], |q| &q.severity)}
@@ -218,7 +220,7 @@ fn Filters(asked: Memo<Asked>, is_admin: bool) -> impl IntoView {
             <label class="dated">"to " {input("to", "To (UTC)", "date", |q| &q.to)}</label>
             <button type="submit" class="btn" hidden=alive>"Show"</button>
             {move || asked.with(Asked::is_filtered).then(|| view! { <a class="btn quiet" href="/events" data-noscroll="">"Clear"</a> })}
-        </Form>
+        </SearchForm>
     }
 }
 

@@ -1,12 +1,14 @@
 use crate::{
     api::{LaunchVm, images, launch_limits, my_quota, preview_vagrantfile},
     components::{
+        action::{ActionForm, ServerAction},
         browser,
         clock::alive,
         form::{Checks, TextField, entered},
         format,
         icon::{Glyph, Icon},
         layout::Viewer,
+        loaded::load,
         notice::{Refusal, Unavailable},
     },
     model::{self, ApiError, GUEST_FILE_MAX_BYTES, Image, Limits, Quota, check_launch, price},
@@ -47,7 +49,7 @@ impl Offer {
 
 #[component]
 pub fn Launch() -> impl IntoView {
-    let offer = Resource::new(|| (), |()| Offer::load());
+    let offer = load(|| (), |()| Offer::load());
     let viewer = expect_context::<Viewer>();
     view! {
         <Title text="Launch a VM"/>
@@ -129,9 +131,9 @@ fn Form(offer: Offer) -> impl IntoView {
     view! {
         <ActionForm
             action=launch
-            on:submit:capture=move |event| checks.guard(&event)
-            attr:novalidate=move || alive.get()
-            attr:class="panel sheet"
+            guard=Callback::new(move |event: leptos::ev::SubmitEvent| checks.guard(&event))
+            novalidate=alive
+            class="panel sheet"
         >
             <Refusal error=refused/>
             <TextField

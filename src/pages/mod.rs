@@ -1,4 +1,7 @@
-//! A file per route.
+//! A file per route. The overview, which people look at all day, comes to the browser with what every page needs. What the
+//! others are made of comes as parts of the wasm, when such a page is first shown: `charts` for the pages that draw any
+//! time, `enter` for those in front of the door, `forms` for the rest. What several parts need is split off by the build
+//! (`xtask`).
 
 mod account;
 mod accounts;
@@ -16,17 +19,110 @@ mod register;
 mod sign_in;
 mod vm;
 
-pub use account::Account;
-pub use accounts::Accounts;
-pub use admin::Admin;
-pub use adopt::Adopt;
-pub use alert_rules::AlertRules;
-pub use alerts::Alerts;
-pub use events::Events;
-pub use launch::Launch;
-pub use monitor::Monitor;
 pub use not_found::NotFound;
 pub use overview::Overview;
-pub use register::Register;
-pub use sign_in::SignIn;
-pub use vm::Vm;
+
+use crate::components::notice::NotLoaded;
+use leptos::{
+    prelude::*,
+    reactive::spawn_local_scoped_with_cancellation,
+    wasm_split::{SplitLoaderError, wasm_split},
+};
+use std::{
+    pin::Pin,
+    task::{Context, Poll, Waker},
+};
+
+type Coming<T> = Pin<Box<dyn Future<Output = Result<T, SplitLoaderError>>>>;
+
+/// For each page the function of its route, and what has the code of the page at a path come.
+macro_rules! pages {
+    ($($part:ident $pattern:pat => $module:ident::$page:ident, $body:ident, $load:ident;)*) => {
+        $(
+            #[wasm_split($part, wasm_split_path = ::leptos::wasm_split, preload($load), fallible)]
+            fn $body() -> Result<AnyView, SplitLoaderError> {
+                Ok($module::$page().into_any())
+            }
+
+            #[expect(non_snake_case, reason = "a page is a component")]
+            pub fn $page() -> AnyView {
+                when_there(Box::pin($load()), || Box::pin($body()))
+            }
+        )*
+
+        /// Has the code of the page at a path come. False when it does not.
+        #[cfg(feature = "hydrate")]
+        pub async fn load(path: &str) -> bool {
+            let segments: Vec<_> = path.split('/').filter(|segment| !segment.is_empty()).collect();
+            match segments[..] {
+                $($pattern => $load().await.is_ok(),)*
+                _ => true,
+            }
+        }
+
+        /// The part of the wasm that the page at a path is in.
+        #[cfg(feature = "ssr")]
+        pub fn part(path: &str) -> Option<&'static str> {
+            let segments: Vec<_> = path.split('/').filter(|segment| !segment.is_empty()).collect();
+            match segments[..] {
+                $($pattern => Some(stringify!($part)),)*
+                _ => None,
+            }
+        }
+    };
+}
+
+pages! {
+    charts ["monitor"] => monitor::Monitor, monitor_page, load_monitor;
+    forms ["alerts"] => alerts::Alerts, alerts_page, load_alerts;
+    forms ["alerts", "rules"] => alert_rules::AlertRules, alert_rules_page, load_alert_rules;
+    forms ["events"] => events::Events, events_page, load_events;
+    forms ["account"] => account::Account, account_page, load_account;
+    forms ["admin", "accounts"] => accounts::Accounts, accounts_page, load_accounts;
+    forms ["admin"] => admin::Admin, admin_page, load_admin;
+    forms ["vms", "new"] => launch::Launch, launch_page, load_launch;
+    forms ["vms", "adopt"] => adopt::Adopt, adopt_page, load_adopt;
+    charts ["vms", _] => vm::Vm, vm_page, load_vm;
+    enter ["sign-in"] => sign_in::SignIn, sign_in_page, load_sign_in;
+    enter ["register"] => register::Register, register_page, load_register;
+}
+
+/// A page, at once where its code is there: on the server, and where the browser takes the server's page over. No
+/// `Suspense` stands around it, for that may run what it holds several times, and with it begin a page's requests.
+fn when_there(mut code: Coming<()>, page: fn() -> Coming<AnyView>) -> AnyView {
+    let page = move || match now(&mut page()) {
+        Some(Ok(page)) => page,
+        _ => view! { <NotLoaded/> }.into_any(),
+    };
+    if let Some(came) = now(&mut code) {
+        return if came.is_ok() { page() } else { view! { <NotLoaded/> }.into_any() };
+    }
+    let there = RwSignal::new(None);
+    spawn_local_scoped_with_cancellation(async move { there.set(Some(code.await.is_ok())) });
+    let shown = move || match there.get() {
+        None => view! { <div class="panel blank tall" role="status" aria-label="Loading"></div> }.into_any(),
+        Some(true) => untrack(page),
+        Some(false) => view! { <NotLoaded/> }.into_any(),
+    };
+    shown.into_any()
+}
+
+/// What comes, if it is there.
+fn now<T>(coming: &mut Coming<T>) -> Option<Result<T, SplitLoaderError>> {
+    match coming.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(came) => Some(came),
+        Poll::Pending => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_leads_to_the_part_that_its_page_is_in() {
+        let parts = ["/", "/vms/7", "/vms/new", "/admin/accounts", "/sign-in", "/nowhere"].map(part);
+        let expected = [None, Some("charts"), Some("forms"), Some("forms"), Some("enter"), None];
+        assert_eq!(parts, expected);
+    }
+}

@@ -1,8 +1,10 @@
 use crate::{
     api::{SetEmailNotifications, SetNotifyOfAll, SetWebhook, TestNotification, my_notifications},
     components::{
+        action::{ActionForm, ServerAction},
         clock::{Moment, TimeForm},
         layout::Viewer,
+        loaded::load,
         notice::{Refusal, Unavailable},
         poll::poll,
     },
@@ -19,7 +21,7 @@ pub fn Notifications() -> impl IntoView {
     let test = ServerAction::<TestNotification>::new();
     let changed =
         move || (set.version().get(), email.version().get(), all.version().get(), test.version().get());
-    let settings = Resource::new(changed, |_| my_notifications());
+    let settings = load(changed, |_| my_notifications());
     let refused = Signal::derive(move || {
         let of = [set.value().get(), email.value().get(), all.value().get(), test.value().get()];
         of.into_iter().flatten().find_map(Result::err)
@@ -81,7 +83,7 @@ fn Settings(
     view! {
         <ul class="entries">
             <li>
-                <ActionForm action=set attr:class="line-form what">
+                <ActionForm action=set class="line-form what">
                     <div class="field">
                         <label for="field-url">"Webhook"</label>
                         <span class="control"><input id="field-url" name="url" type="url" maxlength="500" autocomplete="off" placeholder="https://" value=settings.webhook_url/></span>

@@ -1,10 +1,12 @@
 use crate::{
     api,
     components::{
+        action::{ActionForm, ServerAction},
         clock::alive,
         form::{Checks, TextField, entered},
         icon::Brand,
         layout::{Session, SimulatedBanner},
+        loaded::load,
         notice::{Refusal, Unavailable},
     },
     model::check_registration,
@@ -15,7 +17,7 @@ use leptos_router::components::Redirect;
 
 #[component]
 pub fn Register() -> impl IntoView {
-    let session = Resource::new(|| (), |()| Session::load());
+    let session = load(|| (), |()| Session::load());
     view! {
         <Title text="Create an account"/>
         <Suspense>
@@ -58,8 +60,8 @@ fn Form(first: bool) -> impl IntoView {
                 <Refusal error=refused/>
                 <ActionForm
                     action=register
-                    on:submit:capture=move |event| checks.guard(&event)
-                    attr:novalidate=move || alive.get()
+                    guard=Callback::new(move |event: leptos::ev::SubmitEvent| checks.guard(&event))
+                    novalidate=alive
                 >
                     <TextField name="username" label="User name" value=username checks autocomplete="username" autofocus=true/>
                     <TextField name="email" label="E-mail address" kind="email" value=email checks autocomplete="email"/>

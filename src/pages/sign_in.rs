@@ -1,9 +1,11 @@
 use crate::{
     api,
     components::{
+        action::{ActionForm, ServerAction},
         form::{Checks, TextField, entered},
         icon::Brand,
         layout::{Session, SimulatedBanner},
+        loaded::load,
         notice::{Refusal, Unavailable},
     },
 };
@@ -13,7 +15,7 @@ use leptos_router::components::Redirect;
 
 #[component]
 pub fn SignIn() -> impl IntoView {
-    let session = Resource::new(|| (), |()| Session::load());
+    let session = load(|| (), |()| Session::load());
     view! {
         <Title text="Sign in"/>
         <Suspense>

@@ -5,6 +5,7 @@
 
 mod cache;
 mod files;
+mod prune;
 mod site;
 
 use std::{env, process::ExitCode};

@@ -65,3 +65,15 @@ pub fn is_typing(_event: &leptos::ev::KeyboardEvent) -> bool {
 pub fn focus_search() -> bool {
     false
 }
+
+pub fn watch_for_being_seen(_: &leptos::web_sys::Element, _: impl Fn(bool) + 'static) {}
+
+pub fn form_body(_: &leptos::ev::SubmitEvent) -> Option<String> {
+    None
+}
+
+/// # Errors
+/// Always: the server has nobody to ask.
+pub async fn post_form(_: &str, _: String) -> Result<Vec<u8>, crate::model::ApiError> {
+    Err(crate::model::ApiError::internal())
+}

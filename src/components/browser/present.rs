@@ -1,5 +1,18 @@
-use crate::model::{Theme, UtcMillis};
-use leptos::prelude::{StoredValue, UpdateValue, document, on_cleanup, set_timeout_with_handle, window};
+use crate::{
+    api::Packed,
+    model::{ApiError, Theme, UtcMillis},
+};
+use leptos::{
+    prelude::{StoredValue, UpdateValue, WithValue, document, on_cleanup, set_timeout_with_handle, window},
+    server_fn::{
+        ContentType,
+        client::{Client, browser::BrowserClient},
+        error::FromServerFnError,
+        redirect::call_redirect_hook,
+        request::{ClientReq, browser::BrowserRequest},
+        response::ClientRes,
+    },
+};
 use std::{
     cell::{Cell, RefCell},
     pin::pin,
@@ -170,6 +183,44 @@ pub fn is_typing(event: &web_sys::KeyboardEvent) -> bool {
     target.is_some_and(|element| element.closest(fields).ok().flatten().is_some())
 }
 
+/// What a form that is being sent holds, percent-encoded; with the button that sends it.
+pub fn form_body(event: &web_sys::SubmitEvent) -> Option<String> {
+    let form = event.target()?.dyn_into::<web_sys::HtmlFormElement>().ok()?;
+    let data = web_sys::FormData::new_with_form(&form).ok()?;
+    if let Some(button) = event.submitter().and_then(|by| by.dyn_into::<web_sys::HtmlButtonElement>().ok())
+        && !button.name().is_empty()
+    {
+        data.append_with_str(&button.name(), &button.value()).ok()?;
+    }
+    let parameters = web_sys::UrlSearchParams::new_with_str_sequence_sequence(&data).ok()?;
+    parameters.to_string().as_string()
+}
+
+/// Sends a form to a server function and goes where its answer leads.
+///
+/// # Errors
+/// What the server says, or that it does not answer.
+pub async fn post_form(path: &str, body: String) -> Result<Vec<u8>, ApiError> {
+    let request = <BrowserRequest as ClientReq<ApiError>>::try_new_post(
+        path,
+        "application/x-www-form-urlencoded",
+        Packed::CONTENT_TYPE,
+        body,
+    )?;
+    let response = <BrowserClient as Client<ApiError>>::send(request).await?;
+    let (status, location) =
+        (ClientRes::<ApiError>::status(&response), ClientRes::<ApiError>::location(&response));
+    let leads_away = ClientRes::<ApiError>::has_redirect(&response);
+    let bytes = ClientRes::<ApiError>::try_into_bytes(response).await?;
+    if status >= 400 {
+        return Err(ApiError::de(bytes));
+    }
+    if leads_away {
+        call_redirect_hook(&location);
+    }
+    Ok(bytes.to_vec())
+}
+
 /// Puts the focus into the page's search field, if it has one.
 pub fn focus_search() -> bool {
     let field = document().query_selector("main input[type=search]").ok().flatten();
@@ -198,6 +249,25 @@ pub fn set_theme(theme: Theme) {
 }
 
 const THEME_EVENT: &str = "twarga-theme";
+
+/// Tells whether an element is in sight, or nearly, now and whenever that changes, until the calling owner is cleaned up.
+pub fn watch_for_being_seen(element: &web_sys::Element, then: impl Fn(bool) + 'static) {
+    let tell = Closure::<dyn Fn(js_sys::Array)>::new(move |entries: js_sys::Array| {
+        if let Ok(newest) = entries.at(-1).dyn_into::<web_sys::IntersectionObserverEntry>() {
+            then(newest.is_intersecting());
+        }
+    });
+    let options = web_sys::IntersectionObserverInit::new();
+    options.set_root_margin("200px");
+    let observer = web_sys::IntersectionObserver::new_with_options(tell.as_ref().unchecked_ref(), &options);
+    if let Ok(observer) = observer {
+        observer.observe(element);
+        let kept = StoredValue::new_local((observer, tell));
+        on_cleanup(move || {
+            kept.try_with_value(|(observer, _)| observer.disconnect());
+        });
+    }
+}
 
 fn listen(target: EventTarget, event: &'static str, then: impl Fn() + 'static) {
     let listener = Closure::<dyn Fn()>::new(then);

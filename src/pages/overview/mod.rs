@@ -13,6 +13,7 @@ use crate::{
         format,
         icon::{Glyph, Icon},
         layout::Viewer,
+        loaded::load,
         notice::{LinkState, Refusal, Trouble, Unavailable},
         trail::{self, Frame, Point},
         vm::Power,
@@ -33,15 +34,17 @@ const SCOPE: Scope = Scope { vm_id: None, window_secs: 900 };
 #[derive(Clone, Serialize, Deserialize)]
 struct First {
     live: Live,
-    host: HostTrail,
+    trails: Trails,
 }
 
-/// The host's points of the window, oldest first.
+/// The points of the tiles' lines, oldest first.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
-struct HostTrail {
+struct Trails {
     cpu_percent: Vec<Point>,
     memory_percent: Vec<Point>,
     disk_percent: Vec<Point>,
+    /// What all VMs together received and sent, MB/s.
+    network: [Vec<Point>; 2],
 }
 
 impl First {
@@ -53,13 +56,14 @@ impl First {
         let ranges = host_ranges(names.to_vec(), Some(since), None, None).await.unwrap_or_default();
         let mut columns = ranges.into_iter().map(|range| range.at.into_iter().zip(range.mean).collect());
         let mut column = || columns.next().unwrap_or_default();
-        let host = HostTrail { cpu_percent: column(), memory_percent: column(), disk_percent: column() };
-        Ok(Self { live, host })
+        let (cpu_percent, memory_percent, disk_percent) = (column(), column(), column());
+        let network = network_of_all(&live, UtcMillis(0));
+        Ok(Self { live, trails: Trails { cpu_percent, memory_percent, disk_percent, network } })
     }
 }
 
-impl HostTrail {
-    /// Takes over the host's figures of a newer tick.
+impl Trails {
+    /// Takes over what is newer than the own points.
     fn follow(&mut self, live: &Live) {
         let since = live.cursor.plus_secs(-i64::from(SCOPE.window_secs));
         let newest = [live.host.cpu_percent, live.host.memory_percent, live.host.disk_percent];
@@ -68,18 +72,31 @@ impl HostTrail {
             if column.last().is_none_or(|(at, _)| *at < live.cursor) {
                 column.push((live.cursor, value));
             }
+        }
+        let last = self.network[0].last().map_or(UtcMillis(0), |(at, _)| *at);
+        if last < live.cursor {
+            for (own, new) in self.network.iter_mut().zip(network_of_all(live, last)) {
+                own.extend(new);
+                *own = without_others_gaps(std::mem::take(own), live.period_secs);
+            }
+        }
+        let [received, sent] = &mut self.network;
+        let columns =
+            [&mut self.cpu_percent, &mut self.memory_percent, &mut self.disk_percent, received, sent];
+        for column in columns {
             column.retain(|(at, _)| *at >= since);
         }
     }
 }
 
-/// What all VMs together received and sent in each tick, MB/s. A tick in which nobody's rate is known has
+/// What all VMs together received and sent in each tick after `last`, MB/s. A tick in which nobody's rate is known has
 /// none.
-fn network_of_all(live: &Live) -> [Vec<Point>; 2] {
+fn network_of_all(live: &Live, last: UtcMillis) -> [Vec<Point>; 2] {
     let sum = |column: fn(&Series) -> &Vec<Option<f64>>| {
         let mut sums = BTreeMap::<UtcMillis, Option<f64>>::new();
         for series in &live.series {
-            for (at, value) in series.sampled_at.iter().zip(column(series)) {
+            let new = series.sampled_at.partition_point(|at| *at <= last);
+            for (at, value) in series.sampled_at.iter().zip(column(series)).skip(new) {
                 let own = sums.entry(*at).or_default();
                 *own = own.map_or(*value, |own| Some(own + value.unwrap_or(0.0)));
             }
@@ -103,7 +120,7 @@ fn without_others_gaps(points: Vec<Point>, period_secs: u32) -> Vec<Point> {
 
 #[component]
 pub fn Overview() -> impl IntoView {
-    let first = Resource::new(|| (), |()| First::load());
+    let first = load(|| (), |()| First::load());
     let viewer = expect_context::<Viewer>();
     view! {
         <Title text="Overview"/>
@@ -135,7 +152,7 @@ fn Skeleton() -> impl IntoView {
 
 #[component]
 fn Body(first: First, with_owner: bool) -> impl IntoView {
-    let First { live, host } = first;
+    let First { live, trails } = first;
     let feed = Feed::start(live, SCOPE);
     let power = Power::new(move || feed.poll_now());
     let any = Memo::new(move |_| feed.live.with(|live| !live.vms.is_empty()));
@@ -149,7 +166,7 @@ fn Body(first: First, with_owner: bool) -> impl IntoView {
             <a class="btn primary" href="/vms/new"><Glyph icon=Icon::Plus/>"Launch VM"</a>
         </header>
         <Refusal error=power.refusal()/>
-        <Tiles feed host/>
+        <Tiles feed trails/>
         {move || {
             if any.get() { view! { <Shares feed/><Table feed power with_owner/> }.into_any() } else { view! { <Empty/> }.into_any() }
         }}
@@ -170,20 +187,20 @@ fn Empty() -> impl IntoView {
 }
 
 #[component]
-fn Tiles(feed: Feed, host: HostTrail) -> impl IntoView {
-    let trail = RwSignal::new(host);
-    Effect::new(move || feed.live.with(|live| trail.update(|trail| trail.follow(live))));
+fn Tiles(feed: Feed, trails: Trails) -> impl IntoView {
+    let trails = RwSignal::new(trails);
+    Effect::new(move || feed.live.with(|live| trails.update(|trails| trails.follow(live))));
     let host =
         move |read: fn(&crate::model::HostFigures) -> Option<f64>| feed.live.with(|live| read(&live.host));
-    let of_host = move |column: fn(&HostTrail) -> &Vec<Point>| {
+    let of_host = move |column: fn(&Trails) -> &Vec<Point>| {
         let period_secs = feed.live.with_untracked(|live| live.period_secs);
-        Signal::derive(move || trail.with(|trail| trail::with_gaps(column(trail), period_secs)))
+        Signal::derive(move || trails.with(|trails| trail::with_gaps(column(trails), period_secs)))
     };
-    let network = Memo::new(move |_| feed.live.with(network_of_all));
     // A rate of an earlier tick is not the rate now.
     let newest = move |direction: usize| {
         let cursor = feed.live.with(|live| live.cursor);
-        network.with(|n| n[direction].last().filter(|(at, _)| *at == cursor).and_then(|(_, rate)| *rate))
+        trails
+            .with(|t| t.network[direction].last().filter(|(at, _)| *at == cursor).and_then(|(_, rate)| *rate))
     };
     let total = |gb: Option<f64>| gb.map(format::gigabytes);
     view! {
@@ -214,7 +231,7 @@ fn Tiles(feed: Feed, host: HostTrail) -> impl IntoView {
             <Tile
                 feed title="Network" hue=Hue::Received test_id="tile-network" top=None
                 aside=Signal::derive(|| Some("all VMs".to_owned()))
-                points=Signal::derive(move || network.with(|n| n[0].clone()))
+                points=Signal::derive(move || trails.with(|t| t.network[0].clone()))
             >
                 {move || format::rate_parts(newest(0)).0} " "
                 <small>{move || format::rate_parts(newest(0)).1} " ↓  " {move || format::rate(newest(1))} " ↑"</small>
@@ -284,17 +301,21 @@ mod tests {
     fn the_sum_of_rates_leaves_out_what_is_not_known() {
         let of_one = series(1, &[Some(1.0), None, None]);
         let of_other = series(2, &[Some(2.0), Some(3.0), None]);
-        let [received, _] = network_of_all(&live(vec![of_one, of_other]));
+        let live = live(vec![of_one, of_other]);
+        let [received, _] = network_of_all(&live, UtcMillis(0));
         let values: Vec<_> = received.into_iter().map(|(_, value)| value).collect();
         assert_eq!(values, [Some(3.0), Some(3.0), None]);
+        let [newer, _] = network_of_all(&live, UtcMillis(5000));
+        assert_eq!(newer, [(UtcMillis(10_000), None)]);
     }
 
     #[test]
     fn a_tick_is_taken_over_once() {
-        let mut trail = HostTrail::default();
-        let now = live(vec![]);
-        trail.follow(&now);
-        trail.follow(&now);
-        assert_eq!(trail.cpu_percent, [(UtcMillis(10_000), Some(42.0))]);
+        let mut trails = Trails::default();
+        let now = live(vec![series(1, &[Some(1.0), Some(2.0), Some(4.0)])]);
+        trails.follow(&now);
+        trails.follow(&now);
+        assert_eq!(trails.network[0].len(), 3);
+        assert_eq!(trails.cpu_percent, [(UtcMillis(10_000), Some(42.0))]);
     }
 }

@@ -1,101 +1,213 @@
-//! Who uses the host, at a glance: each VM's part of its CPU and memory in one bar.
+//! Who uses the host, at a glance: what each VM took of its CPU and memory in the last 15 minutes, one upon the other.
 
 use crate::{
-    components::{chart::Hue, feed::Feed, format},
-    model::{Live, VmFigures, VmSpec},
+    components::{
+        chart::Hue,
+        feed::Feed,
+        format,
+        trail::{self, push_pair},
+    },
+    model::{Live, Series, VmView},
 };
 use leptos::prelude::*;
+use std::collections::HashMap;
 
 /// The largest so many have a name of their own.
 const NAMED: usize = 5;
+/// A picture shows so many points, each the mean of its stretch of time.
+const COLUMNS: usize = 60;
+const WIDTH: f64 = 600.0;
+const HEIGHT: f64 = 100.0;
 
-/// A part of the host.
+/// What is shown of the VMs: how a VM's percent of its own becomes one of the host, and where its own are.
+#[derive(Clone, Copy)]
+struct Of {
+    factor: fn(&Live, &VmView) -> Option<f64>,
+    column: fn(&Series) -> &Vec<Option<f64>>,
+    now: fn(&VmView) -> Option<f64>,
+}
+
+const CPU: Of = Of {
+    factor: |live, vm| Some(f64::from(vm.spec.cpu_cores) / f64::from(live.host.cpu_cores).max(1.0)),
+    column: |series| &series.cpu_percent,
+    now: |vm| vm.figures.cpu_percent,
+};
+
+/// Of the memory that the guest sees, which is told by its two parts.
+const MEMORY: Of = Of {
+    factor: |live, vm| {
+        let seen_mb =
+            vm.figures.memory_used_mb.zip(vm.figures.memory_available_mb).map(|(used, free)| used + free);
+        Some(seen_mb.unwrap_or(vm.spec.ram_mb.into()) / (live.host.memory_total_gb? * 1024.0))
+    },
+    column: |series| &series.memory_percent,
+    now: |vm| vm.figures.memory_percent,
+};
+
+/// What one VM takes, or all that are not named together; percent of the host.
 #[derive(Debug, Clone, PartialEq)]
-struct Share {
-    /// None for all the others together.
+struct Layer {
+    /// None for the others.
     vm_id: Option<i64>,
     name: String,
-    /// Of the whole host.
-    percent: f64,
+    now: Option<f64>,
+    columns: [f64; COLUMNS],
 }
 
-/// What a VM takes of all cores.
-fn cpu_share(live: &Live, figures: &VmFigures, spec: &VmSpec) -> Option<f64> {
-    let cores = f64::from(live.host.cpu_cores).max(1.0);
-    figures.cpu_percent.map(|percent| percent * f64::from(spec.cpu_cores) / cores)
+/// Layers one upon the other, the largest at the bottom.
+#[derive(Debug, Clone, PartialEq)]
+struct Stack {
+    layers: Vec<Layer>,
+    /// Whether anything is known of a column.
+    known: [bool; COLUMNS],
+    /// Where the axis ends, percent of the host; above 100 where VMs are simulated.
+    top: f64,
 }
 
-/// What a VM takes of the host's memory, as its guest sees it.
-fn memory_share(live: &Live, figures: &VmFigures, _: &VmSpec) -> Option<f64> {
-    let total_mb = live.host.memory_total_gb? * 1024.0;
-    figures.memory_used_mb.map(|used_mb| 100.0 * used_mb / total_mb)
+fn layer(
+    live: &Live,
+    vm: &VmView,
+    series: Option<&Series>,
+    of: Of,
+    known: &mut [bool; COLUMNS],
+) -> Option<Layer> {
+    let factor = (of.factor)(live, vm)?;
+    let mut columns = [0.0; COLUMNS];
+    let mut counts = [0_u32; COLUMNS];
+    if let Some(series) = series {
+        let width_millis = 15 * 60 * 1000 / COLUMNS as i64;
+        // Whole columns of the clock: what was drawn once stays as it is and only moves.
+        let oldest = live.cursor.0 / width_millis - COLUMNS as i64 + 1;
+        for (at, value) in series.sampled_at.iter().zip((of.column)(series)) {
+            let column =
+                usize::try_from(at.0 / width_millis - oldest).ok().filter(|column| *column < COLUMNS);
+            if let (Some(column), Some(value)) = (column, value) {
+                columns[column] += value;
+                counts[column] += 1;
+            }
+        }
+    }
+    for i in 0..COLUMNS {
+        if counts[i] > 0 {
+            columns[i] *= factor / f64::from(counts[i]);
+            known[i] = true;
+        }
+    }
+    let now = (of.now)(vm).map(|percent| percent * factor);
+    let used = now.is_some_and(|now| now > 0.0) || columns.iter().any(|column| *column > 0.0);
+    used.then(|| Layer { vm_id: Some(vm.id), name: vm.name.clone(), now, columns })
 }
 
-type Read = fn(&Live, &VmFigures, &VmSpec) -> Option<f64>;
-
-/// The largest shares first, the rest as one; VMs without a figure have none.
-fn shares(live: &Live, read: Read) -> Vec<Share> {
-    let mut shares: Vec<_> = live
+/// Those that took the most in all that time first, the rest as one.
+fn stack(live: &Live, of: Of) -> Stack {
+    let series: HashMap<i64, &Series> = live.series.iter().map(|series| (series.vm_id, series)).collect();
+    let mut known = [false; COLUMNS];
+    let mut layers: Vec<_> = live
         .vms
         .iter()
-        .filter_map(|vm| {
-            let percent = read(live, &vm.figures, &vm.spec).filter(|percent| *percent > 0.0)?;
-            Some(Share { vm_id: Some(vm.id), name: vm.name.clone(), percent })
-        })
+        .filter_map(|vm| layer(live, vm, series.get(&vm.id).copied(), of, &mut known))
+        .map(|layer| (layer.columns.iter().sum::<f64>(), layer))
         .collect();
-    shares.sort_by(|a, b| b.percent.total_cmp(&a.percent));
-    if shares.len() > NAMED + 1 {
-        let rest = shares.split_off(NAMED);
-        let name = format!("{} others", rest.len());
-        shares.push(Share { vm_id: None, name, percent: rest.iter().map(|share| share.percent).sum() });
+    layers.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let mut layers: Vec<_> = layers.into_iter().map(|(_, layer)| layer).collect();
+    if layers.len() > NAMED + 1 {
+        let rest = layers.split_off(NAMED);
+        let mut others = Layer {
+            vm_id: None,
+            name: format!("{} others", rest.len()),
+            now: rest.iter().filter_map(|layer| layer.now).reduce(|a, b| a + b),
+            columns: [0.0; COLUMNS],
+        };
+        for layer in &rest {
+            for (sum, value) in others.columns.iter_mut().zip(layer.columns) {
+                *sum += value;
+            }
+        }
+        layers.push(others);
     }
-    shares
+    let sums = (0..COLUMNS).map(|i| layers.iter().map(|layer| layer.columns[i]).sum());
+    let top = trail::count_axis(sums).top.max(1.0);
+    Stack { layers, known, top }
+}
+
+impl Stack {
+    /// SVG path data of each layer, a closed shape for each stretch of time of which something is known.
+    fn paths(&self) -> Vec<String> {
+        let mut below = [0.0; COLUMNS];
+        let mut paths = Vec::with_capacity(self.layers.len());
+        for layer in &self.layers {
+            let above: [f64; COLUMNS] = std::array::from_fn(|i| below[i] + layer.columns[i]);
+            let mut path = String::new();
+            let mut begin = 0;
+            for stretch in self.known.chunk_by(|a, b| a == b) {
+                let end = begin + stretch.len();
+                if stretch[0] {
+                    self.push_shape(&mut path, begin..end, &below, &above);
+                }
+                begin = end;
+            }
+            paths.push(path);
+            below = above;
+        }
+        paths
+    }
+
+    fn push_shape(&self, path: &mut String, columns: std::ops::Range<usize>, below: &[f64], above: &[f64]) {
+        let x = |edge: usize| edge as f64 / COLUMNS as f64 * WIDTH;
+        let y = |value: f64| (1.0 - (value / self.top).min(1.0)) * HEIGHT;
+        let mut to = |begin: char, edge: usize, value: f64| {
+            path.push(begin);
+            push_pair(path, x(edge), y(value));
+        };
+        to('M', columns.start, below[columns.start]);
+        to('L', columns.start, above[columns.start]);
+        for i in columns.clone() {
+            to('L', i + 1, above[i]);
+        }
+        for i in columns.clone().rev() {
+            to('L', i + 1, below[i]);
+        }
+        path.push('Z');
+    }
 }
 
 #[component]
 pub fn Shares(feed: Feed) -> impl IntoView {
     view! {
         <section class="panel shares" aria-label="Who uses the host" data-testid="shares">
-            <ShareBar feed title="CPU by VM" hue=Hue::Cpu read=cpu_share/>
-            <ShareBar feed title="Memory by VM" hue=Hue::Memory read=memory_share/>
+            <StackChart feed title="CPU by VM" hue=Hue::Cpu of=CPU/>
+            <StackChart feed title="Memory by VM" hue=Hue::Memory of=MEMORY/>
         </section>
     }
 }
 
 #[component]
-fn ShareBar(feed: Feed, title: &'static str, hue: Hue, read: Read) -> impl IntoView {
-    let shares = Memo::new(move |_| feed.live.with(|live| shares(live, read)));
-    let places = Memo::new(move |_| {
-        shares.with(|shares| {
-            let mut begin = 0.0;
-            let place = |share: &Share| {
-                let place = (begin, share.percent.min(100.0 - begin).max(0.0));
-                begin += place.1;
-                place
-            };
-            shares.iter().map(place).collect::<Vec<_>>()
-        })
-    });
-    let bars = move || {
-        let bar = |(i, (begin, width)): (usize, (f64, f64))| {
-            view! { <rect class=format!("area step-{i}") x=format!("{begin:.2}") width=format!("{width:.2}") height="10"></rect> }
-        };
-        places.get().into_iter().enumerate().map(bar).collect_view()
+fn StackChart(feed: Feed, title: &'static str, hue: Hue, of: Of) -> impl IntoView {
+    let stack = Memo::new(move |_| feed.live.with(|live| stack(live, of)));
+    let layers = move || {
+        let layer =
+            |(i, path): (usize, String)| view! { <path class=format!("area step-{i}") d=path></path> };
+        stack.with(Stack::paths).into_iter().enumerate().map(layer).collect_view()
     };
     let legend = move || {
-        let entry = |(i, share): (usize, Share)| {
-            let name = match share.vm_id {
-                Some(id) => view! { <a href=format!("/vms/{id}")>{share.name}</a> }.into_any(),
-                None => share.name.into_any(),
+        let entry = |(i, layer): (usize, &Layer)| {
+            let name = layer.name.clone();
+            let name = match layer.vm_id {
+                Some(id) => view! { <a href=format!("/vms/{id}")>{name}</a> }.into_any(),
+                None => name.into_any(),
             };
-            view! { <li><i class=format!("swatch step-{i}") aria-hidden="true"></i>{name} " " <b>{format::percent(Some(share.percent))}</b></li> }
+            view! { <li><i class=format!("swatch step-{i}") aria-hidden="true"></i>{name} " " <b>{format::percent(layer.now)}</b></li> }
         };
-        shares.get().into_iter().enumerate().map(entry).collect_view()
+        stack.with(|stack| stack.layers.iter().enumerate().map(entry).collect_view())
     };
+    let top = move || format::percent(Some(stack.with(|stack| stack.top)));
     view! {
         <div class=hue.class()>
-            <h2 class="label">{title}<span class="muted">" of the host"</span></h2>
-            <svg class="bar stacked" viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true">{bars}</svg>
+            <h2 class="label">{title}<span class="muted">" of the host, last 15 min"</span><span class="push"></span><span class="muted">{top}</span></h2>
+            <svg class="stacked" viewBox="0 0 600 100" preserveAspectRatio="none" aria-hidden="true">
+                <path class="gridlines" d="M0 0H600M0 50H600M0 100H600"></path>
+                {layers}
+            </svg>
             <ul class="legend">{legend}</ul>
         </div>
     }
@@ -104,20 +216,45 @@ fn ShareBar(feed: Feed, title: &'static str, hue: Hue, read: Read) -> impl IntoV
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::components::feed::tests::{live, vm};
+    use crate::{
+        components::feed::tests::{live, vm},
+        model::UtcMillis,
+    };
 
-    #[test]
-    fn the_largest_come_first_and_the_rest_is_one_share() {
-        let mut live = live(10, &[], vec![]);
+    /// Eight VMs on four cores; the first was never seen, each later one took ten percent more.
+    fn fleet() -> Live {
+        let mut live = live(900, &[], vec![]);
         live.host.cpu_cores = 4;
         live.vms = (1..=8).map(vm).collect();
-        for (i, vm) in live.vms.iter_mut().enumerate() {
-            vm.figures.cpu_percent = (i > 0).then_some(10.0 * i as f64);
+        for (i, vm) in live.vms.iter_mut().enumerate().skip(1) {
+            let percent = Some(10.0 * i as f64);
+            vm.figures.cpu_percent = percent;
+            live.series.push(Series {
+                vm_id: vm.id,
+                sampled_at: vec![UtcMillis(890_000), UtcMillis(895_000)],
+                cpu_percent: vec![percent, percent],
+                ..Series::default()
+            });
         }
-        let shares = shares(&live, cpu_share);
-        let names: Vec<_> = shares.iter().map(|share| share.name.as_str()).collect();
+        live
+    }
+
+    #[test]
+    fn the_largest_come_first_and_the_rest_is_one_layer() {
+        let stack = stack(&fleet(), CPU);
+        let names: Vec<_> = stack.layers.iter().map(|layer| layer.name.as_str()).collect();
         assert_eq!(names, ["vm-8", "vm-7", "vm-6", "vm-5", "vm-4", "2 others"]);
-        assert_eq!(shares[0].percent, 17.5);
-        assert_eq!(shares[5].percent, 7.5);
+        assert_eq!(stack.layers[0].now, Some(17.5));
+        assert_eq!(stack.layers[5].now, Some(7.5));
+        assert_eq!(stack.layers[0].columns[COLUMNS - 2], 17.5);
+        assert_eq!(stack.top, 100.0);
+    }
+
+    #[test]
+    fn time_of_which_nothing_is_known_is_left_empty() {
+        let stack = stack(&fleet(), CPU);
+        assert_eq!(stack.known.iter().filter(|known| **known).count(), 1);
+        // the column of 885 s to 900 s, from the ground to 17.5 %
+        assert_eq!(stack.paths()[0], "M580 100L580 82.5L590 82.5L590 100Z");
     }
 }

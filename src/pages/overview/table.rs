@@ -4,21 +4,23 @@ use super::list::{Arrangement, Chip, Group, Item, Sort};
 use crate::{
     api::ActOnVms,
     components::{
+        action::{ActionForm, ServerAction},
         browser,
         chart::Hue,
         clock::alive,
         feed::{Feed, open_operation},
         figures::{Bar, Sparkline},
+        form::SearchForm,
         format,
         icon::{Glyph, Icon},
         notice::Refusal,
         trail::Frame,
         vm::{Power, PowerButtons, Progress, StatusMark, describe},
     },
-    model::{VmOutcome, VmStatus, VmView},
+    model::{VmFigures, VmOutcome, VmStatus, VmView},
 };
-use leptos::prelude::*;
-use leptos_router::{components::Form, hooks::use_query_map};
+use leptos::{html, prelude::*};
+use leptos_router::hooks::use_query_map;
 use std::collections::BTreeSet;
 
 /// From here on a share is told in the colour of trouble, too.
@@ -60,7 +62,7 @@ pub fn Table(feed: Feed, power: Power, with_owner: bool) -> impl IntoView {
         <section class="panel" aria-label="VMs">
             <Toolbar feed search arrangement/>
             <Several feed chosen items/>
-            <div class="wide"><table class="vms" class:stale=move || feed.is_stale()>
+            <div class="wide"><table class="vms" class:owned=with_owner class:stale=move || feed.is_stale()>
                 <thead>
                     <tr>
                         {heading(Sort::Name, "VM")}
@@ -92,7 +94,7 @@ pub fn Table(feed: Feed, power: Power, with_owner: bool) -> impl IntoView {
 fn Toolbar(feed: Feed, search: RwSignal<String>, arrangement: Memo<Arrangement>) -> impl IntoView {
     let alive = alive();
     let chip = move |(chip, _, label): (Chip, &'static str, &'static str)| {
-        let count = move || feed.live.with(|live| live.vms.iter().filter(|vm| chip.holds(vm)).count());
+        let count = feed.of_facts(move |vms| vms.iter().filter(|vm| chip.holds(vm)).count());
         let address = move || Arrangement { chip, ..arrangement.get() }.address(&search.get());
         let is_chosen = move || (arrangement.get().chip == chip).then_some("true");
         view! { <a class="chip" href=address data-noscroll="" aria-current=is_chosen>{label} " " <b>{count}</b></a> }
@@ -101,14 +103,12 @@ fn Toolbar(feed: Feed, search: RwSignal<String>, arrangement: Memo<Arrangement>)
         let is_chosen = move || arrangement.get().group == group;
         view! { <option value=key selected=is_chosen prop:selected=is_chosen>{label}</option> }
     };
-    let counts = move || {
-        feed.live.with(|live| {
-            let running = live.vms.iter().filter(|vm| vm.status == VmStatus::Running).count();
-            format!("{running} of {} running", live.vms.len())
-        })
-    };
+    let counts = feed.of_facts(|vms| {
+        let running = vms.iter().filter(|vm| vm.status == VmStatus::Running).count();
+        format!("{running} of {} running", vms.len())
+    });
     view! {
-        <Form method="GET" action="/" noscroll=true attr:role="search" attr:class="toolbar">
+        <SearchForm class="toolbar">
             <span class="search">
                 <Glyph icon=Icon::Search/>
                 <input
@@ -124,7 +124,7 @@ fn Toolbar(feed: Feed, search: RwSignal<String>, arrangement: Memo<Arrangement>)
             </select></span>
             <button type="submit" class="btn" hidden=alive>"Show"</button>
             <span class="muted" data-testid="counts">{counts}</span>
-        </Form>
+        </SearchForm>
     }
 }
 
@@ -162,7 +162,7 @@ fn Several(feed: Feed, chosen: RwSignal<BTreeSet<i64>>, items: Memo<Vec<Item>>) 
     view! {
         <div class="several" hidden=move || alive.get() && count() == 0 && act.value().with(|answer| !matches!(answer, Some(Err(_)))) data-testid="several">
             <Refusal error=refused/>
-            <ActionForm action=act attr:id=BULK_ID attr:class="line-form">
+            <ActionForm action=act id=BULK_ID class="line-form">
                 <span>{move || if alive.get() { format!("{} chosen", count()) } else { "Those that are ticked:".into() }}</span>
                 {move || alive.get().then(|| view! { <button type="button" class="btn quiet" on:click=all>"All shown"</button> })}
                 <button type="submit" class="btn" name="action" value="start" disabled=act.pending()><Glyph icon=Icon::Play/>"Start"</button>
@@ -188,7 +188,15 @@ fn Row(
     with_owner: bool,
     chosen: RwSignal<BTreeSet<i64>>,
 ) -> impl IntoView {
-    let vm = feed.vm(id);
+    let vm = feed.facts(id);
+    // Until the browser says which rows are in sight, none is drawn anew.
+    let seen = RwSignal::new(false);
+    let row = NodeRef::<html::Tr>::new();
+    Effect::new(move || {
+        if let Some(row) = row.get() {
+            browser::watch_for_being_seen(&row, move |is_seen| seen.set(is_seen));
+        }
+    });
     let text = move |read: fn(&VmView) -> String| {
         Memo::new(move |_| vm.with(|vm| vm.as_ref().map(read).unwrap_or_default()))
     };
@@ -205,10 +213,10 @@ fn Row(
         Shows::Progress => {
             view! { <td class="across" colspan=columns><Progress vm now=feed.now/></td> }.into_any()
         }
-        Shows::Figures => view! { <FigureCells feed id vm with_owner/> }.into_any(),
+        Shows::Figures => view! { <FigureCells feed id vm with_owner seen=seen.into()/> }.into_any(),
     };
     view! {
-        <tr data-vm=name data-status=move || status.get().as_str() class:troubled=move || problem.with(Option::is_some)>
+        <tr node_ref=row data-vm=name data-status=move || status.get().as_str() class:troubled=move || problem.with(Option::is_some)>
             <td class="who"><div>
                 <input
                     type="checkbox" form=BULK_ID name="vm_ids[]" value=id aria-label=move || format!("Choose {}", name.get())
@@ -240,21 +248,24 @@ fn Row(
 }
 
 #[component]
-fn FigureCells(feed: Feed, id: i64, vm: Memo<Option<VmView>>, with_owner: bool) -> impl IntoView {
-    let figure =
-        move |read: fn(&VmView) -> Option<f64>| Memo::new(move |_| vm.with(|vm| vm.as_ref().and_then(read)));
-    let cpu = figure(|vm| vm.figures.cpu_percent);
-    let memory = figure(|vm| vm.figures.memory_percent);
-    let disk = figure(|vm| vm.figures.disk_percent);
-    let received = figure(|vm| vm.figures.network_rx_mb_per_s);
-    let sent = figure(|vm| vm.figures.network_tx_mb_per_s);
-    let up = move || {
-        vm.with(|vm| {
-            let vm = vm.as_ref().filter(|vm| vm.status == VmStatus::Running)?;
-            vm.figures.uptime_seconds.map(format::duration)
-        })
-        .unwrap_or_else(|| format::UNKNOWN.into())
+fn FigureCells(
+    feed: Feed,
+    id: i64,
+    vm: Memo<Option<VmView>>,
+    with_owner: bool,
+    seen: Signal<bool>,
+) -> impl IntoView {
+    let figures = feed.figures(id);
+    let percent = move |read: fn(&VmFigures) -> Option<f64>| move || format::percent(figures.with(read));
+    let is_high = move |read: fn(&VmFigures) -> Option<f64>| {
+        Memo::new(move |_| figures.with(read).is_some_and(|percent| percent >= HIGH_PERCENT))
     };
+    let disk = Signal::derive(move || figures.with(|f| f.disk_percent));
+    let runs = Memo::new(move |_| vm.with(|vm| vm.as_ref().is_some_and(|vm| vm.status == VmStatus::Running)));
+    let up = Memo::new(move |_| {
+        let seconds = figures.with(|f| f.uptime_seconds).filter(|_| runs.get());
+        seconds.map_or_else(|| format::UNKNOWN.to_owned(), format::duration)
+    });
     let frame = Signal::derive(move || {
         let (from, to) = feed.window();
         Frame { from, to, top: 100.0, width: 72.0, height: 22.0 }
@@ -264,34 +275,31 @@ fn FigureCells(feed: Feed, id: i64, vm: Memo<Option<VmView>>, with_owner: bool) 
     view! {
         <td data-label="CPU">
             <div class="figure">
-                <b class:high=move || is_high(cpu.get()) data-testid="cpu">{move || format::percent(cpu.get())}</b>
-                <Sparkline points=feed.points(id, |s| &s.cpu_percent) frame hue=Hue::Cpu/>
+                <b class:high=is_high(|f| f.cpu_percent) data-testid="cpu">{percent(|f| f.cpu_percent)}</b>
+                <Sparkline points=feed.points(id, |s| &s.cpu_percent) frame hue=Hue::Cpu seen/>
             </div>
         </td>
         <td data-label="Memory">
             <div class="figure">
-                <b class:high=move || is_high(memory.get()) data-testid="memory">{move || format::percent(memory.get())}</b>
-                <Sparkline points=feed.points(id, |s| &s.memory_percent) frame hue=Hue::Memory/>
+                <b class:high=is_high(|f| f.memory_percent) data-testid="memory">{percent(|f| f.memory_percent)}</b>
+                <Sparkline points=feed.points(id, |s| &s.memory_percent) frame hue=Hue::Memory seen/>
             </div>
         </td>
         <td data-label="Disk">
             <div class="figure">
-                <b class:high=move || is_high(disk.get()) data-testid="disk">{move || format::percent(disk.get())}</b>
+                <b class:high=is_high(|f| f.disk_percent) data-testid="disk">{percent(|f| f.disk_percent)}</b>
                 <Bar percent=disk hue=Hue::Disk/>
             </div>
         </td>
         <td data-label="Network" class="rates">
-            <span>"↓ " {move || format::rate(received.get())}</span>
+            <span>"↓ " {move || format::rate(figures.with(|f| f.network_rx_mb_per_s))}</span>
             " "
-            <span class="muted">"↑ " {move || format::rate(sent.get())}</span>
+            <span class="muted">"↑ " {move || format::rate(figures.with(|f| f.network_tx_mb_per_s))}</span>
         </td>
         <td data-label="Up, address">
-            {up} <span class="address">{address}</span>
+            <span class="up">{up}</span>
+            <span class="address">{address}</span>
         </td>
         {with_owner.then(|| view! { <td data-label="Owner">{owner}</td> })}
     }
-}
-
-fn is_high(percent: Option<f64>) -> bool {
-    percent.is_some_and(|p| p >= HIGH_PERCENT)
 }

@@ -6,10 +6,12 @@ use crate::{
         StopAt, vm_operations, vm_snapshots, vm_vagrantfiles,
     },
     components::{
+        action::{ActionForm, ServerAction},
         browser,
         clock::{Moment, TimeForm, alive},
         feed::{Feed, open_operation},
         format,
+        loaded::{Loaded, load},
         notice::Refusal,
     },
     model::{
@@ -19,21 +21,71 @@ use crate::{
 };
 use leptos::prelude::*;
 
+/// What is kept of a VM: its snapshots, its operations, its Vagrantfiles. Asked for beside the page's figures and not
+/// within what shows these: the server may go through that several times, and each time would ask anew, for nobody.
+#[derive(Clone, Copy)]
+pub struct Kept {
+    snapshots: Loaded<Vec<Snapshot>>,
+    operations: Loaded<Vec<OperationView>>,
+    vagrantfiles: Loaded<Vec<VagrantfileVersion>>,
+    /// Counts operations that have begun or ended.
+    changes: RwSignal<u32>,
+    /// Counts those that have ended: an open one says nothing of snapshots yet.
+    ends: RwSignal<u32>,
+}
+
+impl Kept {
+    pub fn of(id: Memo<Option<i64>>) -> Self {
+        let (changes, ends) = (RwSignal::new(0), RwSignal::new(0));
+        let none = || ApiError::not_found("VM");
+        Self {
+            snapshots: load(
+                move || (id.get(), ends.get()),
+                move |(id, _)| async move { vm_snapshots(id.ok_or_else(none)?).await },
+            ),
+            operations: load(
+                move || (id.get(), changes.get()),
+                move |(id, _)| async move { vm_operations(id.ok_or_else(none)?, None).await },
+            ),
+            vagrantfiles: load(
+                move || (id.get(), changes.get()),
+                move |(id, _)| async move { vm_vagrantfiles(id.ok_or_else(none)?).await },
+            ),
+            changes,
+            ends,
+        }
+    }
+
+    /// Asks anew when an operation of the VM begins or ends.
+    fn follow(self, vm: Memo<Option<VmView>>) {
+        let operation = Memo::new(move |_| {
+            vm.with(|vm| vm.as_ref().and_then(|vm| vm.operation.as_ref()).map(|o| (o.id, o.state)))
+        });
+        Effect::new(move |before: Option<Option<(i64, OperationState)>>| {
+            let now = operation.get();
+            if before.is_some_and(|before| before != now) {
+                self.changes.update(|changes| *changes += 1);
+                if now.is_none_or(|(_, state)| !state.is_open()) {
+                    self.ends.update(|ends| *ends += 1);
+                }
+            }
+            now
+        });
+    }
+}
+
 /// Everything about a VM that is no figure. `is_ours`: its Vagrantfile is this cloud's.
 #[component]
-pub fn Manage(feed: Feed, id: i64, vm: Memo<Option<VmView>>, is_ours: bool) -> impl IntoView {
-    // Asked anew when an operation begins or ends.
-    let occasion = Memo::new(move |_| {
-        vm.with(|vm| vm.as_ref().and_then(|vm| vm.operation.as_ref()).map(|o| (o.id, o.state)))
-    });
+pub fn Manage(feed: Feed, id: i64, vm: Memo<Option<VmView>>, kept: Kept, is_ours: bool) -> impl IntoView {
+    kept.follow(vm);
     view! {
         <div class="charts manage">
-            {is_ours.then(|| view! { <Snapshots feed id vm occasion/> })}
+            {is_ours.then(|| view! { <Snapshots feed id vm kept/> })}
             {is_ours.then(|| view! { <Resources feed id vm/> })}
             <Plans feed id vm/>
-            <History id occasion/>
+            <History id kept/>
         </div>
-        {is_ours.then(|| view! { <Vagrantfiles id occasion/> })}
+        {is_ours.then(|| view! { <Vagrantfiles kept/> })}
     }
 }
 
@@ -48,28 +100,17 @@ fn poll_after(feed: Feed, answers: impl Fn() -> usize + Send + Sync + 'static) {
     });
 }
 
-type Occasion = Memo<Option<(i64, OperationState)>>;
-
 /// Whether something can be asked of the VM now.
 fn allows(vm: Memo<Option<VmView>>, kind: OperationKind) -> Memo<bool> {
     Memo::new(move |_| vm.with(|vm| vm.as_ref().is_some_and(|vm| vm.allowed.contains(&kind))))
 }
 
 #[component]
-fn Snapshots(feed: Feed, id: i64, vm: Memo<Option<VmView>>, occasion: Occasion) -> impl IntoView {
+fn Snapshots(feed: Feed, id: i64, vm: Memo<Option<VmView>>, kept: Kept) -> impl IntoView {
     let save = ServerAction::<SaveSnapshot>::new();
     let restore = ServerAction::<RestoreSnapshot>::new();
     let delete = ServerAction::<DeleteSnapshot>::new();
     poll_after(feed, move || save.version().get() + restore.version().get() + delete.version().get());
-    // An open operation says nothing of snapshots yet.
-    let settled = Memo::new(move |before: Option<&Option<(i64, OperationState)>>| {
-        let now = occasion.get();
-        match now {
-            Some((_, state)) if state.is_open() => before.copied().flatten(),
-            now => now,
-        }
-    });
-    let snapshots = Resource::new(move || settled.get(), move |_| vm_snapshots(id));
     let refused = Signal::derive(move || {
         save.value()
             .get()
@@ -125,9 +166,9 @@ fn Snapshots(feed: Feed, id: i64, vm: Memo<Option<VmView>>, occasion: Occasion) 
             <h2>"Snapshots"</h2>
             <Refusal error=refused/>
             <Transition fallback=|| view! { <p class="hint" role="status">"Loading…"</p> }>
-                {move || Suspend::new(async move { list(snapshots.await) })}
+                {move || Suspend::new(async move { list(kept.snapshots.await) })}
             </Transition>
-            <ActionForm action=save attr:class="line-form">
+            <ActionForm action=save class="line-form">
                 <input type="hidden" name="vm_id" value=id/>
                 <div class="field">
                     <label for="snapshot-name">"Name"</label>
@@ -248,7 +289,7 @@ fn Plans(feed: Feed, id: i64, vm: Memo<Option<VmView>>) -> impl IntoView {
         <section class="panel block" data-testid="plans">
             <h2>"Plans"</h2>
             <Refusal error=refused/>
-            <ActionForm action=auto_start attr:class="line-form">
+            <ActionForm action=auto_start class="line-form">
                 <input type="hidden" name="vm_id" value=id/>
                 <input type="hidden" name="auto_start" value=move || (!starts.get()).to_string()/>
                 <p>{move || if starts.get() { "It starts with the server." } else { "It does not start with the server." }}</p>
@@ -256,7 +297,7 @@ fn Plans(feed: Feed, id: i64, vm: Memo<Option<VmView>>) -> impl IntoView {
                     {move || if starts.get() { "Let it be" } else { "Let it start with the server" }}
                 </button>
             </ActionForm>
-            <ActionForm action=stop_after attr:class="line-form">
+            <ActionForm action=stop_after class="line-form">
                 <input type="hidden" name="vm_id" value=id/>
                 <div class="field">
                     <label for="stop-hours">"Turn it off after"</label>
@@ -267,7 +308,7 @@ fn Plans(feed: Feed, id: i64, vm: Memo<Option<VmView>>) -> impl IntoView {
                 </div>
                 <button type="submit" class="btn">"Plan it"</button>
             </ActionForm>
-            <ActionForm action=stop_at_time attr:class="line-form">
+            <ActionForm action=stop_at_time class="line-form">
                 <input type="hidden" name="vm_id" value=id/>
                 <input type="hidden" name="offset_minutes" value=move || offset_minutes.get()/>
                 <div class="field">
@@ -303,8 +344,7 @@ fn outcome(operation: &OperationView) -> &'static str {
 }
 
 #[component]
-fn History(id: i64, occasion: Occasion) -> impl IntoView {
-    let operations = Resource::new(move || occasion.get(), move |_| vm_operations(id, None));
+fn History(id: i64, kept: Kept) -> impl IntoView {
     let entry = move |operation: OperationView| {
         let took = operation.finished_at.map(|end: UtcMillis| {
             format!(" · {}", format::elapsed(format::seconds_between(operation.requested_at, end)))
@@ -329,7 +369,7 @@ fn History(id: i64, occasion: Occasion) -> impl IntoView {
             <h2>"Operations"</h2>
             <Transition fallback=|| view! { <p class="hint" role="status">"Loading…"</p> }>
                 {move || Suspend::new(async move {
-                    match operations.await {
+                    match kept.operations.await {
                         Ok(listed) if listed.is_empty() => view! { <p class="hint">"Nothing has been asked of it yet."</p> }.into_any(),
                         Ok(listed) => view! { <ul class="entries tall">{listed.into_iter().map(entry).collect_view()}</ul> }.into_any(),
                         Err(error) => view! { <p class="hint">{error.text}</p> }.into_any(),
@@ -341,8 +381,7 @@ fn History(id: i64, occasion: Occasion) -> impl IntoView {
 }
 
 #[component]
-fn Vagrantfiles(id: i64, occasion: Occasion) -> impl IntoView {
-    let versions = Resource::new(move || occasion.get(), move |_| vm_vagrantfiles(id));
+fn Vagrantfiles(kept: Kept) -> impl IntoView {
     let version = |(at, version): (usize, VagrantfileVersion)| {
         view! {
             <details class="readings">
@@ -360,7 +399,7 @@ fn Vagrantfiles(id: i64, occasion: Occasion) -> impl IntoView {
             <p class="hint">"As it stood whenever it was used. Somebody with a shell on the host can add to it in a file Vagrantfile.local beside it."</p>
             <Transition fallback=|| view! { <p class="hint" role="status">"Loading…"</p> }>
                 {move || Suspend::new(async move {
-                    match versions.await {
+                    match kept.vagrantfiles.await {
                         Ok(listed) => listed.into_iter().enumerate().map(version).collect_view().into_any(),
                         Err(error) => view! { <p class="hint">{error.text}</p> }.into_any(),
                     }

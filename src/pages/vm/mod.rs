@@ -4,12 +4,14 @@ mod manage;
 use crate::{
     api::{DestroyVm, ReleaseVm, metrics_since, operation_output, vm_events},
     components::{
+        action::{ActionForm, ServerAction},
         alerts::{self, AlertBell, AlertNotices},
         clock::{Moment, TimeForm, alive},
         feed::{Feed, Link, Scope, open_operation},
         figures::source_words,
         format,
         icon::{Glyph, Icon},
+        loaded::load,
         notice::{LinkState, Refusal, Trouble, Unavailable},
         range::Range,
         response,
@@ -28,7 +30,7 @@ use leptos_router::{
     NavigateOptions,
     hooks::{use_navigate, use_params_map, use_query_map},
 };
-use manage::{CancelButton, Manage};
+use manage::{CancelButton, Kept, Manage};
 use serde::{Deserialize, Serialize};
 
 const WINDOW_SECS: u32 = 900;
@@ -71,7 +73,8 @@ pub fn Vm() -> impl IntoView {
     let with_output = query.with_untracked(|query| query.get("output").is_some());
     let earlier = query.with_untracked(|query| query.get("operation").and_then(|id| id.parse().ok()));
     let range = Range::of_page();
-    let first = Resource::new(
+    let kept = Kept::of(id);
+    let first = load(
         move || id.get(),
         move |id| async move {
             match id {
@@ -84,7 +87,7 @@ pub fn Vm() -> impl IntoView {
         <Transition fallback=Skeleton>
             {move || Suspend::new(async move {
                 match first.await {
-                    Ok(first) => view! { <Body first range/> }.into_any(),
+                    Ok(first) => view! { <Body first range kept/> }.into_any(),
                     Err(error) if error.code == ErrorCode::NotFound => view! { <NoSuchVm/> }.into_any(),
                     Err(error) => view! { <Unavailable error/> }.into_any(),
                 }
@@ -118,7 +121,7 @@ fn NoSuchVm() -> impl IntoView {
 }
 
 #[component]
-fn Body(first: First, range: Memo<Range>) -> impl IntoView {
+fn Body(first: First, range: Memo<Range>, kept: Kept) -> impl IntoView {
     let First { live, charts, events, output, earlier } = first;
     let id = live.vms[0].id;
     let feed = Feed::start(live, Scope { vm_id: Some(id), window_secs: WINDOW_SECS });
@@ -138,7 +141,7 @@ fn Body(first: First, range: Memo<Range>) -> impl IntoView {
                 view! { <Gone name=name.clone() was_adopted=adopted.is_some()/> }.into_any()
             } else {
                 let (name, adopted, earlier) = (name.clone(), adopted.clone(), earlier.clone());
-                view! { <Present feed id vm timeline history name adopted earlier/> }.into_any()
+                view! { <Present feed id vm timeline history kept name adopted earlier/> }.into_any()
             }
         }}
     }
@@ -167,6 +170,7 @@ fn Present(
     vm: Memo<Option<VmView>>,
     timeline: Timeline,
     history: History,
+    kept: Kept,
     name: String,
     adopted: Option<Adopted>,
     earlier: Option<(i64, Vec<String>)>,
@@ -205,7 +209,7 @@ fn Present(
             <LastOperation feed vm history/>
         </div>
         {earlier.map(|(operation_id, lines)| view! { <EarlierOutput id operation_id lines/> })}
-        <Manage feed id vm is_ours/>
+        <Manage feed id vm kept is_ours/>
         <DestroyDialog id name adopted destroy release/>
     }
 }
@@ -305,7 +309,7 @@ fn DestroyDialog(
     let what = match adopted {
         None => view! { <p>"The VM and everything on its disk are deleted. This cannot be undone."</p> }.into_any(),
         Some(Adopted { directory, machine, .. }) => view! {
-            <ActionForm action=release attr:class="release">
+            <ActionForm action=release class="release">
                 <input type="hidden" name="vm_id" value=id/>
                 <p>"It was adopted. To stop watching it and leave it as it is, take it off the list: it can be adopted again."</p>
                 <button type="submit" class="btn" data-testid="release" disabled=release.pending()>"Take it off the list"</button>

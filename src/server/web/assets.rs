@@ -11,7 +11,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use rust_embed::{EmbeddedFile, RustEmbed};
-use std::fmt::Write;
+use std::{collections::BTreeMap, fmt::Write};
 
 /// Where each asset is served from now. Not for clients.
 const MANIFEST: &str = "assets.json";
@@ -40,6 +40,7 @@ pub fn urls() -> Result<AssetUrls, String> {
             css: built("css"),
             js: built("js"),
             wasm: built("wasm"),
+            parts: BTreeMap::new(),
             echarts: "/echarts.js".into(),
         });
     }
@@ -54,10 +55,11 @@ fn read_manifest(json: &[u8]) -> Result<AssetUrls, serde_json::Error> {
         css: String,
         js: String,
         wasm: String,
+        parts: BTreeMap<String, Vec<String>>,
         echarts: String,
     }
-    let Manifest { css, js, wasm, echarts } = serde_json::from_slice(json)?;
-    Ok(AssetUrls { css, js, wasm, echarts })
+    let Manifest { css, js, wasm, parts, echarts } = serde_json::from_slice(json)?;
+    Ok(AssetUrls { css, js, wasm, parts, echarts })
 }
 
 /// Answers a GET or HEAD for a file of the site; anything else is a plain 404.
@@ -313,8 +315,9 @@ mod tests {
     #[test]
     fn the_manifest_gives_the_addresses() {
         let json =
-            br#"{"css": "/pkg/a.css", "js": "/pkg/a.js", "wasm": "/pkg/a.wasm", "echarts": "/pkg/e.js"}"#;
+            br#"{"css": "/pkg/a.css", "js": "/pkg/a.js", "wasm": "/pkg/a.wasm", "parts": {"charts": ["/pkg/c.wasm"]}, "echarts": "/pkg/e.js"}"#;
         let urls = read_manifest(json).unwrap();
+        assert_eq!(urls.parts["charts"], ["/pkg/c.wasm"]);
         assert_eq!((urls.css.as_str(), urls.echarts.as_str()), ("/pkg/a.css", "/pkg/e.js"));
         assert!(read_manifest(br#"{"css": "/pkg/a.css"}"#).is_err());
     }

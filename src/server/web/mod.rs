@@ -10,6 +10,7 @@ mod rest;
 
 use super::state::AppState;
 use crate::{
+    api::Packed,
     app::{App, shell},
     model::{ApiError, ErrorCode},
 };
@@ -23,7 +24,10 @@ use axum::{
     routing::{get, post},
 };
 use futures::{StreamExt, stream};
-use leptos::{prelude::*, server_fn::error::SERVER_FN_ERROR_HEADER};
+use leptos::{
+    prelude::*,
+    server_fn::{ContentType, error::SERVER_FN_ERROR_HEADER},
+};
 use leptos_axum::{LeptosRoutes, generate_route_list};
 use serde_json::json;
 use std::{net::SocketAddr, time::Duration};
@@ -98,6 +102,7 @@ pub fn router(state: AppState) -> Router {
         .merge(pages)
         .fallback(fallback)
         .layer(middleware::from_fn(refusals_are_told))
+        .layer(middleware::from_fn(json_is_told))
         .layer(middleware::from_fn(refill::refill))
         .layer(middleware::from_fn(forget_old_refusals))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
@@ -105,11 +110,25 @@ pub fn router(state: AppState) -> Router {
         .layer(middleware::from_fn_with_state(state.clone(), origin::same_origin_only))
         .layer(middleware::from_fn_with_state(state, headers::secure))
         // Assets are compressed when they are made, and a page is read as it comes.
-        .layer(CompressionLayer::new().compress_when(is_json))
+        .layer(CompressionLayer::new().compress_when(is_an_answer))
 }
 
-fn is_json(_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions) -> bool {
-    headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"))
+fn is_an_answer(_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions) -> bool {
+    headers.get(header::CONTENT_TYPE).is_some_and(|kind| {
+        kind.as_bytes().starts_with(b"application/json") || kind.as_bytes() == Packed::CONTENT_TYPE.as_bytes()
+    })
+}
+
+/// A server function's answer is JSON where the caller did not ask for its short form ([`Packed`]); Leptos names that all
+/// the same.
+async fn json_is_told(request: Request, next: middleware::Next) -> Response {
+    let is_short = call::is_accepted(request.headers(), Packed::CONTENT_TYPE);
+    let mut response = next.run(request).await;
+    let named = response.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    if !is_short && named == Some(Packed::CONTENT_TYPE.as_bytes()) {
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    response
 }
 
 /// What Leptos needs of a server that names its assets itself.

@@ -1,0 +1,117 @@
+//! How answers travel. Between the two halves of this crate, and to other clients that are made of it, in postcard:
+//! short, quickly read, and little code for each type. To everybody else, who does not ask for that, as JSON.
+//!
+//! Postcard tells no names of fields, so the media type tells what the types look like (`build.rs`): a page of another
+//! build gets JSON, cannot read it, and says so.
+
+use codee::{Decoder, Encoder};
+use leptos::server_fn::{Bytes, ContentType, Decodes, Encodes, Format, FormatType, codec::Post};
+use serde::{Serialize, de::DeserializeOwned};
+
+/// For `output` of a server function.
+pub type Wire = Post<Packed>;
+
+/// Also the codec of what pages are rendered with.
+#[derive(Debug, Clone, Copy)]
+pub struct Packed;
+
+impl ContentType for Packed {
+    const CONTENT_TYPE: &'static str = concat!("application/x-postcard;types=", env!("TWARGA_TYPES"));
+}
+
+impl FormatType for Packed {
+    const FORMAT_TYPE: Format = Format::Binary;
+}
+
+impl<T: Serialize> Encodes<T> for Packed {
+    type Error = String;
+
+    fn encode(output: &T) -> Result<Bytes, String> {
+        #[cfg(feature = "ssr")]
+        if !crate::server::web::call::accepts(Self::CONTENT_TYPE) {
+            return serde_json::to_vec(output).map(Bytes::from).map_err(|error| error.to_string());
+        }
+        postcard::to_allocvec(output).map(Bytes::from).map_err(|error| error.to_string())
+    }
+}
+
+impl<T: DeserializeOwned> Decodes<T> for Packed {
+    type Error = postcard::Error;
+
+    fn decode(bytes: Bytes) -> Result<T, postcard::Error> {
+        postcard::from_bytes(&bytes)
+    }
+}
+
+impl<T: Serialize> Encoder<T> for Packed {
+    type Error = postcard::Error;
+    type Encoded = Vec<u8>;
+
+    fn encode(value: &T) -> Result<Vec<u8>, postcard::Error> {
+        postcard::to_allocvec(value)
+    }
+}
+
+impl<T: DeserializeOwned> Decoder<T> for Packed {
+    type Error = postcard::Error;
+    type Encoded = [u8];
+
+    fn decode(bytes: &[u8]) -> Result<T, postcard::Error> {
+        postcard::from_bytes(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ApiError, Charts, ErrorCode, Event, Live, MetricRange, Severity, UtcMillis};
+
+    fn travelled<T: Serialize + DeserializeOwned>(value: &T) -> T {
+        <Packed as Decoder<T>>::decode(&<Packed as Encoder<T>>::encode(value).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_poll_arrives_as_it_was_sent() {
+        let mut live: Live = crate::components::feed::tests::live(900, &[1, 2], vec![]);
+        live.vms[0].figures.cpu_percent = Some(34.56);
+        live.vms[0].figures.network_rx_mb = Some(1_234_567.89);
+        live.vms[0].figures.network_rx_mb_per_s = Some(0.0103);
+        live.vms[1].fell_at = Some(UtcMillis(5));
+        assert_eq!(travelled(&live), live);
+        let beside = live.clone().beside(Some(""));
+        assert_eq!(travelled(&beside), beside);
+    }
+
+    #[test]
+    fn a_refusal_and_what_charts_show_arrive_as_they_were_sent() {
+        let refusal: Result<(), ApiError> = Err(ApiError::new(ErrorCode::Conflict, "It runs already."));
+        assert_eq!(travelled(&refusal), refusal);
+        let range = MetricRange {
+            vm_id: Some(1),
+            metric_name: "vm_cpu_percent".into(),
+            unit: "%".into(),
+            at: vec![UtcMillis(1_795_414_554_120), UtcMillis(1_795_414_559_120)],
+            min: vec![Some(0.01), None],
+            mean: vec![Some(34.5678), None],
+            max: vec![Some(100.0), None],
+        };
+        let event = Event {
+            id: 1,
+            at: UtcMillis(-5),
+            kind: "vm_launched".into(),
+            severity: Severity::Warning,
+            vm_id: None,
+            vm_name: None,
+            person: Some("ada".into()),
+            text: "…".into(),
+        };
+        let charts = Charts {
+            from: UtcMillis(0),
+            to: UtcMillis(1),
+            ranges: vec![range],
+            statistics: vec![None],
+            events: vec![event],
+        };
+        assert_eq!(travelled(&charts), charts);
+    }
+}
