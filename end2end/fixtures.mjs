@@ -47,7 +47,7 @@ export const test = base.extend({
   },
 });
 
-/** Fills in the form of `/register` or `/sign-in` and sends it; works without JavaScript too. */
+/** Fills in the form of `/setup`, `/register` or `/sign-in` and sends it; works without JavaScript too. */
 export async function enter(page, path, fields) {
   await page.goto(path);
   for (const [name, value] of Object.entries(fields)) {

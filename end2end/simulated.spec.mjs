@@ -26,8 +26,39 @@ const test = base.extend({
 
 test.describe.configure({ mode: "serial" });
 
+test("the first start greets its owner, and takes a form without JavaScript", async ({ page, browser, problems }) => {
+  for (const colorScheme of ["light", "dark"]) {
+    for (const width of [1280, 390]) {
+      await page.setViewportSize({ width, height: 900 });
+      await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
+      await page.goto("/");
+      await expect(page).toHaveURL("/setup");
+      await hydrated(page);
+      await fits(page, "setup", `${colorScheme}-${width}`);
+    }
+  }
+  await expect(page.getByTestId("provider")).toHaveText("Simulated fleet");
+  await page.locator("[name=username]").fill("ada");
+  await page.keyboard.press("Enter");
+  await expect(page.locator("[data-field=password]")).toHaveText(/10 characters/);
+
+  const context = await browser.newContext({ javaScriptEnabled: false, baseURL: server.url });
+  const plain = await context.newPage();
+  problems.watch(plain);
+  await plain.goto("/register");
+  await expect(plain).toHaveURL("/setup");
+  for (const [name, value] of Object.entries({ ...PERSON, password: "too short" })) {
+    await plain.locator(`[name=${name}]`).fill(value);
+  }
+  await submit(plain, "password");
+  await expect(plain.getByTestId("refusal")).toContainText("10");
+  await expect(plain.locator("[name=email]")).toHaveValue(PERSON.email);
+  await expect(plain.locator("[name=password]")).toHaveValue("");
+  await context.close();
+});
+
 test("the first account is the admin's and sees the simulated fleet", async ({ page, context }) => {
-  await enter(page, "/register", PERSON);
+  await enter(page, "/setup", PERSON);
   await expect(page.locator("[data-vm]")).toHaveCount(VMS);
   await expect(page.getByText("Simulated").first()).toBeVisible();
   const me = await (await context.request.get("/api/v1/current_user")).json();
@@ -519,15 +550,20 @@ test.describe("signed in", () => {
         for (const [name, path] of Object.entries({ overview: "/", vm: vm.pathname, launch: "/vms/new", monitor: "/monitor", alerts: "/alerts", rules: "/alerts/rules", events: "/events", account: "/account", accounts: "/admin/accounts", admin: "/admin" })) {
           await page.goto(path);
           await hydrated(page);
-          await shot(page, `${name}-${colorScheme}-${width}`);
-          const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-          expect(overflow, `${name} scrolls sideways`).toBeLessThanOrEqual(0);
-          expect(await violations(page), `${name} for everybody`).toEqual([]);
+          await fits(page, name, `${colorScheme}-${width}`);
         }
       });
     }
   }
 });
+
+/** Takes the page's picture; it must not scroll sideways, nor keep anybody from using it. */
+async function fits(page, name, looks) {
+  await shot(page, `${name}-${looks}`);
+  const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+  expect(overflow, `${name} scrolls sideways`).toBeLessThanOrEqual(0);
+  expect(await violations(page), `${name} for everybody`).toEqual([]);
+}
 
 /** The seconds that a chart's time axis spans. */
 function timeAxis(canvas) {

@@ -86,7 +86,7 @@ fn Guard(session: Resource<Result<Session, ApiError>>) -> impl IntoView {
             {move || Suspend::new(async move {
                 let stranger = session.await.ok().filter(|session| session.me.is_none());
                 stranger.map(|session| {
-                    let path = if session.instance.needs_first_account { "/register" } else { "/sign-in" };
+                    let path = if session.instance.needs_first_account { "/setup" } else { "/sign-in" };
                     view! { <Redirect path/> }
                 })
             })}

@@ -13,6 +13,7 @@ mod not_found;
 mod notifications;
 mod overview;
 mod register;
+mod setup;
 mod sign_in;
 mod vm;
 
@@ -28,5 +29,6 @@ pub use monitor::Monitor;
 pub use not_found::NotFound;
 pub use overview::Overview;
 pub use register::Register;
+pub use setup::Setup;
 pub use sign_in::SignIn;
 pub use vm::Vm;
