@@ -3,7 +3,7 @@
 import { once } from "node:events";
 import { createServer } from "node:http";
 import { readFile } from "node:fs/promises";
-import { countCalls, chart, enter, expect, FIGURES, hydrated, inspect, PERSON, press, row, setVisibility, shot, signIn, status, submit, test as base, throughEverything, violations } from "./fixtures.mjs";
+import { countCalls, chart, confirm, enter, expect, FIGURES, hydrated, inspect, PERSON, press, row, setVisibility, shot, signIn, status, submit, test as base, throughEverything, violations } from "./fixtures.mjs";
 import { startServer } from "./server.mjs";
 
 const VMS = 5;
@@ -233,7 +233,62 @@ test.describe("signed in", () => {
     await expect(page.locator("[data-vm]")).toHaveCount(VMS);
   });
 
+  test("what destroys something asks in a dialog that the keyboard can use", async ({ page }) => {
+    await openRunning(page);
+    const name = await page.getByRole("heading", { level: 1 }).textContent();
+    const ask = page.getByTestId("destroy");
+    const dialog = page.getByRole("dialog");
+    const field = dialog.getByRole("textbox");
+    const destroy = dialog.getByRole("button", { name: "Destroy for good" });
+    await ask.focus();
+    await page.keyboard.press("Space");
+    await expect(field).toBeFocused();
+    await page.keyboard.type(`${name}-2`);
+    await expect(destroy).toBeDisabled();
+    for (const colorScheme of ["light", "dark"]) {
+      await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
+      await shot(page, `destroy-${colorScheme}`);
+      expect(await violations(page)).toEqual([]);
+    }
+    await page.keyboard.press("Escape");
+    await expect(dialog).toBeHidden();
+    await expect(ask).toBeFocused();
+    await page.keyboard.press("Enter");
+    await expect(field).toHaveValue("");
+    await page.keyboard.type(name);
+    await expect(destroy).toBeEnabled();
+    await dialog.getByRole("button", { name: "Cancel" }).click();
+    await expect(dialog).toBeHidden();
+    await expect(ask).toBeFocused();
+  });
+
+  test("what destroys something asks without JavaScript, too", async ({ browser, problems }) => {
+    const context = await browser.newContext({ javaScriptEnabled: false, baseURL: server.url });
+    await signIn(context, server.url);
+    const rule = { scope: "owner:1", metric: "swap", comparison: "above", threshold: "77", for_secs: "60", severity: "info", is_enabled: "on" };
+    const form = Object.fromEntries(Object.entries(rule).map(([name, value]) => [`rule[${name}]`, value]));
+    const made = await context.request.post("/api/v1/save_alert_rule", { form, headers: { origin: server.url, accept: "application/json" } });
+    expect(made.ok(), await made.text()).toBe(true);
+    const page = await context.newPage();
+    problems.watch(page);
+    await page.goto("/alerts/rules");
+    const entry = page.locator("[data-rule]", { hasText: "Swap at 77 %" });
+    const dialog = entry.getByRole("dialog");
+    await entry.getByRole("button", { name: "Delete…" }).click();
+    await shot(page, "delete-rule-plain");
+    await dialog.getByRole("textbox").fill("memory");
+    await dialog.getByRole("button", { name: "Delete it" }).click();
+    await expect(dialog.locator("input:invalid")).toHaveCount(1);
+    await dialog.getByRole("button", { name: "Cancel" }).click();
+    await expect(dialog).toBeHidden();
+    await confirm(entry, "Delete…", "swap");
+    await dialog.getByRole("button", { name: "Delete it" }).click();
+    await expect(entry).toHaveCount(0);
+    await context.close();
+  });
+
   test("a VM goes through all that can be asked of it", async ({ page }) => {
+    test.slow();
     await page.goto("/vms/new");
     await hydrated(page);
     await page.locator("[name=name]").fill("all-of-it");
@@ -284,8 +339,7 @@ test.describe("signed in", () => {
     await page.goto("/admin");
     await hydrated(page);
     const orphan = page.getByTestId("orphans").getByRole("listitem").filter({ hasText: "changed-my-mind" });
-    await orphan.locator("summary").click();
-    await orphan.locator("[name=confirm_name]").fill("user1-changed-my-mind");
+    await confirm(orphan, "Clean up…", "user1-changed-my-mind");
     await orphan.getByRole("button", { name: "Remove it for good" }).click();
     await expect(page.getByText("everything has its counterparts")).toBeVisible();
   });
@@ -422,7 +476,7 @@ test.describe("signed in", () => {
     await page.goto("/alerts/rules");
     await hydrated(page);
     const form = page.getByTestId("rule-form");
-    const own = page.getByTestId("rules").getByText("Every VM of ada: Network down at 5 MB/s or less for 30 s");
+    const own = page.locator("[data-rule] .what", { hasText: "Every VM of ada: Network down at 5 MB/s or less for 30 s" });
     await expect(form.getByLabel("in the time zone")).not.toHaveValue("");
     await form.getByLabel("Figure").selectOption("network_down");
     await form.getByLabel("At (").fill("100001");
@@ -443,7 +497,8 @@ test.describe("signed in", () => {
     await expect(entry).toContainText("quiet from 22:00 to 07:00 in");
     await expect(entry.locator(".badge")).toHaveText("off");
     await expect(page).toHaveURL("/alerts/rules");
-    await entry.getByRole("button", { name: "Delete" }).click();
+    await confirm(entry, "Delete…", "network down");
+    await entry.getByRole("button", { name: "Delete it" }).click();
     await expect(entry).toHaveCount(0);
   });
 
@@ -510,7 +565,8 @@ test.describe("signed in", () => {
     const context = await browser.newContext({ baseURL: server.url });
     const other = await context.newPage();
     await enter(other, "/sign-in", { username: "bob", password: PERSON.password });
-    await bob.getByRole("button", { name: "Deactivate" }).click();
+    await confirm(bob, "Deactivate…", "bob");
+    await bob.getByRole("button", { name: "Deactivate it" }).click();
     await expect(bob).toContainText("deactivated");
     await other.goto("/");
     await expect(other).toHaveURL("/sign-in");

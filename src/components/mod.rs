@@ -6,6 +6,7 @@ pub mod browser;
 pub mod chart;
 pub mod clock;
 pub mod collector;
+pub mod confirm;
 pub mod feed;
 pub mod figures;
 pub mod form;

@@ -3,6 +3,7 @@ use crate::{
     components::{
         browser,
         clock::{Moment, TimeForm, alive},
+        confirm::{Ask, Confirm, Confirmation, Question},
         form::{Checks, TextField, entered},
         icon::{Glyph, Icon},
         layout::Viewer,
@@ -156,15 +157,37 @@ fn Entry(account: model::Account, actions: Actions, own_id: Option<i64>) -> impl
                     <input type="hidden" name="role" value=other_role.as_str()/>
                     <button type="submit" class="btn">{promote}</button>
                 </ActionForm>
-                <ActionForm action=actions.set_active>
-                    <input type="hidden" name="account_id" value=id/>
-                    <input type="hidden" name="is_active" value=(!account.is_active).to_string()/>
-                    <button type="submit" class="btn" class:danger=account.is_active>
-                        {if account.is_active { "Deactivate" } else { "Activate" }}
-                    </button>
-                </ActionForm>
+                {if account.is_active {
+                    view! { <Deactivate id username=account.username.clone() set_active=actions.set_active/> }.into_any()
+                } else {
+                    view! {
+                        <ActionForm action=actions.set_active>
+                            <input type="hidden" name="account_id" value=id/>
+                            <input type="hidden" name="is_active" value="true"/>
+                            <button type="submit" class="btn">"Activate"</button>
+                        </ActionForm>
+                    }
+                    .into_any()
+                }}
             })}
         </li>
+    }
+}
+
+#[component]
+fn Deactivate(id: i64, username: String, set_active: ServerAction<SetAccountActive>) -> impl IntoView {
+    let question = Question::new(format!("deactivate-{id}"), username.clone());
+    let title = format!("Deactivate {username}?");
+    view! {
+        <Ask question of=username>"Deactivate…"</Ask>
+        <Confirm question title>
+            <p>"It is signed out everywhere at once and cannot sign in any more. Its VMs go on, and it can be activated again."</p>
+            <ActionForm action=set_active>
+                <input type="hidden" name="account_id" value=id/>
+                <input type="hidden" name="is_active" value="false"/>
+                <Confirmation question label="Deactivate it" disabled=set_active.pending()/>
+            </ActionForm>
+        </Confirm>
     }
 }
 

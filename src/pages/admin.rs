@@ -1,6 +1,7 @@
 use crate::{
     api::{AdoptOrphan, CleanUpOrphan, StopAllVms, orphans},
     components::{
+        confirm::{Ask, Confirm, Confirmation, Question},
         icon::{Glyph, Icon},
         layout::Viewer,
         notice::{NotAnAdmin, Refusal, Unavailable},
@@ -55,6 +56,7 @@ fn StopAll() -> impl IntoView {
             </li>
         }
     };
+    let question = Question::new("stop-all", "stop");
     view! {
         <section class="panel block" data-testid="emergency-stop">
             <h2>"Emergency stop"</h2>
@@ -62,21 +64,29 @@ fn StopAll() -> impl IntoView {
                 "Turns every VM of everybody off at once, as if its plug were pulled, and cancels what is being launched or started."
             </p>
             <Refusal error=refused/>
-            <ActionForm action=stop attr:class="line-form">
-                <div class="field">
-                    <label for="confirm-stop">"Type " <b>"stop"</b> " to confirm"</label>
-                    <span class="control">
-                        <input id="confirm-stop" name="confirm" required autocomplete="off" autocapitalize="none" spellcheck="false"/>
-                    </span>
-                </div>
-                <button type="submit" class="btn danger filled" disabled=stop.pending()>"Turn all VMs off"</button>
-            </ActionForm>
+            <p><Ask question><Glyph icon=Icon::Stop/>"Turn all VMs off…"</Ask></p>
+            <Confirm question title="Turn all VMs off?">
+                <p>"What a VM has not written to its disk yet is lost, and a launch that is under way leaves no VM."</p>
+                <ActionForm action=stop>
+                    <Confirmation question field="confirm" label="Turn all VMs off" disabled=stop.pending()/>
+                </ActionForm>
+            </Confirm>
             <div role="status">
                 {move || told().map(|told| view! {
                     <ul class="entries" data-testid="stopped">{told.into_iter().map(line).collect_view()}</ul>
                 })}
             </div>
         </section>
+    }
+}
+
+fn what_is_lost(kind: OrphanKind) -> &'static str {
+    match kind {
+        OrphanKind::Domain => "The machine and everything on its disk are deleted. This cannot be undone.",
+        OrphanKind::Directory => "The folder and everything in it are deleted. This cannot be undone.",
+        OrphanKind::Row => {
+            "The VM is taken off the list, and its folder is deleted with it. This cannot be undone."
+        }
     }
 }
 
@@ -98,14 +108,16 @@ fn Orphans(
         clean_up.value().get().and_then(Result::err).or_else(|| adopt.value().get().and_then(Result::err))
     });
     let is_empty = orphans.is_empty();
-    let entry = move |orphan: Orphan| {
-        let field = format!("confirm-{}", orphan.folder);
-        let (of_adopt, of_clean_up, to_type) =
-            (orphan.folder.clone(), orphan.folder.clone(), orphan.folder.clone());
+    let entry = move |(at, orphan): (usize, Orphan)| {
+        let folder = orphan.folder;
+        let (adopted, removed) = (folder.clone(), folder.clone());
+        let title = format!("Clean up {folder}?");
+        // A folder may have any name, which is no part of an address then.
+        let question = Question::new(format!("clean-up-{at}"), folder.clone());
         view! {
             <li>
                 <div class="what">
-                    <b class="path">{orphan.folder}</b>
+                    <b class="path">{folder.clone()}</b>
                     <small class="muted">
                         {kind_words(orphan.kind)} {orphan.owner_name.map(|owner| format!(" · of {owner}"))}
                     </small>
@@ -113,24 +125,19 @@ fn Orphans(
                 </div>
                 {orphan.can_adopt.then(|| view! {
                     <ActionForm action=adopt>
-                        <input type="hidden" name="folder" value=of_adopt/>
+                        <input type="hidden" name="folder" value=adopted/>
                         <button type="submit" class="btn">"Adopt"</button>
                     </ActionForm>
                 })}
                 {orphan.can_clean_up.then(|| view! {
-                    <details class="ask">
-                        <summary class="btn danger"><Glyph icon=Icon::Bin/>"Clean up…"</summary>
+                    <Ask question of=folder><Glyph icon=Icon::Bin/>"Clean up…"</Ask>
+                    <Confirm question title>
+                        <p>{what_is_lost(orphan.kind)}</p>
                         <ActionForm action=clean_up>
-                            <input type="hidden" name="folder" value=of_clean_up/>
-                            <div class="field">
-                                <label for=field.clone()>"Type " <b class="path">{to_type}</b> " to confirm"</label>
-                                <span class="control">
-                                    <input id=field name="confirm_name" required autocomplete="off" autocapitalize="none" spellcheck="false"/>
-                                </span>
-                            </div>
-                            <button type="submit" class="btn danger filled">"Remove it for good"</button>
+                            <input type="hidden" name="folder" value=removed/>
+                            <Confirmation question field="confirm_name" label="Remove it for good" disabled=clean_up.pending()/>
                         </ActionForm>
-                    </details>
+                    </Confirm>
                 })}
             </li>
         }
@@ -143,7 +150,7 @@ fn Orphans(
             </p>
             <Refusal error=refused/>
             {is_empty.then(|| view! { <p class="none">"There are none: everything has its counterparts."</p> })}
-            <ul class="entries">{orphans.into_iter().map(entry).collect_view()}</ul>
+            <ul class="entries">{orphans.into_iter().enumerate().map(entry).collect_view()}</ul>
         </section>
     }
 }

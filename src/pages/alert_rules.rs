@@ -2,6 +2,7 @@ use crate::{
     api::{DeleteAlertRule, SaveAlertRule, alert_rules, list_vms},
     components::{
         browser,
+        confirm::{Ask, Confirm, Confirmation, Question},
         layout::Viewer,
         notice::{Refusal, Unavailable},
     },
@@ -111,6 +112,9 @@ fn subject(scope: RuleScope, name: Option<&str>) -> String {
 #[component]
 fn Entry(rule: AlertRule, delete: ServerAction<DeleteAlertRule>) -> impl IntoView {
     let severity = rule.severity.as_str();
+    // A rule has no name of its own; what it watches is the shortest that tells it from others.
+    let question = Question::new(format!("delete-{}", rule.id), rule.metric.label());
+    let what = format!("{}: {}", subject(rule.scope, rule.scope_name.as_deref()), words(&rule));
     view! {
         <li data-rule=rule.id>
             <div class="what">
@@ -120,10 +124,15 @@ fn Entry(rule: AlertRule, delete: ServerAction<DeleteAlertRule>) -> impl IntoVie
             </div>
             {rule.is_editable.then(|| view! {
                 <a class="btn" href=format!("{ADDRESS}?edit={}#rule", rule.id)>"Change"</a>
-                <ActionForm action=delete>
-                    <input type="hidden" name="rule_id" value=rule.id/>
-                    <button type="submit" class="btn danger">"Delete"</button>
-                </ActionForm>
+                <Ask question of=what.clone()>"Delete…"</Ask>
+                <Confirm question title="Delete this rule?">
+                    <p><b>{what}</b>"."</p>
+                    <p>"It is not watched any more, and what it has found wrong is over."</p>
+                    <ActionForm action=delete>
+                        <input type="hidden" name="rule_id" value=rule.id/>
+                        <Confirmation question label="Delete it" disabled=delete.pending()/>
+                    </ActionForm>
+                </Confirm>
             })}
         </li>
     }
