@@ -328,6 +328,46 @@ test.describe("signed in", () => {
     await expect(status(page)).toHaveText(/stopped/i);
   });
 
+  test("what becomes of an operation is told in a region of its own, and leaves by itself or by keyboard", async ({ page }) => {
+    await page.goto("/");
+    await hydrated(page);
+    const region = page.getByRole("status").and(page.getByTestId("toasts"));
+    const toast = (text) => region.locator(".toast", { hasText: text });
+    const dismiss = (text) => toast(text).getByRole("button", { name: "Dismiss" });
+    const name = await firstRunning(page);
+    await page.getByRole("button", { name: `Stop ${name}`, exact: true }).click();
+    const stopped = `${name} was stopped.`;
+    await expect(toast(stopped)).toBeVisible({ timeout: 30_000 });
+    await dismiss(stopped).focus();
+    for (const colorScheme of ["light", "dark"]) {
+      for (const width of [1280, 390]) {
+        await page.setViewportSize({ width, height: 900 });
+        await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
+        await fits(page, "toast", `${colorScheme}-${width}`);
+      }
+    }
+    await page.waitForTimeout(6_500); // it stays while somebody is in it, which cannot be awaited otherwise
+    await page.keyboard.press("Enter");
+    await expect(toast(stopped)).toHaveCount(0);
+
+    await page.setViewportSize({ width: 1280, height: 900 });
+    await page.getByRole("button", { name: `Start ${name}`, exact: true }).click();
+    const started = `${name} was started.`;
+    await expect(toast(started)).toBeVisible({ timeout: 30_000 });
+    await toast(started).hover();
+    await page.waitForTimeout(6_500); // it stays while it is pointed at, too
+    await expect(toast(started)).toBeVisible();
+    await page.mouse.move(0, 0);
+    await expect(toast(started)).toHaveCount(0);
+
+    await page.goto("/account");
+    await hydrated(page);
+    await page.getByTestId("theme").getByRole("button", { name: "As the system" }).click();
+    await expect(toast("The theme is saved")).toBeVisible();
+    await page.keyboard.press("Escape");
+    await expect(toast("The theme is saved")).toHaveCount(0);
+  });
+
   test("a launch is cancelled and leaves no machine", async ({ page }) => {
     await page.goto("/vms/new");
     await hydrated(page);

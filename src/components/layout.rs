@@ -3,6 +3,7 @@
 use super::{
     icon::{Brand, Glyph, Icon},
     palette::Keyboard,
+    toast::{ToastRegion, Toasts},
 };
 use crate::{
     api::{SignOut, current_user, get_instance, my_quota},
@@ -46,6 +47,11 @@ impl Viewer {
     pub async fn is_admin(self) -> bool {
         self.me().await.is_some_and(|me| me.role == Role::Admin)
     }
+
+    /// The viewer's user name, once it is known.
+    pub fn name_untracked(self) -> Option<String> {
+        self.0.get_untracked()?.ok()?.me.map(|me| me.username)
+    }
 }
 
 /// The pages of who is signed in. This only leads away who is not: what one may see, each server function
@@ -54,6 +60,7 @@ impl Viewer {
 pub fn SignedIn() -> impl IntoView {
     let session = Resource::new(|| (), |()| Session::load());
     provide_context(Viewer(session));
+    let toasts = Toasts::provide();
     view! {
         <a class="skip" href="#content">"Skip to content"</a>
         <Guard session/>
@@ -76,6 +83,7 @@ pub fn SignedIn() -> impl IntoView {
                 </main>
             </div>
         </div>
+        <ToastRegion toasts/>
     }
 }
 

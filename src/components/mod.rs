@@ -20,5 +20,6 @@ pub mod range;
 pub mod response;
 pub mod theme;
 pub mod timeline;
+pub mod toast;
 pub mod trail;
 pub mod vm;

@@ -4,6 +4,7 @@ use super::{
     clock::{Moment, TimeForm},
     feed::{Feed, Link},
     icon::{Glyph, Icon},
+    toast,
 };
 use crate::model::{ApiError, ErrorCode};
 use leptos::prelude::*;
@@ -59,9 +60,11 @@ pub fn LinkState(feed: Feed) -> impl IntoView {
     view! { <span role="status" data-testid="link">{state}</span> }
 }
 
-/// Why there are no fresh figures.
+/// What a page with live figures says by itself: why there are no fresh ones; and, as toasts, what becomes of what was
+/// asked of its VMs.
 #[component]
 pub fn Trouble(feed: Feed) -> impl IntoView {
+    toast::follow_operations(feed);
     let trouble = Memo::new(move |_| feed.live.with(|live| live.trouble.clone()));
     view! {
         <div role="status" data-testid="trouble">

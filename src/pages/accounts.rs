@@ -8,6 +8,7 @@ use crate::{
         icon::{Glyph, Icon},
         layout::Viewer,
         notice::{NotAnAdmin, Refusal, Unavailable},
+        toast,
     },
     model::{self, ApiError, ErrorCode, Role, check_registration},
 };
@@ -56,6 +57,10 @@ pub fn Accounts() -> impl IntoView {
     let query = use_query_map();
     let search = Memo::new(move |_| query.with(|query| query.get("search").unwrap_or_default()));
     let actions = Actions::new();
+    toast::when_done(*actions.create, "The account is made.");
+    toast::when_done(*actions.set_active, "The account is changed.");
+    toast::when_done(*actions.set_role, "The account is changed.");
+    toast::when_done(*actions.grant, "The credits are booked.");
     let accounts =
         Resource::new(move || (search.get(), actions.answered()), |(search, _)| list_accounts(search));
     let viewer = expect_context::<Viewer>();

@@ -5,6 +5,7 @@ use crate::{
         icon::{Glyph, Icon},
         layout::Viewer,
         notice::{NotAnAdmin, Refusal, Unavailable},
+        toast,
     },
     model::{ErrorCode, Orphan, OrphanKind, VmOutcome},
 };
@@ -16,6 +17,8 @@ use leptos_meta::Title;
 pub fn Admin() -> impl IntoView {
     let adopt = ServerAction::<AdoptOrphan>::new();
     let clean_up = ServerAction::<CleanUpOrphan>::new();
+    toast::when_done(*adopt, "The VM is back in its owner's list.");
+    toast::when_done(*clean_up, "The orphan is being cleaned up.");
     let changed = move || (adopt.version().get(), clean_up.version().get());
     let orphans = Resource::new(changed, |_| orphans());
     let viewer = expect_context::<Viewer>();

@@ -5,6 +5,7 @@ use crate::{
         confirm::{Ask, Confirm, Confirmation, Question},
         layout::Viewer,
         notice::{Refusal, Unavailable},
+        toast,
     },
     model::{
         AlertMetric, AlertRule, ApiError, Comparison, Me, RULE_MAX_FOR_SECS, RULE_MAX_REPEAT_MINUTES, Role,
@@ -25,6 +26,8 @@ const ADDRESS: &str = "/alerts/rules";
 pub fn AlertRules() -> impl IntoView {
     let save = ServerAction::<SaveAlertRule>::new();
     let delete = ServerAction::<DeleteAlertRule>::new();
+    toast::when_done(*save, "The rule is saved.");
+    toast::when_done(*delete, "The rule is deleted.");
     // A refusal changes nothing, and must not take away what was entered.
     let changed = Memo::new(move |before: Option<&(usize, usize)>| {
         let (saved, deleted) = before.copied().unwrap_or_default();

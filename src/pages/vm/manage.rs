@@ -12,6 +12,7 @@ use crate::{
         feed::{Feed, open_operation},
         format,
         notice::Refusal,
+        toast,
     },
     model::{
         ApiError, OperationKind, OperationState, OperationView, Snapshot, UtcMillis, VagrantfileVersion,
@@ -230,6 +231,9 @@ fn Plans(feed: Feed, id: i64, vm: Memo<Option<VmView>>) -> impl IntoView {
     let auto_start = ServerAction::<SetAutoStart>::new();
     let stop_after = ServerAction::<StopAfter>::new();
     let stop_at_time = ServerAction::<StopAt>::new();
+    toast::when_done(*auto_start, "The plan is saved.");
+    toast::when_done(*stop_after, "The plan is saved.");
+    toast::when_done(*stop_at_time, "The plan is saved.");
     poll_after(feed, move || {
         auto_start.version().get() + stop_after.version().get() + stop_at_time.version().get()
     });

@@ -15,6 +15,7 @@ use crate::{
         range::Range,
         response,
         timeline::{self, Timeline},
+        toast,
         vm::{Power, PowerButtons, Progress, StatusMark},
     },
     model::{
@@ -176,6 +177,7 @@ fn Present(
     let power = Power::new(move || feed.poll_now());
     let destroy = ServerAction::<DestroyVm>::new();
     let release = ServerAction::<ReleaseVm>::new();
+    toast::when_done(*release, "The VM is off the list, and goes on as it is.");
     // The overview shows how the destroying goes on, and that the VM is gone in the end.
     let navigate = use_navigate();
     Effect::new(move || {
