@@ -139,6 +139,31 @@ test.describe("signed in", () => {
     await expect.poll(ticks, { timeout: 3 * POLL_MS }).toBeGreaterThan(before);
   });
 
+  test("an admin finds any VM by its owner, and sees how the store is doing", async ({ page }) => {
+    await page.goto("/admin?search=nobody");
+    await hydrated(page);
+    const all = page.getByTestId("all-vms");
+    await expect(all).toContainText("No VM has that in its name or its owner's.");
+    await all.getByRole("link", { name: "Show all" }).click();
+    await expect(all.locator("[data-vm]")).toHaveCount(VMS);
+    const name = await firstRunning(page);
+    await all.getByRole("searchbox").fill(name);
+    await expect(all.locator("[data-vm]")).toHaveCount(1);
+    await expect(row(page, name)).toContainText(PERSON.username);
+    await expect(row(page, name)).toContainText(/\d+ cores?, .* GB/);
+    await expect(row(page, name).locator("[data-label=CPU]")).toContainText(/\d %/);
+
+    const store = page.getByTestId("store");
+    await expect(store.getByTestId("store-file")).toHaveText(/\d (KB|MB)/);
+    await expect(store).toContainText("7 days");
+    await expect(page.getByTestId("collector-state")).toHaveText("working");
+    const rows = async () => parseInt(await store.getByTestId("store-waiting").textContent());
+    const before = await rows();
+    await expect.poll(rows, { timeout: 3 * POLL_MS }).toBeGreaterThan(before);
+    await row(page, name).getByRole("link").click();
+    await expect(page.getByRole("heading", { level: 1 })).toHaveText(name);
+  });
+
   test("a hidden tab asks nothing and catches up when it is seen again", async ({ page }) => {
     await openRunning(page);
     const { lastPointAt } = await inspect(chart(page, "cpu"));

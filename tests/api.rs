@@ -172,6 +172,7 @@ async fn every_server_function_refuses_whoever_may_not() {
         ("/api/v1/open_alerts", ("", 401, OPEN)),
         ("/api/v1/alert_history", ("", 401, OPEN)),
         ("/api/v1/collector_health", ("", 401, 403)),
+        ("/api/v1/store_health", ("", 401, 403)),
     ]);
     let registered: BTreeMap<String, Method> =
         leptos::server_fn::axum::server_fn_paths().map(|(path, method)| (path.to_owned(), method)).collect();

@@ -18,6 +18,7 @@ pub mod palette;
 pub mod poll;
 pub mod range;
 pub mod response;
+pub mod store;
 pub mod theme;
 pub mod timeline;
 pub mod toast;

@@ -37,6 +37,24 @@ pub fn Unavailable(error: ApiError) -> impl IntoView {
     .into_any()
 }
 
+/// In the place of a part of a page: it could not be read, and may be asked for again.
+#[component]
+pub fn Failed(error: ApiError, retry: impl Fn() + Send + Sync + 'static) -> impl IntoView {
+    let retry = Callback::new(move |()| retry());
+    view! {
+        <div class="failed" role="alert">
+            <p><Glyph icon=Icon::Warning/>{error.text}</p>
+            // Without JavaScript the page is asked for anew.
+            <a class="btn" role="button" href="" on:click=move |event| {
+                event.prevent_default();
+                retry.run(());
+            }>
+                "Try again"
+            </a>
+        </div>
+    }
+}
+
 /// Whether the figures are live, and why not.
 #[component]
 pub fn LinkState(feed: Feed) -> impl IntoView {
