@@ -47,7 +47,7 @@ export const test = base.extend({
   },
 });
 
-/** Fills in the form of `/register` or `/sign-in` and sends it; works without JavaScript too. */
+/** Fills in the form of `/setup`, `/register` or `/sign-in` and sends it; works without JavaScript too. */
 export async function enter(page, path, fields) {
   await page.goto(path);
   for (const [name, value] of Object.entries(fields)) {
@@ -125,6 +125,12 @@ export async function press(page, name) {
   await button.click();
 }
 
+/** Opens the dialog of what destroys something, and types the name that it wants. */
+export async function confirm(place, ask, name) {
+  await place.getByRole("button", { name: ask }).click();
+  await place.getByRole("dialog").getByRole("textbox").fill(name);
+}
+
 /** Presses what asks for an operation, and waits until that is done and the VM stands as it should. */
 export async function operate(page, name, then, options = {}) {
   const newest = page.getByTestId("operations").getByRole("listitem").first();
@@ -144,15 +150,15 @@ export async function throughEverything(page, patience = {}) {
   const snapshots = page.getByTestId("snapshots");
   await snapshots.getByLabel("Name").fill("before");
   await operate(page, "Save a snapshot", "running", patience);
-  await expect(snapshots.getByText("before", { exact: true })).toBeVisible();
-  await snapshots.locator("summary", { hasText: "Restore" }).click();
+  await expect(snapshots.locator(".what b")).toHaveText("before");
+  await confirm(snapshots, "Restore… before", "before");
   await operate(page, "Restore it", "running", patience);
 
   const resources = page.getByTestId("resources");
   await resources.getByLabel("Memory").fill("256");
   await resources.getByRole("button").click();
   await expect(page.getByTestId("next-spec")).toContainText("From its next start on");
-  await snapshots.locator("summary", { hasText: "Delete" }).click();
+  await confirm(snapshots, "Delete… before", "before");
   await operate(page, "Delete it", "running", patience);
   await expect(snapshots.getByText("There are no snapshots yet.")).toBeVisible();
   await operate(page, "Restart", "running", patience);

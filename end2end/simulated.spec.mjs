@@ -3,7 +3,7 @@
 import { once } from "node:events";
 import { createServer } from "node:http";
 import { readFile } from "node:fs/promises";
-import { countCalls, chart, enter, expect, FIGURES, hydrated, inspect, PERSON, press, row, setVisibility, shot, signIn, status, submit, test as base, throughEverything, violations } from "./fixtures.mjs";
+import { countCalls, chart, confirm, enter, expect, FIGURES, hydrated, inspect, PERSON, press, row, setVisibility, shot, signIn, status, submit, test as base, throughEverything, violations } from "./fixtures.mjs";
 import { startServer } from "./server.mjs";
 
 const VMS = 5;
@@ -26,8 +26,39 @@ const test = base.extend({
 
 test.describe.configure({ mode: "serial" });
 
+test("the first start greets its owner, and takes a form without JavaScript", async ({ page, browser, problems }) => {
+  for (const colorScheme of ["light", "dark"]) {
+    for (const width of [1280, 390]) {
+      await page.setViewportSize({ width, height: 900 });
+      await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
+      await page.goto("/");
+      await expect(page).toHaveURL("/setup");
+      await hydrated(page);
+      await fits(page, "setup", `${colorScheme}-${width}`);
+    }
+  }
+  await expect(page.getByTestId("provider")).toHaveText("Simulated fleet");
+  await page.locator("[name=username]").fill("ada");
+  await page.keyboard.press("Enter");
+  await expect(page.locator("[data-field=password]")).toHaveText(/10 characters/);
+
+  const context = await browser.newContext({ javaScriptEnabled: false, baseURL: server.url });
+  const plain = await context.newPage();
+  problems.watch(plain);
+  await plain.goto("/register");
+  await expect(plain).toHaveURL("/setup");
+  for (const [name, value] of Object.entries({ ...PERSON, password: "too short" })) {
+    await plain.locator(`[name=${name}]`).fill(value);
+  }
+  await submit(plain, "password");
+  await expect(plain.getByTestId("refusal")).toContainText("10");
+  await expect(plain.locator("[name=email]")).toHaveValue(PERSON.email);
+  await expect(plain.locator("[name=password]")).toHaveValue("");
+  await context.close();
+});
+
 test("the first account is the admin's and sees the simulated fleet", async ({ page, context }) => {
-  await enter(page, "/register", PERSON);
+  await enter(page, "/setup", PERSON);
   await expect(page.locator("[data-vm]")).toHaveCount(VMS);
   await expect(page.getByText("Simulated").first()).toBeVisible();
   const me = await (await context.request.get("/api/v1/current_user")).json();
@@ -106,6 +137,31 @@ test.describe("signed in", () => {
     const ticks = async () => Number(await page.getByTestId("collector-ticks").textContent());
     const before = await ticks();
     await expect.poll(ticks, { timeout: 3 * POLL_MS }).toBeGreaterThan(before);
+  });
+
+  test("an admin finds any VM by its owner, and sees how the store is doing", async ({ page }) => {
+    await page.goto("/admin?search=nobody");
+    await hydrated(page);
+    const all = page.getByTestId("all-vms");
+    await expect(all).toContainText("No VM has that in its name or its owner's.");
+    await all.getByRole("link", { name: "Show all" }).click();
+    await expect(all.locator("[data-vm]")).toHaveCount(VMS);
+    const name = await firstRunning(page);
+    await all.getByRole("searchbox").fill(name);
+    await expect(all.locator("[data-vm]")).toHaveCount(1);
+    await expect(row(page, name)).toContainText(PERSON.username);
+    await expect(row(page, name)).toContainText(/\d+ cores?, .* GB/);
+    await expect(row(page, name).locator("[data-label=CPU]")).toContainText(/\d %/);
+
+    const store = page.getByTestId("store");
+    await expect(store.getByTestId("store-file")).toHaveText(/\d (KB|MB)/);
+    await expect(store).toContainText("7 days");
+    await expect(page.getByTestId("collector-state")).toHaveText("working");
+    const rows = async () => parseInt(await store.getByTestId("store-waiting").textContent());
+    const before = await rows();
+    await expect.poll(rows, { timeout: 3 * POLL_MS }).toBeGreaterThan(before);
+    await row(page, name).getByRole("link").click();
+    await expect(page.getByRole("heading", { level: 1 })).toHaveText(name);
   });
 
   test("a hidden tab asks nothing and catches up when it is seen again", async ({ page }) => {
@@ -202,7 +258,62 @@ test.describe("signed in", () => {
     await expect(page.locator("[data-vm]")).toHaveCount(VMS);
   });
 
+  test("what destroys something asks in a dialog that the keyboard can use", async ({ page }) => {
+    await openRunning(page);
+    const name = await page.getByRole("heading", { level: 1 }).textContent();
+    const ask = page.getByTestId("destroy");
+    const dialog = page.getByRole("dialog");
+    const field = dialog.getByRole("textbox");
+    const destroy = dialog.getByRole("button", { name: "Destroy for good" });
+    await ask.focus();
+    await page.keyboard.press("Space");
+    await expect(field).toBeFocused();
+    await page.keyboard.type(`${name}-2`);
+    await expect(destroy).toBeDisabled();
+    for (const colorScheme of ["light", "dark"]) {
+      await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
+      await shot(page, `destroy-${colorScheme}`);
+      expect(await violations(page)).toEqual([]);
+    }
+    await page.keyboard.press("Escape");
+    await expect(dialog).toBeHidden();
+    await expect(ask).toBeFocused();
+    await page.keyboard.press("Enter");
+    await expect(field).toHaveValue("");
+    await page.keyboard.type(name);
+    await expect(destroy).toBeEnabled();
+    await dialog.getByRole("button", { name: "Cancel" }).click();
+    await expect(dialog).toBeHidden();
+    await expect(ask).toBeFocused();
+  });
+
+  test("what destroys something asks without JavaScript, too", async ({ browser, problems }) => {
+    const context = await browser.newContext({ javaScriptEnabled: false, baseURL: server.url });
+    await signIn(context, server.url);
+    const rule = { scope: "owner:1", metric: "swap", comparison: "above", threshold: "77", for_secs: "60", severity: "info", is_enabled: "on" };
+    const form = Object.fromEntries(Object.entries(rule).map(([name, value]) => [`rule[${name}]`, value]));
+    const made = await context.request.post("/api/v1/save_alert_rule", { form, headers: { origin: server.url, accept: "application/json" } });
+    expect(made.ok(), await made.text()).toBe(true);
+    const page = await context.newPage();
+    problems.watch(page);
+    await page.goto("/alerts/rules");
+    const entry = page.locator("[data-rule]", { hasText: "Swap at 77 %" });
+    const dialog = entry.getByRole("dialog");
+    await entry.getByRole("button", { name: "Delete…" }).click();
+    await shot(page, "delete-rule-plain");
+    await dialog.getByRole("textbox").fill("memory");
+    await dialog.getByRole("button", { name: "Delete it" }).click();
+    await expect(dialog.locator("input:invalid")).toHaveCount(1);
+    await dialog.getByRole("button", { name: "Cancel" }).click();
+    await expect(dialog).toBeHidden();
+    await confirm(entry, "Delete…", "swap");
+    await dialog.getByRole("button", { name: "Delete it" }).click();
+    await expect(entry).toHaveCount(0);
+    await context.close();
+  });
+
   test("a VM goes through all that can be asked of it", async ({ page }) => {
+    test.slow();
     await page.goto("/vms/new");
     await hydrated(page);
     await page.locator("[name=name]").fill("all-of-it");
@@ -242,6 +353,46 @@ test.describe("signed in", () => {
     await expect(status(page)).toHaveText(/stopped/i);
   });
 
+  test("what becomes of an operation is told in a region of its own, and leaves by itself or by keyboard", async ({ page }) => {
+    await page.goto("/");
+    await hydrated(page);
+    const region = page.getByRole("status").and(page.getByTestId("toasts"));
+    const toast = (text) => region.locator(".toast", { hasText: text });
+    const dismiss = (text) => toast(text).getByRole("button", { name: "Dismiss" });
+    const name = await firstRunning(page);
+    await page.getByRole("button", { name: `Stop ${name}`, exact: true }).click();
+    const stopped = `${name} was stopped.`;
+    await expect(toast(stopped)).toBeVisible({ timeout: 30_000 });
+    await dismiss(stopped).focus();
+    for (const colorScheme of ["light", "dark"]) {
+      for (const width of [1280, 390]) {
+        await page.setViewportSize({ width, height: 900 });
+        await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
+        await fits(page, "toast", `${colorScheme}-${width}`);
+      }
+    }
+    await page.waitForTimeout(6_500); // it stays while somebody is in it, which cannot be awaited otherwise
+    await page.keyboard.press("Enter");
+    await expect(toast(stopped)).toHaveCount(0);
+
+    await page.setViewportSize({ width: 1280, height: 900 });
+    await page.getByRole("button", { name: `Start ${name}`, exact: true }).click();
+    const started = `${name} was started.`;
+    await expect(toast(started)).toBeVisible({ timeout: 30_000 });
+    await toast(started).hover();
+    await page.waitForTimeout(6_500); // it stays while it is pointed at, too
+    await expect(toast(started)).toBeVisible();
+    await page.mouse.move(0, 0);
+    await expect(toast(started)).toHaveCount(0);
+
+    await page.goto("/account");
+    await hydrated(page);
+    await page.getByTestId("theme").getByRole("button", { name: "As the system" }).click();
+    await expect(toast("The theme is saved")).toBeVisible();
+    await page.keyboard.press("Escape");
+    await expect(toast("The theme is saved")).toHaveCount(0);
+  });
+
   test("a launch is cancelled and leaves no machine", async ({ page }) => {
     await page.goto("/vms/new");
     await hydrated(page);
@@ -253,8 +404,7 @@ test.describe("signed in", () => {
     await page.goto("/admin");
     await hydrated(page);
     const orphan = page.getByTestId("orphans").getByRole("listitem").filter({ hasText: "changed-my-mind" });
-    await orphan.locator("summary").click();
-    await orphan.locator("[name=confirm_name]").fill("user1-changed-my-mind");
+    await confirm(orphan, "Clean up…", "user1-changed-my-mind");
     await orphan.getByRole("button", { name: "Remove it for good" }).click();
     await expect(page.getByText("everything has its counterparts")).toBeVisible();
   });
@@ -391,7 +541,7 @@ test.describe("signed in", () => {
     await page.goto("/alerts/rules");
     await hydrated(page);
     const form = page.getByTestId("rule-form");
-    const own = page.getByTestId("rules").getByText("Every VM of ada: Network down at 5 MB/s or less for 30 s");
+    const own = page.locator("[data-rule] .what", { hasText: "Every VM of ada: Network down at 5 MB/s or less for 30 s" });
     await expect(form.getByLabel("in the time zone")).not.toHaveValue("");
     await form.getByLabel("Figure").selectOption("network_down");
     await form.getByLabel("At (").fill("100001");
@@ -412,7 +562,8 @@ test.describe("signed in", () => {
     await expect(entry).toContainText("quiet from 22:00 to 07:00 in");
     await expect(entry.locator(".badge")).toHaveText("off");
     await expect(page).toHaveURL("/alerts/rules");
-    await entry.getByRole("button", { name: "Delete" }).click();
+    await confirm(entry, "Delete…", "network down");
+    await entry.getByRole("button", { name: "Delete it" }).click();
     await expect(entry).toHaveCount(0);
   });
 
@@ -479,7 +630,8 @@ test.describe("signed in", () => {
     const context = await browser.newContext({ baseURL: server.url });
     const other = await context.newPage();
     await enter(other, "/sign-in", { username: "bob", password: PERSON.password });
-    await bob.getByRole("button", { name: "Deactivate" }).click();
+    await confirm(bob, "Deactivate…", "bob");
+    await bob.getByRole("button", { name: "Deactivate it" }).click();
     await expect(bob).toContainText("deactivated");
     await other.goto("/");
     await expect(other).toHaveURL("/sign-in");
@@ -519,15 +671,20 @@ test.describe("signed in", () => {
         for (const [name, path] of Object.entries({ overview: "/", vm: vm.pathname, launch: "/vms/new", monitor: "/monitor", alerts: "/alerts", rules: "/alerts/rules", events: "/events", account: "/account", accounts: "/admin/accounts", admin: "/admin" })) {
           await page.goto(path);
           await hydrated(page);
-          await shot(page, `${name}-${colorScheme}-${width}`);
-          const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-          expect(overflow, `${name} scrolls sideways`).toBeLessThanOrEqual(0);
-          expect(await violations(page), `${name} for everybody`).toEqual([]);
+          await fits(page, name, `${colorScheme}-${width}`);
         }
       });
     }
   }
 });
+
+/** Takes the page's picture; it must not scroll sideways, nor keep anybody from using it. */
+async function fits(page, name, looks) {
+  await shot(page, `${name}-${looks}`);
+  const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+  expect(overflow, `${name} scrolls sideways`).toBeLessThanOrEqual(0);
+  expect(await violations(page), `${name} for everybody`).toEqual([]);
+}
 
 /** The seconds that a chart's time axis spans. */
 function timeAxis(canvas) {

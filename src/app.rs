@@ -4,7 +4,7 @@ use crate::{
     components::{layout::SignedIn, response, theme},
     pages::{
         Account, Accounts, Admin, Adopt, AlertRules, Alerts, Events, Launch, Monitor, NotFound, Overview,
-        Register, SignIn, Vm,
+        Register, Setup, SignIn, Vm,
     },
 };
 use leptos::prelude::*;
@@ -85,6 +85,7 @@ pub fn App() -> impl IntoView {
                 </ParentRoute>
                 <Route path=path!("/sign-in") view=SignIn ssr=SsrMode::Async/>
                 <Route path=path!("/register") view=Register ssr=SsrMode::Async/>
+                <Route path=path!("/setup") view=Setup ssr=SsrMode::Async/>
             </Routes>
         </Router>
     }

@@ -172,6 +172,7 @@ async fn every_server_function_refuses_whoever_may_not() {
         ("/api/v1/open_alerts", ("", 401, OPEN)),
         ("/api/v1/alert_history", ("", 401, OPEN)),
         ("/api/v1/collector_health", ("", 401, 403)),
+        ("/api/v1/store_health", ("", 401, 403)),
     ]);
     let registered: BTreeMap<String, Method> =
         leptos::server_fn::axum::server_fn_paths().map(|(path, method)| (path.to_owned(), method)).collect();
@@ -483,6 +484,35 @@ async fn a_refused_sign_in_keeps_the_name_and_never_the_password() {
 }
 
 #[tokio::test]
+async fn the_first_start_leads_to_setup_and_setup_away_once_there_is_an_account() {
+    let server = Fleet::new().serve(0).await;
+    let nobody = server.nobody();
+    assert_eq!(nobody.page("/").await.status, StatusCode::FOUND);
+    for path in ["/register", "/sign-in"] {
+        let answer = nobody.page(path).await;
+        assert_eq!((answer.status, answer.location()), (StatusCode::FOUND, "/setup"), "{path}");
+    }
+    let words = nobody.page("/setup").await.words();
+    assert!(words.contains("Simulated fleet") && words.contains("What happens next"), "{words}");
+
+    let fields = [("username", "ada"), ("email", "ada@example.org"), ("password", "short")];
+    let (location, page) = nobody.submit("/setup", "/api/v1/register", &fields).await;
+    assert!(location.starts_with("/setup?") && !location.contains("short"), "{location}");
+    assert_eq!(page.field("username").as_deref(), Some("ada"));
+    assert_eq!(page.field("email").as_deref(), Some("ada@example.org"));
+
+    let fields = [("username", "ada"), ("email", "ada@example.org"), ("password", PASSWORD)];
+    let (location, _) = nobody.submit(&location, "/api/v1/register", &fields).await;
+    assert_eq!(location, "/");
+    let away = nobody.page("/setup").await;
+    assert_eq!((away.status, away.location()), (StatusCode::FOUND, "/sign-in"));
+    let ada = server.signed_in("ada").await;
+    assert_eq!(ada.get("/api/auth/me").await.json()["role"], "admin");
+    assert_eq!(ada.page("/setup").await.location(), "/");
+    assert_eq!(nobody.page("/register").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
 async fn a_failed_launch_says_why_and_can_be_tried_again() {
     let fleet = Fleet::new();
     let mut server = fleet.serve(0).await;
@@ -746,7 +776,7 @@ async fn pages_are_there_without_scripts() {
     let mut server = fleet.serve(2).await;
     assert_eq!(server.nobody().page("/").await.status, StatusCode::FOUND);
     let first = server.nobody().page("/sign-in").await;
-    assert_eq!((first.status, first.location()), (StatusCode::FOUND, "/register"));
+    assert_eq!((first.status, first.location()), (StatusCode::FOUND, "/setup"));
     let ada = server.person("ada").await;
     let again = server.nobody().page("/").await;
     assert_eq!((again.status, again.location()), (StatusCode::FOUND, "/sign-in"));

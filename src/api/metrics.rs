@@ -1,7 +1,7 @@
 use super::wire::Wire;
 use crate::model::{
-    ApiError, Charts, CollectorHealth, Live, MetricHistory, MetricRange, MetricStatistics, UtcMillis,
-    VmMetrics,
+    ApiError, Charts, CollectorHealth, Live, MetricHistory, MetricRange, MetricStatistics, StoreHealth,
+    UtcMillis, VmMetrics,
 };
 use leptos::prelude::*;
 use leptos::server_fn::codec::GetUrl;
@@ -176,4 +176,12 @@ pub async fn get_collector_health() -> Result<CollectorHealth, ApiError> {
     use crate::server::web::call;
     let (state, _) = call::admin().await?;
     Ok(state.collector_health())
+}
+
+/// How the store of samples is doing; an admin may.
+#[server(prefix = "/api/v1", endpoint = "store_health", input = GetUrl, output = Wire)]
+pub async fn get_store_health() -> Result<StoreHealth, ApiError> {
+    use crate::server::web::call;
+    let (state, _) = call::admin().await?;
+    state.store.health(state.retention_days).await
 }

@@ -68,7 +68,7 @@ fn mark(state: CollectorState) -> &'static str {
 }
 
 /// `7.2 ms`, `1.4 s`.
-fn millis(millis: Option<f64>) -> String {
+pub fn millis(millis: Option<f64>) -> String {
     match millis {
         None => format::UNKNOWN.into(),
         Some(ms) if ms < 10.0 => format!("{ms:.1} ms"),

@@ -58,11 +58,14 @@ impl Checks {
     }
 }
 
-/// A form that puts what is looked for into the page's address, and leaves the page where it is.
+/// A form that puts what it holds into the page's address, and leaves the page where it is.
 #[component]
-pub fn SearchForm(
-    class: &'static str,
+pub fn QueryForm(
+    #[prop(optional)] class: &'static str,
     #[prop(optional)] label: Option<&'static str>,
+    /// Whether it looks for something.
+    #[prop(optional)]
+    search: bool,
     children: Children,
 ) -> impl IntoView {
     let path = use_location().pathname;
@@ -74,7 +77,7 @@ pub fn SearchForm(
             navigate(&format!("{}?{query}", path.get_untracked()), stays);
         }
     };
-    view! { <form method="get" role="search" class=class aria-label=label on:submit=on_submit>{children()}</form> }
+    view! { <form method="get" role=search.then_some("search") class=class aria-label=label on:submit=on_submit>{children()}</form> }
 }
 
 /// What a field begins with: a form that was refused without JavaScript brings back what was entered, in the

@@ -34,6 +34,12 @@ pub fn megabytes(mb: f64) -> String {
     if mb < 1024.0 { format!("{mb:.0} MB") } else { gigabytes(mb / 1024.0) }
 }
 
+/// `12 KB`, `512 MB`, `2.1 GB`.
+pub fn bytes(bytes: u64) -> String {
+    let kb = bytes as f64 / 1024.0;
+    if kb < 1024.0 { format!("{kb:.0} KB") } else { megabytes(kb / 1024.0) }
+}
+
 /// `40 GB`, `1.8 TB`: from GB.
 pub fn gigabytes(gb: f64) -> String {
     if gb < 1024.0 { format!("{} GB", tenths(gb)) } else { format!("{} TB", tenths(gb / 1024.0)) }

@@ -23,6 +23,7 @@ pub enum Icon {
     Right,
     ZoomIn,
     ZoomOut,
+    Close,
 }
 
 impl Icon {
@@ -52,6 +53,7 @@ impl Icon {
                 "M9 14.500a5.500 5.500 0 1 0 0-11 5.500 5.500 0 0 0 0 11zM13 13l4 4M6.500 9h5M9 6.500v5"
             }
             Self::ZoomOut => "M9 14.500a5.500 5.500 0 1 0 0-11 5.500 5.500 0 0 0 0 11zM13 13l4 4M6.500 9h5",
+            Self::Close => "M5 5l10 10M15 5 5 15",
             Self::Bell => "M5 13V9a5 5 0 0 1 10 0v4l1.500 2h-13zM8.500 17a1.600 1.600 0 0 0 3 0",
         }
     }

@@ -4,6 +4,7 @@ use super::{
     icon::{Brand, Glyph, Icon},
     loaded::{Loaded, load},
     palette::Keyboard,
+    toast::{ToastRegion, Toasts},
 };
 use crate::{
     api::{SignOut, current_user, get_instance, my_quota},
@@ -47,6 +48,11 @@ impl Viewer {
     pub async fn is_admin(self) -> bool {
         self.me().await.is_some_and(|me| me.role == Role::Admin)
     }
+
+    /// The viewer's user name, once it is known.
+    pub fn name_untracked(self) -> Option<String> {
+        self.0.get_untracked()?.ok()?.me.map(|me| me.username)
+    }
 }
 
 /// The pages of who is signed in. This only leads away who is not: what one may see, each server function
@@ -55,6 +61,7 @@ impl Viewer {
 pub fn SignedIn() -> impl IntoView {
     let session = load(|| (), |()| Session::load());
     provide_context(Viewer(session));
+    let toasts = Toasts::provide();
     view! {
         <a class="skip" href="#content">"Skip to content"</a>
         <Guard session/>
@@ -77,6 +84,7 @@ pub fn SignedIn() -> impl IntoView {
                 </main>
             </div>
         </div>
+        <ToastRegion toasts/>
     }
 }
 
@@ -87,7 +95,7 @@ fn Guard(session: Loaded<Session>) -> impl IntoView {
             {move || Suspend::new(async move {
                 let stranger = session.await.ok().filter(|session| session.me.is_none());
                 stranger.map(|session| {
-                    let path = if session.instance.needs_first_account { "/register" } else { "/sign-in" };
+                    let path = if session.instance.needs_first_account { "/setup" } else { "/sign-in" };
                     view! { <Redirect path/> }
                 })
             })}

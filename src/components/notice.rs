@@ -4,6 +4,7 @@ use super::{
     clock::{Moment, TimeForm},
     feed::{Feed, Link},
     icon::{Glyph, Icon},
+    toast,
 };
 use crate::model::{ApiError, ErrorCode};
 use leptos::prelude::*;
@@ -48,6 +49,24 @@ pub fn NotLoaded() -> impl IntoView {
     }
 }
 
+/// In the place of a part of a page: it could not be read, and may be asked for again.
+#[component]
+pub fn Failed(error: ApiError, retry: impl Fn() + Send + Sync + 'static) -> impl IntoView {
+    let retry = Callback::new(move |()| retry());
+    view! {
+        <div class="failed" role="alert">
+            <p><Glyph icon=Icon::Warning/>{error.text}</p>
+            // Without JavaScript the page is asked for anew.
+            <a class="btn" role="button" href="" on:click=move |event| {
+                event.prevent_default();
+                retry.run(());
+            }>
+                "Try again"
+            </a>
+        </div>
+    }
+}
+
 /// Whether the figures are live, and why not.
 #[component]
 pub fn LinkState(feed: Feed) -> impl IntoView {
@@ -71,9 +90,11 @@ pub fn LinkState(feed: Feed) -> impl IntoView {
     view! { <span role="status" data-testid="link">{state}</span> }
 }
 
-/// Why there are no fresh figures.
+/// What a page with live figures says by itself: why there are no fresh ones; and, as toasts, what becomes of what was
+/// asked of its VMs.
 #[component]
 pub fn Trouble(feed: Feed) -> impl IntoView {
+    toast::follow_operations(feed);
     let trouble = Memo::new(move |_| feed.live.with(|live| live.trouble.clone()));
     view! {
         <div role="status" data-testid="trouble">

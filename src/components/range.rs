@@ -4,13 +4,13 @@
 use super::{
     browser,
     clock::{Moment, TimeForm, alive},
+    form::QueryForm,
     icon::{Glyph, Icon},
 };
 use crate::model::UtcMillis;
 use leptos::prelude::*;
 use leptos_router::{
     NavigateOptions,
-    components::Form,
     hooks::{use_location, use_navigate, use_query_map},
     params::ParamsMap,
 };
@@ -218,12 +218,12 @@ fn CustomRange(range: Memo<Range>, now: Signal<UtcMillis>) -> impl IntoView {
         }
     };
     view! {
-        <Form method="GET" action="" noscroll=true>
+        <QueryForm>
             <input type="hidden" name="offset" value=offset_minutes/>
             {field("range-from", "from", "From", |ends| ends.0)}
             {field("range-to", "to", "To", |ends| ends.1)}
             <button type="submit" class="btn primary">"Show"</button>
-        </Form>
+        </QueryForm>
     }
 }
 

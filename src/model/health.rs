@@ -74,3 +74,36 @@ pub struct CollectorError {
     /// In a person's words.
     pub text: String,
 }
+
+/// How the store of samples is doing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StoreHealth {
+    /// The database's file, accounts and events included.
+    pub file_bytes: u64,
+    /// What is written and not yet taken over into the file.
+    pub wal_bytes: u64,
+    /// Left on the file's disk for the server's user; not every file system tells.
+    pub disk_free_bytes: Option<u64>,
+    /// Ticks that are rows still: they are sealed once their hour is over.
+    pub waiting_ticks: u64,
+    pub sealed_hours: u64,
+    /// Columns of an hour, each compressed for itself.
+    pub chunks: u64,
+    pub chunk_bytes: u64,
+    /// Over all values in chunks; none when there is none.
+    pub bytes_per_value: Option<f64>,
+    pub oldest_tick_at: Option<UtcMillis>,
+    pub newest_tick_at: Option<UtcMillis>,
+    /// Older ticks are removed.
+    pub retention_days: u32,
+    /// Of this run of the server.
+    pub last_sealing: Option<Sealing>,
+}
+
+/// Hours that became chunks.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Sealing {
+    pub at: UtcMillis,
+    pub took_ms: f64,
+    pub hours: usize,
+}

@@ -19,7 +19,9 @@ mod vm;
 pub use alert::{Alert, AlertMetric};
 pub use error::{ApiError, ErrorCode, FieldError};
 pub use event::{Event, EventCategory, EventFilter, EventPage, EventQuery, Severity, SeverityCounts};
-pub use health::{CollectorError, CollectorHealth, CollectorState, TickMillis, VmsBySource};
+pub use health::{
+    CollectorError, CollectorHealth, CollectorState, Sealing, StoreHealth, TickMillis, VmsBySource,
+};
 pub use image::Image;
 pub use instance::{Instance, ProviderKind};
 pub use metrics::{

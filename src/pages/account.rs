@@ -8,7 +8,7 @@ use crate::{
         layout::{SignOutButton, Viewer},
         loaded::load,
         notice::{Refusal, Unavailable},
-        theme,
+        theme, toast,
     },
     model::{DeviceKind, SignedInDevice, Theme, check_password},
     pages::notifications::Notifications,
@@ -23,6 +23,9 @@ pub fn Account() -> impl IntoView {
     let end_others = ServerAction::<EndOtherSessions>::new();
     let change = ServerAction::<ChangePassword>::new();
     let changed = move || (end.version().get(), end_others.version().get(), change.version().get());
+    toast::when_done(end, "The device is signed out.");
+    toast::when_done(end_others, "All other devices are signed out.");
+    toast::when_done(change, "Your password is changed, and your other devices are signed out.");
     let devices = load(changed, |_| my_devices());
     let viewer = expect_context::<Viewer>();
     view! {
@@ -77,9 +80,6 @@ fn Password(change: ServerAction<ChangePassword>) -> impl IntoView {
                 <TextField name="new_password" label="New password" kind="password" value=new_password checks autocomplete="new-password" hint="10 characters or more."/>
                 <button type="submit" class="btn" disabled=change.pending()>"Change the password"</button>
             </ActionForm>
-            <p class="hint" role="status">
-                {move || done().then_some("It is changed. Your other devices are signed out.")}
-            </p>
         </section>
     }
 }
@@ -87,6 +87,7 @@ fn Password(change: ServerAction<ChangePassword>) -> impl IntoView {
 #[component]
 fn Themes() -> impl IntoView {
     let set = ServerAction::<SetTheme>::new();
+    toast::when_done(set, "The theme is saved for this browser.");
     let refused = Signal::derive(move || set.value().get().and_then(Result::err));
     let now = RwSignal::new(theme::of_request());
     Effect::new(move || now.set(browser::theme()));

@@ -4,11 +4,13 @@ use crate::{
         action::{ActionForm, ServerAction},
         browser,
         clock::{Moment, TimeForm, alive},
-        form::{Checks, SearchForm, TextField, entered},
+        confirm::{Ask, Confirm, Confirmation, Question},
+        form::{Checks, QueryForm, TextField, entered},
         icon::{Glyph, Icon},
         layout::Viewer,
         loaded::load,
         notice::{NotAnAdmin, Refusal, Unavailable},
+        toast,
     },
     model::{self, ApiError, ErrorCode, Role, check_registration},
 };
@@ -57,6 +59,10 @@ pub fn Accounts() -> impl IntoView {
     let query = use_query_map();
     let search = Memo::new(move |_| query.with(|query| query.get("search").unwrap_or_default()));
     let actions = Actions::new();
+    toast::when_done(actions.create, "The account is made.");
+    toast::when_done(actions.set_active, "The account is changed.");
+    toast::when_done(actions.set_role, "The account is changed.");
+    toast::when_done(actions.grant, "The credits are booked.");
     let accounts = load(move || (search.get(), actions.answered()), |(search, _)| list_accounts(search));
     let viewer = expect_context::<Viewer>();
     view! {
@@ -96,7 +102,7 @@ fn List(
     let is_empty = accounts.is_empty();
     view! {
         <section class="panel" aria-label="Accounts">
-            <SearchForm class="toolbar">
+            <QueryForm search=true class="toolbar">
                 <span class="search">
                     <Glyph icon=Icon::Search/>
                     <input
@@ -105,7 +111,7 @@ fn List(
                     />
                 </span>
                 <button type="submit" class="btn" hidden=alive>"Search"</button>
-            </SearchForm>
+            </QueryForm>
             <ul class="entries accounts" data-testid="accounts">
                 {accounts.into_iter().map(|account| view! { <Entry account actions own_id/> }).collect_view()}
             </ul>
@@ -157,15 +163,37 @@ fn Entry(account: model::Account, actions: Actions, own_id: Option<i64>) -> impl
                     <input type="hidden" name="role" value=other_role.as_str()/>
                     <button type="submit" class="btn">{promote}</button>
                 </ActionForm>
-                <ActionForm action=actions.set_active>
-                    <input type="hidden" name="account_id" value=id/>
-                    <input type="hidden" name="is_active" value=(!account.is_active).to_string()/>
-                    <button type="submit" class="btn" class:danger=account.is_active>
-                        {if account.is_active { "Deactivate" } else { "Activate" }}
-                    </button>
-                </ActionForm>
+                {if account.is_active {
+                    view! { <Deactivate id username=account.username.clone() set_active=actions.set_active/> }.into_any()
+                } else {
+                    view! {
+                        <ActionForm action=actions.set_active>
+                            <input type="hidden" name="account_id" value=id/>
+                            <input type="hidden" name="is_active" value="true"/>
+                            <button type="submit" class="btn">"Activate"</button>
+                        </ActionForm>
+                    }
+                    .into_any()
+                }}
             })}
         </li>
+    }
+}
+
+#[component]
+fn Deactivate(id: i64, username: String, set_active: ServerAction<SetAccountActive>) -> impl IntoView {
+    let question = Question::new(format!("deactivate-{id}"), username.clone());
+    let title = format!("Deactivate {username}?");
+    view! {
+        <Ask question of=username>"Deactivate…"</Ask>
+        <Confirm question title>
+            <p>"It is signed out everywhere at once and cannot sign in any more. Its VMs go on, and it can be activated again."</p>
+            <ActionForm action=set_active>
+                <input type="hidden" name="account_id" value=id/>
+                <input type="hidden" name="is_active" value="false"/>
+                <Confirmation question label="Deactivate it" disabled=set_active.pending()/>
+            </ActionForm>
+        </Confirm>
     }
 }
 

@@ -1,45 +1,204 @@
 use crate::{
-    api::{AdoptOrphan, CleanUpOrphan, StopAllVms, orphans},
+    api::{AdoptOrphan, CleanUpOrphan, StopAllVms, get_store_health, metrics_since, orphans},
     components::{
         action::{ActionForm, ServerAction},
+        alerts::AlertBell,
+        clock::alive,
+        collector::Collector,
+        confirm::{Ask, Confirm, Confirmation, Question},
+        feed::{Feed, Scope},
+        form::QueryForm,
+        format,
         icon::{Glyph, Icon},
-        layout::Viewer,
-        loaded::load,
-        notice::{NotAnAdmin, Refusal, Unavailable},
+        loaded::{Loaded, load},
+        notice::{Failed, LinkState, NotAnAdmin, Refusal, Trouble, Unavailable},
+        store::Store,
+        toast,
+        vm::StatusMark,
     },
-    model::{ErrorCode, Orphan, OrphanKind, VmOutcome},
+    model::{
+        ApiError, ErrorCode, Live, Orphan, OrphanKind, StoreHealth, VmOutcome, VmSpec, VmStatus, VmView,
+    },
 };
 use leptos::prelude::*;
 use leptos_meta::Title;
+use leptos_router::hooks::use_query_map;
+use serde::{Deserialize, Serialize};
 
-/// What only an admin can put right.
+/// Of the page's figures only the newest are shown.
+const SCOPE: Scope = Scope { vm_id: None, window_secs: 60 };
+
+/// All that the page is rendered with.
+#[derive(Clone, Serialize, Deserialize)]
+struct First {
+    live: Live,
+    store: StoreHealth,
+}
+
+impl First {
+    async fn load() -> Result<Self, ApiError> {
+        // Refuses whoever is no admin, before anything else is asked.
+        let store = get_store_health().await?;
+        Ok(Self { live: metrics_since(None, SCOPE.vm_id, Some(SCOPE.window_secs), None).await?, store })
+    }
+}
+
+/// What is left without its counterpart, and what can be done about it; asked for beside the page's figures.
+#[derive(Clone, Copy)]
+struct FoundOrphans {
+    orphans: Loaded<Vec<Orphan>>,
+    adopt: ServerAction<AdoptOrphan>,
+    clean_up: ServerAction<CleanUpOrphan>,
+}
+
+impl FoundOrphans {
+    fn load() -> Self {
+        let (adopt, clean_up) = (ServerAction::new(), ServerAction::new());
+        toast::when_done(adopt, "The VM is back in its owner's list.");
+        toast::when_done(clean_up, "The orphan is being cleaned up.");
+        let changed = move || (adopt.version().get(), clean_up.version().get());
+        Self { orphans: load(changed, |_| orphans()), adopt, clean_up }
+    }
+}
+
+/// What only an admin sees and can put right.
 #[component]
 pub fn Admin() -> impl IntoView {
-    let adopt = ServerAction::<AdoptOrphan>::new();
-    let clean_up = ServerAction::<CleanUpOrphan>::new();
-    let changed = move || (adopt.version().get(), clean_up.version().get());
-    let orphans = load(changed, |_| orphans());
-    let viewer = expect_context::<Viewer>();
+    let found = FoundOrphans::load();
+    let first = load(|| (), |()| First::load());
     view! {
         <Title text="Admin"/>
-        <header class="top">
-            <h1>"Admin"</h1>
-            <span class="push"></span>
-            <a class="btn" href="/admin/accounts"><Glyph icon=Icon::Person/>"Accounts"</a>
-        </header>
-        <Suspense>
-            {move || Suspend::new(async move { viewer.is_admin().await.then(|| view! { <StopAll/> }) })}
-        </Suspense>
-        <Transition fallback=|| view! { <p class="waiting" role="status">"Loading…"</p> }>
+        <Transition fallback=Skeleton>
             {move || Suspend::new(async move {
-                match orphans.await {
-                    Ok(orphans) => view! { <Orphans orphans adopt clean_up/> }.into_any(),
+                match first.await {
+                    Ok(first) => view! { <Body first found/> }.into_any(),
                     Err(error) if error.code == ErrorCode::Forbidden => view! { <NotAnAdmin error/> }.into_any(),
                     Err(error) => view! { <Unavailable error/> }.into_any(),
                 }
             })}
         </Transition>
     }
+}
+
+#[component]
+fn Skeleton() -> impl IntoView {
+    view! {
+        <div role="status" aria-label="Loading">
+            <header class="top"><h1>"Admin"</h1></header>
+            <div class="panel blank tall"></div>
+            <div class="panel collector blank"></div>
+            <div class="panel collector blank"></div>
+        </div>
+    }
+}
+
+#[component]
+fn Body(first: First, found: FoundOrphans) -> impl IntoView {
+    let First { live, store } = first;
+    let feed = Feed::start(live, SCOPE);
+    view! {
+        <Trouble feed/>
+        <header class="top">
+            <h1>"Admin"</h1>
+            <LinkState feed/>
+            <span class="push"></span>
+            <AlertBell feed/>
+            <a class="btn" href="/admin/accounts"><Glyph icon=Icon::Person/>"Accounts"</a>
+        </header>
+        <Vms feed/>
+        <Collector feed/>
+        <Store health=store/>
+        <StopAll/>
+        <Orphans found/>
+    }
+}
+
+/// Everybody's VMs, as they were made.
+#[component]
+fn Vms(feed: Feed) -> impl IntoView {
+    let search =
+        RwSignal::new(use_query_map().with_untracked(|query| query.get("search")).unwrap_or_default());
+    let alive = alive();
+    let found = Memo::new(move |_| {
+        let wanted = search.get().trim().to_lowercase();
+        let holds = |text: &str| text.to_lowercase().contains(&wanted);
+        feed.live.with(|live| {
+            let vms = live.vms.iter().filter(|vm| holds(&vm.name) || holds(&vm.owner_name));
+            vms.map(|vm| vm.id).collect::<Vec<_>>()
+        })
+    });
+    let any = Memo::new(move |_| feed.live.with(|live| !live.vms.is_empty()));
+    let count = move || feed.live.with(|live| format!("{} of {}", found.with(Vec::len), live.vms.len()));
+    let none = move || {
+        if any.get() {
+            view! {
+                <p class="none" role="status">
+                    "No VM has that in its name or its owner's. "
+                    <a class="underlined" href="/admin" on:click=move |_| search.set(String::new())>"Show all"</a>
+                </p>
+            }
+            .into_any()
+        } else {
+            view! { <p class="none">"There are no VMs yet. " <a class="underlined" href="/vms/new">"Launch the first one"</a></p> }
+                .into_any()
+        }
+    };
+    view! {
+        <section class="panel" aria-label="All VMs" data-testid="all-vms">
+            <QueryForm search=true class="toolbar">
+                <h2>"All VMs"</h2>
+                <span class="search">
+                    <Glyph icon=Icon::Search/>
+                    <input
+                        type="search" name="search" aria-label="Search by name or owner" placeholder="Search by name or owner" autocomplete="off"
+                        value=search.get_untracked() prop:value=search on:input=move |event| search.set(event_target_value(&event))
+                    />
+                </span>
+                <button type="submit" class="btn" hidden=alive>"Search"</button>
+                <span class="muted">{count}</span>
+            </QueryForm>
+            <div class="wide"><table class="vms" class:stale=move || feed.is_stale() hidden=move || found.with(Vec::is_empty)>
+                <thead><tr>
+                    <th scope="col">"VM"</th><th scope="col">"Owner"</th><th scope="col">"Status"</th><th scope="col">"Cores, memory, disk"</th>
+                    <th scope="col">"Address"</th><th scope="col">"CPU"</th><th scope="col">"Memory"</th>
+                </tr></thead>
+                <tbody><For each=move || found.get() key=|id| *id let:id><Row feed id/></For></tbody>
+            </table></div>
+            {move || found.with(Vec::is_empty).then(none)}
+        </section>
+    }
+}
+
+#[component]
+fn Row(feed: Feed, id: i64) -> impl IntoView {
+    let vm = feed.vm(id);
+    let cell = move |told: fn(&VmView) -> String| {
+        let text = Memo::new(move |_| vm.with(|vm| vm.as_ref().map(told).unwrap_or_default()));
+        move || text.get()
+    };
+    let status = Memo::new(move |_| vm.with(|vm| vm.as_ref().map_or(VmStatus::Unknown, |vm| vm.status)));
+    view! {
+        <tr data-vm=vm.with_untracked(|vm| vm.as_ref().map(|vm| vm.name.clone()))>
+            <td class="who">
+                <div>
+                    <StatusMark status/>
+                    <span><a href=format!("/vms/{id}")>{cell(|vm| vm.name.clone())}</a><small>{cell(|vm| vm.os_type.clone())}</small></span>
+                </div>
+            </td>
+            <td data-label="Owner">{cell(|vm| vm.owner_name.clone())}</td>
+            <td data-label="Status">{move || status.get().label()}</td>
+            <td data-label="Cores, memory, disk">{cell(|vm| given(&vm.spec))}</td>
+            <td data-label="Address" class="mono">{cell(|vm| vm.ip_address.clone().unwrap_or_else(|| format::UNKNOWN.into()))}</td>
+            <td data-label="CPU">{cell(|vm| format::percent(vm.figures.cpu_percent))}</td>
+            <td data-label="Memory">{cell(|vm| format::percent(vm.figures.memory_percent))}</td>
+        </tr>
+    }
+}
+
+/// `2 cores, 2 GB, 20 GB`.
+fn given(spec: &VmSpec) -> String {
+    let (ram, disk) = (format::megabytes(spec.ram_mb.into()), format::gigabytes(spec.disk_gb.into()));
+    format!("{}, {ram}, {disk}", format::cores(spec.cpu_cores))
 }
 
 #[component]
@@ -57,6 +216,7 @@ fn StopAll() -> impl IntoView {
             </li>
         }
     };
+    let question = Question::new("stop-all", "stop");
     view! {
         <section class="panel block" data-testid="emergency-stop">
             <h2>"Emergency stop"</h2>
@@ -64,21 +224,29 @@ fn StopAll() -> impl IntoView {
                 "Turns every VM of everybody off at once, as if its plug were pulled, and cancels what is being launched or started."
             </p>
             <Refusal error=refused/>
-            <ActionForm action=stop class="line-form">
-                <div class="field">
-                    <label for="confirm-stop">"Type " <b>"stop"</b> " to confirm"</label>
-                    <span class="control">
-                        <input id="confirm-stop" name="confirm" required autocomplete="off" autocapitalize="none" spellcheck="false"/>
-                    </span>
-                </div>
-                <button type="submit" class="btn danger filled" disabled=stop.pending()>"Turn all VMs off"</button>
-            </ActionForm>
+            <p><Ask question><Glyph icon=Icon::Stop/>"Turn all VMs off…"</Ask></p>
+            <Confirm question title="Turn all VMs off?">
+                <p>"What a VM has not written to its disk yet is lost, and a launch that is under way leaves no VM."</p>
+                <ActionForm action=stop>
+                    <Confirmation question field="confirm" label="Turn all VMs off" disabled=stop.pending()/>
+                </ActionForm>
+            </Confirm>
             <div role="status">
                 {move || told().map(|told| view! {
                     <ul class="entries" data-testid="stopped">{told.into_iter().map(line).collect_view()}</ul>
                 })}
             </div>
         </section>
+    }
+}
+
+fn what_is_lost(kind: OrphanKind) -> &'static str {
+    match kind {
+        OrphanKind::Domain => "The machine and everything on its disk are deleted. This cannot be undone.",
+        OrphanKind::Directory => "The folder and everything in it are deleted. This cannot be undone.",
+        OrphanKind::Row => {
+            "The VM is taken off the list, and its folder is deleted with it. This cannot be undone."
+        }
     }
 }
 
@@ -91,52 +259,11 @@ fn kind_words(kind: OrphanKind) -> &'static str {
 }
 
 #[component]
-fn Orphans(
-    orphans: Vec<Orphan>,
-    adopt: ServerAction<AdoptOrphan>,
-    clean_up: ServerAction<CleanUpOrphan>,
-) -> impl IntoView {
+fn Orphans(found: FoundOrphans) -> impl IntoView {
+    let FoundOrphans { orphans, adopt, clean_up } = found;
     let refused = Signal::derive(move || {
         clean_up.value().get().and_then(Result::err).or_else(|| adopt.value().get().and_then(Result::err))
     });
-    let is_empty = orphans.is_empty();
-    let entry = move |orphan: Orphan| {
-        let field = format!("confirm-{}", orphan.folder);
-        let (of_adopt, of_clean_up, to_type) =
-            (orphan.folder.clone(), orphan.folder.clone(), orphan.folder.clone());
-        view! {
-            <li>
-                <div class="what">
-                    <b class="path">{orphan.folder}</b>
-                    <small class="muted">
-                        {kind_words(orphan.kind)} {orphan.owner_name.map(|owner| format!(" · of {owner}"))}
-                    </small>
-                    <p>{orphan.text}</p>
-                </div>
-                {orphan.can_adopt.then(|| view! {
-                    <ActionForm action=adopt>
-                        <input type="hidden" name="folder" value=of_adopt/>
-                        <button type="submit" class="btn">"Adopt"</button>
-                    </ActionForm>
-                })}
-                {orphan.can_clean_up.then(|| view! {
-                    <details class="ask">
-                        <summary class="btn danger"><Glyph icon=Icon::Bin/>"Clean up…"</summary>
-                        <ActionForm action=clean_up>
-                            <input type="hidden" name="folder" value=of_clean_up/>
-                            <div class="field">
-                                <label for=field.clone()>"Type " <b class="path">{to_type}</b> " to confirm"</label>
-                                <span class="control">
-                                    <input id=field name="confirm_name" required autocomplete="off" autocapitalize="none" spellcheck="false"/>
-                                </span>
-                            </div>
-                            <button type="submit" class="btn danger filled">"Remove it for good"</button>
-                        </ActionForm>
-                    </details>
-                })}
-            </li>
-        }
-    };
     view! {
         <section class="panel block" data-testid="orphans">
             <h2>"Orphans"</h2>
@@ -144,8 +271,61 @@ fn Orphans(
                 "Machines, folders and VMs that are left without their counterparts, as after a database was restored or somebody removed something by hand."
             </p>
             <Refusal error=refused/>
-            {is_empty.then(|| view! { <p class="none">"There are none: everything has its counterparts."</p> })}
-            <ul class="entries">{orphans.into_iter().map(entry).collect_view()}</ul>
+            <Transition fallback=|| view! { <div class="blank" role="status" aria-label="Loading"></div> }>
+                {move || Suspend::new(async move {
+                    match orphans.await {
+                        Ok(orphans) => view! { <OrphanList orphans adopt clean_up/> }.into_any(),
+                        Err(error) => view! { <Failed error retry=move || orphans.refetch()/> }.into_any(),
+                    }
+                })}
+            </Transition>
         </section>
+    }
+}
+
+#[component]
+fn OrphanList(
+    orphans: Vec<Orphan>,
+    adopt: ServerAction<AdoptOrphan>,
+    clean_up: ServerAction<CleanUpOrphan>,
+) -> impl IntoView {
+    let is_empty = orphans.is_empty();
+    let entry = move |(at, orphan): (usize, Orphan)| {
+        let folder = orphan.folder;
+        let (adopted, removed) = (folder.clone(), folder.clone());
+        let title = format!("Clean up {folder}?");
+        // A folder may have any name, which is no part of an address then.
+        let question = Question::new(format!("clean-up-{at}"), folder.clone());
+        view! {
+            <li>
+                <div class="what">
+                    <b class="path">{folder.clone()}</b>
+                    <small class="muted">
+                        {kind_words(orphan.kind)} {orphan.owner_name.map(|owner| format!(" · of {owner}"))}
+                    </small>
+                    <p>{orphan.text}</p>
+                </div>
+                {orphan.can_adopt.then(|| view! {
+                    <ActionForm action=adopt>
+                        <input type="hidden" name="folder" value=adopted/>
+                        <button type="submit" class="btn">"Adopt"</button>
+                    </ActionForm>
+                })}
+                {orphan.can_clean_up.then(|| view! {
+                    <Ask question of=folder><Glyph icon=Icon::Bin/>"Clean up…"</Ask>
+                    <Confirm question title>
+                        <p>{what_is_lost(orphan.kind)}</p>
+                        <ActionForm action=clean_up>
+                            <input type="hidden" name="folder" value=removed/>
+                            <Confirmation question field="confirm_name" label="Remove it for good" disabled=clean_up.pending()/>
+                        </ActionForm>
+                    </Confirm>
+                })}
+            </li>
+        }
+    };
+    view! {
+        {is_empty.then(|| view! { <p class="none">"There are none: everything has its counterparts."</p> })}
+        <ul class="entries">{orphans.into_iter().enumerate().map(entry).collect_view()}</ul>
     }
 }

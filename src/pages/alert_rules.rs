@@ -3,9 +3,11 @@ use crate::{
     components::{
         action::{ActionForm, ServerAction},
         browser,
+        confirm::{Ask, Confirm, Confirmation, Question},
         layout::Viewer,
         loaded::load,
         notice::{Refusal, Unavailable},
+        toast,
     },
     model::{
         AlertMetric, AlertRule, ApiError, Comparison, Me, RULE_MAX_FOR_SECS, RULE_MAX_REPEAT_MINUTES, Role,
@@ -26,6 +28,8 @@ const ADDRESS: &str = "/alerts/rules";
 pub fn AlertRules() -> impl IntoView {
     let save = ServerAction::<SaveAlertRule>::new();
     let delete = ServerAction::<DeleteAlertRule>::new();
+    toast::when_done(save, "The rule is saved.");
+    toast::when_done(delete, "The rule is deleted.");
     // A refusal changes nothing, and must not take away what was entered.
     let changed = Memo::new(move |before: Option<&(usize, usize)>| {
         let (saved, deleted) = before.copied().unwrap_or_default();
@@ -113,6 +117,9 @@ fn subject(scope: RuleScope, name: Option<&str>) -> String {
 #[component]
 fn Entry(rule: AlertRule, delete: ServerAction<DeleteAlertRule>) -> impl IntoView {
     let severity = rule.severity.as_str();
+    // A rule has no name of its own; what it watches is the shortest that tells it from others.
+    let question = Question::new(format!("delete-{}", rule.id), rule.metric.label());
+    let what = format!("{}: {}", subject(rule.scope, rule.scope_name.as_deref()), words(&rule));
     view! {
         <li data-rule=rule.id>
             <div class="what">
@@ -122,10 +129,15 @@ fn Entry(rule: AlertRule, delete: ServerAction<DeleteAlertRule>) -> impl IntoVie
             </div>
             {rule.is_editable.then(|| view! {
                 <a class="btn" href=format!("{ADDRESS}?edit={}#rule", rule.id)>"Change"</a>
-                <ActionForm action=delete>
-                    <input type="hidden" name="rule_id" value=rule.id/>
-                    <button type="submit" class="btn danger">"Delete"</button>
-                </ActionForm>
+                <Ask question of=what.clone()>"Delete…"</Ask>
+                <Confirm question title="Delete this rule?">
+                    <p><b>{what}</b>"."</p>
+                    <p>"It is not watched any more, and what it has found wrong is over."</p>
+                    <ActionForm action=delete>
+                        <input type="hidden" name="rule_id" value=rule.id/>
+                        <Confirmation question label="Delete it" disabled=delete.pending()/>
+                    </ActionForm>
+                </Confirm>
             })}
         </li>
     }

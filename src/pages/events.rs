@@ -3,7 +3,7 @@ use crate::{
     components::{
         browser,
         clock::{Moment, TimeForm, alive},
-        form::SearchForm,
+        form::QueryForm,
         icon::{Glyph, Icon},
         layout::Viewer,
         loaded::load,
@@ -210,7 +210,7 @@ fn Filters(asked: Memo<Asked>, is_admin: bool) -> impl IntoView {
     };
     let categories = EventCategory::ALL.map(|category| (category.as_str(), category.label()));
     view! {
-        <SearchForm class="toolbar filters" label="Filter the events">
+        <QueryForm search=true class="toolbar filters" label="Filter the events">
             {input("text", "Search the text", "search", |q| &q.text)}
             {select("category", "Kind", "Everything", categories.to_vec(), |q| &q.category)}
             {select("severity", "Severity", "Any severity", vec![("info", "Info"), ("warning", "Warning"), ("error", "Error")], |q| &q.severity)}
@@ -220,7 +220,7 @@ fn Filters(asked: Memo<Asked>, is_admin: bool) -> impl IntoView {
             <label class="dated">"to " {input("to", "To (UTC)", "date", |q| &q.to)}</label>
             <button type="submit" class="btn" hidden=alive>"Show"</button>
             {move || asked.with(Asked::is_filtered).then(|| view! { <a class="btn quiet" href="/events" data-noscroll="">"Clear"</a> })}
-        </SearchForm>
+        </QueryForm>
     }
 }
 

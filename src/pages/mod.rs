@@ -16,6 +16,7 @@ mod not_found;
 mod notifications;
 mod overview;
 mod register;
+mod setup;
 mod sign_in;
 mod vm;
 
@@ -84,6 +85,7 @@ pages! {
     forms ["vms", "adopt"] => adopt::Adopt, adopt_page, load_adopt;
     charts ["vms", _] => vm::Vm, vm_page, load_vm;
     enter ["sign-in"] => sign_in::SignIn, sign_in_page, load_sign_in;
+    enter ["setup"] => setup::Setup, setup_page, load_setup;
     enter ["register"] => register::Register, register_page, load_register;
 }
 

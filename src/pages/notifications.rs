@@ -7,6 +7,7 @@ use crate::{
         loaded::load,
         notice::{Refusal, Unavailable},
         poll::poll,
+        toast,
     },
     model::{Channel, Delivery, DeliveryState, NotificationSettings, Role},
 };
@@ -19,6 +20,10 @@ pub fn Notifications() -> impl IntoView {
     let email = ServerAction::<SetEmailNotifications>::new();
     let all = ServerAction::<SetNotifyOfAll>::new();
     let test = ServerAction::<TestNotification>::new();
+    toast::when_done(set, "The webhook is saved.");
+    toast::when_done(email, "Your notifications are changed.");
+    toast::when_done(all, "Your notifications are changed.");
+    toast::when_done(test, "A test is on its way.");
     let changed =
         move || (set.version().get(), email.version().get(), all.version().get(), test.version().get());
     let settings = load(changed, |_| my_notifications());

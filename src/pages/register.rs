@@ -24,10 +24,20 @@ pub fn Register() -> impl IntoView {
             {move || Suspend::new(async move {
                 match session.await {
                     Ok(Session { me: Some(_), .. }) => view! { <Redirect path="/"/> }.into_any(),
-                    Ok(Session { instance, .. }) => {
-                        let first = instance.needs_first_account;
-                        view! { <SimulatedBanner instance/><Form first/> }.into_any()
+                    Ok(session) if session.instance.needs_first_account => view! { <Redirect path="/setup"/> }.into_any(),
+                    Ok(Session { instance, .. }) => view! {
+                        <SimulatedBanner instance/>
+                        <main class="alone">
+                            <Brand/>
+                            <section class="panel card">
+                                <h1>"Create an account"</h1>
+                                <p class="lead">"You see and operate your own VMs only."</p>
+                                <RegistrationForm label="Create account"/>
+                            </section>
+                            <p class="aside">"You have an account? "<a href="/sign-in">"Sign in"</a>"."</p>
+                        </main>
                     }
+                    .into_any(),
                     Err(error) => view! { <main class="alone"><Unavailable error/></main> }.into_any(),
                 }
             })}
@@ -35,9 +45,9 @@ pub fn Register() -> impl IntoView {
     }
 }
 
-/// `first`: nobody has an account yet.
+/// Makes an account and signs it in. `label` is its button's.
 #[component]
-fn Form(first: bool) -> impl IntoView {
+pub fn RegistrationForm(label: &'static str) -> impl IntoView {
     let register = ServerAction::<api::Register>::new();
     let refused = Signal::derive(move || register.value().get().and_then(Result::err));
     let username = RwSignal::new(entered("username").unwrap_or_default());
@@ -46,38 +56,25 @@ fn Form(first: bool) -> impl IntoView {
     let wrong = move || check_registration(username.get().trim(), email.get().trim(), &password.get()).err();
     let checks = Checks::new(wrong, refused);
     let alive = alive();
-    let words = if first {
-        "This server has no account yet. The one you create now is the admin: it sees and operates everyone's VMs."
-    } else {
-        "You see and operate your own VMs only."
-    };
     view! {
-        <main class="alone">
-            <Brand/>
-            <section class="panel card">
-                <h1>{if first { "Create the admin account" } else { "Create an account" }}</h1>
-                <p class="lead" data-testid="register-words">{words}</p>
-                <Refusal error=refused/>
-                <ActionForm
-                    action=register
-                    guard=Callback::new(move |event: leptos::ev::SubmitEvent| checks.guard(&event))
-                    novalidate=alive
-                >
-                    <TextField name="username" label="User name" value=username checks autocomplete="username" autofocus=true/>
-                    <TextField name="email" label="E-mail address" kind="email" value=email checks autocomplete="email"/>
-                    <TextField
-                        name="password"
-                        label="Password"
-                        kind="password"
-                        value=password
-                        checks
-                        autocomplete="new-password"
-                        hint="At least 10 characters. A few unrelated words make a good one."
-                    />
-                    <button type="submit" class="btn primary wide" disabled=register.pending()>"Create account"</button>
-                </ActionForm>
-            </section>
-            {(!first).then(|| view! { <p class="aside">"You have an account? "<a href="/sign-in">"Sign in"</a>"."</p> })}
-        </main>
+        <Refusal error=refused/>
+        <ActionForm
+            action=register
+            guard=Callback::new(move |event: leptos::ev::SubmitEvent| checks.guard(&event))
+            novalidate=alive
+        >
+            <TextField name="username" label="User name" value=username checks autocomplete="username" autofocus=true/>
+            <TextField name="email" label="E-mail address" kind="email" value=email checks autocomplete="email"/>
+            <TextField
+                name="password"
+                label="Password"
+                kind="password"
+                value=password
+                checks
+                autocomplete="new-password"
+                hint="At least 10 characters. A few unrelated words make a good one."
+            />
+            <button type="submit" class="btn primary wide" disabled=register.pending()>{label}</button>
+        </ActionForm>
     }
 }

@@ -23,7 +23,7 @@ pub fn SignIn() -> impl IntoView {
                 match session.await {
                     Ok(Session { me: Some(_), .. }) => view! { <Redirect path="/"/> }.into_any(),
                     Ok(session) if session.instance.needs_first_account => {
-                        view! { <Redirect path="/register"/> }.into_any()
+                        view! { <Redirect path="/setup"/> }.into_any()
                     }
                     Ok(Session { instance, .. }) => view! { <SimulatedBanner instance/><Form/> }.into_any(),
                     Err(error) => view! { <main class="alone"><Unavailable error/></main> }.into_any(),

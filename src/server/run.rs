@@ -165,6 +165,7 @@ pub async fn assemble(arguments: &ServeArgs, assets: AssetUrls, source: Source) 
         health: Health::default(),
         provider,
         period_secs: arguments.collect_every,
+        retention_days: arguments.retention_days,
         https: arguments.https,
         assets,
         simulated: source.simulated.map(|fleet| (fleet, arguments.simulated_vms as usize)),

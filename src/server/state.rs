@@ -71,6 +71,7 @@ pub struct AppState {
     pub health: Health,
     pub provider: ProviderKind,
     pub period_secs: u32,
+    pub retention_days: u32,
     pub https: bool,
     pub assets: AssetUrls,
     /// When VMs are simulated: the fleet, and how many VMs the first account gets.

@@ -48,6 +48,14 @@ pub fn horizontal_extent(_element: &HtmlDivElement) -> (f64, f64) {
     (0.0, 0.0)
 }
 
+pub fn open_dialog(_id: &str) -> bool {
+    false
+}
+
+pub fn close_dialog(_id: &str) -> bool {
+    false
+}
+
 pub fn submit_form_of(_event: &leptos::ev::Event) {}
 
 pub fn set_theme(_theme: crate::model::Theme) {}

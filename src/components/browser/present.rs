@@ -100,6 +100,24 @@ pub fn is_open(event: &web_sys::Event) -> bool {
         .is_some_and(|details| details.has_attribute("open"))
 }
 
+/// Opens a dialog that is in the page, over all else. Whether it is there.
+pub fn open_dialog(id: &str) -> bool {
+    dialog(id).is_some_and(|dialog| dialog.open() || dialog.show_modal().is_ok())
+}
+
+/// Closes a dialog that is in the page. Whether it is there.
+pub fn close_dialog(id: &str) -> bool {
+    let dialog = dialog(id);
+    if let Some(dialog) = &dialog {
+        dialog.close();
+    }
+    dialog.is_some()
+}
+
+fn dialog(id: &str) -> Option<web_sys::HtmlDialogElement> {
+    document().get_element_by_id(id)?.dyn_into().ok()
+}
+
 /// Sends the form that the element of an event stands in, as its button would.
 pub fn submit_form_of(event: &web_sys::Event) {
     let form = event

@@ -10,7 +10,7 @@ use crate::{
         clock::alive,
         feed::{Feed, open_operation},
         figures::{Bar, Sparkline},
-        form::SearchForm,
+        form::QueryForm,
         format,
         icon::{Glyph, Icon},
         notice::Refusal,
@@ -108,7 +108,7 @@ fn Toolbar(feed: Feed, search: RwSignal<String>, arrangement: Memo<Arrangement>)
         format!("{running} of {} running", vms.len())
     });
     view! {
-        <SearchForm class="toolbar">
+        <QueryForm search=true class="toolbar">
             <span class="search">
                 <Glyph icon=Icon::Search/>
                 <input
@@ -124,7 +124,7 @@ fn Toolbar(feed: Feed, search: RwSignal<String>, arrangement: Memo<Arrangement>)
             </select></span>
             <button type="submit" class="btn" hidden=alive>"Show"</button>
             <span class="muted" data-testid="counts">{counts}</span>
-        </SearchForm>
+        </QueryForm>
     }
 }
 

@@ -9,10 +9,12 @@ use crate::{
         action::{ActionForm, ServerAction},
         browser,
         clock::{Moment, TimeForm, alive},
+        confirm::{Ask, Confirm, Confirmation, Question},
         feed::{Feed, open_operation},
         format,
         loaded::{Loaded, load},
         notice::Refusal,
+        toast,
     },
     model::{
         ApiError, OperationKind, OperationState, OperationView, Snapshot, UtcMillis, VagrantfileVersion,
@@ -122,7 +124,10 @@ fn Snapshots(feed: Feed, id: i64, vm: Memo<Option<VmView>>, kept: Kept) -> impl 
     let may_use = allows(vm, OperationKind::SnapshotRestore);
     let entry = move |snapshot: Snapshot| {
         let Snapshot { name, saved_at } = snapshot;
-        let (of_restore, of_delete) = (name.clone(), name.clone());
+        let to_restore = Question::new(format!("restore-{name}"), name.clone());
+        let to_delete = Question::new(format!("delete-{name}"), name.clone());
+        let (restored, deleted) = (name.clone(), name.clone());
+        let (title_of_restore, title_of_delete) = (format!("Restore {name}?"), format!("Delete {name}?"));
         view! {
             <li>
                 <div class="what">
@@ -131,24 +136,24 @@ fn Snapshots(feed: Feed, id: i64, vm: Memo<Option<VmView>>, kept: Kept) -> impl 
                         {saved_at.map(|at| view! { <Moment at=Signal::stored(at) form=TimeForm::DayAndTime/> })}
                     </small>
                 </div>
-                <details class="ask">
-                    <summary class="btn quiet">"Restore"</summary>
+                <Ask question=to_restore class="btn quiet" of=name.clone()>"Restore…"</Ask>
+                <Ask question=to_delete class="btn quiet" of=name.clone()>"Delete…"</Ask>
+                <Confirm question=to_restore title=title_of_restore>
+                    <p>"The VM goes back to where it was when this snapshot was saved. What was written since then is lost."</p>
                     <ActionForm action=restore>
                         <input type="hidden" name="vm_id" value=id/>
-                        <input type="hidden" name="snapshot" value=of_restore/>
-                        <p>"What was written since then is lost."</p>
-                        <button type="submit" class="btn danger" disabled=move || !may_use.get()>"Restore it"</button>
+                        <input type="hidden" name="snapshot" value=restored/>
+                        <Confirmation question=to_restore label="Restore it" disabled=Signal::derive(move || !may_use.get())/>
                     </ActionForm>
-                </details>
-                <details class="ask">
-                    <summary class="btn quiet">"Delete"</summary>
+                </Confirm>
+                <Confirm question=to_delete title=title_of_delete>
+                    <p>"The VM stays as it is, but there is no way back to this snapshot."</p>
                     <ActionForm action=delete>
                         <input type="hidden" name="vm_id" value=id/>
-                        <input type="hidden" name="snapshot" value=of_delete/>
-                        <p>"The VM stays as it is."</p>
-                        <button type="submit" class="btn danger" disabled=move || !may_use.get()>"Delete it"</button>
+                        <input type="hidden" name="snapshot" value=deleted/>
+                        <Confirmation question=to_delete label="Delete it" disabled=Signal::derive(move || !may_use.get())/>
                     </ActionForm>
-                </details>
+                </Confirm>
             </li>
         }
     };
@@ -267,6 +272,9 @@ fn Plans(feed: Feed, id: i64, vm: Memo<Option<VmView>>) -> impl IntoView {
     let auto_start = ServerAction::<SetAutoStart>::new();
     let stop_after = ServerAction::<StopAfter>::new();
     let stop_at_time = ServerAction::<StopAt>::new();
+    toast::when_done(auto_start, "The plan is saved.");
+    toast::when_done(stop_after, "The plan is saved.");
+    toast::when_done(stop_at_time, "The plan is saved.");
     poll_after(feed, move || {
         auto_start.version().get() + stop_after.version().get() + stop_at_time.version().get()
     });

@@ -6,7 +6,8 @@ use crate::{
     components::{
         action::{ActionForm, ServerAction},
         alerts::{self, AlertBell, AlertNotices},
-        clock::{Moment, TimeForm, alive},
+        clock::{Moment, TimeForm},
+        confirm::{Ask, Confirm, Confirmation, Question},
         feed::{Feed, Link, Scope, open_operation},
         figures::source_words,
         format,
@@ -16,6 +17,7 @@ use crate::{
         range::Range,
         response,
         timeline::{self, Timeline},
+        toast,
         vm::{Power, PowerButtons, Progress, StatusMark},
     },
     model::{
@@ -24,7 +26,7 @@ use crate::{
     },
 };
 use charts::VmCharts;
-use leptos::{html, prelude::*, task::spawn_local};
+use leptos::{prelude::*, task::spawn_local};
 use leptos_meta::Title;
 use leptos_router::{
     NavigateOptions,
@@ -179,6 +181,7 @@ fn Present(
     let power = Power::new(move || feed.poll_now());
     let destroy = ServerAction::<DestroyVm>::new();
     let release = ServerAction::<ReleaseVm>::new();
+    toast::when_done(release, "The VM is off the list, and goes on as it is.");
     // The overview shows how the destroying goes on, and that the VM is gone in the end.
     let navigate = use_navigate();
     Effect::new(move || {
@@ -187,13 +190,21 @@ fn Present(
             navigate("/", NavigateOptions::default());
         }
     });
-    let refusal =
-        Signal::derive(move || destroy.value().get().and_then(Result::err).or_else(|| power.refusal().get()));
+    let question =
+        Question::new("destroy", adopted.as_ref().map_or(&name, |adopted| &adopted.directory).as_str());
+    let refusal = Signal::derive(move || {
+        destroy
+            .value()
+            .get()
+            .and_then(Result::err)
+            .or_else(|| release.value().get().and_then(Result::err))
+            .or_else(|| power.refusal().get())
+    });
     let problem = Memo::new(move |_| vm.with(|vm| vm.as_ref().and_then(|vm| vm.problem.clone())));
     let busy = Memo::new(move |_| vm.with(|vm| vm.as_ref().is_some_and(|vm| open_operation(vm).is_some())));
     view! {
         <Trouble feed/>
-        <Header feed vm name=name.clone() power/>
+        <Header feed vm name=name.clone() power question/>
         <Refusal error=refusal/>
         {move || {
             problem.get().map(|text| {
@@ -210,7 +221,7 @@ fn Present(
         </div>
         {earlier.map(|(operation_id, lines)| view! { <EarlierOutput id operation_id lines/> })}
         <Manage feed id vm kept is_ours/>
-        <DestroyDialog id name adopted destroy release/>
+        <DestroyDialog id name adopted question destroy release/>
     }
 }
 
@@ -226,7 +237,13 @@ fn EarlierOutput(id: i64, operation_id: i64, lines: Vec<String>) -> impl IntoVie
 }
 
 #[component]
-fn Header(feed: Feed, vm: Memo<Option<VmView>>, name: String, power: Power) -> impl IntoView {
+fn Header(
+    feed: Feed,
+    vm: Memo<Option<VmView>>,
+    name: String,
+    power: Power,
+    question: Question,
+) -> impl IntoView {
     let status = Memo::new(move |_| vm.with(|vm| vm.as_ref().map_or(VmStatus::Unknown, |vm| vm.status)));
     let up = move || {
         vm.with(|vm| {
@@ -252,60 +269,22 @@ fn Header(feed: Feed, vm: Memo<Option<VmView>>, name: String, power: Power) -> i
             <span class="push"></span>
             <AlertBell feed/>
             <PowerButtons vm power/>
-            {move || may_destroy.get().then(|| view! { <DestroyLink/> })}
+            {move || may_destroy.get().then(|| view! {
+                <Ask question test_id="destroy"><Glyph icon=Icon::Bin/>"Destroy…"</Ask>
+            })}
         </header>
     }
 }
-
-/// Leads to the same page with the question open, which is how it is asked without JavaScript; with it, the
-/// dialog opens where one is.
-#[component]
-fn DestroyLink() -> impl IntoView {
-    let ask = move |event: leptos::ev::MouseEvent| {
-        if let Some(dialog) = document().get_element_by_id(DIALOG_ID) {
-            event.prevent_default();
-            let _ =
-                leptos::wasm_bindgen::JsCast::unchecked_into::<leptos::web_sys::HtmlDialogElement>(dialog)
-                    .show_modal();
-        }
-    };
-    view! {
-        <a class="btn danger" href="?ask=destroy" role="button" data-testid="destroy" on:click=ask>
-            <Glyph icon=Icon::Bin/>
-            "Destroy…"
-        </a>
-    }
-}
-
-const DIALOG_ID: &str = "destroy-dialog";
 
 #[component]
 fn DestroyDialog(
     id: i64,
     name: String,
     adopted: Option<Adopted>,
+    question: Question,
     destroy: ServerAction<DestroyVm>,
     release: ServerAction<ReleaseVm>,
 ) -> impl IntoView {
-    let asked = use_query_map().with_untracked(|query| query.get("ask").as_deref() == Some("destroy"));
-    let dialog = NodeRef::<html::Dialog>::new();
-    let typed = RwSignal::new(String::new());
-    let alive = alive();
-    let close = move || {
-        if let Some(dialog) = dialog.get_untracked() {
-            dialog.close();
-        }
-    };
-    // Without JavaScript the dialog was opened by its attribute; now it takes the page's place, as it should.
-    Effect::new(move || {
-        if asked && let Some(dialog) = dialog.get() {
-            dialog.close();
-            let _ = dialog.show_modal();
-        }
-    });
-    let wanted = adopted.as_ref().map_or_else(|| name.clone(), |adopted| adopted.directory.clone());
-    let expected = wanted.clone();
-    let matches = move || typed.with(|typed| typed.trim() == expected);
     let what = match adopted {
         None => view! { <p>"The VM and everything on its disk are deleted. This cannot be undone."</p> }.into_any(),
         Some(Adopted { directory, machine, .. }) => view! {
@@ -321,46 +300,19 @@ fn DestroyDialog(
         }
         .into_any(),
     };
-    let refused = Signal::derive(move || {
-        destroy.value().get().and_then(Result::err).or_else(|| release.value().get().and_then(Result::err))
-    });
     view! {
-        <dialog id=DIALOG_ID node_ref=dialog open=asked aria-labelledby="destroy-title" on:close=move |_| typed.set(String::new())>
-            <h2 id="destroy-title">"Destroy " {name.clone()} "?"</h2>
+        <Confirm question title=format!("Destroy {name}?")>
             {what}
-            <Refusal error=refused/>
             <ActionForm action=destroy>
                 <input type="hidden" name="vm_id" value=id/>
-                <div class="field">
-                    <label for="confirm-name">"Type " <b class="path">{wanted}</b> " to confirm"</label>
-                    <span class="control">
-                        <input
-                            id="confirm-name" name="confirm_name" required autocomplete="off" autocapitalize="none" spellcheck="false"
-                            prop:value=typed
-                            on:input=move |event| typed.set(event_target_value(&event))
-                        />
-                    </span>
-                </div>
-                <label class="choice">
-                    <input type="checkbox" name="forget_samples" value="true"/>
-                    "Delete its recorded figures too. Otherwise they are kept until they are too old."
-                </label>
-                <footer class="buttons">
-                    <button type="submit" class="btn danger filled" disabled=move || alive.get() && (!matches() || destroy.pending().get())>
-                        "Destroy for good"
-                    </button>
-                    <a
-                        class="btn" role="button" href=format!("/vms/{id}")
-                        on:click=move |event| {
-                            event.prevent_default();
-                            close();
-                        }
-                    >
-                        "Cancel"
-                    </a>
-                </footer>
+                <Confirmation question field="confirm_name" label="Destroy for good" disabled=destroy.pending()>
+                    <label class="choice">
+                        <input type="checkbox" name="forget_samples" value="true"/>
+                        "Delete its recorded figures too. Otherwise they are kept until they are too old."
+                    </label>
+                </Confirmation>
             </ActionForm>
-        </dialog>
+        </Confirm>
     }
 }
 

@@ -8,6 +8,7 @@
 
 mod chunk;
 mod export;
+mod health;
 mod hot;
 mod points;
 mod query;
@@ -16,7 +17,7 @@ mod seal;
 mod series;
 
 use super::{database::Database, internal};
-use crate::model::{ApiError, HostFigures, Series, UtcMillis, VmFigures};
+use crate::model::{ApiError, HostFigures, Sealing, Series, UtcMillis, VmFigures};
 use chunk::UNKNOWN;
 pub use export::ExportFormat;
 use hot::{Block, Hot, Tick};
@@ -51,6 +52,9 @@ struct Inner {
     memory: RwLock<Memory>,
     /// Held while rows become chunks or go.
     changing: Mutex<()>,
+    /// Of the sealed hours that somebody has asked about.
+    chunks: std::sync::Mutex<BTreeMap<i64, health::Chunks>>,
+    last_sealing: std::sync::Mutex<Option<Sealing>>,
 }
 
 /// What the database holds, as far as every question needs it.
@@ -59,6 +63,18 @@ struct Memory {
     /// The times of the ticks of every sealed hour.
     sealed: BTreeMap<i64, Arc<[i64]>>,
     hot: Hot,
+}
+
+impl Memory {
+    fn newest(&self) -> Option<i64> {
+        let sealed = || self.sealed.values().next_back()?.last().copied();
+        self.hot.times().last().copied().or_else(sealed)
+    }
+
+    fn oldest(&self) -> Option<i64> {
+        let sealed = self.sealed.values().next().and_then(|ticks| ticks.first().copied());
+        sealed.or_else(|| self.hot.times().first().copied())
+    }
 }
 
 /// A tick that is written, to be published once its transaction is committed.
@@ -72,7 +88,14 @@ impl Store {
     /// When SQLite cannot.
     pub async fn open(database: Database, period_secs: u32) -> Result<Self, sqlx::Error> {
         let memory = RwLock::new(Memory::read(&database).await?);
-        Ok(Self(Arc::new(Inner { database, period_secs, memory, changing: Mutex::default() })))
+        Ok(Self(Arc::new(Inner {
+            database,
+            period_secs,
+            memory,
+            changing: Mutex::default(),
+            chunks: Default::default(),
+            last_sealing: Default::default(),
+        })))
     }
 
     /// Writes one tick as part of the caller's transaction; [`Self::publish`] it after the commit.
@@ -102,10 +125,7 @@ impl Store {
 
     /// The newest tick that was ever written.
     pub fn newest_tick(&self) -> UtcMillis {
-        let memory = self.memory();
-        let newest = memory.hot.times().last().copied();
-        let sealed = || memory.sealed.values().next_back()?.last().copied();
-        UtcMillis(newest.or_else(sealed).unwrap_or_default())
+        UtcMillis(self.memory().newest().unwrap_or_default())
     }
 
     /// The points of `vm_ids` after `after` up to and with `until`, a series a VM. Where ticks are missing there is

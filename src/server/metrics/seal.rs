@@ -8,10 +8,17 @@ use super::{
     hour_of,
     sample::{Column, Subject, host, vm},
 };
-use crate::{model::UtcMillis, server::database::Database};
+use crate::{
+    model::{Sealing, UtcMillis},
+    server::database::{Database, now},
+};
 use serde_json::{Value, json};
 use sqlx::{QueryBuilder, Sqlite, Transaction};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, PoisonError},
+    time::Instant,
+};
 
 /// An hour is sealed when the newest tick is this much younger: what live pages show is then still in memory.
 const SEAL_AFTER_MILLIS: i64 = 16 * 60_000;
@@ -130,6 +137,7 @@ impl Store {
     /// When SQLite cannot; the hour is then still there as rows.
     pub async fn seal(&self) -> Result<usize, sqlx::Error> {
         let _one_at_a_time = self.0.changing.lock().await;
+        let begun = Instant::now();
         let mut count = 0;
         while let Some(hour) = self.hour_to_seal() {
             let store = self.clone();
@@ -141,6 +149,11 @@ impl Store {
             memory.sealed.insert(hour, sealed.times);
             memory.hot.drop_before((hour + 1) * HOUR_MILLIS);
             count += 1;
+        }
+        if count > 0 {
+            let sealing =
+                Sealing { at: now(), took_ms: begun.elapsed().as_secs_f64() * 1000.0, hours: count };
+            *self.0.last_sealing.lock().unwrap_or_else(PoisonError::into_inner) = Some(sealing);
         }
         Ok(count)
     }
@@ -328,6 +341,7 @@ impl Store {
             .await?;
         tx.commit().await?;
         self.memory_mut().hot.forget(Subject(vm_id));
+        self.0.chunks.lock().unwrap_or_else(PoisonError::into_inner).clear();
         Ok(())
     }
 }

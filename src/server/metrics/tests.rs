@@ -91,6 +91,41 @@ async fn rows_and_chunks_tell_what_rows_alone_told() {
 }
 
 #[tokio::test]
+async fn the_stores_health_tells_what_waits_what_is_sealed_and_what_was_forgotten() {
+    let (folder, store) = store().await;
+    let empty = store.health(7).await.unwrap();
+    assert_eq!((empty.waiting_ticks, empty.chunks, empty.bytes_per_value), (0, 0, None));
+    assert_eq!((empty.oldest_tick_at, empty.newest_tick_at, empty.last_sealing), (None, None, None));
+
+    record_ticks(&store, 0..1700).await;
+    let at = |tick: i64| Some(UtcMillis(BEGIN + tick * 5000));
+    let rows = store.health(7).await.unwrap();
+    assert_eq!((rows.waiting_ticks, rows.sealed_hours, rows.retention_days), (1700, 0, 7));
+    assert!(rows.wal_bytes > 0 && rows.disk_free_bytes.is_some(), "{rows:?}");
+
+    store.seal().await.unwrap();
+    let sealed = store.health(7).await.unwrap();
+    assert_eq!((sealed.waiting_ticks, sealed.sealed_hours), (260, 2));
+    assert_eq!((sealed.oldest_tick_at, sealed.newest_tick_at), (at(0), at(1699)));
+    assert_eq!(sealed.chunks, count(&store, "chunk").await.unsigned_abs());
+    let bytes: i64 = sqlx::query_scalar("SELECT sum(length(data)) FROM chunk")
+        .fetch_one(store.0.database.read())
+        .await
+        .unwrap();
+    assert_eq!(sealed.chunk_bytes, bytes.unsigned_abs());
+    assert_eq!(sealed.bytes_per_value, Some(bytes as f64 / (720 * sealed.chunks) as f64));
+    assert_eq!(sealed.last_sealing.map(|sealing| sealing.hours), Some(2));
+    assert_eq!(store.health(7).await.unwrap().chunk_bytes, sealed.chunk_bytes);
+
+    store.forget(UtcMillis(BEGIN + 720 * 5000)).await.unwrap();
+    let left = store.health(7).await.unwrap();
+    assert_eq!((left.sealed_hours, left.oldest_tick_at), (1, at(720)));
+    assert!(left.chunks < sealed.chunks && left.file_bytes > 0);
+    let reopened = reopened(&folder).await.health(7).await.unwrap();
+    assert_eq!((reopened.chunks, reopened.chunk_bytes), (left.chunks, left.chunk_bytes));
+}
+
+#[tokio::test]
 async fn the_newest_values_come_from_both() {
     let (_folder, store) = store().await;
     record_ticks(&store, 0..1700).await;

@@ -1,0 +1,272 @@
+//! Short words about what was done, at the edge of the page: for answers that nothing else on it would show. Refusals
+//! are not among them; they stand where something was asked (`notice::Refusal`).
+
+use super::{
+    action::ServerAction,
+    browser,
+    feed::Feed,
+    icon::{Glyph, Icon},
+    layout::Viewer,
+};
+use crate::model::{ApiError, OperationKind, OperationState, OperationView, VmView};
+use leptos::{ev, prelude::*, server_fn::ServerFn};
+use std::time::Duration;
+
+/// So many stay at once; the oldest make room.
+const MOST: usize = 4;
+const STAY: Duration = Duration::from_secs(6);
+/// How long one that is being read waits until it looks again whether it still is.
+const LINGER: Duration = Duration::from_secs(2);
+
+#[derive(Clone, PartialEq)]
+struct Toast {
+    id: usize,
+    text: String,
+    is_bad: bool,
+}
+
+/// The toasts of the pages within [`super::layout::SignedIn`].
+#[derive(Clone, Copy)]
+pub struct Toasts {
+    shown: RwSignal<Vec<Toast>>,
+    /// Somebody points at one, or has the focus in it.
+    held: RwSignal<(bool, bool)>,
+    count: StoredValue<usize>,
+}
+
+impl Toasts {
+    /// Begins with none, for the calling owner's pages.
+    pub fn provide() -> Self {
+        let toasts =
+            Self { shown: RwSignal::default(), held: RwSignal::default(), count: StoredValue::default() };
+        provide_context(toasts);
+        toasts
+    }
+
+    pub fn say(self, text: impl Into<String>) {
+        self.add(text.into(), false);
+    }
+
+    fn add(self, text: String, is_bad: bool) {
+        self.count.update_value(|count| *count += 1);
+        let id = self.count.get_value();
+        self.shown.update(|shown| {
+            shown.push(Toast { id, text, is_bad });
+            let surplus = shown.len().saturating_sub(MOST);
+            shown.drain(..surplus);
+        });
+        self.leave_after(id, STAY);
+    }
+
+    fn leave_after(self, id: usize, time: Duration) {
+        set_timeout(
+            move || match self.held.try_get_untracked() {
+                Some((false, false)) => self.dismiss(id),
+                Some(_) => self.leave_after(id, LINGER),
+                None => {}
+            },
+            time,
+        );
+    }
+
+    fn dismiss(self, id: usize) {
+        self.shown.try_update(|shown| shown.retain(|toast| toast.id != id));
+    }
+}
+
+/// Where the toasts appear. The region is there from the beginning, or a screen reader would miss what comes into it.
+#[component]
+pub fn ToastRegion(toasts: Toasts) -> impl IntoView {
+    let Toasts { shown, held, .. } = toasts;
+    Effect::new(move || {
+        let listener = window_event_listener(ev::keydown, move |event| {
+            if event.key() == "Escape" && !browser::is_typing(&event) && !shown.with_untracked(Vec::is_empty)
+            {
+                held.set((false, false));
+                shown.set(Vec::new());
+            }
+        });
+        on_cleanup(move || listener.remove());
+    });
+    let toast = move |Toast { id, text, is_bad }| {
+        let mark = if is_bad { "mark failed" } else { "mark running" };
+        // The button that had the focus goes, and tells nobody that it has lost it.
+        let dismiss = move |_| {
+            held.update(|held| held.1 = false);
+            toasts.dismiss(id);
+        };
+        view! {
+            <div class="toast">
+                <i class=mark aria-hidden="true"></i>
+                <p>{text}</p>
+                <button type="button" class="btn quiet" aria-label="Dismiss" title="Dismiss" on:click=dismiss><Glyph icon=Icon::Close/></button>
+            </div>
+        }
+    };
+    view! {
+        <div
+            class="toasts" role="status" aria-live="polite" aria-atomic="false" data-testid="toasts"
+            on:mouseenter=move |_| held.update(|held| held.0 = true)
+            on:mouseleave=move |_| held.update(|held| held.0 = false)
+            on:focusin=move |_| held.update(|held| held.1 = true)
+            on:focusout=move |_| held.update(|held| held.1 = false)
+        >
+            <For each=move || shown.get() key=|toast| toast.id children=toast/>
+        </div>
+    }
+}
+
+/// Says `text` whenever the server has done what it was asked.
+pub fn when_done<S>(action: ServerAction<S>, text: &'static str)
+where
+    S: ServerFn<Error = ApiError> + 'static,
+    S::Output: Clone + Send + Sync + 'static,
+{
+    let (version, value) = (action.version(), action.value());
+    let is_done = move || value.with_untracked(|answer| matches!(answer, Some(Ok(_))));
+    say_after(Box::new(move || version.get()), Box::new(is_done), text);
+}
+
+/// One body for all actions.
+fn say_after(
+    answers: Box<dyn Fn() -> usize + Send + Sync>,
+    is_done: Box<dyn Fn() -> bool + Send + Sync>,
+    text: &'static str,
+) {
+    let toasts = expect_context::<Toasts>();
+    Effect::new(move |seen: Option<usize>| {
+        let answered = answers();
+        if seen.is_some_and(|seen| seen != answered) && is_done() {
+            toasts.say(text);
+        }
+        answered
+    });
+}
+
+/// Says what becomes of the operations that the viewer has asked for, as a page's figures tell it.
+pub fn follow_operations(feed: Feed) {
+    let (toasts, viewer) = (expect_context::<Toasts>(), expect_context::<Viewer>());
+    Effect::new(move |before: Option<Vec<Seen>>| {
+        let seen: Vec<_> = feed.live.with(|live| live.vms.iter().map(Seen::of).collect());
+        if let Some((before, name)) = before.zip(viewer.name_untracked()) {
+            for (text, is_bad) in news(&before, &seen, &name) {
+                toasts.add(text, is_bad);
+            }
+        }
+        seen
+    });
+}
+
+/// A VM and its last operation, as one look at the figures showed them.
+struct Seen {
+    vm_id: i64,
+    name: String,
+    operation: Option<OperationView>,
+}
+
+impl Seen {
+    fn of(vm: &VmView) -> Self {
+        Self { vm_id: vm.id, name: vm.name.clone(), operation: vm.operation.clone() }
+    }
+}
+
+/// What to say of operations that `person` has asked for, and whether it is bad, after two looks.
+fn news(before: &[Seen], now: &[Seen], person: &str) -> Vec<(String, bool)> {
+    let mine = |seen: &Seen| seen.operation.clone().filter(|operation| operation.requested_by == person);
+    let told = now.iter().filter_map(|vm| {
+        let operation = mine(vm)?;
+        let earlier = before.iter().find(|earlier| earlier.vm_id == vm.vm_id)?.operation.as_ref();
+        let same = earlier.filter(|earlier| earlier.id == operation.id);
+        if same.is_some_and(|same| same.state.is_open() == operation.state.is_open()) {
+            return None;
+        }
+        Some((outcome(&vm.name, &operation), operation.state == OperationState::Failed))
+    });
+    let destroyed = before.iter().filter_map(|earlier| {
+        let operation = mine(earlier).filter(|o| o.kind == OperationKind::Destroy && o.state.is_open())?;
+        let is_gone = now.iter().all(|vm| vm.vm_id != earlier.vm_id);
+        is_gone.then(|| (format!("{} {}.", earlier.name, operation.kind.done()), false))
+    });
+    told.chain(destroyed).collect()
+}
+
+fn outcome(vm: &str, operation: &OperationView) -> String {
+    let kind = operation.kind;
+    match operation.state {
+        OperationState::Queued | OperationState::Running => {
+            format!("{vm}: {}…", kind.present_participle().to_lowercase())
+        }
+        OperationState::Succeeded if kind == OperationKind::Resize => {
+            format!("{vm} gets its new size at its next start.")
+        }
+        OperationState::Succeeded => format!("{vm} {}.", kind.done()),
+        OperationState::Cancelled => format!("{vm}: {} was cancelled.", kind.label()),
+        OperationState::Failed => {
+            format!("{vm}: {} failed. {}", kind.label(), operation.error.as_deref().unwrap_or_default())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::UtcMillis;
+
+    fn seen(vm_id: i64, operation: Option<(i64, OperationKind, OperationState)>) -> Seen {
+        let operation = operation.map(|(id, kind, state)| OperationView {
+            id,
+            vm_id,
+            kind,
+            snapshot: None,
+            state,
+            requested_by: "ada".into(),
+            requested_at: UtcMillis(0),
+            finished_at: None,
+            is_being_cancelled: false,
+            phase: None,
+            percent: None,
+            last_line: String::new(),
+            error: (state == OperationState::Failed).then(|| "The box is missing.".into()),
+        });
+        Seen { vm_id, name: format!("vm-{vm_id}"), operation }
+    }
+
+    fn texts(before: &[Seen], now: &[Seen], person: &str) -> Vec<String> {
+        news(before, now, person).into_iter().map(|(text, _)| text).collect()
+    }
+
+    use OperationKind::{Destroy, SnapshotSave, Start, Stop};
+    use OperationState::{Cancelled, Failed, Queued, Running, Succeeded};
+
+    #[test]
+    fn an_operation_is_told_when_it_begins_and_when_it_ends() {
+        let at_rest = || [seen(1, None), seen(2, Some((3, Start, Succeeded)))];
+        let asked = || [seen(1, Some((5, Start, Queued))), seen(2, Some((6, SnapshotSave, Running)))];
+        assert_eq!(texts(&at_rest(), &asked(), "ada"), ["vm-1: starting…", "vm-2: saving a snapshot…"]);
+        let working = [seen(1, Some((5, Start, Running))), seen(2, Some((6, SnapshotSave, Running)))];
+        assert!(texts(&asked(), &working, "ada").is_empty());
+        let over = [seen(1, Some((5, Start, Failed))), seen(2, Some((6, SnapshotSave, Succeeded)))];
+        let told = news(&working, &over, "ada");
+        assert_eq!(told[0], ("vm-1: start failed. The box is missing.".into(), true));
+        assert_eq!(told[1], ("vm-2 has a new snapshot.".into(), false));
+    }
+
+    #[test]
+    fn one_that_ends_between_two_looks_is_told_once() {
+        let told = texts(&[seen(1, None)], &[seen(1, Some((5, Stop, Cancelled)))], "ada");
+        assert_eq!(told, ["vm-1: stop was cancelled."]);
+    }
+
+    #[test]
+    fn a_vm_that_goes_while_it_is_destroyed_was_destroyed() {
+        let before = [seen(1, Some((5, Destroy, Running))), seen(2, Some((3, Stop, Running)))];
+        assert_eq!(texts(&before, &[], "ada"), ["vm-1 was destroyed."]);
+    }
+
+    #[test]
+    fn what_others_do_is_not_told_nor_what_a_page_begins_with() {
+        let asked = [seen(1, Some((5, Start, Queued)))];
+        assert!(texts(&[seen(1, None)], &asked, "bob").is_empty());
+        assert!(texts(&[], &asked, "ada").is_empty());
+    }
+}
