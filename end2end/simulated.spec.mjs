@@ -3,8 +3,9 @@
 import { once } from "node:events";
 import { createServer } from "node:http";
 import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { countCalls, chart, confirm, enter, expect, FIGURES, hydrated, inspect, PERSON, press, row, setVisibility, shot, signIn, status, submit, test as base, throughEverything, violations } from "./fixtures.mjs";
-import { startServer } from "./server.mjs";
+import { ROOT, startServer } from "./server.mjs";
 
 const VMS = 5;
 const POLL_MS = 5_000;
@@ -659,6 +660,25 @@ test.describe("signed in", () => {
     await page.getByRole("button", { name: "Change at the next start" }).click();
     await expect(page.getByTestId("next-spec")).toContainText("512 MB");
     await context.close();
+  });
+
+  test("the visual language is told, every token of it", async ({ page }) => {
+    const css = await readFile(join(ROOT, "style/tokens.css"), "utf8");
+    const names = [...css.matchAll(/^ *(--[a-z0-9-]+):|; (--[a-z0-9-]+):/gm)].map((found) => found[1] ?? found[2]);
+    for (const colorScheme of ["light", "dark"]) {
+      for (const width of [1280, 390]) {
+        await page.setViewportSize({ width, height: 900 });
+        await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
+        await page.goto("/style");
+        await hydrated(page);
+        await fits(page, "style", `${colorScheme}-${width}`);
+      }
+    }
+    for (const name of names) await expect(page.locator(`[data-token="${name}"]`), name).not.toHaveCount(0);
+    const fill = (ground) => page.locator(`.${ground} [data-token="--bg"] rect`).evaluate((rect) => getComputedStyle(rect).fill);
+    expect(await fill("light")).not.toBe(await fill("dark"));
+    await page.getByRole("button", { name: "A toast of trouble" }).click();
+    await expect(page.getByTestId("toasts")).toContainText("start failed");
   });
 
   for (const colorScheme of ["light", "dark"]) {

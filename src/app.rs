@@ -11,6 +11,7 @@ use leptos::prelude::*;
 use leptos_meta::{MetaTags, Title, provide_meta_context};
 use leptos_router::{
     SsrMode,
+    any_nested_route::AnyNestedRoute,
     components::{ParentRoute, Route, Router, Routes},
     path,
 };
@@ -86,7 +87,24 @@ pub fn App() -> impl IntoView {
                 <Route path=path!("/sign-in") view=SignIn ssr=SsrMode::Async/>
                 <Route path=path!("/register") view=Register ssr=SsrMode::Async/>
                 <Route path=path!("/setup") view=Setup ssr=SsrMode::Async/>
+                <DevelopmentRoutes/>
             </Routes>
         </Router>
     }
+}
+
+/// The routes that only development builds have.
+#[cfg(debug_assertions)]
+#[component(transparent)]
+fn DevelopmentRoutes() -> AnyNestedRoute {
+    view! { <Route path=path!("/style") view=crate::pages::Style ssr=SsrMode::Async/> }.into_inner()
+}
+
+/// None.
+#[cfg(not(debug_assertions))]
+#[component(transparent)]
+fn DevelopmentRoutes() -> AnyNestedRoute {
+    use leptos::tachys::view::iterators::StaticVec;
+    use leptos_router::any_nested_route::IntoAnyNestedRoute;
+    StaticVec::from(Vec::<()>::new()).into_any_nested_route()
 }

@@ -7,7 +7,6 @@ use leptos_router::{
     NavigateOptions,
     hooks::{use_location, use_navigate, use_query_map},
 };
-use std::collections::BTreeSet;
 
 /// Which fields a person has been in: what is wrong with a field is said once they have left it, or have sent
 /// the form.
@@ -15,7 +14,7 @@ use std::collections::BTreeSet;
 pub struct Checks {
     wrong: Memo<Option<ApiError>>,
     refused: Signal<Option<ApiError>>,
-    left: RwSignal<BTreeSet<&'static str>>,
+    left: RwSignal<Vec<&'static str>>,
     sent: RwSignal<bool>,
 }
 
@@ -36,15 +35,15 @@ impl Checks {
     /// What to say beside a field.
     pub fn of(self, field: &'static str) -> Option<String> {
         let own = self.wrong.with(|e| e.as_ref().and_then(|e| e.field(field).map(String::from)));
-        let due = self.sent.get() || self.left.with(|left| left.contains(field));
+        let due = self.sent.get() || self.left.with(|left| left.contains(&field));
         let refused = || self.refused.with(|e| e.as_ref().and_then(|e| e.field(field).map(String::from)));
         own.filter(|_| due).or_else(refused)
     }
 
     fn leave(self, field: &'static str) {
-        if !self.left.with_untracked(|left| left.contains(field)) {
+        if !self.left.with_untracked(|left| left.contains(&field)) {
             self.left.update(|left| {
-                left.insert(field);
+                left.push(field);
             });
         }
     }

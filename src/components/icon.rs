@@ -27,6 +27,30 @@ pub enum Icon {
 }
 
 impl Icon {
+    #[cfg(debug_assertions)]
+    pub const ALL: [Self; 20] = [
+        Self::Grid,
+        Self::Plus,
+        Self::Person,
+        Self::Leave,
+        Self::Search,
+        Self::Play,
+        Self::Stop,
+        Self::Bin,
+        Self::Warning,
+        Self::Machine,
+        Self::Bell,
+        Self::Shield,
+        Self::List,
+        Self::Pulse,
+        Self::Expand,
+        Self::Left,
+        Self::Right,
+        Self::ZoomIn,
+        Self::ZoomOut,
+        Self::Close,
+    ];
+
     fn path(self) -> &'static str {
         match self {
             Self::Grid => {

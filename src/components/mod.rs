@@ -17,6 +17,7 @@ pub mod layout;
 pub mod loaded;
 pub mod notice;
 pub mod palette;
+pub mod part;
 pub mod poll;
 pub mod range;
 pub mod response;

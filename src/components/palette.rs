@@ -4,12 +4,18 @@
 use super::{
     browser,
     icon::{Glyph, Icon},
+    part::when_there,
 };
 use crate::{
     api::{list_vms, restart_vm, start_vm, stop_vm},
     model::{OperationKind, VmView},
 };
-use leptos::{ev, html, prelude::*, task::spawn_local};
+use leptos::{
+    ev, html,
+    prelude::*,
+    task::spawn_local,
+    wasm_split::{SplitLoaderError, wasm_split},
+};
 use leptos_router::hooks::use_navigate;
 
 /// Where one can go.
@@ -94,9 +100,68 @@ fn found(places: &[Place], typed: &str) -> Vec<Place> {
     ranked.into_iter().map(|(_, place)| place.clone()).take(SHOWN).collect()
 }
 
-/// The palette and the list of keys, for every page of who is signed in.
+/// What a key has open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Opened {
+    Palette,
+    Keys,
+}
+
+/// Listens to the keys on every page of who is signed in. What they open comes when it is first asked for.
 #[component]
 pub fn Keyboard(is_admin: bool) -> impl IntoView {
+    let opened = RwSignal::new(None::<Opened>);
+    let navigate = use_navigate();
+    // `g` waits for the letter behind it.
+    let after_g = StoredValue::new(false);
+    Effect::new(move || {
+        let navigate = navigate.clone();
+        let listener = window_event_listener(ev::keydown, move |event| {
+            let key = event.key();
+            if (event.ctrl_key() || event.meta_key()) && key.eq_ignore_ascii_case("k") {
+                event.prevent_default();
+                opened.set(Some(Opened::Palette));
+                return;
+            }
+            if event.ctrl_key() || event.meta_key() || event.alt_key() || browser::is_typing(&event) {
+                return;
+            }
+            let was_after_g = after_g.get_value();
+            after_g.set_value(false);
+            match key.as_str() {
+                _ if was_after_g => {
+                    let page = PAGES.iter().find(|(.., letter)| *letter == key);
+                    if let Some((_, path, _)) =
+                        page.filter(|(_, path, _)| is_admin || !FOR_ADMINS.contains(path))
+                    {
+                        navigate(path, Default::default());
+                    }
+                }
+                "g" => after_g.set_value(true),
+                "?" => opened.set(Some(Opened::Keys)),
+                // The key itself is not what is searched for.
+                "/" if browser::focus_search() => event.prevent_default(),
+                _ => {}
+            }
+        });
+        on_cleanup(move || listener.remove());
+    });
+    let is_wanted = Memo::new(move |before: Option<&bool>| before == Some(&true) || opened.get().is_some());
+    move || {
+        is_wanted.get().then(|| {
+            when_there(Box::pin(load_dialogs()), Box::new(move || Box::pin(dialogs(is_admin, opened))))
+        })
+    }
+}
+
+#[wasm_split(palette, wasm_split_path = ::leptos::wasm_split, preload(load_dialogs), fallible)]
+fn dialogs(is_admin: bool, opened: RwSignal<Option<Opened>>) -> Result<AnyView, SplitLoaderError> {
+    Ok(view! { <Dialogs is_admin opened/> }.into_any())
+}
+
+/// The palette and the list of keys.
+#[component]
+fn Dialogs(is_admin: bool, opened: RwSignal<Option<Opened>>) -> impl IntoView {
     let palette = NodeRef::<html::Dialog>::new();
     let keys = NodeRef::<html::Dialog>::new();
     let input = NodeRef::<html::Input>::new();
@@ -142,42 +207,17 @@ pub fn Keyboard(is_admin: bool) -> impl IntoView {
             }
         });
     };
-    // `g` waits for the letter behind it.
-    let after_g = StoredValue::new(false);
     Effect::new(move || {
-        let listener = window_event_listener(ev::keydown, move |event| {
-            let key = event.key();
-            if (event.ctrl_key() || event.meta_key()) && key.eq_ignore_ascii_case("k") {
-                event.prevent_default();
-                open();
-                return;
-            }
-            if event.ctrl_key() || event.meta_key() || event.alt_key() || browser::is_typing(&event) {
-                return;
-            }
-            let was_after_g = after_g.get_value();
-            after_g.set_value(false);
-            match key.as_str() {
-                _ if was_after_g => {
-                    let page = PAGES.iter().find(|(.., letter)| *letter == key);
-                    if let Some((_, path, _)) =
-                        page.filter(|(_, path, _)| is_admin || !FOR_ADMINS.contains(path))
-                    {
-                        leave_for((*path).to_owned());
-                    }
+        match opened.get() {
+            Some(Opened::Palette) => open(),
+            Some(Opened::Keys) => {
+                if let Some(dialog) = keys.get_untracked().filter(|dialog| !dialog.open()) {
+                    let _ = dialog.show_modal();
                 }
-                "g" => after_g.set_value(true),
-                "?" => {
-                    if let Some(dialog) = keys.get_untracked().filter(|dialog| !dialog.open()) {
-                        let _ = dialog.show_modal();
-                    }
-                }
-                // The key itself is not what is searched for.
-                "/" if browser::focus_search() => event.prevent_default(),
-                _ => {}
             }
-        });
-        on_cleanup(move || listener.remove());
+            None => return,
+        }
+        opened.set(None);
     });
     let on_key = move |event: ev::KeyboardEvent| {
         let count = shown.with_untracked(Vec::len);

@@ -47,6 +47,10 @@ impl Toasts {
         self.add(text.into(), false);
     }
 
+    pub fn warn(self, text: impl Into<String>) {
+        self.add(text.into(), true);
+    }
+
     fn add(self, text: String, is_bad: bool) {
         self.count.update_value(|count| *count += 1);
         let id = self.count.get_value();
@@ -150,7 +154,7 @@ pub fn follow_operations(feed: Feed) {
         let seen: Vec<_> = feed.live.with(|live| live.vms.iter().map(Seen::of).collect());
         if let Some((before, name)) = before.zip(viewer.name_untracked()) {
             for (text, is_bad) in news(&before, &seen, &name) {
-                toasts.add(text, is_bad);
+                if is_bad { toasts.warn(text) } else { toasts.say(text) }
             }
         }
         seen

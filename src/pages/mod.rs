@@ -18,23 +18,20 @@ mod overview;
 mod register;
 mod setup;
 mod sign_in;
+#[cfg(debug_assertions)]
+mod style;
 mod vm;
 
 pub use not_found::NotFound;
 pub use overview::Overview;
+#[cfg(debug_assertions)]
+pub use style::Style;
 
-use crate::components::notice::NotLoaded;
+use crate::components::part::when_there;
 use leptos::{
     prelude::*,
-    reactive::spawn_local_scoped_with_cancellation,
     wasm_split::{SplitLoaderError, wasm_split},
 };
-use std::{
-    pin::Pin,
-    task::{Context, Poll, Waker},
-};
-
-type Coming<T> = Pin<Box<dyn Future<Output = Result<T, SplitLoaderError>>>>;
 
 /// For each page the function of its route, and what has the code of the page at a path come.
 macro_rules! pages {
@@ -47,7 +44,7 @@ macro_rules! pages {
 
             #[expect(non_snake_case, reason = "a page is a component")]
             pub fn $page() -> AnyView {
-                when_there(Box::pin($load()), || Box::pin($body()))
+                when_there(Box::pin($load()), Box::new(|| Box::pin($body())))
             }
         )*
 
@@ -87,34 +84,6 @@ pages! {
     enter ["sign-in"] => sign_in::SignIn, sign_in_page, load_sign_in;
     enter ["setup"] => setup::Setup, setup_page, load_setup;
     enter ["register"] => register::Register, register_page, load_register;
-}
-
-/// A page, at once where its code is there: on the server, and where the browser takes the server's page over. No
-/// `Suspense` stands around it, for that may run what it holds several times, and with it begin a page's requests.
-fn when_there(mut code: Coming<()>, page: fn() -> Coming<AnyView>) -> AnyView {
-    let page = move || match now(&mut page()) {
-        Some(Ok(page)) => page,
-        _ => view! { <NotLoaded/> }.into_any(),
-    };
-    if let Some(came) = now(&mut code) {
-        return if came.is_ok() { page() } else { view! { <NotLoaded/> }.into_any() };
-    }
-    let there = RwSignal::new(None);
-    spawn_local_scoped_with_cancellation(async move { there.set(Some(code.await.is_ok())) });
-    let shown = move || match there.get() {
-        None => view! { <div class="panel blank tall" role="status" aria-label="Loading"></div> }.into_any(),
-        Some(true) => untrack(page),
-        Some(false) => view! { <NotLoaded/> }.into_any(),
-    };
-    shown.into_any()
-}
-
-/// What comes, if it is there.
-fn now<T>(coming: &mut Coming<T>) -> Option<Result<T, SplitLoaderError>> {
-    match coming.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(came) => Some(came),
-        Poll::Pending => None,
-    }
 }
 
 #[cfg(test)]

@@ -324,7 +324,10 @@ impl Build {
         let known = fs::read(&file).ok().and_then(|text| serde_json::from_slice(&text).ok());
         let mut figures: serde_json::Map<String, serde_json::Value> = known.unwrap_or_default();
         let brotli_kb = |path: &String| -> Result<f64> {
-            Ok(fs::metadata(self.site.join(format!("{path}.br")))?.len() as f64 / 1024.0)
+            // What is too small to be compressed is sent as it is.
+            let compressed = self.site.join(format!("{path}.br"));
+            let file = if compressed.exists() { compressed } else { self.site.join(path) };
+            Ok(fs::metadata(file)?.len() as f64 / 1024.0)
         };
         let of_kind = |kind: &str| brotli_kb(written.kinds.get(kind).with_context(|| format!("no {kind}"))?);
         let main_kb = of_kind("wasm")?;

@@ -7,7 +7,6 @@ use crate::{
     components::{
         alerts::AlertBell,
         chart::Hue,
-        collector::Collector,
         feed::{Feed, Scope},
         figures::Sparkline,
         format,
@@ -24,7 +23,7 @@ use leptos::prelude::*;
 use leptos_meta::Title;
 use serde::{Deserialize, Serialize};
 use shares::Shares;
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use table::Table;
 
 /// What the sparklines show.
@@ -93,7 +92,7 @@ impl Trails {
 /// none.
 fn network_of_all(live: &Live, last: UtcMillis) -> [Vec<Point>; 2] {
     let sum = |column: fn(&Series) -> &Vec<Option<f64>>| {
-        let mut sums = BTreeMap::<UtcMillis, Option<f64>>::new();
+        let mut sums = HashMap::<UtcMillis, Option<f64>>::new();
         for series in &live.series {
             let new = series.sampled_at.partition_point(|at| *at <= last);
             for (at, value) in series.sampled_at.iter().zip(column(series)).skip(new) {
@@ -101,7 +100,9 @@ fn network_of_all(live: &Live, last: UtcMillis) -> [Vec<Point>; 2] {
                 *own = own.map_or(*value, |own| Some(own + value.unwrap_or(0.0)));
             }
         }
-        without_others_gaps(sums.into_iter().collect(), live.period_secs)
+        let mut sums: Vec<_> = sums.into_iter().collect();
+        sums.sort_by_key(|(at, _)| *at);
+        without_others_gaps(sums, live.period_secs)
     };
     [sum(|s| &s.network_rx_mb_per_s), sum(|s| &s.network_tx_mb_per_s)]
 }
@@ -170,7 +171,6 @@ fn Body(first: First, with_owner: bool) -> impl IntoView {
         {move || {
             if any.get() { view! { <Shares feed/><Table feed power with_owner/> }.into_any() } else { view! { <Empty/> }.into_any() }
         }}
-        <Collector feed/>
     }
 }
 

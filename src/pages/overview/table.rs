@@ -21,7 +21,6 @@ use crate::{
 };
 use leptos::{html, prelude::*};
 use leptos_router::hooks::use_query_map;
-use std::collections::BTreeSet;
 
 /// From here on a share is told in the colour of trouble, too.
 const HIGH_PERCENT: f64 = 90.0;
@@ -36,7 +35,7 @@ pub fn Table(feed: Feed, power: Power, with_owner: bool) -> impl IntoView {
         let wanted = search.get().trim().to_lowercase();
         feed.live.with(|live| arrangement.get().items(&live.vms, &wanted))
     });
-    let chosen = RwSignal::new(BTreeSet::new());
+    let chosen = RwSignal::new(Vec::new());
     let heading = move |sort: Sort, label: &'static str| {
         let order = move || {
             let now = arrangement.get();
@@ -130,25 +129,26 @@ fn Toolbar(feed: Feed, search: RwSignal<String>, arrangement: Memo<Arrangement>)
 
 /// What can be done with all chosen VMs together.
 #[component]
-fn Several(feed: Feed, chosen: RwSignal<BTreeSet<i64>>, items: Memo<Vec<Item>>) -> impl IntoView {
+fn Several(feed: Feed, chosen: RwSignal<Vec<i64>>, items: Memo<Vec<Item>>) -> impl IntoView {
     let act = ServerAction::<ActOnVms>::new();
     let alive = alive();
     let refused = Signal::derive(move || act.value().get().and_then(Result::err));
     Effect::new(move |_| {
         if act.value().with(|answer| matches!(answer, Some(Ok(_)))) {
-            chosen.set(BTreeSet::new());
+            chosen.set(Vec::new());
             feed.poll_now();
         }
     });
-    let count = move || chosen.with(BTreeSet::len);
+    let count = move || chosen.with(Vec::len);
     let all = move |_| {
         let ids = items.with_untracked(|items| {
             items
                 .iter()
                 .filter_map(|item| if let Item::Vm(id) = item { Some(*id) } else { None })
-                .collect::<BTreeSet<_>>()
+                .collect::<Vec<_>>()
         });
-        chosen.update(|chosen| if *chosen == ids { chosen.clear() } else { *chosen = ids });
+        let all_are = chosen.with_untracked(|chosen| ids.iter().all(|id| chosen.contains(id)));
+        chosen.set(if all_are { Vec::new() } else { ids });
     };
     let told = move || {
         let unmoved = |vm: &VmOutcome| vm.operation_id.is_none();
@@ -181,13 +181,7 @@ enum Shows {
 }
 
 #[component]
-fn Row(
-    feed: Feed,
-    id: i64,
-    power: Power,
-    with_owner: bool,
-    chosen: RwSignal<BTreeSet<i64>>,
-) -> impl IntoView {
+fn Row(feed: Feed, id: i64, power: Power, with_owner: bool, chosen: RwSignal<Vec<i64>>) -> impl IntoView {
     let vm = feed.facts(id);
     // Until the browser says which rows are in sight, none is drawn anew.
     let seen = RwSignal::new(false);
@@ -223,7 +217,12 @@ fn Row(
                     prop:checked=move || chosen.with(|chosen| chosen.contains(&id))
                     on:change=move |event| {
                         let is_chosen = event_target_checked(&event);
-                        chosen.update(|chosen| if is_chosen { chosen.insert(id); } else { chosen.remove(&id); });
+                        chosen.update(|chosen| {
+                            chosen.retain(|other| *other != id);
+                            if is_chosen {
+                                chosen.push(id);
+                            }
+                        });
                     }
                 />
                 <StatusMark status/>
