@@ -131,7 +131,7 @@ test.describe("signed in", () => {
   });
 
   test("an admin sees how the collector is doing, and sees it go on", async ({ page }) => {
-    await page.goto("/");
+    await page.goto("/monitor");
     await hydrated(page);
     await expect(page.getByTestId("collector-state")).toHaveText("working");
     await expect(page.getByTestId("collector-sources")).toHaveText(/^\d+ simulated/);

@@ -42,9 +42,12 @@ const WASM_FEATURES: [&str; 6] = [
     "--enable-multivalue",
 ];
 
-/// The most that a first load may bring, kB in brotli: the wasm of the page that needs the most of it, the pages' script,
-/// and ECharts.
+/// The most that a first load may bring, kB in brotli: the wasm of the pages where people come in, that of the page that
+/// needs the most of it when it is the first one, the pages' script, and ECharts.
 const WASM_CEILING_KB: f64 = 350.0;
+const WASM_OF_ANY_PAGE_CEILING_KB: f64 = 520.0;
+/// The part of the pages in front of the door; the overview behind it is in no part, but in what every page needs.
+const ENTRANCE: &str = "enter";
 const JS_CEILING_KB: f64 = 30.0;
 const ECHARTS_CEILING_KB: f64 = 160.0;
 
@@ -331,16 +334,20 @@ impl Build {
         };
         let of_kind = |kind: &str| brotli_kb(written.kinds.get(kind).with_context(|| format!("no {kind}"))?);
         let main_kb = of_kind("wasm")?;
-        let mut wasm_kb = main_kb;
-        println!();
+        let (mut entrance_kb, mut largest_kb) = (main_kb, main_kb);
+        println!("\nwasm of a first load, kB in brotli: {main_kb:.1} for the overview");
         for (part, paths) in &written.parts {
             let part_kb = paths.iter().map(brotli_kb).sum::<Result<f64>>()?;
-            println!("a first load of {part:<10} {main_kb:.1} + {part_kb:.1} kB of wasm, brotli");
-            wasm_kb = wasm_kb.max(main_kb + part_kb);
+            println!("  and {part_kb:.1} for a page of \"{part}\"");
+            largest_kb = largest_kb.max(main_kb + part_kb);
+            if part == ENTRANCE {
+                entrance_kb = main_kb + part_kb;
+            }
         }
         let mut over = Vec::new();
         for (figure, kb, ceiling_kb) in [
-            ("wasm_brotli_kb", wasm_kb, WASM_CEILING_KB),
+            ("wasm_brotli_kb", entrance_kb, WASM_CEILING_KB),
+            ("wasm_any_page_brotli_kb", largest_kb, WASM_OF_ANY_PAGE_CEILING_KB),
             ("js_kb", of_kind("js")?, JS_CEILING_KB),
             ("echarts_brotli_kb", of_kind("echarts")?, ECHARTS_CEILING_KB),
         ] {
