@@ -43,6 +43,8 @@ test("the first start greets its owner, and takes a form without JavaScript", as
   await page.keyboard.press("Enter");
   await expect(page.locator("[data-field=password]")).toHaveText(/10 characters/);
 
+  // Without scripts nothing uses what is loaded ahead.
+  problems.allow(/preloaded using link preload/);
   const context = await browser.newContext({ javaScriptEnabled: false, baseURL: server.url });
   const plain = await context.newPage();
   problems.watch(plain);
@@ -289,6 +291,8 @@ test.describe("signed in", () => {
   });
 
   test("what destroys something asks without JavaScript, too", async ({ browser, problems }) => {
+    // Without scripts nothing uses what is loaded ahead.
+    problems.allow(/preloaded using link preload/);
     const context = await browser.newContext({ javaScriptEnabled: false, baseURL: server.url });
     await signIn(context, server.url);
     const rule = { scope: "owner:1", metric: "swap", comparison: "above", threshold: "77", for_secs: "60", severity: "info", is_enabled: "on" };
@@ -660,6 +664,45 @@ test.describe("signed in", () => {
     await page.getByRole("button", { name: "Change at the next start" }).click();
     await expect(page.getByTestId("next-spec")).toContainText("512 MB");
     await context.close();
+  });
+
+  test("a part of a page that cannot be read says so, and is asked for again", async ({ page, problems }) => {
+    problems.allow(/ERR_FAILED/);
+    await page.goto("/");
+    await hydrated(page);
+    await page.route("**/api/v1/orphans*", (route) => route.abort());
+    await page.getByRole("navigation").getByRole("link", { name: "Admin" }).click();
+    const orphans = page.getByTestId("orphans");
+    const again = orphans.getByRole("button", { name: "Try again" });
+    await expect(again).toBeVisible();
+    await page.unroute("**/api/v1/orphans*");
+    await again.click();
+    await expect(again).toHaveCount(0);
+    await expect(orphans.locator(".entries")).toBeAttached();
+  });
+
+  test("what is loaded stands where its skeleton stood", async ({ page }) => {
+    for (const [path, name, api] of [["/vms/new", "Launch", "images"], ["/admin", "Admin", "store_health"], ["/alerts", "Alerts", "alert_history"]]) {
+      await page.goto("/account");
+      await hydrated(page);
+      await page.evaluate(() => {
+        globalThis.shifted = 0;
+        const add = (list) => list.getEntries().forEach((shift) => (globalThis.shifted += shift.hadRecentInput ? 0 : shift.value));
+        new PerformanceObserver(add).observe({ type: "layout-shift" });
+      });
+      // Later than what counts as an answer to the click.
+      await page.route(`**/api/v1/${api}*`, async (route) => {
+        await new Promise((wake) => setTimeout(wake, 800));
+        await route.continue();
+      });
+      await page.getByRole("navigation").getByRole("link", { name, exact: true }).click();
+      await expect(page.getByRole("status", { name: "Loading" }).first()).toBeVisible();
+      await expect(page).toHaveURL(path);
+      await expect(page.getByRole("status", { name: "Loading" })).toHaveCount(0);
+      await page.waitForLoadState("networkidle");
+      expect(await page.evaluate(() => globalThis.shifted), path).toBeLessThan(0.1);
+      await page.unrouteAll();
+    }
   });
 
   test("the visual language is told, every token of it", async ({ page }) => {

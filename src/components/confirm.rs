@@ -72,7 +72,7 @@ pub fn Confirm(question: Question, #[prop(into)] title: String, children: Childr
         }
     });
     let id = question.id.get_value();
-    let title_id = format!("{id}-title");
+    let title_id = format!("title-of-{id}");
     let labelled_by = title_id.clone();
     view! {
         <dialog
@@ -103,7 +103,7 @@ pub fn Confirmation(
     let Question { id, wanted, typed } = question;
     let alive = alive();
     let is_typed = Memo::new(move |_| typed.with(|typed| wanted.with_value(|wanted| typed.trim() == wanted)));
-    let input_id = id.with_value(|id| format!("{id}-name"));
+    let input_id = id.with_value(|id| format!("name-for-{id}"));
     let wanted = wanted.get_value();
     view! {
         <div class="field">

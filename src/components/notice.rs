@@ -31,7 +31,8 @@ pub fn Unavailable(error: ApiError) -> impl IntoView {
         <section class="panel empty" role="alert">
             <h2>"This page cannot be shown"</h2>
             <p>{error.text}</p>
-            <p><a class="btn" href="">"Try again"</a></p>
+            // The document is loaded anew: to the router it would be the page that is there already.
+            <p><a class="btn" href="" rel="external">"Try again"</a></p>
         </section>
     }
     .into_any()
@@ -52,19 +53,28 @@ pub fn NotLoaded() -> impl IntoView {
 /// In the place of a part of a page: it could not be read, and may be asked for again.
 #[component]
 pub fn Failed(error: ApiError, retry: impl Fn() + Send + Sync + 'static) -> impl IntoView {
-    let retry = Callback::new(move |()| retry());
+    if error.code == ErrorCode::NotSignedIn {
+        return view! { <Redirect path="/sign-in"/> }.into_any();
+    }
     view! {
         <div class="failed" role="alert">
             <p><Glyph icon=Icon::Warning/>{error.text}</p>
             // Without JavaScript the page is asked for anew.
             <a class="btn" role="button" href="" on:click=move |event| {
                 event.prevent_default();
-                retry.run(());
+                retry();
             }>
                 "Try again"
             </a>
         </div>
     }
+    .into_any()
+}
+
+/// The shape of what is being loaded: `class` says how much room it will take.
+#[component]
+pub fn Loading(#[prop(default = "panel blank tall")] class: &'static str) -> impl IntoView {
+    view! { <div class=class role="status" aria-label="Loading"></div> }
 }
 
 /// Whether the figures are live, and why not.

@@ -7,7 +7,7 @@ use crate::{
         form::{Checks, TextField},
         layout::{SignOutButton, Viewer},
         loaded::load,
-        notice::{Refusal, Unavailable},
+        notice::{Failed, Loading, Refusal},
         theme, toast,
     },
     model::{DeviceKind, SignedInDevice, Theme, check_password},
@@ -45,11 +45,11 @@ pub fn Account() -> impl IntoView {
             <Themes/>
         </div>
         <Notifications/>
-        <Transition fallback=|| view! { <div class="panel blank tall"></div> }>
+        <Transition fallback=|| view! { <Loading/> }>
             {move || Suspend::new(async move {
                 match devices.await {
                     Ok(devices) => view! { <Devices devices end end_others/> }.into_any(),
-                    Err(error) => view! { <Unavailable error/> }.into_any(),
+                    Err(error) => view! { <Failed error retry=move || devices.refetch()/> }.into_any(),
                 }
             })}
         </Transition>

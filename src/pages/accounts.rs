@@ -9,7 +9,7 @@ use crate::{
         icon::{Glyph, Icon},
         layout::Viewer,
         loaded::load,
-        notice::{NotAnAdmin, Refusal, Unavailable},
+        notice::{Loading, NotAnAdmin, Refusal, Unavailable},
         toast,
     },
     model::{self, ApiError, ErrorCode, Role, check_registration},
@@ -73,7 +73,7 @@ pub fn Accounts() -> impl IntoView {
             <a class="btn" href="/admin"><Glyph icon=Icon::Shield/>"Admin"</a>
         </header>
         <Refusal error=actions.refusal()/>
-        <Transition fallback=|| view! { <div class="panel blank tall"></div> }>
+        <Transition fallback=|| view! { <Loading/> }>
             {move || Suspend::new(async move {
                 match accounts.await {
                     Ok(accounts) => {
@@ -115,7 +115,7 @@ fn List(
             <ul class="entries accounts" data-testid="accounts">
                 {accounts.into_iter().map(|account| view! { <Entry account actions own_id/> }).collect_view()}
             </ul>
-            {is_empty.then(|| view! { <p class="none" role="status">"No account has that in its name or address."</p> })}
+            {is_empty.then(|| view! { <p class="none" role="status">"No account has that in its name or address. " <a class="underlined" href="/admin/accounts">"Show all"</a></p> })}
         </section>
     }
 }

@@ -11,7 +11,7 @@ use crate::{
         format,
         icon::{Glyph, Icon},
         loaded::{Loaded, load},
-        notice::{Failed, LinkState, NotAnAdmin, Refusal, Trouble, Unavailable},
+        notice::{Failed, LinkState, Loading, NotAnAdmin, Refusal, Trouble, Unavailable},
         store::Store,
         toast,
         vm::StatusMark,
@@ -144,7 +144,7 @@ fn Vms(feed: Feed) -> impl IntoView {
         }
     };
     view! {
-        <section class="panel" aria-label="All VMs" data-testid="all-vms">
+        <section class="panel all-vms" aria-label="All VMs" data-testid="all-vms">
             <QueryForm search=true class="toolbar">
                 <h2>"All VMs"</h2>
                 <span class="search">
@@ -271,7 +271,7 @@ fn Orphans(found: FoundOrphans) -> impl IntoView {
                 "Machines, folders and VMs that are left without their counterparts, as after a database was restored or somebody removed something by hand."
             </p>
             <Refusal error=refused/>
-            <Transition fallback=|| view! { <div class="blank" role="status" aria-label="Loading"></div> }>
+            <Transition fallback=|| view! { <Loading class="blank"/> }>
                 {move || Suspend::new(async move {
                     match orphans.await {
                         Ok(orphans) => view! { <OrphanList orphans adopt clean_up/> }.into_any(),

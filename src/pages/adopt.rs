@@ -4,7 +4,7 @@ use crate::{
         action::{ActionForm, ServerAction},
         form::entered,
         loaded::load,
-        notice::{Refusal, Unavailable},
+        notice::{Loading, Refusal, Unavailable},
         vm::StatusMark,
     },
     model::{Adoptable, Adopted},
@@ -19,7 +19,7 @@ pub fn Adopt() -> impl IntoView {
     view! {
         <Title text="Adopt a machine"/>
         <header class="top"><h1>"Adopt a machine"</h1></header>
-        <Transition fallback=|| view! { <p class="waiting" role="status">"Loading…"</p> }>
+        <Transition fallback=|| view! { <Loading/> }>
             {move || Suspend::new(async move {
                 match machines.await {
                     Ok(machines) if machines.is_empty() => view! { <Nothing/> }.into_any(),

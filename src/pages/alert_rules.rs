@@ -6,7 +6,7 @@ use crate::{
         confirm::{Ask, Confirm, Confirmation, Question},
         layout::Viewer,
         loaded::load,
-        notice::{Refusal, Unavailable},
+        notice::{Loading, Refusal, Unavailable},
         toast,
     },
     model::{
@@ -50,7 +50,7 @@ pub fn AlertRules() -> impl IntoView {
             <span class="push"></span>
             <a class="btn" href="/alerts">"Alerts"</a>
         </header>
-        <Transition fallback=|| view! { <div class="panel blank tall" role="status" aria-label="Loading"></div> }>
+        <Transition fallback=|| view! { <Loading/> }>
             {move || Suspend::new(async move {
                 match (rules.await, viewer.me().await) {
                     (Ok((rules, vms)), Some(me)) => view! { <Body rules vms me save delete/> }.into_any(),
@@ -72,6 +72,7 @@ fn Body(
 ) -> impl IntoView {
     let refused = Signal::derive(move || delete.value().get().and_then(Result::err));
     let query = use_query_map();
+    let is_empty = rules.is_empty();
     let entries = rules.iter().map(|rule| view! { <Entry rule=rule.clone() delete/> }).collect_view();
     let form = move || {
         let asked = |name: &str| query.with(|query| query.get(name)).and_then(|id| id.parse::<i64>().ok());
@@ -87,6 +88,7 @@ fn Body(
             </p>
             <Refusal error=refused/>
             <ul class="entries">{entries}</ul>
+            {is_empty.then(|| view! { <p class="none">"Nothing is watched. Make the first rule below."</p> })}
         </section>
         {form}
     }

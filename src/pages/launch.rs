@@ -9,7 +9,7 @@ use crate::{
         icon::{Glyph, Icon},
         layout::Viewer,
         loaded::load,
-        notice::{Refusal, Unavailable},
+        notice::{Loading, Refusal, Unavailable},
     },
     model::{self, ApiError, GUEST_FILE_MAX_BYTES, Image, Limits, Quota, check_launch, price},
 };
@@ -54,7 +54,7 @@ pub fn Launch() -> impl IntoView {
     view! {
         <Title text="Launch a VM"/>
         <header class="top"><h1>"Launch a VM"</h1></header>
-        <Transition fallback=|| view! { <p class="waiting" role="status">"Loading…"</p> }>
+        <Transition fallback=|| view! { <Loading class="panel blank sheet"/> }>
             {move || Suspend::new(async move {
                 match offer.await {
                     Ok(offer) if offer.images.is_empty() => view! { <NoImages/> }.into_any(),
@@ -85,7 +85,7 @@ fn NoImages() -> impl IntoView {
     view! {
         <section class="panel empty">
             <h2>"There is nothing to launch from"</h2>
-            <p>"The images catalogue of this server is empty. Whoever runs it can add images to its configuration."</p>
+            <p>"The images catalogue of this server is empty. Whoever runs it adds images to the file that --images names, and starts it again."</p>
         </section>
     }
 }

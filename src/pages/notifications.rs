@@ -5,7 +5,7 @@ use crate::{
         clock::{Moment, TimeForm},
         layout::Viewer,
         loaded::load,
-        notice::{Refusal, Unavailable},
+        notice::{Failed, Loading, Refusal},
         poll::poll,
         toast,
     },
@@ -43,7 +43,7 @@ pub fn Notifications() -> impl IntoView {
             <h2>"Notifications"</h2>
             <p class="hint">"What alerts of your VMs are sent to, as they are raised and when they are over. " <a class="underlined" href="/alerts/rules">"The rules"</a> " say what is an alert."</p>
             <Refusal error=refused/>
-            <Transition fallback=|| view! { <div class="blank tall"></div> }>
+            <Transition fallback=|| view! { <Loading class="blank tall"/> }>
                 {move || Suspend::new(async move {
                     let is_admin = viewer.me().await.is_some_and(|me| me.role == Role::Admin);
                     match settings.await {
@@ -52,7 +52,7 @@ pub fn Notifications() -> impl IntoView {
                             is_queued.set(settings.deliveries.iter().any(waits));
                             view! { <Settings settings is_admin set email all test/> }.into_any()
                         }
-                        Err(error) => view! { <Unavailable error/> }.into_any(),
+                        Err(error) => view! { <Failed error retry=move || settings.refetch()/> }.into_any(),
                     }
                 })}
             </Transition>

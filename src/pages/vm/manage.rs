@@ -13,7 +13,7 @@ use crate::{
         feed::{Feed, open_operation},
         format,
         loaded::{Loaded, load},
-        notice::Refusal,
+        notice::{Failed, Loading, Refusal},
         toast,
     },
     model::{
@@ -157,20 +157,22 @@ fn Snapshots(feed: Feed, id: i64, vm: Memo<Option<VmView>>, kept: Kept) -> impl 
             </li>
         }
     };
-    let list = move |listed: Result<Vec<Snapshot>, ApiError>| match listed {
+    let list = move |listed: Result<Vec<Snapshot>, ApiError>| {
+        match listed {
         Ok(listed) if listed.is_empty() => {
-            view! { <p class="hint">"There are no snapshots yet."</p> }.into_any()
+            view! { <p class="hint">"There are no snapshots yet. One that is saved is a way back to how the VM is now."</p> }.into_any()
         }
         Ok(listed) => {
             view! { <ul class="entries">{listed.into_iter().map(entry).collect_view()}</ul> }.into_any()
         }
-        Err(error) => view! { <p class="hint">{error.text}</p> }.into_any(),
+        Err(error) => view! { <Failed error retry=move || kept.snapshots.refetch()/> }.into_any(),
+    }
     };
     view! {
         <section class="panel block" data-testid="snapshots">
             <h2>"Snapshots"</h2>
             <Refusal error=refused/>
-            <Transition fallback=|| view! { <p class="hint" role="status">"Loading…"</p> }>
+            <Transition fallback=|| view! { <Loading class="blank"/> }>
                 {move || Suspend::new(async move { list(kept.snapshots.await) })}
             </Transition>
             <ActionForm action=save class="line-form">
@@ -375,12 +377,12 @@ fn History(id: i64, kept: Kept) -> impl IntoView {
     view! {
         <section class="panel block" data-testid="operations">
             <h2>"Operations"</h2>
-            <Transition fallback=|| view! { <p class="hint" role="status">"Loading…"</p> }>
+            <Transition fallback=|| view! { <Loading class="blank"/> }>
                 {move || Suspend::new(async move {
                     match kept.operations.await {
-                        Ok(listed) if listed.is_empty() => view! { <p class="hint">"Nothing has been asked of it yet."</p> }.into_any(),
+                        Ok(listed) if listed.is_empty() => view! { <p class="hint">"Nothing has been asked of it yet. What you start, stop or change is listed here, with what came of it."</p> }.into_any(),
                         Ok(listed) => view! { <ul class="entries tall">{listed.into_iter().map(entry).collect_view()}</ul> }.into_any(),
-                        Err(error) => view! { <p class="hint">{error.text}</p> }.into_any(),
+                        Err(error) => view! { <Failed error retry=move || kept.operations.refetch()/> }.into_any(),
                     }
                 })}
             </Transition>
@@ -405,11 +407,11 @@ fn Vagrantfiles(kept: Kept) -> impl IntoView {
         <section class="panel block" data-testid="vagrantfile">
             <h2>"Vagrantfile"</h2>
             <p class="hint">"As it stood whenever it was used. Somebody with a shell on the host can add to it in a file Vagrantfile.local beside it."</p>
-            <Transition fallback=|| view! { <p class="hint" role="status">"Loading…"</p> }>
+            <Transition fallback=|| view! { <Loading class="blank line"/> }>
                 {move || Suspend::new(async move {
                     match kept.vagrantfiles.await {
                         Ok(listed) => listed.into_iter().enumerate().map(version).collect_view().into_any(),
-                        Err(error) => view! { <p class="hint">{error.text}</p> }.into_any(),
+                        Err(error) => view! { <Failed error retry=move || kept.vagrantfiles.refetch()/> }.into_any(),
                     }
                 })}
             </Transition>
