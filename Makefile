@@ -1,7 +1,7 @@
 # What people do with this project. "make" alone lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check build bench lab-up lab-down
+.PHONY: help run test check build bench pictures lab-up lab-down
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,12 @@ bench: ## benchmarks
 	cargo xtask site --release
 	cargo build --release -p twarga-cloud --features ssr
 	node end2end/bench.mjs
+
+pictures: ## take the pages' pictures anew (docs/pictures), which the README shows and "make test" compares with
+	@scripts/setup bench
+	cargo xtask site
+	cargo build -p twarga-cloud --features ssr
+	TWARGA_PICTURES=keep npx playwright test -c end2end --project pictures --grep-invert broken
 
 lab-up: ## start the lab, in which real Vagrant machines run (root on Debian)
 	@scripts/lab up

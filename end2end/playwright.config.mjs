@@ -1,4 +1,5 @@
-// Two suites in a real Chromium: `simulated` needs only a built server and site, `lab` also needs scripts/lab up.
+// Three suites in a real Chromium: `simulated` and `pictures` need only a built server and site, `lab` also needs
+// scripts/lab up.
 // Each starts its own server (server.mjs), so there is no webServer here.
 import { defineConfig } from "@playwright/test";
 
@@ -28,6 +29,8 @@ export default defineConfig({
   },
   projects: [
     { name: "simulated", testMatch: "simulated.spec.mjs" },
+    // What it looks like is all that can go wrong there; a trace of it would take longer than the pictures do.
+    { name: "pictures", testMatch: "pictures.spec.mjs", use: { trace: "off" } },
     // Software emulation boots a VM in a minute on a good day.
     { name: "lab", testMatch: "lab.spec.mjs", timeout: 10 * 60_000 },
   ],
