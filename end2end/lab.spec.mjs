@@ -72,9 +72,6 @@ test.describe("signed in", () => {
 
     const load = await startLoad();
     await expect.poll(cpu, { timeout: 45_000 }).toBeGreaterThan(50);
-    if (process.env.UPDATE_SHOTS === "1") {
-      await page.screenshot({ path: join(ROOT, "docs/vm.png") });
-    }
     await once(load, "exit");
     await expect.poll(cpu, { timeout: 60_000 }).toBeLessThan(30);
 
