@@ -29,6 +29,9 @@ use table::Table;
 /// What the sparklines show.
 const SCOPE: Scope = Scope { vm_id: None, window_secs: 900 };
 
+/// Before any tick.
+const NEVER: UtcMillis = UtcMillis(i64::MIN);
+
 /// All that the page is rendered with.
 #[derive(Clone, Serialize, Deserialize)]
 struct First {
@@ -56,7 +59,7 @@ impl First {
         let mut columns = ranges.into_iter().map(|range| range.at.into_iter().zip(range.mean).collect());
         let mut column = || columns.next().unwrap_or_default();
         let (cpu_percent, memory_percent, disk_percent) = (column(), column(), column());
-        let network = network_of_all(&live, UtcMillis(0));
+        let network = network_of_all(&live, NEVER);
         Ok(Self { live, trails: Trails { cpu_percent, memory_percent, disk_percent, network } })
     }
 }
@@ -72,7 +75,7 @@ impl Trails {
                 column.push((live.cursor, value));
             }
         }
-        let last = self.network[0].last().map_or(UtcMillis(0), |(at, _)| *at);
+        let last = self.network[0].last().map_or(NEVER, |(at, _)| *at);
         if last < live.cursor {
             for (own, new) in self.network.iter_mut().zip(network_of_all(live, last)) {
                 own.extend(new);
@@ -302,7 +305,7 @@ mod tests {
         let of_one = series(1, &[Some(1.0), None, None]);
         let of_other = series(2, &[Some(2.0), Some(3.0), None]);
         let live = live(vec![of_one, of_other]);
-        let [received, _] = network_of_all(&live, UtcMillis(0));
+        let [received, _] = network_of_all(&live, NEVER);
         let values: Vec<_> = received.into_iter().map(|(_, value)| value).collect();
         assert_eq!(values, [Some(3.0), Some(3.0), None]);
         let [newer, _] = network_of_all(&live, UtcMillis(5000));
