@@ -108,7 +108,7 @@ fn Rail(session: Loaded<Session>) -> impl IntoView {
     let path = use_location().pathname;
     let of_launch = move || path.with(|path| path == "/vms/new" || path == "/vms/adopt");
     let of_monitor = move || path.with(|path| path == "/monitor");
-    let of_alerts = move || path.with(|path| path == "/alerts");
+    let of_alerts = move || path.with(|path| path == "/alerts" || path.starts_with("/alerts/"));
     let of_events = move || path.with(|path| path == "/events");
     let of_admin = move || path.with(|path| path == "/admin" || path.starts_with("/admin/"));
     let of_overview = move || !of_launch() && path.with(|path| path == "/" || path.starts_with("/vms/"));

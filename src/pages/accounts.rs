@@ -106,7 +106,7 @@ fn List(
                 <span class="search">
                     <Glyph icon=Icon::Search/>
                     <input
-                        type="search" name="search" aria-label="Search by name or e-mail address" placeholder="Search by name or e-mail address"
+                        type="search" name="search" aria-label="Search by name or e-mail" placeholder="Search by name or e-mail address"
                         value=move || search.get() autocomplete="off" on:change=move |event| browser::submit_form_of(&event)
                     />
                 </span>
