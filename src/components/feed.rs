@@ -167,7 +167,7 @@ impl Feed {
     pub fn facts(self, id: i64) -> Memo<Option<VmView>> {
         let place = Place::default();
         Memo::new(move |_| {
-            self.version.track();
+            self.follow_version();
             let bare = |vm: &VmView| VmView { figures: VmFigures::default(), ..vm.clone() };
             self.live.with_untracked(|live| place.find(&live.vms, |vm| vm.id == id).map(bare))
         })
@@ -181,13 +181,18 @@ impl Feed {
         })
     }
 
+    /// Tracking alone would not do: a memo that is never read does not look at its own sources.
+    fn follow_version(self) {
+        self.version.with(|_| ());
+    }
+
     /// What is told of all VMs without their figures.
     pub fn of_facts<T: PartialEq + Send + Sync + 'static>(
         self,
         read: impl Fn(&[VmView]) -> T + Send + Sync + 'static,
     ) -> Memo<T> {
         Memo::new(move |_| {
-            self.version.track();
+            self.follow_version();
             self.live.with_untracked(|live| read(&live.vms))
         })
     }

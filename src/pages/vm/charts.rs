@@ -24,7 +24,7 @@ type Column = fn(&Series) -> &Vec<Option<f64>>;
 pub fn VmCharts(feed: Feed, id: i64, vm: Memo<Option<VmView>>, timeline: Timeline) -> impl IntoView {
     let line = move |metric, name, label, hue, column: Column| {
         let live = feed.points(id, column);
-        Line { metric, name, label, hue, live: live.into() }
+        Line { metric, name, label, hue, live }
     };
     let cpu = timeline.data(vec![line("vm_cpu_percent", "cpu", "CPU", Hue::Cpu, |s| &s.cpu_percent)]);
     let memory = timeline
