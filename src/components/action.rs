@@ -10,7 +10,7 @@ use leptos::{
     server_fn::{Decodes, Http, ServerFn, codec::PostUrl, error::ServerFnUrlError},
     task::spawn_local,
 };
-use std::marker::PhantomData;
+use std::{marker::PhantomData, sync::Arc};
 
 /// What came of the newest request of one kind.
 pub struct ServerAction<S: ServerFn> {
@@ -108,10 +108,10 @@ where
         // The page may be gone by now.
         action.value.try_set(Some(answer));
     };
-    plain_form(S::PATH, action.asked, Box::new(answered), class, id, novalidate, guard, children)
+    plain_form(S::PATH, action.asked, Arc::new(answered), class, id, novalidate, guard, children)
 }
 
-type Answered = Box<dyn Fn(Result<Vec<u8>, ApiError>) + Send>;
+type Answered = Arc<dyn Fn(Result<Vec<u8>, ApiError>) + Send + Sync>;
 
 #[expect(clippy::too_many_arguments, reason = "a component's, once for all types")]
 fn plain_form(
@@ -124,7 +124,6 @@ fn plain_form(
     guard: Option<Callback<SubmitEvent>>,
     children: Children,
 ) -> AnyView {
-    let answered = StoredValue::new_local(std::sync::Arc::<dyn Fn(_) + Send>::from(answered));
     let on_submit = move |event: SubmitEvent| {
         if let Some(guard) = guard {
             guard.run(event.clone());
@@ -135,7 +134,7 @@ fn plain_form(
         let Some(body) = browser::form_body(&event) else { return };
         event.prevent_default();
         asked.body.set(Some(body.clone()));
-        let answered = answered.get_value();
+        let answered = answered.clone();
         spawn_local(async move {
             answered(browser::post_form(path, body).await);
             asked.body.try_set(None);
