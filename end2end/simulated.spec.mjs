@@ -535,8 +535,10 @@ test.describe("signed in", () => {
     await page.keyboard.press("e");
     await expect(page).toHaveURL("/events");
     await page.keyboard.press("?");
+    await expect(page.getByTestId("keys")).toBeVisible();
     await expect(page.getByTestId("keys")).toContainText("Jump to a page, VM or action");
     await page.keyboard.press("Escape");
+    await expect(page.getByTestId("keys")).toBeHidden();
     await page.keyboard.press("/");
     await expect(page.getByLabel("Search the text")).toBeFocused();
   });
