@@ -534,6 +534,7 @@ test.describe("signed in", () => {
     await page.keyboard.press("g");
     await page.keyboard.press("e");
     await expect(page).toHaveURL("/events");
+    await expect(page.getByLabel("Search the text")).toBeVisible();
     await page.keyboard.press("?");
     await expect(page.getByTestId("keys")).toBeVisible();
     await expect(page.getByTestId("keys")).toContainText("Jump to a page, VM or action");
