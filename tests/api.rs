@@ -786,8 +786,9 @@ async fn pages_are_there_without_scripts() {
     for word in ["web-1", "db-main", "running", "Simulated fleet", " %"] {
         assert!(overview.text.contains(word), "{word} is missing");
     }
-    assert!(overview.text.contains("Collector") && overview.text.contains("2 simulated"), "for the admin");
-    let of_user = server.person("bob").await.page("/").await;
+    let monitor = ada.page("/monitor").await;
+    assert!(monitor.text.contains("Collector") && monitor.text.contains("2 simulated"), "for the admin");
+    let of_user = server.person("bob").await.page("/monitor").await;
     assert!(!of_user.text.contains("Collector"));
     let policy = overview.headers[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
     assert!(policy.contains("script-src 'self' 'nonce-"), "{policy}");

@@ -194,10 +194,20 @@ async fn limit_body(request: Request, next: middleware::Next) -> Response {
 }
 
 /// A page is ended when nothing more of it has come for [`PAGE_SILENCE`]: a rendered page rarely waits for ever for a
-/// figure that its scripts would find already there, and its reader with it. They ask for it themselves then.
+/// figure that its scripts would find already there, and its reader with it. They ask for it themselves then. One of which
+/// nothing has come at all by then is rendered once more.
 async fn pages_end(request: Request, next: middleware::Next) -> Response {
     let path = request.uri().path().to_owned();
-    let response = next.run(request).await;
+    let (parts, body) = request.into_parts();
+    let again = Request::from_parts(parts.clone(), Body::empty());
+    let rendered = next.clone().run(Request::from_parts(parts, body));
+    let response = match tokio::time::timeout(PAGE_SILENCE, rendered).await {
+        Ok(response) => response,
+        Err(_) => {
+            tracing::warn!(path, "a page did not come and is rendered once more");
+            next.run(again).await
+        }
+    };
     // What else there is, answers of server functions, is whole already, and says how long it is.
     let is_page = response
         .headers()
