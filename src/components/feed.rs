@@ -86,7 +86,13 @@ impl Feed {
         self.set_clock();
         browser::on_visibility_change(move || self.poll_now());
         browser::on_network_return(move || self.poll_now());
-        if let Ok(clock) = set_interval_with_handle(move || self.set_clock(), Duration::from_secs(1)) {
+        // Only how long an operation has taken is told to the second.
+        let tick = move || {
+            if self.is_busy() {
+                self.set_clock();
+            }
+        };
+        if let Ok(clock) = set_interval_with_handle(tick, Duration::from_secs(1)) {
             on_cleanup(move || clock.clear());
         }
         let navigate = use_navigate();
@@ -134,11 +140,14 @@ impl Feed {
     fn wait_millis(self) -> u32 {
         match self.link.get_untracked() {
             Link::Lost { failures, .. } => wait_after(failures),
-            Link::Live | Link::Gone => self.live.with_untracked(|live| {
-                let busy = live.vms.iter().any(|vm| open_operation(vm).is_some());
-                if busy { BUSY_PERIOD_MILLIS } else { live.period_secs.max(1) * 1000 }
-            }),
+            Link::Live | Link::Gone if self.is_busy() => BUSY_PERIOD_MILLIS,
+            Link::Live | Link::Gone => self.live.with_untracked(|live| live.period_secs.max(1) * 1000),
         }
+    }
+
+    /// Whether an operation is open.
+    fn is_busy(self) -> bool {
+        self.live.with_untracked(|live| live.vms.iter().any(|vm| open_operation(vm).is_some()))
     }
 
     /// A signal that is set to what it was would draw the page anew for nothing.
