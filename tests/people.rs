@@ -366,9 +366,14 @@ async fn rule(client: &Client, fields: &[(&str, &str)]) -> support::Answer {
     client.form("/api/v1/save_alert_rule", &all.into_iter().collect::<Vec<_>>()).await
 }
 
+/// What the open alerts of VMs are about. Of the host's, which are those of the machine that the tests run on, only what
+/// rules say that nobody begins with.
 fn whats(alerts: &Value) -> Vec<(&str, f64)> {
     let alerts = alerts.as_array().unwrap().iter();
+    let is_the_machines =
+        |alert: &&Value| alert["vm_id"].is_null() && alert["threshold"].as_f64() >= Some(50.0);
     alerts
+        .filter(|alert| !is_the_machines(alert))
         .map(|alert| (alert["metric"].as_str().unwrap(), alert["threshold"].as_f64().unwrap_or_default()))
         .collect()
 }
@@ -498,5 +503,5 @@ async fn a_poll_brings_the_vms_only_when_they_have_changed() {
     assert_eq!(newer["figures"][1], ada.get("/api/v1/metrics_since").await.json()["vms"][1]["figures"]);
     assert_eq!(ada.ask("stop", id_of(&ada, "web-1").await).await.status, StatusCode::OK);
     let changed = poll().await;
-    assert_eq!((changed["vms"].as_array().unwrap().len(), &changed["figures"]), (2, &Value::Null));
+    assert_eq!((changed["vms"].as_array().unwrap().len(), &changed["figures"]), (2, &json!([])));
 }
