@@ -25,6 +25,9 @@ const test = base.extend({
   baseURL: ({ server }, use) => use(server.url),
 });
 
+// Without scripts nothing uses what is loaded ahead.
+const UNUSED_AHEAD = /preloaded using link preload/;
+
 test.describe.configure({ mode: "serial" });
 
 test("the first start greets its owner, and takes a form without JavaScript", async ({ page, browser, problems }) => {
@@ -70,6 +73,7 @@ test("the first account is the admin's and sees the simulated fleet", async ({ p
 
 test("figures are there without JavaScript", async ({ browser, problems }) => {
   const context = await browser.newContext({ javaScriptEnabled: false, baseURL: server.url });
+  problems.allow(UNUSED_AHEAD);
   const page = await context.newPage();
   problems.watch(page);
   const { username, password } = PERSON;
@@ -84,6 +88,7 @@ test("figures are there without JavaScript", async ({ browser, problems }) => {
 
 test("open alerts are listed without JavaScript", async ({ browser, problems }) => {
   const context = await browser.newContext({ javaScriptEnabled: false, baseURL: server.url });
+  problems.allow(UNUSED_AHEAD);
   await signIn(context, server.url);
   const page = await context.newPage();
   problems.watch(page);
@@ -97,6 +102,7 @@ test("open alerts are listed without JavaScript", async ({ browser, problems }) 
 
 test("a launch that is refused without JavaScript comes back as it was filled in", async ({ browser, problems }) => {
   const context = await browser.newContext({ javaScriptEnabled: false, baseURL: server.url });
+  problems.allow(UNUSED_AHEAD);
   await signIn(context, server.url);
   const page = await context.newPage();
   problems.watch(page);
@@ -655,6 +661,7 @@ test.describe("signed in", () => {
 
   test("a VM is operated without JavaScript", async ({ browser, problems }) => {
     const context = await browser.newContext({ javaScriptEnabled: false, baseURL: server.url });
+    problems.allow(UNUSED_AHEAD);
     await signIn(context, server.url);
     const page = await context.newPage();
     problems.watch(page);
