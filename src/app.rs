@@ -33,11 +33,12 @@ pub struct AssetUrls {
 pub fn shell(options: LeptosOptions) -> impl IntoView {
     let AssetUrls { css, js, wasm, mut parts, echarts } = expect_context();
     let beside = response::requested_part().and_then(|part| parts.remove(part)).unwrap_or_default();
-    let preload = |href: String| {
-        view! { <link rel="preload" r#as="fetch" r#type="application/wasm" crossorigin="anonymous" href=href/> }
-    };
+    // The page's part is on its way while the rest is made ready. No `preload` for it: a slow machine takes longer than
+    // a browser waits until it calls that a waste.
     let start = format!(
-        "import init, {{ hydrate }} from {js:?}; init({{ module_or_path: {wasm:?} }}).then(() => hydrate());"
+        "import init, {{ hydrate }} from {js:?}; \
+         {beside:?}.forEach((part) => fetch(part).then((answer) => answer.arrayBuffer()).catch(() => {{}})); \
+         init({{ module_or_path: {wasm:?} }}).then(() => hydrate());"
     );
     view! {
         <!DOCTYPE html>
@@ -49,8 +50,7 @@ pub fn shell(options: LeptosOptions) -> impl IntoView {
                 <link rel="icon" href="/favicon.svg" type="image/svg+xml"/>
                 <link rel="stylesheet" href=css/>
                 <link rel="modulepreload" href=js nonce=use_nonce()/>
-                {preload(wasm.clone())}
-                {beside.into_iter().map(preload).collect_view()}
+                <link rel="preload" r#as="fetch" r#type="application/wasm" crossorigin="anonymous" href=wasm/>
                 <script type="module" nonce=use_nonce()>{start}</script>
                 <AutoReload options/>
                 <MetaTags/>
