@@ -27,7 +27,7 @@ bench: ## benchmarks
 	cargo build --release -p twarga-cloud --features ssr
 	node end2end/bench.mjs
 
-pictures: ## take the pages' pictures anew (docs/pictures), which the README shows and "make test" compares with
+pictures: ## take the pages' pictures anew (docs/pictures), which the README shows
 	@scripts/setup bench
 	cargo xtask site
 	cargo build -p twarga-cloud --features ssr
