@@ -4,7 +4,8 @@
 // lcp_ms, cls          of the overview with 20 VMs, nothing cached; the median of several loads
 // interaction_ms       the slowest of some interactions, to the next paint, with the processor slowed down 4 times
 // poll_N_kb            one poll of the overview with N VMs, as it comes over the wire, headers and all; the median
-// poll_N_main_ms       what the main thread does in one period, the poll and the drawing of it; the mean
+// poll_N_main_ms       what the main thread does in one period, the poll and the drawing of it; the mean, less what it
+//                      does in as much time while the page asks for nothing
 // heap_growth_hour_mb  of the overview with 20 VMs over the 720 polls of an hour, one a second: objects of the script
 //                      and the memory of the wasm, each after a garbage collection
 
@@ -23,6 +24,8 @@ const BENCH = join(ROOT, "target/bench.json");
 const PERSON = { username: "ada", email: "ada@example.org", password: "correct horse battery" };
 const LOADS = 7;
 const POLLS = 8;
+const PERIOD_MS = 5_000;
+const REST_PERIODS = 4;
 const HOUR_OF_POLLS = 720;
 const WARM_UP_POLLS = 30;
 const POLL = /\/api\/v1\/metrics_since/;
@@ -104,31 +107,50 @@ async function interactions(fleet) {
   const { context, page, devtools } = await overview(fleet);
   await page.evaluate(() => {
     globalThis.events = [];
-    const take = (list) => globalThis.events.push(...list.getEntries().map((e) => [e.name, e.duration]));
+    const take = (list) =>
+      globalThis.events.push(...list.getEntries().map((e) => [e.name, e.duration, e.interactionId]));
     new PerformanceObserver(take).observe({ type: "event", durationThreshold: 16, buffered: false });
   });
-  await devtools.send("Emulation.setCPUThrottlingRate", { rate: 4 });
-  const acts = [
-    () => page.getByRole("link", { name: /^CPU/ }).first().click(),
-    () => page.keyboard.press("Control+k"),
-    () => page.keyboard.type("web"),
-    () => page.keyboard.press("Escape"),
-    () => page.getByTestId("alert-bell").click(),
-    () => page.keyboard.press("Escape"),
-  ];
-  for (const act of acts) {
-    await act();
+  // By place, as a hand does: looking for the element in the page would be measured, too.
+  const press = async (locator) => {
+    const { x, y, width, height } = await locator.boundingBox();
+    await page.mouse.move(x + width / 2, y + height / 2);
     await sleep(700);
+    await page.mouse.click(x + width / 2, y + height / 2);
+  };
+  const acts = {
+    "sorted by CPU": () => press(page.getByRole("link", { name: /^CPU/ }).first()),
+    "palette opened": () => page.keyboard.press("Control+k"),
+    "first letter": () => page.keyboard.press("w"),
+    "second letter": () => page.keyboard.press("e"),
+    "palette closed": () => page.keyboard.press("Escape"),
+    "bell opened": () => press(page.getByTestId("alert-bell")),
+    "bell closed": () => page.keyboard.press("Escape"),
+    "VM chosen": () => press(page.getByRole("checkbox").first()),
+  };
+  let worst = ["none", 0];
+  const told = [];
+  for (const round of ["", " again"]) {
+    await devtools.send("Emulation.setCPUThrottlingRate", { rate: 4 });
+    for (const [name, act] of Object.entries(acts)) {
+      await page.evaluate(() => (globalThis.events.length = 0));
+      await act();
+      await sleep(900);
+      // Those that count for "interaction to next paint": presses and keys, not what a pointer passes over.
+      const events = await page.evaluate(() => globalThis.events);
+      const millis = Math.max(0, ...events.filter(([, , id]) => id > 0).map(([, duration]) => duration));
+      told.push(`${name}${round} ${millis}`);
+      if (millis > worst[1]) worst = [name + round, millis];
+    }
+    await devtools.send("Emulation.setCPUThrottlingRate", { rate: 1 });
   }
-  await devtools.send("Emulation.setCPUThrottlingRate", { rate: 1 });
-  const events = await page.evaluate(() => globalThis.events);
-  const [name, worst] = events.reduce((most, one) => (one[1] > most[1] ? one : most), ["none", 0]);
-  tell("interaction_ms", worst, "ms", `the slowest interaction with a processor 4 times slower: ${name}`);
+  console.log(`interactions, ms: ${told.join(", ")}`);
+  tell("interaction_ms", worst[1], "ms", `the slowest interaction with a processor 4 times slower: ${worst[0]}`);
   await context.close();
 }
 
 async function polls(fleet, vms) {
-  const { context, devtools } = await overview(fleet);
+  const { context, page, devtools } = await overview(fleet);
   const sizes = [];
   const asked = new Set();
   devtools.on("Network.requestWillBeSent", ({ requestId, request }) => POLL.test(request.url) && asked.add(requestId));
@@ -142,11 +164,23 @@ async function polls(fleet, vms) {
   await sleep(6_000);
   sizes.length = 0;
   const before = await busySecs();
-  const deadline = Date.now() + (POLLS + 4) * 5_000;
+  const deadline = Date.now() + (POLLS + 4) * PERIOD_MS;
   while (sizes.length < POLLS && Date.now() < deadline) await sleep(200);
-  const busy = (await busySecs()) - before;
+  const busyMs = (1000 * ((await busySecs()) - before)) / sizes.length;
+  // A page that takes itself for hidden does not poll.
+  await page.evaluate(() => {
+    Object.defineProperty(document, "visibilityState", { value: "hidden" });
+    document.dispatchEvent(new Event("visibilitychange"));
+  });
+  await sleep(PERIOD_MS + 1_000);
+  const polled = sizes.length;
+  const restBefore = await busySecs();
+  await sleep(REST_PERIODS * PERIOD_MS);
+  const restMs = (1000 * ((await busySecs()) - restBefore)) / REST_PERIODS;
+  if (sizes.length > polled) throw new Error("the page polls though it is hidden");
   tell(`poll_${vms}_kb`, median(sizes) / 1024, "kB", `a poll of the overview with ${vms} VMs, over the wire`);
-  tell(`poll_${vms}_main_ms`, (1000 * busy) / sizes.length, "ms", "the main thread's work for it");
+  const what = `the main thread's work for it: ${busyMs.toFixed(1)} ms in a period with it, ${restMs.toFixed(1)} ms in one without`;
+  tell(`poll_${vms}_main_ms`, busyMs - restMs, "ms", what);
   await context.close();
 }
 

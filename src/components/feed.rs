@@ -54,7 +54,8 @@ pub struct Feed {
     pub link: RwSignal<Link>,
     /// The server's time as far as it can be told: by its newest answer and this machine's clock since then.
     pub now: RwSignal<UtcMillis>,
-    version: Memo<String>,
+    /// That of `live`; tells of a change only when there is one.
+    version: RwSignal<String>,
     bell: StoredValue<Bell>,
     /// Milliseconds that the server's clock is ahead of this machine's.
     ahead: StoredValue<Option<i64>>,
@@ -62,13 +63,11 @@ pub struct Feed {
 
 impl Feed {
     pub fn start(first: Live, scope: Scope) -> Self {
-        let now = RwSignal::new(first.cursor);
-        let live = RwSignal::new(first);
         let feed = Self {
             scope,
-            now,
-            live,
-            version: Memo::new(move |_| live.with(|live| live.version.clone())),
+            now: RwSignal::new(first.cursor),
+            version: RwSignal::new(first.version.clone()),
+            live: RwSignal::new(first),
             link: RwSignal::new(Link::Live),
             bell: StoredValue::default(),
             ahead: StoredValue::new(None),
@@ -87,14 +86,14 @@ impl Feed {
         browser::on_visibility_change(move || self.poll_now());
         browser::on_network_return(move || self.poll_now());
         // Only how long an operation has taken is told to the second.
-        let tick = move || {
-            if self.is_busy() {
-                self.set_clock();
+        let busy = self.of_facts(|vms| vms.iter().any(|vm| open_operation(vm).is_some()));
+        Effect::new(move || {
+            if busy.get()
+                && let Ok(clock) = set_interval_with_handle(move || self.set_clock(), Duration::from_secs(1))
+            {
+                on_cleanup(move || clock.clear());
             }
-        };
-        if let Ok(clock) = set_interval_with_handle(tick, Duration::from_secs(1)) {
-            on_cleanup(move || clock.clear());
-        }
+        });
         let navigate = use_navigate();
         spawn_local_scoped_with_cancellation(async move {
             while self.keep_polling().await {}
@@ -113,11 +112,15 @@ impl Feed {
         }
         let Scope { vm_id, window_secs } = self.scope;
         let (cursor, version) = self.live.with_untracked(|live| (live.cursor, live.version.clone()));
-        let poll = metrics_since(Some(cursor), vm_id, Some(window_secs), Some(version));
+        let poll = metrics_since(Some(cursor), vm_id, Some(window_secs), Some(version.clone()));
         let answer = browser::within(POLL_TIMEOUT_MILLIS, poll).await.unwrap_or_else(|| Err(too_late()));
         match answer {
             Ok(newer) => {
                 self.live.update(|live| absorb(live, newer, self.scope.window_secs));
+                let newest = self.live.with_untracked(|live| live.version.clone());
+                if newest != version {
+                    self.version.set(newest);
+                }
                 self.set_clock();
                 self.set(Link::Live);
             }
@@ -172,27 +175,19 @@ impl Feed {
         Memo::new(move |_| self.live.with(|live| place.find(&live.vms, |vm| vm.id == id).cloned()))
     }
 
-    /// The same without its figures, which are told by [`Feed::figures`]: most polls leave it as it is.
+    /// The same without its figures: most polls leave it as it is.
     pub fn facts(self, id: i64) -> Memo<Option<VmView>> {
         let place = Place::default();
         Memo::new(move |_| {
-            self.follow_version();
+            self.follow_facts();
             let bare = |vm: &VmView| VmView { figures: VmFigures::default(), ..vm.clone() };
             self.live.with_untracked(|live| place.find(&live.vms, |vm| vm.id == id).map(bare))
         })
     }
 
-    pub fn figures(self, id: i64) -> Memo<VmFigures> {
-        let place = Place::default();
-        Memo::new(move |_| {
-            let figures = |vm: &VmView| vm.figures;
-            self.live.with(|live| place.find(&live.vms, |vm| vm.id == id).map(figures)).unwrap_or_default()
-        })
-    }
-
-    /// Tracking alone would not do: a memo that is never read does not look at its own sources.
-    fn follow_version(self) {
-        self.version.with(|_| ());
+    /// Makes the calling effect or memo run again when anything but figures has changed.
+    pub fn follow_facts(self) {
+        self.version.track();
     }
 
     /// What is told of all VMs without their figures.
@@ -201,7 +196,7 @@ impl Feed {
         read: impl Fn(&[VmView]) -> T + Send + Sync + 'static,
     ) -> Memo<T> {
         Memo::new(move |_| {
-            self.follow_version();
+            self.follow_facts();
             self.live.with_untracked(|live| read(&live.vms))
         })
     }
@@ -220,12 +215,6 @@ impl Feed {
                 series.map_or_else(Vec::new, |s| trail::points(&s.sampled_at, column(s)))
             })
         })
-    }
-
-    /// The stretch of time that the page shows: up to the newest tick.
-    pub fn window(self) -> (UtcMillis, UtcMillis) {
-        let to = self.live.with(|live| live.cursor);
-        (to.plus_secs(-i64::from(self.scope.window_secs)), to)
     }
 }
 

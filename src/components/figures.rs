@@ -2,45 +2,33 @@
 
 use super::{
     chart::Hue,
-    trail::{Frame, Point},
+    trail::{Shapes, push_tenths},
 };
-use crate::model::Source;
-use leptos::{prelude::*, svg};
+use crate::model::{Source, UtcMillis};
+use leptos::prelude::*;
 
-/// A share of a whole. Drawn as SVG, so that its length needs no inline style.
+/// A share of a whole, percent. Drawn as SVG, so that its length needs no inline style.
 #[component]
-pub fn Bar(#[prop(into)] percent: Signal<Option<f64>>, hue: Hue) -> impl IntoView {
-    let width = move || format!("{:.1}", percent.get().unwrap_or(0.0).clamp(0.0, 100.0));
+pub fn Bar(percent: Option<f64>, hue: Hue) -> impl IntoView {
     view! {
         <svg class=format!("bar {}", hue.class()) viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true">
-            <rect class="area" height="6" width=width></rect>
+            <rect class="area" height="6" width=bar_width(percent)></rect>
         </svg>
     }
 }
 
+/// The length of a [`Bar`] as its attribute.
+pub fn bar_width(percent: Option<f64>) -> String {
+    let mut width = String::new();
+    push_tenths(&mut width, percent.unwrap_or(0.0).min(100.0));
+    width
+}
+
 /// A line without axes that shows which way a figure goes. Says nothing to a screen reader: the figure stands
-/// beside it. Where `seen` is given, it is drawn anew only while that is true.
+/// beside it.
 #[component]
-pub fn Sparkline(
-    points: Signal<Vec<Point>>,
-    frame: Signal<Frame>,
-    hue: Hue,
-    #[prop(optional, into)] seen: Option<Signal<bool>>,
-) -> impl IntoView {
-    let (line, area) = (NodeRef::<svg::Path>::new(), NodeRef::<svg::Path>::new());
-    let shapes = move || points.with(|points| frame.get().shapes(points));
-    let first = untrack(shapes);
-    Effect::new(move || {
-        if seen.is_none_or(|seen| seen.get()) {
-            let shapes = shapes();
-            for (path, data) in [(line, &shapes.line), (area, &shapes.area)] {
-                if let Some(path) = path.get_untracked() {
-                    let _ = path.set_attribute("d", data);
-                }
-            }
-        }
-    });
-    let (width, height) = frame.with_untracked(|f| (f.width, f.height));
+pub fn Sparkline(shapes: Shapes, size: (f64, f64), hue: Hue) -> impl IntoView {
+    let (width, height) = size;
     view! {
         <svg
             class=format!("spark {}", hue.class())
@@ -48,11 +36,26 @@ pub fn Sparkline(
             preserveAspectRatio="none"
             aria-hidden="true"
         >
-            <path node_ref=area class="area" d=first.area></path>
-            <path node_ref=line class="line" d=first.line></path>
+            <path class="area" d=shapes.area></path>
+            <path class="line" d=shapes.line></path>
         </svg>
     }
 }
+
+/// A stretch of time in which something need be drawn only once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Beat(i64);
+
+impl Beat {
+    /// `turn` shifts it, so that not everything is drawn in the same poll.
+    pub fn at(cursor: UtcMillis, secs: i64, turn: i64) -> Self {
+        let shift_secs = (turn * 5).rem_euclid(secs);
+        Self(cursor.plus_secs(shift_secs).0.div_euclid(secs * 1000))
+    }
+}
+
+/// So many seconds a small line of a quarter of an hour looks as it did: it would move by a sixtieth of its width.
+pub const LINE_SECS: i64 = 15;
 
 /// Where a figure comes from, in a few words.
 pub fn source_words(source: Source) -> &'static str {

@@ -1,6 +1,7 @@
 //! Figures and times as a person reads them. Pure: the same text on the server and in the browser, which
 //! hydration relies on. MB, GB and TB are binary; what is not known is [`UNKNOWN`], never zero.
 
+use super::trail::push_tenths;
 use crate::model::UtcMillis;
 use time::OffsetDateTime;
 
@@ -9,14 +10,14 @@ pub const UNKNOWN: &str = "–";
 
 /// One decimal below ten, none above, no trailing `.0`.
 fn short(value: f64) -> String {
-    let tenths = (value * 10.0).round() / 10.0;
-    if tenths >= 10.0 || tenths.fract() == 0.0 { format!("{value:.0}") } else { format!("{tenths:.1}") }
+    if value >= 9.95 { tenths(value.round()) } else { tenths(value) }
 }
 
-/// One decimal, no trailing `.0`: for figures that are compared with a total beside them.
+/// One decimal, no trailing `.0`: for figures that are compared with a total beside them; none of them is below zero.
 fn tenths(value: f64) -> String {
-    let rounded = (value * 10.0).round() / 10.0;
-    if rounded.fract() == 0.0 { format!("{rounded:.0}") } else { format!("{rounded:.1}") }
+    let mut text = String::new();
+    push_tenths(&mut text, value);
+    text
 }
 
 /// `34`, `0.4` or `–`: a percentage without its sign, for where the sign has a style of its own.

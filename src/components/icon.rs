@@ -63,7 +63,7 @@ impl Icon {
             Self::Leave => "M8 3H4v14h4M12.500 6.500 16 10l-3.500 3.500M16 10H8",
             Self::Search => "M9 14.500a5.500 5.500 0 1 0 0-11 5.500 5.500 0 0 0 0 11zM13 13l4 4",
             Self::Play => "M6.500 4v12l9.500-6z",
-            Self::Stop => "M5.500 5.500h9v9h-9z",
+            Self::Stop => "M6 6h8v8H6zM6.500 7h7v1h-7v1h7v1h-7v1h7v1h-7v1h7",
             Self::Bin => "M4 6h12M8 6V4h4v2M5.500 6l.8 11h7.400l.8-11M8.500 9v5M11.500 9v5",
             Self::Warning => "M10 3.500 17.500 16.500h-15zM10 8.500v3.500M10 14.300v.1",
             Self::Machine => "M3 4h14v5H3zM3 11h14v5H3zM6 6.500h.1M6 13.500h.1",

@@ -83,7 +83,7 @@ pub fn LinkState(feed: Feed) -> impl IntoView {
     let state = move || {
         match feed.link.get() {
         Link::Live => view! {
-            <span class="link live"><i class="pulse"></i>"live, every " {feed.live.with(|l| l.period_secs)} " s"</span>
+            <span class="link live"><i class="pulse"></i>"live, every " {feed.live.with_untracked(|l| l.period_secs)} " s"</span>
         }
         .into_any(),
         Link::Lost { text, .. } => view! {

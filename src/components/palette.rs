@@ -174,7 +174,7 @@ fn Dialogs(is_admin: bool, opened: RwSignal<Option<Opened>>) -> impl IntoView {
     let refusal = RwSignal::new(None::<String>);
     let leave_for = move |path: String| {
         if let Some(dialog) = palette.get_untracked() {
-            dialog.close();
+            let _ = dialog.hide_popover();
         }
         lead_to.run(path);
     };
@@ -193,11 +193,13 @@ fn Dialogs(is_admin: bool, opened: RwSignal<Option<Opened>>) -> impl IntoView {
         });
     };
     let open = move || {
-        let Some(dialog) = palette.get_untracked().filter(|dialog| !dialog.open()) else { return };
+        let Some(dialog) = palette.get_untracked() else { return };
         typed.set(String::new());
         chosen.set(0);
         refusal.set(None);
-        let _ = dialog.show_modal();
+        // As a popover: a modal dialog makes the browser style every element of the page anew, which a press would wait
+        // for. It is refused while it is open already.
+        let _ = dialog.show_popover();
         if let Some(input) = input.get_untracked() {
             let _ = input.focus();
         }
@@ -230,6 +232,8 @@ fn Dialogs(is_admin: bool, opened: RwSignal<Option<Opened>>) -> impl IntoView {
                     go(place);
                 }
             }
+            // There is nothing else in here to go to.
+            "Tab" => {}
             _ => return,
         }
         event.prevent_default();
@@ -251,7 +255,7 @@ fn Dialogs(is_admin: bool, opened: RwSignal<Option<Opened>>) -> impl IntoView {
         }
     };
     view! {
-        <dialog class="palette" node_ref=palette aria-label="Jump to a page, VM or action" data-testid="palette">
+        <dialog class="palette" popover="auto" node_ref=palette aria-modal="true" aria-label="Jump to a page, VM or action" data-testid="palette">
             <label class="search">
                 <Glyph icon=Icon::Search/>
                 <input

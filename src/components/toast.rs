@@ -150,8 +150,9 @@ fn say_after(
 /// Says what becomes of the operations that the viewer has asked for, as a page's figures tell it.
 pub fn follow_operations(feed: Feed) {
     let (toasts, viewer) = (expect_context::<Toasts>(), expect_context::<Viewer>());
+    let operations = feed.of_facts(|vms| vms.iter().map(Seen::of).collect::<Vec<_>>());
     Effect::new(move |before: Option<Vec<Seen>>| {
-        let seen: Vec<_> = feed.live.with(|live| live.vms.iter().map(Seen::of).collect());
+        let seen = operations.get();
         if let Some((before, name)) = before.zip(viewer.name_untracked()) {
             for (text, is_bad) in news(&before, &seen, &name) {
                 if is_bad { toasts.warn(text) } else { toasts.say(text) }
@@ -162,6 +163,7 @@ pub fn follow_operations(feed: Feed) {
 }
 
 /// A VM and its last operation, as one look at the figures showed them.
+#[derive(Clone, PartialEq)]
 struct Seen {
     vm_id: i64,
     name: String,

@@ -144,7 +144,8 @@ pub fn push_pair(path: &mut String, x: f64, y: f64) {
     push_tenths(path, y);
 }
 
-fn push_tenths(path: &mut String, value: f64) {
+/// A number to a tenth; none below zero.
+pub fn push_tenths(path: &mut String, value: f64) {
     let tenths = (value * 10.0).round().max(0.0) as u32;
     push_digits(path, tenths / 10);
     if !tenths.is_multiple_of(10) {

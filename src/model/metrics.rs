@@ -410,6 +410,11 @@ pub struct Live {
 }
 
 impl Live {
+    /// The last so many seconds before the newest tick.
+    pub fn window(&self, secs: u32) -> (UtcMillis, UtcMillis) {
+        (self.cursor.plus_secs(-i64::from(secs)), self.cursor)
+    }
+
     /// The same for somebody who has the VMs as of `version`.
     #[must_use]
     pub fn beside(mut self, version: Option<&str>) -> Self {

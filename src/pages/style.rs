@@ -206,19 +206,21 @@ fn Marks() -> impl IntoView {
 #[component]
 fn Figures() -> impl IntoView {
     let (from, to) = (UtcMillis(0), UtcMillis(60_000));
-    let frame = Signal::stored(Frame { from, to, top: 100.0, width: 300.0, height: 36.0 });
+    let size = (300.0, 36.0);
+    let frame = Frame { from, to, top: 100.0, width: size.0, height: size.1 };
     // Two waves with a gap between them.
     let points: Vec<_> = (0..=60)
         .map(|i| {
             (UtcMillis(i * 1000), (!(28..33).contains(&i)).then(|| 50.0 + 35.0 * (i as f64 / 5.0).sin()))
         })
         .collect();
+    let shapes = frame.shapes(&points);
     let hue = |(hue, name, percent): (Hue, &'static str, Option<f64>)| {
         view! {
             <div class="sample">
                 <p>{name}</p>
-                <Bar percent=Signal::stored(percent) hue/>
-                <Sparkline points=Signal::stored(points.clone()) frame hue/>
+                <Bar percent hue/>
+                <Sparkline shapes=shapes.clone() size hue/>
             </div>
         }
     };

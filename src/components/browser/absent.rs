@@ -1,4 +1,7 @@
-use crate::components::chart::{ChartData, Scale};
+use crate::components::{
+    chart::{ChartData, Scale},
+    trail::Shapes,
+};
 use crate::model::UtcMillis;
 use leptos::web_sys::HtmlDivElement;
 
@@ -31,6 +34,8 @@ impl Plot {
 
     pub fn draw(&mut self, _data: &ChartData) {}
 }
+
+pub fn after_next_frame(_then: impl FnOnce() + 'static) {}
 
 pub fn on_visibility_change(_then: impl Fn() + 'static) {}
 
@@ -72,6 +77,21 @@ pub fn is_typing(_event: &leptos::ev::KeyboardEvent) -> bool {
 
 pub fn focus_search() -> bool {
     false
+}
+
+#[derive(Clone, Copy)]
+pub struct Told;
+
+impl Told {
+    pub fn within(_: &leptos::web_sys::Element) -> Self {
+        Self
+    }
+
+    pub fn set_text(self, _i: usize, _text: &str, _is_high: bool) {}
+
+    pub fn set_line(self, _i: usize, _shapes: &Shapes) {}
+
+    pub fn set_bar(self, _i: usize, _width: &str) {}
 }
 
 pub fn watch_for_being_seen(_: &leptos::web_sys::Element, _: impl Fn(bool) + 'static) {}

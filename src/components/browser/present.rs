@@ -1,9 +1,13 @@
 use crate::{
     api::Packed,
+    components::trail::Shapes,
     model::{ApiError, Theme, UtcMillis},
 };
 use leptos::{
-    prelude::{StoredValue, UpdateValue, WithValue, document, on_cleanup, set_timeout_with_handle, window},
+    prelude::{
+        LocalStorage, StoredValue, UpdateValue, WithValue, document, on_cleanup, request_animation_frame,
+        set_timeout, set_timeout_with_handle, window,
+    },
     server_fn::{
         ContentType,
         client::{Client, browser::BrowserClient},
@@ -72,6 +76,11 @@ pub async fn within<T>(millis: u32, work: impl Future<Output = T>) -> Option<T> 
         alarm.clear();
     }
     outcome
+}
+
+/// Calls `then` as soon as what stands in the page now has been drawn.
+pub fn after_next_frame(then: impl FnOnce() + 'static) {
+    request_animation_frame(move || set_timeout(then, Duration::ZERO));
 }
 
 /// Calls `then` whenever the page is hidden or seen again, until the calling owner is cleaned up.
@@ -284,6 +293,59 @@ pub fn watch_for_being_seen(element: &web_sys::Element, then: impl Fn(bool) + 's
         on_cleanup(move || {
             kept.try_with_value(|(observer, _)| observer.disconnect());
         });
+    }
+}
+
+/// What an element shows anew after each poll: the texts of `.now`, the shapes of `.spark` and the lengths of `.bar`, each
+/// counted as they stand in it. Written straight into the document: a signal for each would cost more than the drawing.
+#[derive(Clone, Copy)]
+pub struct Told(StoredValue<Parts, LocalStorage>);
+
+struct Parts {
+    texts: Vec<web_sys::Element>,
+    areas: Vec<web_sys::Element>,
+    lines: Vec<web_sys::Element>,
+    bars: Vec<web_sys::Element>,
+}
+
+impl Told {
+    pub fn within(element: &web_sys::Element) -> Self {
+        let all = |selector: &str| {
+            let list = element.query_selector_all(selector);
+            let element = |i| list.as_ref().ok().and_then(|list| list.item(i)).map(JsCast::unchecked_into);
+            (0..).map_while(element).collect()
+        };
+        Self(StoredValue::new_local(Parts {
+            texts: all(".now"),
+            areas: all(".spark > .area"),
+            lines: all(".spark > .line"),
+            bars: all(".bar > .area"),
+        }))
+    }
+
+    pub fn set_text(self, i: usize, text: &str, is_high: bool) {
+        self.0.try_with_value(|parts| {
+            let Some(element) = parts.texts.get(i) else { return };
+            match element.first_child() {
+                Some(node) => node.set_node_value(Some(text)),
+                None => element.set_text_content(Some(text)),
+            }
+            let _ = element.class_list().toggle_with_force("high", is_high);
+        });
+    }
+
+    pub fn set_line(self, i: usize, shapes: &Shapes) {
+        self.0.try_with_value(|parts| {
+            for (paths, data) in [(&parts.areas, &shapes.area), (&parts.lines, &shapes.line)] {
+                if let Some(path) = paths.get(i) {
+                    let _ = path.set_attribute("d", data);
+                }
+            }
+        });
+    }
+
+    pub fn set_bar(self, i: usize, width: &str) {
+        self.0.try_with_value(|parts| parts.bars.get(i).map(|bar| bar.set_attribute("width", width)));
     }
 }
 

@@ -37,6 +37,11 @@ impl Sort {
 
     /// Figures are looked through from the largest, names from the first.
     fn begins_descending(self) -> bool {
+        self.is_by_figures()
+    }
+
+    /// Whether each poll may bring another order.
+    pub fn is_by_figures(self) -> bool {
         !matches!(self, Self::Age | Self::Name | Self::Owner)
     }
 

@@ -4,18 +4,19 @@ use crate::{
     components::{
         chart::Hue,
         feed::Feed,
+        figures::Beat,
         format,
         trail::{self, push_pair},
     },
     model::{Live, Series, VmView},
 };
 use leptos::prelude::*;
-use std::collections::HashMap;
 
 /// The largest so many have a name of their own.
 const NAMED: usize = 5;
 /// A picture shows so many points, each the mean of its stretch of time.
 const COLUMNS: usize = 60;
+const COLUMN_SECS: i64 = 15 * 60 / COLUMNS as i64;
 const WIDTH: f64 = 600.0;
 const HEIGHT: f64 = 100.0;
 
@@ -50,7 +51,6 @@ struct Layer {
     /// None for the others.
     vm_id: Option<i64>,
     name: String,
-    now: Option<f64>,
     columns: [f64; COLUMNS],
 }
 
@@ -75,7 +75,7 @@ fn layer(
     let mut columns = [0.0; COLUMNS];
     let mut counts = [0_u32; COLUMNS];
     if let Some(series) = series {
-        let width_millis = 15 * 60 * 1000 / COLUMNS as i64;
+        let width_millis = COLUMN_SECS * 1000;
         // Whole columns of the clock: what was drawn once stays as it is and only moves.
         let oldest = live.cursor.0 / width_millis - COLUMNS as i64 + 1;
         for (at, value) in series.sampled_at.iter().zip((of.column)(series)) {
@@ -93,31 +93,26 @@ fn layer(
             known[i] = true;
         }
     }
-    let now = (of.now)(vm).map(|percent| percent * factor);
-    let used = now.is_some_and(|now| now > 0.0) || columns.iter().any(|column| *column > 0.0);
-    used.then(|| Layer { vm_id: Some(vm.id), name: vm.name.clone(), now, columns })
+    let used = (of.now)(vm).is_some_and(|now| now > 0.0) || columns.iter().any(|column| *column > 0.0);
+    used.then(|| Layer { vm_id: Some(vm.id), name: vm.name.clone(), columns })
 }
 
 /// Those that took the most in all that time first, the rest as one.
 fn stack(live: &Live, of: Of) -> Stack {
-    let series: HashMap<i64, &Series> = live.series.iter().map(|series| (series.vm_id, series)).collect();
+    let series = |id| live.series.iter().find(|series| series.vm_id == id);
     let mut known = [false; COLUMNS];
     let mut layers: Vec<_> = live
         .vms
         .iter()
-        .filter_map(|vm| layer(live, vm, series.get(&vm.id).copied(), of, &mut known))
+        .filter_map(|vm| layer(live, vm, series(vm.id), of, &mut known))
         .map(|layer| (layer.columns.iter().sum::<f64>(), layer))
         .collect();
     layers.sort_by(|a, b| b.0.total_cmp(&a.0));
     let mut layers: Vec<_> = layers.into_iter().map(|(_, layer)| layer).collect();
     if layers.len() > NAMED + 1 {
         let rest = layers.split_off(NAMED);
-        let mut others = Layer {
-            vm_id: None,
-            name: format!("{} others", rest.len()),
-            now: rest.iter().filter_map(|layer| layer.now).reduce(|a, b| a + b),
-            columns: [0.0; COLUMNS],
-        };
+        let mut others =
+            Layer { vm_id: None, name: format!("{} others", rest.len()), columns: [0.0; COLUMNS] };
         for layer in &rest {
             for (sum, value) in others.columns.iter_mut().zip(layer.columns) {
                 *sum += value;
@@ -183,22 +178,36 @@ pub fn Shares(feed: Feed) -> impl IntoView {
 
 #[component]
 fn StackChart(feed: Feed, title: &'static str, hue: Hue, of: Of) -> impl IntoView {
-    let stack = Memo::new(move |_| feed.live.with(|live| stack(live, of)));
+    // A poll changes the newest column alone; the picture waits until that is full.
+    let beat = Memo::new(move |_| feed.live.with(|live| Beat::at(live.cursor, COLUMN_SECS, 0)));
+    let stack = Memo::new(move |_| {
+        beat.track();
+        feed.follow_facts();
+        feed.live.with_untracked(|live| stack(live, of))
+    });
     let layers = move || {
         let layer =
             |(i, path): (usize, String)| view! { <path class=format!("area step-{i}") d=path></path> };
         stack.with(Stack::paths).into_iter().enumerate().map(layer).collect_view()
     };
-    let legend = move || {
-        let entry = |(i, layer): (usize, &Layer)| {
-            let name = layer.name.clone();
-            let name = match layer.vm_id {
+    let legend = Memo::new(move |_| {
+        stack.with(|stack| {
+            stack.layers.iter().map(|layer| (layer.vm_id, layer.name.clone())).collect::<Vec<_>>()
+        })
+    });
+    let entries = move || {
+        let entry = |(i, (vm_id, name)): (usize, (Option<i64>, String))| {
+            let name = match vm_id {
                 Some(id) => view! { <a href=format!("/vms/{id}")>{name}</a> }.into_any(),
                 None => name.into_any(),
             };
-            view! { <li><i class=format!("swatch step-{i}") aria-hidden="true"></i>{name} " " <b>{format::percent(layer.now)}</b></li> }
+            let now = move || {
+                let named = legend.with(|legend| legend.iter().filter_map(|(id, _)| *id).collect::<Vec<_>>());
+                format::percent(feed.live.with(|live| now(live, of, vm_id, &named)))
+            };
+            view! { <li><i class=format!("swatch step-{i}") aria-hidden="true"></i>{name} " " <b><span class="now">{now}</span></b></li> }
         };
-        stack.with(|stack| stack.layers.iter().enumerate().map(entry).collect_view())
+        legend.get().into_iter().enumerate().map(entry).collect_view()
     };
     let top = move || format::percent(Some(stack.with(|stack| stack.top)));
     view! {
@@ -208,9 +217,16 @@ fn StackChart(feed: Feed, title: &'static str, hue: Hue, of: Of) -> impl IntoVie
                 <path class="gridlines" d="M0 0H600M0 50H600M0 100H600"></path>
                 {layers}
             </svg>
-            <ul class="legend">{legend}</ul>
+            <ul class="legend">{entries}</ul>
         </div>
     }
+}
+
+/// What a VM takes now, or all but `named` together; percent of the host.
+fn now(live: &Live, of: Of, vm_id: Option<i64>, named: &[i64]) -> Option<f64> {
+    let is_meant = |vm: &&VmView| vm_id.map_or_else(|| !named.contains(&vm.id), |id| vm.id == id);
+    let share = |vm: &VmView| Some((of.now)(vm)? * (of.factor)(live, vm)?);
+    live.vms.iter().filter(is_meant).filter_map(share).reduce(|a, b| a + b)
 }
 
 #[cfg(test)]
@@ -244,8 +260,9 @@ mod tests {
         let stack = stack(&fleet(), CPU);
         let names: Vec<_> = stack.layers.iter().map(|layer| layer.name.as_str()).collect();
         assert_eq!(names, ["vm-8", "vm-7", "vm-6", "vm-5", "vm-4", "2 others"]);
-        assert_eq!(stack.layers[0].now, Some(17.5));
-        assert_eq!(stack.layers[5].now, Some(7.5));
+        let named: Vec<_> = stack.layers.iter().filter_map(|layer| layer.vm_id).collect();
+        assert_eq!(now(&fleet(), CPU, Some(8), &named), Some(17.5));
+        assert_eq!(now(&fleet(), CPU, None, &named), Some(7.5));
         assert_eq!(stack.layers[0].columns[COLUMNS - 2], 17.5);
         assert_eq!(stack.top, 100.0);
     }

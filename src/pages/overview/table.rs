@@ -1,40 +1,53 @@
 //! The VMs, a row each: found, sorted, grouped, and started or stopped together.
 
-use super::list::{Arrangement, Chip, Group, Item, Sort};
+use super::{
+    list::{Arrangement, Chip, Group, Item, Sort},
+    rows::{BULK_ID, Painter, Row},
+};
 use crate::{
     api::ActOnVms,
     components::{
         action::{ActionForm, ServerAction},
         browser,
-        chart::Hue,
         clock::alive,
-        feed::{Feed, open_operation},
-        figures::{Bar, Sparkline},
+        feed::Feed,
         form::QueryForm,
-        format,
         icon::{Glyph, Icon},
         notice::Refusal,
-        trail::Frame,
-        vm::{Power, PowerButtons, Progress, StatusMark, describe},
+        vm::Power,
     },
-    model::{VmFigures, VmOutcome, VmStatus, VmView},
+    model::{Live, VmOutcome, VmStatus},
 };
-use leptos::{html, prelude::*};
+use leptos::prelude::*;
 use leptos_router::hooks::use_query_map;
-
-/// From here on a share is told in the colour of trouble, too.
-const HIGH_PERCENT: f64 = 90.0;
-const BULK_ID: &str = "several";
 
 #[component]
 pub fn Table(feed: Feed, power: Power, with_owner: bool) -> impl IntoView {
     let query = use_query_map();
     let search = RwSignal::new(query.with_untracked(|query| query.get("q")).unwrap_or_default());
     let arrangement = Memo::new(move |_| query.with(Arrangement::of_query));
-    let items = Memo::new(move |_| {
-        let wanted = search.get().trim().to_lowercase();
-        feed.live.with(|live| arrangement.get().items(&live.vms, &wanted))
+    // A press on a heading is answered by the heading at once; the rows, which are more work, follow in the next frame.
+    let followed = RwSignal::new(arrangement.get_untracked());
+    Effect::new(move |before: Option<Arrangement>| {
+        let wanted = arrangement.get();
+        if before.is_some_and(|before| before != wanted) {
+            browser::after_next_frame(move || {
+                followed.try_set(wanted);
+            });
+        }
+        wanted
     });
+    let items = Memo::new(move |_| {
+        let (arrangement, wanted) = (followed.get(), search.get().trim().to_lowercase());
+        let list = |live: &Live| arrangement.items(&live.vms, &wanted);
+        if arrangement.sort.is_by_figures() {
+            feed.live.with(list)
+        } else {
+            feed.follow_facts();
+            feed.live.with_untracked(list)
+        }
+    });
+    let painter = Painter::start(feed);
     let chosen = RwSignal::new(Vec::new());
     let heading = move |sort: Sort, label: &'static str| {
         let order = move || {
@@ -50,7 +63,7 @@ pub fn Table(feed: Feed, power: Power, with_owner: bool) -> impl IntoView {
     };
     let line = move |item: Item| {
         match item {
-        Item::Vm(id) => view! { <Row feed id power with_owner chosen/> }.into_any(),
+        Item::Vm(id) => view! { <Row feed id power with_owner chosen painter/> }.into_any(),
         Item::Heading(name, count) => {
             view! { <tr class="group"><th colspan="8" scope="rowgroup">{name} " " <span class="muted">{count}</span></th></tr> }
                 .into_any()
@@ -170,135 +183,5 @@ fn Several(feed: Feed, chosen: RwSignal<Vec<i64>>, items: Memo<Vec<Item>>) -> im
             </ActionForm>
         </div>
         <div class="outcomes" role="status">{told}</div>
-    }
-}
-
-/// What a row shows beside the name.
-#[derive(Clone, Copy, PartialEq)]
-enum Shows {
-    Progress,
-    Figures,
-}
-
-#[component]
-fn Row(feed: Feed, id: i64, power: Power, with_owner: bool, chosen: RwSignal<Vec<i64>>) -> impl IntoView {
-    let vm = feed.facts(id);
-    // Until the browser says which rows are in sight, none is drawn anew.
-    let seen = RwSignal::new(false);
-    let row = NodeRef::<html::Tr>::new();
-    Effect::new(move || {
-        if let Some(row) = row.get() {
-            browser::watch_for_being_seen(&row, move |is_seen| seen.set(is_seen));
-        }
-    });
-    let text = move |read: fn(&VmView) -> String| {
-        Memo::new(move |_| vm.with(|vm| vm.as_ref().map(read).unwrap_or_default()))
-    };
-    let name = text(|vm| vm.name.clone());
-    let spec = text(|vm| describe(&vm.os_type, &vm.spec));
-    let problem = Memo::new(move |_| vm.with(|vm| vm.as_ref().and_then(|vm| vm.problem.clone())));
-    let status = Memo::new(move |_| vm.with(|vm| vm.as_ref().map_or(VmStatus::Unknown, |vm| vm.status)));
-    let shows = Memo::new(move |_| {
-        let busy = vm.with(|vm| vm.as_ref().is_some_and(|vm| open_operation(vm).is_some()));
-        if busy { Shows::Progress } else { Shows::Figures }
-    });
-    let columns = if with_owner { "6" } else { "5" };
-    let cells = move || match shows.get() {
-        Shows::Progress => {
-            view! { <td class="across" colspan=columns><Progress vm now=feed.now/></td> }.into_any()
-        }
-        Shows::Figures => view! { <FigureCells feed id vm with_owner seen=seen.into()/> }.into_any(),
-    };
-    view! {
-        <tr node_ref=row data-vm=name data-status=move || status.get().as_str() class:troubled=move || problem.with(Option::is_some)>
-            <td class="who"><div>
-                <input
-                    type="checkbox" form=BULK_ID name="vm_ids[]" value=id aria-label=move || format!("Choose {}", name.get())
-                    prop:checked=move || chosen.with(|chosen| chosen.contains(&id))
-                    on:change=move |event| {
-                        let is_chosen = event_target_checked(&event);
-                        chosen.update(|chosen| {
-                            chosen.retain(|other| *other != id);
-                            if is_chosen {
-                                chosen.push(id);
-                            }
-                        });
-                    }
-                />
-                <StatusMark status/>
-                <span>
-                    <a href=format!("/vms/{id}")>{name}</a>
-                    <small><span data-testid="status">{move || status.get().label()}</span> " · " {spec}</small>
-                </span>
-            </div></td>
-            {cells}
-            <td class="actions"><div><PowerButtons vm power compact=true/></div></td>
-        </tr>
-        {move || {
-            problem.get().map(|text| {
-                view! {
-                    <tr class="problem" data-problem=name>
-                        <td colspan="8"><p data-testid="problem"><Glyph icon=Icon::Warning/><span>{text}</span></p></td>
-                    </tr>
-                }
-            })
-        }}
-    }
-}
-
-#[component]
-fn FigureCells(
-    feed: Feed,
-    id: i64,
-    vm: Memo<Option<VmView>>,
-    with_owner: bool,
-    seen: Signal<bool>,
-) -> impl IntoView {
-    let figures = feed.figures(id);
-    let percent = move |read: fn(&VmFigures) -> Option<f64>| move || format::percent(figures.with(read));
-    let is_high = move |read: fn(&VmFigures) -> Option<f64>| {
-        Memo::new(move |_| figures.with(read).is_some_and(|percent| percent >= HIGH_PERCENT))
-    };
-    let disk = Signal::derive(move || figures.with(|f| f.disk_percent));
-    let runs = Memo::new(move |_| vm.with(|vm| vm.as_ref().is_some_and(|vm| vm.status == VmStatus::Running)));
-    let up = Memo::new(move |_| {
-        let seconds = figures.with(|f| f.uptime_seconds).filter(|_| runs.get());
-        seconds.map_or_else(|| format::UNKNOWN.to_owned(), format::duration)
-    });
-    let frame = Signal::derive(move || {
-        let (from, to) = feed.window();
-        Frame { from, to, top: 100.0, width: 72.0, height: 22.0 }
-    });
-    let address = move || vm.with(|vm| vm.as_ref().and_then(|vm| vm.ip_address.clone()));
-    let owner = move || vm.with(|vm| vm.as_ref().map(|vm| vm.owner_name.clone()));
-    view! {
-        <td data-label="CPU">
-            <div class="figure">
-                <b class:high=is_high(|f| f.cpu_percent) data-testid="cpu">{percent(|f| f.cpu_percent)}</b>
-                <Sparkline points=feed.points(id, |s| &s.cpu_percent) frame hue=Hue::Cpu seen/>
-            </div>
-        </td>
-        <td data-label="Memory">
-            <div class="figure">
-                <b class:high=is_high(|f| f.memory_percent) data-testid="memory">{percent(|f| f.memory_percent)}</b>
-                <Sparkline points=feed.points(id, |s| &s.memory_percent) frame hue=Hue::Memory seen/>
-            </div>
-        </td>
-        <td data-label="Disk">
-            <div class="figure">
-                <b class:high=is_high(|f| f.disk_percent) data-testid="disk">{percent(|f| f.disk_percent)}</b>
-                <Bar percent=disk hue=Hue::Disk/>
-            </div>
-        </td>
-        <td data-label="Network" class="rates">
-            <span>"↓ " {move || format::rate(figures.with(|f| f.network_rx_mb_per_s))}</span>
-            " "
-            <span class="muted">"↑ " {move || format::rate(figures.with(|f| f.network_tx_mb_per_s))}</span>
-        </td>
-        <td data-label="Up, address">
-            <span class="up">{up}</span>
-            <span class="address">{address}</span>
-        </td>
-        {with_owner.then(|| view! { <td data-label="Owner">{owner}</td> })}
     }
 }
