@@ -360,7 +360,9 @@ test.describe("signed in", () => {
     await expect(page.getByTestId("earlier-output")).toContainText("Machine booted and ready!");
     await page.getByTestId("vagrantfile").locator("summary").first().click();
     await expect(page.getByTestId("vagrantfile")).toContainText("libvirt.memory = 256");
-    await press(page, "Turn off at once");
+    await page.getByTestId("more").click();
+    await confirm(page, "Turn off at once…", "all-of-it");
+    await page.getByRole("dialog").getByRole("button", { name: "Turn it off" }).click();
     await expect(status(page)).toHaveText(/stopped/i);
   });
 

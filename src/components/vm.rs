@@ -2,6 +2,7 @@
 
 use super::{
     action::{ActionForm, ServerAction},
+    confirm::{Ask, Question},
     feed::open_operation,
     format,
 };
@@ -62,7 +63,7 @@ pub fn Progress(vm: Memo<Option<VmView>>, now: RwSignal<UtcMillis>) -> impl Into
 pub struct Power {
     start: ServerAction<StartVm>,
     stop: ServerAction<StopVm>,
-    force_stop: ServerAction<ForceStopVm>,
+    pub force_stop: ServerAction<ForceStopVm>,
     restart: ServerAction<RestartVm>,
     suspend: ServerAction<SuspendVm>,
     resume: ServerAction<ResumeVm>,
@@ -122,13 +123,15 @@ impl Power {
     }
 }
 
-/// The buttons for what may be asked of a VM now. Where `compact`, starting and stopping only, as icons.
+/// The buttons for what may be asked of a VM now. Without `turn_off`, which asks before it pulls the plug, they are compact:
+/// starting and stopping only, as icons.
 #[component]
 pub fn PowerButtons(
     vm: Memo<Option<VmView>>,
     power: Power,
-    #[prop(optional)] compact: bool,
+    #[prop(optional)] turn_off: Option<Question>,
 ) -> impl IntoView {
+    let compact = turn_off.is_none();
     use OperationKind::{ForceStop, Restart, Resume, Start, Stop, Suspend};
     let offered =
         Memo::new(move |_| vm.with(|vm| vm.as_ref().map(|vm| (vm.id, vm.name.clone(), vm.allowed.clone()))));
@@ -152,8 +155,7 @@ pub fn PowerButtons(
             let resume = (!compact && may(Resume)).then(|| button(id, "Resume", &name, Some(Icon::Play)));
             let restart = (!compact && may(Restart)).then(|| button(id, "Restart", &name, None));
             let suspend = (!compact && may(Suspend)).then(|| button(id, "Suspend", &name, None));
-            let force_stop =
-                (!compact && may(ForceStop)).then(|| button(id, "Turn off at once", &name, None));
+            let force_stop = turn_off.filter(|_| may(ForceStop));
             view! {
                 {resume.map(|button| view! { <ActionForm action=power.resume>{button}</ActionForm> })}
                 {start.map(|button| view! { <ActionForm action=power.start>{button}</ActionForm> })}
@@ -164,7 +166,7 @@ pub fn PowerButtons(
                         <summary class="btn" data-testid="more">"More"</summary>
                         <div>
                             {suspend.map(|button| view! { <ActionForm action=power.suspend>{button}</ActionForm> })}
-                            {force_stop.map(|button| view! { <ActionForm action=power.force_stop>{button}</ActionForm> })}
+                            {force_stop.map(|question| view! { <Ask question class="btn">"Turn off at once…"</Ask> })}
                         </div>
                     </details>
                 })}

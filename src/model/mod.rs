@@ -33,11 +33,11 @@ pub use operation::{OperationKind, OperationState, OperationView, Requested, VmO
 pub use quota::{Quota, QuotaCheck, price};
 pub use rule::{
     AlertRule, Comparison, QuietHours, RULE_MAX_FOR_SECS, RULE_MAX_REPEAT_MINUTES, RuleForm, RuleScope,
-    time_of_day,
+    in_whole_units, time_of_day,
 };
 pub use user::{
     Account, DeviceKind, Me, PASSWORD_MAX_BYTES, PASSWORD_MIN_CHARS, Role, SignedInDevice, Theme,
-    check_password, check_registration,
+    browser_name, check_password, check_registration,
 };
 pub use utc::UtcMillis;
 pub use vm::{

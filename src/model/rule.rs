@@ -258,6 +258,16 @@ fn minute_of_day(text: &str) -> Option<u16> {
     (hours < 24 && minutes < 60).then_some(hours * 60 + minutes)
 }
 
+/// `60 s`, `5 min`, `1 h`: in the largest unit that tells it whole, from the second one of it on.
+pub fn in_whole_units(secs: u32) -> String {
+    match secs {
+        0 => "0 s".into(),
+        secs if secs.is_multiple_of(3600) => format!("{} h", secs / 3600),
+        secs if secs > 60 && secs.is_multiple_of(60) => format!("{} min", secs / 60),
+        secs => format!("{secs} s"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -150,9 +150,47 @@ pub fn check_password(field: &str, password: &str) -> Result<(), ApiError> {
     }
 }
 
+/// `Firefox on Linux`, by what a browser says of itself; None where that names no browser that people know.
+pub fn browser_name(user_agent: &str) -> Option<String> {
+    // Most claim to be others as well: the more special ones first.
+    const BROWSERS: [(&str, &str); 6] = [
+        ("Edg", "Edge"),
+        ("OPR/", "Opera"),
+        ("Firefox/", "Firefox"),
+        ("FxiOS/", "Firefox"),
+        ("Chrome/", "Chrome"),
+        ("Safari/", "Safari"),
+    ];
+    const SYSTEMS: [(&str, &str); 7] = [
+        ("Android", "Android"),
+        ("iPhone", "iOS"),
+        ("iPad", "iOS"),
+        ("Windows", "Windows"),
+        ("Mac OS X", "macOS"),
+        ("CrOS", "ChromeOS"),
+        ("Linux", "Linux"),
+    ];
+    let first = |known: &[(&str, &'static str)]| {
+        known.iter().find(|(mark, _)| user_agent.contains(mark)).map(|(_, name)| *name)
+    };
+    let browser = first(&BROWSERS)?;
+    Some(first(&SYSTEMS).map_or_else(|| browser.to_owned(), |system| format!("{browser} on {system}")))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::check_registration;
+    use super::{browser_name, check_registration};
+
+    #[test]
+    fn a_browser_is_told_by_the_name_that_people_know() {
+        let chrome = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36";
+        let edge = "Mozilla/5.0 (Windows NT 10.0) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0 Safari/537.36 Edg/140.0";
+        let safari = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1 Version/18.0 Mobile Safari/604.1";
+        assert_eq!(browser_name(chrome).as_deref(), Some("Chrome on Linux"));
+        assert_eq!(browser_name(edge).as_deref(), Some("Edge on Windows"));
+        assert_eq!(browser_name(safari).as_deref(), Some("Safari on iOS"));
+        assert_eq!(browser_name("curl/8.5"), None);
+    }
 
     #[test]
     fn every_wrong_field_is_named() {

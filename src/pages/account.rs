@@ -10,7 +10,7 @@ use crate::{
         notice::{Failed, Loading, Refusal},
         theme, toast,
     },
-    model::{DeviceKind, SignedInDevice, Theme, check_password},
+    model::{DeviceKind, SignedInDevice, Theme, browser_name, check_password},
     pages::notifications::Notifications,
 };
 use leptos::prelude::*;
@@ -128,10 +128,12 @@ fn Devices(
     });
     let has_others = devices.len() > 1;
     let entry = move |device: SignedInDevice| {
-        let name = match (device.kind, device.user_agent.is_empty()) {
-            (_, false) => device.user_agent.clone(),
-            (DeviceKind::Browser, true) => "A browser".into(),
-            (DeviceKind::Client, true) => "A client".into(),
+        let said = device.user_agent.clone();
+        let name = match (browser_name(&said), device.kind) {
+            (Some(name), _) => name,
+            (None, _) if !said.is_empty() => said.clone(),
+            (None, DeviceKind::Browser) => "A browser".into(),
+            (None, DeviceKind::Client) => "A client".into(),
         };
         let kind = match device.kind {
             DeviceKind::Browser => "browser",
@@ -140,7 +142,7 @@ fn Devices(
         view! {
             <li data-this=device.is_this.to_string()>
                 <div class="what">
-                    <b>{name}</b>
+                    <b title=said>{name}</b>
                     <small class="muted">
                         {kind} " · signed in " <Moment at=Signal::stored(device.signed_in_at) form=TimeForm::DayAndTime/>
                         " · last used " <Moment at=Signal::stored(device.last_used_at) form=TimeForm::DayAndTime/>

@@ -11,7 +11,7 @@ use crate::{
     },
     model::{
         AlertMetric, AlertRule, ApiError, Comparison, Me, RULE_MAX_FOR_SECS, RULE_MAX_REPEAT_MINUTES, Role,
-        RuleForm, RuleScope, Severity, VmView, time_of_day,
+        RuleForm, RuleScope, Severity, VmView, in_whole_units, time_of_day,
     },
 };
 use leptos::prelude::*;
@@ -96,9 +96,10 @@ fn Body(
 
 /// `CPU at 90 % or more for 60 s`
 fn words(rule: &AlertRule) -> String {
-    let mut words = format!("{} for {} s", rule.metric.wrong(rule.comparison, rule.threshold), rule.for_secs);
+    let wrong = rule.metric.wrong(rule.comparison, rule.threshold);
+    let mut words = format!("{wrong} for {}", in_whole_units(rule.for_secs));
     if let Some(secs) = rule.repeat_secs {
-        words += &format!(", told again every {} min", secs / 60);
+        words += &format!(", told again every {}", in_whole_units(secs));
     }
     if let Some(quiet) = &rule.quiet_hours {
         let (from, to) = (time_of_day(quiet.from_minute), time_of_day(quiet.to_minute));

@@ -211,7 +211,7 @@ pub fn Row(
                 </span>
             </div></td>
             {cells}
-            <td class="actions"><div><PowerButtons vm power compact=true/></div></td>
+            <td class="actions"><div><PowerButtons vm power/></div></td>
         </tr>
         {move || {
             problem.get().map(|text| {

@@ -192,6 +192,7 @@ fn Present(
     });
     let question =
         Question::new("destroy", adopted.as_ref().map_or(&name, |adopted| &adopted.directory).as_str());
+    let turn_off = Question::new("turn-off", name.as_str());
     let refusal = Signal::derive(move || {
         destroy
             .value()
@@ -204,7 +205,7 @@ fn Present(
     let busy = Memo::new(move |_| vm.with(|vm| vm.as_ref().is_some_and(|vm| open_operation(vm).is_some())));
     view! {
         <Trouble feed/>
-        <Header feed vm name=name.clone() power question/>
+        <Header feed vm name=name.clone() power question turn_off/>
         <Refusal error=refusal/>
         {move || {
             problem.get().map(|text| {
@@ -221,6 +222,7 @@ fn Present(
         </div>
         {earlier.map(|(operation_id, lines)| view! { <EarlierOutput id operation_id lines/> })}
         <Manage feed id vm kept is_ours/>
+        <TurnOffDialog id name=name.clone() question=turn_off power/>
         <DestroyDialog id name adopted question destroy release/>
     }
 }
@@ -243,6 +245,7 @@ fn Header(
     name: String,
     power: Power,
     question: Question,
+    turn_off: Question,
 ) -> impl IntoView {
     let status = Memo::new(move |_| vm.with(|vm| vm.as_ref().map_or(VmStatus::Unknown, |vm| vm.status)));
     let up = move || {
@@ -268,11 +271,24 @@ fn Header(
             <LinkState feed/>
             <span class="push"></span>
             <AlertBell feed/>
-            <PowerButtons vm power/>
+            <PowerButtons vm power turn_off/>
             {move || may_destroy.get().then(|| view! {
                 <Ask question test_id="destroy"><Glyph icon=Icon::Bin/>"Destroy…"</Ask>
             })}
         </header>
+    }
+}
+
+#[component]
+fn TurnOffDialog(id: i64, name: String, question: Question, power: Power) -> impl IntoView {
+    view! {
+        <Confirm question title=format!("Turn {name} off at once?")>
+            <p>"As if its plug were pulled: what its programs have not written to the disk yet is lost. To let them end first, stop it instead."</p>
+            <ActionForm action=power.force_stop>
+                <input type="hidden" name="vm_id" value=id/>
+                <Confirmation question label="Turn it off" disabled=power.force_stop.pending()/>
+            </ActionForm>
+        </Confirm>
     }
 }
 

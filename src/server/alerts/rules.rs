@@ -13,7 +13,7 @@
 
 use crate::model::{
     AlertMetric, AlertRule, Comparison, HostFigures, RuleScope, Source, UtcMillis, VmFigures, VmStatus,
-    VmView,
+    VmView, in_whole_units,
 };
 
 /// An alert resolves so many percent (of the whole, or of a threshold that is no percentage) away from the
@@ -162,16 +162,16 @@ fn against(rule: &AlertRule, value: Option<f64>) -> Finding {
 
 /// What is told when an alert is raised. `subject` is a VM's name, none for the host.
 pub fn raised_text(rule: &AlertRule, subject: Option<&str>, value: Option<f64>) -> String {
-    let (who, for_secs) = (subject.unwrap_or("The host"), rule.for_secs);
+    let (who, span) = (subject.unwrap_or("The host"), in_whole_units(rule.for_secs));
     match (rule.metric, rule.threshold) {
         (AlertMetric::Stopped, _) => {
             format!("{who} stopped, and nobody asked for it here. See its page, or start it again.")
         }
         (AlertMetric::Figures, _) | (_, None) => {
-            format!("{who} has sent no figures for {for_secs} s, though it runs.")
+            format!("{who} has sent no figures for {span}, though it runs.")
         }
         (metric, Some(threshold)) => format!(
-            "{who}'s {} has been at {} {} for {for_secs} s; {} now.",
+            "{who}'s {} has been at {} {} for {span}; {} now.",
             metric.label(),
             metric.shown(threshold),
             rule.comparison.label(),
@@ -182,7 +182,7 @@ pub fn raised_text(rule: &AlertRule, subject: Option<&str>, value: Option<f64>) 
 
 /// What is told when an alert is resolved, as [`raised_text`].
 pub fn resolved_text(rule: &AlertRule, subject: Option<&str>, resolved: Resolved) -> String {
-    let (who, for_secs, metric) = (subject.unwrap_or("The host"), rule.for_secs, rule.metric);
+    let (who, span, metric) = (subject.unwrap_or("The host"), in_whole_units(rule.for_secs), rule.metric);
     let why = match (resolved, metric, rule.threshold) {
         (Resolved::Gone, ..) => "the VM is gone",
         (Resolved::NotWatched, ..) => "no rule watches it any more",
@@ -190,7 +190,7 @@ pub fn resolved_text(rule: &AlertRule, subject: Option<&str>, resolved: Resolved
         (Resolved::Ended, ..) => "the VM does not run any more",
         (Resolved::Well { .. }, AlertMetric::Stopped, _) => return format!("{who} runs again."),
         (Resolved::Well { .. }, AlertMetric::Figures, _) | (Resolved::Well { .. }, _, None) => {
-            return format!("{who} sends figures again, for {for_secs} s now.");
+            return format!("{who} sends figures again, for {span} now.");
         }
         (Resolved::Well { value }, _, Some(threshold)) => {
             let side = match rule.comparison {
@@ -198,7 +198,7 @@ pub fn resolved_text(rule: &AlertRule, subject: Option<&str>, resolved: Resolved
                 Comparison::Below => Comparison::Above,
             };
             return format!(
-                "{who}'s {} is well again: at {} {} for {for_secs} s{}.",
+                "{who}'s {} is well again: at {} {} for {span}{}.",
                 metric.label(),
                 metric.shown(relief(rule, threshold)),
                 side.label(),
