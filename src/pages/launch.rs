@@ -148,21 +148,27 @@ fn Form(offer: Offer) -> impl IntoView {
             <ImageSelect images image/>
             <Presets ram_mb cpu_cores disk_gb/>
             <div class="three">
-                <TextField
-                    name="ram_mb" label="Memory" kind="number" unit="MB" value=ram_mb checks
-                    min=Signal::derive(move || of_image(|i| i.min_ram_mb)) max=Some(limits.max_ram_mb)
-                />
-                <TextField
-                    name="cpu_cores" label="Cores" kind="number" value=cpu_cores checks
-                    min=Some(1) max=Some(limits.max_cpu_cores)
-                />
-                <TextField
-                    name="disk_gb" label="Disk" kind="number" unit="GB" value=disk_gb checks
-                    min=Signal::derive(move || of_image(|i| i.min_disk_gb)) max=Some(limits.max_disk_gb)
-                />
-                <Slider label="Memory" value=ram_mb step=128 min=Signal::derive(move || of_image(|i| i.min_ram_mb).unwrap_or(128)) max=limits.max_ram_mb/>
-                <Slider label="Cores" value=cpu_cores step=1 min=Signal::stored(1) max=limits.max_cpu_cores/>
-                <Slider label="Disk" value=disk_gb step=1 min=Signal::derive(move || of_image(|i| i.min_disk_gb).unwrap_or(1)) max=limits.max_disk_gb/>
+                <div>
+                    <TextField
+                        name="ram_mb" label="Memory" kind="number" unit="MB" value=ram_mb checks
+                        min=Signal::derive(move || of_image(|i| i.min_ram_mb)) max=Some(limits.max_ram_mb)
+                    />
+                    <Slider label="Memory" value=ram_mb step=128 min=Signal::derive(move || of_image(|i| i.min_ram_mb).unwrap_or(128)) max=limits.max_ram_mb/>
+                </div>
+                <div>
+                    <TextField
+                        name="cpu_cores" label="Cores" kind="number" value=cpu_cores checks
+                        min=Some(1) max=Some(limits.max_cpu_cores)
+                    />
+                    <Slider label="Cores" value=cpu_cores step=1 min=Signal::stored(1) max=limits.max_cpu_cores/>
+                </div>
+                <div>
+                    <TextField
+                        name="disk_gb" label="Disk" kind="number" unit="GB" value=disk_gb checks
+                        min=Signal::derive(move || of_image(|i| i.min_disk_gb)) max=Some(limits.max_disk_gb)
+                    />
+                    <Slider label="Disk" value=disk_gb step=1 min=Signal::derive(move || of_image(|i| i.min_disk_gb).unwrap_or(1)) max=limits.max_disk_gb/>
+                </div>
             </div>
             <GuestSetup checks provision_script user_data/>
             <Preview asked=Signal::derive(asked)/>
