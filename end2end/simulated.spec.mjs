@@ -121,6 +121,22 @@ test("a launch that is refused without JavaScript comes back as it was filled in
 test.describe("signed in", () => {
   test.beforeEach(({ context }) => signIn(context, server.url));
 
+  test("the overview's figures and lines go on by themselves, tiles and rows", async ({ page }) => {
+    await page.goto("/");
+    await hydrated(page);
+    const shown = () =>
+      Promise.all([
+        page.getByTestId("tile-network").locator(".value").textContent(),
+        page.locator("[data-status=running] .rates").first().textContent(),
+        page.getByTestId("tile-cpu").locator(".line").getAttribute("d"),
+        page.locator("[data-status=running] .spark .line").first().getAttribute("d"),
+      ]);
+    const before = await shown();
+    for (const [i, old] of before.entries()) {
+      await expect.poll(async () => (await shown())[i], { timeout: 40_000 }).not.toBe(old);
+    }
+  });
+
   test("four charts grow in place: the same canvas, the same chart", async ({ page }) => {
     await openRunning(page);
     const before = {};

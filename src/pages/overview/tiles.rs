@@ -147,28 +147,31 @@ pub fn Tiles(feed: Feed, trails: Trails) -> impl IntoView {
     });
     let node = NodeRef::<html::Div>::new();
     let state = StoredValue::new((trails, first));
-    Effect::new(move |told: Option<Option<(browser::Told, Beat)>>| {
-        let node = node.get()?;
-        let (told, beat) = told.flatten().unwrap_or_else(|| (browser::Told::within(&node), Beat::default()));
-        feed.live.with(|live| {
-            let beat_now = Beat::at(live.cursor, LINE_SECS, 0);
-            state.try_update_value(|(trails, shown)| {
-                trails.follow(live);
-                let texts = texts(live, trails);
-                for (i, (new, old)) in texts.iter().flatten().zip(shown.iter().flatten()).enumerate() {
-                    if new != old {
-                        told.set_text(i, new, false);
+    Effect::new(move || {
+        let Some(node) = node.get() else { return };
+        // Belongs to this effect, which runs once: the one within, which runs with every poll, would take it away.
+        let told = browser::Told::within(&node);
+        Effect::new(move |beat: Option<Beat>| {
+            feed.live.with(|live| {
+                let beat_now = Beat::at(live.cursor, LINE_SECS, 0);
+                state.try_update_value(|(trails, shown)| {
+                    trails.follow(live);
+                    let texts = texts(live, trails);
+                    for (i, (new, old)) in texts.iter().flatten().zip(shown.iter().flatten()).enumerate() {
+                        if new != old {
+                            told.set_text(i, new, false);
+                        }
                     }
-                }
-                *shown = texts;
-                if beat != beat_now {
-                    for (i, shapes) in lines(live, trails).iter().enumerate() {
-                        told.set_line(i, shapes);
+                    *shown = texts;
+                    if beat != Some(beat_now) {
+                        for (i, shapes) in lines(live, trails).iter().enumerate() {
+                            told.set_line(i, shapes);
+                        }
                     }
-                }
-            });
-            Some((told, beat_now))
-        })
+                });
+                beat_now
+            })
+        });
     });
     view! { <div class="tiles" node_ref=node>{tiles.collect_view()}</div> }
 }
