@@ -25,14 +25,15 @@ pub struct AssetUrls {
     pub js: String,
     pub wasm: String,
     /// What a page needs beside it, by the part that [`crate::pages`] puts it in.
-    pub parts: BTreeMap<String, Vec<String>>,
+    pub parts: BTreeMap<String, String>,
     pub echarts: String,
 }
 
 /// The document around the app; only the server renders it.
 pub fn shell(options: LeptosOptions) -> impl IntoView {
     let AssetUrls { css, js, wasm, mut parts, echarts } = expect_context();
-    let beside = response::requested_part().and_then(|part| parts.remove(part)).unwrap_or_default();
+    let beside = response::requested_part().and_then(|part| parts.remove(part));
+    let beside = beside.as_slice();
     // The page's part is on its way while the rest is made ready. No `preload` for it: a slow machine takes longer than
     // a browser waits until it calls that a waste.
     let start = format!(

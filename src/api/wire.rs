@@ -4,8 +4,13 @@
 //! Postcard tells no names of fields, so the media type tells what the types look like (`build.rs`): a page of another
 //! build gets JSON, cannot read it, and says so.
 
+use crate::model::{ApiError, ErrorCode};
 use codee::{Decoder, Encoder};
-use leptos::server_fn::{Bytes, ContentType, Decodes, Encodes, Format, FormatType, codec::Post};
+use leptos::server_fn::{
+    Bytes, ContentType, Decodes, Encodes, Format, FormatType,
+    codec::{JsonEncoding, Post},
+    error::{FromServerFnError, ServerFnErrorErr},
+};
 use serde::{Serialize, de::DeserializeOwned};
 
 /// For `output` of a server function.
@@ -58,6 +63,100 @@ impl<T: DeserializeOwned> Decoder<T> for Packed {
 
     fn decode(bytes: &[u8]) -> Result<T, postcard::Error> {
         postcard::from_bytes(bytes)
+    }
+}
+
+/// How refusals travel: as JSON to everybody, so that a page of another build can read them, too. In the browser its own
+/// parser reads it.
+pub struct RefusalJson;
+
+impl ContentType for RefusalJson {
+    const CONTENT_TYPE: &'static str = JsonEncoding::CONTENT_TYPE;
+}
+
+impl FormatType for RefusalJson {
+    const FORMAT_TYPE: Format = JsonEncoding::FORMAT_TYPE;
+}
+
+#[cfg(not(feature = "hydrate"))]
+impl Encodes<ApiError> for RefusalJson {
+    type Error = serde_json::Error;
+
+    fn encode(refusal: &ApiError) -> Result<Bytes, serde_json::Error> {
+        serde_json::to_vec(refusal).map(Bytes::from)
+    }
+}
+
+#[cfg(not(feature = "hydrate"))]
+impl Decodes<ApiError> for RefusalJson {
+    type Error = serde_json::Error;
+
+    fn decode(bytes: Bytes) -> Result<ApiError, serde_json::Error> {
+        serde_json::from_slice(&bytes)
+    }
+}
+
+#[cfg(feature = "hydrate")]
+impl Encodes<ApiError> for RefusalJson {
+    type Error = &'static str;
+
+    fn encode(_: &ApiError) -> Result<Bytes, &'static str> {
+        Err("a browser refuses nothing")
+    }
+}
+
+#[cfg(feature = "hydrate")]
+impl Decodes<ApiError> for RefusalJson {
+    type Error = &'static str;
+
+    fn decode(bytes: Bytes) -> Result<ApiError, &'static str> {
+        refusal_in(&bytes).ok_or("this is no refusal")
+    }
+}
+
+#[cfg(feature = "hydrate")]
+fn refusal_in(json: &[u8]) -> Option<ApiError> {
+    use crate::model::FieldError;
+    use js_sys::{Array, JSON, Reflect};
+    use serde::{
+        Deserialize,
+        de::{IntoDeserializer, value::Error},
+    };
+    use wasm_bindgen::{JsCast, JsValue};
+
+    let text_of = |object: &JsValue, key: &str| Reflect::get(object, &key.into()).ok()?.as_string();
+    let refusal = JSON::parse(std::str::from_utf8(json).ok()?).ok()?;
+    let code = text_of(&refusal, "code")?;
+    let fields = Reflect::get(&refusal, &"fields".into()).ok()?.dyn_into::<Array>();
+    let field =
+        |one: JsValue| Some(FieldError { field: text_of(&one, "field")?, text: text_of(&one, "text")? });
+    Some(ApiError {
+        code: ErrorCode::deserialize(IntoDeserializer::<Error>::into_deserializer(code.as_str())).ok()?,
+        text: text_of(&refusal, "text")?,
+        fields: fields.map(|fields| fields.iter().filter_map(field).collect()).unwrap_or_default(),
+    })
+}
+
+impl FromServerFnError for ApiError {
+    type Encoder = RefusalJson;
+
+    fn from_server_fn_error(error: ServerFnErrorErr) -> Self {
+        match error {
+            ServerFnErrorErr::Deserialization(_) if cfg!(feature = "hydrate") => Self::new(
+                ErrorCode::Unreachable,
+                "The server's answer could not be read; it may have been updated. Please load this page again.",
+            ),
+            ServerFnErrorErr::Args(text) | ServerFnErrorErr::Deserialization(text) => {
+                Self::new(ErrorCode::Invalid, format!("The request could not be read: {text}"))
+            }
+            ServerFnErrorErr::MissingArg(field) => {
+                Self::invalid_field(&field, format!("{field} is missing."))
+            }
+            ServerFnErrorErr::Request(_) | ServerFnErrorErr::Response(_) => {
+                Self::new(ErrorCode::Unreachable, "The server does not answer.")
+            }
+            _ => Self::internal(),
+        }
     }
 }
 

@@ -1,10 +1,7 @@
 //! The small pictures of figures: bar, sparkline, source.
 
-use super::{
-    chart::Hue,
-    trail::{Shapes, push_tenths},
-};
-use crate::model::{Source, UtcMillis};
+use super::{chart::Hue, trail::Shapes};
+use crate::model::{Source, UtcMillis, push_tenths, tenths};
 use leptos::prelude::*;
 
 /// A share of a whole, percent. Drawn as SVG, so that its length needs no inline style.
@@ -32,7 +29,7 @@ pub fn Sparkline(shapes: Shapes, size: (f64, f64), hue: Hue) -> impl IntoView {
     view! {
         <svg
             class=format!("spark {}", hue.class())
-            viewBox=format!("0 0 {width} {height}")
+            viewBox=format!("0 0 {} {}", tenths(width), tenths(height))
             preserveAspectRatio="none"
             aria-hidden="true"
         >

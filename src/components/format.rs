@@ -1,8 +1,7 @@
 //! Figures and times as a person reads them. Pure: the same text on the server and in the browser, which
 //! hydration relies on. MB, GB and TB are binary; what is not known is [`UNKNOWN`], never zero.
 
-use super::trail::push_tenths;
-use crate::model::UtcMillis;
+use crate::model::{UtcMillis, tenths};
 use time::OffsetDateTime;
 
 /// What stands where a figure would, when there is none.
@@ -11,13 +10,6 @@ pub const UNKNOWN: &str = "–";
 /// One decimal below ten, none above, no trailing `.0`.
 fn short(value: f64) -> String {
     if value >= 9.95 { tenths(value.round()) } else { tenths(value) }
-}
-
-/// One decimal, no trailing `.0`: for figures that are compared with a total beside them; none of them is below zero.
-fn tenths(value: f64) -> String {
-    let mut text = String::new();
-    push_tenths(&mut text, value);
-    text
 }
 
 /// `34`, `0.4` or `–`: a percentage without its sign, for where the sign has a style of its own.
@@ -32,13 +24,13 @@ pub fn percent(value: Option<f64>) -> String {
 
 /// `512 MB`, `2 GB`: from MB.
 pub fn megabytes(mb: f64) -> String {
-    if mb < 1024.0 { format!("{mb:.0} MB") } else { gigabytes(mb / 1024.0) }
+    if mb < 1024.0 { format!("{} MB", tenths(mb.round())) } else { gigabytes(mb / 1024.0) }
 }
 
 /// `12 KB`, `512 MB`, `2.1 GB`.
 pub fn bytes(bytes: u64) -> String {
     let kb = bytes as f64 / 1024.0;
-    if kb < 1024.0 { format!("{kb:.0} KB") } else { megabytes(kb / 1024.0) }
+    if kb < 1024.0 { format!("{} KB", tenths(kb.round())) } else { megabytes(kb / 1024.0) }
 }
 
 /// `40 GB`, `1.8 TB`: from GB.
@@ -50,7 +42,7 @@ pub fn gigabytes(gb: f64) -> String {
 pub fn used_of_gb(used: Option<f64>, total: Option<f64>) -> Option<String> {
     let (used, total) = (used?, total?);
     Some(if total < 1.0 {
-        format!("{:.0} of {:.0} MB", used * 1024.0, total * 1024.0)
+        format!("{} of {} MB", tenths((used * 1024.0).round()), tenths((total * 1024.0).round()))
     } else if total < 1024.0 {
         format!("{} of {} GB", tenths(used), tenths(total))
     } else {

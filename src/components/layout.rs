@@ -1,6 +1,7 @@
 //! The frame around the pages of who is signed in: it finds out who that is, and leads away who is not.
 
 use super::{
+    figures::bar_width,
     icon::{Brand, Glyph, Icon},
     loaded::{Loaded, load},
     palette::Keyboard,
@@ -176,16 +177,16 @@ fn Rail(session: Loaded<Session>) -> impl IntoView {
 #[component]
 fn QuotaUsed(quota: Quota) -> impl IntoView {
     let spent = quota.credits_granted - quota.credits_available;
-    let share = |used: f64, all: f64| format!("{:.1}", (100.0 * used / all.max(1.0)).clamp(0.0, 100.0));
-    let bar = |width: String| {
+    let bar = |used: f64, all: f64| {
+        let width = bar_width(Some((100.0 * used / all.max(1.0)).max(0.0)));
         view! { <svg class="bar" viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true"><rect class="area" height="6" width=width></rect></svg> }
     };
     view! {
         <dl class="quota" data-testid="quota">
             <div><dt>"Credits used"</dt><dd>{spent} " of " {quota.credits_granted}</dd></div>
-            {bar(share(spent as f64, quota.credits_granted as f64))}
+            {bar(spent as f64, quota.credits_granted as f64)}
             <div><dt>"VMs"</dt><dd>{quota.vms} " of " {quota.max_vms}</dd></div>
-            {bar(share(quota.vms.into(), quota.max_vms.into()))}
+            {bar(quota.vms.into(), quota.max_vms.into())}
         </dl>
     }
 }

@@ -1,8 +1,7 @@
 //! A figure over time, as it is drawn. Pure. A gap stays a gap: a value that is not known and a stretch of
 //! time without any reading both interrupt the line.
 
-use crate::model::UtcMillis;
-use std::fmt::Write;
+use crate::model::{UtcMillis, push_tenths};
 
 /// One reading; `None` interrupts the line.
 pub type Point = (UtcMillis, Option<f64>);
@@ -124,7 +123,10 @@ impl Frame {
     pub fn ticks(&self, times: impl Iterator<Item = UtcMillis>) -> String {
         let mut path = String::new();
         for at in times.filter(|at| *at >= self.from && *at <= self.to) {
-            let _ = write!(path, "M{:.1} 0V{:.1}", self.x(at), self.height);
+            path.push('M');
+            push_pair(&mut path, self.x(at), 0.0);
+            path.push('V');
+            push_tenths(&mut path, self.height);
         }
         path
     }
@@ -137,28 +139,11 @@ pub struct Shapes {
     pub area: String,
 }
 
-/// Two coordinates to a tenth. By hand, since a poll draws thousands and formatting floats is slow in wasm.
+/// Two coordinates to a tenth.
 pub fn push_pair(path: &mut String, x: f64, y: f64) {
     push_tenths(path, x);
     path.push(' ');
     push_tenths(path, y);
-}
-
-/// A number to a tenth; none below zero.
-pub fn push_tenths(path: &mut String, value: f64) {
-    let tenths = (value * 10.0).round().max(0.0) as u32;
-    push_digits(path, tenths / 10);
-    if !tenths.is_multiple_of(10) {
-        path.push('.');
-        push_digits(path, tenths % 10);
-    }
-}
-
-fn push_digits(path: &mut String, number: u32) {
-    if number >= 10 {
-        push_digits(path, number / 10);
-    }
-    path.push(char::from(b'0' + (number % 10) as u8));
 }
 
 #[cfg(test)]
@@ -188,16 +173,6 @@ mod tests {
     #[test]
     fn what_lies_outside_the_frame_is_not_drawn() {
         assert_eq!(FRAME.shapes(&[at(-5, 10.0), at(50, 10.0)]), Shapes::default());
-    }
-
-    #[test]
-    fn coordinates_are_rounded_to_a_tenth() {
-        let mut path = String::new();
-        for value in [0.0, 0.04, 0.05, 9.96, 71.23, 300.0] {
-            push_tenths(&mut path, value);
-            path.push(' ');
-        }
-        assert_eq!(path, "0 0 0.1 10 71.2 300 ");
     }
 
     #[test]

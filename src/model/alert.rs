@@ -1,4 +1,4 @@
-use super::{Comparison, Severity, UtcMillis, rounded};
+use super::{Comparison, Severity, UtcMillis, tenths};
 use serde::{Deserialize, Serialize};
 
 /// What an alert is about.
@@ -95,11 +95,11 @@ impl AlertMetric {
 
     /// `90 %`, `2.5 MB/s`, with one decimal at most.
     pub fn shown(self, value: f64) -> String {
-        let value = (rounded(value) * 10.0).round() / 10.0;
+        let value = tenths(value);
         match self {
             Self::Cpu | Self::Memory | Self::Disk | Self::Swap => format!("{value} %"),
             Self::NetworkDown | Self::NetworkUp => format!("{value} MB/s"),
-            Self::Load | Self::Figures | Self::Stopped => value.to_string(),
+            Self::Load | Self::Figures | Self::Stopped => value,
         }
     }
 

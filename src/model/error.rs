@@ -1,7 +1,3 @@
-use leptos::server_fn::{
-    codec::JsonEncoding,
-    error::{FromServerFnError, ServerFnErrorErr},
-};
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct};
 
 /// What kind of refusal a client got. A closed list: a client may decide by it.
@@ -109,29 +105,6 @@ impl ApiError {
             ErrorCode::TooMany => 429,
             ErrorCode::Unavailable | ErrorCode::Unreachable => 503,
             ErrorCode::Internal => 500,
-        }
-    }
-}
-
-impl FromServerFnError for ApiError {
-    type Encoder = JsonEncoding;
-
-    fn from_server_fn_error(error: ServerFnErrorErr) -> Self {
-        match error {
-            ServerFnErrorErr::Deserialization(_) if cfg!(feature = "hydrate") => Self::new(
-                ErrorCode::Unreachable,
-                "The server's answer could not be read; it may have been updated. Please load this page again.",
-            ),
-            ServerFnErrorErr::Args(text) | ServerFnErrorErr::Deserialization(text) => {
-                Self::new(ErrorCode::Invalid, format!("The request could not be read: {text}"))
-            }
-            ServerFnErrorErr::MissingArg(field) => {
-                Self::invalid_field(&field, format!("{field} is missing."))
-            }
-            ServerFnErrorErr::Request(_) | ServerFnErrorErr::Response(_) => {
-                Self::new(ErrorCode::Unreachable, "The server does not answer.")
-            }
-            _ => Self::internal(),
         }
     }
 }

@@ -1,7 +1,5 @@
-//! A file per route. The overview, which people look at all day, comes to the browser with what every page needs. What the
-//! others are made of comes as parts of the wasm, when such a page is first shown: `charts` for the pages that draw any
-//! time, `enter` for those in front of the door, `forms` for the rest. What several parts need is split off by the build
-//! (`xtask`).
+//! A file per route. The browser gets with what every page needs the part of the wasm that the page is in, and no other:
+//! each part holds pages that people go between anyway. What several parts need is split off by the build (`xtask`).
 
 mod account;
 mod accounts;
@@ -23,7 +21,6 @@ mod style;
 mod vm;
 
 pub use not_found::NotFound;
-pub use overview::Overview;
 #[cfg(debug_assertions)]
 pub use style::Style;
 
@@ -71,16 +68,17 @@ macro_rules! pages {
 }
 
 pages! {
-    charts ["monitor"] => monitor::Monitor, monitor_page, load_monitor;
-    forms ["alerts"] => alerts::Alerts, alerts_page, load_alerts;
-    forms ["alerts", "rules"] => alert_rules::AlertRules, alert_rules_page, load_alert_rules;
-    forms ["events"] => events::Events, events_page, load_events;
+    overview [] => overview::Overview, overview_page, load_overview;
+    monitor ["monitor"] => monitor::Monitor, monitor_page, load_monitor;
+    alerts ["alerts"] => alerts::Alerts, alerts_page, load_alerts;
+    alerts ["alerts", "rules"] => alert_rules::AlertRules, alert_rules_page, load_alert_rules;
+    alerts ["events"] => events::Events, events_page, load_events;
     forms ["account"] => account::Account, account_page, load_account;
-    forms ["admin", "accounts"] => accounts::Accounts, accounts_page, load_accounts;
-    forms ["admin"] => admin::Admin, admin_page, load_admin;
+    people ["admin", "accounts"] => accounts::Accounts, accounts_page, load_accounts;
+    people ["admin"] => admin::Admin, admin_page, load_admin;
     forms ["vms", "new"] => launch::Launch, launch_page, load_launch;
     forms ["vms", "adopt"] => adopt::Adopt, adopt_page, load_adopt;
-    charts ["vms", _] => vm::Vm, vm_page, load_vm;
+    vm ["vms", _] => vm::Vm, vm_page, load_vm;
     enter ["sign-in"] => sign_in::SignIn, sign_in_page, load_sign_in;
     enter ["setup"] => setup::Setup, setup_page, load_setup;
     enter ["register"] => register::Register, register_page, load_register;
@@ -93,7 +91,7 @@ mod tests {
     #[test]
     fn a_path_leads_to_the_part_that_its_page_is_in() {
         let parts = ["/", "/vms/7", "/vms/new", "/admin/accounts", "/sign-in", "/nowhere"].map(part);
-        let expected = [None, Some("charts"), Some("forms"), Some("forms"), Some("enter"), None];
+        let expected = [Some("overview"), Some("vm"), Some("forms"), Some("people"), Some("enter"), None];
         assert_eq!(parts, expected);
     }
 }

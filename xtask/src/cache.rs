@@ -24,16 +24,29 @@ impl Cache {
         inputs: &[&[u8]],
         make: impl FnOnce() -> Result<Vec<u8>>,
     ) -> Result<Vec<u8>> {
-        // Hashed one by one, so that bytes moving from one input to the next make another key.
-        let hashes: Vec<String> = inputs.iter().map(|input| hash(input)).collect();
-        let kept = self.dir.join(format!("{step}.{}", hash(hashes.concat().as_bytes())));
-        if let Ok(output) = fs::read(&kept) {
+        if let Some(output) = self.find(step, inputs) {
             return Ok(output);
         }
         let output = make()?;
-        self.forget(step)?;
-        replace(&kept, &output)?;
+        self.keep(step, inputs, &output)?;
         Ok(output)
+    }
+
+    /// What was kept for these inputs.
+    pub fn find(&self, step: &str, inputs: &[&[u8]]) -> Option<Vec<u8>> {
+        fs::read(self.place(step, inputs)).ok()
+    }
+
+    /// Keeps the output for these inputs, in the place of what the step gave for others.
+    pub fn keep(&self, step: &str, inputs: &[&[u8]], output: &[u8]) -> Result<()> {
+        self.forget(step)?;
+        replace(&self.place(step, inputs), output)
+    }
+
+    fn place(&self, step: &str, inputs: &[&[u8]]) -> PathBuf {
+        // Hashed one by one, so that bytes moving from one input to the next make another key.
+        let hashes: Vec<String> = inputs.iter().map(|input| hash(input)).collect();
+        self.dir.join(format!("{step}.{}", hash(hashes.concat().as_bytes())))
     }
 
     fn forget(&self, step: &str) -> Result<()> {

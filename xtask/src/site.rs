@@ -3,8 +3,7 @@
 //! ```text
 //! target/site/assets.json                      the names below, by kind; written last
 //! target/site/pkg/twarga-cloud.<hash>.wasm     of the crate with the feature `hydrate` what every page needs
-//! target/site/pkg/split_<part>.<hash>.wasm     the rest of it, by the parts of `src/pages/mod.rs`
-//! target/site/pkg/chunk_<n>.<hash>.wasm        what several of these need
+//! target/site/pkg/<part>.<hash>.pack           the rest of it, by the parts of `src/pages/mod.rs`: all modules that one needs
 //! target/site/pkg/twarga-cloud.<hash>.js       what starts it, and fetches the parts
 //! target/site/pkg/twarga-cloud.<hash>.css      style/main.css with its imports
 //! target/site/pkg/echarts.<hash>.js            assets/echarts.js with the parts of ECharts it names
@@ -26,28 +25,16 @@ use std::{
     env, fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    thread,
     time::Instant,
 };
 
 const NAME: &str = "twarga-cloud";
 const LIB_NAME: &str = "twarga_cloud";
 
-/// What rustc's wasm target and wasm-bindgen use; wasm-opt refuses a module with any other feature.
-const WASM_FEATURES: [&str; 6] = [
-    "--enable-bulk-memory",
-    "--enable-nontrapping-float-to-int",
-    "--enable-sign-ext",
-    "--enable-mutable-globals",
-    "--enable-reference-types",
-    "--enable-multivalue",
-];
-
-/// The most that a first load may bring, kB in brotli: the wasm of the pages where people come in, that of the page that
-/// needs the most of it when it is the first one, the pages' script, and ECharts.
+/// The most that a first load may bring, kB in brotli: the wasm of the page that needs the most of it, the pages' script,
+/// and ECharts.
 const WASM_CEILING_KB: f64 = 350.0;
-const WASM_OF_ANY_PAGE_CEILING_KB: f64 = 520.0;
-/// The part of the pages in front of the door; the overview behind it is in no part, but in what every page needs.
-const ENTRANCE: &str = "enter";
 const JS_CEILING_KB: f64 = 30.0;
 const ECHARTS_CEILING_KB: f64 = 160.0;
 
@@ -59,14 +46,18 @@ pub enum Mode {
 
 /// An asset before it has its final name.
 struct Asset {
-    /// Its key in `assets.json`.
-    kind: &'static str,
+    kind: Kind,
     name: String,
     content: Vec<u8>,
 }
 
-/// The kind of what is no asset of its own, but belongs to a part of the wasm.
-const PART: &str = "part";
+/// Where an asset's address stands in `assets.json`.
+enum Kind {
+    /// By this key.
+    One(&'static str),
+    /// Among those of the wasm's parts, by the part's name.
+    Part(String),
+}
 
 /// What lies in the site; paths relative to it.
 #[derive(Default)]
@@ -74,18 +65,44 @@ struct Written {
     /// All files, without their compressed forms.
     names: BTreeSet<String>,
     kinds: BTreeMap<&'static str, String>,
-    parts: BTreeMap<String, Vec<String>>,
+    parts: BTreeMap<String, String>,
 }
 
 /// The crate's wasm, taken apart.
 struct Split {
     main: Vec<u8>,
-    /// The files beside it, by their names without a hash.
-    files: BTreeMap<String, Vec<u8>>,
-    /// Which of `files` a part is made of.
+    /// What is beside it, by name.
+    modules: BTreeMap<String, Vec<u8>>,
+    /// Which of `modules` a part is made of.
     parts: BTreeMap<String, Vec<String>>,
-    /// The script that fetches them by these names.
+    /// The script that fetches each of them from a file of its own.
     link_js: String,
+}
+
+impl Split {
+    /// For each part all its modules in one file, as `assets/parts.js` reads it.
+    fn packs(&self) -> Result<BTreeMap<String, Vec<u8>>> {
+        let pack = |(part, names): (&String, &Vec<String>)| {
+            let modules = names.iter().map(|name| Some((name, self.modules.get(name)?)));
+            let modules = modules.collect::<Option<Vec<_>>>().context("a part's module is missing")?;
+            let list = modules.iter().map(|(name, wasm)| (name, wasm.len())).collect::<Vec<_>>();
+            let list = serde_json::to_vec(&list)?;
+            let mut pack = u32::try_from(list.len())?.to_le_bytes().to_vec();
+            pack.extend(list);
+            modules.iter().for_each(|(_, wasm)| pack.extend_from_slice(wasm));
+            Ok((part.clone(), pack))
+        };
+        self.parts.iter().map(pack).collect()
+    }
+}
+
+/// The module that is a part's own.
+fn own_module(part: &str) -> String {
+    format!("split_{part}")
+}
+
+fn pack_name(part: &str) -> String {
+    format!("{part}.pack")
 }
 
 pub fn build(mode: Mode) -> Result<()> {
@@ -98,19 +115,23 @@ pub fn build(mode: Mode) -> Result<()> {
     if mode == Mode::Release {
         timed("wasm-opt", || build.optimise(&mut split))?;
     }
-    let js = timed("script", || build.script(&js, &split))?;
+    let packs = split.packs()?;
+    let js = timed("script", || build.script(&js, &split, &packs))?;
     let css = timed("styles", || build.styles())?;
     let echarts = timed("echarts", || build.echarts())?;
     build.write_for_cargo_leptos(&css, &echarts)?;
-    let Split { main, files, parts, .. } = split;
     let mut assets = vec![
-        Asset { kind: "css", name: format!("{NAME}.css"), content: css },
-        Asset { kind: "js", name: format!("{NAME}.js"), content: js },
-        Asset { kind: "wasm", name: format!("{NAME}.wasm"), content: main },
-        Asset { kind: "echarts", name: "echarts.js".into(), content: echarts },
+        Asset { kind: Kind::One("css"), name: format!("{NAME}.css"), content: css },
+        Asset { kind: Kind::One("js"), name: format!("{NAME}.js"), content: js },
+        Asset { kind: Kind::One("wasm"), name: format!("{NAME}.wasm"), content: split.main },
+        Asset { kind: Kind::One("echarts"), name: "echarts.js".into(), content: echarts },
     ];
-    assets.extend(files.into_iter().map(|(name, content)| Asset { kind: PART, name, content }));
-    let written = timed("write", || build.write(assets, &parts))?;
+    assets.extend(packs.into_iter().map(|(part, content)| Asset {
+        name: pack_name(&part),
+        kind: Kind::Part(part),
+        content,
+    }));
+    let written = timed("write", || build.write(assets))?;
     if mode == Mode::Release {
         print_sizes(&build.site, &written.names)?;
         build.note_sizes(&written)?;
@@ -195,14 +216,13 @@ impl Build {
         options.main_module = &main_module;
         let link = dir.join(options.link_name);
         let told = wasm_split_cli_support::transform(options).map_err(|error| anyhow!("{error:?}"))?;
-        let mut files = BTreeMap::new();
+        let mut modules = BTreeMap::new();
         for path in &told.split_modules {
-            let name = path.file_name().context("a file has a name")?.to_string_lossy().into_owned();
-            files.insert(name, fs::read(path)?);
+            let name = path.file_stem().context("a file has a name")?.to_string_lossy().into_owned();
+            modules.insert(name, fs::read(path)?);
         }
-        let named = |stems: Vec<String>| stems.into_iter().map(|stem| format!("{stem}.wasm")).collect();
-        let parts = told.prefetch_map.into_iter().map(|(part, stems)| (part, named(stems))).collect();
-        Ok(Split { main: fs::read(main)?, files, parts, link_js: fs::read_to_string(link)? })
+        let parts = told.prefetch_map.into_iter().collect();
+        Ok(Split { main: fs::read(main)?, modules, parts, link_js: fs::read_to_string(link)? })
     }
 
     /// The script that starts the wasm, and the wasm fitted to it.
@@ -225,29 +245,74 @@ impl Build {
 
     /// All scripts in one, so that what fetches the parts and what crates bring along (`snippets/`) share the hash in its
     /// name.
-    fn script(&self, start_js: &Path, split: &Split) -> Result<Vec<u8>> {
-        let name_with_hash = |link_js: String, (name, content): (&String, &Vec<u8>)| {
-            link_js.replace(&format!("\"./{name}\""), &format!("\"./{}\"", hashed_name(name, content)))
+    fn script(&self, start_js: &Path, split: &Split, packs: &BTreeMap<String, Vec<u8>>) -> Result<Vec<u8>> {
+        let files = packs
+            .iter()
+            .map(|(part, pack)| (own_module(part), format!("./{}", hashed_name(&pack_name(part), pack))));
+        let files = serde_json::to_string(&files.collect::<BTreeMap<_, _>>())?;
+        let mut link_js = split.link_js.clone();
+        let mut exchange = |of_library: &str, own: &str| {
+            ensure!(link_js.contains(of_library), "the script that fetches the parts has no {of_library}");
+            link_js = link_js.replace(of_library, own);
+            Ok(())
         };
-        let link_js = split.files.iter().fold(split.link_js.clone(), name_with_hash);
+        for name in split.modules.keys() {
+            exchange(
+                &format!(r#"fetch(new URL("./{name}.wasm", import.meta.url))"#),
+                &format!(r#"moduleOf("{name}")"#),
+            )?;
+        }
+        exchange(
+            "WebAssembly.instantiateStreaming(src, imports)",
+            "src.then((code) => WebAssembly.instantiate(code, imports))",
+        )?;
+        let parts_js = serde_json::to_string(&self.root.join("assets/parts.js"))?;
+        let link_js = format!(
+            "import {{ modulesFrom }} from {parts_js};\nconst moduleOf = modulesFrom({files});\n{link_js}"
+        );
         fs::write(start_js.with_file_name("__wasm_split.js"), link_js)?;
         // wasm-bindgen names the module that fetches once for each part.
         let options = ["--format=esm", "--target=es2022", "--log-override:duplicate-object-key=silent"];
         self.esbuild(start_js, &options)
     }
 
+    /// The one of every page and the others at the same time.
     fn optimise(&self, split: &mut Split) -> Result<()> {
-        let parts = split.files.iter_mut().map(|(name, wasm)| (name.as_str(), wasm));
-        for (name, wasm) in parts.chain([("main", &mut split.main)]) {
-            let step = format!("wasm-opt-{}", name.trim_end_matches(".wasm"));
-            *wasm = self.cache.output(&step, &[wasm, &self.package_lock], || {
-                let input = self.work.join("input.wasm");
-                let output = self.work.join("output.wasm");
-                fs::write(&input, &*wasm)?;
-                let mut wasm_opt = self.npm_tool("wasm-opt")?;
-                run(wasm_opt.arg("-Oz").args(WASM_FEATURES).arg(&input).arg("-o").arg(&output))?;
-                Ok(fs::read(output)?)
-            })?;
+        let others = split.modules.iter_mut().map(|(name, wasm)| (name.as_str(), wasm)).collect();
+        thread::scope(|scope| {
+            let main = scope.spawn(|| self.optimise_all(vec![("main", &mut split.main)]));
+            self.optimise_all(others)?;
+            main.join().map_err(|_| anyhow!("a thread ended early"))?
+        })
+    }
+
+    fn optimise_all(&self, modules: Vec<(&str, &mut Vec<u8>)>) -> Result<()> {
+        let step = |name: &str| format!("wasm-opt-{name}");
+        let mut waiting = Vec::new();
+        for (name, wasm) in modules {
+            match self.cache.find(&step(name), &[wasm, &self.package_lock]) {
+                Some(optimised) => *wasm = optimised,
+                None => waiting.push((name, wasm)),
+            }
+        }
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        let paths = |name: &str| ["input", "output"].map(|end| self.work.join(format!("{name}.{end}.wasm")));
+        let mut node = Command::new("node");
+        node.current_dir(&self.root).arg("xtask/optimise.mjs");
+        for (name, wasm) in &waiting {
+            let [input, output] = paths(name);
+            fs::write(&input, wasm)?;
+            node.arg(input).arg(output);
+        }
+        run(&mut node)?;
+        for (name, wasm) in waiting {
+            let [input, output] = paths(name);
+            let optimised = fs::read(&output)?;
+            self.cache.keep(&step(name), &[wasm, &self.package_lock], &optimised)?;
+            *wasm = optimised;
+            fs::remove_file(input).and_then(|()| fs::remove_file(output))?;
         }
         Ok(())
     }
@@ -287,30 +352,29 @@ impl Build {
     }
 
     /// Lays everything in its place and removes what an earlier build left.
-    fn write(&self, assets: Vec<Asset>, parts: &BTreeMap<String, Vec<String>>) -> Result<Written> {
+    fn write(&self, assets: Vec<Asset>) -> Result<Written> {
         fs::create_dir_all(self.site.join("pkg"))?;
         let mut written = Written::default();
         let mut kept = BTreeSet::from(["assets.json".to_owned()]);
         let mut manifest = serde_json::Map::new();
-        let mut paths = BTreeMap::new();
+        let mut parts = serde_json::Map::new();
         for asset in assets {
             let path = format!("pkg/{}", hashed_name(&asset.name, &asset.content));
-            if asset.kind != PART {
-                manifest.insert(asset.kind.into(), format!("/{path}").into());
-                written.kinds.insert(asset.kind, path.clone());
-            }
             kept.extend(self.write_one(&path, &asset.content)?);
             written.names.insert(path.clone());
-            paths.insert(asset.name, path);
+            let address = format!("/{path}").into();
+            match asset.kind {
+                Kind::One(kind) => {
+                    manifest.insert(kind.into(), address);
+                    written.kinds.insert(kind, path);
+                }
+                Kind::Part(part) => {
+                    parts.insert(part.clone(), address);
+                    written.parts.insert(part, path);
+                }
+            }
         }
-        for (part, names) in parts {
-            let paths = names.iter().map(|name| paths.get(name).cloned().context("a part is written"));
-            written.parts.insert(part.clone(), paths.collect::<Result<_>>()?);
-        }
-        let addresses = |paths: &Vec<String>| paths.iter().map(|path| format!("/{path}")).collect::<Vec<_>>();
-        let parts: BTreeMap<_, _> =
-            written.parts.iter().map(|(part, paths)| (part, addresses(paths))).collect();
-        manifest.insert("parts".into(), serde_json::json!(parts));
+        manifest.insert("parts".into(), parts.into());
         for (name, content) in public_files(&self.root.join("public"))? {
             kept.extend(self.write_one(&name, &content)?);
             written.names.insert(name);
@@ -334,20 +398,16 @@ impl Build {
         };
         let of_kind = |kind: &str| brotli_kb(written.kinds.get(kind).with_context(|| format!("no {kind}"))?);
         let main_kb = of_kind("wasm")?;
-        let (mut entrance_kb, mut largest_kb) = (main_kb, main_kb);
-        println!("\nwasm of a first load, kB in brotli: {main_kb:.1} for the overview");
-        for (part, paths) in &written.parts {
-            let part_kb = paths.iter().map(brotli_kb).sum::<Result<f64>>()?;
-            println!("  and {part_kb:.1} for a page of \"{part}\"");
+        let mut largest_kb = main_kb;
+        println!("\nwasm in brotli: {main_kb:.1} kB for every page");
+        for (part, path) in &written.parts {
+            let part_kb = brotli_kb(path)?;
+            println!("  and {part_kb:.1} for \"{part}\", together {:.1}", main_kb + part_kb);
             largest_kb = largest_kb.max(main_kb + part_kb);
-            if part == ENTRANCE {
-                entrance_kb = main_kb + part_kb;
-            }
         }
         let mut over = Vec::new();
         for (figure, kb, ceiling_kb) in [
-            ("wasm_brotli_kb", entrance_kb, WASM_CEILING_KB),
-            ("wasm_any_page_brotli_kb", largest_kb, WASM_OF_ANY_PAGE_CEILING_KB),
+            ("wasm_brotli_kb", largest_kb, WASM_CEILING_KB),
             ("js_kb", of_kind("js")?, JS_CEILING_KB),
             ("echarts_brotli_kb", of_kind("echarts")?, ECHARTS_CEILING_KB),
         ] {

@@ -5,6 +5,7 @@ use crate::{
     components::{
         chart::{ChartData, Hue, PLOT_LEFT_PX, PLOT_RIGHT_PX, Scale, Trace},
         format,
+        part::now,
         trail::ValueAxis,
     },
     model::{Severity, UtcMillis},
@@ -21,10 +22,13 @@ use charming::{
 };
 use leptos::{
     prelude::{document, window},
+    task::spawn_local,
+    wasm_split::{SplitLoaderError, wasm_split},
     web_sys::HtmlDivElement,
 };
 use serde::Serialize;
 use serde_json::json;
+use std::pin::pin;
 use wasm_bindgen::{JsCast, JsValue, closure::Closure, prelude::wasm_bindgen};
 use web_sys::ResizeObserver;
 
@@ -54,12 +58,41 @@ extern "C" {
 
 const GROUP: &str = "page";
 
-/// A drawn chart: one ECharts instance for as long as its element is there.
-pub struct Plot {
+/// A drawn chart. What draws it comes as a part of the wasm of its own, when ECharts does.
+pub struct Plot(Box<dyn Draws>);
+
+trait Draws {
+    fn draw(&mut self, data: &ChartData);
+}
+
+impl Plot {
+    /// `None` while the ECharts script or the code for it has not arrived; both come after the first chart has asked.
+    pub fn on(element: &HtmlDivElement, scale: Scale) -> Option<Self> {
+        let arrived = js_sys::Reflect::get(&window(), &"echarts".into()).is_ok_and(|e| e.is_object());
+        if !arrived {
+            ask_for_script();
+        }
+        now(pin!(load_plot()))?.ok().filter(|()| arrived)?;
+        now(pin!(drawing(element.clone(), scale)))?.ok().map(Self)
+    }
+
+    /// Shows `data` from now on.
+    pub fn draw(&mut self, data: &ChartData) {
+        self.0.draw(data);
+    }
+}
+
+#[wasm_split(plot, wasm_split_path = ::leptos::wasm_split, preload(load_plot), fallible)]
+fn drawing(element: HtmlDivElement, scale: Scale) -> Result<Box<dyn Draws>, SplitLoaderError> {
+    Ok(Box::new(Drawing::on(element, scale)))
+}
+
+/// One ECharts instance for as long as its element is there.
+struct Drawing {
     instance: Instance,
     element: HtmlDivElement,
     scale: Scale,
-    sizes: ResizeObserver,
+    sizes: Option<ResizeObserver>,
     _on_resize: Closure<dyn Fn()>,
     value_text: Closure<dyn Fn(JsValue) -> String>,
     /// The colours the frame was drawn with; `None` draws it at the next occasion.
@@ -79,7 +112,8 @@ struct Colours {
     of_traces: Vec<String>,
 }
 
-/// Has the page load ECharts: only a page with charts does, and after it was painted. The shell says where it is.
+/// Has the page load ECharts and what draws with it: only a page with charts does, and after it was painted. The shell says
+/// where the script is.
 fn ask_for_script() {
     const MARK: &str = "script[data-loads=echarts]";
     let document = document();
@@ -92,43 +126,36 @@ fn ask_for_script() {
         script.set_attribute("data-loads", "echarts").is_ok() && script.set_attribute("src", &source).is_ok();
     if is_ready {
         let _ = root.append_child(&script);
+        spawn_local(async {
+            let _ = load_plot().await;
+        });
     }
 }
 
-impl Plot {
-    /// `None` while the ECharts script has not arrived; it comes after the first chart has asked for it.
-    pub fn on(element: &HtmlDivElement, scale: Scale) -> Option<Self> {
-        let arrived = js_sys::Reflect::get(&window(), &"echarts".into()).is_ok_and(|e| e.is_object());
-        if !arrived {
-            ask_for_script();
-            return None;
-        }
-        let instance = init(element);
+impl Drawing {
+    fn on(element: HtmlDivElement, scale: Scale) -> Self {
+        let instance = init(&element);
         instance.set_group(GROUP);
         connect(GROUP);
         let same = instance.unchecked_ref::<JsValue>().clone().unchecked_into::<Instance>();
         let on_resize = Closure::<dyn Fn()>::new(move || same.resize());
-        let sizes = ResizeObserver::new(on_resize.as_ref().unchecked_ref()).ok()?;
-        sizes.observe(element);
+        let sizes = ResizeObserver::new(on_resize.as_ref().unchecked_ref()).ok();
+        if let Some(sizes) = &sizes {
+            sizes.observe(&element);
+        }
         let value_text = Closure::new(move |value: JsValue| match scale {
             Scale::Percent => format::percent(value.as_f64()),
             Scale::Rate => format::rate(value.as_f64()),
             Scale::Count => format::count(value.as_f64()),
         });
-        Some(Self {
-            instance,
-            element: element.clone(),
-            scale,
-            sizes,
-            _on_resize: on_resize,
-            value_text,
-            colours: None,
-        })
+        Self { instance, element, scale, sizes, _on_resize: on_resize, value_text, colours: None }
     }
+}
 
+impl Draws for Drawing {
     /// Shows `data`: the points are merged into what is drawn; the frame is set up at first and when the
     /// page's colours have changed.
-    pub fn draw(&mut self, data: &ChartData) {
+    fn draw(&mut self, data: &ChartData) {
         let colours = self.read_colours(data);
         if self.colours.as_ref() != Some(&colours) {
             self.instance.set_option(&self.frame(data, &colours));
@@ -162,7 +189,9 @@ impl Plot {
         set(&series.get(0), "markLine", &self.marks(data));
         self.instance.set_option(&option);
     }
+}
 
+impl Drawing {
     /// Lines across the time axis; each says what it is about when the pointer is on it.
     fn marks(&self, data: &ChartData) -> JsValue {
         let colours = self.colours.as_ref();
@@ -312,9 +341,11 @@ fn custom_property(hue: Hue) -> &'static str {
     }
 }
 
-impl Drop for Plot {
+impl Drop for Drawing {
     fn drop(&mut self) {
-        self.sizes.disconnect();
+        if let Some(sizes) = &self.sizes {
+            sizes.disconnect();
+        }
         self.instance.dispose();
     }
 }

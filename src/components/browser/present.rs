@@ -1,12 +1,12 @@
 use crate::{
     api::Packed,
     components::trail::Shapes,
-    model::{ApiError, Theme, UtcMillis},
+    model::{ApiError, Theme, UtcMillis, tenths},
 };
 use leptos::{
     prelude::{
-        LocalStorage, StoredValue, UpdateValue, WithValue, document, on_cleanup, request_animation_frame,
-        set_timeout, set_timeout_with_handle, window,
+        AnyView, LocalStorage, Render, StoredValue, UpdateValue, WithValue, document, on_cleanup,
+        request_animation_frame, set_timeout, set_timeout_with_handle, window,
     },
     server_fn::{
         ContentType,
@@ -16,6 +16,8 @@ use leptos::{
         request::{ClientReq, browser::BrowserRequest},
         response::ClientRes,
     },
+    tachys::view::{Mountable, any_view::AnyViewState},
+    web_sys::HtmlDivElement,
 };
 use std::{
     cell::{Cell, RefCell},
@@ -25,7 +27,7 @@ use std::{
     time::Duration,
 };
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
-use web_sys::{EventTarget, VisibilityState};
+use web_sys::{EventTarget, Node, VisibilityState};
 
 /// The time by this machine's clock, which may be wrong.
 pub fn now() -> UtcMillis {
@@ -42,6 +44,48 @@ pub fn time_zone() -> String {
     let format = js_sys::Intl::DateTimeFormat::new(&js_sys::Array::new(), &js_sys::Object::new());
     let zone = js_sys::Reflect::get(&format.resolved_options(), &JsValue::from_str("timeZone"));
     zone.ok().and_then(|zone| zone.as_string()).unwrap_or_default()
+}
+
+thread_local! {
+    static TAKES_OVER: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `work`, which takes over the page that the server has rendered.
+pub fn take_over(work: impl FnOnce()) {
+    TAKES_OVER.set(true);
+    work();
+    TAKES_OVER.set(false);
+}
+
+/// Whether what is made now stands in the page already, as the server has rendered it.
+pub fn takes_over() -> bool {
+    TAKES_OVER.get()
+}
+
+/// Whether somebody is at work in an element: the focus is in it, or a field does not hold what it came with.
+pub fn is_in_use(element: &HtmlDivElement) -> bool {
+    const FIELDS: &str = "input:not([type=hidden]), textarea";
+    let has_focus = document().active_element().is_some_and(|active| element.contains(Some(&active)));
+    let is_changed = |field: Node| {
+        let came_with = |now: &str, before: &str| {
+            let [now, before] = [now, before].map(|key| js_sys::Reflect::get(&field, &key.into()).ok());
+            now == before
+        };
+        !(came_with("value", "defaultValue") && came_with("checked", "defaultChecked"))
+    };
+    let fields = element.query_selector_all(FIELDS).ok();
+    has_focus || fields.is_some_and(|all| (0..all.length()).filter_map(|i| all.item(i)).any(is_changed))
+}
+
+/// A view in an element, for as long as this is kept.
+pub struct Shown(#[expect(dead_code, reason = "what is in it lives as long as it")] AnyViewState);
+
+/// Shows `view` in an element, in the place of what is in it.
+pub fn show_in(element: &HtmlDivElement, view: AnyView) -> Shown {
+    let mut state = view.build();
+    element.set_inner_html("");
+    state.mount(element, None);
+    Shown(state)
 }
 
 pub fn page_is_visible() -> bool {
@@ -184,7 +228,8 @@ fn charts_as_png() -> Option<String> {
     pen.set_fill_style_str(&style("background-color"));
     pen.fill_rect(0.0, 0.0, sheet.width().into(), sheet.height().into());
     pen.set_fill_style_str(&style("color"));
-    pen.set_font(&format!("600 {}px sans-serif", (20.0 * window().device_pixel_ratio()).min(TITLE_PX * 0.5)));
+    let size_px = (20.0 * window().device_pixel_ratio()).min(TITLE_PX * 0.5);
+    pen.set_font(&format!("600 {}px sans-serif", tenths(size_px)));
     for (i, (title, canvas)) in drawn.iter().enumerate() {
         let (x, y) = (GAP_PX + (i % 2) as f64 * cell.0, GAP_PX + (i / 2) as f64 * cell.1);
         pen.fill_text(title, x, y + TITLE_PX * 0.6).ok()?;

@@ -59,7 +59,7 @@ impl Kept {
     }
 
     /// Asks anew when an operation of the VM begins or ends.
-    fn follow(self, vm: Memo<Option<VmView>>) {
+    pub fn follow(self, vm: Memo<Option<VmView>>) {
         let operation = Memo::new(move |_| {
             vm.with(|vm| vm.as_ref().and_then(|vm| vm.operation.as_ref()).map(|o| (o.id, o.state)))
         });
@@ -79,7 +79,6 @@ impl Kept {
 /// Everything about a VM that is no figure. `is_ours`: its Vagrantfile is this cloud's.
 #[component]
 pub fn Manage(feed: Feed, id: i64, vm: Memo<Option<VmView>>, kept: Kept, is_ours: bool) -> impl IntoView {
-    kept.follow(vm);
     view! {
         <div class="charts manage">
             {is_ours.then(|| view! { <Snapshots feed id vm kept/> })}

@@ -14,6 +14,7 @@ use crate::{
         icon::{Glyph, Icon},
         loaded::load,
         notice::{LinkState, Refusal, Trouble, Unavailable},
+        part::soon,
         range::Range,
         response,
         timeline::{self, Timeline},
@@ -26,7 +27,11 @@ use crate::{
     },
 };
 use charts::VmCharts;
-use leptos::{prelude::*, task::spawn_local};
+use leptos::{
+    prelude::*,
+    task::spawn_local,
+    wasm_split::{SplitLoaderError, wasm_split},
+};
 use leptos_meta::Title;
 use leptos_router::{
     NavigateOptions,
@@ -129,7 +134,6 @@ fn Body(first: First, range: Memo<Range>, kept: Kept) -> impl IntoView {
     let feed = Feed::start(live, Scope { vm_id: Some(id), window_secs: WINDOW_SECS });
     let vm = feed.vm(id);
     let timeline = Timeline::follow(feed, Some(id), range, charts);
-    let history = History::follow(feed, id, vm, events, output);
     // Kept when the VM is gone, so that the page can still say which one it was.
     let (name, adopted) = vm
         .with_untracked(|vm| vm.as_ref().map(|vm| (vm.name.clone(), vm.adopted.clone())))
@@ -143,7 +147,8 @@ fn Body(first: First, range: Memo<Range>, kept: Kept) -> impl IntoView {
                 view! { <Gone name=name.clone() was_adopted=adopted.is_some()/> }.into_any()
             } else {
                 let (name, adopted, earlier) = (name.clone(), adopted.clone(), earlier.clone());
-                view! { <Present feed id vm timeline history kept name adopted earlier/> }.into_any()
+                let (events, output) = (events.clone(), output.clone());
+                view! { <Present feed id vm timeline kept name adopted events output earlier/> }.into_any()
             }
         }}
     }
@@ -171,13 +176,14 @@ fn Present(
     id: i64,
     vm: Memo<Option<VmView>>,
     timeline: Timeline,
-    history: History,
     kept: Kept,
     name: String,
     adopted: Option<Adopted>,
+    events: Vec<Event>,
+    output: Option<Vec<String>>,
     earlier: Option<(i64, Vec<String>)>,
 ) -> impl IntoView {
-    let is_ours = adopted.is_none();
+    kept.follow(vm);
     let power = Power::new(move || feed.poll_now());
     let destroy = ServerAction::<DestroyVm>::new();
     let release = ServerAction::<ReleaseVm>::new();
@@ -216,15 +222,51 @@ fn Present(
         {move || busy.get().then(|| view! { <section class="panel under-way"><Progress vm now=feed.now/><CancelButton feed id vm/></section> })}
         <Facts vm adopted=adopted.clone()/>
         <VmCharts feed id vm timeline/>
+        {rest(Rest {
+            feed, id, vm, kept, name, adopted, events, output, earlier, power, question, turn_off, destroy, release,
+        })}
+    }
+}
+
+/// What the page below its figures, and the dialogs, are made of.
+#[derive(Clone)]
+struct Rest {
+    feed: Feed,
+    id: i64,
+    vm: Memo<Option<VmView>>,
+    kept: Kept,
+    name: String,
+    adopted: Option<Adopted>,
+    events: Vec<Event>,
+    output: Option<Vec<String>>,
+    earlier: Option<(i64, Vec<String>)>,
+    power: Power,
+    question: Question,
+    turn_off: Question,
+    destroy: ServerAction<DestroyVm>,
+    release: ServerAction<ReleaseVm>,
+}
+
+fn rest(rest: Rest) -> AnyView {
+    soon(Box::pin(load_rest()), Box::new(move || Box::pin(shown_rest(rest.clone()))))
+}
+
+#[wasm_split(vm_more, wasm_split_path = ::leptos::wasm_split, preload(load_rest), fallible)]
+fn shown_rest(rest: Rest) -> Result<AnyView, SplitLoaderError> {
+    let Rest { feed, id, vm, kept, name, adopted, events, output, earlier, .. } = rest;
+    let Rest { power, question, turn_off, destroy, release, .. } = rest;
+    let history = History::follow(feed, id, vm, events, output);
+    let view = view! {
         <div class="charts">
             <Events history/>
             <LastOperation feed vm history/>
         </div>
         {earlier.map(|(operation_id, lines)| view! { <EarlierOutput id operation_id lines/> })}
-        <Manage feed id vm kept is_ours/>
+        <Manage feed id vm kept is_ours=adopted.is_none()/>
         <TurnOffDialog id name=name.clone() question=turn_off power/>
         <DestroyDialog id name adopted question destroy release/>
-    }
+    };
+    Ok(view.into_any())
 }
 
 #[component]
