@@ -125,7 +125,7 @@ impl Server {
             css: url("a.css"),
             js: url("a.js"),
             wasm: url("a.wasm"),
-            parts: [("charts".to_owned(), vec![url("split_charts.wasm")])].into(),
+            parts: [("vm".to_owned(), url("vm.pack"))].into(),
             echarts: url("e.js"),
         };
         let assembly: Assembly = assemble(&arguments, assets, source).await.unwrap();

@@ -315,9 +315,9 @@ mod tests {
     #[test]
     fn the_manifest_gives_the_addresses() {
         let json =
-            br#"{"css": "/pkg/a.css", "js": "/pkg/a.js", "wasm": "/pkg/a.wasm", "parts": {"charts": "/pkg/c.pack"}, "echarts": "/pkg/e.js"}"#;
+            br#"{"css": "/pkg/a.css", "js": "/pkg/a.js", "wasm": "/pkg/a.wasm", "parts": {"vm": "/pkg/v.pack"}, "echarts": "/pkg/e.js"}"#;
         let urls = read_manifest(json).unwrap();
-        assert_eq!(urls.parts["charts"], "/pkg/c.pack");
+        assert_eq!(urls.parts["vm"], "/pkg/v.pack");
         assert_eq!((urls.css.as_str(), urls.echarts.as_str()), ("/pkg/a.css", "/pkg/e.js"));
         assert!(read_manifest(br#"{"css": "/pkg/a.css"}"#).is_err());
     }
