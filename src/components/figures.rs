@@ -51,7 +51,7 @@ impl Beat {
     }
 }
 
-/// So many seconds a small line of a quarter of an hour looks as it did: it would move by a sixtieth of its width.
+/// So many seconds the line of a tile looks as it did, while it would move by a sixtieth of its width.
 pub const LINE_SECS: i64 = 15;
 
 /// Where a figure comes from, in a few words.

@@ -101,7 +101,9 @@ impl Told {
         Self
     }
 
-    pub fn set_text(self, _i: usize, _text: &str, _is_high: bool) {}
+    pub fn set_text(self, _i: usize, _text: &str) {}
+
+    pub fn set_high(self, _i: usize, _is_high: bool) {}
 
     pub fn set_line(self, _i: usize, _shapes: &Shapes) {}
 

@@ -368,14 +368,19 @@ impl Told {
         }))
     }
 
-    pub fn set_text(self, i: usize, text: &str, is_high: bool) {
+    pub fn set_text(self, i: usize, text: &str) {
         self.0.try_with_value(|parts| {
             let Some(element) = parts.texts.get(i) else { return };
             match element.first_child() {
                 Some(node) => node.set_node_value(Some(text)),
                 None => element.set_text_content(Some(text)),
             }
-            let _ = element.class_list().toggle_with_force("high", is_high);
+        });
+    }
+
+    pub fn set_high(self, i: usize, is_high: bool) {
+        self.0.try_with_value(|parts| {
+            parts.texts.get(i).map(|element| element.class_list().toggle_with_force("high", is_high))
         });
     }
 

@@ -7,7 +7,7 @@ use crate::{
         browser,
         chart::Hue,
         feed::{Feed, open_operation},
-        figures::{Bar, Beat, LINE_SECS, Sparkline, bar_width},
+        figures::{Bar, Beat, Sparkline, bar_width},
         format,
         icon::{Glyph, Icon},
         trail::{self, Frame, Shapes},
@@ -22,7 +22,13 @@ pub const BULK_ID: &str = "several";
 
 /// From here on a share is told in the colour of trouble, too.
 const HIGH_PERCENT: f64 = 90.0;
+/// So many seconds a row's lines look as they did, while they would move by a thirtieth of their width; and so many the
+/// texts of one out of sight.
+const ROW_SECS: i64 = 30;
 const LINE_SIZE: (f64, f64) = (72.0, 22.0);
+
+/// Where the disk's share is among a row's texts.
+const DISK: usize = 2;
 
 /// What a row tells: CPU, memory, disk, received, sent and for how long the VM is up; the first three may be high.
 #[derive(Default, Clone)]
@@ -73,7 +79,8 @@ struct Painted {
     in_sight: bool,
     figures: VmFigures,
     runs: bool,
-    texts: Texts,
+    /// None before they were painted here: the server's may be older ones.
+    texts: Option<Texts>,
     /// When its lines, or out of sight its texts, were painted.
     beat: Option<Beat>,
 }
@@ -99,7 +106,7 @@ impl Painter {
             in_sight: false,
             figures: VmFigures::default(),
             runs: false,
-            texts: Texts::default(),
+            texts: None,
             beat: None,
         };
         self.rows.try_update_value(|rows| rows.push(painted));
@@ -122,7 +129,10 @@ impl Painter {
 
 impl Painted {
     fn paint(&mut self, live: &Live) {
-        let beat = Some(Beat::at(live.cursor, LINE_SECS, self.vm_id));
+        // The lines in sight in one poll: the browser arranges the whole page anew for one as for all. The texts of rows
+        // out of sight each in its turn.
+        let turn = if self.in_sight { 0 } else { self.vm_id };
+        let beat = Some(Beat::at(live.cursor, ROW_SECS, turn));
         let is_due = self.beat != beat;
         self.beat = beat;
         if !self.in_sight && !is_due {
@@ -132,15 +142,19 @@ impl Painted {
         let runs = vm.status == VmStatus::Running;
         if self.figures != vm.figures || self.runs != runs {
             let texts = Texts::of(&vm.figures, runs);
-            for (i, (new, old)) in texts.0.iter().zip(&self.texts.0).enumerate() {
-                if new != old {
-                    self.told.set_text(i, &new.0, new.1);
+            let before = self.texts.as_ref().map(|texts| &texts.0);
+            for (i, (text, is_high)) in texts.0.iter().enumerate() {
+                if before.is_none_or(|before| before[i].0 != *text) {
+                    self.told.set_text(i, text);
+                    if i == DISK {
+                        self.told.set_bar(0, &bar_width(vm.figures.disk_percent));
+                    }
+                }
+                if before.is_none_or(|before| before[i].1 != *is_high) {
+                    self.told.set_high(i, *is_high);
                 }
             }
-            if self.figures.disk_percent != vm.figures.disk_percent {
-                self.told.set_bar(0, &bar_width(vm.figures.disk_percent));
-            }
-            self.texts = texts;
+            self.texts = Some(texts);
             self.figures = vm.figures;
             self.runs = runs;
         }

@@ -159,7 +159,7 @@ pub fn Tiles(feed: Feed, trails: Trails) -> impl IntoView {
                     let texts = texts(live, trails);
                     for (i, (new, old)) in texts.iter().flatten().zip(shown.iter().flatten()).enumerate() {
                         if new != old {
-                            told.set_text(i, new, false);
+                            told.set_text(i, new);
                         }
                     }
                     *shown = texts;
