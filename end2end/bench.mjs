@@ -26,7 +26,7 @@ const EXECUTABLE = existsSync("/usr/bin/chromium") ? "/usr/bin/chromium" : chrom
 const BENCH = join(ROOT, "target/bench.json");
 const PERSON = { username: "ada", email: "ada@example.org", password: "correct horse battery" };
 const LOADS = 7;
-// Of two lines a row, drawn anew every 30 s, two.
+// A minute, in which the lines of rows are drawn twice.
 const POLLS = 12;
 const PERIOD_MS = 5_000;
 const REST_PERIODS = 4;

@@ -281,9 +281,7 @@ fn FigureCells(
             </div>
         </td>
         <td data-label="Network" class="rates">
-            <span class="now">{received.0}</span>
-            " "
-            <span class="now muted">{sent.0}</span>
+            <div><span class="now">{received.0}</span> " " <span class="now muted">{sent.0}</span></div>
         </td>
         <td data-label="Up, address">
             <span class="now">{up.0}</span>
