@@ -25,6 +25,12 @@ pub fn tenths(value: f64) -> String {
     text
 }
 
+/// One decimal always, `7.0`; none below zero.
+pub fn one_decimal(value: f64) -> String {
+    let tenths = (value * 10.0).round().max(0.0) as u64;
+    format!("{}.{}", tenths / 10, tenths % 10)
+}
+
 /// Two decimals; none below zero.
 pub fn hundredths(value: f64) -> String {
     let hundredths = (value * 100.0).round().max(0.0) as u64;
