@@ -6,17 +6,12 @@
 export function modulesFrom(files) {
   let asked = [];
 
-  async function serve(asked) {
-    try {
-      const own = asked.filter(({ name }) => name in files);
-      const opened = await Promise.all(own.map(({ name }) => open(files[name])));
-      for (const { name, give } of asked) {
-        const module = opened.map((modules) => modules.get(name)).find(Boolean);
-        if (!module) throw new Error(`no part brings ${name}`);
-        give(module);
-      }
-    } catch (error) {
-      asked.forEach(({ fail }) => fail(error));
+  function serve(asked) {
+    const opened = asked.filter(({ name }) => name in files).map(({ name }) => open(files[name]));
+    for (const { name, give, fail } of asked) {
+      const moduleIn = async (modules) => (await modules).get(name) ?? Promise.reject(new Error(`it brings no ${name}`));
+      // From whichever comes first: parts that are asked for together need not wait for each other.
+      Promise.any(opened.map(moduleIn)).then(give, fail);
     }
   }
 

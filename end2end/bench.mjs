@@ -70,9 +70,10 @@ async function withFleet(vms, periodSecs, work) {
 }
 
 /** The overview once it is alive and has polled. */
-async function overview({ url, open }) {
+async function overview({ url, open }, prepare = async () => {}) {
   const context = await open();
   const page = await context.newPage();
+  await prepare(page);
   const devtools = await context.newCDPSession(page);
   await devtools.send("Performance.enable");
   await devtools.send("Network.enable");
@@ -194,22 +195,26 @@ async function polls(fleet, vms) {
   }
 }
 
-async function heapMb(devtools) {
+async function heapMb({ page, devtools }) {
   await devtools.send("HeapProfiler.collectGarbage");
   const { metrics } = await devtools.send("Performance.getMetrics");
   const script = metrics.find(({ name }) => name === "JSHeapUsedSize").value;
-  const { result } = await devtools.send("Runtime.evaluate", { expression: "WebAssembly.Memory.prototype" });
-  const { objects } = await devtools.send("Runtime.queryObjects", { prototypeObjectId: result.objectId });
-  const { result: wasm } = await devtools.send("Runtime.callFunctionOn", {
-    objectId: objects.objectId,
-    functionDeclaration: "function () { return this.reduce((sum, memory) => sum + memory.buffer.byteLength, 0) }",
-    returnByValue: true,
-  });
-  return (script + wasm.value) / 1024 / 1024;
+  const wasm = await page.evaluate(() => globalThis.wasmMemory.buffer.byteLength);
+  return (script + wasm) / 1024 / 1024;
 }
 
 async function heap(fleet) {
-  const { context, page, devtools } = await overview(fleet);
+  const opened = await overview(fleet, (page) =>
+    page.addInitScript(() => {
+      const instantiate = WebAssembly.instantiateStreaming;
+      WebAssembly.instantiateStreaming = async (...given) => {
+        const made = await instantiate(...given);
+        globalThis.wasmMemory ??= made.instance.exports.memory;
+        return made;
+      };
+    }),
+  );
+  const { context, page } = opened;
   let count = 0;
   page.on("response", (response) => POLL.test(response.url()) && count++);
   const wait = async (polls) => {
@@ -219,9 +224,9 @@ async function heap(fleet) {
     if (count < until) throw new Error(`only ${count} of ${until} polls came`);
   };
   await wait(WARM_UP_POLLS);
-  const before = await heapMb(devtools);
+  const before = await heapMb(opened);
   await wait(HOUR_OF_POLLS);
-  const after = await heapMb(devtools);
+  const after = await heapMb(opened);
   const what = `from ${before.toFixed(1)} to ${after.toFixed(1)} MB over an hour's ${HOUR_OF_POLLS} polls`;
   tell("heap_growth_hour_mb", after - before, "MB", what);
   await context.close();

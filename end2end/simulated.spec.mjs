@@ -709,6 +709,33 @@ test.describe("signed in", () => {
     await expect(orphans.locator(".entries")).toBeAttached();
   });
 
+  test("what is further down a VM's page works before its code has come, and keeps what was typed", async ({ page }) => {
+    await page.goto("/");
+    const address = await row(page, await firstRunning(page)).getByRole("link").first().getAttribute("href");
+    let letGo;
+    const held = new Promise((wake) => (letGo = wake));
+    const code = /\/vm_more\.[0-9a-f]+\.pack$/;
+    await page.route(code, async (route) => {
+      await held;
+      await route.continue();
+    });
+    await page.goto(address);
+    await expect(chart(page, "cpu").locator("canvas").first()).toBeVisible();
+    const snapshots = page.getByTestId("snapshots");
+    const name = snapshots.getByLabel("Name");
+    await name.fill("early");
+    await name.blur();
+    const came = page.waitForResponse(code);
+    letGo();
+    await came;
+    // What takes over a place that nobody is at work in does so by now.
+    await page.getByTestId("readings").locator("summary").click();
+    await expect(page.getByTestId("readings").getByRole("row").nth(1)).toBeVisible();
+    await expect(name).toHaveValue("early");
+    await snapshots.getByRole("button", { name: "Save a snapshot" }).click();
+    await expect(snapshots.locator(".entries")).toContainText("early", { timeout: 30_000 });
+  });
+
   test("what is loaded stands where its skeleton stood", async ({ page }) => {
     for (const [path, name, api] of [["/vms/new", "Launch", "images"], ["/admin", "Admin", "store_health"], ["/alerts", "Alerts", "alert_history"]]) {
       await page.goto("/account");
