@@ -736,6 +736,26 @@ test.describe("signed in", () => {
     await expect(snapshots.locator(".entries")).toContainText("early", { timeout: 30_000 });
   });
 
+  for (const width of [1280, 390]) {
+    test(`charts stand still while the code of their toolbar comes, ${width} pixels wide`, async ({ page }) => {
+      await page.setViewportSize({ width, height: 900 });
+      await page.goto("/");
+      await hydrated(page);
+      let letGo;
+      const held = new Promise((wake) => (letGo = wake));
+      await page.route(/\/vm_more\.[0-9a-f]+\.pack$/, async (route) => {
+        await held;
+        await route.continue();
+      });
+      await row(page, await firstRunning(page)).getByRole("link").first().click();
+      const top = () => chart(page, "cpu").evaluate((chart) => Math.round(chart.getBoundingClientRect().top + scrollY));
+      const before = await top();
+      letGo();
+      await expect(page.getByTestId("export")).toBeVisible();
+      expect(await top()).toBe(before);
+    });
+  }
+
   test("what is loaded stands where its skeleton stood", async ({ page }) => {
     for (const [path, name, api] of [["/vms/new", "Launch", "images"], ["/admin", "Admin", "store_health"], ["/alerts", "Alerts", "alert_history"]]) {
       await page.goto("/account");
