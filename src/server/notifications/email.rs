@@ -20,7 +20,10 @@ pub enum MailError {
     Password,
     #[error("--mail-from is no e-mail address; with --smtp-url there must be one")]
     From,
-    #[error("the connection to the SMTP server cannot be encrypted")]
+    #[error(
+        "no certificate of an SMTP server can be checked, as this machine knows no authority that signs any; install \
+         the package ca-certificates"
+    )]
     Tls,
 }
 
@@ -39,11 +42,12 @@ impl Mail {
     /// What is wrong with it.
     pub fn new(url: &str, from: &str, password: Option<String>) -> Result<Self, MailError> {
         let url = Url::parse(url).map_err(|_| MailError::Address)?;
-        let host = url.host_str().ok_or(MailError::Address)?;
+        // An IPv6 address is in brackets in an URL alone.
+        let host = url.host_str().ok_or(MailError::Address)?.trim_matches(['[', ']']);
         if url.password().is_some() {
             return Err(MailError::Password);
         }
-        let is_here = ["localhost", "127.0.0.1", "[::1]"].contains(&host);
+        let is_here = ["localhost", "127.0.0.1", "::1"].contains(&host);
         type Transport = AsyncSmtpTransport<Tokio1Executor>;
         let builder = match url.scheme() {
             "smtps" => Transport::relay(host).map_err(|_| MailError::Tls)?,

@@ -4,14 +4,16 @@ use crate::model::UtcMillis;
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use hmac::{Hmac, KeyInit, Mac};
 use reqwest::{
-    Client, Url,
+    Client, ClientBuilder, Url,
     dns::{Addrs, Name, Resolve, Resolving},
     header::{CONTENT_TYPE, RETRY_AFTER},
     redirect,
 };
+use rustls::CertificateError;
 use sha2::Sha256;
 use std::{
     error::Error,
+    io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -50,6 +52,8 @@ pub struct Webhooks {
 }
 
 impl Webhooks {
+    /// On a machine that knows no authorities no certificate is trusted; what does without goes on.
+    ///
     /// # Errors
     /// When TLS cannot be set up.
     pub fn new() -> Result<Self, reqwest::Error> {
@@ -62,7 +66,18 @@ impl Webhooks {
                 .no_proxy()
                 .user_agent(concat!("twarga-cloud/", env!("CARGO_PKG_VERSION")))
         };
-        Ok(Self { open: builder().build()?, guarded: builder().dns_resolver(Arc::new(PublicOnly)).build()? })
+        let both = |roots: fn(ClientBuilder) -> ClientBuilder| {
+            let open = roots(builder()).build()?;
+            let guarded = roots(builder()).dns_resolver(Arc::new(PublicOnly)).build()?;
+            Ok(Self { open, guarded })
+        };
+        both(|systems| systems).or_else(|error: reqwest::Error| {
+            tracing::warn!(
+                ?error,
+                "no webhook over https will succeed: install the package ca-certificates, then restart"
+            );
+            both(|none| none.tls_certs_only([]))
+        })
     }
 
     /// Posts `body`. Nothing of the answer is read but its status.
@@ -121,14 +136,36 @@ fn words(error: &reqwest::Error) -> String {
         if error.is::<Within>() {
             return WITHIN.into();
         }
-        cause = error.source();
+        if let Some(rustls::Error::InvalidCertificate(error)) = error.downcast_ref() {
+            return words_of_certificate(error).into();
+        }
+        // What an I/O error wraps is not its source: that is the source of what it wraps.
+        let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        cause = wrapped.map(|wrapped| wrapped as &dyn Error).or_else(|| error.source());
     }
     if error.is_timeout() {
         format!("The receiver did not answer within {} s.", TIMEOUT.as_secs())
     } else if error.is_connect() {
-        "The receiver cannot be reached: no such host, no connection, or no valid certificate.".into()
+        "The receiver cannot be reached: no such host, no connection, or no TLS. Check the address, and whether the \
+         receiver runs."
+            .into()
     } else {
         "The connection to the receiver broke off.".into()
+    }
+}
+
+fn words_of_certificate(error: &CertificateError) -> &'static str {
+    match error {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "The receiver's certificate has expired. Renew it there."
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "The receiver's certificate is for another host. Enter the address with the name that it is for."
+        }
+        _ => {
+            "The receiver's certificate is not trusted. Use one of a public authority there, or have this server's \
+             admin add the one that signed it to the system's certificates and restart the server."
+        }
     }
 }
 

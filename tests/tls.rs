@@ -1,0 +1,534 @@
+//! Notifications travel over TLS: a whole server of its own process sends them to receivers on loopback.
+//!
+//! What the server trusts is what `SSL_CERT_FILE` names, in the place of the system's roots: the receivers' authority,
+//! a stranger to them, or nobody. Receivers note what they are told before TLS is on, and what within it.
+
+mod support;
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    routing::post,
+    serve::Listener,
+};
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rustls::{ServerConfig, crypto::ring, pki_types::PrivateKeyDer};
+use serde_json::{Value, json};
+use std::{
+    fs::{self, File},
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+use support::{PASSWORD, http};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader},
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use twarga_cloud::server::notifications::signature;
+
+/// No single wait is longer, however slow the machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+/// Loopback, too; but not "this very host" to the server, which speaks plainly there.
+const ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
+const SMTP_USER: &str = "cloud@example.org";
+const SMTP_PASSWORD: &str = "a secret of the mail server";
+const TEXT: &str = "This is a test: alerts will come this way.";
+
+async fn in_time<T>(what: &str, answer: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, answer).await.unwrap_or_else(|_| panic!("not in time: {what}"))
+}
+
+/// Signs certificates.
+struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+impl Authority {
+    fn new(name: &str) -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, name);
+        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+    }
+
+    fn pem(&self) -> String {
+        self.0.pem()
+    }
+
+    /// What a receiver at `address` shows.
+    fn acceptor(&self, address: IpAddr) -> TlsAcceptor {
+        self.acceptor_until(address, 4096)
+    }
+
+    /// The same, valid until the beginning of a year.
+    fn acceptor_until(&self, address: IpAddr, year: i32) -> TlsAcceptor {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new([address.to_string()]).unwrap();
+        params.not_after = rcgen::date_time_ymd(year, 1, 1);
+        let certificate = params.signed_by(&key, &self.0).unwrap();
+        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.into()], key)
+            .unwrap();
+        TlsAcceptor::from(Arc::new(config))
+    }
+}
+
+/// A server of its own process, killed when it is dropped; and its admin, Ada.
+struct Process {
+    child: Child,
+    folder: TempDir,
+    address: SocketAddr,
+    token: String,
+}
+
+impl Process {
+    /// One that trusts whom the authorities of `pem` sign, and nobody else.
+    async fn trusting(pem: &str, more: &[&str]) -> Self {
+        let mut process = Self::begin(pem, more);
+        process.address = process.listens().await;
+        let ada = json!({ "username": "ada", "email": "ada@example.org", "password": PASSWORD }).to_string();
+        let sent = http::send(process.address, "POST", "/api/auth/register", "", &ada);
+        let (status, answer) = in_time("Ada registers", sent).await;
+        assert_eq!(status, 201, "{answer}");
+        process.token = in_time("Ada signs in", http::sign_in(process.address, "ada", PASSWORD)).await;
+        process
+    }
+
+    /// The same before it listens, and without Ada.
+    fn begin(pem: &str, more: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let roots = folder.path().join("roots.pem");
+        fs::write(&roots, pem).unwrap();
+        let log = File::create(folder.path().join("log")).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_twarga-cloud"))
+            .args(["--provider", "simulated", "--simulated-vms", "0", "--addr", "127.0.0.1:0", "--data-dir"])
+            .arg(folder.path().join("data"))
+            .args(more)
+            .env("SSL_CERT_FILE", roots)
+            .env_remove("SSL_CERT_DIR")
+            .env("TWARGA_SMTP_PASSWORD", SMTP_PASSWORD)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        Self { child, folder, address: (HERE, 0).into(), token: String::new() }
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap()
+    }
+
+    /// What the log says of the mail that was not sent.
+    fn mail_log(&self) -> String {
+        let log = self.log();
+        assert!(!log.contains(SMTP_PASSWORD), "{log}");
+        log.lines().find(|line| line.contains("a mail was not sent")).unwrap_or_default().to_owned()
+    }
+
+    /// Where it does, once it has said so.
+    async fn listens(&mut self) -> SocketAddr {
+        let begin = Instant::now();
+        loop {
+            let log = self.log();
+            let said = log.split_once(" is at http://").and_then(|(_, rest)| rest.split_once('/'));
+            if let Some((address, _)) = said {
+                return address.parse().unwrap();
+            }
+            let ended = self.child.try_wait().unwrap();
+            assert!(ended.is_none() && begin.elapsed() < PATIENCE, "it does not listen ({ended:?})\n{log}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Sends a form as Ada.
+    async fn form(&self, path: &str, form: &str) {
+        let head = format!(
+            "Authorization: Bearer {}\r\nContent-Type: application/x-www-form-urlencoded\r\n",
+            self.token
+        );
+        let (status, answer) =
+            in_time(path, http::exchange(self.address, "POST", path, &head, form)).await.unwrap();
+        assert_eq!(status, 200, "{path}: {answer}\n{}", self.log());
+    }
+
+    async fn settings(&self) -> Value {
+        let path = "/api/v1/my_notifications";
+        let (status, answer) = in_time(path, http::send(self.address, "GET", path, &self.token, "")).await;
+        assert_eq!(status, 200, "{answer}");
+        serde_json::from_str(&answer).unwrap()
+    }
+
+    /// Has a test sent, and gives how it went, as Ada reads it.
+    async fn test(&self, channel: &str) -> (String, Option<String>) {
+        self.form("/api/v1/test_notification", &format!("channel={channel}")).await;
+        let begin = Instant::now();
+        loop {
+            let newest = self.settings().await["deliveries"][0].clone();
+            let word = |name: &str| newest[name].as_str().map(str::to_owned);
+            if let Some(state) = word("state").filter(|state| state != "queued") {
+                return (state, word("error"));
+            }
+            assert!(begin.elapsed() < PATIENCE, "the test is not sent: {newest}\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Has a test sent that cannot be, and gives the words of it.
+    async fn refused(&self, channel: &str) -> String {
+        let (state, error) = self.test(channel).await;
+        assert_eq!(state, "failed", "{error:?}\n{}", self.log());
+        error.unwrap()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What receivers were told.
+#[derive(Default)]
+struct Heard {
+    /// Lines before TLS was on.
+    plain: Vec<String>,
+    /// Lines within TLS.
+    sealed: Vec<String>,
+    /// Posts within TLS.
+    posts: Vec<(HeaderMap, String)>,
+    /// Why TLS could not be turned on.
+    broken: Vec<String>,
+}
+
+type Notes = Arc<Mutex<Heard>>;
+
+/// One who is told things; ends when it is dropped.
+struct Receiver {
+    address: SocketAddr,
+    notes: Notes,
+    task: JoinHandle<()>,
+}
+
+impl Receiver {
+    async fn begin<F>(at: IpAddr, serve: impl FnOnce(TcpListener, Notes) -> F) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let listener = TcpListener::bind((at, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let notes = Notes::default();
+        let task = tokio::spawn(serve(listener, notes.clone()));
+        Self { address, notes, task }
+    }
+
+    async fn of_posts(acceptor: TlsAcceptor) -> Self {
+        Self::begin(HERE, |listener, notes| async move {
+            let take = async |State(notes): State<Notes>, headers: HeaderMap, body: Bytes| {
+                let body = String::from_utf8(body.to_vec()).unwrap();
+                notes.lock().unwrap().posts.push((headers, body));
+                StatusCode::NO_CONTENT
+            };
+            let router = Router::new().route("/hook", post(take)).with_state(notes.clone());
+            axum::serve(TlsListener { listener, acceptor, notes }, router).await.unwrap();
+        })
+        .await
+    }
+
+    async fn of_mail(way: Way, at: IpAddr, acceptor: TlsAcceptor) -> Self {
+        Self::begin(at, async move |listener: TcpListener, notes| {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                // What a client breaks off is for the test to judge.
+                let _ = take_mail(stream, way, &acceptor, &notes).await;
+            }
+        })
+        .await
+    }
+
+    /// Why TLS could not be turned on, which the other side may know a moment earlier.
+    async fn broken(&self) -> String {
+        let begin = Instant::now();
+        loop {
+            if let Some(why) = self.notes.lock().unwrap().broken.first() {
+                return why.clone();
+            }
+            assert!(begin.elapsed() < PATIENCE, "nobody broke TLS off");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Gives connections on which TLS is on.
+struct TlsListener {
+    listener: TcpListener,
+    acceptor: TlsAcceptor,
+    notes: Notes,
+}
+
+impl Listener for TlsListener {
+    type Io = TlsStream<TcpStream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, SocketAddr) {
+        loop {
+            let (stream, peer) = self.listener.accept().await.unwrap();
+            match self.acceptor.accept(stream).await {
+                Ok(stream) => return (stream, peer),
+                Err(error) => self.notes.lock().unwrap().broken.push(error.to_string()),
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+/// How a receiver of mail turns to TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// Before anything is said.
+    Smtps,
+    /// When it is asked for.
+    StartTls,
+    /// Not at all, where it should.
+    Never,
+}
+
+/// Takes what one client has to say, as an SMTP server does.
+async fn take_mail(mut stream: TcpStream, way: Way, acceptor: &TlsAcceptor, notes: &Notes) -> io::Result<()> {
+    let plain = |line: &str| notes.lock().unwrap().plain.push(line.to_owned());
+    let sealed = |line: &str| notes.lock().unwrap().sealed.push(line.to_owned());
+    if way != Way::Smtps {
+        stream.write_all(GREETING).await?;
+        let offer = if way == Way::StartTls { "250-STARTTLS\r\n" } else { "" };
+        if !converse(&mut stream, offer, plain).await? {
+            return Ok(());
+        }
+    }
+    let broken = |error: &io::Error| notes.lock().unwrap().broken.push(error.to_string());
+    let mut stream = acceptor.accept(stream).await.inspect_err(broken)?;
+    if way == Way::Smtps {
+        stream.write_all(GREETING).await?;
+    }
+    converse(&mut stream, "", sealed).await?;
+    stream.shutdown().await
+}
+
+const GREETING: &[u8] = b"220 here\r\n";
+
+/// Answers a client until it says goodbye, or asks for TLS: then it gives `true`. Takes any password, at any time:
+/// that a client says it too early is not for the receiver to prevent.
+async fn converse(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    offer: &str,
+    note: impl Fn(&str),
+) -> io::Result<bool> {
+    let mut stream = BufReader::new(stream);
+    let (mut line, mut in_message) = (String::new(), false);
+    while stream.read_line(&mut line).await? > 0 {
+        let said = line.trim_end().to_owned();
+        line.clear();
+        note(&said);
+        if in_message && said != "." {
+            continue;
+        }
+        in_message = said == "DATA";
+        let answer = match said.split(' ').next().unwrap_or_default() {
+            "EHLO" => format!("250-here\r\n{offer}250 AUTH PLAIN\r\n"),
+            "AUTH" => "235 welcome\r\n".to_owned(),
+            "DATA" => "354 go on\r\n".to_owned(),
+            "QUIT" => "221 bye\r\n".to_owned(),
+            "STARTTLS" => "220 go on\r\n".to_owned(),
+            _ => "250 ok\r\n".to_owned(),
+        };
+        stream.write_all(answer.as_bytes()).await?;
+        if said == "STARTTLS" || said == "QUIT" {
+            return Ok(said == "STARTTLS");
+        }
+    }
+    Ok(false)
+}
+
+/// A server that posts Ada's alerts to `receiver`, and trusts the authorities of `pem`.
+async fn that_posts_to(receiver: &Receiver, pem: &str) -> Process {
+    let process = Process::trusting(pem, &[]).await;
+    process.form("/api/v1/set_webhook", &format!("url=https%3A%2F%2F{}%2Fhook", receiver.address)).await;
+    process
+}
+
+/// A server that sends mail over `receiver`, and trusts the authorities of `pem`.
+async fn that_mails_over(receiver: &Receiver, way: Way, pem: &str) -> Process {
+    let scheme = if way == Way::Smtps { "smtps" } else { "smtp" };
+    let url = format!("{scheme}://{}@{}", SMTP_USER.replace('@', "%40"), receiver.address);
+    Process::trusting(pem, &["--smtp-url", &url, "--mail-from", "Cloud <cloud@example.org>"]).await
+}
+
+#[tokio::test]
+async fn a_webhook_over_https_arrives_signed() {
+    let authority = Authority::new("the receivers' authority");
+    let receiver = Receiver::of_posts(authority.acceptor(HERE)).await;
+    let process = that_posts_to(&receiver, &authority.pem()).await;
+    assert_eq!(process.test("webhook").await, ("sent".into(), None), "{}", process.log());
+
+    let settings = process.settings().await;
+    let shown = settings["webhook_secret"].as_str().unwrap().strip_prefix("whsec_").unwrap();
+    let secret = BASE64.decode(shown).unwrap();
+    let heard = receiver.notes.lock().unwrap();
+    let [(headers, body)] = &heard.posts[..] else { panic!("one post: {:?}", heard.posts) };
+    let header = |name: &str| headers[name].to_str().unwrap();
+    let timestamp = header("webhook-timestamp").parse().unwrap();
+    assert_eq!(header("webhook-signature"), signature(&secret, header("webhook-id"), timestamp, body));
+    let body: Value = serde_json::from_str(body).unwrap();
+    assert_eq!((&body["type"], &body["data"]["text"]), (&json!("test"), &json!(TEXT)));
+}
+
+/// The first word of each line.
+fn words(lines: &[String]) -> Vec<&str> {
+    lines.iter().map(|line| line.split(' ').next().unwrap_or_default()).collect()
+}
+
+/// Mail arrives, and all of it within TLS but commands of `plain`.
+async fn mail_arrives(way: Way, at: IpAddr, plain: &[&str]) {
+    let authority = Authority::new("the receivers' authority");
+    let receiver = Receiver::of_mail(way, at, authority.acceptor(at)).await;
+    let process = that_mails_over(&receiver, way, &authority.pem()).await;
+    assert_eq!(process.test("email").await, ("sent".into(), None), "{}", process.log());
+
+    let heard = receiver.notes.lock().unwrap();
+    assert_eq!(words(&heard.plain), plain, "{:?}", heard.plain);
+    assert_eq!(words(&heard.sealed)[..5], ["EHLO", "AUTH", "MAIL", "RCPT", "DATA"]);
+    let sign_in = format!("AUTH PLAIN {}", BASE64.encode(format!("\0{SMTP_USER}\0{SMTP_PASSWORD}")));
+    for line in [
+        &*sign_in,
+        "MAIL FROM:<cloud@example.org>",
+        "RCPT TO:<ada@example.org>",
+        "From: Cloud <cloud@example.org>",
+        "To: ada@example.org",
+        "Subject: This is a test: alerts will come this way",
+        TEXT,
+    ] {
+        assert!(heard.sealed.iter().any(|said| said == line), "{line} is missing in {:#?}", heard.sealed);
+    }
+}
+
+#[tokio::test]
+async fn mail_over_smtps_arrives() {
+    mail_arrives(Way::Smtps, HERE, &[]).await;
+}
+
+#[tokio::test]
+async fn mail_over_smtps_arrives_at_an_ipv6_address() {
+    let at = Ipv6Addr::LOCALHOST.into();
+    if TcpListener::bind((at, 0)).await.is_err() {
+        eprintln!("not tested: this machine has no IPv6");
+        return;
+    }
+    mail_arrives(Way::Smtps, at, &[]).await;
+}
+
+#[tokio::test]
+async fn mail_over_smtp_arrives_and_nothing_is_told_before_tls_is_on() {
+    mail_arrives(Way::StartTls, ELSEWHERE, &["EHLO", "STARTTLS"]).await;
+}
+
+#[tokio::test]
+async fn a_webhook_whose_certificate_is_not_trusted_is_told_nothing() {
+    let (authority, stranger) = (Authority::new("the receivers' authority"), Authority::new("a stranger"));
+    let (ours, strangers) = (authority.pem(), stranger.pem());
+    let good = || authority.acceptor(HERE);
+    for (pem, acceptor, advice) in [
+        (&*strangers, good(), "have this server's admin add the one that signed it"),
+        ("", good(), "have this server's admin add the one that signed it"),
+        (&*ours, authority.acceptor(ELSEWHERE), "Enter the address with the name that it is for"),
+        (&*ours, authority.acceptor_until(HERE, 2000), "Renew it"),
+    ] {
+        let receiver = Receiver::of_posts(acceptor).await;
+        let process = that_posts_to(&receiver, pem).await;
+        let error = process.refused("webhook").await;
+        assert!(error.starts_with("The receiver's certificate") && error.contains(advice), "{error}");
+        let alert = receiver.broken().await;
+        assert!(alert.contains("fatal alert"), "{alert}");
+        assert!(receiver.notes.lock().unwrap().posts.is_empty());
+        let says_so = process.log().contains("install the package ca-certificates");
+        assert_eq!(says_so, pem.is_empty(), "{}", process.log());
+    }
+}
+
+/// A mail server whose certificate is not trusted is told nothing but commands of `plain`.
+async fn mail_is_refused(way: Way, at: IpAddr, plain: &[&str]) {
+    let (authority, stranger) = (Authority::new("the receivers' authority"), Authority::new("a stranger"));
+    let another = if at == HERE { ELSEWHERE } else { HERE };
+    for (pem, acceptor, why) in [
+        (stranger.pem(), authority.acceptor(at), "UnknownIssuer"),
+        (authority.pem(), authority.acceptor(another), "certificate not valid for name"),
+        (authority.pem(), authority.acceptor_until(at, 2000), "certificate expired"),
+    ] {
+        let receiver = Receiver::of_mail(way, at, acceptor).await;
+        let process = that_mails_over(&receiver, way, &pem).await;
+        let error = process.refused("email").await;
+        assert!(error.contains("The server's log says why"), "{error}");
+        assert!(process.mail_log().contains(why), "{why} is missing in\n{}", process.log());
+        let alert = receiver.broken().await;
+        assert!(alert.contains("fatal alert"), "{alert}");
+        let heard = receiver.notes.lock().unwrap();
+        assert_eq!((words(&heard.plain), words(&heard.sealed)), (plain.to_vec(), vec![]));
+    }
+}
+
+#[tokio::test]
+async fn a_server_for_smtps_whose_certificate_is_not_trusted_is_told_nothing() {
+    mail_is_refused(Way::Smtps, HERE, &[]).await;
+}
+
+#[tokio::test]
+async fn a_server_for_smtp_whose_certificate_is_not_trusted_is_told_nothing() {
+    mail_is_refused(Way::StartTls, ELSEWHERE, &["EHLO", "STARTTLS"]).await;
+}
+
+#[tokio::test]
+async fn a_server_for_smtp_that_offers_no_tls_is_told_nothing() {
+    let authority = Authority::new("the receivers' authority");
+    let receiver = Receiver::of_mail(Way::Never, ELSEWHERE, authority.acceptor(ELSEWHERE)).await;
+    let process = that_mails_over(&receiver, Way::Never, &authority.pem()).await;
+    let error = process.refused("email").await;
+    assert!(error.contains("The server's log says why"), "{error}");
+    assert!(process.mail_log().contains("STARTTLS is not supported"), "{}", process.log());
+    assert_eq!(words(&receiver.notes.lock().unwrap().plain), ["EHLO"]);
+}
+
+#[tokio::test]
+async fn a_server_that_can_check_no_certificate_of_a_mail_server_says_so_at_its_start() {
+    let mut process =
+        Process::begin("", &["--smtp-url", "smtps://127.0.0.1", "--mail-from", "cloud@example.org"]);
+    let begin = Instant::now();
+    let status = loop {
+        if let Some(status) = process.child.try_wait().unwrap() {
+            break status;
+        }
+        assert!(begin.elapsed() < PATIENCE, "it goes on\n{}", process.log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    let log = process.log();
+    assert!(!status.success() && log.contains("install the package ca-certificates"), "{status}\n{log}");
+}
