@@ -76,7 +76,6 @@ async function overview({ url, open }, prepare = async () => {}) {
   await prepare(page);
   const devtools = await context.newCDPSession(page);
   await devtools.send("Performance.enable");
-  await devtools.send("Network.enable");
   const polled = page.waitForResponse((response) => POLL.test(response.url()), { timeout: 60_000 });
   await page.goto(url);
   await polled;
@@ -156,13 +155,13 @@ async function interactions(fleet) {
 }
 
 async function polls(fleet, vms) {
-  const { context, devtools } = await overview(fleet);
+  const { context, page: watched } = await overview(fleet);
   const cookies = await context.cookies();
   const sizes = [];
-  const asked = new Set();
-  devtools.on("Network.requestWillBeSent", ({ requestId, request }) => POLL.test(request.url) && asked.add(requestId));
-  devtools.on("Network.loadingFinished", ({ requestId, encodedDataLength }) => {
-    if (asked.has(requestId)) sizes.push(encodedDataLength);
+  watched.on("requestfinished", async (request) => {
+    if (!POLL.test(request.url())) return;
+    const { responseHeadersSize, responseBodySize } = await request.sizes();
+    sizes.push(responseHeadersSize + responseBodySize);
   });
   const deadline = Date.now() + (POLLS + 4) * PERIOD_MS;
   while (sizes.length < POLLS && Date.now() < deadline) await sleep(200);
@@ -171,7 +170,7 @@ async function polls(fleet, vms) {
 
   const page = await openPlainly({ executable: EXECUTABLE, url: fleet.url, cookies, width: 1280, height: 987 });
   try {
-    const count = () => page.evaluate(`performance.getEntriesByType("resource").filter(({ name }) => ${POLL}.test(name)).length`);
+    const count = () => page.evaluateInWorker(`performance.getEntriesByType("resource").filter(({ name }) => ${POLL}.test(name)).length`);
     await sleep(WARM_UP_PERIODS * PERIOD_MS);
     const [busyBefore, countBefore] = [await page.busySecs(), await count()];
     await sleep(POLLS * PERIOD_MS);

@@ -17,6 +17,7 @@ use support::{
     form_request,
 };
 use twarga_cloud::{
+    api::metrics_since_address,
     model::{HostFigures, OperationKind, UtcMillis, VmFigures},
     server::{
         provider::{
@@ -662,6 +663,13 @@ async fn a_poll_brings_only_what_is_new() {
     let next = ada.get(&format!("/api/v1/metrics_since?cursor={cursor}&vm_id=1")).await.json();
     assert_eq!(next["vms"].as_array().unwrap().len(), 1);
     assert_eq!(next["series"][0]["sampled_at"], json!([next["cursor"]]));
+    let [cursor, version] = ["cursor", "version"].map(|key| first[key].clone());
+    let cursor = serde_json::from_value(cursor).unwrap();
+    let by_page = metrics_since_address(cursor, Some(1), 900, version.as_str().unwrap());
+    assert_eq!(ada.get(&by_page).await.json(), next);
+    let of_all = metrics_since_address(cursor, None, 900, version.as_str().unwrap());
+    let of_all = ada.get(&of_all).await.json();
+    assert_eq!((of_all["vms"].clone(), of_all["figures"].as_array().unwrap().len()), (json!([]), 2));
 }
 
 #[tokio::test]
@@ -1071,6 +1079,7 @@ async fn real_and_simulated_vms_never_share_a_folder() {
         wasm: String::new(),
         parts: Default::default(),
         echarts: String::new(),
+        fetcher: String::new(),
     };
     let error = twarga_cloud::server::run::assemble(&arguments, assets, source).await.err().unwrap();
     assert!(error.contains("--provider simulated"), "{error}");

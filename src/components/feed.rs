@@ -11,8 +11,8 @@ use super::{
     trail::{self, Point},
 };
 use crate::{
-    api::metrics_since,
-    model::{ApiError, ErrorCode, Live, OperationView, Series, UtcMillis, VmFigures, VmView},
+    api::metrics_since_address,
+    model::{ErrorCode, Live, OperationView, Series, UtcMillis, VmFigures, VmView},
 };
 use leptos::{prelude::*, reactive::spawn_local_scoped_with_cancellation};
 use leptos_router::{NavigateOptions, hooks::use_navigate};
@@ -112,9 +112,8 @@ impl Feed {
         }
         let Scope { vm_id, window_secs } = self.scope;
         let (cursor, version) = self.live.with_untracked(|live| (live.cursor, live.version.clone()));
-        let poll = metrics_since(Some(cursor), vm_id, Some(window_secs), Some(version.clone()));
-        let answer = browser::within(POLL_TIMEOUT_MILLIS, poll).await.unwrap_or_else(|| Err(too_late()));
-        match answer {
+        let address = metrics_since_address(cursor, vm_id, window_secs, &version);
+        match browser::get_apart::<Live>(&address, POLL_TIMEOUT_MILLIS).await {
             Ok(newer) => {
                 self.live.update(|live| absorb(live, newer, self.scope.window_secs));
                 let newest = self.live.with_untracked(|live| live.version.clone());
@@ -236,10 +235,6 @@ impl Place {
 /// The operation that a VM has queued or under way.
 pub fn open_operation(vm: &VmView) -> Option<&OperationView> {
     vm.operation.as_ref().filter(|operation| operation.state.is_open())
-}
-
-fn too_late() -> ApiError {
-    ApiError::new(ErrorCode::Unreachable, "The server takes too long to answer.")
 }
 
 /// Milliseconds: 1, 2, 4, … seconds, and never longer than a person would wait before they reload the page.

@@ -42,6 +42,7 @@ pub fn urls() -> Result<AssetUrls, String> {
             wasm: built("wasm"),
             parts: BTreeMap::new(),
             echarts: "/echarts.js".into(),
+            fetcher: "/fetcher.js".into(),
         });
     }
     let manifest = Site::get(MANIFEST).ok_or_else(|| format!("the site is not built: {BUILD_IT}"))?;
@@ -57,9 +58,10 @@ fn read_manifest(json: &[u8]) -> Result<AssetUrls, serde_json::Error> {
         wasm: String,
         parts: BTreeMap<String, String>,
         echarts: String,
+        fetcher: String,
     }
-    let Manifest { css, js, wasm, parts, echarts } = serde_json::from_slice(json)?;
-    Ok(AssetUrls { css, js, wasm, parts, echarts })
+    let Manifest { css, js, wasm, parts, echarts, fetcher } = serde_json::from_slice(json)?;
+    Ok(AssetUrls { css, js, wasm, parts, echarts, fetcher })
 }
 
 /// Answers a GET or HEAD for a file of the site; anything else is a plain 404.
