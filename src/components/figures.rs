@@ -44,15 +44,16 @@ pub fn Sparkline(shapes: Shapes, size: (f64, f64), hue: Hue) -> impl IntoView {
 pub struct Beat(i64);
 
 impl Beat {
-    /// `turn` shifts it, so that not everything is drawn in the same poll.
-    pub fn at(cursor: UtcMillis, secs: i64, turn: i64) -> Self {
-        let shift_secs = (turn * 5).rem_euclid(secs);
-        Self(cursor.plus_secs(shift_secs).0.div_euclid(secs * 1000))
+    /// While 15 minutes of a line would move by a thirtieth of their width.
+    const SECS: i64 = 30;
+
+    /// `turn` shifts it, so that not everything is drawn in the same poll. Pictures are, all of a page: the browser
+    /// arranges its layers anew for one as for all.
+    pub fn at(cursor: UtcMillis, turn: i64) -> Self {
+        let shift_secs = (turn * 5).rem_euclid(Self::SECS);
+        Self(cursor.plus_secs(shift_secs).0.div_euclid(Self::SECS * 1000))
     }
 }
-
-/// So many seconds the line of a tile looks as it did, while it would move by a sixtieth of its width.
-pub const LINE_SECS: i64 = 15;
 
 /// Where a figure comes from, in a few words.
 pub fn source_words(source: Source) -> &'static str {

@@ -22,9 +22,6 @@ pub const BULK_ID: &str = "several";
 
 /// From here on a share is told in the colour of trouble, too.
 const HIGH_PERCENT: f64 = 90.0;
-/// So many seconds a row's lines look as they did, while they would move by a thirtieth of their width; and so many the
-/// texts of one out of sight.
-const ROW_SECS: i64 = 30;
 const LINE_SIZE: (f64, f64) = (72.0, 22.0);
 
 /// Where the disk's share is among a row's texts.
@@ -129,10 +126,9 @@ impl Painter {
 
 impl Painted {
     fn paint(&mut self, live: &Live) {
-        // The lines in sight in one poll: the browser arranges the whole page anew for one as for all. The texts of rows
-        // out of sight each in its turn.
+        // The lines in sight all in one poll, the texts of rows out of sight each in its turn.
         let turn = if self.in_sight { 0 } else { self.vm_id };
-        let beat = Some(Beat::at(live.cursor, ROW_SECS, turn));
+        let beat = Some(Beat::at(live.cursor, turn));
         let is_due = self.beat != beat;
         self.beat = beat;
         if !self.in_sight && !is_due {

@@ -178,8 +178,8 @@ pub fn Shares(feed: Feed) -> impl IntoView {
 
 #[component]
 fn StackChart(feed: Feed, title: &'static str, hue: Hue, of: Of) -> impl IntoView {
-    // A poll changes the newest column alone; the picture waits until that is full.
-    let beat = Memo::new(move |_| feed.live.with(|live| Beat::at(live.cursor, COLUMN_SECS, 0)));
+    // A poll changes the newest column alone; the picture waits until two are full.
+    let beat = Memo::new(move |_| feed.live.with(|live| Beat::at(live.cursor, 0)));
     let stack = Memo::new(move |_| {
         beat.track();
         feed.follow_facts();

@@ -6,7 +6,7 @@ use crate::{
         browser,
         chart::Hue,
         feed::Feed,
-        figures::{Beat, LINE_SECS, Sparkline},
+        figures::{Beat, Sparkline},
         format,
         trail::{self, Frame, Point, Shapes},
     },
@@ -153,7 +153,7 @@ pub fn Tiles(feed: Feed, trails: Trails) -> impl IntoView {
         let told = browser::Told::within(&node);
         Effect::new(move |beat: Option<Beat>| {
             feed.live.with(|live| {
-                let beat_now = Beat::at(live.cursor, LINE_SECS, 0);
+                let beat_now = Beat::at(live.cursor, 0);
                 state.try_update_value(|(trails, shown)| {
                     trails.follow(live);
                     let texts = texts(live, trails);
