@@ -185,7 +185,7 @@ fn QuotaUsed(quota: Quota) -> impl IntoView {
         <dl class="quota" data-testid="quota">
             <div><dt>"Credits used"</dt><dd>{spent} " of " {quota.credits_granted}</dd></div>
             {bar(spent as f64, quota.credits_granted as f64)}
-            <div><dt>"VMs"</dt><dd>{quota.vms} " of " {quota.max_vms}</dd></div>
+            <div><dt>"Launched VMs"</dt><dd>{quota.vms} " of " {quota.max_vms}</dd></div>
             {bar(quota.vms.into(), quota.max_vms.into())}
         </dl>
     }
