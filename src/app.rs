@@ -15,11 +15,12 @@ use leptos_router::{
     components::{ParentRoute, Route, Router, Routes},
     path,
 };
+use serde::Deserialize;
 use std::collections::BTreeMap;
 
 /// Where the browser finds what a page is made of. The names carry a hash of the content; the server, which
 /// knows them, provides this before it renders.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Deserialize)]
 pub struct AssetUrls {
     pub css: String,
     pub js: String,

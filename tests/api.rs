@@ -3,7 +3,10 @@
 mod support;
 
 use async_trait::async_trait;
-use axum::http::{Method, StatusCode, header};
+use axum::{
+    body::Body,
+    http::{Method, Request, StatusCode, header},
+};
 use serde_json::json;
 use std::{
     cell::RefCell,
@@ -751,6 +754,10 @@ async fn charts_statistics_and_files_are_of_ones_own_vms() {
     assert!(csv.text.lines().next().unwrap().starts_with("timestamp,vm_cpu_percent,"), "{}", csv.text);
     let rows = ada.get("/api/metrics/host/export?format=json").await.json();
     assert_eq!(rows.as_array().unwrap().len(), 6);
+    let compressed =
+        Request::get("/api/metrics/host/export?format=json").header(header::ACCEPT_ENCODING, "gzip");
+    let compressed = ada.send(compressed.body(Body::empty()).unwrap()).await;
+    assert_eq!(compressed.headers[header::CONTENT_ENCODING], "gzip");
     assert_eq!(ada.get("/api/metrics/vm/1/export?format=xml").await.status, StatusCode::BAD_REQUEST);
     let later = ada.get("/api/metrics/host/export?format=json&from=2099-01-01T00:00:00Z").await;
     assert_eq!(later.json(), json!([]));

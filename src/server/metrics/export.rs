@@ -10,7 +10,7 @@ use super::{
     sample::{Column, Formula, Subject, sources, vm},
 };
 use crate::model::{ApiError, Metric, UtcMillis};
-use futures::{Stream, stream};
+use futures::{Stream, StreamExt, stream};
 use serde_json::{Map, Value, json};
 use std::fmt::Write;
 
@@ -66,7 +66,7 @@ impl Store {
             .chain(windows.into_iter().map(|(from, to)| Step::Window(from, to)))
             .chain(std::iter::once(Step::End));
         let state = (steps, self.clone(), metrics, false);
-        Ok(stream::unfold(state, move |(mut steps, store, metrics, mut any_row)| async move {
+        let parts = stream::unfold(state, move |(mut steps, store, metrics, mut any_row)| async move {
             let text = match (steps.next()?, format) {
                 (Step::Begin, ExportFormat::Csv) => Ok(header(&metrics)),
                 (Step::Begin, ExportFormat::Json) => Ok("[".to_owned()),
@@ -79,7 +79,9 @@ impl Store {
                 }
             };
             Some((text, (steps, store, metrics, any_row)))
-        }))
+        });
+        // Who compresses it asks once more after its end.
+        Ok(parts.fuse())
     }
 
     /// The rows of a part of the span; `any_row`: some were told before.

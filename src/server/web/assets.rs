@@ -46,22 +46,8 @@ pub fn urls() -> Result<AssetUrls, String> {
         });
     }
     let manifest = Site::get(MANIFEST).ok_or_else(|| format!("the site is not built: {BUILD_IT}"))?;
-    read_manifest(&manifest.data)
+    serde_json::from_slice(&manifest.data)
         .map_err(|e| format!("target/site/{MANIFEST} cannot be read ({e}): {BUILD_IT}"))
-}
-
-fn read_manifest(json: &[u8]) -> Result<AssetUrls, serde_json::Error> {
-    #[derive(serde::Deserialize)]
-    struct Manifest {
-        css: String,
-        js: String,
-        wasm: String,
-        parts: BTreeMap<String, String>,
-        echarts: String,
-        fetcher: String,
-    }
-    let Manifest { css, js, wasm, parts, echarts, fetcher } = serde_json::from_slice(json)?;
-    Ok(AssetUrls { css, js, wasm, parts, echarts, fetcher })
 }
 
 /// Answers a GET or HEAD for a file of the site; anything else is a plain 404.
@@ -316,12 +302,12 @@ mod tests {
 
     #[test]
     fn the_manifest_gives_the_addresses() {
-        let json =
-            br#"{"css": "/pkg/a.css", "js": "/pkg/a.js", "wasm": "/pkg/a.wasm", "parts": {"vm": "/pkg/v.pack"}, "echarts": "/pkg/e.js"}"#;
-        let urls = read_manifest(json).unwrap();
+        let json = br#"{"css": "/pkg/a.css", "js": "/pkg/a.js", "wasm": "/pkg/a.wasm", "parts": {"vm": "/pkg/v.pack"},
+            "echarts": "/pkg/e.js", "fetcher": "/pkg/f.js"}"#;
+        let urls: AssetUrls = serde_json::from_slice(json).unwrap();
         assert_eq!(urls.parts["vm"], "/pkg/v.pack");
         assert_eq!((urls.css.as_str(), urls.echarts.as_str()), ("/pkg/a.css", "/pkg/e.js"));
-        assert!(read_manifest(br#"{"css": "/pkg/a.css"}"#).is_err());
+        assert!(serde_json::from_slice::<AssetUrls>(br#"{"css": "/pkg/a.css"}"#).is_err());
     }
 
     proptest! {
