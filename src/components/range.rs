@@ -53,6 +53,7 @@ impl Range {
         let offset_minutes = query.get("offset").and_then(|text| text.parse().ok()).unwrap_or(0);
         let time = |name: &str| query.get(name).and_then(|text| parse_time(&text, offset_minutes));
         if let (Some(from), Some(to)) = (time("from"), time("to"))
+            && let (from, to) = (from.min(to), from.max(to))
             && to.0 - from.0 >= SHORTEST_SECS * 1000
         {
             return Self::Between(from, to);
@@ -155,7 +156,7 @@ pub fn RangePicker(range: Memo<Range>, now: Signal<UtcMillis>, show: ShowRange) 
     let step = move |label: &'static str, icon: Icon, to: fn(Range, UtcMillis) -> Range| {
         let target = move || to(range.get(), now.get());
         view! {
-            <a class="btn quiet" href=move || target().query() data-noscroll="" role="button" aria-label=label title=label
+            <a class="btn quiet" href=move || target().query() data-noscroll="" aria-label=label title=label
                 on:click=move |event| {
                     event.prevent_default();
                     show.show(to(range.get_untracked(), now.get_untracked()));

@@ -74,20 +74,25 @@ impl Timeline {
             let (range, now) = (range.get(), cursor.get());
             let Some((shown, read_at)) = before else { return (range, now) };
             let age_secs = (now.0 - read_at.0) / 1000;
-            if range == shown && (matches!(range, Range::Between(..)) || age_secs < refresh_secs(range)) {
+            // What could not be read is asked for again with every tick.
+            let failed = timeline.refusal.with_untracked(Option::is_some);
+            if range == shown
+                && !failed
+                && (matches!(range, Range::Between(..)) || age_secs < refresh_secs(range))
+            {
                 return (shown, read_at);
             }
             asked.update_value(|asked| *asked += 1);
             let turn = asked.get_value();
-            timeline.loading.set(range != shown);
+            timeline.loading.update(|loading| *loading = range != shown || *loading && failed);
             spawn_local(async move {
                 let answer = load(subject, range, Some(now)).await;
                 if asked.try_get_value() != Some(turn) {
                     return;
                 }
-                timeline.loading.try_set(false);
                 match answer {
                     Ok(charts) => {
+                        timeline.loading.try_set(false);
                         timeline.charts.try_set(charts);
                         timeline.refusal.try_set(None);
                     }

@@ -66,13 +66,14 @@ trait Draws {
 }
 
 impl Plot {
-    /// `None` while the ECharts script or the code for it has not arrived; both come after the first chart has asked.
+    /// `None` while the ECharts script or the code for it has not arrived, which come after the first chart has asked; and
+    /// before the element is in the document, where it has no colours.
     pub fn on(element: &HtmlDivElement, scale: Scale) -> Option<Self> {
         let arrived = js_sys::Reflect::get(&window(), &"echarts".into()).is_ok_and(|e| e.is_object());
         if !arrived {
             ask_for_script();
         }
-        now(pin!(load_plot()))?.ok().filter(|()| arrived)?;
+        now(pin!(load_plot()))?.ok().filter(|()| arrived && element.is_connected())?;
         now(pin!(drawing(element.clone(), scale)))?.ok().map(Self)
     }
 

@@ -20,19 +20,23 @@ pub enum Sort {
 }
 
 impl Sort {
-    const ALL: [(Self, &'static str); 8] = [
-        (Self::Age, "age"),
-        (Self::Name, "name"),
-        (Self::Cpu, "cpu"),
-        (Self::Memory, "memory"),
-        (Self::Disk, "disk"),
-        (Self::Network, "network"),
-        (Self::Uptime, "uptime"),
-        (Self::Owner, "owner"),
+    pub const ALL: [(Self, &'static str, &'static str); 8] = [
+        (Self::Age, "age", "By age"),
+        (Self::Name, "name", "By name"),
+        (Self::Cpu, "cpu", "By CPU"),
+        (Self::Memory, "memory", "By memory"),
+        (Self::Disk, "disk", "By disk"),
+        (Self::Network, "network", "By network"),
+        (Self::Uptime, "uptime", "By uptime"),
+        (Self::Owner, "owner", "By owner"),
     ];
 
+    pub fn of_key(key: &str) -> Self {
+        Self::ALL.iter().find(|(_, name, _)| *name == key).map_or(Self::Age, |(sort, ..)| *sort)
+    }
+
     fn key(self) -> &'static str {
-        Self::ALL.iter().find(|(sort, _)| *sort == self).map_or("age", |(_, key)| key)
+        Self::ALL.iter().find(|(sort, ..)| *sort == self).map_or("age", |(_, key, _)| key)
     }
 
     /// Figures are looked through from the largest, names from the first.
@@ -140,7 +144,7 @@ impl Arrangement {
         let word = |name: &str| query.get(name).unwrap_or_default();
         let key = word("sort");
         let given = query.get("order").map(|order| order == "down");
-        let sort = Sort::ALL.iter().find(|(_, name)| *name == key).map_or(Sort::Age, |(sort, _)| *sort);
+        let sort = Sort::of_key(&key);
         let (chip, group) = (word("status"), word("group"));
         Self {
             sort,
@@ -155,6 +159,18 @@ impl Arrangement {
 
     /// As the query of an address, with what is searched for.
     pub fn address(self, search: &str) -> String {
+        let mut map = ParamsMap::new();
+        for (name, value) in [("q", search)].into_iter().chain(self.parts()) {
+            if !value.is_empty() {
+                map.insert(name, value.to_owned());
+            }
+        }
+        let query = map.to_query_string();
+        if query.is_empty() { "/".into() } else { format!("/{query}") }
+    }
+
+    /// As the parts of a query; empty where it is as it would be without.
+    pub fn parts(self) -> [(&'static str, &'static str); 4] {
         let chip = Chip::ALL.iter().find(|(chip, ..)| *chip == self.chip).map_or("", |(_, key, _)| key);
         let group = Group::ALL.iter().find(|(group, ..)| *group == self.group).map_or("", |(_, key, _)| key);
         let (sort, order) = match self.sort {
@@ -162,16 +178,7 @@ impl Arrangement {
             sort if self.descending == sort.begins_descending() => (sort.key(), ""),
             sort => (sort.key(), if self.descending { "down" } else { "up" }),
         };
-        let mut map = ParamsMap::new();
-        for (name, value) in
-            [("q", search), ("status", chip), ("group", group), ("sort", sort), ("order", order)]
-        {
-            if !value.is_empty() {
-                map.insert(name, value.to_owned());
-            }
-        }
-        let query = map.to_query_string();
-        if query.is_empty() { "/".into() } else { format!("/{query}") }
+        [("status", chip), ("group", group), ("sort", sort), ("order", order)]
     }
 
     /// Sorted by this, the other way round if it is already.

@@ -181,7 +181,8 @@ fn StackChart(feed: Feed, title: &'static str, hue: Hue, of: Of) -> impl IntoVie
     // A poll changes the newest column alone; the picture waits until two are full.
     let beat = Memo::new(move |_| feed.live.with(|live| Beat::at(live.cursor, 0)));
     let stack = Memo::new(move |_| {
-        beat.track();
+        // A memo that is never read follows nothing.
+        beat.get();
         feed.follow_facts();
         feed.live.with_untracked(|live| stack(live, of))
     });

@@ -19,13 +19,25 @@ use crate::{
     model::{Live, VmOutcome, VmStatus},
 };
 use leptos::prelude::*;
-use leptos_router::hooks::use_query_map;
+use leptos_router::{
+    NavigateOptions,
+    hooks::{use_navigate, use_query_map},
+};
 
 #[component]
 pub fn Table(feed: Feed, power: Power, with_owner: bool) -> impl IntoView {
     let query = use_query_map();
     let search = RwSignal::new(query.with_untracked(|query| query.get("q")).unwrap_or_default());
     let arrangement = Memo::new(move |_| query.with(Arrangement::of_query));
+    // Where the address changes, what is searched for is what it says: on the way back, too.
+    let of_address = Memo::new(move |_| query.with(|query| query.get("q").unwrap_or_default()));
+    Effect::new(move |before: Option<String>| {
+        let now = of_address.get();
+        if before.is_some_and(|before| before != now) {
+            search.set(now.clone());
+        }
+        now
+    });
     // A press on a heading is answered by the heading at once; the rows, which are more work, follow in the next frame.
     let followed = RwSignal::new(arrangement.get_untracked());
     Effect::new(move |before: Option<Arrangement>| {
@@ -94,7 +106,7 @@ pub fn Table(feed: Feed, power: Power, with_owner: bool) -> impl IntoView {
             {move || {
                 items.with(Vec::is_empty).then(|| view! {
                     <p class="none" role="status">
-                        "No VM is like that. " <a class="underlined" href="/">"Show all"</a>
+                        "No VM is like that. " <a class="underlined" href="/" on:click=move |_| search.set(String::new())>"Show all"</a>
                     </p>
                 })
             }}
@@ -115,6 +127,18 @@ fn Toolbar(feed: Feed, search: RwSignal<String>, arrangement: Memo<Arrangement>)
         let is_chosen = move || arrangement.get().group == group;
         view! { <option value=key selected=is_chosen prop:selected=is_chosen>{label}</option> }
     };
+    let sort = move |(sort, key, label): (Sort, &'static str, &'static str)| {
+        let is_chosen = move || arrangement.get().sort == sort;
+        view! { <option value=key selected=is_chosen prop:selected=is_chosen>{label}</option> }
+    };
+    // What the form holds beside its fields.
+    let hidden = move || {
+        let parts = arrangement.get().parts().into_iter();
+        let parts = parts.filter(|(name, value)| !["group", "sort"].contains(name) && !value.is_empty());
+        parts.map(|(name, value)| view! { <input type="hidden" name=name value=value/> }).collect_view()
+    };
+    let navigate = use_navigate();
+    let stays = NavigateOptions { scroll: false, ..NavigateOptions::default() };
     let counts = feed.of_facts(|vms| {
         let running = vms.iter().filter(|vm| vm.status == VmStatus::Running).count();
         format!("{running} of {} running", vms.len())
@@ -126,7 +150,7 @@ fn Toolbar(feed: Feed, search: RwSignal<String>, arrangement: Memo<Arrangement>)
                 <input
                     type="search" name="q" aria-label="Filter by name, image, address or owner"
                     placeholder="Filter by name, image, address" autocomplete="off"
-                    value=search.get_untracked()
+                    value=search.get_untracked() prop:value=search
                     on:input=move |event| search.set(event_target_value(&event))
                 />
             </span>
@@ -134,6 +158,15 @@ fn Toolbar(feed: Feed, search: RwSignal<String>, arrangement: Memo<Arrangement>)
             <span class="control small"><select name="group" aria-label="Group" on:change=move |event| browser::submit_form_of(&event)>
                 {Group::ALL.map(group).into_iter().collect_view()}
             </select></span>
+            <span class="control small narrow"><select
+                name="sort" aria-label="Sort" on:change=move |event| {
+                    let sort = Sort::of_key(&event_target_value(&event));
+                    navigate(&arrangement.get_untracked().sorted_by(sort).address(&search.get_untracked()), stays.clone());
+                }
+            >
+                {Sort::ALL.map(sort).into_iter().collect_view()}
+            </select></span>
+            {hidden}
             <button type="submit" class="btn" hidden=alive>"Show"</button>
             <span class="muted" data-testid="counts">{counts}</span>
         </QueryForm>
@@ -150,6 +183,13 @@ fn Several(feed: Feed, chosen: RwSignal<Vec<i64>>, items: Memo<Vec<Item>>) -> im
         if act.value().with(|answer| matches!(answer, Some(Ok(_)))) {
             chosen.set(Vec::new());
             feed.poll_now();
+        }
+    });
+    // What is not to be seen any more is not acted on.
+    Effect::new(move || {
+        let is_shown = |id: &i64| items.with(|items| items.contains(&Item::Vm(*id)));
+        if chosen.with(|chosen| !chosen.iter().all(is_shown)) {
+            chosen.update(|chosen| chosen.retain(is_shown));
         }
     });
     let count = move || chosen.with(Vec::len);

@@ -362,7 +362,7 @@ fn History(id: i64, kept: Kept) -> impl IntoView {
         view! {
             <li data-state=operation.state.as_str()>
                 <div class="what">
-                    <a href=format!("/vms/{id}?operation={}", operation.id) rel="external">
+                    <a href=format!("/vms/{id}?operation={}#earlier", operation.id) rel="external">
                         {operation.kind.label()}{snapshot}
                     </a>
                     <small class="muted">

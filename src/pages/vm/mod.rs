@@ -106,6 +106,7 @@ pub fn Vm() -> impl IntoView {
 #[component]
 fn Skeleton() -> impl IntoView {
     view! {
+        <Title text="VM"/>
         <div role="status" aria-label="Loading">
             <header class="top"><h1>"VM"</h1></header>
             <div class="panel blank facts"></div>
@@ -272,7 +273,7 @@ fn shown_rest(rest: Rest) -> Result<AnyView, SplitLoaderError> {
 #[component]
 fn EarlierOutput(id: i64, operation_id: i64, lines: Vec<String>) -> impl IntoView {
     view! {
-        <section class="panel block" data-testid="earlier-output">
+        <section class="panel block" id="earlier" data-testid="earlier-output">
             <h2>"Operation " {operation_id}</h2>
             <pre class="log whole" tabindex="0">{lines.join("\n")}</pre>
             <p><a class="btn" href=format!("/vms/{id}") rel="external">"Close"</a></p>
@@ -437,7 +438,8 @@ impl History {
         });
         let spoken = Memo::new(move |_| of_operation(|operation| operation.last_line.clone()));
         Effect::new(move |begun: Option<()>| {
-            occasion.track();
+            // A memo that is never read follows nothing.
+            occasion.get();
             if begun.is_some() {
                 spawn_local(async move {
                     if let Ok(events) = vm_events(id).await {
