@@ -328,6 +328,7 @@ async fn an_alert_is_taken_care_of_by_who_may_see_it_and_once() {
     );
     let alert = &ada.get("/api/v1/open_alerts").await.json()[0];
     assert_eq!(alert["acknowledged_by"], "bob");
+    assert!(alert["acknowledged_value"].is_f64(), "{alert}");
     let told = texts(&bob.get("/api/v1/events?query[category]=alert").await.json());
     assert_eq!(
         told.iter().filter(|text| text.contains("takes care of the alert about bobs's CPU")).count(),

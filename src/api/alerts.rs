@@ -25,7 +25,7 @@ pub async fn alert_history() -> Result<Vec<Alert>, ApiError> {
 pub async fn acknowledge_alert(alert_id: i64) -> Result<(), ApiError> {
     use crate::server::{database, web::call};
     let (state, me) = call::signed_in().await?;
-    state.alerts.acknowledge(&me, alert_id, database::now()).await
+    state.alerts.acknowledge(&me, alert_id, database::now(), &state.latest.get()).await
 }
 
 /// The rules that watch what the caller may see: the broadest first, each with whether the caller may change it.

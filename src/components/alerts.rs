@@ -11,6 +11,7 @@ use super::{
 };
 use crate::model::{Alert, Severity};
 use leptos::prelude::*;
+use std::cmp::Reverse;
 
 const LIST_ID: &str = "open-alerts";
 
@@ -38,7 +39,7 @@ pub fn AlertBell(feed: Feed) -> impl IntoView {
                 </For>
             </ul>
             {move || {
-                (count.get() == 0).then(|| view! { <p class="muted">"Nothing has been too high for long."</p> })
+                (count.get() == 0).then(|| view! { <p class="muted">"Nothing is wrong now."</p> })
             }}
             <p><a class="underlined" href="/alerts">"All alerts"</a></p>
         </section>
@@ -101,8 +102,13 @@ pub fn of_vm(feed: Feed, vm_id: i64) -> Memo<Vec<Alert>> {
     })
 }
 
+/// The worst first.
 fn all(feed: Feed) -> Memo<Vec<Alert>> {
-    Memo::new(move |_| feed.live.with(|live| live.alerts.clone()))
+    Memo::new(move |_| {
+        let mut alerts = feed.live.with(|live| live.alerts.clone());
+        alerts.sort_by_key(|alert| Reverse(alert.severity));
+        alerts
+    })
 }
 
 /// `No open alerts`, `1 open alert`, `2 open alerts`.

@@ -1,4 +1,4 @@
-use super::{Comparison, Severity, UtcMillis, tenths};
+use super::{Comparison, Severity, UtcMillis, tenths, up_to_hundredths};
 use serde::{Deserialize, Serialize};
 
 /// What an alert is about.
@@ -93,9 +93,17 @@ impl AlertMetric {
         }
     }
 
-    /// `90 %`, `2.5 MB/s`, with one decimal at most.
+    /// A reading: `90 %`, `2.5 MB/s`, with one decimal at most.
     pub fn shown(self, value: f64) -> String {
-        let value = tenths(value);
+        self.with_unit(tenths(value))
+    }
+
+    /// A threshold, which has two decimals at most: `90 %`, `0.04 MB/s`.
+    pub fn entered(self, threshold: f64) -> String {
+        self.with_unit(up_to_hundredths(threshold))
+    }
+
+    fn with_unit(self, value: String) -> String {
         match self {
             Self::Cpu | Self::Memory | Self::Disk | Self::Swap => format!("{value} %"),
             Self::NetworkDown | Self::NetworkUp => format!("{value} MB/s"),
@@ -109,7 +117,7 @@ impl AlertMetric {
             (Self::Stopped, _) => "Stopped unexpectedly".into(),
             (Self::Figures, _) | (_, None) => "No figures".into(),
             (_, Some(threshold)) => {
-                format!("{} at {} {}", capitalised(self.label()), self.shown(threshold), comparison.label())
+                format!("{} at {} {}", capitalised(self.label()), self.entered(threshold), comparison.label())
             }
         }
     }
@@ -139,6 +147,9 @@ pub struct Alert {
     /// Who said so.
     #[serde(default)]
     pub acknowledged_by: Option<String>,
+    /// In the metric's unit at that time.
+    #[serde(default)]
+    pub acknowledged_value: Option<f64>,
     pub resolved_at: Option<UtcMillis>,
     /// When it was resolved; none when its VM stopped or is gone.
     pub resolved_value: Option<f64>,

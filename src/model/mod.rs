@@ -30,7 +30,7 @@ pub use metrics::{
     Source, Sources, VmFigures, VmMetrics, rounded,
 };
 pub use notification::{Channel, Delivery, DeliveryState, NotificationSettings, check_webhook_url};
-pub use number::{hundredths, one_decimal, push_tenths, tenths};
+pub use number::{hundredths, one_decimal, push_tenths, tenths, up_to_hundredths};
 pub use operation::{OperationKind, OperationState, OperationView, Requested, VmOutcome};
 pub use quota::{Quota, QuotaCheck, price};
 pub use rule::{

@@ -37,6 +37,11 @@ pub fn hundredths(value: f64) -> String {
     format!("{}.{:02}", hundredths / 100, hundredths % 100)
 }
 
+/// Two decimals at most, no trailing zeros; none below zero.
+pub fn up_to_hundredths(value: f64) -> String {
+    hundredths(value).trim_end_matches('0').trim_end_matches('.').into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -51,5 +56,7 @@ mod tests {
     fn or_to_a_hundredth() {
         let text = [0.0, 0.005, 9.996, 71.234, 300.0, -1.0].map(hundredths).join(" ");
         assert_eq!(text, "0.00 0.01 10.00 71.23 300.00 0.00");
+        let text = [0.0, 0.04, 89.9, 90.0, 100.0].map(up_to_hundredths).join(" ");
+        assert_eq!(text, "0 0.04 89.9 90 100");
     }
 }

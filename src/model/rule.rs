@@ -1,4 +1,4 @@
-use super::{AlertMetric, ApiError, FieldError, Severity};
+use super::{AlertMetric, ApiError, FieldError, Severity, up_to_hundredths};
 use serde::{Deserialize, Serialize};
 
 /// Whose figures a rule watches. As text: `host`, `every_vm`, `owner:3`, `vm:12`.
@@ -131,7 +131,7 @@ impl RuleForm {
             scope: rule.scope.text(),
             metric: rule.metric.as_str().into(),
             comparison: rule.comparison.as_str().into(),
-            threshold: rule.threshold.map(|value| value.to_string()).unwrap_or_default(),
+            threshold: rule.threshold.map(up_to_hundredths).unwrap_or_default(),
             for_secs: rule.for_secs.to_string(),
             severity: rule.severity.as_str().into(),
             repeat_minutes: rule.repeat_secs.map(|secs| (secs / 60).to_string()).unwrap_or_default(),
@@ -179,9 +179,10 @@ impl RuleForm {
             }),
         };
         let threshold = metric.max_threshold().map(|max| match self.threshold.trim().parse::<f64>() {
-            Ok(value) if (0.0..=max).contains(&value) => value,
+            Ok(value) if (0.0..=max).contains(&value) && is_in_hundredths(value) => value,
             _ => {
-                wrong("threshold", format!("Enter a number from 0 to {max}."));
+                let max = max as u32;
+                wrong("threshold", format!("Enter a number from 0 to {max}, with two decimals at most."));
                 0.0
             }
         });
@@ -240,6 +241,10 @@ impl RuleForm {
             is_editable: true,
         })
     }
+}
+
+fn is_in_hundredths(value: f64) -> bool {
+    (value * 100.0 - (value * 100.0).round()).abs() < 1e-6
 }
 
 fn whole(text: &str, min: u32, max: u32) -> Result<u32, String> {
@@ -338,8 +343,24 @@ mod tests {
     }
 
     #[test]
+    fn a_threshold_is_told_as_it_was_entered() {
+        let told = |metric: &str, threshold: &str| {
+            let scope = if metric == "load" { "host".into() } else { form().scope };
+            let rule =
+                RuleForm { metric: metric.into(), threshold: threshold.into(), scope, ..form() }.check();
+            let rule = rule.unwrap();
+            rule.metric.wrong(rule.comparison, rule.threshold)
+        };
+        assert_eq!(told("load", "0.01"), "Load at 0.01 or more");
+        assert_eq!(told("network_down", "0.04"), "Network down at 0.04 MB/s or more");
+        assert_eq!(told("cpu", "89.97"), "CPU at 89.97 % or more");
+        assert_eq!(told("cpu", "90"), "CPU at 90 % or more");
+        assert_eq!(told("cpu", "100"), "CPU at 100 % or more");
+    }
+
+    #[test]
     fn a_threshold_is_a_number_within_its_unit() {
-        for threshold in ["101", "-1", "NaN", "inf", ""] {
+        for threshold in ["101", "-1", "NaN", "inf", "0.001", ""] {
             let form = RuleForm { threshold: threshold.into(), ..form() };
             assert!(form.check().unwrap_err().field("threshold").is_some(), "{threshold}");
         }

@@ -19,7 +19,9 @@ use leptos_meta::Title;
 use leptos_router::{
     NavigateOptions,
     hooks::{use_navigate, use_query_map},
+    params::ParamsMap,
 };
+use std::collections::BTreeMap;
 
 const ADDRESS: &str = "/alerts/rules";
 
@@ -76,8 +78,10 @@ fn Body(
     let entries = rules.iter().map(|rule| view! { <Entry rule=rule.clone() delete/> }).collect_view();
     let form = move || {
         let asked = |name: &str| query.with(|query| query.get(name)).and_then(|id| id.parse::<i64>().ok());
+        let entered = query.with_untracked(entered);
         let edited = asked("edit").and_then(|id| rules.iter().find(|rule| rule.id == id && rule.is_editable));
         let begun = edited.map_or_else(|| new_rule(asked("vm"), &me), RuleForm::of);
+        let begun = entered.unwrap_or(begun);
         view! { <Form begun scopes=scopes(&vms, &me, edited) save/> }
     };
     view! {
@@ -146,6 +150,27 @@ fn Entry(rule: AlertRule, delete: ServerAction<DeleteAlertRule>) -> impl IntoVie
     }
 }
 
+/// What was entered before it was refused, on a page without scripts.
+fn entered(query: &ParamsMap) -> Option<RuleForm> {
+    let part = |name: &str| query.get(&format!("rule[{name}]"));
+    let scope = part("scope")?;
+    let part = |name: &str| part(name).unwrap_or_default();
+    Some(RuleForm {
+        id: part("id"),
+        scope,
+        metric: part("metric"),
+        comparison: part("comparison"),
+        threshold: part("threshold"),
+        for_secs: part("for_secs"),
+        severity: part("severity"),
+        repeat_minutes: part("repeat_minutes"),
+        quiet_from: part("quiet_from"),
+        quiet_to: part("quiet_to"),
+        time_zone: part("time_zone"),
+        is_enabled: part("is_enabled"),
+    })
+}
+
 /// A rule as a new one begins.
 fn new_rule(vm_id: Option<i64>, me: &Me) -> RuleForm {
     RuleForm {
@@ -165,7 +190,16 @@ fn scopes(vms: &[VmView], me: &Me, edited: Option<&AlertRule>) -> Vec<(String, S
     let mut scopes: Vec<_> =
         all.into_iter().flatten().map(|scope| (scope.text(), subject(scope, None))).collect();
     scopes.push((RuleScope::Owner(me.id).text(), "Every VM of mine".into()));
-    scopes.extend(vms.iter().map(|vm| (RuleScope::Vm(vm.id).text(), vm.name.clone())));
+    let others = vms.iter().filter(|vm| vm.owner_id != me.id);
+    let owners: BTreeMap<_, _> = others.map(|vm| (vm.owner_name.as_str(), vm.owner_id)).collect();
+    scopes.extend(owners.into_iter().map(|(name, id)| {
+        let scope = RuleScope::Owner(id);
+        (scope.text(), subject(scope, Some(name)))
+    }));
+    scopes.extend(vms.iter().map(|vm| {
+        let of = if vm.owner_id == me.id { String::new() } else { format!(" of {}", vm.owner_name) };
+        (RuleScope::Vm(vm.id).text(), vm.name.clone() + &of)
+    }));
     if let Some(rule) = edited.filter(|rule| scopes.iter().all(|(value, _)| *value != rule.scope.text())) {
         scopes.push((rule.scope.text(), subject(rule.scope, rule.scope_name.as_deref())));
     }
@@ -213,19 +247,19 @@ fn Form(begun: RuleForm, scopes: Vec<Choice>, save: ServerAction<SaveAlertRule>)
                     <Select name="metric" label="Figure" chosen=begun.metric choices=metrics refused/>
                     <Select name="severity" label="Severity" chosen=begun.severity choices=severities refused/>
                     <Input name="threshold" label="At (%, MB/s or load)" kind="number" value=begun.threshold hint="Not for figures and stops." refused/>
-                    <Select name="comparison" label="Side" chosen=begun.comparison choices=at_least refused/>
-                    <Input name="for_secs" label="For so many seconds" kind="number" value=begun.for_secs max=RULE_MAX_FOR_SECS refused/>
+                    <Select name="comparison" label="Which is" chosen=begun.comparison choices=at_least refused/>
+                    <Input name="for_secs" label="For seconds" kind="number" value=begun.for_secs max=RULE_MAX_FOR_SECS refused/>
                     <Input name="repeat_minutes" label="Tell again after minutes" kind="number" value=begun.repeat_minutes hint="Empty: once." max=RULE_MAX_REPEAT_MINUTES refused/>
                     <Input name="quiet_from" label="No notifications from" kind="time" value=begun.quiet_from hint="Empty: at any time." refused/>
                     <Input name="quiet_to" label="until" kind="time" value=begun.quiet_to refused/>
-                    <div class="field">
+                    <div class="field" class:wrong=is_wrong(refused, "time_zone")>
                         <label for="field-time_zone">"in the time zone"</label>
                         <span class="control">
                             <input
                                 id="field-time_zone" name="rule[time_zone]" maxlength="64" autocomplete="off" spellcheck="false"
                                 value=zone.get_untracked() prop:value=zone
                                 on:input=move |event| zone.set(event_target_value(&event))
-                                aria-describedby="field-time_zone-note"
+                                aria-invalid=invalid(refused, "time_zone") aria-describedby="field-time_zone-note"
                             />
                         </span>
                         <Note name="time_zone" hint="Such as Europe/Berlin." refused/>
@@ -235,6 +269,9 @@ fn Form(begun: RuleForm, scopes: Vec<Choice>, save: ServerAction<SaveAlertRule>)
                     <input type="checkbox" name="rule[is_enabled]" value="on" checked=begun.is_enabled == "on"/>
                     "It is on"
                 </label>
+                <p class="hint">
+                    "It is over when the figure has been well again for as long: 5 points of percent on the other side of the threshold, of rates and load 5 % of it."
+                </p>
                 <p class="buttons">
                     <button type="submit" class="btn primary" disabled=save.pending()>{if is_new { "Make the rule" } else { "Save the rule" }}</button>
                     {(!is_new).then(|| view! { <a class="btn" href=ADDRESS>"Leave it as it is"</a> })}
@@ -261,10 +298,10 @@ fn Select(
         })
         .collect_view();
     view! {
-        <div class="field">
+        <div class="field" class:wrong=is_wrong(refused, name)>
             <label for=id.clone()>{label}</label>
             <span class="control">
-                <select name=format!("rule[{name}]") aria-describedby=format!("{id}-note") id=id>{options}</select>
+                <select name=format!("rule[{name}]") aria-invalid=invalid(refused, name) aria-describedby=format!("{id}-note") id=id>{options}</select>
             </span>
             <Note name hint="" refused/>
         </div>
@@ -283,17 +320,28 @@ fn Input(
 ) -> impl IntoView {
     let id = format!("field-{name}");
     view! {
-        <div class="field">
+        <div class="field" class:wrong=is_wrong(refused, name)>
             <label for=id.clone()>{label}</label>
             <span class="control">
                 <input
-                    name=format!("rule[{name}]") type=kind value=value min=(kind == "number").then_some("0") max=max
+                    aria-invalid=invalid(refused, name) name=format!("rule[{name}]") type=kind value=value min=(kind == "number").then_some("0") max=max
                     step=(name == "threshold").then_some("any") autocomplete="off" aria-describedby=format!("{id}-note") id=id
                 />
             </span>
             <Note name hint refused/>
         </div>
     }
+}
+
+fn is_wrong(refused: Signal<Option<ApiError>>, name: &'static str) -> impl Fn() -> bool + Copy {
+    move || refused.with(|error| error.as_ref().is_some_and(|error| error.field(name).is_some()))
+}
+
+fn invalid(
+    refused: Signal<Option<ApiError>>,
+    name: &'static str,
+) -> impl Fn() -> Option<&'static str> + Copy {
+    move || is_wrong(refused, name)().then_some("true")
 }
 
 /// What is wrong with a field, or how it is meant.

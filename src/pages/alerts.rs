@@ -1,22 +1,26 @@
 use crate::{
-    api::{AcknowledgeAlert, alert_history},
+    api::{AcknowledgeAlert, alert_history, open_alerts},
     components::{
         action::{ActionForm, ServerAction},
+        browser,
         clock::{Moment, TimeForm},
         format,
         loaded::load,
         notice::{Refusal, Unavailable},
         poll::poll,
     },
-    model::{Alert, AlertMetric, UtcMillis},
+    model::{Alert, AlertMetric, ApiError, UtcMillis},
 };
 use leptos::{prelude::*, task::spawn_local};
 use leptos_meta::Title;
+use std::cmp::Reverse;
+
+const OPEN_ID: &str = "open";
 
 /// What is wrong now, and what was.
 #[component]
 pub fn Alerts() -> impl IntoView {
-    let first = load(|| (), |()| alert_history());
+    let first = load(|| (), |()| ask_for_all());
     view! {
         <Title text="Alerts"/>
         <Transition fallback=Skeleton>
@@ -30,6 +34,14 @@ pub fn Alerts() -> impl IntoView {
     }
 }
 
+/// Those that are open, the worst first, and the newest that are over.
+async fn ask_for_all() -> Result<[Vec<Alert>; 2], ApiError> {
+    let (mut open, mut over) = (open_alerts().await?, alert_history().await?);
+    open.sort_by_key(|alert| Reverse(alert.severity));
+    over.retain(|alert| alert.resolved_at.is_some());
+    Ok([open, over])
+}
+
 #[component]
 fn Skeleton() -> impl IntoView {
     view! {
@@ -41,16 +53,20 @@ fn Skeleton() -> impl IntoView {
 }
 
 #[component]
-fn Body(alerts: Vec<Alert>) -> impl IntoView {
+fn Body(alerts: [Vec<Alert>; 2]) -> impl IntoView {
     let alerts = RwSignal::new(alerts);
+    let lost = RwSignal::new(None);
     let acknowledge = ServerAction::<AcknowledgeAlert>::new();
     let refused = Signal::derive(move || acknowledge.value().get().and_then(Result::err));
     let ask = move || {
         spawn_local(async move {
-            if let Ok(newer) = alert_history().await
+            let answer = ask_for_all().await;
+            lost.try_set(answer.as_ref().err().cloned());
+            if let Ok(newer) = answer
                 && alerts.try_with_untracked(|alerts| *alerts != newer) == Some(true)
             {
                 alerts.try_set(newer);
+                browser::catch_focus(OPEN_ID);
             }
         });
     };
@@ -62,18 +78,7 @@ fn Body(alerts: Vec<Alert>) -> impl IntoView {
         answered
     });
     poll(ask);
-    let part = move |is_open: bool| {
-        Memo::new(move |_| {
-            alerts.with(|alerts| {
-                alerts
-                    .iter()
-                    .filter(|alert| alert.resolved_at.is_none() == is_open)
-                    .cloned()
-                    .collect::<Vec<_>>()
-            })
-        })
-    };
-    let (open, over) = (part(true), part(false));
+    let [open, over] = [0, 1].map(|i| Memo::new(move |_| alerts.with(|alerts| alerts[i].clone())));
     view! {
         <header class="top">
             <h1>"Alerts"</h1>
@@ -81,8 +86,9 @@ fn Body(alerts: Vec<Alert>) -> impl IntoView {
             <a class="btn" href="/alerts/rules">"Rules"</a>
         </header>
         <Refusal error=refused/>
+        <Refusal error=lost/>
         <section class="panel block" data-testid="open">
-            <h2>"Open"</h2>
+            <h2 id=OPEN_ID tabindex="-1">"Open"</h2>
             <ul class="entries">
                 <For each=move || open.get() key=|alert| (alert.id, alert.acknowledged_at) let:alert>
                     <Open alert acknowledge/>
@@ -125,14 +131,14 @@ fn at_value(metric: AlertMetric, value: Option<f64>) -> Option<String> {
 fn Open(alert: Alert, acknowledge: ServerAction<AcknowledgeAlert>) -> impl IntoView {
     let (id, metric, raised_at, raised_value) = (alert.id, alert.metric, alert.raised_at, alert.raised_value);
     let by = alert.acknowledged_by.clone().zip(alert.acknowledged_at);
-    let is_new = by.is_none();
+    let (is_new, acknowledged_value) = (by.is_none(), alert.acknowledged_value);
     view! {
         <li data-alert=id>
             <div class="what">
                 <What alert/>
                 <small class="muted">
                     "raised " <Moment at=Signal::stored(raised_at) form=TimeForm::DayAndSecond/> {at_value(metric, raised_value)}
-                    {by.map(|(name, at)| view! { " · " {name} " takes care of it since " <Moment at=Signal::stored(at) form=TimeForm::DayAndTime/> })}
+                    {by.map(|(name, at)| view! { " · " {name} " takes care of it since " <Moment at=Signal::stored(at) form=TimeForm::DayAndTime/> {at_value(metric, acknowledged_value)} })}
                 </small>
             </div>
             {is_new.then(|| view! {
@@ -150,7 +156,8 @@ fn Over(alert: Alert) -> impl IntoView {
     let (metric, raised_at, raised_value, resolved_value) =
         (alert.metric, alert.raised_at, alert.raised_value, alert.resolved_value);
     let resolved_at = alert.resolved_at.unwrap_or_default();
-    let by = alert.acknowledged_by.clone().map(|name| format!(" · {name} took care of it"));
+    let by = alert.acknowledged_by.clone().zip(alert.acknowledged_at);
+    let acknowledged_value = alert.acknowledged_value;
     let lasted = lasted(raised_at, resolved_at);
     view! {
         <li>
@@ -159,7 +166,8 @@ fn Over(alert: Alert) -> impl IntoView {
                 <small class="muted">
                     "raised " <Moment at=Signal::stored(raised_at) form=TimeForm::DayAndSecond/> {at_value(metric, raised_value)}
                     " · over " <Moment at=Signal::stored(resolved_at) form=TimeForm::DayAndSecond/> {at_value(metric, resolved_value)}
-                    " · " {lasted} {by}
+                    {by.map(|(name, at)| view! { " · " {name} " took care of it " <Moment at=Signal::stored(at) form=TimeForm::DayAndTime/> {at_value(metric, acknowledged_value)} })}
+                    " · " {lasted}
                 </small>
             </div>
         </li>

@@ -214,7 +214,7 @@ fn charts_as_png() -> Option<String> {
     let drawn: Vec<(String, web_sys::HtmlCanvasElement)> = charts
         .iter()
         .filter_map(|chart| {
-            let title = chart.query_selector("header").ok()??.text_content()?;
+            let title = chart.query_selector("h2").ok()??.text_content()?;
             Some((title, chart.query_selector("canvas").ok()??.dyn_into().ok()?))
         })
         .collect();
@@ -328,6 +328,46 @@ pub fn focus_search() -> bool {
     field
         .and_then(|field| field.dyn_into::<web_sys::HtmlElement>().ok())
         .is_some_and(|field| field.focus().is_ok())
+}
+
+/// Closes what is open of these, empties its form, and gives its summary the focus.
+pub fn close_details(selector: &str) {
+    let open = document().query_selector_all(&format!("{selector}[open]")).ok();
+    let all = open.iter().flat_map(|open| (0..open.length()).filter_map(|i| open.item(i)));
+    for details in all.filter_map(|details| details.dyn_into::<web_sys::Element>().ok()) {
+        let _ = details.remove_attribute("open");
+        let part = |selector| details.query_selector(selector).ok().flatten();
+        if let Some(form) = part("form").and_then(|form| form.dyn_into::<web_sys::HtmlFormElement>().ok()) {
+            form.reset();
+        }
+        if let Some(summary) = part("summary").and_then(|it| it.dyn_into::<web_sys::HtmlElement>().ok()) {
+            let _ = summary.focus();
+        }
+    }
+}
+
+/// Closes what is open of these `<details>`, but for the one that an event is in.
+pub fn close_beside(selector: &str, event: &web_sys::Event) {
+    let target = event.target().and_then(|target| target.dyn_into::<Node>().ok());
+    let open = document().query_selector_all(&format!("{selector}[open]")).ok();
+    let all = open.iter().flat_map(|open| (0..open.length()).filter_map(|i| open.item(i)));
+    for details in all.filter(|details| !details.contains(target.as_ref())) {
+        if let Ok(details) = details.dyn_into::<web_sys::Element>() {
+            let _ = details.remove_attribute("open");
+        }
+    }
+}
+
+/// Gives an element the focus where it was lost with what had it.
+pub fn catch_focus(id: &'static str) {
+    after_next_frame(move || {
+        let document = document();
+        let is_lost = document.active_element().is_none_or(|active| active.tag_name() == "BODY");
+        let element = document.get_element_by_id(id).filter(|_| is_lost);
+        if let Some(element) = element.and_then(|element| element.dyn_into::<web_sys::HtmlElement>().ok()) {
+            let _ = element.focus();
+        }
+    });
 }
 
 /// The theme that the document has now.

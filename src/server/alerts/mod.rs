@@ -9,7 +9,9 @@ mod book;
 mod quiet;
 mod rules;
 
-use super::{database::Database, events::NewEvent, internal, notifications, vms::Scope};
+use super::{
+    database::Database, events::NewEvent, internal, monitor::latest::Snapshot, notifications, vms::Scope,
+};
 use crate::model::{
     Alert, AlertMetric, AlertRule, ApiError, Comparison, HostFigures, Me, Role, RuleScope, Severity,
     UtcMillis, VmView,
@@ -47,11 +49,18 @@ impl Alerts {
         self.select(scope, false, HISTORY_LENGTH).await
     }
 
-    /// Notes that `me` takes care of an open alert of what they may see. The first to say so stays.
+    /// Notes that `me` takes care of an open alert of what they may see, and what the figure was in `newest` then. The
+    /// first to say so stays.
     ///
     /// # Errors
     /// `NotFound` when there is no such alert, or it is not theirs to see; `Conflict` when it is over.
-    pub async fn acknowledge(&self, me: &Me, alert_id: i64, at: UtcMillis) -> Result<(), ApiError> {
+    pub async fn acknowledge(
+        &self,
+        me: &Me,
+        alert_id: i64,
+        at: UtcMillis,
+        newest: &Snapshot,
+    ) -> Result<(), ApiError> {
         let mut tx = self.database.write().await.map_err(internal)?;
         let found: Option<FoundRow> = sqlx::query_as(
             "SELECT alert.vm_id, alert.metric, vm.name, alert.resolved_at IS NULL, alert.acknowledged_at IS NULL
@@ -69,9 +78,15 @@ impl Alerts {
             return Err(ApiError::conflict("This alert is over already."));
         }
         if is_new {
-            sqlx::query("UPDATE alert SET acknowledged_at = ?, acknowledged_by = ? WHERE id = ?")
+            let value = AlertMetric::parse(&metric).and_then(|metric| match vm_id {
+                Some(id) => rules::value_of_vm(metric, &newest.figures_of(id)),
+                None => rules::value_of_host(metric, &newest.host),
+            });
+            let sql = "UPDATE alert SET acknowledged_at = ?, acknowledged_by = ?, acknowledged_value = ? WHERE id = ?";
+            sqlx::query(sql)
                 .bind(at.0)
                 .bind(me.id)
+                .bind(value)
                 .bind(alert_id)
                 .execute(&mut *tx)
                 .await
@@ -108,7 +123,7 @@ impl Alerts {
         let sql = format!(
             "SELECT alert.id, alert.vm_id, vm.name AS vm_name, alert.rule_id, alert.metric, alert.comparison,
                     alert.severity, alert.threshold, alert.raised_value, alert.raised_at, alert.acknowledged_at,
-                    account.username AS acknowledged_by, alert.resolved_at, alert.resolved_value
+                    account.username AS acknowledged_by, alert.acknowledged_value, alert.resolved_at, alert.resolved_value
              FROM {source} LEFT JOIN vm ON vm.id = alert.vm_id
                   LEFT JOIN account ON account.id = alert.acknowledged_by
              WHERE {state} AND CASE WHEN alert.vm_id IS NULL THEN ?1
@@ -145,6 +160,7 @@ struct AlertRow {
     raised_at: i64,
     acknowledged_at: Option<i64>,
     acknowledged_by: Option<String>,
+    acknowledged_value: Option<f64>,
     resolved_at: Option<i64>,
     resolved_value: Option<f64>,
 }
@@ -164,6 +180,7 @@ impl AlertRow {
             raised_at: UtcMillis(self.raised_at),
             acknowledged_at: self.acknowledged_at.map(UtcMillis),
             acknowledged_by: self.acknowledged_by,
+            acknowledged_value: self.acknowledged_value,
             resolved_at: self.resolved_at.map(UtcMillis),
             resolved_value: self.resolved_value,
         })
@@ -254,8 +271,8 @@ impl Watcher {
             let Some(rule) = rules.iter().find(|rule| rule.id == rule_id) else { continue };
             let what = rule.metric.wrong(rule.comparison, rule.threshold);
             let text = format!(
-                "Still so, since {}, and nobody takes care of it. {}: {what}.",
-                UtcMillis(raised_at).to_rfc3339(),
+                "Still so, since {} UTC, and nobody takes care of it. {}: {what}.",
+                UtcMillis(raised_at).to_rfc3339()[..16].replace('T', " "),
                 vm_name.as_deref().unwrap_or("The host")
             );
             let told = notifications::Told::Repeated;
@@ -326,6 +343,7 @@ async fn raise(
         severity: rule.severity,
         vm_id: news.vm_id,
         account_id: None,
+        done_by: None,
         text,
     }))
 }

@@ -80,8 +80,9 @@ impl Finding {
     }
 }
 
-pub fn of_host(rule: &AlertRule, host: &HostFigures) -> Finding {
-    let value = match rule.metric {
+/// What the host's metric is, in its unit; none where it is no figure.
+pub fn value_of_host(metric: AlertMetric, host: &HostFigures) -> Option<f64> {
+    match metric {
         AlertMetric::Cpu => host.cpu_percent,
         AlertMetric::Memory => host.memory_percent,
         AlertMetric::Disk => host.disk_percent,
@@ -90,8 +91,26 @@ pub fn of_host(rule: &AlertRule, host: &HostFigures) -> Finding {
         AlertMetric::NetworkUp => host.net_send_speed,
         AlertMetric::Load => host.load_1,
         AlertMetric::Figures | AlertMetric::Stopped => None,
-    };
-    against(rule, value)
+    }
+}
+
+/// The same of a VM's.
+pub fn value_of_vm(metric: AlertMetric, figures: &VmFigures) -> Option<f64> {
+    match metric {
+        AlertMetric::Cpu => figures.cpu_percent,
+        AlertMetric::Memory => figures.memory_percent,
+        // The hypervisor tells how far the image has grown, which is no file system that fills up; and where the two
+        // took turns, an alert would come and go with them.
+        AlertMetric::Disk => figures.disk_percent.filter(|_| figures.sources.disk != Source::Hypervisor),
+        AlertMetric::Swap => figures.swap_percent,
+        AlertMetric::NetworkDown => figures.network_rx_mb_per_s,
+        AlertMetric::NetworkUp => figures.network_tx_mb_per_s,
+        AlertMetric::Load | AlertMetric::Figures | AlertMetric::Stopped => None,
+    }
+}
+
+pub fn of_host(rule: &AlertRule, host: &HostFigures) -> Finding {
+    against(rule, value_of_host(rule.metric, host))
 }
 
 /// While an operation is under way, or the hypervisor is silent, a VM's figures say nothing about it.
@@ -111,22 +130,11 @@ pub fn of_vm(rule: &AlertRule, vm: &VmView) -> Finding {
 }
 
 fn of_running(rule: &AlertRule, figures: &VmFigures) -> Finding {
-    let value = match rule.metric {
-        AlertMetric::Cpu => figures.cpu_percent,
-        AlertMetric::Memory => figures.memory_percent,
-        // The hypervisor tells how far the image has grown, which is no file system that fills up; and where the two
-        // took turns, an alert would come and go with them.
-        AlertMetric::Disk => figures.disk_percent.filter(|_| figures.sources.disk != Source::Hypervisor),
-        AlertMetric::Swap => figures.swap_percent,
-        AlertMetric::NetworkDown => figures.network_rx_mb_per_s,
-        AlertMetric::NetworkUp => figures.network_tx_mb_per_s,
-        AlertMetric::Figures => {
-            let silent = figures.cpu_percent.is_none() && figures.memory_percent.is_none();
-            return Finding::only(if silent { Level::Over } else { Level::Under });
-        }
-        AlertMetric::Load | AlertMetric::Stopped => None,
-    };
-    against(rule, value)
+    if rule.metric == AlertMetric::Figures {
+        let silent = figures.cpu_percent.is_none() && figures.memory_percent.is_none();
+        return Finding::only(if silent { Level::Over } else { Level::Under });
+    }
+    against(rule, value_of_vm(rule.metric, figures))
 }
 
 /// From where on a figure is well again.

@@ -12,6 +12,8 @@ use axum::{
 };
 
 const FIELDS: [&str; 8] = ["username", "email", "id", "name", "image", "ram_mb", "cpu_cores", "disk_gb"];
+/// Those of an alert rule are in a group, whose brackets a form encodes.
+const GROUP: &str = "rule%5B";
 /// Longer than any value that is allowed, and far from what an address may hold.
 const MAX_VALUE_BYTES: usize = 300;
 
@@ -45,16 +47,20 @@ fn is_plain_form(headers: &HeaderMap) -> bool {
     says(header::ACCEPT, "text/html") && says(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
 }
 
+fn may_be_seen(name: &str) -> bool {
+    FIELDS.contains(&name) || name.starts_with(GROUP)
+}
+
 /// The pairs of a form's body that may be seen in an address, as they were encoded.
 fn entered(body: &str) -> Vec<String> {
-    let may_be_seen = |pair: &&str| {
+    let goes_along = |pair: &&str| {
         pair.split_once('=').is_some_and(|(name, value)| {
-            FIELDS.contains(&name)
+            may_be_seen(name)
                 && value.len() <= MAX_VALUE_BYTES
                 && value.bytes().all(|b| b.is_ascii_alphanumeric() || b"%+-._*~".contains(&b))
         })
     };
-    body.split('&').filter(may_be_seen).map(str::to_owned).collect()
+    body.split('&').filter(goes_along).map(str::to_owned).collect()
 }
 
 /// `location` with what was entered in place of what it held of an earlier try; none when nothing was refused.
@@ -64,7 +70,7 @@ fn with_entered(location: &str, entered: &[String]) -> Option<String> {
     if !pairs.iter().any(|pair| pair.starts_with("__err=")) {
         return None;
     }
-    let is_old = |pair: &&str| pair.split_once('=').is_some_and(|(name, _)| FIELDS.contains(&name));
+    let is_old = |pair: &&str| pair.split_once('=').is_some_and(|(name, _)| may_be_seen(name));
     let kept = pairs.into_iter().filter(|pair| !is_old(pair));
     let all: Vec<_> = kept.chain(entered.iter().map(String::as_str)).collect();
     Some(format!("{page}?{}", all.join("&")))
@@ -78,6 +84,8 @@ mod tests {
     fn a_password_and_a_confirmation_never_go_along() {
         let body = "username=ada&password=correct+horse&confirm_name=db&email=ada%40example.org";
         assert_eq!(entered(body), ["username=ada", "email=ada%40example.org"]);
+        let rule = "rule%5Bscope%5D=owner%3A1&rule%5Bquiet_from%5D=22%3A00&rules=1";
+        assert_eq!(entered(rule), ["rule%5Bscope%5D=owner%3A1", "rule%5Bquiet_from%5D=22%3A00"]);
     }
 
     #[test]
