@@ -20,6 +20,7 @@ pub mod palette;
 pub mod part;
 pub mod poll;
 pub mod range;
+pub mod readings;
 pub mod response;
 pub mod store;
 pub mod theme;

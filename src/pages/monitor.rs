@@ -12,6 +12,7 @@ use crate::{
         loaded::load,
         notice::{LinkState, Refusal, Trouble, Unavailable},
         range::{Range, RangePicker},
+        readings::{Column, Readings},
         timeline::{self, Line, Timeline},
         trail::Point,
         vm::StatusMark,
@@ -156,52 +157,71 @@ fn HostCharts(
     };
     let (span, on_span) = (timeline.words(), timeline.on_span());
     let of = move |metric| timeline.statistics(metric, format::percent);
+    let one = move |metric, name, label, hue, read| timeline.data(vec![line(metric, name, label, hue, read)]);
+    let cpu = one("host_cpu_percent", "cpu", "CPU", Hue::Cpu, |h| h.cpu_percent);
+    let memory = one("host_memory_percent", "memory", "Memory", Hue::Memory, |h| h.memory_percent);
+    let disk = one("host_disk_percent", "disk", "Disk", Hue::Disk, |h| h.disk_percent);
+    let network = timeline.data(vec![
+        line("host_net_recv_speed", "rx", "Received", Hue::Received, |h| h.net_recv_speed),
+        line("host_net_send_speed", "tx", "Sent", Hue::Sent, |h| h.net_send_speed),
+    ]);
+    let swap = one("host_swap_percent", "swap", "Swap", Hue::Memory, |h| h.swap_percent);
+    let load = timeline.data(vec![
+        line("host_load_1", "load-1", "1 minute", Hue::Cpu, |h| h.load_1),
+        line("host_load_5", "load-5", "5 minutes", Hue::Received, |h| h.load_5),
+        line("host_load_15", "load-15", "15 minutes", Hue::Sent, |h| h.load_15),
+    ]);
+    let columns = vec![
+        Column { label: "CPU", chart: cpu, trace: 0, told: format::percent },
+        Column { label: "Memory", chart: memory, trace: 0, told: format::percent },
+        Column { label: "Disk", chart: disk, trace: 0, told: format::percent },
+        Column { label: "Received", chart: network, trace: 0, told: format::rate },
+        Column { label: "Sent", chart: network, trace: 1, told: format::rate },
+        Column { label: "Swap", chart: swap, trace: 0, told: format::percent },
+        Column { label: "Load of 1 min", chart: load, trace: 0, told: format::count },
+        Column { label: "5 min", chart: load, trace: 1, told: format::count },
+        Column { label: "15 min", chart: load, trace: 2, told: format::count },
+    ];
     view! {
         <div class="charts host" class:stale=move || feed.is_stale() class:loading=timeline.loading>
             <TimeChart
                 test_id="chart-cpu" title="CPU" hue=Hue::Cpu scale=Scale::Percent
                 now_text=text(|h| format!("{} · {}", format::cores(h.cpu_cores), format::percent(h.cpu_percent)))
-                data=timeline.data(vec![line("host_cpu_percent", "cpu", "CPU", Hue::Cpu, |h| h.cpu_percent)])
+                data=cpu
                 span foot=of("host_cpu_percent") on_span
             />
             <TimeChart
                 test_id="chart-memory" title="Memory" hue=Hue::Memory scale=Scale::Percent
                 now_text=text(|h| with_amount(h.memory_used_gb, h.memory_total_gb, h.memory_percent))
-                data=timeline.data(vec![line("host_memory_percent", "memory", "Memory", Hue::Memory, |h| h.memory_percent)])
+                data=memory
                 span foot=of("host_memory_percent") on_span
             />
             <TimeChart
                 test_id="chart-disk" title="Disk" hue=Hue::Disk scale=Scale::Percent
                 now_text=text(|h| with_amount(h.disk_used_gb, h.disk_total_gb, h.disk_percent))
-                data=timeline.data(vec![line("host_disk_percent", "disk", "Disk", Hue::Disk, |h| h.disk_percent)])
+                data=disk
                 span foot=of("host_disk_percent") on_span
             />
             <TimeChart
                 test_id="chart-network" title="Network" hue=Hue::Received scale=Scale::Rate
                 now_text=text(|h| format!("↓ {}  ↑ {}", format::rate(h.net_recv_speed), format::rate(h.net_send_speed)))
-                data=timeline.data(vec![
-                    line("host_net_recv_speed", "rx", "Received", Hue::Received, |h| h.net_recv_speed),
-                    line("host_net_send_speed", "tx", "Sent", Hue::Sent, |h| h.net_send_speed),
-                ])
+                data=network
                 span foot=timeline.statistics("host_net_recv_speed", format::rate) on_span
             />
             <TimeChart
                 test_id="chart-swap" title="Swap" hue=Hue::Memory scale=Scale::Percent
                 now_text=text(|h| with_amount(h.swap_used_gb, h.swap_total_gb, h.swap_percent))
-                data=timeline.data(vec![line("host_swap_percent", "swap", "Swap", Hue::Memory, |h| h.swap_percent)])
+                data=swap
                 span foot=of("host_swap_percent") on_span
             />
             <TimeChart
                 test_id="chart-load" title="Load" hue=Hue::Cpu scale=Scale::Count
                 now_text=text(|h| [h.load_1, h.load_5, h.load_15].map(format::count).join(" · "))
-                data=timeline.data(vec![
-                    line("host_load_1", "load-1", "1 minute", Hue::Cpu, |h| h.load_1),
-                    line("host_load_5", "load-5", "5 minutes", Hue::Received, |h| h.load_5),
-                    line("host_load_15", "load-15", "15 minutes", Hue::Sent, |h| h.load_15),
-                ])
+                data=load
                 span foot=timeline.statistics("host_load_1", format::count) on_span
             />
         </div>
+        <Readings columns/>
     }
 }
 

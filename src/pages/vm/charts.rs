@@ -4,12 +4,13 @@ use crate::{
     components::{
         browser,
         chart::{ChartData, Hue, Scale, TimeChart},
-        clock::{Moment, TimeForm, alive},
+        clock::alive,
         feed::Feed,
         format,
         notice::Refusal,
         part::soon,
         range::RangePicker,
+        readings::{Column, Readings},
         timeline::{Line, Timeline},
     },
     model::{Series, Source, Sources, VmFigures, VmView},
@@ -19,15 +20,12 @@ use leptos::{
     wasm_split::{SplitLoaderError, wasm_split},
 };
 
-/// So many lines at most does the table beside the charts hold.
-const TABLE_ROWS: usize = 60;
-
-type Column = fn(&Series) -> &Vec<Option<f64>>;
+type Read = fn(&Series) -> &Vec<Option<f64>>;
 
 #[component]
 pub fn VmCharts(feed: Feed, id: i64, vm: Memo<Option<VmView>>, timeline: Timeline) -> impl IntoView {
-    let line = move |metric, name, label, hue, column: Column| {
-        let live = feed.points(id, column);
+    let line = move |metric, name, label, hue, read: Read| {
+        let live = feed.points(id, read);
         Line { metric, name, label, hue, live }
     };
     let cpu = timeline.data(vec![line("vm_cpu_percent", "cpu", "CPU", Hue::Cpu, |s| &s.cpu_percent)]);
@@ -103,7 +101,15 @@ fn toolbar(id: i64, vm: Memo<Option<VmView>>, timeline: Timeline) -> Result<AnyV
 
 #[wasm_split(vm_more, wasm_split_path = ::leptos::wasm_split, preload(load_readings), fallible)]
 fn readings(charts: [Signal<ChartData>; 4]) -> Result<AnyView, SplitLoaderError> {
-    Ok(view! { <Readings charts/> }.into_any())
+    let [cpu, memory, disk, network] = charts;
+    let columns = vec![
+        Column { label: "CPU", chart: cpu, trace: 0, told: format::percent },
+        Column { label: "Memory", chart: memory, trace: 0, told: format::percent },
+        Column { label: "Disk", chart: disk, trace: 0, told: format::percent },
+        Column { label: "Received", chart: network, trace: 0, told: format::rate },
+        Column { label: "Sent", chart: network, trace: 1, told: format::rate },
+    ];
+    Ok(view! { <Readings columns/> }.into_any())
 }
 
 /// `6.2 of 8 GB · 78 %`.
@@ -132,60 +138,6 @@ fn Export(id: i64, vm: Memo<Option<VmView>>, timeline: Timeline) -> impl IntoVie
                 <a class="btn" href=move || address("csv") download rel="external">"CSV"</a>
                 <a class="btn" href=move || address("json") download rel="external">"JSON"</a>
                 {move || alive.get().then(|| view! { <button type="button" class="btn" on:click=picture>"PNG"</button> })}
-            </div>
-        </details>
-    }
-}
-
-/// The charts in words, for who cannot see them or wants the figures.
-#[component]
-fn Readings(charts: [Signal<ChartData>; 4]) -> impl IntoView {
-    // Nobody looks at a closed table. Without JavaScript it can be opened, so at first it is filled in.
-    let closed = RwSignal::new(false);
-    Effect::new(move || closed.set(true));
-    let rows = Memo::new(move |_| {
-        if closed.get() {
-            return Vec::new();
-        }
-        let data = charts.map(|chart| chart.get());
-        let times = data[0].traces[0].points.iter().map(|point| point.0).collect::<Vec<_>>();
-        let step = times.len().div_ceil(TABLE_ROWS).max(1);
-        let figure = |chart: &ChartData, trace: usize, at| {
-            chart.traces[trace].points.iter().find(|point| point.0 == at).and_then(|point| point.1)
-        };
-        let row = |at| {
-            let [cpu, memory, disk, network] = &data;
-            let figures = [cpu, memory, disk].map(|chart| format::percent(figure(chart, 0, at)));
-            let rates = [0, 1].map(|trace| format::rate(figure(network, trace, at)));
-            (at, figures, rates)
-        };
-        times.into_iter().rev().step_by(step).map(row).collect()
-    });
-    view! {
-        <details class="readings" data-testid="readings" on:toggle=move |event| closed.set(!browser::is_open(&event))>
-            <summary>"Show as table"</summary>
-            <div class="scroll" tabindex="0" role="region" aria-label="Readings">
-                <table>
-                    <thead>
-                        <tr>
-                            <th scope="col">"Time"</th>
-                            <th scope="col">"CPU"</th>
-                            <th scope="col">"Memory"</th>
-                            <th scope="col">"Disk"</th>
-                            <th scope="col">"Received"</th>
-                            <th scope="col">"Sent"</th>
-                        </tr>
-                    </thead>
-                    <tbody>
-                        <For each=move || rows.get() key=|row| row.clone() let:row>
-                            <tr>
-                                <th scope="row"><Moment at=row.0 form=TimeForm::DayAndSecond/></th>
-                                {row.1.map(|text| view! { <td>{text}</td> }).into_iter().collect_view()}
-                                {row.2.map(|text| view! { <td>{text}</td> }).into_iter().collect_view()}
-                            </tr>
-                        </For>
-                    </tbody>
-                </table>
             </div>
         </details>
     }

@@ -1,0 +1,67 @@
+//! Charts as a table, for who cannot see them or wants the figures.
+
+use super::{
+    browser,
+    chart::ChartData,
+    clock::{Moment, TimeForm},
+};
+use leptos::prelude::*;
+
+/// A line of a chart. The times of a table are those of its first column's line.
+#[derive(Clone, Copy)]
+pub struct Column {
+    pub label: &'static str,
+    pub chart: Signal<ChartData>,
+    /// Which line of the chart.
+    pub trace: usize,
+    /// Puts a value into words.
+    pub told: fn(Option<f64>) -> String,
+}
+
+/// At most.
+const TABLE_ROWS: usize = 60;
+
+#[component]
+pub fn Readings(columns: Vec<Column>) -> impl IntoView {
+    // Nobody looks at a closed table. Without JavaScript it can be opened, so at first it is filled in.
+    let closed = RwSignal::new(false);
+    Effect::new(move || closed.set(true));
+    let heads = columns.iter().map(|column| view! { <th scope="col">{column.label}</th> }).collect_view();
+    let rows = Memo::new(move |_| {
+        if closed.get() {
+            return Vec::new();
+        }
+        let points = columns.iter().map(|column| {
+            column.chart.with(|data| data.traces.get(column.trace).map(|trace| trace.points.clone()))
+        });
+        let points = points.map(Option::unwrap_or_default).collect::<Vec<_>>();
+        let times = points.first().into_iter().flatten().map(|point| point.0).collect::<Vec<_>>();
+        let step = times.len().div_ceil(TABLE_ROWS).max(1);
+        let row = |at| {
+            let figures = columns.iter().zip(&points).map(|(column, points)| {
+                let known = points.binary_search_by_key(&at, |point| point.0).ok().and_then(|i| points[i].1);
+                (column.told)(known)
+            });
+            (at, figures.collect::<Vec<_>>())
+        };
+        times.into_iter().rev().step_by(step).map(row).collect()
+    });
+    view! {
+        <details class="readings" data-testid="readings" on:toggle=move |event| closed.set(!browser::is_open(&event))>
+            <summary>"Show as table"</summary>
+            <div class="scroll" tabindex="0" role="region" aria-label="Readings">
+                <table>
+                    <thead><tr><th scope="col">"Time"</th>{heads}</tr></thead>
+                    <tbody>
+                        <For each=move || rows.get() key=|row| row.clone() let:row>
+                            <tr>
+                                <th scope="row"><Moment at=row.0 form=TimeForm::DayAndSecond/></th>
+                                {row.1.into_iter().map(|text| view! { <td>{text}</td> }).collect_view()}
+                            </tr>
+                        </For>
+                    </tbody>
+                </table>
+            </div>
+        </details>
+    }
+}
