@@ -100,6 +100,9 @@ fn found(places: &[Place], typed: &str) -> Vec<Place> {
     ranked.into_iter().map(|(_, place)| place.clone()).take(SHOWN).collect()
 }
 
+/// What opens a few buttons or fields over the page.
+const MENUS: &str = "details.more";
+
 /// What a key has open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Opened {
@@ -123,6 +126,9 @@ pub fn Keyboard(is_admin: bool) -> impl IntoView {
                 opened.set(Some(Opened::Palette));
                 return;
             }
+            if key == "Escape" {
+                browser::close_details(MENUS);
+            }
             if event.ctrl_key() || event.meta_key() || event.alt_key() || browser::is_typing(&event) {
                 return;
             }
@@ -144,7 +150,11 @@ pub fn Keyboard(is_admin: bool) -> impl IntoView {
                 _ => {}
             }
         });
-        on_cleanup(move || listener.remove());
+        let beside = window_event_listener(ev::pointerdown, |event| browser::close_beside(MENUS, &event));
+        on_cleanup(move || {
+            listener.remove();
+            beside.remove();
+        });
     });
     let is_wanted = Memo::new(move |before: Option<&bool>| before == Some(&true) || opened.get().is_some());
     move || {

@@ -18,6 +18,8 @@ use leptos::prelude::*;
 use leptos_meta::Title;
 use leptos_router::hooks::use_query_map;
 
+const LIST_ID: &str = "accounts";
+
 /// All that can be done with an account by an admin.
 #[derive(Clone, Copy)]
 struct Actions {
@@ -25,23 +27,17 @@ struct Actions {
     set_active: ServerAction<SetAccountActive>,
     set_role: ServerAction<SetAccountRole>,
     grant: ServerAction<GrantCredits>,
+    /// How many answers have come.
+    answered: Memo<usize>,
 }
 
 impl Actions {
     fn new() -> Self {
-        Self {
-            create: ServerAction::new(),
-            set_active: ServerAction::new(),
-            set_role: ServerAction::new(),
-            grant: ServerAction::new(),
-        }
-    }
-
-    fn answered(self) -> usize {
-        self.create.version().get()
-            + self.set_active.version().get()
-            + self.set_role.version().get()
-            + self.grant.version().get()
+        let (create, set_active) = (ServerAction::new(), ServerAction::new());
+        let (set_role, grant) = (ServerAction::new(), ServerAction::new());
+        let versions = [create.version(), set_active.version(), set_role.version(), grant.version()];
+        let answered = Memo::new(move |_| versions.iter().map(|version| version.get()).sum());
+        Self { create, set_active, set_role, grant, answered }
     }
 
     fn refusal(self) -> Signal<Option<ApiError>> {
@@ -63,7 +59,12 @@ pub fn Accounts() -> impl IntoView {
     toast::when_done(actions.set_active, "The account is changed.");
     toast::when_done(actions.set_role, "The account is changed.");
     toast::when_done(actions.grant, "The credits are booked.");
-    let accounts = load(move || (search.get(), actions.answered()), |(search, _)| list_accounts(search));
+    Effect::new(move || {
+        if actions.grant.value().with(|answer| matches!(answer, Some(Ok(_)))) {
+            browser::close_details(".accounts details");
+        }
+    });
+    let accounts = load(move || (search.get(), actions.answered.get()), |(search, _)| list_accounts(search));
     let viewer = expect_context::<Viewer>();
     view! {
         <Title text="Accounts"/>
@@ -100,14 +101,19 @@ fn List(
 ) -> impl IntoView {
     let alive = alive();
     let is_empty = accounts.is_empty();
+    Effect::new(move || {
+        if actions.answered.get_untracked() > 0 {
+            browser::catch_focus(LIST_ID);
+        }
+    });
     view! {
-        <section class="panel" aria-label="Accounts">
+        <section id=LIST_ID tabindex="-1" class="panel" aria-label="Accounts">
             <QueryForm search=true class="toolbar">
                 <span class="search">
                     <Glyph icon=Icon::Search/>
                     <input
                         type="search" name="search" aria-label="Search by name or e-mail" placeholder="Search by name or e-mail address"
-                        value=move || search.get() autocomplete="off" on:change=move |event| browser::submit_form_of(&event)
+                        value=move || search.get() prop:value=search autocomplete="off" on:change=move |event| browser::submit_form_of(&event)
                     />
                 </span>
                 <button type="submit" class="btn" hidden=alive>"Search"</button>
@@ -154,7 +160,7 @@ fn Entry(account: model::Account, actions: Actions, own_id: Option<i64>) -> impl
                         <label for=reason_id.clone()>"Reason"</label>
                         <span class="control"><input id=reason_id name="reason" required maxlength="200" autocomplete="off"/></span>
                     </div>
-                    <button type="submit" class="btn primary">"Book it"</button>
+                    <button type="submit" class="btn primary" disabled=actions.grant.pending()>"Book it"</button>
                 </ActionForm>
             </details>
             {(!is_own).then(|| view! {

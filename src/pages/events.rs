@@ -133,7 +133,7 @@ fn Body(asked: Memo<Asked>, page: EventPage, refused: Option<ApiError>, is_admin
         });
     };
     Effect::new(move |begun: Option<()>| {
-        asked.track();
+        asked.get();
         if begun.is_some() {
             ask();
         }
@@ -201,6 +201,8 @@ fn Filters(asked: Memo<Asked>, is_admin: bool) -> impl IntoView {
                       kind: &'static str,
                       read: fn(&EventQuery) -> &String| {
         let value = chosen(read);
+        // A time in the address, which somebody wrote, is one of its day to a field for days.
+        let value = move || if kind == "date" { value().chars().take(10).collect() } else { value() };
         view! {
             <span class="control"><input
                 name=name type=kind aria-label=label placeholder=label autocomplete="off" autocapitalize="none" spellcheck="false" maxlength="100"
@@ -216,7 +218,7 @@ fn Filters(asked: Memo<Asked>, is_admin: bool) -> impl IntoView {
             {select("severity", "Severity", "Any severity", vec![("info", "Info"), ("warning", "Warning"), ("error", "Error")], |q| &q.severity)}
             {input("vm", "VM", "search", |q| &q.vm)}
             {is_admin.then(|| input("person", "Person", "search", |q| &q.person))}
-            <label class="dated">"From " {input("from", "From (UTC)", "date", |q| &q.from)}</label>
+            <label class="dated">"UTC from " {input("from", "From (UTC)", "date", |q| &q.from)}</label>
             <label class="dated">"to " {input("to", "To (UTC)", "date", |q| &q.to)}</label>
             <button type="submit" class="btn" hidden=alive>"Show"</button>
             {move || asked.with(Asked::is_filtered).then(|| view! { <a class="btn quiet" href="/events" data-noscroll="">"Clear"</a> })}

@@ -88,7 +88,8 @@ impl Accounts {
                 .map_err(internal)?;
         }
         let what = if is_active { "activated" } else { "deactivated" };
-        self.told(&mut tx, &other, format!("{} {what} the account {}.", me.username, other.username)).await?;
+        self.told(&mut tx, me, &other, format!("{} {what} the account {}.", me.username, other.username))
+            .await?;
         tx.commit().await.map_err(internal)
     }
 
@@ -117,7 +118,7 @@ impl Accounts {
                 Role::User => "a user",
             }
         );
-        self.told(&mut tx, &other, text).await?;
+        self.told(&mut tx, me, &other, text).await?;
         tx.commit().await.map_err(internal)
     }
 
@@ -141,15 +142,21 @@ impl Accounts {
         let (verb, count) = if amount > 0 { ("gave", amount) } else { ("took", -amount) };
         let text = format!("{} {verb} {} {count} credits: {reason}", me.username, other.username);
         NewEvent::info("credits_granted", None, text)
-            .by(account_id)
+            .about(account_id, me.id)
             .write(&mut tx)
             .await
             .map_err(internal)?;
         tx.commit().await.map_err(internal)
     }
 
-    async fn told(&self, tx: &mut Transaction<'_, Sqlite>, other: &Me, text: String) -> Result<(), ApiError> {
-        NewEvent::info("account_changed", None, text).by(other.id).write(tx).await.map_err(internal)
+    async fn told(
+        &self,
+        tx: &mut Transaction<'_, Sqlite>,
+        me: &Me,
+        other: &Me,
+        text: String,
+    ) -> Result<(), ApiError> {
+        NewEvent::info("account_changed", None, text).about(other.id, me.id).write(tx).await.map_err(internal)
     }
 }
 

@@ -20,26 +20,34 @@ pub struct NewEvent {
     pub vm_id: Option<i64>,
     /// Who did it, or whose account it is about.
     pub account_id: Option<i64>,
+    /// Who did it, where `account_id` is whom it is about.
+    pub done_by: Option<i64>,
     pub text: String,
 }
 
 impl NewEvent {
     pub fn info(kind: &'static str, vm_id: Option<i64>, text: impl Into<String>) -> Self {
-        Self { kind, severity: Severity::Info, vm_id, account_id: None, text: text.into() }
+        Self { kind, severity: Severity::Info, vm_id, account_id: None, done_by: None, text: text.into() }
     }
 
     pub fn warning(kind: &'static str, vm_id: Option<i64>, text: impl Into<String>) -> Self {
-        Self { kind, severity: Severity::Warning, vm_id, account_id: None, text: text.into() }
+        Self { kind, severity: Severity::Warning, vm_id, account_id: None, done_by: None, text: text.into() }
     }
 
     pub fn error(kind: &'static str, vm_id: Option<i64>, text: impl Into<String>) -> Self {
-        Self { kind, severity: Severity::Error, vm_id, account_id: None, text: text.into() }
+        Self { kind, severity: Severity::Error, vm_id, account_id: None, done_by: None, text: text.into() }
     }
 
     /// The same, done by this account or about it.
     #[must_use]
     pub fn by(self, account_id: i64) -> Self {
         Self { account_id: Some(account_id), ..self }
+    }
+
+    /// The same about `account_id`, done by somebody else.
+    #[must_use]
+    pub fn about(self, account_id: i64, done_by: i64) -> Self {
+        Self { account_id: Some(account_id), done_by: Some(done_by), ..self }
     }
 
     /// Writes it as part of the caller's transaction, so that it stands or falls with what it tells of.
@@ -54,13 +62,14 @@ impl NewEvent {
             Severity::Error => tracing::error!(kind = self.kind, vm_id, "{}", self.text),
         }
         sqlx::query(
-            "INSERT INTO event (at, kind, severity, vm_id, account_id, text) VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO event (at, kind, severity, vm_id, account_id, done_by, text) VALUES (?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(now().0)
         .bind(self.kind)
         .bind(self.severity.as_str())
         .bind(self.vm_id)
         .bind(self.account_id)
+        .bind(self.done_by)
         .bind(&self.text)
         .execute(&mut **tx)
         .await?;

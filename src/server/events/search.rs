@@ -101,7 +101,9 @@ fn push_from(query: &mut QueryBuilder<Sqlite>, Search { me, filter }: Search<'_>
         query.push(" AND vm.name = ").push_bind(name.to_ascii_lowercase());
     }
     if let Some(person) = &filter.person {
-        query.push(" AND account.username = ").push_bind(person.clone());
+        query.push(" AND (account.username = ").push_bind(person.clone());
+        query.push(" OR event.done_by IN (SELECT id FROM account WHERE username = ");
+        query.push_bind(person.clone()).push("))");
     }
     if let Some(text) = &filter.text {
         let escaped: String = text

@@ -118,7 +118,11 @@ impl Vms {
         row::set_free(&mut tx, vm_id).await.map_err(internal)?;
         row::set_domain(&mut tx, vm_id, orphan.domain_uuid.as_deref()).await.map_err(internal)?;
         let text = format!("{} took {name} back into the list of {}.", me.username, owner.username);
-        NewEvent::info("vm_orphan_adopted", Some(vm_id), text).write(&mut tx).await.map_err(internal)?;
+        NewEvent::info("vm_orphan_adopted", Some(vm_id), text)
+            .by(me.id)
+            .write(&mut tx)
+            .await
+            .map_err(internal)?;
         tx.commit().await.map_err(internal)?;
         self.0.operations.ended.notify_one();
         if let Some(view) = self.find(vm_id).await? {
@@ -148,7 +152,7 @@ impl Vms {
             _ => Err(internal(error)),
         })?;
         let text = format!("{} removed what was left of {}.", me.username, orphan.name);
-        self.0.events.record(NewEvent::info("orphan_removed", None, text)).await;
+        self.0.events.record(NewEvent::info("orphan_removed", None, text).by(me.id)).await;
         Ok(())
     }
 
