@@ -12,12 +12,18 @@ pub async fn register(username: String, email: String, password: String) -> Resu
     call::sign_in(&state, &username, &password).await
 }
 
-/// Signs in with a cookie and leads to `/`. Anyone may.
+/// Signs in with a cookie and leads to `next`, a page of this server's, or else to `/`. Anyone may.
 #[server(prefix = "/api/v1", endpoint = "sign_in", output = Wire)]
-pub async fn sign_in(username: String, password: String) -> Result<(), ApiError> {
+pub async fn sign_in(
+    username: String,
+    password: String,
+    #[server(default)] next: Option<String>,
+) -> Result<(), ApiError> {
     use crate::server::web::call;
     let state = call::anyone()?;
-    call::sign_in(&state, &username, &password).await
+    call::sign_in(&state, &username, &password).await?;
+    call::lead_to(call::own_page(next.as_deref()));
+    Ok(())
 }
 
 /// Ends the session this is called with and leads to `/sign-in`. Anyone may; without a session it does nothing.

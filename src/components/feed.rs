@@ -8,6 +8,7 @@
 use super::{
     bell::Bell,
     browser,
+    layout::sign_in_address,
     trail::{self, Point},
 };
 use crate::{
@@ -94,11 +95,11 @@ impl Feed {
                 on_cleanup(move || clock.clear());
             }
         });
-        let navigate = use_navigate();
+        let (navigate, sign_in) = (use_navigate(), sign_in_address());
         spawn_local_scoped_with_cancellation(async move {
             while self.keep_polling().await {}
             if self.link.get_untracked() != Link::Gone {
-                navigate("/sign-in", NavigateOptions::default());
+                navigate(&sign_in(), NavigateOptions::default());
             }
         });
     }

@@ -15,6 +15,7 @@ use leptos::prelude::*;
 use leptos_router::{
     components::{Outlet, Redirect},
     hooks::use_location,
+    params::ParamsMap,
 };
 use serde::{Deserialize, Serialize};
 
@@ -22,8 +23,6 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Session {
     pub me: Option<Me>,
-    /// Of who is signed in.
-    pub quota: Option<Quota>,
     pub instance: Instance,
 }
 
@@ -32,8 +31,7 @@ impl Session {
     /// signing in or out leaves nothing behind.
     pub async fn load() -> Result<Self, ApiError> {
         let me = current_user().await?;
-        let quota = if me.is_some() { my_quota().await.ok() } else { None };
-        Ok(Self { me, quota, instance: get_instance().await? })
+        Ok(Self { me, instance: get_instance().await? })
     }
 }
 
@@ -91,22 +89,43 @@ pub fn SignedIn() -> impl IntoView {
 
 #[component]
 fn Guard(session: Loaded<Session>) -> impl IntoView {
+    let sign_in = sign_in_address();
     view! {
         <Suspense>
-            {move || Suspend::new(async move {
+            {move || {
+                let sign_in = sign_in.clone();
+                Suspend::new(async move {
                 let stranger = session.await.ok().filter(|session| session.me.is_none());
                 stranger.map(|session| {
-                    let path = if session.instance.needs_first_account { "/setup" } else { "/sign-in" };
+                    let path = if session.instance.needs_first_account { "/setup".into() } else { sign_in() };
                     view! { <Redirect path/> }
                 })
-            })}
+            })
+            }}
         </Suspense>
+    }
+}
+
+/// Where to sign in and come back to the page that is shown then.
+pub fn sign_in_address() -> impl Fn() -> String + Clone + Send + Sync + 'static {
+    let shown = use_location();
+    move || {
+        let search = shown.search.get_untracked();
+        let query = if search.is_empty() { search } else { format!("?{}", search.trim_start_matches('?')) };
+        let page = shown.pathname.get_untracked() + &query;
+        let mut next = ParamsMap::new();
+        if page != "/" {
+            next.insert("next", page);
+        }
+        format!("/sign-in{}", next.to_query_string())
     }
 }
 
 #[component]
 fn Rail(session: Loaded<Session>) -> impl IntoView {
     let path = use_location().pathname;
+    // Where something was launched or destroyed, another page follows.
+    let quota = load(move || path.get(), |_| my_quota());
     let of_launch = move || path.with(|path| path == "/vms/new" || path == "/vms/adopt");
     let of_monitor = move || path.with(|path| path == "/monitor");
     let of_alerts = move || path.with(|path| path == "/alerts" || path.starts_with("/alerts/"));
@@ -148,14 +167,15 @@ fn Rail(session: Loaded<Session>) -> impl IntoView {
                 })}
             </Suspense>
             <span class="push"></span>
+            <Transition>
+                {move || Suspend::new(async move { quota.await.ok().map(|quota| view! { <QuotaUsed quota/> }) })}
+            </Transition>
             <Suspense>
                 {move || Suspend::new(async move {
-                    session.await.ok().and_then(|session| session.quota).map(|quota| view! { <QuotaUsed quota/> })
-                })}
-            </Suspense>
-            <Suspense>
-                {move || Suspend::new(async move {
-                    session.await.ok().map(|session| view! { <p class="version">"version " {session.instance.version}</p> })
+                    session.await.ok().map(|session| view! {
+                        <p class="version"><kbd>"Ctrl K"</kbd> " to jump, " <kbd>"?"</kbd> " for all keys"</p>
+                        <p class="version">"version " {session.instance.version}</p>
+                    })
                 })}
             </Suspense>
             <div class="person">

@@ -4,6 +4,7 @@ use super::{
     clock::{Moment, TimeForm},
     feed::{Feed, Link},
     icon::{Glyph, Icon},
+    layout::sign_in_address,
     toast,
 };
 use crate::model::{ApiError, ErrorCode};
@@ -25,7 +26,7 @@ pub fn Refusal(#[prop(into)] error: Signal<Option<ApiError>>) -> impl IntoView {
 #[component]
 pub fn Unavailable(error: ApiError) -> impl IntoView {
     if error.code == ErrorCode::NotSignedIn {
-        return view! { <Redirect path="/sign-in"/> }.into_any();
+        return view! { <Redirect path=sign_in_address()()/> }.into_any();
     }
     view! {
         <section class="panel empty" role="alert">
@@ -54,7 +55,7 @@ pub fn NotLoaded() -> impl IntoView {
 #[component]
 pub fn Failed(error: ApiError, retry: impl Fn() + Send + Sync + 'static) -> impl IntoView {
     if error.code == ErrorCode::NotSignedIn {
-        return view! { <Redirect path="/sign-in"/> }.into_any();
+        return view! { <Redirect path=sign_in_address()()/> }.into_any();
     }
     view! {
         <div class="failed" role="alert">

@@ -38,6 +38,7 @@ fn Form() -> impl IntoView {
     let sign_in = ServerAction::<api::SignIn>::new();
     let refused = Signal::derive(move || sign_in.value().get().and_then(Result::err));
     let checks = Checks::new(|| None, refused);
+    let next = entered("next");
     let username = RwSignal::new(entered("username").unwrap_or_default());
     let password = RwSignal::new(String::new());
     view! {
@@ -47,6 +48,7 @@ fn Form() -> impl IntoView {
                 <h1>"Sign in"</h1>
                 <Refusal error=refused/>
                 <ActionForm action=sign_in>
+                    {next.map(|next| view! { <input type="hidden" name="next" value=next/> })}
                     <TextField name="username" label="User name" value=username checks autocomplete="username" autofocus=true/>
                     <TextField name="password" label="Password" kind="password" value=password checks autocomplete="current-password"/>
                     <button type="submit" class="btn primary wide" disabled=sign_in.pending()>"Sign in"</button>

@@ -149,6 +149,18 @@ pub async fn sign_in(state: &AppState, username: &str, password: &str) -> Result
     Ok(())
 }
 
+/// The page that somebody wanted, where it is one of this server's.
+pub fn own_page(wanted: Option<&str>) -> &str {
+    const MAX_BYTES: usize = 1000;
+    let is_own = |page: &&str| {
+        page.starts_with('/')
+            && !page.starts_with("//")
+            && page.len() <= MAX_BYTES
+            && page.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\')
+    };
+    wanted.filter(is_own).unwrap_or("/")
+}
+
 /// Ends the caller's session and leads to `/sign-in`.
 ///
 /// # Errors
@@ -222,4 +234,20 @@ fn append_cookie(cookie: &str) -> Result<(), ApiError> {
         .ok_or_else(|| ApiError::new(ErrorCode::Internal, "There is no response to put a cookie on."))?;
     response.append_header(header::SET_COOKIE, cookie);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::own_page;
+
+    #[test]
+    fn nobody_is_led_away_from_this_server() {
+        for page in ["/vms/4?range=1h", "/"] {
+            assert_eq!(own_page(Some(page)), page);
+        }
+        for page in ["//evil.example", "https://evil.example", "/\\evil.example", "/a\r\nb", "vms/4", ""] {
+            assert_eq!(own_page(Some(page)), "/");
+        }
+        assert_eq!(own_page(None), "/");
+    }
 }
