@@ -86,6 +86,24 @@ test("figures are there without JavaScript", async ({ browser, problems }) => {
   await context.close();
 });
 
+test("who signs in comes to the page that was asked for, with and without JavaScript", async ({ browser, problems }) => {
+  problems.allow(UNUSED_AHEAD);
+  for (const javaScriptEnabled of [true, false]) {
+    const context = await browser.newContext({ javaScriptEnabled, baseURL: server.url });
+    const page = await context.newPage();
+    problems.watch(page);
+    await page.goto("/events?severity=info");
+    await expect(page).toHaveURL(/\/sign-in\?next=/);
+    if (javaScriptEnabled) await hydrated(page);
+    for (const [name, value] of Object.entries({ username: PERSON.username, password: PERSON.password })) {
+      await page.locator(`form [name=${name}]`).fill(value);
+    }
+    await submit(page, "password");
+    await expect(page).toHaveURL("/events?severity=info");
+    await context.close();
+  }
+});
+
 test("open alerts are listed without JavaScript", async ({ browser, problems }) => {
   const context = await browser.newContext({ javaScriptEnabled: false, baseURL: server.url });
   problems.allow(UNUSED_AHEAD);
@@ -272,6 +290,7 @@ test.describe("signed in", () => {
 
     await page.getByRole("button", { name: /^stop/i }).click();
     await expect(status(page)).toHaveText(/stopped/i);
+    await expect(page.getByTestId("events")).toContainText(/asked to stop/);
     await page.getByRole("button", { name: /^start/i }).click();
     await expect(status(page)).toHaveText(/running/i);
 
@@ -457,7 +476,7 @@ test.describe("signed in", () => {
     await expect(page).toHaveURL(/\?from=.*&to=/);
     await expect.poll(() => timeAxis(canvas)).toBeLessThan(2000);
     await expect(page.getByTestId("custom-range")).toBeVisible();
-    await ranges.getByRole("button", { name: "Wider" }).click();
+    await ranges.getByRole("link", { name: "Wider" }).click();
     await expect.poll(() => timeAxis(canvas)).toBeGreaterThan(2000);
     await page.goBack();
     await page.goBack();
@@ -474,7 +493,11 @@ test.describe("signed in", () => {
     for (const [name, kind] of [["CSV", /\.csv$/], ["JSON", /\.json$/]]) {
       const saved = page.waitForEvent("download");
       await page.getByTestId("export").getByRole("link", { name }).click();
-      expect((await saved).suggestedFilename()).toMatch(kind);
+      const file = await saved;
+      expect(file.suggestedFilename()).toMatch(kind);
+      const text = await readFile(await file.path(), "utf8");
+      const rows = name === "JSON" ? JSON.parse(text) : text.trim().split("\n").slice(1);
+      expect(rows.length).toBeGreaterThan(2);
     }
     const picture = page.waitForEvent("download");
     await page.getByTestId("export").getByRole("button", { name: "PNG" }).click();
@@ -495,7 +518,30 @@ test.describe("signed in", () => {
     await expect.poll(async () => (await names()).join()).toBe((await names()).toSorted().reverse().join());
     await page.getByLabel("Group").selectOption("status");
     await expect(page).toHaveURL(/group=status/);
+    await expect(page).toHaveURL(/sort=name/);
+    await expect(page).toHaveURL(/order=down/);
     await expect(page.locator("tr.group").first()).toContainText(/running \d/);
+
+    const field = page.getByLabel("Filter by name, image, address or owner");
+    const count = (await names()).length;
+    await field.fill("zzz");
+    await expect(page.locator("[data-vm]")).toHaveCount(0);
+    await page.getByRole("link", { name: "Show all" }).click();
+    await expect(field).toHaveValue("");
+    await expect(page.locator("[data-vm]")).toHaveCount(count);
+    await field.fill("zzz");
+    await field.press("Enter");
+    await expect(page).toHaveURL(/q=zzz/);
+    await page.goBack();
+    await expect(field).toHaveValue("");
+    await expect(page.locator("[data-vm]")).toHaveCount(count);
+
+    const [ticked] = await names();
+    await page.getByLabel(`Choose ${ticked}`).check();
+    await field.fill("zzz");
+    await expect(page.getByTestId("several")).toBeHidden();
+    await field.fill("");
+    await expect(page.getByLabel(`Choose ${ticked}`)).not.toBeChecked();
 
     const [first, second] = await names();
     for (const name of [first, second]) await page.getByLabel(`Choose ${name}`).check();
@@ -530,6 +576,22 @@ test.describe("signed in", () => {
     await page.getByLabel("Search the text").fill("account ada");
     await page.keyboard.press("Enter");
     await expect(list.getByRole("listitem")).toHaveCount(1);
+  });
+
+  test("charts have the page's colours when they come with another page", async ({ page }) => {
+    await openRunning(page);
+    await expect(chart(page, "cpu").locator("canvas").first()).toBeVisible();
+    await page.getByRole("link", { name: "Monitor" }).click();
+    const canvas = chart(page, "cpu").locator("canvas").first();
+    const colours = () =>
+      canvas.evaluate((canvas) => {
+        const instance = globalThis.echarts.getInstanceByDom(canvas.closest("[_echarts_instance_]"));
+        return instance.getOption().series[0].lineStyle.color;
+      });
+    expect(await colours()).toMatch(/^#|rgb|oklch/);
+    const readings = page.getByTestId("readings");
+    await readings.locator("summary").click();
+    await expect(readings.getByRole("row").nth(1)).toContainText("%");
   });
 
   test("the monitor shows the host on six charts that go on", async ({ page }) => {
