@@ -19,6 +19,8 @@ while (files.length) {
   const module = binaryen.readBinary(readFileSync(input));
   module.setFeatures(FEATURES);
   module.optimize();
+  // A second time finds a little more.
+  module.optimize();
   writeFileSync(output, module.emitBinary());
   module.dispose();
 }

@@ -3,7 +3,7 @@ use crate::model::{Alert, AlertRule, ApiError, RuleForm};
 use leptos::prelude::*;
 use leptos::server_fn::codec::GetUrl;
 
-/// The open alerts of the caller's VMs, newest first; an admin sees everyone's and the host's.
+/// The open alerts of the caller's VMs, the worst first, then the newest; an admin sees everyone's and the host's.
 #[server(prefix = "/api/v1", endpoint = "open_alerts", input = GetUrl, output = Wire)]
 pub async fn open_alerts() -> Result<Vec<Alert>, ApiError> {
     use crate::server::{vms::Scope, web::call};

@@ -11,7 +11,6 @@ use super::{
 };
 use crate::model::{Alert, Severity};
 use leptos::prelude::*;
-use std::cmp::Reverse;
 
 const LIST_ID: &str = "open-alerts";
 
@@ -102,13 +101,8 @@ pub fn of_vm(feed: Feed, vm_id: i64) -> Memo<Vec<Alert>> {
     })
 }
 
-/// The worst first.
 fn all(feed: Feed) -> Memo<Vec<Alert>> {
-    Memo::new(move |_| {
-        let mut alerts = feed.live.with(|live| live.alerts.clone());
-        alerts.sort_by_key(|alert| Reverse(alert.severity));
-        alerts
-    })
+    Memo::new(move |_| feed.live.with(|live| live.alerts.clone()))
 }
 
 /// `No open alerts`, `1 open alert`, `2 open alerts`.

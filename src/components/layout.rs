@@ -23,6 +23,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Session {
     pub me: Option<Me>,
+    /// Of who is signed in.
+    pub quota: Option<Quota>,
     pub instance: Instance,
 }
 
@@ -31,7 +33,8 @@ impl Session {
     /// signing in or out leaves nothing behind.
     pub async fn load() -> Result<Self, ApiError> {
         let me = current_user().await?;
-        Ok(Self { me, instance: get_instance().await? })
+        let quota = if me.is_some() { my_quota().await.ok() } else { None };
+        Ok(Self { me, quota, instance: get_instance().await? })
     }
 }
 
@@ -124,8 +127,6 @@ pub fn sign_in_address() -> impl Fn() -> String + Clone + Send + Sync + 'static 
 #[component]
 fn Rail(session: Loaded<Session>) -> impl IntoView {
     let path = use_location().pathname;
-    // Where something was launched or destroyed, another page follows.
-    let quota = load(move || path.get(), |_| my_quota());
     let of_launch = move || path.with(|path| path == "/vms/new" || path == "/vms/adopt");
     let of_monitor = move || path.with(|path| path == "/monitor");
     let of_alerts = move || path.with(|path| path == "/alerts" || path.starts_with("/alerts/"));
@@ -167,9 +168,11 @@ fn Rail(session: Loaded<Session>) -> impl IntoView {
                 })}
             </Suspense>
             <span class="push"></span>
-            <Transition>
-                {move || Suspend::new(async move { quota.await.ok().map(|quota| view! { <QuotaUsed quota/> }) })}
-            </Transition>
+            <Suspense>
+                {move || Suspend::new(async move {
+                    session.await.ok().and_then(|session| session.quota).map(|quota| view! { <QuotaUsed quota/> })
+                })}
+            </Suspense>
             <Suspense>
                 {move || Suspend::new(async move {
                     session.await.ok().map(|session| view! {

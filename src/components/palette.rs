@@ -150,11 +150,7 @@ pub fn Keyboard(is_admin: bool) -> impl IntoView {
                 _ => {}
             }
         });
-        let beside = window_event_listener(ev::pointerdown, |event| browser::close_beside(MENUS, &event));
-        on_cleanup(move || {
-            listener.remove();
-            beside.remove();
-        });
+        on_cleanup(move || listener.remove());
     });
     let is_wanted = Memo::new(move |before: Option<&bool>| before == Some(&true) || opened.get().is_some());
     move || {

@@ -403,7 +403,7 @@ pub struct Live {
     #[serde(default)]
     pub figures: Vec<VmFigures>,
     pub series: Vec<Series>,
-    /// All open alerts that the caller may see, newest first, whatever VMs are asked for.
+    /// All open alerts that the caller may see, the worst first, then the newest, whatever VMs are asked for.
     pub alerts: Vec<Alert>,
     /// How the collector is doing: for admins only, and only where all VMs are asked for.
     pub collector: Option<CollectorHealth>,

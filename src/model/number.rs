@@ -39,7 +39,17 @@ pub fn hundredths(value: f64) -> String {
 
 /// Two decimals at most, no trailing zeros; none below zero.
 pub fn up_to_hundredths(value: f64) -> String {
-    hundredths(value).trim_end_matches('0').trim_end_matches('.').into()
+    let hundredths = (value * 100.0).round().max(0.0) as u32;
+    let mut text = String::new();
+    push_digits(&mut text, hundredths / 100);
+    if !hundredths.is_multiple_of(100) {
+        text.push('.');
+        push_digits(&mut text, hundredths / 10 % 10);
+        if !hundredths.is_multiple_of(10) {
+            push_digits(&mut text, hundredths % 10);
+        }
+    }
+    text
 }
 
 #[cfg(test)]

@@ -13,7 +13,6 @@ use crate::{
 };
 use leptos::{prelude::*, task::spawn_local};
 use leptos_meta::Title;
-use std::cmp::Reverse;
 
 const OPEN_ID: &str = "open";
 
@@ -34,10 +33,9 @@ pub fn Alerts() -> impl IntoView {
     }
 }
 
-/// Those that are open, the worst first, and the newest that are over.
+/// Those that are open, and the newest that are over.
 async fn ask_for_all() -> Result<[Vec<Alert>; 2], ApiError> {
-    let (mut open, mut over) = (open_alerts().await?, alert_history().await?);
-    open.sort_by_key(|alert| Reverse(alert.severity));
+    let (open, mut over) = (open_alerts().await?, alert_history().await?);
     over.retain(|alert| alert.resolved_at.is_some());
     Ok([open, over])
 }

@@ -10,11 +10,12 @@ use std::ops::Range;
 use wasmparser::{BinaryReader, KnownCustom, Name, Parser, Payload, RelocSectionReader};
 
 /// What the names of functions that are never called hold, mangled as rustc does it: each identifier behind its length.
-const NEVER_CALLED: [&str; 3] = [
+const NEVER_CALLED: [&str; 4] = [
     // `hydrate_body` takes over the whole page at once; only `hydrate_lazy` does it so.
     "8into_any13hydrate_async",
     // Of `attr:…` and `{..}` on components; `refuse_attributes` sees to it that there are none.
     "8any_view8elements",
+    "13into_any_attr5clone",
     // Of `leptos::template!`, which is not used.
     "22hydrate_from_template",
 ];

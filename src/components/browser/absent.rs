@@ -45,8 +45,6 @@ pub async fn get_apart<T>(_address: &str, _longest_millis: u32) -> Result<T, Api
 
 pub fn close_details(_selector: &str) {}
 
-pub fn close_beside(_selector: &str, _event: &leptos::ev::Event) {}
-
 pub fn catch_focus(_id: &'static str) {}
 
 pub struct Plot;

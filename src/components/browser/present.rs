@@ -346,18 +346,6 @@ pub fn close_details(selector: &str) {
     }
 }
 
-/// Closes what is open of these `<details>`, but for the one that an event is in.
-pub fn close_beside(selector: &str, event: &web_sys::Event) {
-    let target = event.target().and_then(|target| target.dyn_into::<Node>().ok());
-    let open = document().query_selector_all(&format!("{selector}[open]")).ok();
-    let all = open.iter().flat_map(|open| (0..open.length()).filter_map(|i| open.item(i)));
-    for details in all.filter(|details| !details.contains(target.as_ref())) {
-        if let Ok(details) = details.dyn_into::<web_sys::Element>() {
-            let _ = details.remove_attribute("open");
-        }
-    }
-}
-
 /// Gives an element the focus where it was lost with what had it.
 pub fn catch_focus(id: &'static str) {
     after_next_frame(move || {

@@ -20,23 +20,19 @@ pub enum Sort {
 }
 
 impl Sort {
-    pub const ALL: [(Self, &'static str, &'static str); 8] = [
-        (Self::Age, "age", "By age"),
-        (Self::Name, "name", "By name"),
-        (Self::Cpu, "cpu", "By CPU"),
-        (Self::Memory, "memory", "By memory"),
-        (Self::Disk, "disk", "By disk"),
-        (Self::Network, "network", "By network"),
-        (Self::Uptime, "uptime", "By uptime"),
-        (Self::Owner, "owner", "By owner"),
+    const ALL: [(Self, &'static str); 8] = [
+        (Self::Age, "age"),
+        (Self::Name, "name"),
+        (Self::Cpu, "cpu"),
+        (Self::Memory, "memory"),
+        (Self::Disk, "disk"),
+        (Self::Network, "network"),
+        (Self::Uptime, "uptime"),
+        (Self::Owner, "owner"),
     ];
 
-    pub fn of_key(key: &str) -> Self {
-        Self::ALL.iter().find(|(_, name, _)| *name == key).map_or(Self::Age, |(sort, ..)| *sort)
-    }
-
     fn key(self) -> &'static str {
-        Self::ALL.iter().find(|(sort, ..)| *sort == self).map_or("age", |(_, key, _)| key)
+        Self::ALL.iter().find(|(sort, _)| *sort == self).map_or("age", |(_, key)| key)
     }
 
     /// Figures are looked through from the largest, names from the first.
@@ -144,7 +140,7 @@ impl Arrangement {
         let word = |name: &str| query.get(name).unwrap_or_default();
         let key = word("sort");
         let given = query.get("order").map(|order| order == "down");
-        let sort = Sort::of_key(&key);
+        let sort = Sort::ALL.iter().find(|(_, name)| *name == key).map_or(Sort::Age, |(sort, _)| *sort);
         let (chip, group) = (word("status"), word("group"));
         Self {
             sort,

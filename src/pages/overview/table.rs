@@ -19,35 +19,29 @@ use crate::{
     model::{Live, VmOutcome, VmStatus},
 };
 use leptos::prelude::*;
-use leptos_router::{
-    NavigateOptions,
-    hooks::{use_navigate, use_query_map},
-};
+use leptos_router::hooks::use_query_map;
 
 #[component]
 pub fn Table(feed: Feed, power: Power, with_owner: bool) -> impl IntoView {
     let query = use_query_map();
     let search = RwSignal::new(query.with_untracked(|query| query.get("q")).unwrap_or_default());
     let arrangement = Memo::new(move |_| query.with(Arrangement::of_query));
-    // Where the address changes, what is searched for is what it says: on the way back, too.
-    let of_address = Memo::new(move |_| query.with(|query| query.get("q").unwrap_or_default()));
-    Effect::new(move |before: Option<String>| {
-        let now = of_address.get();
-        if before.is_some_and(|before| before != now) {
-            search.set(now.clone());
-        }
-        now
-    });
     // A press on a heading is answered by the heading at once; the rows, which are more work, follow in the next frame.
     let followed = RwSignal::new(arrangement.get_untracked());
-    Effect::new(move |before: Option<Arrangement>| {
-        let wanted = arrangement.get();
-        if before.is_some_and(|before| before != wanted) {
-            browser::after_next_frame(move || {
-                followed.try_set(wanted);
-            });
+    // What is searched for is what the address says where that changes: on the way back, too.
+    Effect::new(move |before: Option<(Arrangement, String)>| {
+        let (wanted, sought) = (arrangement.get(), query.with(|query| query.get("q").unwrap_or_default()));
+        if let Some((arranged, before)) = before {
+            if arranged != wanted {
+                browser::after_next_frame(move || {
+                    followed.try_set(wanted);
+                });
+            }
+            if before != sought {
+                search.set(sought.clone());
+            }
         }
-        wanted
+        (wanted, sought)
     });
     let items = Memo::new(move |_| {
         let (arrangement, wanted) = (followed.get(), search.get().trim().to_lowercase());
@@ -114,6 +108,10 @@ pub fn Table(feed: Feed, power: Power, with_owner: bool) -> impl IntoView {
     }
 }
 
+fn choice(key: &'static str, label: &'static str, is_chosen: Signal<bool>) -> AnyView {
+    view! { <option value=key selected=is_chosen prop:selected=is_chosen>{label}</option> }.into_any()
+}
+
 #[component]
 fn Toolbar(feed: Feed, search: RwSignal<String>, arrangement: Memo<Arrangement>) -> impl IntoView {
     let alive = alive();
@@ -124,21 +122,9 @@ fn Toolbar(feed: Feed, search: RwSignal<String>, arrangement: Memo<Arrangement>)
         view! { <a class="chip" href=address data-noscroll="" aria-current=is_chosen>{label} " " <b>{count}</b></a> }
     };
     let group = move |(group, key, label): (Group, &'static str, &'static str)| {
-        let is_chosen = move || arrangement.get().group == group;
-        view! { <option value=key selected=is_chosen prop:selected=is_chosen>{label}</option> }
+        choice(key, label, Signal::derive(move || arrangement.get().group == group))
     };
-    let sort = move |(sort, key, label): (Sort, &'static str, &'static str)| {
-        let is_chosen = move || arrangement.get().sort == sort;
-        view! { <option value=key selected=is_chosen prop:selected=is_chosen>{label}</option> }
-    };
-    // What the form holds beside its fields.
-    let hidden = move || {
-        let parts = arrangement.get().parts().into_iter();
-        let parts = parts.filter(|(name, value)| !["group", "sort"].contains(name) && !value.is_empty());
-        parts.map(|(name, value)| view! { <input type="hidden" name=name value=value/> }).collect_view()
-    };
-    let navigate = use_navigate();
-    let stays = NavigateOptions { scroll: false, ..NavigateOptions::default() };
+    let part = move |i: usize| move || arrangement.get().parts()[i].1;
     let counts = feed.of_facts(|vms| {
         let running = vms.iter().filter(|vm| vm.status == VmStatus::Running).count();
         format!("{running} of {} running", vms.len())
@@ -158,15 +144,9 @@ fn Toolbar(feed: Feed, search: RwSignal<String>, arrangement: Memo<Arrangement>)
             <span class="control small"><select name="group" aria-label="Group" on:change=move |event| browser::submit_form_of(&event)>
                 {Group::ALL.map(group).into_iter().collect_view()}
             </select></span>
-            <span class="control small narrow"><select
-                name="sort" aria-label="Sort" on:change=move |event| {
-                    let sort = Sort::of_key(&event_target_value(&event));
-                    navigate(&arrangement.get_untracked().sorted_by(sort).address(&search.get_untracked()), stays.clone());
-                }
-            >
-                {Sort::ALL.map(sort).into_iter().collect_view()}
-            </select></span>
-            {hidden}
+            <input type="hidden" name="status" value=part(0)/>
+            <input type="hidden" name="sort" value=part(2)/>
+            <input type="hidden" name="order" value=part(3)/>
             <button type="submit" class="btn" hidden=alive>"Show"</button>
             <span class="muted" data-testid="counts">{counts}</span>
         </QueryForm>
@@ -183,13 +163,6 @@ fn Several(feed: Feed, chosen: RwSignal<Vec<i64>>, items: Memo<Vec<Item>>) -> im
         if act.value().with(|answer| matches!(answer, Some(Ok(_)))) {
             chosen.set(Vec::new());
             feed.poll_now();
-        }
-    });
-    // What is not to be seen any more is not acted on.
-    Effect::new(move || {
-        let is_shown = |id: &i64| items.with(|items| items.contains(&Item::Vm(*id)));
-        if chosen.with(|chosen| !chosen.iter().all(is_shown)) {
-            chosen.update(|chosen| chosen.retain(is_shown));
         }
     });
     let count = move || chosen.with(Vec::len);

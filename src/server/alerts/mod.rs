@@ -33,7 +33,7 @@ impl Alerts {
         Self { database }
     }
 
-    /// The open alerts of a scope's VMs, newest first; with [`Scope::All`] the host's, too.
+    /// The open alerts of a scope's VMs, the worst first, then the newest; with [`Scope::All`] the host's, too.
     ///
     /// # Errors
     /// `Internal` when the database cannot be read.
@@ -120,6 +120,8 @@ impl Alerts {
         // The index of open alerts is small; SQLite would rather read the whole table backwards.
         let source = if open_only { "alert INDEXED BY alert_open" } else { "alert" };
         let state = if open_only { "alert.resolved_at IS NULL" } else { "TRUE" };
+        let worst_first =
+            if open_only { "instr('error warning info', alert.severity), " } else { Default::default() };
         let sql = format!(
             "SELECT alert.id, alert.vm_id, vm.name AS vm_name, alert.rule_id, alert.metric, alert.comparison,
                     alert.severity, alert.threshold, alert.raised_value, alert.raised_at, alert.acknowledged_at,
@@ -129,7 +131,7 @@ impl Alerts {
              WHERE {state} AND CASE WHEN alert.vm_id IS NULL THEN ?1
                    ELSE vm.destroyed_at IS NULL AND (?2 IS NULL OR vm.owner_id = ?2) AND (?3 IS NULL OR vm.id = ?3)
                    END
-             ORDER BY alert.id DESC LIMIT ?4"
+             ORDER BY {worst_first}alert.id DESC LIMIT ?4"
         );
         let rows: Vec<AlertRow> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
             .bind(scope == Scope::All)
