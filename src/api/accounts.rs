@@ -9,7 +9,7 @@ pub async fn register(username: String, email: String, password: String) -> Resu
     use crate::server::web::call;
     let state = call::anyone()?;
     state.register(&username, &email, &password).await?;
-    call::sign_in(&state, &username, &password).await
+    call::sign_in(&state, &username, &password, None).await
 }
 
 /// Signs in with a cookie and leads to `next`, a page of this server's, or else to `/`. Anyone may.
@@ -21,9 +21,7 @@ pub async fn sign_in(
 ) -> Result<(), ApiError> {
     use crate::server::web::call;
     let state = call::anyone()?;
-    call::sign_in(&state, &username, &password).await?;
-    call::lead_to(call::own_page(next.as_deref()));
-    Ok(())
+    call::sign_in(&state, &username, &password, next.as_deref()).await
 }
 
 /// Ends the session this is called with and leads to `/sign-in`. Anyone may; without a session it does nothing.

@@ -4,6 +4,7 @@ use super::{
     browser,
     chart::ChartData,
     clock::{Moment, TimeForm},
+    format,
 };
 use leptos::prelude::*;
 
@@ -16,6 +17,17 @@ pub struct Column {
     pub trace: usize,
     /// Puts a value into words.
     pub told: fn(Option<f64>) -> String,
+}
+
+/// The columns that a VM and the host have.
+pub fn usual_columns([cpu, memory, disk, network]: [Signal<ChartData>; 4]) -> Vec<Column> {
+    vec![
+        Column { label: "CPU", chart: cpu, trace: 0, told: format::percent },
+        Column { label: "Memory", chart: memory, trace: 0, told: format::percent },
+        Column { label: "Disk", chart: disk, trace: 0, told: format::percent },
+        Column { label: "Received", chart: network, trace: 0, told: format::rate },
+        Column { label: "Sent", chart: network, trace: 1, told: format::rate },
+    ]
 }
 
 /// At most.

@@ -12,7 +12,7 @@ use crate::{
         loaded::load,
         notice::{LinkState, Refusal, Trouble, Unavailable},
         range::{Range, RangePicker},
-        readings::{Column, Readings},
+        readings::{Column, Readings, usual_columns},
         timeline::{self, Line, Timeline},
         trail::Point,
         vm::StatusMark,
@@ -171,17 +171,13 @@ fn HostCharts(
         line("host_load_5", "load-5", "5 minutes", Hue::Received, |h| h.load_5),
         line("host_load_15", "load-15", "15 minutes", Hue::Sent, |h| h.load_15),
     ]);
-    let columns = vec![
-        Column { label: "CPU", chart: cpu, trace: 0, told: format::percent },
-        Column { label: "Memory", chart: memory, trace: 0, told: format::percent },
-        Column { label: "Disk", chart: disk, trace: 0, told: format::percent },
-        Column { label: "Received", chart: network, trace: 0, told: format::rate },
-        Column { label: "Sent", chart: network, trace: 1, told: format::rate },
+    let mut columns = usual_columns([cpu, memory, disk, network]);
+    columns.extend([
         Column { label: "Swap", chart: swap, trace: 0, told: format::percent },
         Column { label: "Load of 1 min", chart: load, trace: 0, told: format::count },
         Column { label: "5 min", chart: load, trace: 1, told: format::count },
         Column { label: "15 min", chart: load, trace: 2, told: format::count },
-    ];
+    ]);
     view! {
         <div class="charts host" class:stale=move || feed.is_stale() class:loading=timeline.loading>
             <TimeChart

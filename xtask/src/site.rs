@@ -158,6 +158,8 @@ struct Build {
     cache: Cache,
     /// Stands for the versions of every npm tool in a cache key.
     package_lock: Vec<u8>,
+    /// How modules are made small; part of a cache key, too.
+    optimise_js: Vec<u8>,
 }
 
 impl Build {
@@ -170,6 +172,8 @@ impl Build {
             mode,
             site: root.join("target/site"),
             cache: Cache::open(root.join("target/site-cache"))?,
+            optimise_js: fs::read(root.join("xtask/optimise.mjs"))
+                .context("cannot read xtask/optimise.mjs")?,
             package_lock: fs::read(root.join("package-lock.json"))
                 .context("cannot read package-lock.json")?,
             work,
@@ -293,7 +297,7 @@ impl Build {
         let step = |name: &str| format!("wasm-opt-{name}");
         let mut waiting = Vec::new();
         for (name, wasm) in modules {
-            match self.cache.find(&step(name), &[wasm, &self.package_lock]) {
+            match self.cache.find(&step(name), &[wasm, &self.package_lock, &self.optimise_js]) {
                 Some(optimised) => *wasm = optimised,
                 None => waiting.push((name, wasm)),
             }
@@ -313,7 +317,7 @@ impl Build {
         for (name, wasm) in waiting {
             let [input, output] = paths(name);
             let optimised = fs::read(&output)?;
-            self.cache.keep(&step(name), &[wasm, &self.package_lock], &optimised)?;
+            self.cache.keep(&step(name), &[wasm, &self.package_lock, &self.optimise_js], &optimised)?;
             *wasm = optimised;
             fs::remove_file(input).and_then(|()| fs::remove_file(output))?;
         }

@@ -10,7 +10,7 @@ use crate::{
         notice::Refusal,
         part::soon,
         range::RangePicker,
-        readings::{Column, Readings},
+        readings::{Readings, usual_columns},
         timeline::{Line, Timeline},
     },
     model::{Series, Source, Sources, VmFigures, VmView},
@@ -101,15 +101,7 @@ fn toolbar(id: i64, vm: Memo<Option<VmView>>, timeline: Timeline) -> Result<AnyV
 
 #[wasm_split(vm_more, wasm_split_path = ::leptos::wasm_split, preload(load_readings), fallible)]
 fn readings(charts: [Signal<ChartData>; 4]) -> Result<AnyView, SplitLoaderError> {
-    let [cpu, memory, disk, network] = charts;
-    let columns = vec![
-        Column { label: "CPU", chart: cpu, trace: 0, told: format::percent },
-        Column { label: "Memory", chart: memory, trace: 0, told: format::percent },
-        Column { label: "Disk", chart: disk, trace: 0, told: format::percent },
-        Column { label: "Received", chart: network, trace: 0, told: format::rate },
-        Column { label: "Sent", chart: network, trace: 1, told: format::rate },
-    ];
-    Ok(view! { <Readings columns/> }.into_any())
+    Ok(view! { <Readings columns=usual_columns(charts)/> }.into_any())
 }
 
 /// `6.2 of 8 GB · 78 %`.

@@ -120,8 +120,7 @@ impl Alerts {
         // The index of open alerts is small; SQLite would rather read the whole table backwards.
         let source = if open_only { "alert INDEXED BY alert_open" } else { "alert" };
         let state = if open_only { "alert.resolved_at IS NULL" } else { "TRUE" };
-        let worst_first =
-            if open_only { "instr('error warning info', alert.severity), " } else { Default::default() };
+        let worst_first = if open_only { "instr('error warning info', alert.severity), " } else { "" };
         let sql = format!(
             "SELECT alert.id, alert.vm_id, vm.name AS vm_name, alert.rule_id, alert.metric, alert.comparison,
                     alert.severity, alert.threshold, alert.raised_value, alert.raised_at, alert.acknowledged_at,

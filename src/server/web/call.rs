@@ -135,22 +135,27 @@ fn cookie_called<'a>(headers: &'a HeaderMap, wanted: &str) -> Option<&'a str> {
         .find_map(|(name, value)| (name == wanted).then_some(value))
 }
 
-/// Signs the caller in with a cookie and leads to `/`.
+/// Signs the caller in with a cookie and leads to `next`, or to `/` where that is no page of this server's.
 ///
 /// # Errors
 /// As [`crate::server::accounts::Accounts::sign_in`].
-pub async fn sign_in(state: &AppState, username: &str, password: &str) -> Result<(), ApiError> {
+pub async fn sign_in(
+    state: &AppState,
+    username: &str,
+    password: &str,
+    next: Option<&str>,
+) -> Result<(), ApiError> {
     let parts = use_context::<Parts>();
     let user_agent = parts.as_ref().map_or("", |parts| user_agent(&parts.headers));
     let device = Device { carrier: Carrier::Cookie, user_agent };
     let token = state.accounts.sign_in(username, password, device).await?;
     set_cookie(state, token.expose(), LIFE_DAYS * 24 * 60 * 60)?;
-    lead_to("/");
+    lead_to(own_page(next));
     Ok(())
 }
 
 /// The page that somebody wanted, where it is one of this server's.
-pub fn own_page(wanted: Option<&str>) -> &str {
+fn own_page(wanted: Option<&str>) -> &str {
     const MAX_BYTES: usize = 1000;
     let is_own = |page: &&str| {
         page.starts_with('/')
