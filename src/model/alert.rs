@@ -123,6 +123,9 @@ impl AlertMetric {
     }
 }
 
+/// How many alerts of the history come at once.
+pub const ALERTS_PER_PAGE: usize = 100;
+
 /// Something that has been wrong for a while: open until `resolved_at` is known.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Alert {
@@ -167,7 +170,11 @@ impl Alert {
     }
 }
 
+/// Of a metric's English name.
 fn capitalised(word: &str) -> String {
-    let mut letters = word.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+    let mut word = word.to_owned();
+    if let Some(first) = word.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    word
 }

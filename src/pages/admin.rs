@@ -120,8 +120,8 @@ fn Vms(feed: Feed) -> impl IntoView {
         RwSignal::new(use_query_map().with_untracked(|query| query.get("search")).unwrap_or_default());
     let alive = alive();
     let found = Memo::new(move |_| {
-        let wanted = search.get().trim().to_lowercase();
-        let holds = |text: &str| text.to_lowercase().contains(&wanted);
+        let wanted = search.get().trim().to_ascii_lowercase();
+        let holds = |text: &str| text.to_ascii_lowercase().contains(&wanted);
         feed.live.with(|live| {
             let vms = live.vms.iter().filter(|vm| holds(&vm.name) || holds(&vm.owner_name));
             vms.map(|vm| vm.id).collect::<Vec<_>>()

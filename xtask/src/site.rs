@@ -97,6 +97,38 @@ impl Split {
     }
 }
 
+/// The script and the wasm with other names of what the one gives and the other takes as `module`: wasm-bindgen's hold a
+/// hash each, which no compression makes small.
+///
+/// # Errors
+/// Where the script does not name what the wasm takes as it did when this was written.
+fn with_short_imports(js: &str, wasm: &[u8], module: &str) -> Result<(String, Vec<u8>)> {
+    let mut wasm = walrus::Module::from_buffer(wasm)?;
+    let mut short = BTreeMap::new();
+    for import in wasm.imports.iter_mut().filter(|import| import.module == module) {
+        let name = format!("i{}", short.len());
+        short.insert(std::mem::replace(&mut import.name, name.clone()), name);
+    }
+    let mut given = 0;
+    let lines = js.lines().map(|line| {
+        let named = line.trim_start().split_once(": ");
+        match named.and_then(|(name, value)| Some((short.get(name)?, value))) {
+            Some((name, value)) => {
+                given += 1;
+                format!("{name}: {value}\n")
+            }
+            None => format!("{line}\n"),
+        }
+    });
+    let js = lines.collect();
+    ensure!(
+        given == short.len() && given > 0,
+        "the script gives {given} of the {} that the wasm takes",
+        short.len()
+    );
+    Ok((js, wasm.emit_wasm()))
+}
+
 /// The module that is a part's own.
 fn own_module(part: &str) -> String {
     format!("split_{part}")
@@ -232,7 +264,7 @@ impl Build {
         Ok(Split { main: fs::read(main)?, modules, parts, link_js: fs::read_to_string(link)? })
     }
 
-    /// The script that starts the wasm, and the wasm fitted to it.
+    /// The script that starts the wasm, and the wasm fitted to it, with the names that they share made short.
     fn bindings(&self, wasm: &[u8]) -> Result<(PathBuf, Vec<u8>)> {
         let dir = self.work.join("bindgen");
         let release = self.mode == Mode::Release;
@@ -247,7 +279,14 @@ impl Build {
             .remove_name_section(release)
             .remove_producers_section(release)
             .generate(&dir)?;
-        Ok((dir.join(format!("{NAME}.js")), fs::read(dir.join(format!("{NAME}_bg.wasm")))?))
+        let js = dir.join(format!("{NAME}.js"));
+        let (script, wasm) = with_short_imports(
+            &fs::read_to_string(&js)?,
+            &fs::read(dir.join(format!("{NAME}_bg.wasm")))?,
+            &format!("./{NAME}_bg.js"),
+        )?;
+        fs::write(&js, script)?;
+        Ok((js, wasm))
     }
 
     /// All scripts in one, so that what fetches the parts and what crates bring along (`snippets/`) share the hash in its
@@ -546,6 +585,22 @@ fn print_sizes(site: &Path, names: &BTreeSet<String>) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_script_gives_and_the_wasm_takes_gets_one_short_name() {
+        let mut module = walrus::Module::default();
+        let of_nothing = module.types.add(&[], &[]);
+        module.add_import_func("./page_bg.js", "__wbg_now_0123456789abcdef", of_nothing);
+        module.add_import_func("./other.js", "__wbg_now_0123456789abcdef", of_nothing);
+        let wasm = module.emit_wasm();
+        let js = "const import0 = {\n    __wbg_now_0123456789abcdef: function() {\n    },\n};";
+        let (js, wasm) = with_short_imports(js, &wasm, "./page_bg.js").unwrap();
+        assert_eq!(js, "const import0 = {\ni0: function() {\n    },\n};\n");
+        let wasm = walrus::Module::from_buffer(&wasm).unwrap();
+        let names: Vec<_> = wasm.imports.iter().map(|import| import.name.as_str()).collect();
+        assert_eq!(names, ["i0", "__wbg_now_0123456789abcdef"]);
+        assert!(with_short_imports("", &module.emit_wasm(), "./page_bg.js").is_err());
+    }
 
     #[test]
     fn the_crates_wasm_is_found_among_those_of_its_dependencies() {
