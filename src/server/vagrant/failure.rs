@@ -32,12 +32,22 @@ pub struct Place<'a> {
 
 use MachineErrorKind as Kind;
 
-/// Whether it met another vagrant process making or activating libvirt's network at the same moment. Vagrant guards
-/// that within one process only; a second try finds the network there.
-pub fn met_another_at_the_network(ended: &Ended) -> bool {
-    ended.error_exit.as_ref().is_some_and(|(class, _)| {
+/// What to say of a run that failed only since something else happened in the same moment, and that a second try mends.
+pub fn passing(ended: &Ended) -> Option<&'static str> {
+    // Vagrant guards against others who make or activate libvirt's network within one process only.
+    let at_the_network = ended.error_exit.as_ref().is_some_and(|(class, _)| {
         matches!(short(class), "CreateNetworkError" | "ActivateNetworkError" | "DestroyNetworkError")
-    })
+    });
+    // What fog says of a domain that is listed and no longer there when it is asked for, such as while one that was cut
+    // off in the middle of its destruction goes.
+    let gone_between = "Initialization parameters must be an attributes hash, got NilClass";
+    if at_the_network {
+        Some("Another VM is just setting up the network; trying again.")
+    } else if [&ended.errors, &ended.stderr].into_iter().any(|text| text.contains(gone_between)) {
+        Some("libvirt was just removing a VM; trying again.")
+    } else {
+        None
+    }
 }
 
 /// The class of what went wrong and its words.

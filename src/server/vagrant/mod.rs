@@ -186,7 +186,7 @@ impl Vagrant {
         let Task { machine, lines, cancel } = *task;
         let until = Until { deadline: Instant::now() + limit, cancel: cancel.clone() };
         let busy_pause = self.options.time_limits.busy_pause;
-        let mut network_tries = 0;
+        let mut passing_tries = 0;
         loop {
             if cancel.is_cancelled() {
                 return Err(self.cancelled(machine, "before vagrant was started"));
@@ -213,10 +213,10 @@ impl Vagrant {
                     in_minutes(limit)
                 );
             }
-            let at_the_network = failure::met_another_at_the_network(&outcome.ended) && network_tries < 3;
-            network_tries += u32::from(at_the_network);
-            let waits_for = if at_the_network {
-                "Another VM is just setting up the network; trying again."
+            let passing = failure::passing(&outcome.ended).filter(|_| passing_tries < 3);
+            passing_tries += u32::from(passing.is_some());
+            let waits_for = if let Some(words) = passing {
+                words
             } else if error.kind == MachineErrorKind::Busy {
                 "Another vagrant command holds this VM; waiting for it to end."
             } else {
@@ -1081,6 +1081,21 @@ mod tests {
         let bench = Bench::new(&failure);
         assert_eq!(bench.run(OperationKind::Launch).await.0.unwrap_err().kind, MachineErrorKind::Other);
         assert_eq!(bench.calls().len(), 4);
+    }
+
+    #[tokio::test]
+    async fn a_machine_that_goes_while_it_is_looked_up_is_looked_up_again() {
+        let bench = Bench::new(
+            "[ -e $BENCH/asked ] && exit 0; touch $BENCH/asked
+            echo \"model.rs:9:in 'initialize': Initialization parameters must be an attributes hash, got NilClass nil (ArgumentError)\" >&2
+            exit 1",
+        );
+        let (result, lines) = bench.run(OperationKind::Destroy).await;
+        assert_eq!(result, Ok(()));
+        assert!(
+            lines.iter().any(|line| line == "libvirt was just removing a VM; trying again."),
+            "{lines:?}"
+        );
     }
 
     #[tokio::test]
