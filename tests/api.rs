@@ -871,6 +871,9 @@ async fn a_vm_that_is_busy_for_a_minute_is_an_alert_of_its_owners_and_the_admins
     assert_eq!(open_alerts(&bob).await, []);
     let history = bob.get("/api/v1/alert_history").await.json();
     assert_eq!(history.as_array().unwrap().len(), 1);
+    let id = history[0]["id"].as_i64().unwrap();
+    assert_eq!(bob.get(&format!("/api/v1/alert_history?before={id}")).await.json(), json!([]));
+    assert_eq!(bob.get(&format!("/api/v1/alert_history?before={}", id + 1)).await.json(), history);
     assert_eq!((&history[0]["threshold"], &history[0]["resolved_value"]), (&json!(90.0), &json!(20.0)));
     let told = server.events().await.into_iter().filter(|(kind, _)| kind.starts_with("alert_"));
     let told: Vec<_> = told.map(|(_, text)| text).filter(|text| text.contains("web-1")).collect();

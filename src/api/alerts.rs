@@ -11,13 +11,13 @@ pub async fn open_alerts() -> Result<Vec<Alert>, ApiError> {
     state.alerts.open(Scope::of(&me)).await
 }
 
-/// The newest 100 alerts of the caller's VMs, open or resolved, newest first; an admin sees everyone's and the
-/// host's.
+/// The newest 100 alerts of the caller's VMs, or those before the one with the id `before`; open or resolved, newest
+/// first. An admin sees everyone's and the host's.
 #[server(prefix = "/api/v1", endpoint = "alert_history", input = GetUrl, output = Wire)]
-pub async fn alert_history() -> Result<Vec<Alert>, ApiError> {
+pub async fn alert_history(before: Option<i64>) -> Result<Vec<Alert>, ApiError> {
     use crate::server::{vms::Scope, web::call};
     let (state, me) = call::signed_in().await?;
-    state.alerts.history(Scope::of(&me)).await
+    state.alerts.history(Scope::of(&me), before).await
 }
 
 /// Notes that the caller takes care of an open alert; whoever may see it may.

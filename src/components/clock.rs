@@ -38,6 +38,20 @@ pub fn Moment(#[prop(into)] at: Signal<UtcMillis>, form: TimeForm) -> impl IntoV
     }
 }
 
+/// What a field for a day and a time shows of `at`, on a clock that is so many minutes ahead of UTC: `2026-11-23T06:15`.
+pub fn field_value(at: UtcMillis, offset_minutes: i32) -> String {
+    at.plus_secs(60 * i64::from(offset_minutes)).to_rfc3339().get(..16).unwrap_or_default().to_owned()
+}
+
+/// A whole RFC 3339 time, or the local one of a form's field on a clock that is so many minutes ahead of UTC.
+pub fn parse_field(text: &str, offset_minutes: i64) -> Option<UtcMillis> {
+    UtcMillis::from_rfc3339(text).or_else(|| {
+        let seconds = if text.len() == "2026-11-23T06:15".len() { ":00Z" } else { "Z" };
+        let as_utc = UtcMillis::from_rfc3339(&format!("{text}{seconds}"))?;
+        Some(as_utc.plus_secs(-60 * offset_minutes))
+    })
+}
+
 /// False on the server and while the browser takes over its page, then true: for what only a living page can
 /// do.
 pub fn alive() -> Signal<bool> {

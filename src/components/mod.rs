@@ -16,6 +16,7 @@ pub mod icon;
 pub mod layout;
 pub mod loaded;
 pub mod notice;
+pub mod paging;
 pub mod palette;
 pub mod part;
 pub mod poll;

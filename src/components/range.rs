@@ -3,7 +3,7 @@
 
 use super::{
     browser,
-    clock::{Moment, TimeForm, alive},
+    clock::{Moment, TimeForm, alive, field_value, parse_field},
     form::QueryForm,
     icon::{Glyph, Icon},
 };
@@ -51,7 +51,7 @@ impl Range {
     /// What an address asks for; nonsense asks for the last 15 minutes.
     fn of_query(query: &ParamsMap) -> Self {
         let offset_minutes = query.get("offset").and_then(|text| text.parse().ok()).unwrap_or(0);
-        let time = |name: &str| query.get(name).and_then(|text| parse_time(&text, offset_minutes));
+        let time = |name: &str| query.get(name).and_then(|text| parse_field(&text, offset_minutes));
         if let (Some(from), Some(to)) = (time("from"), time("to"))
             && let (from, to) = (from.min(to), from.max(to))
             && to.0 - from.0 >= SHORTEST_SECS * 1000
@@ -115,15 +115,6 @@ impl Range {
             Self::Between(..) => "the chosen time",
         }
     }
-}
-
-/// A whole RFC 3339 time, or the local one of a form's field on a clock that is so many minutes ahead of UTC.
-fn parse_time(text: &str, offset_minutes: i64) -> Option<UtcMillis> {
-    UtcMillis::from_rfc3339(text).or_else(|| {
-        let seconds = if text.len() == "2026-11-23T06:15".len() { ":00Z" } else { "Z" };
-        let as_utc = UtcMillis::from_rfc3339(&format!("{text}{seconds}"))?;
-        Some(as_utc.plus_secs(-60 * offset_minutes))
-    })
 }
 
 /// Shows another range on the same page.
@@ -203,14 +194,8 @@ fn CustomRange(range: Memo<Range>, now: Signal<UtcMillis>) -> impl IntoView {
                       name: &'static str,
                       label: &'static str,
                       of_end: fn((UtcMillis, UtcMillis)) -> UtcMillis| {
-        let value = move || {
-            let at = of_end(range.get().bounds(now.get_untracked()));
-            at.plus_secs(60 * i64::from(offset_minutes.get()))
-                .to_rfc3339()
-                .get(..16)
-                .unwrap_or_default()
-                .to_owned()
-        };
+        let value =
+            move || field_value(of_end(range.get().bounds(now.get_untracked())), offset_minutes.get());
         view! {
             <div class="field">
                 <label for=id>{label} {move || (!alive.get()).then_some(" (UTC)")}</label>

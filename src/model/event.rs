@@ -139,8 +139,7 @@ impl EventQuery {
                 wrong(field, "What is searched for has at most 100 characters.");
             }
         }
-        let from = time_of(&self.from, "T00:00:00Z");
-        let to = time_of(&self.to, "T23:59:59.999Z");
+        let (from, to) = self.times();
         for (field, text, time) in [("from", &self.from, from), ("to", &self.to, to)] {
             if time.is_none() && !text.is_empty() {
                 wrong(field, "A time looks like 2026-11-23 or 2026-11-23T06:15:00Z.");
@@ -159,6 +158,13 @@ impl EventQuery {
             from,
             to,
         })
+    }
+}
+
+impl EventQuery {
+    /// `from` and `to` where they are times, or days of UTC: the first from its beginning, the last to its end.
+    pub fn times(&self) -> (Option<UtcMillis>, Option<UtcMillis>) {
+        (time_of(&self.from, "T00:00:00Z"), time_of(&self.to, "T23:59:59.999Z"))
     }
 }
 

@@ -17,7 +17,7 @@ mod user;
 mod utc;
 mod vm;
 
-pub use alert::{Alert, AlertMetric};
+pub use alert::{ALERTS_PER_PAGE, Alert, AlertMetric};
 pub use error::{ApiError, ErrorCode, FieldError};
 pub use event::{Event, EventCategory, EventFilter, EventPage, EventQuery, Severity, SeverityCounts};
 pub use health::{

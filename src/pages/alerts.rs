@@ -7,25 +7,31 @@ use crate::{
         format,
         loaded::load,
         notice::{Refusal, Unavailable},
+        paging::Paging,
         poll::poll,
     },
-    model::{Alert, AlertMetric, ApiError, UtcMillis},
+    model::{ALERTS_PER_PAGE, Alert, AlertMetric, ApiError, UtcMillis},
 };
 use leptos::{prelude::*, task::spawn_local};
 use leptos_meta::Title;
+use leptos_router::hooks::use_query_map;
+use serde::{Deserialize, Serialize};
 
 const OPEN_ID: &str = "open";
 
 /// What is wrong now, and what was.
 #[component]
 pub fn Alerts() -> impl IntoView {
-    let first = load(|| (), |()| ask_for_all());
+    let query = use_query_map();
+    let before =
+        Memo::new(move |_| query.with(|query| query.get("before").and_then(|id| id.parse::<i64>().ok())));
+    let first = load(|| (), move |()| ask_for_all(before.get_untracked()));
     view! {
         <Title text="Alerts"/>
         <Transition fallback=Skeleton>
             {move || Suspend::new(async move {
                 match first.await {
-                    Ok(alerts) => view! { <Body alerts/> }.into_any(),
+                    Ok(alerts) => view! { <Body alerts before/> }.into_any(),
                     Err(error) => view! { <Unavailable error/> }.into_any(),
                 }
             })}
@@ -33,11 +39,21 @@ pub fn Alerts() -> impl IntoView {
     }
 }
 
-/// Those that are open, and the newest that are over.
-async fn ask_for_all() -> Result<[Vec<Alert>; 2], ApiError> {
-    let (open, mut over) = (open_alerts().await?, alert_history().await?);
+/// What the page shows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Listed {
+    open: Vec<Alert>,
+    /// A page of those that are over.
+    over: Vec<Alert>,
+    /// Where the next page begins, if there may be one.
+    older: Option<i64>,
+}
+
+async fn ask_for_all(before: Option<i64>) -> Result<Listed, ApiError> {
+    let (open, mut over) = (open_alerts().await?, alert_history(before).await?);
+    let older = over.last().filter(|_| over.len() == ALERTS_PER_PAGE).map(|alert| alert.id);
     over.retain(|alert| alert.resolved_at.is_some());
-    Ok([open, over])
+    Ok(Listed { open, over, older })
 }
 
 #[component]
@@ -51,14 +67,19 @@ fn Skeleton() -> impl IntoView {
 }
 
 #[component]
-fn Body(alerts: [Vec<Alert>; 2]) -> impl IntoView {
+fn Body(alerts: Listed, before: Memo<Option<i64>>) -> impl IntoView {
     let alerts = RwSignal::new(alerts);
     let lost = RwSignal::new(None);
     let acknowledge = ServerAction::<AcknowledgeAlert>::new();
     let refused = Signal::derive(move || acknowledge.value().get().and_then(Result::err));
     let ask = move || {
         spawn_local(async move {
-            let answer = ask_for_all().await;
+            let page = before.get_untracked();
+            let answer = ask_for_all(page).await;
+            // Another page is to be seen by now.
+            if before.try_get_untracked() != Some(page) {
+                return;
+            }
             lost.try_set(answer.as_ref().err().cloned());
             if let Ok(newer) = answer
                 && alerts.try_with_untracked(|alerts| *alerts != newer) == Some(true)
@@ -68,15 +89,18 @@ fn Body(alerts: [Vec<Alert>; 2]) -> impl IntoView {
             }
         });
     };
-    Effect::new(move |seen: Option<usize>| {
-        let answered = acknowledge.version().get();
-        if seen.is_some_and(|seen| seen != answered) {
+    Effect::new(move |seen: Option<(usize, Option<i64>)>| {
+        let now = (acknowledge.version().get(), before.get());
+        if seen.is_some_and(|seen| seen != now) {
             ask();
         }
-        answered
+        now
     });
     poll(ask);
-    let [open, over] = [0, 1].map(|i| Memo::new(move |_| alerts.with(|alerts| alerts[i].clone())));
+    let open = Memo::new(move |_| alerts.with(|alerts| alerts.open.clone()));
+    let over = Memo::new(move |_| alerts.with(|alerts| alerts.over.clone()));
+    let older = Memo::new(move |_| alerts.with(|alerts| alerts.older.map(|id| format!("?before={id}"))));
+    let newest = Memo::new(move |_| before.get().map(|_| "/alerts".to_owned()));
     view! {
         <header class="top">
             <h1>"Alerts"</h1>
@@ -102,8 +126,11 @@ fn Body(alerts: [Vec<Alert>; 2]) -> impl IntoView {
                 </For>
             </ul>
             {move || over.with(Vec::is_empty).then(|| view! {
-                <p class="none">"Nothing was wrong yet. The rules say when something is."</p>
+                <p class="none">
+                    {if before.get().is_some() { "Nothing before that." } else { "Nothing was wrong yet. The rules say when something is." }}
+                </p>
             })}
+            <Paging newest older/>
         </section>
     }
 }

@@ -2,15 +2,15 @@ use crate::{
     api::list_events,
     components::{
         browser,
-        clock::{Moment, TimeForm, alive},
+        clock::{Moment, TimeForm, alive, field_value, parse_field},
         form::QueryForm,
-        icon::{Glyph, Icon},
         layout::Viewer,
         loaded::load,
         notice::{Refusal, Unavailable},
+        paging::Paging,
         poll::poll,
     },
-    model::{ApiError, Event, EventCategory, EventPage, EventQuery, Severity},
+    model::{ApiError, Event, EventCategory, EventPage, EventQuery, Severity, UtcMillis},
 };
 use leptos::{prelude::*, task::spawn_local};
 use leptos_meta::Title;
@@ -26,14 +26,21 @@ struct Asked {
 impl Asked {
     fn of(map: &ParamsMap) -> Self {
         let word = |name: &str| map.get(name).unwrap_or_default();
+        let offset_minutes = word("offset").parse().unwrap_or(0);
+        // What a field holds is a minute of the person's own clock, and that whole minute is meant.
+        let time = |name: &str, millis: i64| {
+            let text = word(name);
+            let at = parse_field(&text, offset_minutes).filter(|_| text.len() == "2026-11-23T06:15".len());
+            at.map_or(text, |at| UtcMillis(at.0 + millis).to_rfc3339())
+        };
         let query = EventQuery {
             category: word("category"),
             severity: word("severity"),
             vm: word("vm"),
             person: word("person"),
             text: word("text"),
-            from: word("from"),
-            to: word("to"),
+            from: time("from", 0),
+            to: time("to", 59_999),
         };
         Self { query, before: word("before").parse().ok() }
     }
@@ -139,6 +146,12 @@ fn Body(asked: Memo<Asked>, page: EventPage, refused: Option<ApiError>, is_admin
         }
     });
     poll(ask);
+    let older = Memo::new(move |_| {
+        let last =
+            page.with(|page| page.events.last().filter(|_| page.more).map(|event| event.id.to_string()));
+        last.map(|id| asked.with(|asked| asked.address(&[("before", &id)])))
+    });
+    let newest = Memo::new(move |_| asked.with(|asked| asked.before.map(|_| asked.address(&[]))));
     let file = move |format: &'static str| {
         let query = asked.with(|asked| asked.address(&[("format", format)]));
         format!("/api/events/export{query}")
@@ -169,7 +182,7 @@ fn Body(asked: Memo<Asked>, page: EventPage, refused: Option<ApiError>, is_admin
                 };
                 nothing.then(|| view! { <p class="none" role="status">{words}</p> })
             }}
-            <Pages asked page/>
+            <Paging newest older/>
         </section>
     }
 }
@@ -196,30 +209,45 @@ fn Filters(asked: Memo<Asked>, is_admin: bool) -> impl IntoView {
             </select></span>
         }
     };
-    let input = move |name: &'static str,
-                      label: &'static str,
-                      kind: &'static str,
-                      read: fn(&EventQuery) -> &String| {
+    let input = move |name: &'static str, label: &'static str, read: fn(&EventQuery) -> &String| {
         let value = chosen(read);
-        // A time in the address, which somebody wrote, is one of its day to a field for days.
-        let value = move || if kind == "date" { value().chars().take(10).collect() } else { value() };
         view! {
             <span class="control"><input
-                name=name type=kind aria-label=label placeholder=label autocomplete="off" autocapitalize="none" spellcheck="false" maxlength="100"
+                name=name type="search" aria-label=label placeholder=label autocomplete="off" autocapitalize="none" spellcheck="false" maxlength="100"
                 value=value prop:value=value on:change=move |event| browser::submit_form_of(&event)
             /></span>
+        }
+    };
+    // A browser that is alive tells its own zone's time; without scripts the fields hold UTC.
+    let offset_minutes = RwSignal::new(0);
+    Effect::new(move || offset_minutes.set(browser::utc_offset_minutes(browser::now())));
+    let time = move |name: &'static str,
+                     label: &'static str,
+                     of: fn((Option<UtcMillis>, Option<UtcMillis>)) -> Option<UtcMillis>| {
+        let value = move || {
+            let at = asked.with(|asked| of(asked.query.times()));
+            at.map(|at| field_value(at, offset_minutes.get())).unwrap_or_default()
+        };
+        view! {
+            <label class="dated">
+                {label} {move || (!alive.get()).then_some(" (UTC)")} " "
+                <span class="control"><input
+                    name=name type="datetime-local" value=value prop:value=value on:change=move |event| browser::submit_form_of(&event)
+                /></span>
+            </label>
         }
     };
     let categories = EventCategory::ALL.map(|category| (category.as_str(), category.label()));
     view! {
         <QueryForm search=true class="toolbar filters" label="Filter the events">
-            {input("text", "Search the text", "search", |q| &q.text)}
+            {input("text", "Search the text", |q| &q.text)}
             {select("category", "Kind", "Everything", categories.to_vec(), |q| &q.category)}
             {select("severity", "Severity", "Any severity", vec![("info", "Info"), ("warning", "Warning"), ("error", "Error")], |q| &q.severity)}
-            {input("vm", "VM", "search", |q| &q.vm)}
-            {is_admin.then(|| input("person", "Person", "search", |q| &q.person))}
-            <label class="dated">"UTC from " {input("from", "From (UTC)", "date", |q| &q.from)}</label>
-            <label class="dated">"to " {input("to", "To (UTC)", "date", |q| &q.to)}</label>
+            {input("vm", "VM", |q| &q.vm)}
+            {is_admin.then(|| input("person", "Person", |q| &q.person))}
+            {time("from", "From", |ends| ends.0)}
+            {time("to", "To", |ends| ends.1)}
+            <input type="hidden" name="offset" value=offset_minutes/>
             <button type="submit" class="btn" hidden=alive>"Show"</button>
             {move || asked.with(Asked::is_filtered).then(|| view! { <a class="btn quiet" href="/events" data-noscroll="">"Clear"</a> })}
         </QueryForm>
@@ -286,21 +314,5 @@ fn List(page: RwSignal<EventPage>, is_admin: bool) -> impl IntoView {
         <ol class="timeline whole" data-testid="event-list">
             <For each=move || page.with(|page| page.events.clone()) key=|event| event.id children=entry/>
         </ol>
-    }
-}
-
-#[component]
-fn Pages(asked: Memo<Asked>, page: RwSignal<EventPage>) -> impl IntoView {
-    let older = Memo::new(move |_| {
-        let last =
-            page.with(|page| page.events.last().filter(|_| page.more).map(|event| event.id.to_string()));
-        last.map(|id| asked.with(|asked| asked.address(&[("before", &id)])))
-    });
-    let newest = Memo::new(move |_| asked.with(|asked| asked.before.map(|_| asked.address(&[]))));
-    view! {
-        <nav class="pages" aria-label="Pages">
-            {move || newest.get().map(|href| view! { <a class="btn" href=href><Glyph icon=Icon::Left/>"Newest"</a> })}
-            {move || older.get().map(|href| view! { <a class="btn" href=href data-testid="older">"Older"<Glyph icon=Icon::Right/></a> })}
-        </nav>
     }
 }

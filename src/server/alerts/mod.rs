@@ -13,14 +13,12 @@ use super::{
     database::Database, events::NewEvent, internal, monitor::latest::Snapshot, notifications, vms::Scope,
 };
 use crate::model::{
-    Alert, AlertMetric, AlertRule, ApiError, Comparison, HostFigures, Me, Role, RuleScope, Severity,
-    UtcMillis, VmView,
+    ALERTS_PER_PAGE, Alert, AlertMetric, AlertRule, ApiError, Comparison, HostFigures, Me, Role, RuleScope,
+    Severity, UtcMillis, VmView,
 };
 use rules::{Change, Finding, Level, Resolved, State, Timing, evaluate};
 use sqlx::{FromRow, Sqlite, Transaction};
 use std::collections::{HashMap, HashSet};
-
-const HISTORY_LENGTH: i64 = 100;
 
 /// Alerts for people to read.
 #[derive(Debug, Clone)]
@@ -38,15 +36,16 @@ impl Alerts {
     /// # Errors
     /// `Internal` when the database cannot be read.
     pub async fn open(&self, scope: Scope) -> Result<Vec<Alert>, ApiError> {
-        self.select(scope, true, i64::MAX).await
+        self.select(scope, true, i64::MAX, i64::MAX).await
     }
 
-    /// The newest 100 alerts of a scope, open or resolved, newest first.
+    /// The newest [`ALERTS_PER_PAGE`] alerts of a scope that came before the one with the id `before`, open or resolved,
+    /// newest first.
     ///
     /// # Errors
     /// `Internal` when the database cannot be read.
-    pub async fn history(&self, scope: Scope) -> Result<Vec<Alert>, ApiError> {
-        self.select(scope, false, HISTORY_LENGTH).await
+    pub async fn history(&self, scope: Scope, before: Option<i64>) -> Result<Vec<Alert>, ApiError> {
+        self.select(scope, false, before.unwrap_or(i64::MAX), ALERTS_PER_PAGE as i64).await
     }
 
     /// Notes that `me` takes care of an open alert of what they may see, and what the figure was in `newest` then. The
@@ -111,7 +110,13 @@ impl Alerts {
         tx.commit().await.map_err(internal)
     }
 
-    async fn select(&self, scope: Scope, open_only: bool, limit: i64) -> Result<Vec<Alert>, ApiError> {
+    async fn select(
+        &self,
+        scope: Scope,
+        open_only: bool,
+        before: i64,
+        limit: i64,
+    ) -> Result<Vec<Alert>, ApiError> {
         let (owner, one) = match scope {
             Scope::All => (None, None),
             Scope::Owner(id) => (Some(id), None),
@@ -127,7 +132,7 @@ impl Alerts {
                     account.username AS acknowledged_by, alert.acknowledged_value, alert.resolved_at, alert.resolved_value
              FROM {source} LEFT JOIN vm ON vm.id = alert.vm_id
                   LEFT JOIN account ON account.id = alert.acknowledged_by
-             WHERE {state} AND CASE WHEN alert.vm_id IS NULL THEN ?1
+             WHERE {state} AND alert.id < ?5 AND CASE WHEN alert.vm_id IS NULL THEN ?1
                    ELSE vm.destroyed_at IS NULL AND (?2 IS NULL OR vm.owner_id = ?2) AND (?3 IS NULL OR vm.id = ?3)
                    END
              ORDER BY {worst_first}alert.id DESC LIMIT ?4"
@@ -137,6 +142,7 @@ impl Alerts {
             .bind(owner)
             .bind(one)
             .bind(limit)
+            .bind(before)
             .fetch_all(self.database.read())
             .await
             .map_err(internal)?;
