@@ -2,10 +2,11 @@
 
 use super::{
     browser,
-    chart::ChartData,
+    chart::{ChartData, Mark},
     clock::{Moment, TimeForm},
     format,
 };
+use crate::model::UtcMillis;
 use leptos::prelude::*;
 
 /// A line of a chart. The times of a table are those of its first column's line.
@@ -33,6 +34,13 @@ pub fn usual_columns([cpu, memory, disk, network]: [Signal<ChartData>; 4]) -> Ve
 /// At most.
 const TABLE_ROWS: usize = 60;
 
+/// What happened from the time of a row on until that of the one above it.
+fn events_of(marks: &[Mark], at: UtcMillis, until: Option<UtcMillis>) -> String {
+    let of_row = marks.iter().filter(|mark| mark.at >= at && until.is_none_or(|until| mark.at < until));
+    of_row.map(|mark| mark.text.as_str()).collect::<Vec<_>>().join(" ")
+}
+
+/// The figures of the columns, newest first, and what happened in between.
 #[component]
 pub fn Readings(columns: Vec<Column>) -> impl IntoView {
     // Nobody looks at a closed table. Without JavaScript it can be opened, so at first it is filled in.
@@ -49,12 +57,15 @@ pub fn Readings(columns: Vec<Column>) -> impl IntoView {
         let points = points.map(Option::unwrap_or_default).collect::<Vec<_>>();
         let times = points.first().into_iter().flatten().map(|point| point.0).collect::<Vec<_>>();
         let step = times.len().div_ceil(TABLE_ROWS).max(1);
+        let marks =
+            columns.first().map(|column| column.chart.with(|data| data.marks.clone())).unwrap_or_default();
+        let mut until = None;
         let row = |at| {
             let figures = columns.iter().zip(&points).map(|(column, points)| {
                 let known = points.binary_search_by_key(&at, |point| point.0).ok().and_then(|i| points[i].1);
                 (column.told)(known)
             });
-            (at, figures.collect::<Vec<_>>())
+            (at, figures.collect::<Vec<_>>(), events_of(&marks, at, until.replace(at)))
         };
         times.into_iter().rev().step_by(step).map(row).collect()
     });
@@ -63,17 +74,32 @@ pub fn Readings(columns: Vec<Column>) -> impl IntoView {
             <summary>"Show as table"</summary>
             <div class="scroll" tabindex="0" role="region" aria-label="Readings">
                 <table>
-                    <thead><tr><th scope="col">"Time"</th>{heads}</tr></thead>
+                    <thead><tr><th scope="col">"Time"</th>{heads}<th scope="col">"Events"</th></tr></thead>
                     <tbody>
                         <For each=move || rows.get() key=|row| row.clone() let:row>
                             <tr>
                                 <th scope="row"><Moment at=row.0 form=TimeForm::DayAndSecond/></th>
                                 {row.1.into_iter().map(|text| view! { <td>{text}</td> }).collect_view()}
+                                <td class="events">{row.2}</td>
                             </tr>
                         </For>
                     </tbody>
                 </table>
             </div>
         </details>
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Severity;
+
+    #[test]
+    fn an_event_stands_in_the_row_of_the_reading_before_it() {
+        let mark = |at, text: &str| Mark { at: UtcMillis(at), text: text.into(), severity: Severity::Info };
+        let marks = [mark(4, "Before."), mark(5, "Started."), mark(9, "Stopped."), mark(10, "After.")];
+        assert_eq!(events_of(&marks, UtcMillis(5), Some(UtcMillis(10))), "Started. Stopped.");
+        assert_eq!(events_of(&marks, UtcMillis(10), None), "After.");
     }
 }

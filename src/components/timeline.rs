@@ -53,6 +53,8 @@ pub struct Timeline {
     /// Why what is asked for is not shown, if it is not.
     pub refusal: RwSignal<Option<ApiError>>,
     pub loading: RwSignal<bool>,
+    /// Counts what has happened that a mark may tell of.
+    happened: RwSignal<u32>,
     feed: Feed,
 }
 
@@ -65,22 +67,24 @@ impl Timeline {
             charts: RwSignal::new(first),
             refusal: RwSignal::new(None),
             loading: RwSignal::new(false),
+            happened: RwSignal::new(0),
             feed,
         };
         let cursor = Memo::new(move |_| feed.live.with(|live| live.cursor));
         // What was asked for last: an earlier answer that comes late is not what is to be seen.
         let asked = StoredValue::new(0_u32);
-        Effect::new(move |before: Option<(Range, UtcMillis)>| {
-            let (range, now) = (range.get(), cursor.get());
-            let Some((shown, read_at)) = before else { return (range, now) };
+        Effect::new(move |before: Option<(Range, UtcMillis, u32)>| {
+            let (range, now, happened) = (range.get(), cursor.get(), timeline.happened.get());
+            let Some((shown, read_at, told)) = before else { return (range, now, happened) };
             let age_secs = (now.0 - read_at.0) / 1000;
             // What could not be read is asked for again with every tick.
             let failed = timeline.refusal.with_untracked(Option::is_some);
             if range == shown
+                && happened == told
                 && !failed
                 && (matches!(range, Range::Between(..)) || age_secs < refresh_secs(range))
             {
-                return (shown, read_at);
+                return (shown, read_at, told);
             }
             asked.update_value(|asked| *asked += 1);
             let turn = asked.get_value();
@@ -101,9 +105,14 @@ impl Timeline {
                     }
                 }
             });
-            (range, now)
+            (range, now, happened)
         });
         timeline
+    }
+
+    /// Reads the range anew for the marks in it, without waiting until its figures are old.
+    pub fn something_happened(self) {
+        self.happened.update(|happened| *happened += 1);
     }
 
     pub fn now(self) -> Signal<UtcMillis> {

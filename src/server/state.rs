@@ -158,6 +158,8 @@ impl AppState {
         let to = span.to.unwrap_or_else(|| self.latest.get().sampled_at);
         let last_secs = last_secs.unwrap_or(WINDOW_SECS);
         let from = span.from.unwrap_or_else(|| to.plus_secs(-i64::from(last_secs)));
+        // What has happened since the newest tick belongs to the newest time, too.
+        let told_until = if span.from.is_some() { to } else { to.plus_secs(self.period_secs.into()) };
         let span = Span { from: Some(from), to: Some(to) };
         let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
         let ranges = self.store.ranges(vm_id.as_slice(), &names, span, None).await?;
@@ -165,7 +167,7 @@ impl AppState {
         for range in &ranges {
             statistics.push(self.store.statistics(vm_id, &range.metric_name, span).await?);
         }
-        let events = self.events.between(vm_id, from, to, CHARTED_EVENTS).await?;
+        let events = self.events.between(vm_id, from, told_until, CHARTED_EVENTS).await?;
         Ok(Charts { from, to, ranges, statistics, events })
     }
 

@@ -196,13 +196,19 @@ impl Drawing {
     /// Lines across the time axis; each says what it is about when the pointer is on it.
     fn marks(&self, data: &ChartData) -> JsValue {
         let colours = self.colours.as_ref();
+        let middle = i64::midpoint(data.from.0, data.to.0);
         let marks = data.marks.iter().map(|mark| {
             let colour = colours.map_or("", |colours| match mark.severity {
                 Severity::Info => colours.faint_ink.as_str(),
                 Severity::Warning => colours.warn.as_str(),
                 Severity::Error => colours.bad.as_str(),
             });
-            json!({ "name": mark.text, "xAxis": mark.at.0, "lineStyle": { "color": colour } })
+            // Towards the middle: beyond an edge of the chart its words would be cut off.
+            let side = if mark.at.0 > middle { "right" } else { "left" };
+            json!({
+                "name": mark.text, "xAxis": mark.at.0, "lineStyle": { "color": colour },
+                "emphasis": { "label": { "align": side } },
+            })
         });
         let ink = colours.map_or("", |colours| colours.ink.as_str());
         let ground = colours.map_or("", |colours| colours.surface.as_str());
@@ -214,7 +220,7 @@ impl Drawing {
             "emphasis": {
                 "lineStyle": { "width": 2 },
                 "label": {
-                    "show": true, "formatter": "{b}", "position": "insideMiddle", "rotate": 0, "color": ink,
+                    "show": true, "formatter": "{b}", "position": "insideMiddle", "verticalAlign": "middle", "rotate": 0, "color": ink,
                     "backgroundColor": ground, "padding": [4, 6], "borderRadius": 4, "width": 220, "overflow": "break",
                 },
             },

@@ -224,7 +224,7 @@ fn Present(
         <Facts vm adopted=adopted.clone()/>
         <VmCharts feed id vm timeline/>
         {rest(Rest {
-            feed, id, vm, kept, name, adopted, events, output, earlier, power, question, turn_off, destroy, release,
+            feed, id, vm, timeline, kept, name, adopted, events, output, earlier, power, question, turn_off, destroy, release,
         })}
     }
 }
@@ -235,6 +235,7 @@ struct Rest {
     feed: Feed,
     id: i64,
     vm: Memo<Option<VmView>>,
+    timeline: Timeline,
     kept: Kept,
     name: String,
     adopted: Option<Adopted>,
@@ -255,8 +256,8 @@ fn rest(rest: Rest) -> AnyView {
 #[wasm_split(vm_more, wasm_split_path = ::leptos::wasm_split, preload(load_rest), fallible)]
 fn shown_rest(rest: Rest) -> Result<AnyView, SplitLoaderError> {
     let Rest { feed, id, vm, kept, name, adopted, events, output, earlier, .. } = rest;
-    let Rest { power, question, turn_off, destroy, release, .. } = rest;
-    let history = History::follow(feed, id, vm, events, output);
+    let Rest { timeline, power, question, turn_off, destroy, release, .. } = rest;
+    let history = History::follow(feed, id, vm, timeline, events, output);
     let view = view! {
         <div class="charts">
             <Events history/>
@@ -418,6 +419,7 @@ impl History {
         feed: Feed,
         id: i64,
         vm: Memo<Option<VmView>>,
+        timeline: Timeline,
         events: Vec<Event>,
         output: Option<Vec<String>>,
     ) -> Self {
@@ -441,6 +443,7 @@ impl History {
             // A memo that is never read follows nothing.
             occasion.get();
             if begun.is_some() {
+                timeline.something_happened();
                 spawn_local(async move {
                     if let Ok(events) = vm_events(id).await {
                         history.events.try_set(events);
