@@ -20,19 +20,19 @@ pub enum Sort {
 }
 
 impl Sort {
-    const ALL: [(Self, &'static str); 8] = [
-        (Self::Age, "age"),
-        (Self::Name, "name"),
-        (Self::Cpu, "cpu"),
-        (Self::Memory, "memory"),
-        (Self::Disk, "disk"),
-        (Self::Network, "network"),
-        (Self::Uptime, "uptime"),
-        (Self::Owner, "owner"),
+    pub const ALL: [(Self, &'static str, &'static str); 8] = [
+        (Self::Age, "", "By age"),
+        (Self::Name, "name", "By name"),
+        (Self::Cpu, "cpu", "By CPU"),
+        (Self::Memory, "memory", "By memory"),
+        (Self::Disk, "disk", "By disk"),
+        (Self::Network, "network", "By network"),
+        (Self::Uptime, "uptime", "By time up"),
+        (Self::Owner, "owner", "By owner"),
     ];
 
     fn key(self) -> &'static str {
-        Self::ALL.iter().find(|(sort, _)| *sort == self).map_or("age", |(_, key)| key)
+        Self::ALL.iter().find(|(sort, ..)| *sort == self).map_or("", |(_, key, _)| key)
     }
 
     /// Figures are looked through from the largest, names from the first.
@@ -140,7 +140,7 @@ impl Arrangement {
         let word = |name: &str| query.get(name).unwrap_or_default();
         let key = word("sort");
         let given = query.get("order").map(|order| order == "down");
-        let sort = Sort::ALL.iter().find(|(_, name)| *name == key).map_or(Sort::Age, |(sort, _)| *sort);
+        let sort = Sort::ALL.iter().find(|(_, name, _)| *name == key).map_or(Sort::Age, |(sort, ..)| *sort);
         let (chip, group) = (word("status"), word("group"));
         Self {
             sort,
@@ -169,12 +169,12 @@ impl Arrangement {
     pub fn parts(self) -> [(&'static str, &'static str); 4] {
         let chip = Chip::ALL.iter().find(|(chip, ..)| *chip == self.chip).map_or("", |(_, key, _)| key);
         let group = Group::ALL.iter().find(|(group, ..)| *group == self.group).map_or("", |(_, key, _)| key);
-        let (sort, order) = match self.sort {
-            Sort::Age => ("", ""),
-            sort if self.descending == sort.begins_descending() => (sort.key(), ""),
-            sort => (sort.key(), if self.descending { "down" } else { "up" }),
+        let order = match self.descending {
+            descending if descending == self.sort.begins_descending() => "",
+            true => "down",
+            false => "up",
         };
-        [("status", chip), ("group", group), ("sort", sort), ("order", order)]
+        [("status", chip), ("group", group), ("sort", self.sort.key()), ("order", order)]
     }
 
     /// Sorted by this, the other way round if it is already.
@@ -220,7 +220,7 @@ fn is_found(vm: &VmView, wanted: &str) -> bool {
         return true;
     }
     let texts = [vm.name.as_str(), &vm.os_type, vm.ip_address.as_deref().unwrap_or_default(), &vm.owner_name];
-    texts.iter().any(|text| text.to_lowercase().contains(wanted))
+    texts.iter().any(|text| text.to_ascii_lowercase().contains(wanted))
 }
 
 #[cfg(test)]
@@ -269,8 +269,7 @@ mod tests {
         #[test]
         fn an_address_leads_to_what_it_was_made_of(sort in 0..8_usize, down in any::<bool>(), chip in 0..4_usize, group in 0..4_usize) {
             let sort = Sort::ALL[sort].0;
-            let descending = down && sort != Sort::Age;
-            let asked = Arrangement { sort, descending, chip: Chip::ALL[chip].0, group: Group::ALL[group].0 };
+            let asked = Arrangement { sort, descending: down, chip: Chip::ALL[chip].0, group: Group::ALL[group].0 };
             let address = asked.address("");
             let mut map = ParamsMap::new();
             for pair in address.trim_start_matches("/?").split('&').filter_map(|pair| pair.split_once('=')) {

@@ -2,6 +2,7 @@
 
 use crate::{
     components::{
+        browser,
         chart::Hue,
         feed::Feed,
         figures::Beat,
@@ -147,6 +148,15 @@ impl Stack {
         paths
     }
 
+    /// Of the columns of which something is known.
+    fn mean_and_highest(&self, layer: &Layer) -> (Option<f64>, Option<f64>) {
+        let known =
+            || layer.columns.iter().zip(self.known).filter_map(|(value, known)| known.then_some(*value));
+        let count = known().count();
+        let mean = (count > 0).then(|| known().sum::<f64>() / count as f64);
+        (mean, known().reduce(f64::max))
+    }
+
     fn push_shape(&self, path: &mut String, columns: std::ops::Range<usize>, below: &[f64], above: &[f64]) {
         let x = |edge: usize| edge as f64 / COLUMNS as f64 * WIDTH;
         let y = |value: f64| (1.0 - (value / self.top).min(1.0)) * HEIGHT;
@@ -219,7 +229,36 @@ fn StackChart(feed: Feed, title: &'static str, hue: Hue, of: Of) -> impl IntoVie
                 {layers}
             </svg>
             <ul class="legend">{entries}</ul>
+            <StackTable title stack/>
         </div>
+    }
+}
+
+/// The picture in words.
+#[component]
+fn StackTable(title: &'static str, stack: Memo<Stack>) -> impl IntoView {
+    // Nobody looks at a closed table. Without JavaScript it can be opened, so at first it is filled in.
+    let closed = RwSignal::new(false);
+    Effect::new(move || closed.set(true));
+    let rows = move || {
+        let row = |stack: &Stack, layer: &Layer| {
+            let (mean, highest) = stack.mean_and_highest(layer);
+            let [mean, highest] = [mean, highest].map(format::percent);
+            view! { <tr><th scope="row">{layer.name.clone()}</th><td>{mean}</td><td>{highest}</td></tr> }
+        };
+        let rows = |stack: &Stack| stack.layers.iter().map(|layer| row(stack, layer)).collect_view();
+        (!closed.get()).then(|| stack.with(rows))
+    };
+    view! {
+        <details class="readings" on:toggle=move |event| closed.set(!browser::is_open(&event))>
+            <summary>"Show as table"</summary>
+            <div class="scroll" tabindex="0" role="region" aria-label=format!("{title}, as table")>
+                <table>
+                    <thead><tr><th scope="col">"VM"</th><th scope="col">"Mean of 15 min"</th><th scope="col">"Highest"</th></tr></thead>
+                    <tbody>{rows}</tbody>
+                </table>
+            </div>
+        </details>
     }
 }
 
@@ -272,6 +311,7 @@ mod tests {
     fn time_of_which_nothing_is_known_is_left_empty() {
         let stack = stack(&fleet(), CPU);
         assert_eq!(stack.known.iter().filter(|known| **known).count(), 1);
+        assert_eq!(stack.mean_and_highest(&stack.layers[0]), (Some(17.5), Some(17.5)));
         // the column of 885 s to 900 s, from the ground to 17.5 %
         assert_eq!(stack.paths()[0], "M580 100L580 82.5L590 82.5L590 100Z");
     }

@@ -44,7 +44,7 @@ pub fn Table(feed: Feed, power: Power, with_owner: bool) -> impl IntoView {
         (wanted, sought)
     });
     let items = Memo::new(move |_| {
-        let (arrangement, wanted) = (followed.get(), search.get().trim().to_lowercase());
+        let (arrangement, wanted) = (followed.get(), search.get().trim().to_ascii_lowercase());
         let list = |live: &Live| arrangement.items(&live.vms, &wanted);
         if arrangement.sort.is_by_figures() {
             feed.live.with(list)
@@ -55,6 +55,15 @@ pub fn Table(feed: Feed, power: Power, with_owner: bool) -> impl IntoView {
     });
     let painter = Painter::start(feed);
     let chosen = RwSignal::new(Vec::new());
+    // Nothing is done to what nobody sees.
+    Effect::new(move || {
+        items.with(|items| {
+            let is_shown = |id: &i64| items.contains(&Item::Vm(*id));
+            if !chosen.with_untracked(|chosen: &Vec<i64>| chosen.iter().all(is_shown)) {
+                chosen.update(|chosen| chosen.retain(is_shown));
+            }
+        });
+    });
     let heading = move |sort: Sort, label: &'static str| {
         let order = move || {
             let now = arrangement.get();
@@ -124,6 +133,14 @@ fn Toolbar(feed: Feed, search: RwSignal<String>, arrangement: Memo<Arrangement>)
     let group = move |(group, key, label): (Group, &'static str, &'static str)| {
         choice(key, label, Signal::derive(move || arrangement.get().group == group))
     };
+    let sort = move |(sort, key, label): (Sort, &'static str, &'static str)| {
+        choice(key, label, Signal::derive(move || arrangement.get().sort == sort))
+    };
+    let turned = move || {
+        let arrangement = arrangement.get();
+        arrangement.sorted_by(arrangement.sort).address(&search.get())
+    };
+    let arrow = move || if arrangement.get().descending { "↓" } else { "↑" };
     let part = move |i: usize| move || arrangement.get().parts()[i].1;
     let counts = feed.of_facts(|vms| {
         let running = vms.iter().filter(|vm| vm.status == VmStatus::Running).count();
@@ -144,8 +161,14 @@ fn Toolbar(feed: Feed, search: RwSignal<String>, arrangement: Memo<Arrangement>)
             <span class="control small"><select name="group" aria-label="Group" on:change=move |event| browser::submit_form_of(&event)>
                 {Group::ALL.map(group).into_iter().collect_view()}
             </select></span>
+            // Where the list is too narrow for headings.
+            <span class="sorted">
+                <span class="control small"><select name="sort" aria-label="Sort" on:change=move |event| browser::submit_form_of(&event)>
+                    {Sort::ALL.map(sort).into_iter().collect_view()}
+                </select></span>
+                <a class="btn quiet" href=turned data-noscroll="" aria-label="Turn the order round">{arrow}</a>
+            </span>
             <input type="hidden" name="status" value=part(0)/>
-            <input type="hidden" name="sort" value=part(2)/>
             <input type="hidden" name="order" value=part(3)/>
             <button type="submit" class="btn" hidden=alive>"Show"</button>
             <span class="muted" data-testid="counts">{counts}</span>
