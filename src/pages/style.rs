@@ -3,17 +3,20 @@
 
 use crate::{
     components::{
-        chart::Hue,
+        chart::{ChartData, Hue, Mark, Scale, TimeChart, Trace},
+        clock::{Moment, TimeForm},
         confirm::{Ask, Confirm, Confirmation, Question},
         figures::{Bar, SourceTag, Sparkline},
         form::{Checks, TextField},
+        format,
         icon::{Brand, Glyph, Icon},
         notice::{Failed, Refusal},
+        readings::{Column, Readings},
         toast::{ToastRegion, Toasts},
-        trail::Frame,
+        trail::{Frame, Point, Shapes},
         vm::StatusMark,
     },
-    model::{ApiError, Source, UtcMillis, VmStatus},
+    model::{ApiError, Severity, Source, UtcMillis, VmStatus},
 };
 use leptos::prelude::*;
 use leptos_meta::Title;
@@ -50,7 +53,12 @@ pub fn Style() -> impl IntoView {
             <Fields/>
             <Marks/>
             <Figures/>
+            <Charts/>
+            <Tables/>
             <Messages/>
+            <Bells/>
+            <Palette/>
+            <Navigation/>
             <Icons/>
         </main>
         <ToastRegion toasts/>
@@ -203,18 +211,23 @@ fn Marks() -> impl IntoView {
     }
 }
 
+/// The minute that the samples show.
+const MINUTE: (UtcMillis, UtcMillis) = (UtcMillis(0), UtcMillis(60_000));
+
+/// Two waves with a gap between them, percent.
+fn waves() -> Vec<Point> {
+    let value = |i: i64| (!(28..33).contains(&i)).then(|| 50.0 + 35.0 * (i as f64 / 5.0).sin());
+    (0..=60).map(|i| (MINUTE.0.plus_secs(i), value(i))).collect()
+}
+
+fn wave_shapes((width, height): (f64, f64)) -> Shapes {
+    Frame { from: MINUTE.0, to: MINUTE.1, top: 100.0, width, height }.shapes(&waves())
+}
+
 #[component]
 fn Figures() -> impl IntoView {
-    let (from, to) = (UtcMillis(0), UtcMillis(60_000));
     let size = (300.0, 36.0);
-    let frame = Frame { from, to, top: 100.0, width: size.0, height: size.1 };
-    // Two waves with a gap between them.
-    let points: Vec<_> = (0..=60)
-        .map(|i| {
-            (UtcMillis(i * 1000), (!(28..33).contains(&i)).then(|| 50.0 + 35.0 * (i as f64 / 5.0).sin()))
-        })
-        .collect();
-    let shapes = frame.shapes(&points);
+    let shapes = wave_shapes(size);
     let hue = |(hue, name, percent): (Hue, &'static str, Option<f64>)| {
         view! {
             <div class="sample">
@@ -242,6 +255,120 @@ fn Figures() -> impl IntoView {
 }
 
 #[component]
+fn Charts() -> impl IntoView {
+    let trace = |name, label, hue, factor: f64| {
+        let points = waves().into_iter().map(|(at, value)| (at, value.map(|value| value * factor)));
+        Trace { name, label, hue, points: points.collect(), extremes: Vec::new() }
+    };
+    let chart = |traces, marks| Signal::stored(ChartData { from: MINUTE.0, to: MINUTE.1, traces, marks });
+    let text = |text: &str| Signal::stored(text.to_owned());
+    let mark = Mark { at: MINUTE.0.plus_secs(45), text: "Snapshot saved".into(), severity: Severity::Info };
+    let cpu = chart(vec![trace("cpu", "CPU", Hue::Cpu, 1.0)], vec![mark]);
+    let rates = vec![trace("rx", "Received", Hue::Received, 0.1), trace("tx", "Sent", Hue::Sent, 0.04)];
+    let network = chart(rates, Vec::new());
+    let columns = vec![
+        Column { label: "CPU", chart: cpu, trace: 0, told: format::percent },
+        Column { label: "Received", chart: network, trace: 0, told: format::rate },
+    ];
+    let layers = [
+        ("step-0", "web-1", "40 %", "M0 100V60L200 40L400 70L600 50V100Z"),
+        ("step-1", "db-1", "30 %", "M0 60V30L200 15L400 40L600 20V50L400 70L200 40Z"),
+        ("step-2", "3 others", "10 %", "M0 30V20L200 5L400 30L600 10V20L400 40L200 15Z"),
+    ];
+    let area = |(step, .., path): (&'static str, &'static str, &'static str, &'static str)| {
+        view! { <path class=format!("area {step}") d=path></path> }
+    };
+    let entry = |(step, name, now, _): (&'static str, &'static str, &'static str, &'static str)| {
+        view! { <li><i class=format!("swatch {step}") aria-hidden="true"></i>{name} " " <b><span class="now">{now}</span></b></li> }
+    };
+    view! {
+        <section class="panel block">
+            <h2>"Charts"</h2>
+            <div class="charts">
+                <TimeChart
+                    test_id="sample-cpu" title="CPU" hue=Hue::Cpu scale=Scale::Percent source=Signal::stored(Source::Guest)
+                    now_text=text("31 %") data=cpu span="a minute" foot="mean 51 % · 95th 85 % · max 85 %".to_owned()
+                />
+                <TimeChart
+                    test_id="sample-network" title="Network" hue=Hue::Received scale=Scale::Rate
+                    now_text=text("↓ 3.1 MB/s  ↑ 1.2 MB/s") data=network span="a minute" foot=None
+                />
+            </div>
+            <div class="sample"><Readings columns/></div>
+            <div class="sample hue-cpu">
+                <p>"CPU by VM"</p>
+                <svg class="stacked" viewBox="0 0 600 100" preserveAspectRatio="none" aria-hidden="true">
+                    <path class="gridlines" d="M0 0H600M0 50H600M0 100H600"></path>
+                    {layers.map(area).into_iter().collect_view()}
+                </svg>
+                <ul class="legend">{layers.map(entry).into_iter().collect_view()}</ul>
+            </div>
+        </section>
+    }
+}
+
+#[component]
+fn Tables() -> impl IntoView {
+    let heading = |label: &'static str| {
+        let order = (label == "CPU").then_some("descending");
+        view! { <th scope="col" aria-sort=order><a href="/style">{label} {order.map(|_| " ↓")}</a></th> }
+    };
+    let figure = |label: &'static str, percent: Option<f64>, picture: AnyView| {
+        let is_high = percent.is_some_and(|percent| percent >= 90.0);
+        view! {
+            <td data-label=label>
+                <div class="figure"><b><span class="now" class:high=is_high>{format::percent(percent)}</span></b><div>{picture}</div></div>
+            </td>
+        }
+    };
+    let row = |(name, status, [cpu, memory, disk]): (&'static str, VmStatus, [Option<f64>; 3])| {
+        let runs = status == VmStatus::Running;
+        let line = |hue| {
+            let size = (72.0, 22.0);
+            let shapes = if runs { wave_shapes(size) } else { Shapes::default() };
+            view! { <Sparkline shapes size hue/> }.into_any()
+        };
+        let (word, icon) = if runs { ("Stop", Icon::Stop) } else { ("Start", Icon::Play) };
+        let [received, sent] = if runs { ["↓ 3.1 MB/s", "↑ 1.2 MB/s"] } else { ["↓ –", "↑ –"] };
+        view! {
+            <tr>
+                <td class="who"><div>
+                    <input type="checkbox" aria-label=format!("Choose {name}")/>
+                    <StatusMark status=Signal::stored(status)/>
+                    <span><a href="/style">{name}</a><small>{status.label()} " · Debian 12 · 2 cores · 2 GB"</small></span>
+                </div></td>
+                {figure("CPU", cpu, line(Hue::Cpu))}
+                {figure("Memory", memory, line(Hue::Memory))}
+                {figure("Disk", disk, view! { <Bar percent=disk hue=Hue::Disk/> }.into_any())}
+                <td data-label="Network" class="rates"><div><span class="now">{received}</span> " " <span class="now muted">{sent}</span></div></td>
+                <td data-label="Up, address"><span class="now">{if runs { "3 h" } else { "–" }}</span><span class="address">{runs.then_some("10.77.31.97")}</span></td>
+                <td class="actions"><div>
+                    <button type="button" class="btn quiet" aria-label=format!("{word} {name}") title=word><Glyph icon/></button>
+                </div></td>
+            </tr>
+        }
+    };
+    let rows = [
+        ("web-1", VmStatus::Running, [Some(31.0), Some(31.0), Some(93.0)]),
+        ("db-1", VmStatus::Stopped, [None; 3]),
+    ];
+    view! {
+        <section class="panel block">
+            <h2>"Table"</h2>
+            <div class="wide"><table class="vms">
+                <thead>
+                    <tr>
+                        {["VM", "CPU", "Memory", "Disk", "Network", "Up, address"].map(heading).into_iter().collect_view()}
+                        <th scope="col"><span class="unseen">"Actions"</span></th>
+                    </tr>
+                </thead>
+                <tbody>{rows.map(row).into_iter().collect_view()}</tbody>
+            </table></div>
+        </section>
+    }
+}
+
+#[component]
 fn Messages() -> impl IntoView {
     let error = || ApiError::new(crate::model::ErrorCode::Unavailable, "The server does not answer.");
     view! {
@@ -254,6 +381,88 @@ fn Messages() -> impl IntoView {
             <div class="panel empty"><Glyph icon=Icon::Machine/><h2>"No VMs yet"</h2><p>"Choose an image and a size."</p><p><a class="btn primary" href="/style">"Launch your first VM"</a></p></div>
             <p class="none">"Nothing has happened yet."</p>
             <div class="panel blank" role="status" aria-label="Loading"></div>
+        </section>
+    }
+}
+
+/// The bell and what it opens, written out: the real one polls.
+#[component]
+fn Bells() -> impl IntoView {
+    let bell = |severity: &'static str, label: &'static str, count: Option<&'static str>| {
+        view! {
+            <p>
+                <button type="button" class="btn quiet bell" data-severity=severity aria-label=label title=label>
+                    <Glyph icon=Icon::Bell/>
+                    {count.map(|count| view! { <span class="count" aria-hidden="true">{count}</span> })}
+                </button>
+            </p>
+        }
+    };
+    let all = || view! { <p><a class="underlined" href="/style">"All alerts"</a></p> };
+    let raised = || view! { "raised at " <Moment at=MINUTE.0 form=TimeForm::DayAndTime/> };
+    view! {
+        <section class="panel block">
+            <h2>"Bell"</h2>
+            <div class="charts">
+                <div class="sample">
+                    {bell("error", "2 open alerts", Some("2"))}
+                    <div class="alerts">
+                        <h2>"2 open alerts"</h2>
+                        <ul>
+                            <li><i class="mark error" title="error"></i><span><a href="/style">"web-1"</a> ": CPU at 90 % or more " <small>"93 % when " {raised()}</small></span></li>
+                            <li><i class="mark warning" title="warning"></i><span><b>"Host"</b> ": Memory at 80 % or more " <small>"84 % when " {raised()} " · ada takes care of it"</small></span></li>
+                        </ul>
+                        {all()}
+                    </div>
+                </div>
+                <div class="sample">
+                    {bell("none", "No open alerts", None)}
+                    <div class="alerts"><h2>"No open alerts"</h2><ul></ul><p class="muted">"Nothing is wrong now."</p>{all()}</div>
+                </div>
+            </div>
+        </section>
+    }
+}
+
+/// Written out and not modal: the real one lies over the page and asks the server.
+#[component]
+fn Palette() -> impl IntoView {
+    let place = |(i, (name, kind)): (usize, (&'static str, &'static str))| {
+        view! {
+            <li role="option" id=format!("sample-place-{i}") aria-selected=(i == 0).to_string()>
+                <span>{name}</span><small class="muted">{kind}</small>
+            </li>
+        }
+    };
+    let places = [("web-1", "VM"), ("Stop web-1", "action"), ("Restart web-1", "action")];
+    view! {
+        <section class="panel block">
+            <h2>"Palette"</h2>
+            <dialog class="palette" open aria-label="Sample of the palette">
+                <label class="search">
+                    <Glyph icon=Icon::Search/>
+                    <input
+                        type="text" value="web" placeholder="Jump to a page, VM or action" autocomplete="off" spellcheck="false"
+                        role="combobox" aria-label="Jump to a page, VM or action" aria-expanded="true"
+                        aria-controls="sample-places" aria-activedescendant="sample-place-0"
+                    />
+                </label>
+                <ul id="sample-places" role="listbox" aria-label="Places">{places.into_iter().enumerate().map(place).collect_view()}</ul>
+            </dialog>
+        </section>
+    }
+}
+
+#[component]
+fn Navigation() -> impl IntoView {
+    let entry = |(icon, label): (Icon, &'static str)| {
+        view! { <a class="entry" href="/style" aria-current=(label == "Overview").then_some("page")><Glyph icon/><span>{label}</span></a> }
+    };
+    let entries = [(Icon::Grid, "Overview"), (Icon::Plus, "Launch"), (Icon::Pulse, "Monitor")];
+    view! {
+        <section class="panel block">
+            <h2>"Navigation"</h2>
+            <nav class="rail" aria-label="Sample">{entries.map(entry).into_iter().collect_view()}</nav>
         </section>
     }
 }
