@@ -281,9 +281,12 @@ test.describe("signed in", () => {
     const name = "end-to-end";
     await page.goto("/vms/new");
     await hydrated(page);
+    const quota = page.getByTestId("quota");
+    await expect(quota).toContainText(/Launched VMs\s*0 of/);
     await page.locator("[name=name]").fill(name);
     await page.getByRole("button", { name: /launch/i }).click();
     await expect(page).toHaveURL(/\/vms\/\d+$/);
+    await expect(quota).toContainText(/Launched VMs\s*1 of/);
     await expect(status(page)).toHaveText(/pending/i);
     await expect(page.locator("main")).toContainText(/launching/i);
     await expect(status(page)).toHaveText(/running/i);
@@ -300,6 +303,7 @@ test.describe("signed in", () => {
     await expect(page).toHaveURL("/");
     await expect(row(page, name)).toHaveCount(0);
     await expect(page.locator("[data-vm]")).toHaveCount(VMS);
+    await expect(quota).toContainText(/Launched VMs\s*0 of/);
   });
 
   test("what destroys something asks in a dialog that the keyboard can use", async ({ page }) => {
@@ -489,6 +493,16 @@ test.describe("signed in", () => {
     const readings = page.getByTestId("readings");
     await readings.locator("summary").click();
     await expect(readings.getByRole("row").nth(1)).toContainText("%");
+    const vmId = Number(new URL(page.url()).pathname.split("/").at(-1));
+    await page.request.post("/api/v1/stop_after", { form: { vm_id: vmId, hours: "8" }, headers: { origin: server.url } });
+    await press(page, "Restart");
+    await expect(readings.locator("td.events", { hasText: "restart" }).first()).toBeVisible({ timeout: 2 * POLL_MS });
+    const marks = () => chart(page, "cpu").locator("canvas").first().evaluate((canvas) => {
+      const instance = globalThis.echarts.getInstanceByDom(canvas.closest("[_echarts_instance_]"));
+      return instance.getOption().series[0].markLine.data.map((mark) => mark.name);
+    });
+    await expect.poll(marks).toContainEqual(expect.stringMatching(/restart/));
+    await expect(status(page)).toHaveText(/running/i);
     await page.getByTestId("export").locator("summary").click();
     for (const [name, kind] of [["CSV", /\.csv$/], ["JSON", /\.json$/]]) {
       const saved = page.waitForEvent("download");
@@ -548,6 +562,72 @@ test.describe("signed in", () => {
     await expect(row(page, second)).toHaveCount(0, { timeout: 30_000 });
   });
 
+  test("on a phone, VMs are sorted without headings, and what a filter hides is no longer chosen", async ({ page }) => {
+    await page.setViewportSize({ width: 390, height: 900 });
+    await page.goto("/");
+    await hydrated(page);
+    const names = () => page.locator("[data-vm]").evaluateAll((rows) => rows.map((row) => row.dataset.vm));
+    await page.getByLabel("Sort").selectOption("By name");
+    await expect(page).toHaveURL(/[?&]sort=name/);
+    await expect.poll(async () => (await names()).join()).toBe((await names()).toSorted().join());
+    await page.getByRole("link", { name: "Turn the order round" }).click();
+    await expect(page).toHaveURL(/sort=name&order=down/);
+    await expect.poll(async () => (await names()).join()).toBe((await names()).toSorted().reverse().join());
+    const [first, second] = await names();
+    for (const name of [first, second]) await page.getByLabel(`Choose ${name}`).check();
+    await page.getByLabel("Filter by name, image, address or owner").fill(first);
+    await expect(page.getByTestId("several")).toContainText("1 chosen");
+    await page.getByLabel("Filter by name, image, address or owner").fill("");
+    await expect(page.getByLabel(`Choose ${first}`)).toBeChecked();
+    await expect(page.getByLabel(`Choose ${second}`)).not.toBeChecked();
+  });
+
+  test("who uses the host can be read as a table", async ({ page }) => {
+    await page.goto("/");
+    await hydrated(page);
+    const shares = page.getByTestId("shares");
+    await shares.locator("summary").first().click();
+    const rows = shares.locator("details").first().getByRole("row");
+    await expect(rows.nth(1)).toContainText("%");
+    expect(await rows.count()).toBeGreaterThan(1);
+  });
+
+  test("the way back leads to where a page was left, and the focus goes with the pages", async ({ page }) => {
+    await page.setViewportSize({ width: 1280, height: 500 });
+    await page.goto("/");
+    await hydrated(page);
+    const last = page.locator("[data-vm]").last();
+    await last.scrollIntoViewIfNeeded();
+    const before = await page.evaluate(() => scrollY);
+    expect(before).toBeGreaterThan(100);
+    await last.getByRole("link").first().click();
+    await expect(status(page)).toBeVisible();
+    await expect(page.locator("#content")).toBeFocused();
+    await expect.poll(() => page.evaluate(() => scrollY)).toBe(0);
+    await page.evaluate(() => scrollTo(0, 300));
+    await page.goBack();
+    await expect(page.getByRole("heading", { level: 1 })).toHaveText("Overview");
+    await expect.poll(() => page.evaluate(() => Math.round(scrollY))).toBe(Math.round(before));
+    await page.goForward();
+    await expect(status(page)).toBeVisible();
+    await expect.poll(() => page.evaluate(() => Math.round(scrollY))).toBe(300);
+  });
+
+  test("a menu closes by a press beside it, and by Escape", async ({ page }) => {
+    await openRunning(page);
+    const menu = page.getByTestId("export");
+    const isOpen = () => menu.evaluate((details) => details.open);
+    await menu.locator("summary").click();
+    expect(await isOpen()).toBe(true);
+    await menu.getByRole("link", { name: "CSV" }).hover();
+    await page.getByRole("heading", { level: 1 }).click();
+    expect(await isOpen()).toBe(false);
+    await menu.locator("summary").click();
+    await page.keyboard.press("Escape");
+    expect(await isOpen()).toBe(false);
+    await expect(menu.locator("summary")).toBeFocused();
+  });
+
   test("events come by themselves, are filtered in the address and told in detail", async ({ page }) => {
     const [{ id }] = await (await page.request.get("/api/vms")).json();
     const stopAfter = (hours) => page.request.post("/api/v1/stop_after", { form: { vm_id: id, hours }, headers: { origin: server.url } });
@@ -569,6 +649,31 @@ test.describe("signed in", () => {
     await page.getByLabel("Search the text").fill("account ada");
     await page.keyboard.press("Enter");
     await expect(list.getByRole("listitem")).toHaveCount(1);
+    await page.getByRole("link", { name: "Clear" }).click();
+
+    // A minute ago by the clock of whoever looks, and a minute that is still to come.
+    const local = (minutes) => page.evaluate((minutes) => {
+      const at = new Date(Date.now() + minutes * 60_000);
+      return new Date(at - at.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
+    }, minutes);
+    const count = Number(await page.getByTestId("count-all").locator("b").textContent());
+    expect(count).toBeGreaterThan(0);
+    const [past, future] = [await local(-600), await local(2)];
+    await page.getByLabel("From").fill(future);
+    await page.getByLabel("From").blur();
+    await expect(list.getByRole("listitem")).toHaveCount(0);
+    await expect(page).toHaveURL(/offset=\d+/);
+    await page.getByLabel("From").fill(past);
+    await page.getByLabel("From").blur();
+    await expect(page.getByTestId("count-all").locator("b")).not.toHaveText("0");
+    await expect(page.getByLabel("From")).toHaveValue(past);
+    await page.reload();
+    await hydrated(page);
+    await expect(page.getByLabel("From")).toHaveValue(past);
+    await page.getByLabel("To").fill(past);
+    await page.getByLabel("To").blur();
+    await expect(list.getByRole("listitem")).toHaveCount(0);
+    await expect(page.getByRole("link", { name: "Clear" })).toBeVisible();
   });
 
   test("charts have the page's colours when they come with another page", async ({ page }) => {
@@ -585,6 +690,16 @@ test.describe("signed in", () => {
     const readings = page.getByTestId("readings");
     await readings.locator("summary").click();
     await expect(readings.getByRole("row").nth(1)).toContainText("%");
+    const vmId = Number(new URL(page.url()).pathname.split("/").at(-1));
+    await page.request.post("/api/v1/stop_after", { form: { vm_id: vmId, hours: "8" }, headers: { origin: server.url } });
+    await press(page, "Restart");
+    await expect(readings.locator("td.events", { hasText: "restart" }).first()).toBeVisible({ timeout: 2 * POLL_MS });
+    const marks = () => chart(page, "cpu").locator("canvas").first().evaluate((canvas) => {
+      const instance = globalThis.echarts.getInstanceByDom(canvas.closest("[_echarts_instance_]"));
+      return instance.getOption().series[0].markLine.data.map((mark) => mark.name);
+    });
+    await expect.poll(marks).toContainEqual(expect.stringMatching(/restart/));
+    await expect(status(page)).toHaveText(/running/i);
   });
 
   test("the monitor shows the host on six charts that go on", async ({ page }) => {
@@ -621,6 +736,64 @@ test.describe("signed in", () => {
     await expect(page.getByTestId("keys")).toBeHidden();
     await page.keyboard.press("/");
     await expect(page.getByLabel("Search the text")).toBeFocused();
+  });
+
+  test("what can be done with a VM, with the theme and with one's session is done from the palette", async ({ page, problems }) => {
+    problems.allow(/status of 400 .*save_snapshot/);
+    await page.goto("/monitor");
+    await hydrated(page);
+    const name = await page.request.get("/api/v1/list_vms").then((reply) => reply.json())
+      .then((vms) => vms.find((vm) => vm.status === "running").name);
+    const palette = page.getByTestId("palette");
+    const choose = async (what) => {
+      await page.keyboard.press("Control+k");
+      await expect(palette.getByRole("combobox")).toBeFocused();
+      await page.keyboard.type(what);
+      await expect(palette.getByRole("option", { selected: true })).toContainText(what);
+      await page.keyboard.press("Enter");
+    };
+    await choose(`Save a snapshot of ${name}`);
+    await expect(palette.getByLabel("The snapshot's name")).toBeFocused();
+    for (const colorScheme of ["light", "dark"]) {
+      await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
+      await fits(page, "palette-asks", colorScheme);
+    }
+    await page.keyboard.type("-wrong-");
+    await page.keyboard.press("Enter");
+    await expect(palette.getByRole("alert")).toContainText("A snapshot's name has");
+    await page.keyboard.press("Control+a");
+    await page.keyboard.type("from-palette");
+    await page.keyboard.press("Enter");
+    await expect(page.getByRole("heading", { level: 1 })).toHaveText(name);
+    await expect(page.getByTestId("snapshots").locator(".what b", { hasText: "from-palette" })).toBeVisible();
+
+    await choose(`Suspend ${name}`);
+    await expect(status(page)).toHaveText("suspended");
+    await choose(`Resume ${name}`);
+    await expect(status(page)).toHaveText("running");
+    for (const what of [`Destroy ${name}`, `Turn off at once: ${name}`]) {
+      await choose(what);
+      await page.keyboard.type("another");
+      await page.keyboard.press("Enter");
+      await expect(palette.locator(".btn.danger")).toBeDisabled();
+      await palette.getByRole("button", { name: "Back" }).click();
+      await expect(palette.getByRole("combobox")).toBeFocused();
+      await page.keyboard.press("Escape");
+      await expect(palette).toBeHidden();
+    }
+    await choose(`Turn off at once: ${name}`);
+    await page.keyboard.type(name);
+    await page.keyboard.press("Enter");
+    await expect(status(page)).toHaveText("stopped");
+    await choose(`Start ${name}`);
+    await expect(status(page)).toHaveText("running");
+
+    await choose("Dark theme");
+    await expect(page.locator("html")).toHaveAttribute("data-theme", "dark");
+    await choose("Theme as the system");
+    await expect(page.locator("html")).not.toHaveAttribute("data-theme");
+    await choose("Sign out");
+    await expect(page).toHaveURL(/sign-in/);
   });
 
   test("a rule of one's own is made, changed and deleted", async ({ page, problems }) => {

@@ -19,6 +19,7 @@ pub fn hydrate() {
     wasm_bindgen_futures::spawn_local(async {
         let path = leptos::prelude::window().location().pathname().unwrap_or_default();
         if pages::load(&path).await {
+            components::browser::keep_scroll();
             components::browser::take_over(|| leptos::mount::hydrate_body(app::App));
         }
     });

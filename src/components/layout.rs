@@ -1,6 +1,7 @@
 //! The frame around the pages of who is signed in: it finds out who that is, and leads away who is not.
 
 use super::{
+    browser,
     figures::bar_width,
     icon::{Brand, Glyph, Icon},
     loaded::{Loaded, load},
@@ -23,8 +24,6 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Session {
     pub me: Option<Me>,
-    /// Of who is signed in.
-    pub quota: Option<Quota>,
     pub instance: Instance,
 }
 
@@ -32,38 +31,56 @@ impl Session {
     /// What a page of one's own needs: asked anew whenever such a page is entered from outside, so that
     /// signing in or out leaves nothing behind.
     pub async fn load() -> Result<Self, ApiError> {
-        let me = current_user().await?;
-        let quota = if me.is_some() { my_quota().await.ok() } else { None };
-        Ok(Self { me, quota, instance: get_instance().await? })
+        Ok(Self { me: current_user().await?, instance: get_instance().await? })
     }
 }
 
 /// The session of the pages within [`SignedIn`].
 #[derive(Clone, Copy)]
-pub struct Viewer(Loaded<Session>);
+pub struct Viewer {
+    session: Loaded<Session>,
+    /// Counts what may have changed how much of the quota is used.
+    changes: RwSignal<u32>,
+}
 
 impl Viewer {
     pub async fn me(self) -> Option<Me> {
-        self.0.await.ok().and_then(|session| session.me)
+        self.session.await.ok().and_then(|session| session.me)
     }
 
     pub async fn is_admin(self) -> bool {
         self.me().await.is_some_and(|me| me.role == Role::Admin)
     }
 
+    /// Has it asked anew how much of the quota is used.
+    pub fn spends(self) {
+        self.changes.update(|changes| *changes += 1);
+    }
+
     /// The viewer's user name, once it is known.
     pub fn name_untracked(self) -> Option<String> {
-        self.0.get_untracked()?.ok()?.me.map(|me| me.username)
+        self.session.get_untracked()?.ok()?.me.map(|me| me.username)
     }
 }
+
+const CONTENT_ID: &str = "content";
 
 /// The pages of who is signed in. This only leads away who is not: what one may see, each server function
 /// decides for itself.
 #[component]
 pub fn SignedIn() -> impl IntoView {
     let session = load(|| (), |()| Session::load());
-    provide_context(Viewer(session));
+    let changes = RwSignal::new(0);
+    provide_context(Viewer { session, changes });
     let toasts = Toasts::provide();
+    let path = use_location().pathname;
+    Effect::new(move |before: Option<String>| {
+        let path = path.get();
+        if before.is_some_and(|before| before != path) {
+            browser::take_focus_from_within(CONTENT_ID);
+        }
+        path
+    });
     view! {
         <a class="skip" href="#content">"Skip to content"</a>
         <Guard session/>
@@ -74,14 +91,14 @@ pub fn SignedIn() -> impl IntoView {
             })}
         </Suspense>
         <div class="shell">
-            <Rail session/>
+            <Rail session changes/>
             <div class="stage">
                 <Suspense>
                     {move || Suspend::new(async move {
                         session.await.ok().map(|session| view! { <SimulatedBanner instance=session.instance/> })
                     })}
                 </Suspense>
-                <main id="content" tabindex="-1">
+                <main id=CONTENT_ID tabindex="-1">
                     <Outlet/>
                 </main>
             </div>
@@ -125,8 +142,10 @@ pub fn sign_in_address() -> impl Fn() -> String + Clone + Send + Sync + 'static 
 }
 
 #[component]
-fn Rail(session: Loaded<Session>) -> impl IntoView {
+fn Rail(session: Loaded<Session>, changes: RwSignal<u32>) -> impl IntoView {
     let path = use_location().pathname;
+    // A launch leads to another page.
+    let quota = load(move || (path.get(), changes.get()), |_| my_quota());
     let of_launch = move || path.with(|path| path == "/vms/new" || path == "/vms/adopt");
     let of_monitor = move || path.with(|path| path == "/monitor");
     let of_alerts = move || path.with(|path| path == "/alerts" || path.starts_with("/alerts/"));
@@ -168,11 +187,9 @@ fn Rail(session: Loaded<Session>) -> impl IntoView {
                 })}
             </Suspense>
             <span class="push"></span>
-            <Suspense>
-                {move || Suspend::new(async move {
-                    session.await.ok().and_then(|session| session.quota).map(|quota| view! { <QuotaUsed quota/> })
-                })}
-            </Suspense>
+            <Transition>
+                {move || Suspend::new(async move { quota.await.ok().map(|quota| view! { <QuotaUsed quota/> }) })}
+            </Transition>
             <Suspense>
                 {move || Suspend::new(async move {
                     session.await.ok().map(|session| view! {

@@ -1,37 +1,126 @@
-//! Everything by keyboard: the palette (Ctrl-K or Cmd-K) leads to any page and VM and starts and stops them, a few keys
-//! lead at once, and `?` lists them. Nothing of it is needed: each has a link or button of its own.
+//! Everything by keyboard: the palette (Ctrl-K or Cmd-K) leads to any page and VM and does what may be asked of one, a few
+//! keys lead at once, and `?` lists them. Nothing of it is needed: each has a link or button of its own.
 
 use super::{
     browser,
     icon::{Glyph, Icon},
     part::when_there,
+    toast::Toasts,
 };
 use crate::{
-    api::{list_vms, restart_vm, start_vm, stop_vm},
-    model::{OperationKind, VmView},
+    api::{
+        SignOut, destroy_vm, force_stop_vm, list_vms, restart_vm, resume_vm, save_snapshot, set_theme,
+        start_vm, stop_vm, suspend_vm,
+    },
+    model::{ApiError, OperationKind, Theme, VmView},
 };
 use leptos::{
     ev, html,
     prelude::*,
+    server_fn::ServerFn,
     task::spawn_local,
     wasm_split::{SplitLoaderError, wasm_split},
 };
 use leptos_router::hooks::use_navigate;
 
-/// Where one can go.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// Where one can go, and what one can do.
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Place {
     name: String,
     /// What it is, for the eye.
     kind: &'static str,
-    path: String,
-    /// What is asked of which VM on the way there.
-    asks: Option<(OperationKind, i64)>,
+    does: Does,
 }
 
+/// What comes of choosing a place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Does {
+    /// Leads to this path.
+    Lead(String),
+    /// Asks something of a VM, and leads to it.
+    Ask(OperationKind, VmName),
+    Look(Theme),
+    SignOut,
+}
+
+/// A VM by its id, and what it is called.
+type VmName = (i64, String);
+
 /// What can be asked of a VM here.
-const ACTIONS: [(OperationKind, &str); 3] =
-    [(OperationKind::Start, "Start"), (OperationKind::Stop, "Stop"), (OperationKind::Restart, "Restart")];
+const ACTIONS: [(OperationKind, &str); 8] = [
+    (OperationKind::Start, "Start"),
+    (OperationKind::Resume, "Resume"),
+    (OperationKind::Stop, "Stop"),
+    (OperationKind::Restart, "Restart"),
+    (OperationKind::Suspend, "Suspend"),
+    (OperationKind::SnapshotSave, "Save a snapshot of"),
+    (OperationKind::ForceStop, "Turn off at once:"),
+    (OperationKind::Destroy, "Destroy"),
+];
+
+/// What is asked before something is done to a VM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Step {
+    kind: OperationKind,
+    vm: VmName,
+    /// What is done, and what is lost by it.
+    text: String,
+    label: String,
+    button: &'static str,
+}
+
+impl Step {
+    /// None where nothing needs to be asked.
+    fn before(kind: OperationKind, vm: &VmName) -> Option<Self> {
+        let name = &vm.1;
+        let to_confirm = format!("Type {name} to confirm");
+        let (text, label, button) = match kind {
+            OperationKind::SnapshotSave => (
+                format!("{name} can be put back to how it is now, as long as the snapshot is kept."),
+                "The snapshot's name".to_owned(),
+                "Save it",
+            ),
+            OperationKind::ForceStop => (
+                format!("{name} loses its power. What it has not written to its disk is lost."),
+                to_confirm,
+                "Turn it off",
+            ),
+            OperationKind::Destroy => (
+                format!("{name}, its disk and its snapshots are deleted. This cannot be undone."),
+                to_confirm,
+                "Destroy for good",
+            ),
+            _ => return None,
+        };
+        Some(Self { kind, vm: vm.clone(), text, label, button })
+    }
+
+    fn is_answered_by(&self, typed: &str) -> bool {
+        match self.kind {
+            OperationKind::SnapshotSave => !typed.trim().is_empty(),
+            _ => typed.trim() == self.vm.1,
+        }
+    }
+}
+
+/// Asks something of a VM. `word` is what the step before it wanted to know.
+async fn ask(kind: OperationKind, vm_id: i64, word: String) -> Result<(), ApiError> {
+    let answer = match kind {
+        OperationKind::Start => start_vm(vm_id).await,
+        OperationKind::Resume => resume_vm(vm_id).await,
+        OperationKind::Stop => stop_vm(vm_id).await,
+        OperationKind::Restart => restart_vm(vm_id).await,
+        OperationKind::Suspend => suspend_vm(vm_id).await,
+        OperationKind::SnapshotSave => save_snapshot(vm_id, word).await,
+        OperationKind::ForceStop => force_stop_vm(vm_id).await,
+        OperationKind::Destroy => destroy_vm(vm_id, word, false).await,
+        OperationKind::Launch
+        | OperationKind::Resize
+        | OperationKind::SnapshotRestore
+        | OperationKind::SnapshotDelete => return Err(ApiError::internal()),
+    };
+    answer.map(|_| ())
+}
 
 /// Name, path, and the key behind `g` that leads there.
 const PAGES: [(&str, &str, &str); 8] = [
@@ -55,10 +144,20 @@ fn pages(is_admin: bool) -> Vec<Place> {
     let place = |(name, path, _): &(&str, &str, &str)| Place {
         name: (*name).into(),
         kind: "page",
-        path: (*path).into(),
-        asks: None,
+        does: Does::Lead((*path).into()),
     };
     pages.map(place).collect()
+}
+
+/// What can be done everywhere.
+fn deeds() -> impl Iterator<Item = Place> {
+    let deeds = [
+        ("Light theme", Does::Look(Theme::Light)),
+        ("Dark theme", Does::Look(Theme::Dark)),
+        ("Theme as the system", Does::Look(Theme::System)),
+        ("Sign out", Does::SignOut),
+    ];
+    deeds.into_iter().map(|(name, does)| Place { name: name.into(), kind: "action", does })
 }
 
 /// The VMs, and behind them what may be asked of each now.
@@ -66,26 +165,31 @@ fn places_of(vms: &[VmView]) -> Vec<Place> {
     let place = |vm: &VmView| Place {
         name: vm.name.clone(),
         kind: "VM",
-        path: format!("/vms/{}", vm.id),
-        asks: None,
+        does: Does::Lead(format!("/vms/{}", vm.id)),
     };
     let actions = vms.iter().flat_map(|vm| {
-        ACTIONS.iter().filter(|(kind, _)| vm.allowed.contains(kind)).map(|(kind, word)| Place {
+        // Of a machine that was taken over, its page says what is lost.
+        let may =
+            |kind| vm.allowed.contains(&kind) && (kind != OperationKind::Destroy || vm.adopted.is_none());
+        ACTIONS.iter().filter(move |(kind, _)| may(*kind)).map(|(kind, word)| Place {
             name: format!("{word} {}", vm.name),
             kind: "action",
-            asks: Some((*kind, vm.id)),
-            ..place(vm)
+            does: Does::Ask(*kind, (vm.id, vm.name.clone())),
         })
     });
     vms.iter().map(place).chain(actions).collect()
 }
 
+fn all_places(is_admin: bool, vms: &[VmView]) -> Vec<Place> {
+    pages(is_admin).into_iter().chain(places_of(vms)).chain(deeds()).collect()
+}
+
 /// Those that have all letters of `typed` in this order, first those whose name begins with it, then those that hold
 /// it in one piece.
 fn found(places: &[Place], typed: &str) -> Vec<Place> {
-    let typed = typed.trim().to_lowercase();
+    let typed = typed.trim().to_ascii_lowercase();
     let rank = |place: &Place| {
-        let name = place.name.to_lowercase();
+        let name = place.name.to_ascii_lowercase();
         let mut letters = name.chars();
         if name.starts_with(&typed) {
             Some(0)
@@ -150,7 +254,12 @@ pub fn Keyboard(is_admin: bool) -> impl IntoView {
                 _ => {}
             }
         });
-        on_cleanup(move || listener.remove());
+        let pressed =
+            window_event_listener(ev::pointerdown, |event| browser::close_details_beside(MENUS, &event));
+        on_cleanup(move || {
+            listener.remove();
+            pressed.remove();
+        });
     });
     let is_wanted = Memo::new(move |before: Option<&bool>| before == Some(&true) || opened.get().is_some());
     move || {
@@ -173,45 +282,91 @@ fn Dialogs(is_admin: bool, opened: RwSignal<Option<Opened>>) -> impl IntoView {
     let input = NodeRef::<html::Input>::new();
     let typed = RwSignal::new(String::new());
     let chosen = RwSignal::new(0_usize);
-    let places = RwSignal::new(pages(is_admin));
+    let places = RwSignal::new(all_places(is_admin, &[]));
     let shown = Memo::new(move |_| places.with(|places| found(places, &typed.get())));
-    let navigate = use_navigate();
-    let lead_to = Callback::new(move |path: String| navigate(&path, Default::default()));
+    let step = RwSignal::new(None::<Step>);
     let refusal = RwSignal::new(None::<String>);
-    let leave_for = move |path: String| {
+    // Whether the server is being asked: a second press of Enter asks nothing more.
+    let pending = RwSignal::new(false);
+    let toasts = expect_context::<Toasts>();
+    let navigate = use_navigate();
+    let close = move || {
         if let Some(dialog) = palette.get_untracked() {
             let _ = dialog.hide_popover();
         }
-        lead_to.run(path);
     };
-    let go = move |place: Place| {
-        let Some((kind, vm_id)) = place.asks else { return leave_for(place.path) };
-        spawn_local(async move {
-            let answer = match kind {
-                OperationKind::Start => start_vm(vm_id).await,
-                OperationKind::Stop => stop_vm(vm_id).await,
-                _ => restart_vm(vm_id).await,
-            };
-            match answer {
-                Ok(_) => leave_for(place.path),
-                Err(error) => refusal.set(Some(error.text)),
-            }
-        });
-    };
-    let open = move || {
-        let Some(dialog) = palette.get_untracked() else { return };
-        typed.set(String::new());
-        chosen.set(0);
-        refusal.set(None);
-        // As a popover: a modal dialog makes the browser style every element of the page anew, which a press would wait
-        // for. It is refused while it is open already.
-        let _ = dialog.show_popover();
+    let lead_to = Callback::new(move |path: String| {
+        close();
+        navigate(&path, Default::default());
+    });
+    let focus = move || {
         if let Some(input) = input.get_untracked() {
             let _ = input.focus();
         }
+    };
+    let show_step = move |wanted: Option<Step>| {
+        typed.set(String::new());
+        chosen.set(0);
+        refusal.set(None);
+        step.set(wanted);
+        focus();
+    };
+    let send = move |kind: OperationKind, vm_id: i64| {
+        if pending.get_untracked() {
+            return;
+        }
+        pending.set(true);
+        let word = typed.get_untracked();
+        spawn_local(async move {
+            let answer = ask(kind, vm_id, word).await;
+            pending.try_set(false);
+            match answer {
+                // The overview shows how the destroying goes on, and that the VM is gone in the end.
+                Ok(()) if kind == OperationKind::Destroy => lead_to.run("/".into()),
+                Ok(()) => lead_to.run(format!("/vms/{vm_id}")),
+                Err(error) => {
+                    let of_field = error.fields.first().map(|field| field.text.clone());
+                    refusal.try_set(Some(of_field.unwrap_or(error.text)));
+                }
+            }
+        });
+    };
+    let go = move |place: Place| match place.does {
+        Does::Lead(path) => lead_to.run(path),
+        Does::Ask(kind, vm) => match Step::before(kind, &vm) {
+            Some(before) => show_step(Some(before)),
+            None => send(kind, vm.0),
+        },
+        Does::Look(theme) => {
+            close();
+            browser::set_theme(theme);
+            spawn_local(async move {
+                match set_theme(theme.as_str().into()).await {
+                    Ok(()) => toasts.say("The theme is saved for this browser."),
+                    Err(error) => toasts.warn(error.text),
+                }
+            });
+        }
+        Does::SignOut => browser::submit_form_to(SignOut::url()),
+    };
+    let answer_step = move || {
+        let answered = step.with_untracked(|step| {
+            let step = step.as_ref().filter(|step| step.is_answered_by(&typed.get_untracked()))?;
+            Some((step.kind, step.vm.0))
+        });
+        if let Some((kind, vm_id)) = answered {
+            send(kind, vm_id);
+        }
+    };
+    let open = move || {
+        let Some(dialog) = palette.get_untracked() else { return };
+        // As a popover: a modal dialog makes the browser style every element of the page anew, which a press would wait
+        // for. It is refused while it is open already.
+        let _ = dialog.show_popover();
+        show_step(None);
         spawn_local(async move {
             if let Ok(vms) = list_vms().await {
-                places.try_set(pages(is_admin).into_iter().chain(places_of(&vms)).collect());
+                places.try_set(all_places(is_admin, &vms));
             }
         });
     };
@@ -228,6 +383,13 @@ fn Dialogs(is_admin: bool, opened: RwSignal<Option<Opened>>) -> impl IntoView {
         opened.set(None);
     });
     let on_key = move |event: ev::KeyboardEvent| {
+        if step.with_untracked(Option::is_some) {
+            if event.key() == "Enter" {
+                event.prevent_default();
+                answer_step();
+            }
+            return;
+        }
         let count = shown.with_untracked(Vec::len);
         match event.key().as_str() {
             "ArrowDown" if count > 0 => chosen.update(|chosen| *chosen = (*chosen + 1) % count),
@@ -260,14 +422,42 @@ fn Dialogs(is_admin: bool, opened: RwSignal<Option<Opened>>) -> impl IntoView {
             dialog.close();
         }
     };
+    const WHAT: &str = "Jump to a page, VM or action";
+    let label =
+        move || step.with(|step| step.as_ref().map_or_else(|| WHAT.to_owned(), |step| step.label.clone()));
+    let list = move || {
+        view! {
+            <ul id="places" role="listbox" aria-label="Places">
+                {move || shown.get().into_iter().enumerate().map(option).collect_view()}
+            </ul>
+            {move || shown.with(Vec::is_empty).then(|| view! { <p class="none" role="status">"There is nothing with that name."</p> })}
+        }
+    };
+    let asked = move |step: Step| {
+        let is_open = {
+            let step = step.clone();
+            move || !pending.get() && typed.with(|typed| step.is_answered_by(typed))
+        };
+        let class =
+            if step.kind == OperationKind::SnapshotSave { "btn primary" } else { "btn danger filled" };
+        view! {
+            <footer class="buttons">
+                <button type="button" class=class disabled=move || !is_open() on:click=move |_| answer_step()>{step.button}</button>
+                <button type="button" class="btn" on:click=move |_| show_step(None)>"Back"</button>
+            </footer>
+        }
+    };
     view! {
-        <dialog class="palette" popover="auto" node_ref=palette aria-modal="true" aria-label="Jump to a page, VM or action" data-testid="palette">
+        <dialog class="palette" popover="auto" node_ref=palette aria-modal="true" aria-label=WHAT data-testid="palette">
+            {move || step.get().map(|step| view! { <p class="asks">{step.text}</p><label for="palette-input" class="asks">{step.label}</label> })}
             <label class="search">
                 <Glyph icon=Icon::Search/>
                 <input
-                    type="text" node_ref=input placeholder="Jump to a page, VM or action" autocomplete="off" spellcheck="false"
-                    role="combobox" aria-label="Jump to a page, VM or action" aria-expanded="true" aria-controls="places"
-                    aria-activedescendant=move || format!("place-{}", chosen.get())
+                    id="palette-input" type="text" node_ref=input placeholder=move || step.with(Option::is_none).then_some(WHAT) autocomplete="off" autocapitalize="none" spellcheck="false"
+                    role=move || step.with(Option::is_none).then_some("combobox") aria-label=label
+                    aria-expanded=move || step.with(Option::is_none).then_some("true")
+                    aria-controls=move || step.with(Option::is_none).then_some("places")
+                    aria-activedescendant=move || step.with(Option::is_none).then(|| format!("place-{}", chosen.get()))
                     prop:value=typed
                     on:input=move |event| {
                         typed.set(event_target_value(&event));
@@ -278,18 +468,18 @@ fn Dialogs(is_admin: bool, opened: RwSignal<Option<Opened>>) -> impl IntoView {
                 />
             </label>
             <div role="alert">{move || refusal.get().map(|text| view! { <p class="banner bad"><Glyph icon=Icon::Warning/><span>{text}</span></p> })}</div>
-            <ul id="places" role="listbox" aria-label="Places">
-                {move || shown.get().into_iter().enumerate().map(option).collect_view()}
-            </ul>
-            {move || shown.with(Vec::is_empty).then(|| view! { <p class="none" role="status">"There is nothing with that name."</p> })}
+            {move || match step.get() {
+                Some(step) => asked(step).into_any(),
+                None => list().into_any(),
+            }}
         </dialog>
         <dialog class="keys" node_ref=keys aria-labelledby="keys-title" data-testid="keys">
             <h2 id="keys-title">"Keys"</h2>
             <dl>
-                <div><dt><kbd>"Ctrl"</kbd> " " <kbd>"K"</kbd></dt><dd>"Jump to a page, VM or action"</dd></div>
+                <div><dt><kbd>"Ctrl"</kbd> " " <kbd>"K"</kbd></dt><dd>"Jump to a page, VM or action; what may be done to a VM, the theme, signing out"</dd></div>
                 <div><dt><kbd>"/"</kbd></dt><dd>"Search on this page"</dd></div>
                 {pages(is_admin).into_iter().map(|place| {
-                    let letter = PAGES.iter().find(|(_, path, _)| *path == place.path).map_or("", |(.., letter)| letter);
+                    let letter = PAGES.iter().find(|(name, ..)| *name == place.name).map_or("", |(.., letter)| letter);
                     view! { <div><dt><kbd>"g"</kbd> " " <kbd>{letter}</kbd></dt><dd>{place.name}</dd></div> }
                 }).collect_view()}
                 <div><dt><kbd>"?"</kbd></dt><dd>"This list"</dd></div>
@@ -311,7 +501,7 @@ mod tests {
 
     #[test]
     fn what_begins_so_comes_before_what_holds_it_and_that_before_single_letters() {
-        let vm = |name: &str| Place { name: name.into(), kind: "VM", path: String::new(), asks: None };
+        let vm = |name: &str| Place { name: name.into(), kind: "VM", does: Does::SignOut };
         let places = [vm("my-web"), vm("w-e-b"), vm("web-1"), vm("db")];
         assert_eq!(names(&found(&places, " WEB")), ["web-1", "my-web", "w-e-b"]);
         assert_eq!(found(&places, "").len(), 4);
@@ -322,7 +512,20 @@ mod tests {
     fn what_may_be_asked_of_a_vm_stands_behind_all_vms() {
         let mut vms = [vm(1), vm(2)];
         vms[0].allowed = vec![OperationKind::Stop, OperationKind::Restart, OperationKind::Destroy];
-        assert_eq!(names(&places_of(&vms)), ["vm-1", "vm-2", "Stop vm-1", "Restart vm-1"]);
+        assert_eq!(names(&places_of(&vms)), ["vm-1", "vm-2", "Stop vm-1", "Restart vm-1", "Destroy vm-1"]);
+    }
+
+    #[test]
+    fn what_loses_something_is_done_once_the_name_is_typed() {
+        let vm = (1, "web-1".to_owned());
+        let answers = |kind, typed| Step::before(kind, &vm).map(|step| step.is_answered_by(typed));
+        for kind in [OperationKind::Destroy, OperationKind::ForceStop] {
+            assert_eq!([answers(kind, ""), answers(kind, "web-2")], [Some(false); 2]);
+            assert_eq!(answers(kind, " web-1 "), Some(true));
+        }
+        assert_eq!(answers(OperationKind::SnapshotSave, "before"), Some(true));
+        assert_eq!(answers(OperationKind::SnapshotSave, " "), Some(false));
+        assert_eq!(answers(OperationKind::Stop, ""), None);
     }
 
     #[test]

@@ -154,7 +154,11 @@ pub fn follow_operations(feed: Feed) {
     Effect::new(move |before: Option<Vec<Seen>>| {
         let seen = operations.get();
         if let Some((before, name)) = before.zip(viewer.name_untracked()) {
-            for (text, is_bad) in news(&before, &seen, &name) {
+            let news = news(&before, &seen, &name);
+            if !news.is_empty() {
+                viewer.spends();
+            }
+            for (text, is_bad) in news {
                 if is_bad { toasts.warn(text) } else { toasts.say(text) }
             }
         }
@@ -200,7 +204,7 @@ fn outcome(vm: &str, operation: &OperationView) -> String {
     let kind = operation.kind;
     match operation.state {
         OperationState::Queued | OperationState::Running => {
-            format!("{vm}: {}…", kind.present_participle().to_lowercase())
+            format!("{vm}: {}…", kind.present_participle().to_ascii_lowercase())
         }
         OperationState::Succeeded if kind == OperationKind::Resize => {
             format!("{vm} gets its new size at its next start.")

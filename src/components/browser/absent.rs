@@ -45,6 +45,10 @@ pub async fn get_apart<T>(_address: &str, _longest_millis: u32) -> Result<T, Api
 
 pub fn close_details(_selector: &str) {}
 
+pub fn close_details_beside(_selector: &str, _event: &leptos::web_sys::Event) {}
+
+pub fn take_focus_from_within(_id: &str) {}
+
 pub fn catch_focus(_id: &'static str) {}
 
 pub struct Plot;
@@ -82,6 +86,8 @@ pub fn open_dialog(_id: &str) -> bool {
 pub fn close_dialog(_id: &str) -> bool {
     false
 }
+
+pub fn submit_form_to(_address: &str) {}
 
 pub fn submit_form_of(_event: &leptos::ev::Event) {}
 

@@ -186,6 +186,14 @@ pub fn submit_form_of(event: &web_sys::Event) {
     }
 }
 
+/// Sends the page's form that goes to this address, as its button would.
+pub fn submit_form_to(address: &str) {
+    let form = document().query_selector(&format!("form[action='{address}']")).ok().flatten();
+    if let Some(form) = form.and_then(|form| form.dyn_into::<web_sys::HtmlFormElement>().ok()) {
+        let _ = form.request_submit();
+    }
+}
+
 /// Where an element begins within the window, and its width; CSS pixels.
 pub fn horizontal_extent(element: &web_sys::HtmlDivElement) -> (f64, f64) {
     let area = element.get_bounding_client_rect();
@@ -302,6 +310,13 @@ extern "C" {
     fn fetch_apart(address: &str, accept: &str, longest_millis: u32) -> js_sys::Promise;
 }
 
+#[wasm_bindgen(module = "/assets/scroll.js")]
+extern "C" {
+    /// Has each page that one comes back to stand where it was left, from now on.
+    #[wasm_bindgen(js_name = keepScroll)]
+    pub fn keep_scroll();
+}
+
 /// Asks a server function by its address, in a thread that is not the page's.
 ///
 /// # Errors
@@ -332,9 +347,7 @@ pub fn focus_search() -> bool {
 
 /// Closes what is open of these, empties its form, and gives its summary the focus.
 pub fn close_details(selector: &str) {
-    let open = document().query_selector_all(&format!("{selector}[open]")).ok();
-    let all = open.iter().flat_map(|open| (0..open.length()).filter_map(|i| open.item(i)));
-    for details in all.filter_map(|details| details.dyn_into::<web_sys::Element>().ok()) {
+    for details in open_details(selector) {
         let _ = details.remove_attribute("open");
         let part = |selector| details.query_selector(selector).ok().flatten();
         if let Some(form) = part("form").and_then(|form| form.dyn_into::<web_sys::HtmlFormElement>().ok()) {
@@ -343,6 +356,35 @@ pub fn close_details(selector: &str) {
         if let Some(summary) = part("summary").and_then(|it| it.dyn_into::<web_sys::HtmlElement>().ok()) {
             let _ = summary.focus();
         }
+    }
+}
+
+/// Closes what is open of these, but for what an event comes from.
+pub fn close_details_beside(selector: &str, event: &web_sys::Event) {
+    let target = event.target().and_then(|target| target.dyn_into::<Node>().ok());
+    for details in open_details(selector).filter(|details| !details.contains(target.as_ref())) {
+        let _ = details.remove_attribute("open");
+    }
+}
+
+fn open_details(selector: &str) -> impl Iterator<Item = web_sys::Element> {
+    let open = document().query_selector_all(&format!("{selector}[open]")).ok();
+    let all = open.into_iter().flat_map(|open| (0..open.length()).filter_map(move |i| open.item(i)));
+    all.filter_map(|details| details.dyn_into().ok())
+}
+
+/// Where a page takes the place of another: what has the focus goes with the old one, and the element gets it.
+pub fn take_focus_from_within(id: &str) {
+    let document = document();
+    let element = document.get_element_by_id(id).and_then(|it| it.dyn_into::<web_sys::HtmlElement>().ok());
+    if let Some(element) = element.filter(|element| {
+        document
+            .active_element()
+            .is_none_or(|active| active.tag_name() == "BODY" || element.contains(Some(&active)))
+    }) {
+        let options = web_sys::FocusOptions::new();
+        options.set_prevent_scroll(true);
+        let _ = element.focus_with_options(&options);
     }
 }
 

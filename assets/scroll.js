@@ -1,0 +1,30 @@
+// On the way back a page's content comes after the browser has tried to scroll to where it was. So that is done again
+// until it is there.
+
+const PATIENCE_MILLIS = 2000;
+const STEP_MILLIS = 50;
+const BY_HAND = ["wheel", "touchmove", "pointerdown", "keydown"];
+
+/** From now on, each entry of the history is found again as it was left. */
+export function keepScroll() {
+  const left = new Map();
+  const entry = () => globalThis.navigation?.currentEntry?.key ?? location.href;
+  let returning;
+  const giveUp = () => {
+    clearInterval(returning);
+    returning = undefined;
+  };
+  addEventListener("scroll", () => returning ?? left.set(entry(), scrollY), { passive: true });
+  for (const event of BY_HAND) addEventListener(event, giveUp, { passive: true, capture: true });
+  addEventListener("popstate", () => {
+    giveUp();
+    const wanted = left.get(entry());
+    if (wanted === undefined) return;
+    const end = performance.now() + PATIENCE_MILLIS;
+    returning = setInterval(() => {
+      const isLongEnough = document.documentElement.scrollHeight >= wanted + innerHeight;
+      if (isLongEnough && Math.abs(scrollY - wanted) > 1) scrollTo({ top: wanted, behavior: "instant" });
+      if (performance.now() > end) giveUp();
+    }, STEP_MILLIS);
+  });
+}
