@@ -174,6 +174,7 @@ async fn every_server_function_refuses_whoever_may_not() {
         ("/api/v1/delete_alert_rule", ("rule_id=1", 401, 404)),
         ("/api/v1/acknowledge_alert", ("alert_id=1", 401, 404)),
         ("/api/v1/open_alerts", ("", 401, OPEN)),
+        ("/api/v1/open_alert_count", ("", 401, OPEN)),
         ("/api/v1/alert_history", ("", 401, OPEN)),
         ("/api/v1/collector_health", ("", 401, 403)),
         ("/api/v1/store_health", ("", 401, 403)),
@@ -961,7 +962,9 @@ async fn the_hosts_alerts_are_the_admins_alone() {
     }
     let alerts = ada.get("/api/v1/open_alerts").await.json();
     assert_eq!((&alerts[0]["metric"], &alerts[0]["vm_id"]), (&json!("disk"), &json!(null)));
+    assert_eq!(ada.get("/api/v1/open_alert_count").await.json(), alerts.as_array().unwrap().len());
     assert_eq!(bob.get("/api/v1/open_alerts").await.json(), json!([]));
+    assert_eq!(bob.get("/api/v1/open_alert_count").await.json(), 0);
     assert_eq!(bob.get("/api/v1/alert_history").await.json(), json!([]));
     assert!(ada.page("/").await.words().contains("Host: Disk at 90 % or more"));
 }

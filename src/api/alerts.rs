@@ -11,6 +11,14 @@ pub async fn open_alerts() -> Result<Vec<Alert>, ApiError> {
     state.alerts.open(Scope::of(&me)).await
 }
 
+/// How many [`open_alerts`] there are.
+#[server(prefix = "/api/v1", endpoint = "open_alert_count", input = GetUrl, output = Wire)]
+pub async fn open_alert_count() -> Result<usize, ApiError> {
+    use crate::server::{vms::Scope, web::call};
+    let (state, me) = call::signed_in().await?;
+    Ok(state.alerts.open(Scope::of(&me)).await?.len())
+}
+
 /// The newest 100 alerts of the caller's VMs, or those before the one with the id `before`; open or resolved, newest
 /// first. An admin sees everyone's and the host's.
 #[server(prefix = "/api/v1", endpoint = "alert_history", input = GetUrl, output = Wire)]

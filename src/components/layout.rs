@@ -9,7 +9,7 @@ use super::{
     toast::{ToastRegion, Toasts},
 };
 use crate::{
-    api::{SignOut, current_user, get_instance, my_quota},
+    api::{SignOut, current_user, get_instance, my_quota, open_alert_count},
     model::{ApiError, Instance, Me, ProviderKind, Quota, Role},
 };
 use leptos::prelude::*;
@@ -39,7 +39,7 @@ impl Session {
 #[derive(Clone, Copy)]
 pub struct Viewer {
     session: Loaded<Session>,
-    /// Counts what may have changed how much of the quota is used.
+    /// Counts what may have changed what the rail tells.
     changes: RwSignal<u32>,
 }
 
@@ -52,8 +52,8 @@ impl Viewer {
         self.me().await.is_some_and(|me| me.role == Role::Admin)
     }
 
-    /// Has it asked anew how much of the quota is used.
-    pub fn spends(self) {
+    /// Has it asked anew how much of the quota is used, and how many alerts are open.
+    pub fn something_changed(self) {
         self.changes.update(|changes| *changes += 1);
     }
 
@@ -145,7 +145,10 @@ pub fn sign_in_address() -> impl Fn() -> String + Clone + Send + Sync + 'static 
 fn Rail(session: Loaded<Session>, changes: RwSignal<u32>) -> impl IntoView {
     let path = use_location().pathname;
     // A launch leads to another page.
-    let quota = load(move || (path.get(), changes.get()), |_| my_quota());
+    let told = load(
+        move || (path.get(), changes.get()),
+        |_| async { Ok((my_quota().await?, open_alert_count().await?)) },
+    );
     let of_launch = move || path.with(|path| path == "/vms/new" || path == "/vms/adopt");
     let of_monitor = move || path.with(|path| path == "/monitor");
     let of_alerts = move || path.with(|path| path == "/alerts" || path.starts_with("/alerts/"));
@@ -170,6 +173,12 @@ fn Rail(session: Loaded<Session>, changes: RwSignal<u32>) -> impl IntoView {
             <a class="entry" href="/alerts" aria-current=move || of_alerts().then_some("page")>
                 <Glyph icon=Icon::Bell/>
                 <span>"Alerts"</span>
+                <Transition>
+                    {move || Suspend::new(async move {
+                        let open = told.await.ok().map_or(0, |(_, open)| open);
+                        (open > 0).then(|| view! { <b class="count">{open} <span class="unseen">" open"</span></b> })
+                    })}
+                </Transition>
             </a>
             <a class="entry" href="/events" aria-current=move || of_events().then_some("page")>
                 <Glyph icon=Icon::List/>
@@ -188,12 +197,12 @@ fn Rail(session: Loaded<Session>, changes: RwSignal<u32>) -> impl IntoView {
             </Suspense>
             <span class="push"></span>
             <Transition>
-                {move || Suspend::new(async move { quota.await.ok().map(|quota| view! { <QuotaUsed quota/> }) })}
+                {move || Suspend::new(async move { told.await.ok().map(|(quota, _)| view! { <QuotaUsed quota/> }) })}
             </Transition>
             <Suspense>
                 {move || Suspend::new(async move {
                     session.await.ok().map(|session| view! {
-                        <p class="version"><kbd>"Ctrl K"</kbd> " to jump, " <kbd>"?"</kbd> " for all keys"</p>
+                        <p class="version"><kbd>"Ctrl K"</kbd> " to jump, " <kbd>"?"</kbd> " keys"</p>
                         <p class="version">"version " {session.instance.version}</p>
                     })
                 })}

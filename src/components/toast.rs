@@ -156,7 +156,7 @@ pub fn follow_operations(feed: Feed) {
         if let Some((before, name)) = before.zip(viewer.name_untracked()) {
             let news = news(&before, &seen, &name);
             if !news.is_empty() {
-                viewer.spends();
+                viewer.something_changed();
             }
             for (text, is_bad) in news {
                 if is_bad { toasts.warn(text) } else { toasts.say(text) }

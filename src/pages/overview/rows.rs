@@ -217,7 +217,7 @@ pub fn Row(
                 <StatusMark status/>
                 <span>
                     <a href=format!("/vms/{id}")>{name}</a>
-                    <small><span data-testid="status">{move || status.get().label()}</span> " · " {spec}</small>
+                    <small title=spec><span data-testid="status">{move || status.get().label()}</span> " · " {spec}</small>
                 </span>
             </div></td>
             {cells}
