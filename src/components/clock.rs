@@ -3,7 +3,8 @@
 
 use super::{browser, format};
 use crate::model::UtcMillis;
-use leptos::prelude::*;
+use leptos::{ev::Event, prelude::*};
+use leptos_router::params::ParamsMap;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TimeForm {
@@ -38,18 +39,62 @@ pub fn Moment(#[prop(into)] at: Signal<UtcMillis>, form: TimeForm) -> impl IntoV
     }
 }
 
-/// What a field for a day and a time shows of `at`, on a clock that is so many minutes ahead of UTC: `2026-11-23T06:15`.
-pub fn field_value(at: UtcMillis, offset_minutes: i32) -> String {
-    at.plus_secs(60 * i64::from(offset_minutes)).to_rfc3339().get(..16).unwrap_or_default().to_owned()
-}
+/// No clock of this world is further from UTC.
+const OFFSET_MAX_MINUTES: i64 = 24 * 60;
 
-/// A whole RFC 3339 time, or the local one of a form's field on a clock that is so many minutes ahead of UTC.
-pub fn parse_field(text: &str, offset_minutes: i64) -> Option<UtcMillis> {
-    UtcMillis::from_rfc3339(text).or_else(|| {
+/// The time that a [`TimeField`] of this name has put into an address, or a whole RFC 3339 time.
+pub fn time_of_field(query: &ParamsMap, name: &str) -> Option<UtcMillis> {
+    let offset = query.get(&format!("{name}_offset")).and_then(|text| text.parse().ok());
+    let offset_minutes = offset.filter(|minutes: &i64| minutes.abs() <= OFFSET_MAX_MINUTES).unwrap_or(0);
+    let text = query.get(name)?;
+    UtcMillis::from_rfc3339(&text).or_else(|| {
         let seconds = if text.len() == "2026-11-23T06:15".len() { ":00Z" } else { "Z" };
         let as_utc = UtcMillis::from_rfc3339(&format!("{text}{seconds}"))?;
         Some(as_utc.plus_secs(-60 * offset_minutes))
     })
+}
+
+/// A field for a day and a time of one's own zone; of UTC where there is no script. How far that zone is from UTC at the
+/// time entered goes with it, as `NAME_offset` in minutes.
+#[component]
+pub fn TimeField(
+    name: &'static str,
+    id: &'static str,
+    label: &'static str,
+    /// What it begins with.
+    #[prop(into)]
+    at: Signal<Option<UtcMillis>>,
+    #[prop(optional)] required: bool,
+    /// Sends the form as soon as a time is entered.
+    #[prop(optional)]
+    sends: bool,
+) -> impl IntoView {
+    let alive = alive();
+    let offset_of = move |at| if alive.get() { browser::utc_offset_minutes(at) } else { 0 };
+    let entered = RwSignal::new(None::<i32>);
+    Effect::new(move || {
+        at.track();
+        entered.set(None);
+    });
+    let offset_minutes = move || entered.get().or_else(|| at.get().map(offset_of)).unwrap_or(0);
+    let value = move || {
+        let local = |at: UtcMillis| at.plus_secs(60 * i64::from(offset_of(at))).to_rfc3339();
+        at.get().and_then(|at| local(at).get(..16).map(str::to_owned)).unwrap_or_default()
+    };
+    let note_offset = move |event: Event| {
+        let time = UtcMillis::from_rfc3339(&format!("{}:00Z", event_target_value(&event)));
+        entered.set(time.map(browser::utc_offset_minutes));
+    };
+    view! {
+        <label for=id>{label} {move || (!alive.get()).then_some(" (UTC)")}</label>
+        <span class="control">
+            <input
+                id=id name=name type="datetime-local" required=required value=value prop:value=value on:input=note_offset
+                on:change=move |event| if sends { browser::submit_form_of(&event) }
+            />
+        </span>
+        <input type="hidden" name=format!("{name}_offset") value=offset_minutes/>
+    }
 }
 
 /// False on the server and while the browser takes over its page, then true: for what only a living page can

@@ -2,8 +2,7 @@
 //! back button leads to the one before, and it can be chosen without JavaScript.
 
 use super::{
-    browser,
-    clock::{Moment, TimeForm, alive, field_value, parse_field},
+    clock::{Moment, TimeField, TimeForm, time_of_field},
     form::QueryForm,
     icon::{Glyph, Icon},
 };
@@ -50,9 +49,7 @@ impl Range {
 
     /// What an address asks for; nonsense asks for the last 15 minutes.
     fn of_query(query: &ParamsMap) -> Self {
-        let offset_minutes = query.get("offset").and_then(|text| text.parse().ok()).unwrap_or(0);
-        let time = |name: &str| query.get(name).and_then(|text| parse_field(&text, offset_minutes));
-        if let (Some(from), Some(to)) = (time("from"), time("to"))
+        if let (Some(from), Some(to)) = (time_of_field(query, "from"), time_of_field(query, "to"))
             && let (from, to) = (from.min(to), from.max(to))
             && to.0 - from.0 >= SHORTEST_SECS * 1000
         {
@@ -187,27 +184,15 @@ pub fn RangePicker(range: Memo<Range>, now: Signal<UtcMillis>, show: ShowRange) 
 
 #[component]
 fn CustomRange(range: Memo<Range>, now: Signal<UtcMillis>) -> impl IntoView {
-    let alive = alive();
-    let offset_minutes = RwSignal::new(0);
-    Effect::new(move || offset_minutes.set(browser::utc_offset_minutes(browser::now())));
-    let field = move |id: &'static str,
-                      name: &'static str,
-                      label: &'static str,
-                      of_end: fn((UtcMillis, UtcMillis)) -> UtcMillis| {
-        let value =
-            move || field_value(of_end(range.get().bounds(now.get_untracked())), offset_minutes.get());
-        view! {
-            <div class="field">
-                <label for=id>{label} {move || (!alive.get()).then_some(" (UTC)")}</label>
-                <span class="control"><input id=id name=name type="datetime-local" required prop:value=value value=value/></span>
-            </div>
-        }
+    // It does not run on while one types.
+    let end = move |of_ends: fn((UtcMillis, UtcMillis)) -> UtcMillis| {
+        Memo::new(move |_| Some(of_ends(range.get().bounds(now.get_untracked()))))
     };
+    let (from, to) = (end(|ends| ends.0), end(|ends| ends.1));
     view! {
         <QueryForm>
-            <input type="hidden" name="offset" value=offset_minutes/>
-            {field("range-from", "from", "From", |ends| ends.0)}
-            {field("range-to", "to", "To", |ends| ends.1)}
+            <div class="field"><TimeField name="from" id="range-from" label="From" at=from required=true/></div>
+            <div class="field"><TimeField name="to" id="range-to" label="To" at=to required=true/></div>
             <button type="submit" class="btn primary">"Show"</button>
         </QueryForm>
     }
@@ -233,7 +218,12 @@ mod tests {
         assert_eq!(between.query(), "?from=2026-11-23T12:00:00Z&to=2026-11-23T13:00:00Z");
         assert_eq!(range(&[("from", "2026-11-23T12:00:00Z"), ("to", "2026-11-23T13:00:00Z")]), between);
         assert_eq!(
-            range(&[("from", "2026-11-23T13:00"), ("to", "2026-11-23T14:00"), ("offset", "60")]),
+            range(&[
+                ("from", "2026-11-23T13:00"),
+                ("from_offset", "60"),
+                ("to", "2026-11-23T13:00"),
+                ("to_offset", "0")
+            ]),
             between
         );
         let backwards = [("from", "2026-11-23T13:00:00Z"), ("to", "2026-11-23T12:00:00Z")];

@@ -2,7 +2,7 @@ use crate::{
     api::list_events,
     components::{
         browser,
-        clock::{Moment, TimeForm, alive, field_value, parse_field},
+        clock::{Moment, TimeField, TimeForm, alive, time_of_field},
         form::QueryForm,
         layout::Viewer,
         loaded::load,
@@ -26,11 +26,10 @@ struct Asked {
 impl Asked {
     fn of(map: &ParamsMap) -> Self {
         let word = |name: &str| map.get(name).unwrap_or_default();
-        let offset_minutes = word("offset").parse().unwrap_or(0);
         // What a field holds is a minute of the person's own clock, and that whole minute is meant.
         let time = |name: &str, millis: i64| {
             let text = word(name);
-            let at = parse_field(&text, offset_minutes).filter(|_| text.len() == "2026-11-23T06:15".len());
+            let at = time_of_field(map, name).filter(|_| text.len() == "2026-11-23T06:15".len());
             at.map_or(text, |at| UtcMillis(at.0 + millis).to_rfc3339())
         };
         let query = EventQuery {
@@ -218,25 +217,8 @@ fn Filters(asked: Memo<Asked>, is_admin: bool) -> impl IntoView {
             /></span>
         }
     };
-    // A browser that is alive tells its own zone's time; without scripts the fields hold UTC.
-    let offset_minutes = RwSignal::new(0);
-    Effect::new(move || offset_minutes.set(browser::utc_offset_minutes(browser::now())));
-    let time = move |name: &'static str,
-                     label: &'static str,
-                     of: fn((Option<UtcMillis>, Option<UtcMillis>)) -> Option<UtcMillis>| {
-        let value = move || {
-            let at = asked.with(|asked| of(asked.query.times()));
-            at.map(|at| field_value(at, offset_minutes.get())).unwrap_or_default()
-        };
-        view! {
-            <label class="dated">
-                {label} {move || (!alive.get()).then_some(" (UTC)")} " "
-                <span class="control"><input
-                    name=name type="datetime-local" value=value prop:value=value on:change=move |event| browser::submit_form_of(&event)
-                /></span>
-            </label>
-        }
-    };
+    let from = Memo::new(move |_| asked.with(|asked| asked.query.times().0));
+    let to = Memo::new(move |_| asked.with(|asked| asked.query.times().1));
     let categories = EventCategory::ALL.map(|category| (category.as_str(), category.label()));
     view! {
         <QueryForm search=true class="toolbar filters" label="Filter the events">
@@ -245,9 +227,8 @@ fn Filters(asked: Memo<Asked>, is_admin: bool) -> impl IntoView {
             {select("severity", "Severity", "Any severity", vec![("info", "Info"), ("warning", "Warning"), ("error", "Error")], |q| &q.severity)}
             {input("vm", "VM", |q| &q.vm)}
             {is_admin.then(|| input("person", "Person", |q| &q.person))}
-            {time("from", "From", |ends| ends.0)}
-            {time("to", "To", |ends| ends.1)}
-            <input type="hidden" name="offset" value=offset_minutes/>
+            <div class="dated"><TimeField name="from" id="events-from" label="From" at=from sends=true/></div>
+            <div class="dated"><TimeField name="to" id="events-to" label="To" at=to sends=true/></div>
             <button type="submit" class="btn" hidden=alive>"Show"</button>
             {move || asked.with(Asked::is_filtered).then(|| view! { <a class="btn quiet" href="/events" data-noscroll="">"Clear"</a> })}
         </QueryForm>
