@@ -18,10 +18,12 @@ export function keepScroll() {
   for (const event of BY_HAND) addEventListener(event, giveUp, { passive: true, capture: true });
   addEventListener("popstate", () => {
     giveUp();
-    const wanted = left.get(entry());
+    const began = entry();
+    const wanted = left.get(began);
     if (wanted === undefined) return;
     const end = performance.now() + PATIENCE_MILLIS;
     returning = setInterval(() => {
+      if (entry() !== began) return giveUp();
       const isLongEnough = document.documentElement.scrollHeight >= wanted + innerHeight;
       if (isLongEnough && Math.abs(scrollY - wanted) > 1) scrollTo({ top: wanted, behavior: "instant" });
       if (performance.now() > end) giveUp();

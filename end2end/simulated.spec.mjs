@@ -767,6 +767,12 @@ test.describe("signed in", () => {
     await expect(page.getByRole("heading", { level: 1 })).toHaveText(name);
     await expect(page.getByTestId("snapshots").locator(".what b", { hasText: "from-palette" })).toBeVisible();
 
+    // The focus may leave it, which closes it.
+    await choose(`Destroy ${name}`);
+    await expect(palette.getByRole("status")).toContainText("This cannot be undone.");
+    for (let presses = 0; presses < 3; presses++) await page.keyboard.press("Tab");
+    await expect(palette).toBeHidden();
+
     await choose(`Suspend ${name}`);
     await expect(status(page)).toHaveText("suspended", { timeout: 30_000 });
     await choose(`Resume ${name}`);
@@ -790,7 +796,7 @@ test.describe("signed in", () => {
 
     await choose("Dark theme");
     await expect(page.locator("html")).toHaveAttribute("data-theme", "dark");
-    await choose("Theme as the system");
+    await choose("System theme");
     await expect(page.locator("html")).not.toHaveAttribute("data-theme");
     await choose("Sign out");
     await expect(page).toHaveURL(/sign-in/);

@@ -20,14 +20,7 @@ const LIST_ID: &str = "open-alerts";
 pub fn AlertBell(feed: Feed) -> impl IntoView {
     let alerts = all(feed);
     let count = Memo::new(move |_| alerts.with(Vec::len));
-    let viewer = expect_context::<Viewer>();
-    Effect::new(move |before: Option<usize>| {
-        let count = count.get();
-        if before.is_some_and(|before| before != count) {
-            viewer.something_changed();
-        }
-        count
-    });
+    expect_context::<Viewer>().follow_alerts(count);
     let worst = Memo::new(move |_| {
         alerts.with(|alerts| alerts.iter().map(|a| a.severity).max()).map_or("none", |worst| worst.as_str())
     });

@@ -57,6 +57,17 @@ impl Viewer {
         self.changes.update(|changes| *changes += 1);
     }
 
+    /// Has the rail tell how many alerts are open whenever a page finds that there are more or fewer.
+    pub fn follow_alerts(self, count: Memo<usize>) {
+        Effect::new(move |before: Option<usize>| {
+            let count = count.get();
+            if before.is_some_and(|before| before != count) {
+                self.something_changed();
+            }
+            count
+        });
+    }
+
     /// The viewer's user name, once it is known.
     pub fn name_untracked(self) -> Option<String> {
         self.session.get_untracked()?.ok()?.me.map(|me| me.username)

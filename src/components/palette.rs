@@ -28,7 +28,7 @@ use leptos_router::hooks::use_navigate;
 struct Place {
     name: String,
     /// What it is, for the eye.
-    kind: &'static str,
+    kind: String,
     does: Does,
 }
 
@@ -38,13 +38,35 @@ enum Does {
     /// Leads to this path.
     Lead(String),
     /// Asks something of a VM, and leads to it.
-    Ask(OperationKind, VmName),
+    Ask(OperationKind, Target),
     Look(Theme),
     SignOut,
 }
 
-/// A VM by its id, and what it is called.
-type VmName = (i64, String);
+/// A VM of which something is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Target {
+    id: i64,
+    name: String,
+    /// Told where more than one person's VMs are seen: two of these may have the same name.
+    owner: Option<String>,
+}
+
+impl Target {
+    fn of(vm: &VmView, with_owner: bool) -> Self {
+        Self { id: vm.id, name: vm.name.clone(), owner: with_owner.then(|| vm.owner_name.clone()) }
+    }
+
+    /// `web-1`, or `web-1 of bob`.
+    fn whose(&self) -> String {
+        self.owner.as_ref().map_or_else(|| self.name.clone(), |owner| format!("{} of {owner}", self.name))
+    }
+
+    /// `VM`, or `bob's VM`.
+    fn kind(&self, what: &str) -> String {
+        self.owner.as_ref().map_or_else(|| what.to_owned(), |owner| format!("{owner}'s {what}"))
+    }
+}
 
 /// What can be asked of a VM here.
 const ACTIONS: [(OperationKind, &str); 8] = [
@@ -62,7 +84,7 @@ const ACTIONS: [(OperationKind, &str); 8] = [
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Step {
     kind: OperationKind,
-    vm: VmName,
+    vm: Target,
     /// What is done, and what is lost by it.
     text: String,
     label: String,
@@ -71,9 +93,8 @@ struct Step {
 
 impl Step {
     /// None where nothing needs to be asked.
-    fn before(kind: OperationKind, vm: &VmName) -> Option<Self> {
-        let name = &vm.1;
-        let to_confirm = format!("Type {name} to confirm");
+    fn before(kind: OperationKind, vm: &Target) -> Option<Self> {
+        let (name, to_confirm) = (vm.whose(), format!("Type {} to confirm", vm.name));
         let (text, label, button) = match kind {
             OperationKind::SnapshotSave => (
                 format!("{name} can be put back to how it is now, as long as the snapshot is kept."),
@@ -98,7 +119,7 @@ impl Step {
     fn is_answered_by(&self, typed: &str) -> bool {
         match self.kind {
             OperationKind::SnapshotSave => !typed.trim().is_empty(),
-            _ => typed.trim() == self.vm.1,
+            _ => typed.trim() == self.vm.name,
         }
     }
 }
@@ -143,7 +164,7 @@ fn pages(is_admin: bool) -> Vec<Place> {
     let pages = PAGES.iter().filter(|(_, path, _)| may_see(path));
     let place = |(name, path, _): &(&str, &str, &str)| Place {
         name: (*name).into(),
-        kind: "page",
+        kind: "page".into(),
         does: Does::Lead((*path).into()),
     };
     pages.map(place).collect()
@@ -154,34 +175,37 @@ fn deeds() -> impl Iterator<Item = Place> {
     let deeds = [
         ("Light theme", Does::Look(Theme::Light)),
         ("Dark theme", Does::Look(Theme::Dark)),
-        ("Theme as the system", Does::Look(Theme::System)),
+        ("System theme", Does::Look(Theme::System)),
         ("Sign out", Does::SignOut),
     ];
-    deeds.into_iter().map(|(name, does)| Place { name: name.into(), kind: "action", does })
+    deeds.into_iter().map(|(name, does)| Place { name: name.into(), kind: "action".into(), does })
 }
 
 /// The VMs, and behind them what may be asked of each now.
-fn places_of(vms: &[VmView]) -> Vec<Place> {
+fn places_of(vms: &[VmView], with_owner: bool) -> Vec<Place> {
     let place = |vm: &VmView| Place {
         name: vm.name.clone(),
-        kind: "VM",
+        kind: Target::of(vm, with_owner).kind("VM"),
         does: Does::Lead(format!("/vms/{}", vm.id)),
     };
     let actions = vms.iter().flat_map(|vm| {
         // Of a machine that was taken over, its page says what is lost.
         let may =
             |kind| vm.allowed.contains(&kind) && (kind != OperationKind::Destroy || vm.adopted.is_none());
-        ACTIONS.iter().filter(move |(kind, _)| may(*kind)).map(|(kind, word)| Place {
-            name: format!("{word} {}", vm.name),
-            kind: "action",
-            does: Does::Ask(*kind, (vm.id, vm.name.clone())),
+        ACTIONS.iter().filter(move |(kind, _)| may(*kind)).map(move |(kind, word)| {
+            let target = Target::of(vm, with_owner);
+            Place {
+                name: format!("{word} {}", vm.name),
+                kind: target.kind("VM"),
+                does: Does::Ask(*kind, target),
+            }
         })
     });
     vms.iter().map(place).chain(actions).collect()
 }
 
 fn all_places(is_admin: bool, vms: &[VmView]) -> Vec<Place> {
-    pages(is_admin).into_iter().chain(places_of(vms)).chain(deeds()).collect()
+    pages(is_admin).into_iter().chain(places_of(vms, is_admin)).chain(deeds()).collect()
 }
 
 /// Those that have all letters of `typed` in this order, first those whose name begins with it, then those that hold
@@ -230,7 +254,8 @@ pub fn Keyboard(is_admin: bool) -> impl IntoView {
                 opened.set(Some(Opened::Palette));
                 return;
             }
-            if key == "Escape" {
+            // A dialog closes by itself, and gives the focus back to what has opened it: that may be in a menu.
+            if key == "Escape" && !browser::is_in_dialog(&event) {
                 browser::close_details(MENUS);
             }
             if event.ctrl_key() || event.meta_key() || event.alt_key() || browser::is_typing(&event) {
@@ -254,8 +279,11 @@ pub fn Keyboard(is_admin: bool) -> impl IntoView {
                 _ => {}
             }
         });
-        let pressed =
-            window_event_listener(ev::pointerdown, |event| browser::close_details_beside(MENUS, &event));
+        let pressed = window_event_listener(ev::click, |event| {
+            if !browser::is_in_dialog(&event) {
+                browser::close_details_beside(MENUS, &event);
+            }
+        });
         on_cleanup(move || {
             listener.remove();
             pressed.remove();
@@ -286,6 +314,8 @@ fn Dialogs(is_admin: bool, opened: RwSignal<Option<Opened>>) -> impl IntoView {
     let shown = Memo::new(move |_| places.with(|places| found(places, &typed.get())));
     let step = RwSignal::new(None::<Step>);
     let refusal = RwSignal::new(None::<String>);
+    // Counts what was shown. An answer to what is not shown any more is for the page's edge, and leads nowhere.
+    let turn = StoredValue::new(0_u32);
     // Whether the server is being asked: a second press of Enter asks nothing more.
     let pending = RwSignal::new(false);
     let toasts = expect_context::<Toasts>();
@@ -305,6 +335,8 @@ fn Dialogs(is_admin: bool, opened: RwSignal<Option<Opened>>) -> impl IntoView {
         }
     };
     let show_step = move |wanted: Option<Step>| {
+        turn.update_value(|turn| *turn += 1);
+        pending.set(false);
         typed.set(String::new());
         chosen.set(0);
         refusal.set(None);
@@ -316,17 +348,22 @@ fn Dialogs(is_admin: bool, opened: RwSignal<Option<Opened>>) -> impl IntoView {
             return;
         }
         pending.set(true);
-        let word = typed.get_untracked();
+        let (word, asked) = (typed.get_untracked(), turn.get_value());
         spawn_local(async move {
             let answer = ask(kind, vm_id, word).await;
-            pending.try_set(false);
+            let is_shown = turn.try_get_value() == Some(asked);
+            if is_shown {
+                pending.set(false);
+            }
             match answer {
                 // The overview shows how the destroying goes on, and that the VM is gone in the end.
-                Ok(()) if kind == OperationKind::Destroy => lead_to.run("/".into()),
-                Ok(()) => lead_to.run(format!("/vms/{vm_id}")),
+                Ok(()) if is_shown && kind == OperationKind::Destroy => lead_to.run("/".into()),
+                Ok(()) if is_shown => lead_to.run(format!("/vms/{vm_id}")),
+                Ok(()) => {}
                 Err(error) => {
                     let of_field = error.fields.first().map(|field| field.text.clone());
-                    refusal.try_set(Some(of_field.unwrap_or(error.text)));
+                    let text = of_field.unwrap_or(error.text);
+                    if is_shown { refusal.set(Some(text)) } else { toasts.warn(text) }
                 }
             }
         });
@@ -335,7 +372,7 @@ fn Dialogs(is_admin: bool, opened: RwSignal<Option<Opened>>) -> impl IntoView {
         Does::Lead(path) => lead_to.run(path),
         Does::Ask(kind, vm) => match Step::before(kind, &vm) {
             Some(before) => show_step(Some(before)),
-            None => send(kind, vm.0),
+            None => send(kind, vm.id),
         },
         Does::Look(theme) => {
             close();
@@ -352,7 +389,7 @@ fn Dialogs(is_admin: bool, opened: RwSignal<Option<Opened>>) -> impl IntoView {
     let answer_step = move || {
         let answered = step.with_untracked(|step| {
             let step = step.as_ref().filter(|step| step.is_answered_by(&typed.get_untracked()))?;
-            Some((step.kind, step.vm.0))
+            Some((step.kind, step.vm.id))
         });
         if let Some((kind, vm_id)) = answered {
             send(kind, vm_id);
@@ -366,7 +403,13 @@ fn Dialogs(is_admin: bool, opened: RwSignal<Option<Opened>>) -> impl IntoView {
         show_step(None);
         spawn_local(async move {
             if let Ok(vms) = list_vms().await {
+                // What is chosen stays so, wherever it comes to stand.
+                let before = shown.try_get_untracked().unwrap_or_default();
+                let place = chosen.try_get_untracked().and_then(|chosen| before.into_iter().nth(chosen));
                 places.try_set(all_places(is_admin, &vms));
+                let now = shown.try_get_untracked().unwrap_or_default();
+                let stands_at = place.and_then(|place| now.iter().position(|other| *other == place));
+                chosen.try_set(stands_at.unwrap_or(0));
             }
         });
     };
@@ -382,6 +425,20 @@ fn Dialogs(is_admin: bool, opened: RwSignal<Option<Opened>>) -> impl IntoView {
         }
         opened.set(None);
     });
+    Effect::new(move || browser::show_element(&format!("place-{}", chosen.get())));
+    let on_toggle = move |_| {
+        let is_open =
+            palette.get_untracked().is_some_and(|dialog| dialog.matches(":popover-open") == Ok(true));
+        if !is_open {
+            turn.update_value(|turn| *turn += 1);
+        }
+    };
+    // It is not modal: the focus may leave it, and then it is in the way.
+    let on_focus_out = move |event: ev::FocusEvent| {
+        if browser::focus_leaves(&event) {
+            close();
+        }
+    };
     let on_key = move |event: ev::KeyboardEvent| {
         if step.with_untracked(Option::is_some) {
             if event.key() == "Enter" {
@@ -448,8 +505,8 @@ fn Dialogs(is_admin: bool, opened: RwSignal<Option<Opened>>) -> impl IntoView {
         }
     };
     view! {
-        <dialog class="palette" popover="auto" node_ref=palette aria-modal="true" aria-label=WHAT data-testid="palette">
-            {move || step.get().map(|step| view! { <p class="asks">{step.text}</p><label for="palette-input" class="asks">{step.label}</label> })}
+        <dialog class="palette" popover="auto" node_ref=palette aria-label=WHAT data-testid="palette" on:toggle=on_toggle on:focusout=on_focus_out>
+            <div id="palette-text" class="asks" role="status">{move || step.get().map(|step| view! { <p>{step.text}</p><b>{step.label}</b> })}</div>
             <label class="search">
                 <Glyph icon=Icon::Search/>
                 <input
@@ -457,7 +514,10 @@ fn Dialogs(is_admin: bool, opened: RwSignal<Option<Opened>>) -> impl IntoView {
                     role=move || step.with(Option::is_none).then_some("combobox") aria-label=label
                     aria-expanded=move || step.with(Option::is_none).then_some("true")
                     aria-controls=move || step.with(Option::is_none).then_some("places")
-                    aria-activedescendant=move || step.with(Option::is_none).then(|| format!("place-{}", chosen.get()))
+                    aria-activedescendant=move || {
+                        (step.with(Option::is_none) && !shown.with(Vec::is_empty)).then(|| format!("place-{}", chosen.get()))
+                    }
+                    aria-describedby="palette-text"
                     prop:value=typed
                     on:input=move |event| {
                         typed.set(event_target_value(&event));
@@ -501,7 +561,7 @@ mod tests {
 
     #[test]
     fn what_begins_so_comes_before_what_holds_it_and_that_before_single_letters() {
-        let vm = |name: &str| Place { name: name.into(), kind: "VM", does: Does::SignOut };
+        let vm = |name: &str| Place { name: name.into(), kind: "VM".into(), does: Does::SignOut };
         let places = [vm("my-web"), vm("w-e-b"), vm("web-1"), vm("db")];
         assert_eq!(names(&found(&places, " WEB")), ["web-1", "my-web", "w-e-b"]);
         assert_eq!(found(&places, "").len(), 4);
@@ -512,12 +572,25 @@ mod tests {
     fn what_may_be_asked_of_a_vm_stands_behind_all_vms() {
         let mut vms = [vm(1), vm(2)];
         vms[0].allowed = vec![OperationKind::Stop, OperationKind::Restart, OperationKind::Destroy];
-        assert_eq!(names(&places_of(&vms)), ["vm-1", "vm-2", "Stop vm-1", "Restart vm-1", "Destroy vm-1"]);
+        assert_eq!(
+            names(&places_of(&vms, false)),
+            ["vm-1", "vm-2", "Stop vm-1", "Restart vm-1", "Destroy vm-1"]
+        );
+    }
+
+    #[test]
+    fn an_admin_is_told_whose_vm_it_is() {
+        let places = places_of(&[vm(1)], true);
+        assert_eq!(places[0].kind, format!("{}'s VM", vm(1).owner_name));
+        let target = Target::of(&vm(1), true);
+        let step = Step::before(OperationKind::Destroy, &target).unwrap();
+        assert!(step.text.starts_with(&target.whose()) && target.whose().ends_with(&vm(1).owner_name));
+        assert_eq!(Target::of(&vm(1), false).kind("VM"), "VM");
     }
 
     #[test]
     fn what_loses_something_is_done_once_the_name_is_typed() {
-        let vm = (1, "web-1".to_owned());
+        let vm = Target { id: 1, name: "web-1".into(), owner: None };
         let answers = |kind, typed| Step::before(kind, &vm).map(|step| step.is_answered_by(typed));
         for kind in [OperationKind::Destroy, OperationKind::ForceStop] {
             assert_eq!([answers(kind, ""), answers(kind, "web-2")], [Some(false); 2]);

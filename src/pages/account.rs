@@ -90,14 +90,14 @@ fn Themes() -> impl IntoView {
     toast::when_done(set, "The theme is saved for this browser.");
     let refused = Signal::derive(move || set.value().get().and_then(Result::err));
     let now = RwSignal::new(theme::of_request());
-    Effect::new(move || now.set(browser::theme()));
-    let choose = move |theme: Theme| {
-        browser::set_theme(theme);
-        now.set(theme);
-    };
+    Effect::new(move || {
+        now.set(browser::theme());
+        // It is chosen elsewhere, too.
+        browser::on_colour_scheme_change(move || now.set(browser::theme()));
+    });
     let button = move |theme: Theme, label: &'static str| {
         view! {
-            <ActionForm action=set guard=Callback::new(move |_| choose(theme))>
+            <ActionForm action=set guard=Callback::new(move |_| browser::set_theme(theme))>
                 <input type="hidden" name="theme" value=theme.as_str()/>
                 <button type="submit" aria-pressed=move || (now.get() == theme).to_string()>{label}</button>
             </ActionForm>

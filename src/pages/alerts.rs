@@ -5,6 +5,7 @@ use crate::{
         browser,
         clock::{Moment, TimeForm},
         format,
+        layout::Viewer,
         loaded::load,
         notice::{Refusal, Unavailable},
         paging::Paging,
@@ -99,6 +100,7 @@ fn Body(alerts: Listed, before: Memo<Option<i64>>) -> impl IntoView {
     poll(ask);
     let open = Memo::new(move |_| alerts.with(|alerts| alerts.open.clone()));
     let over = Memo::new(move |_| alerts.with(|alerts| alerts.over.clone()));
+    expect_context::<Viewer>().follow_alerts(Memo::new(move |_| open.with(Vec::len)));
     let older = Memo::new(move |_| alerts.with(|alerts| alerts.older.map(|id| format!("?before={id}"))));
     let newest = Memo::new(move |_| before.get().map(|_| "/alerts".to_owned()));
     view! {
@@ -127,7 +129,7 @@ fn Body(alerts: Listed, before: Memo<Option<i64>>) -> impl IntoView {
             </ul>
             {move || over.with(Vec::is_empty).then(|| view! {
                 <p class="none">
-                    {if before.get().is_some() { "Nothing before that." } else { "Nothing was wrong yet. The rules say when something is." }}
+                    {if before.get().is_some() { "Nothing before that." } else { "Nothing is over yet. The rules say when something is wrong." }}
                 </p>
             })}
             <Paging newest older/>

@@ -159,7 +159,8 @@ impl AppState {
         let last_secs = last_secs.unwrap_or(WINDOW_SECS);
         let from = span.from.unwrap_or_else(|| to.plus_secs(-i64::from(last_secs)));
         // What has happened since the newest tick belongs to the newest time, too.
-        let told_until = if span.from.is_some() { to } else { to.plus_secs(self.period_secs.into()) };
+        let is_past = span.from.is_some() && span.to.is_some();
+        let told_until = if is_past { to } else { to.plus_secs(self.period_secs.into()) };
         let span = Span { from: Some(from), to: Some(to) };
         let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
         let ranges = self.store.ranges(vm_id.as_slice(), &names, span, None).await?;

@@ -47,6 +47,20 @@ pub fn close_details(_selector: &str) {}
 
 pub fn close_details_beside(_selector: &str, _event: &leptos::web_sys::Event) {}
 
+pub fn is_open(_event: &leptos::ev::Event) -> bool {
+    false
+}
+
+pub fn focus_leaves(_event: &leptos::ev::FocusEvent) -> bool {
+    false
+}
+
+pub fn is_in_dialog(_event: &leptos::ev::Event) -> bool {
+    false
+}
+
+pub fn show_element(_id: &str) {}
+
 pub fn take_focus_from_within(_id: &str) {}
 
 pub fn catch_focus(_id: &'static str) {}
@@ -68,10 +82,6 @@ pub fn on_visibility_change(_then: impl Fn() + 'static) {}
 pub fn on_network_return(_then: impl Fn() + 'static) {}
 
 pub fn on_colour_scheme_change(_then: impl Fn() + Clone + 'static) {}
-
-pub fn is_open(_event: &leptos::ev::Event) -> bool {
-    false
-}
 
 pub fn save_charts_as_png(_name: &str) {}
 

@@ -156,6 +156,13 @@ pub fn is_open(event: &web_sys::Event) -> bool {
         .is_some_and(|details| details.has_attribute("open"))
 }
 
+/// Whether the focus goes from within the element that listens to something outside of it.
+pub fn focus_leaves(event: &web_sys::FocusEvent) -> bool {
+    let node = |target: EventTarget| target.dyn_into::<Node>().ok();
+    let (from, to) = (event.current_target().and_then(node), event.related_target().and_then(node));
+    from.zip(to).is_some_and(|(from, to)| !from.contains(Some(&to)))
+}
+
 /// Opens a dialog that is in the page, over all else. Whether it is there.
 pub fn open_dialog(id: &str) -> bool {
     dialog(id).is_some_and(|dialog| dialog.open() || dialog.show_modal().is_ok())
@@ -261,9 +268,7 @@ pub fn toggle_full_screen(element_id: &str) {
 
 /// Whether a key goes into a field, or to an open dialog.
 pub fn is_typing(event: &web_sys::KeyboardEvent) -> bool {
-    let fields = "input, textarea, select, [contenteditable], dialog[open]";
-    let target = event.target().and_then(|target| target.dyn_into::<web_sys::Element>().ok());
-    target.is_some_and(|element| element.closest(fields).ok().flatten().is_some())
+    comes_from(event, "input, textarea, select, [contenteditable], dialog[open], dialog:popover-open")
 }
 
 /// What a form that is being sent holds, percent-encoded; with the button that sends it.
@@ -367,6 +372,16 @@ pub fn close_details_beside(selector: &str, event: &web_sys::Event) {
     }
 }
 
+/// Whether an event comes from within a dialog.
+pub fn is_in_dialog(event: &web_sys::Event) -> bool {
+    comes_from(event, "dialog")
+}
+
+fn comes_from(event: &web_sys::Event, selector: &str) -> bool {
+    let target = event.target().and_then(|target| target.dyn_into::<web_sys::Element>().ok());
+    target.is_some_and(|element| element.closest(selector).ok().flatten().is_some())
+}
+
 fn open_details(selector: &str) -> impl Iterator<Item = web_sys::Element> {
     let open = document().query_selector_all(&format!("{selector}[open]")).ok();
     let all = open.into_iter().flat_map(|open| (0..open.length()).filter_map(move |i| open.item(i)));
@@ -382,9 +397,22 @@ pub fn take_focus_from_within(id: &str) {
             .active_element()
             .is_none_or(|active| active.tag_name() == "BODY" || element.contains(Some(&active)))
     }) {
-        let options = web_sys::FocusOptions::new();
-        options.set_prevent_scroll(true);
-        let _ = element.focus_with_options(&options);
+        focus_where_it_is(&element);
+    }
+}
+
+fn focus_where_it_is(element: &web_sys::HtmlElement) {
+    let options = web_sys::FocusOptions::new();
+    options.set_prevent_scroll(true);
+    let _ = element.focus_with_options(&options);
+}
+
+/// Scrolls what an element stands in until it can be seen.
+pub fn show_element(id: &str) {
+    if let Some(element) = document().get_element_by_id(id) {
+        let options = web_sys::ScrollIntoViewOptions::new();
+        options.set_block(web_sys::ScrollLogicalPosition::Nearest);
+        element.scroll_into_view_with_scroll_into_view_options(&options);
     }
 }
 
@@ -395,7 +423,7 @@ pub fn catch_focus(id: &'static str) {
         let is_lost = document.active_element().is_none_or(|active| active.tag_name() == "BODY");
         let element = document.get_element_by_id(id).filter(|_| is_lost);
         if let Some(element) = element.and_then(|element| element.dyn_into::<web_sys::HtmlElement>().ok()) {
-            let _ = element.focus();
+            focus_where_it_is(&element);
         }
     });
 }

@@ -2,11 +2,11 @@
 
 use crate::{
     components::{
-        browser,
         chart::Hue,
         feed::Feed,
         figures::Beat,
         format,
+        readings::Fold,
         trail::{self, push_pair},
     },
     model::{Live, Series, VmView},
@@ -237,9 +237,7 @@ fn StackChart(feed: Feed, title: &'static str, hue: Hue, of: Of) -> impl IntoVie
 /// The picture in words.
 #[component]
 fn StackTable(title: &'static str, stack: Memo<Stack>) -> impl IntoView {
-    // Nobody looks at a closed table. Without JavaScript it can be opened, so at first it is filled in.
     let closed = RwSignal::new(false);
-    Effect::new(move || closed.set(true));
     let rows = move || {
         let row = |stack: &Stack, layer: &Layer| {
             let (mean, highest) = stack.mean_and_highest(layer);
@@ -250,15 +248,10 @@ fn StackTable(title: &'static str, stack: Memo<Stack>) -> impl IntoView {
         (!closed.get()).then(|| stack.with(rows))
     };
     view! {
-        <details class="readings" on:toggle=move |event| closed.set(!browser::is_open(&event))>
-            <summary>"Show as table"</summary>
-            <div class="scroll" tabindex="0" role="region" aria-label=format!("{title}, as table")>
-                <table>
-                    <thead><tr><th scope="col">"VM"</th><th scope="col">"Mean of 15 min"</th><th scope="col">"Highest"</th></tr></thead>
-                    <tbody>{rows}</tbody>
-                </table>
-            </div>
-        </details>
+        <Fold label=title closed>
+            <thead><tr><th scope="col">"VM"</th><th scope="col">"Mean of 15 min"</th><th scope="col">"Highest"</th></tr></thead>
+            <tbody>{rows}</tbody>
+        </Fold>
     }
 }
 

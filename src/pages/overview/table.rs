@@ -87,7 +87,7 @@ pub fn Table(feed: Feed, power: Power, with_owner: bool) -> impl IntoView {
     };
     view! {
         <section class="panel" aria-label="VMs">
-            <Toolbar feed search arrangement/>
+            <Toolbar feed search arrangement with_owner/>
             <Several feed chosen items/>
             <div class="wide"><table class="vms" class:owned=with_owner class:stale=move || feed.is_stale()>
                 <thead>
@@ -122,7 +122,12 @@ fn choice(key: &'static str, label: &'static str, is_chosen: Signal<bool>) -> An
 }
 
 #[component]
-fn Toolbar(feed: Feed, search: RwSignal<String>, arrangement: Memo<Arrangement>) -> impl IntoView {
+fn Toolbar(
+    feed: Feed,
+    search: RwSignal<String>,
+    arrangement: Memo<Arrangement>,
+    with_owner: bool,
+) -> impl IntoView {
     let alive = alive();
     let chip = move |(chip, _, label): (Chip, &'static str, &'static str)| {
         let count = feed.of_facts(move |vms| vms.iter().filter(|vm| chip.holds(vm)).count());
@@ -164,7 +169,7 @@ fn Toolbar(feed: Feed, search: RwSignal<String>, arrangement: Memo<Arrangement>)
             // Where the list is too narrow for headings.
             <span class="sorted">
                 <span class="control small"><select name="sort" aria-label="Sort" on:change=move |event| browser::submit_form_of(&event)>
-                    {Sort::ALL.map(sort).into_iter().collect_view()}
+                    {Sort::ALL.into_iter().filter(|(sort, ..)| with_owner || *sort != Sort::Owner).map(sort).collect_view()}
                 </select></span>
                 <a class="btn quiet" href=turned data-noscroll="" aria-label="Turn the order round">{arrow}</a>
             </span>
