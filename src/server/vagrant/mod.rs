@@ -1090,7 +1090,7 @@ mod tests {
             echo \"model.rs:9:in 'initialize': Initialization parameters must be an attributes hash, got NilClass nil (ArgumentError)\" >&2
             exit 1",
         );
-        let (result, lines) = bench.run(OperationKind::Destroy).await;
+        let (result, lines) = bench.run(OperationKind::Launch).await;
         assert_eq!(result, Ok(()));
         assert!(
             lines.iter().any(|line| line == "libvirt was just removing a VM; trying again."),
