@@ -686,6 +686,33 @@ test.describe("signed in", () => {
     await expect(page.getByRole("link", { name: "Clear" })).toBeVisible();
   });
 
+  test("times are entered in the zone of who looks, in summer and in winter", async ({ browser, problems }) => {
+    const context = await browser.newContext({ timezoneId: "America/New_York", baseURL: server.url });
+    await signIn(context, server.url);
+    const page = await context.newPage();
+    problems.watch(page);
+    await page.goto("/events");
+    await hydrated(page);
+    const file = page.getByTestId("export").getByText("CSV");
+    for (const [local, utc] of [["2026-07-01T08:00", "2026-07-01T12:00:00Z"], ["2026-01-01T08:00", "2026-01-01T13:00:00Z"]]) {
+      await page.getByLabel("From").fill(local);
+      await page.getByLabel("From").blur();
+      await expect(file).toHaveAttribute("href", new RegExp(`from=${encodeURIComponent(utc)}`));
+      await expect(page.getByLabel("From")).toHaveValue(local);
+      await page.reload();
+      await hydrated(page);
+      await expect(page.getByLabel("From")).toHaveValue(local);
+    }
+    await openRunning(page);
+    await page.locator(".custom summary").click();
+    await page.getByLabel("From").fill("2026-07-01T08:00");
+    await page.getByLabel("To", { exact: true }).fill("2026-07-01T09:30");
+    await page.locator(".custom").getByRole("button", { name: "Show" }).click();
+    await expect(page.getByTestId("custom-range")).toContainText("1 Jul, 08:00");
+    await expect(page.getByTestId("custom-range").locator("time").last()).toHaveAttribute("datetime", "2026-07-01T13:30:00Z");
+    await context.close();
+  });
+
   test("charts have the page's colours when they come with another page", async ({ page }) => {
     await openRunning(page);
     await expect(chart(page, "cpu").locator("canvas").first()).toBeVisible();

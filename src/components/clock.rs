@@ -3,7 +3,7 @@
 
 use super::{browser, format};
 use crate::model::UtcMillis;
-use leptos::{ev::Event, prelude::*};
+use leptos::{ev::Event, html, prelude::*};
 use leptos_router::params::ParamsMap;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,19 +71,17 @@ pub fn TimeField(
 ) -> impl IntoView {
     let alive = alive();
     let offset_of = move |at| if alive.get() { browser::utc_offset_minutes(at) } else { 0 };
-    let entered = RwSignal::new(None::<i32>);
-    Effect::new(move || {
-        at.track();
-        entered.set(None);
-    });
-    let offset_minutes = move || entered.get().or_else(|| at.get().map(offset_of)).unwrap_or(0);
+    let offset = NodeRef::<html::Input>::new();
     let value = move || {
         let local = |at: UtcMillis| at.plus_secs(60 * i64::from(offset_of(at))).to_rfc3339();
         at.get().and_then(|at| local(at).get(..16).map(str::to_owned)).unwrap_or_default()
     };
+    // At once: the form may be sent by the next event already.
     let note_offset = move |event: Event| {
         let time = UtcMillis::from_rfc3339(&format!("{}:00Z", event_target_value(&event)));
-        entered.set(time.map(browser::utc_offset_minutes));
+        if let Some((field, time)) = offset.get_untracked().zip(time) {
+            field.set_value(&browser::utc_offset_minutes(time).to_string());
+        }
     };
     view! {
         <label for=id>{label} {move || (!alive.get()).then_some(" (UTC)")}</label>
@@ -93,7 +91,7 @@ pub fn TimeField(
                 on:change=move |event| if sends { browser::submit_form_of(&event) }
             />
         </span>
-        <input type="hidden" name=format!("{name}_offset") value=offset_minutes/>
+        <input type="hidden" node_ref=offset name=format!("{name}_offset") value=move || at.get().map_or(0, offset_of)/>
     }
 }
 
