@@ -1032,7 +1032,8 @@ test.describe("signed in", () => {
         await new Promise((wake) => setTimeout(wake, 800));
         await route.continue();
       });
-      await page.getByRole("navigation").getByRole("link", { name, exact: true }).click();
+      // Open alerts are counted beside the word.
+      await page.getByRole("navigation").getByRole("link", { name: new RegExp(`^${name}( \\d+ open)?$`) }).click();
       await expect(page.getByRole("status", { name: "Loading" }).first()).toBeVisible();
       await expect(page).toHaveURL(path);
       await expect(page.getByRole("status", { name: "Loading" })).toHaveCount(0);
