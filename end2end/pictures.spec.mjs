@@ -26,6 +26,7 @@ const PAGES = {
   vm: "/vms/1",
   monitor: "/monitor",
   launch: "/vms/new",
+  adopt: "/vms/adopt",
   alerts: "/alerts",
   "alert-rules": "/alerts/rules",
   events: "/events",
@@ -74,7 +75,9 @@ const test = base.extend({
 
 test("setup", ({ page }) => looksAsKept(page, "setup", "/setup"));
 
-test("sign-in", ({ page, fleet }) => looksAsKept(page, "sign-in", "/sign-in"));
+for (const name of ["sign-in", "register"]) {
+  test(name, ({ page, fleet }) => looksAsKept(page, name, `/${name}`));
+}
 
 for (const [name, path] of Object.entries(PAGES)) {
   test(name, async ({ page, context, fleet }) => {

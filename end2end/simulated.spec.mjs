@@ -1069,12 +1069,27 @@ test.describe("signed in", () => {
         await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
         await page.goto("/");
         const vm = new URL(await row(page, await firstRunning(page)).getByRole("link").first().getAttribute("href"), server.url);
-        for (const [name, path] of Object.entries({ overview: "/", vm: vm.pathname, launch: "/vms/new", monitor: "/monitor", alerts: "/alerts", rules: "/alerts/rules", events: "/events", account: "/account", accounts: "/admin/accounts", admin: "/admin" })) {
+        for (const [name, path] of Object.entries({ overview: "/", vm: vm.pathname, launch: "/vms/new", adopt: "/vms/adopt", monitor: "/monitor", alerts: "/alerts", rules: "/alerts/rules", events: "/events", account: "/account", accounts: "/admin/accounts", admin: "/admin" })) {
           await page.goto(path);
           await hydrated(page);
           await fits(page, name, `${colorScheme}-${width}`);
         }
       });
+    }
+  }
+});
+
+test("pages for who is not signed in fit, too", async ({ page, problems }) => {
+  problems.allow(/status of 404/);
+  for (const colorScheme of ["light", "dark"]) {
+    for (const width of [1280, 390]) {
+      await page.setViewportSize({ width, height: 900 });
+      await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
+      for (const name of ["sign-in", "register", "nowhere"]) {
+        await page.goto(`/${name}`);
+        await hydrated(page);
+        await fits(page, name, `${colorScheme}-${width}`);
+      }
     }
   }
 });
