@@ -1,7 +1,7 @@
 // On the way back a page's content comes after the browser has tried to scroll to where it was. So that is done again
 // until it is there.
 
-const PATIENCE_MILLIS = 2000;
+const PATIENCE_MILLIS = 3000;
 const STEP_MILLIS = 50;
 const BY_HAND = ["wheel", "touchmove", "pointerdown", "keydown"];
 
@@ -24,8 +24,8 @@ export function keepScroll() {
     const end = performance.now() + PATIENCE_MILLIS;
     returning = setInterval(() => {
       if (entry() !== began) return giveUp();
-      const isLongEnough = document.documentElement.scrollHeight >= wanted + innerHeight;
-      if (isLongEnough && Math.abs(scrollY - wanted) > 1) scrollTo({ top: wanted, behavior: "instant" });
+      // As far as the content goes yet: more of it may come.
+      if (Math.abs(scrollY - wanted) > 1) scrollTo({ top: wanted, behavior: "instant" });
       if (performance.now() > end) giveUp();
     }, STEP_MILLIS);
   });
