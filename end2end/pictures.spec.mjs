@@ -79,6 +79,11 @@ for (const name of ["sign-in", "register"]) {
   test(name, ({ page, fleet }) => looksAsKept(page, name, `/${name}`));
 }
 
+test("not-found", ({ page, fleet, problems }) => {
+  problems.allow(/status of 404/);
+  return looksAsKept(page, "not-found", "/nowhere");
+});
+
 for (const [name, path] of Object.entries(PAGES)) {
   test(name, async ({ page, context, fleet }) => {
     await signIn(context, fleet.url);

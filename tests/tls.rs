@@ -2,9 +2,6 @@
 //!
 //! What the server trusts is what `SSL_CERT_FILE` names, in the place of the system's roots: the receivers' authority,
 //! a stranger to them, or nobody. Receivers note what they are told before TLS is on, and what within it.
-//!
-//! No server starts without the site: `cargo xtask site`, then
-//! `cargo test --features ssr --test tls -- --ignored`.
 
 mod support;
 
@@ -122,6 +119,8 @@ impl Process {
             .env("SSL_CERT_FILE", roots)
             .env_remove("SSL_CERT_DIR")
             .env("TWARGA_SMTP_PASSWORD", SMTP_PASSWORD)
+            // As `cargo leptos watch` starts it: no page is asked for here, and so it starts before the site is built.
+            .env("LEPTOS_WATCH", "ON")
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -388,7 +387,6 @@ async fn that_mails_over(receiver: &Receiver, way: Way, pem: &str) -> Process {
 }
 
 #[tokio::test]
-#[ignore = "needs the site"]
 async fn a_webhook_over_https_arrives_signed() {
     let authority = Authority::new("the receivers' authority");
     let receiver = Receiver::of_posts(authority.acceptor(HERE)).await;
@@ -437,13 +435,11 @@ async fn mail_arrives(way: Way, at: IpAddr, plain: &[&str]) {
 }
 
 #[tokio::test]
-#[ignore = "needs the site"]
 async fn mail_over_smtps_arrives() {
     mail_arrives(Way::Smtps, HERE, &[]).await;
 }
 
 #[tokio::test]
-#[ignore = "needs the site"]
 async fn mail_over_smtps_arrives_at_an_ipv6_address() {
     let at = Ipv6Addr::LOCALHOST.into();
     if TcpListener::bind((at, 0)).await.is_err() {
@@ -454,13 +450,11 @@ async fn mail_over_smtps_arrives_at_an_ipv6_address() {
 }
 
 #[tokio::test]
-#[ignore = "needs the site"]
 async fn mail_over_smtp_arrives_and_nothing_is_told_before_tls_is_on() {
     mail_arrives(Way::StartTls, ELSEWHERE, &["EHLO", "STARTTLS"]).await;
 }
 
 #[tokio::test]
-#[ignore = "needs the site"]
 async fn a_webhook_whose_certificate_is_not_trusted_is_told_nothing() {
     let (authority, stranger) = (Authority::new("the receivers' authority"), Authority::new("a stranger"));
     let (ours, strangers) = (authority.pem(), stranger.pem());
@@ -505,19 +499,16 @@ async fn mail_is_refused(way: Way, at: IpAddr, plain: &[&str]) {
 }
 
 #[tokio::test]
-#[ignore = "needs the site"]
 async fn a_server_for_smtps_whose_certificate_is_not_trusted_is_told_nothing() {
     mail_is_refused(Way::Smtps, HERE, &[]).await;
 }
 
 #[tokio::test]
-#[ignore = "needs the site"]
 async fn a_server_for_smtp_whose_certificate_is_not_trusted_is_told_nothing() {
     mail_is_refused(Way::StartTls, ELSEWHERE, &["EHLO", "STARTTLS"]).await;
 }
 
 #[tokio::test]
-#[ignore = "needs the site"]
 async fn a_server_for_smtp_that_offers_no_tls_is_told_nothing() {
     let authority = Authority::new("the receivers' authority");
     let receiver = Receiver::of_mail(Way::Never, ELSEWHERE, authority.acceptor(ELSEWHERE)).await;
@@ -529,7 +520,6 @@ async fn a_server_for_smtp_that_offers_no_tls_is_told_nothing() {
 }
 
 #[tokio::test]
-#[ignore = "needs the site"]
 async fn a_server_that_can_check_no_certificate_of_a_mail_server_says_so_at_its_start() {
     let mut process =
         Process::begin("", &["--smtp-url", "smtps://127.0.0.1", "--mail-from", "cloud@example.org"]);

@@ -55,7 +55,7 @@ pub fn time_of_field(query: &ParamsMap, name: &str) -> Option<UtcMillis> {
 }
 
 /// A field for a day and a time of one's own zone; of UTC where there is no script. How far that zone is from UTC at the
-/// time entered goes with it, as `NAME_offset` in minutes.
+/// time entered goes with it in minutes, as `NAME_offset` or under another name.
 #[component]
 pub fn TimeField(
     name: &'static str,
@@ -64,6 +64,7 @@ pub fn TimeField(
     /// What it begins with.
     #[prop(into)]
     at: Signal<Option<UtcMillis>>,
+    #[prop(optional)] offset_name: Option<&'static str>,
     #[prop(optional)] required: bool,
     /// Sends the form as soon as a time is entered.
     #[prop(optional)]
@@ -72,6 +73,7 @@ pub fn TimeField(
     let alive = alive();
     let offset_of = move |at| if alive.get() { browser::utc_offset_minutes(at) } else { 0 };
     let offset = NodeRef::<html::Input>::new();
+    let offset_name = offset_name.map_or_else(|| format!("{name}_offset"), str::to_owned);
     let value = move || {
         let local = |at: UtcMillis| at.plus_secs(60 * i64::from(offset_of(at))).to_rfc3339();
         at.get().and_then(|at| local(at).get(..16).map(str::to_owned)).unwrap_or_default()
@@ -91,7 +93,7 @@ pub fn TimeField(
                 on:change=move |event| if sends { browser::submit_form_of(&event) }
             />
         </span>
-        <input type="hidden" node_ref=offset name=format!("{name}_offset") value=move || at.get().map_or(0, offset_of)/>
+        <input type="hidden" node_ref=offset name=offset_name value=move || at.get().map_or(0, offset_of)/>
     }
 }
 

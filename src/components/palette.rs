@@ -62,9 +62,9 @@ impl Target {
         self.owner.as_ref().map_or_else(|| self.name.clone(), |owner| format!("{} of {owner}", self.name))
     }
 
-    /// `VM`, or `bob's VM`.
-    fn kind(&self, what: &str) -> String {
-        self.owner.as_ref().map_or_else(|| what.to_owned(), |owner| format!("{owner}'s {what}"))
+    /// `bob's VM`, or `alone`.
+    fn kind(&self, alone: &str) -> String {
+        self.owner.as_ref().map_or_else(|| alone.to_owned(), |owner| format!("{owner}'s VM"))
     }
 }
 
@@ -196,7 +196,7 @@ fn places_of(vms: &[VmView], with_owner: bool) -> Vec<Place> {
             let target = Target::of(vm, with_owner);
             Place {
                 name: format!("{word} {}", vm.name),
-                kind: target.kind("VM"),
+                kind: target.kind("action"),
                 does: Does::Ask(*kind, target),
             }
         })

@@ -7,8 +7,7 @@ use crate::{
     },
     components::{
         action::{ActionForm, ServerAction},
-        browser,
-        clock::{Moment, TimeForm, alive},
+        clock::{Moment, TimeField, TimeForm},
         confirm::{Ask, Confirm, Confirmation, Question},
         feed::{Feed, open_operation},
         format,
@@ -279,13 +278,6 @@ fn Plans(feed: Feed, id: i64, vm: Memo<Option<VmView>>) -> impl IntoView {
     poll_after(feed, move || {
         auto_start.version().get() + stop_after.version().get() + stop_at_time.version().get()
     });
-    let alive = alive();
-    // A browser that is alive tells its own zone's time; without scripts the field holds UTC.
-    let offset_minutes = RwSignal::new(0);
-    let note_offset = move |event: leptos::ev::Event| {
-        let at = UtcMillis::from_rfc3339(&format!("{}:00Z", event_target_value(&event)));
-        offset_minutes.set(at.map_or(0, browser::utc_offset_minutes));
-    };
     let refused = Signal::derive(move || {
         let refused = |answer: Option<Result<(), ApiError>>| answer.and_then(Result::err);
         refused(stop_after.value().get())
@@ -319,12 +311,8 @@ fn Plans(feed: Feed, id: i64, vm: Memo<Option<VmView>>) -> impl IntoView {
             </ActionForm>
             <ActionForm action=stop_at_time class="line-form">
                 <input type="hidden" name="vm_id" value=id/>
-                <input type="hidden" name="offset_minutes" value=move || offset_minutes.get()/>
                 <div class="field">
-                    <label for="stop-time">{move || if alive.get() { "Turn it off at" } else { "Turn it off at (UTC)" }}</label>
-                    <span class="control">
-                        <input id="stop-time" name="at" type="datetime-local" required on:input=note_offset/>
-                    </span>
+                    <TimeField name="at" id="stop-time" label="Turn it off at" at=None offset_name="offset_minutes" required=true/>
                 </div>
                 <button type="submit" class="btn">"Plan for then"</button>
             </ActionForm>
