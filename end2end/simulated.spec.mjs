@@ -512,6 +512,32 @@ test.describe("signed in", () => {
       return instance.getOption().series[0].markLine.data.map((mark) => mark.name);
     });
     await expect.poll(marks).toContainEqual(expect.stringMatching(/restart/));
+    // Under the pointer it says what it is about, all of it within the chart, also at its edge.
+    const plot = chart(page, "cpu").locator("canvas").first();
+    const pixel = () => plot.evaluate((canvas) => {
+      const instance = globalThis.echarts.getInstanceByDom(canvas.closest("[_echarts_instance_]"));
+      const mark = instance.getOption().series[0].markLine.data.findLast((mark) => /restart/.test(mark.name));
+      return instance.convertToPixel({ xAxisIndex: 0 }, mark.xAxis);
+    });
+    const words = () => plot.evaluate((canvas) => {
+      const instance = globalThis.echarts.getInstanceByDom(canvas.closest("[_echarts_instance_]"));
+      const [width, height] = [instance.getWidth(), instance.getHeight()];
+      const texts = instance.getZr().storage.getDisplayList(true).filter((one) => /restart/.test(one.style?.text ?? ""));
+      return texts.map((text) => {
+        const rect = text.getBoundingRect().clone();
+        if (text.transform) rect.applyTransform(text.transform);
+        return rect.x >= 0 && rect.y >= 0 && rect.x + rect.width <= width && rect.y + rect.height <= height;
+      });
+    });
+    await expect(async () => {
+      const { x, y, height } = await plot.boundingBox();
+      const at = x + (await pixel());
+      await page.mouse.move(at - 40, y + height / 2);
+      await page.mouse.move(at, y + height / 2, { steps: 4 });
+      expect(await words()).toContain(true);
+      expect(await words()).not.toContain(false);
+    }).toPass();
+    await shot(page, "mark");
     await expect(status(page)).toHaveText(/running/i, { timeout: 30_000 });
     await page.getByTestId("export").locator("summary").click();
     for (const [name, kind] of [["CSV", /\.csv$/], ["JSON", /\.json$/]]) {

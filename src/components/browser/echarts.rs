@@ -207,7 +207,7 @@ impl Drawing {
             let side = if mark.at.0 > middle { "right" } else { "left" };
             json!({
                 "name": mark.text, "xAxis": mark.at.0, "lineStyle": { "color": colour },
-                "emphasis": { "label": { "align": side } },
+                "label": { "align": side },
             })
         });
         let ink = colours.map_or("", |colours| colours.ink.as_str());
@@ -215,12 +215,13 @@ impl Drawing {
         to_js(&json!({
             "symbol": "none",
             "animation": false,
-            "label": { "show": false },
+            // Where it stands counts even for a label that is only shown on the pointer's way.
+            "label": { "show": false, "position": "insideMiddle", "verticalAlign": "middle" },
             "lineStyle": { "type": "dashed", "width": 1 },
             "emphasis": {
                 "lineStyle": { "width": 2 },
                 "label": {
-                    "show": true, "formatter": "{b}", "position": "insideMiddle", "verticalAlign": "middle", "rotate": 0, "color": ink,
+                    "show": true, "formatter": "{b}", "rotate": 0, "color": ink,
                     "backgroundColor": ground, "padding": [4, 6], "borderRadius": 4, "width": 220, "overflow": "break",
                 },
             },
