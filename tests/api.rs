@@ -12,7 +12,11 @@ use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     fs,
-    sync::{Arc, Once},
+    sync::{
+        Arc, Once,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 use support::{
     Client, PASSWORD, Server,
@@ -29,6 +33,7 @@ use twarga_cloud::{
         },
         run::Source,
         vms::Scope,
+        web::router,
     },
 };
 
@@ -814,6 +819,31 @@ async fn pages_are_there_without_scripts() {
     assert!(nowhere.text.contains("Simulated fleet"), "the banner is on every page");
     let unknown = ada.get("/api/nowhere").await;
     assert_eq!((unknown.status, unknown.json()["code"].clone()), (StatusCode::NOT_FOUND, json!("not_found")));
+}
+
+/// Leptos keeps every resource of the process from loading while it lists the routes of a router, so building one must not
+/// leave a page that is being rendered waiting forever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_is_rendered_completely_while_other_routers_are_built() {
+    let fleet = Fleet::new();
+    let mut server = fleet.serve(2).await;
+    let ada = server.person("ada").await;
+    fleet.ticks(&mut server, 1).await;
+    let (state, pages_are_rendered) = (server.state.clone(), Arc::new(AtomicBool::new(false)));
+    let stop = pages_are_rendered.clone();
+    let building = tokio::task::spawn_blocking(move || {
+        while !stop.load(Ordering::Relaxed) {
+            drop(router(state.clone()));
+        }
+    });
+    let mut incomplete = 0;
+    for _ in 0..20 {
+        let page = tokio::time::timeout(Duration::from_secs(10), ada.page("/vms/1")).await;
+        incomplete += usize::from(!page.is_ok_and(|page| page.text.contains("</html>")));
+    }
+    pages_are_rendered.store(true, Ordering::Relaxed);
+    building.await.unwrap();
+    assert_eq!(incomplete, 0);
 }
 
 /// A person's open alerts of VMs: each VM's name and what the alert is about.

@@ -23,21 +23,22 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use futures::{StreamExt, stream};
 use leptos::{
     prelude::*,
     server_fn::{ContentType, error::SERVER_FN_ERROR_HEADER},
 };
-use leptos_axum::{LeptosRoutes, generate_route_list};
+use leptos_axum::{AxumRouteListing, LeptosRoutes, generate_route_list};
 use serde_json::json;
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::LazyLock};
 use tower_http::compression::CompressionLayer;
 
 /// No request of ours is larger: two files for a guest, each byte of them percent-encoded.
 const MAX_BODY_BYTES: usize = 128 * 1024;
 
-/// No page takes longer than this between two of its pieces unless something is lost.
-const PAGE_SILENCE: Duration = Duration::from_secs(10);
+/// The pages' routes, generated once per process: while it walks the routes, Leptos keeps every resource of the process
+/// from loading (`SuppressResourceLoad` is a global flag). A page that another router renders meanwhile would wait for its
+/// resources forever.
+static PAGE_ROUTES: LazyLock<Vec<AxumRouteListing>> = LazyLock::new(|| generate_route_list(App));
 
 /// All there is to ask, for a server that tells who asks: [`prometheus`] wants to know.
 pub fn service(state: AppState) -> IntoMakeServiceWithConnectInfo<Router, SocketAddr> {
@@ -63,9 +64,8 @@ pub fn router(state: AppState) -> Router {
         }
     };
     let pages = Router::new()
-        .leptos_routes_with_context(&options, generate_route_list(App), context.clone(), page.clone())
-        .with_state(options)
-        .layer(middleware::from_fn(pages_end));
+        .leptos_routes_with_context(&options, PAGE_ROUTES.clone(), context.clone(), page.clone())
+        .with_state(options);
     let fallback = {
         let render = leptos_axum::render_app_async_with_context(context, page);
         move |request: Request| {
@@ -191,42 +191,6 @@ async fn limit_body(request: Request, next: middleware::Next) -> Response {
     let (parts, body) = request.into_parts();
     let body = Body::new(http_body_util::Limited::new(body, MAX_BODY_BYTES));
     next.run(Request::from_parts(parts, body)).await
-}
-
-/// A page is ended when nothing more of it has come for [`PAGE_SILENCE`]: a rendered page rarely waits for ever for a
-/// figure that its scripts would find already there, and its reader with it. They ask for it themselves then. One of which
-/// nothing has come at all by then is rendered once more.
-async fn pages_end(request: Request, next: middleware::Next) -> Response {
-    let path = request.uri().path().to_owned();
-    let (parts, body) = request.into_parts();
-    let again = Request::from_parts(parts.clone(), Body::empty());
-    let rendered = next.clone().run(Request::from_parts(parts, body));
-    let response = match tokio::time::timeout(PAGE_SILENCE, rendered).await {
-        Ok(response) => response,
-        Err(_) => {
-            tracing::warn!(path, "a page did not come and is rendered once more");
-            next.run(again).await
-        }
-    };
-    // What else there is, answers of server functions, is whole already, and says how long it is.
-    let is_page = response
-        .headers()
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
-    if !is_page {
-        return response;
-    }
-    let (parts, body) = response.into_parts();
-    let pieces = stream::unfold((body.into_data_stream(), path), |(mut pieces, path)| async move {
-        match tokio::time::timeout(PAGE_SILENCE, pieces.next()).await {
-            Ok(piece) => piece.map(|piece| (piece, (pieces, path))),
-            Err(_) => {
-                tracing::warn!(path, "a page did not come to its end and was ended");
-                None
-            }
-        }
-    });
-    Response::from_parts(parts, Body::from_stream(pieces.fuse()))
 }
 
 /// A server function that refuses answers 500, whatever the reason; the reason knows better. What was wrong in
