@@ -4,7 +4,7 @@ use crate::model::{
     UtcMillis, VmMetrics,
 };
 use leptos::prelude::*;
-use leptos::server_fn::{ServerFn, codec::GetUrl};
+use leptos::server_fn::codec::GetUrl;
 
 /// How the caller's VMs stand now (or the one VM `vm_id`), and their points since `cursor`; without a cursor,
 /// those of the last `window_secs` (at most 900, which is the default). Where only figures have changed since the
@@ -34,18 +34,6 @@ pub async fn metrics_since(
             Ok(Live { collector, ..live.beside(version.as_deref()) })
         }
     }
-}
-
-/// Where a GET is answered with what [`metrics_since`] gives.
-pub fn metrics_since_address(
-    cursor: UtcMillis,
-    vm_id: Option<i64>,
-    window_secs: u32,
-    version: &str,
-) -> String {
-    let of_vm = vm_id.map(|id| format!("&vm_id={id}")).unwrap_or_default();
-    let UtcMillis(cursor) = cursor;
-    format!("{}?cursor={cursor}&window_secs={window_secs}&version={version}{of_vm}", MetricsSince::PATH)
 }
 
 /// The newest figures of a VM; its owner or an admin may.

@@ -152,9 +152,7 @@ impl FromServerFnError for ApiError {
             ServerFnErrorErr::MissingArg(field) => {
                 Self::invalid_field(&field, format!("{field} is missing."))
             }
-            ServerFnErrorErr::Request(_) | ServerFnErrorErr::Response(_) => {
-                Self::new(ErrorCode::Unreachable, "The server does not answer.")
-            }
+            ServerFnErrorErr::Request(_) | ServerFnErrorErr::Response(_) => Self::no_answer(),
             _ => Self::internal(),
         }
     }

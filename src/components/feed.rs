@@ -12,8 +12,8 @@ use super::{
     trail::{self, Point},
 };
 use crate::{
-    api::metrics_since_address,
-    model::{ErrorCode, Live, OperationView, Series, UtcMillis, VmFigures, VmView},
+    api::metrics_since,
+    model::{ApiError, ErrorCode, Live, OperationView, Series, UtcMillis, VmFigures, VmView},
 };
 use leptos::{prelude::*, reactive::spawn_local_scoped_with_cancellation};
 use leptos_router::{NavigateOptions, hooks::use_navigate};
@@ -113,8 +113,9 @@ impl Feed {
         }
         let Scope { vm_id, window_secs } = self.scope;
         let (cursor, version) = self.live.with_untracked(|live| (live.cursor, live.version.clone()));
-        let address = metrics_since_address(cursor, vm_id, window_secs, &version);
-        match browser::get_apart::<Live>(&address, POLL_TIMEOUT_MILLIS).await {
+        let poll = metrics_since(Some(cursor), vm_id, Some(window_secs), Some(version.clone()));
+        let answer = browser::within(POLL_TIMEOUT_MILLIS, poll).await;
+        match answer.unwrap_or_else(|| Err(ApiError::no_answer())) {
             Ok(newer) => {
                 self.live.update(|live| absorb(live, newer, self.scope.window_secs));
                 let newest = self.live.with_untracked(|live| live.version.clone());

@@ -85,6 +85,11 @@ impl ApiError {
         Self::invalid(vec![FieldError { field: field.into(), text: text.into() }])
     }
 
+    /// The client's own, when nothing came back.
+    pub fn no_answer() -> Self {
+        Self::new(ErrorCode::Unreachable, "The server does not answer.")
+    }
+
     pub fn internal() -> Self {
         Self::new(ErrorCode::Internal, "Something went wrong on the server; its log says what.")
     }

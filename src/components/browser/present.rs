@@ -3,7 +3,6 @@ use crate::{
     components::trail::Shapes,
     model::{ApiError, Theme, UtcMillis, tenths},
 };
-use codee::Decoder;
 use leptos::{
     prelude::{
         AnyView, LocalStorage, Render, StoredValue, UpdateValue, WithValue, document, on_cleanup,
@@ -12,7 +11,7 @@ use leptos::{
     server_fn::{
         ContentType,
         client::{Client, browser::BrowserClient},
-        error::{FromServerFnError, IntoAppError, ServerFnErrorErr},
+        error::FromServerFnError,
         redirect::call_redirect_hook,
         request::{ClientReq, browser::BrowserRequest},
         response::ClientRes,
@@ -20,7 +19,6 @@ use leptos::{
     tachys::view::{Mountable, any_view::AnyViewState},
     web_sys::HtmlDivElement,
 };
-use serde::de::DeserializeOwned;
 use std::{
     cell::{Cell, RefCell},
     pin::pin,
@@ -29,7 +27,6 @@ use std::{
     time::Duration,
 };
 use wasm_bindgen::{JsCast, JsValue, closure::Closure, prelude::wasm_bindgen};
-use wasm_bindgen_futures::JsFuture;
 use web_sys::{EventTarget, Node, VisibilityState};
 
 /// The time by this machine's clock, which may be wrong.
@@ -309,37 +306,11 @@ pub async fn post_form(path: &str, body: String) -> Result<Vec<u8>, ApiError> {
     Ok(bytes.to_vec())
 }
 
-#[wasm_bindgen(module = "/assets/apart.js")]
-extern "C" {
-    #[wasm_bindgen(js_name = fetchApart)]
-    fn fetch_apart(address: &str, accept: &str, longest_millis: u32) -> js_sys::Promise;
-}
-
 #[wasm_bindgen(module = "/assets/scroll.js")]
 extern "C" {
     /// Has each page that one comes back to stand where it was left, from now on.
     #[wasm_bindgen(js_name = keepScroll)]
     pub fn keep_scroll();
-}
-
-/// Asks a server function by its address, in a thread that is not the page's.
-///
-/// # Errors
-/// What the server says, or that it does not answer, in `longest_millis` at the latest.
-pub async fn get_apart<T: DeserializeOwned>(address: &str, longest_millis: u32) -> Result<T, ApiError> {
-    let answer = JsFuture::from(fetch_apart(address, Packed::CONTENT_TYPE, longest_millis)).await;
-    let answer = answer.unwrap_or_default().unchecked_into::<js_sys::Array>();
-    match answer.get(0).as_f64() {
-        None | Some(0.0) => Err(ServerFnErrorErr::Request(String::new()).into_app_error()),
-        Some(status) => {
-            let body = js_sys::Uint8Array::new(&answer.get(1)).to_vec();
-            if status >= 400.0 {
-                return Err(ApiError::de(body.into()));
-            }
-            let read = <Packed as Decoder<T>>::decode(&body);
-            read.map_err(|_| ServerFnErrorErr::Deserialization(String::new()).into_app_error())
-        }
-    }
 }
 
 /// Puts the focus into the page's search field, if it has one.
