@@ -3,11 +3,15 @@
 //! a form costs in wasm.
 
 use super::browser;
-use crate::{api::Packed, model::ApiError};
+use crate::model::ApiError;
 use leptos::{
     ev::SubmitEvent,
     prelude::*,
-    server_fn::{Decodes, Http, ServerFn, codec::PostUrl, error::ServerFnUrlError},
+    server_fn::{
+        Decodes, Http, ServerFn,
+        codec::{Json, JsonEncoding, PostUrl},
+        error::ServerFnUrlError,
+    },
     task::spawn_local,
 };
 use std::{marker::PhantomData, sync::Arc};
@@ -92,7 +96,7 @@ pub fn ActionForm<S>(
     children: Children,
 ) -> impl IntoView
 where
-    S: ServerFn<Error = ApiError, Protocol = Http<PostUrl, crate::api::Wire>> + 'static,
+    S: ServerFn<Error = ApiError, Protocol = Http<PostUrl, Json>> + 'static,
     S::Output: serde::de::DeserializeOwned + Clone + Send + Sync + 'static,
 {
     let answered = move |answer: Result<Vec<u8>, ApiError>| {
@@ -103,7 +107,7 @@ where
                     "It was done, but the server's answer could not be read: it has been updated. Please load this page again.",
                 )
             };
-            <Packed as Decodes<S::Output>>::decode(bytes.into()).map_err(unreadable)
+            <JsonEncoding as Decodes<S::Output>>::decode(bytes.into()).map_err(unreadable)
         });
         // The page may be gone by now.
         action.value.try_set(Some(answer));

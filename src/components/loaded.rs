@@ -1,9 +1,9 @@
 //! What a page is rendered with, and asks for anew when its source changes.
 
-use crate::{api::Packed, model::ApiError};
+use crate::model::ApiError;
 use leptos::prelude::*;
 
-pub type Loaded<T> = Resource<Result<T, ApiError>, Packed>;
+pub type Loaded<T> = Resource<Result<T, ApiError>>;
 
 /// Asks at once, on the server too, where the answer travels with the page. Never within a `Suspend`: the server may go
 /// through that several times, and what was begun by a run that is dropped would keep the page from its end.
@@ -16,5 +16,5 @@ where
     T: serde::Serialize + serde::de::DeserializeOwned + Send + Sync + 'static,
     Fut: Future<Output = Result<T, ApiError>> + Send + 'static,
 {
-    Resource::new_with_options(source, ask, false)
+    Resource::new(source, ask)
 }

@@ -3,7 +3,6 @@
 mod alert;
 mod error;
 mod event;
-mod fixed;
 mod health;
 mod image;
 mod instance;

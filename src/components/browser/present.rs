@@ -1,5 +1,4 @@
 use crate::{
-    api::Packed,
     components::trail::Shapes,
     model::{ApiError, Theme, UtcMillis, tenths},
 };
@@ -11,6 +10,7 @@ use leptos::{
     server_fn::{
         ContentType,
         client::{Client, browser::BrowserClient},
+        codec::JsonEncoding,
         error::FromServerFnError,
         redirect::call_redirect_hook,
         request::{ClientReq, browser::BrowserRequest},
@@ -289,7 +289,7 @@ pub async fn post_form(path: &str, body: String) -> Result<Vec<u8>, ApiError> {
     let request = <BrowserRequest as ClientReq<ApiError>>::try_new_post(
         path,
         "application/x-www-form-urlencoded",
-        Packed::CONTENT_TYPE,
+        JsonEncoding::CONTENT_TYPE,
         body,
     )?;
     let response = <BrowserClient as Client<ApiError>>::send(request).await?;

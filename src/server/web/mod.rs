@@ -10,7 +10,6 @@ mod rest;
 
 use super::state::AppState;
 use crate::{
-    api::Packed,
     app::{App, shell},
     model::{ApiError, ErrorCode},
 };
@@ -24,10 +23,7 @@ use axum::{
     routing::{get, post},
 };
 use futures::{StreamExt, stream};
-use leptos::{
-    prelude::*,
-    server_fn::{ContentType, error::SERVER_FN_ERROR_HEADER},
-};
+use leptos::{prelude::*, server_fn::error::SERVER_FN_ERROR_HEADER};
 use leptos_axum::{LeptosRoutes, generate_route_list};
 use serde_json::json;
 use std::{net::SocketAddr, time::Duration};
@@ -102,33 +98,20 @@ pub fn router(state: AppState) -> Router {
         .merge(pages)
         .fallback(fallback)
         .layer(middleware::from_fn(refusals_are_told))
-        .layer(middleware::from_fn(json_is_told))
         .layer(middleware::from_fn(refill::refill))
         .layer(middleware::from_fn(forget_old_refusals))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(middleware::from_fn(limit_body))
         .layer(middleware::from_fn_with_state(state.clone(), origin::same_origin_only))
         .layer(middleware::from_fn_with_state(state, headers::secure))
-        // Assets are compressed when they are made, and a page is read as it comes.
-        .layer(CompressionLayer::new().compress_when(is_an_answer))
+        // Assets are compressed when the site is built, and pages are streamed.
+        .layer(CompressionLayer::new().compress_when(is_json))
 }
 
-fn is_an_answer(_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions) -> bool {
-    headers.get(header::CONTENT_TYPE).is_some_and(|kind| {
-        kind.as_bytes().starts_with(b"application/json") || kind.as_bytes() == Packed::CONTENT_TYPE.as_bytes()
-    })
-}
-
-/// A server function's answer is JSON where the caller did not ask for its short form ([`Packed`]); Leptos names that all
-/// the same.
-async fn json_is_told(request: Request, next: middleware::Next) -> Response {
-    let is_short = call::is_accepted(request.headers(), Packed::CONTENT_TYPE);
-    let mut response = next.run(request).await;
-    let named = response.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
-    if !is_short && named == Some(Packed::CONTENT_TYPE.as_bytes()) {
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    }
-    response
+fn is_json(_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions) -> bool {
+    headers
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|content_type| content_type.as_bytes().starts_with(b"application/json"))
 }
 
 /// What Leptos needs of a server that names its assets itself.
