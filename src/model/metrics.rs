@@ -1,4 +1,4 @@
-use super::{Alert, CollectorHealth, Event, UtcMillis, VmStatus, VmView, utc};
+use super::{Alert, CollectorHealth, Event, UtcMillis, VmStatus, VmView, rounded, utc};
 use serde::{Deserialize, Serialize};
 
 /// Where a figure comes from.
@@ -178,11 +178,6 @@ impl VmMetrics {
             sources: f.sources,
         }
     }
-}
-
-/// Two decimals, half away from zero.
-pub fn rounded(value: f64) -> f64 {
-    (value * 100.0).round() / 100.0
 }
 
 /// The name of a stored series, its unit and whose it is.

@@ -1,6 +1,6 @@
 use crate::{
     components::trail::Shapes,
-    model::{ApiError, Theme, UtcMillis, tenths},
+    model::{ApiError, Theme, UtcMillis},
 };
 use leptos::{
     prelude::{
@@ -244,7 +244,7 @@ fn charts_as_png() -> Option<String> {
     pen.fill_rect(0.0, 0.0, sheet.width().into(), sheet.height().into());
     pen.set_fill_style_str(&style("color"));
     let size_px = (20.0 * window().device_pixel_ratio()).min(TITLE_PX * 0.5);
-    pen.set_font(&format!("600 {}px sans-serif", tenths(size_px)));
+    pen.set_font(&format!("600 {size_px}px sans-serif"));
     for (i, (title, canvas)) in drawn.iter().enumerate() {
         let (x, y) = (GAP_PX + (i % 2) as f64 * cell.0, GAP_PX + (i / 2) as f64 * cell.1);
         pen.fill_text(title, x, y + TITLE_PX * 0.6).ok()?;
