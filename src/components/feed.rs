@@ -33,7 +33,7 @@ pub struct Scope {
 
 /// The state of the connection to the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Link {
+pub enum Connection {
     /// The last poll succeeded.
     Live,
     /// The last polls failed, this many in a row; the data is out of date.
@@ -52,7 +52,7 @@ pub struct Feed {
     pub scope: Scope,
     /// The latest response, with the samples of the whole window.
     pub live: RwSignal<Live>,
-    pub link: RwSignal<Link>,
+    pub connection: RwSignal<Connection>,
     /// The server's time, estimated from its latest response and this machine's clock.
     pub now: RwSignal<UtcMillis>,
     /// The version in `live`; notifies only when it changes.
@@ -69,7 +69,7 @@ impl Feed {
             now: RwSignal::new(first.cursor),
             version: RwSignal::new(first.version.clone()),
             live: RwSignal::new(first),
-            link: RwSignal::new(Link::Live),
+            connection: RwSignal::new(Connection::Live),
             wake: StoredValue::default(),
             clock_offset: StoredValue::new(None),
         };
@@ -98,7 +98,7 @@ impl Feed {
         let (navigate, sign_in) = (use_navigate(), sign_in_address());
         spawn_local_scoped_with_cancellation(async move {
             while self.poll_next().await {}
-            if self.link.get_untracked() != Link::Gone {
+            if self.connection.get_untracked() != Connection::Gone {
                 navigate(&sign_in(), NavigateOptions::default());
             }
         });
@@ -123,29 +123,31 @@ impl Feed {
                     self.version.set(newest);
                 }
                 self.set_clock();
-                self.set_link(Link::Live);
+                self.set_connection(Connection::Live);
             }
             Err(error) if error.code == ErrorCode::NotSignedIn => return false,
             Err(error) if error.code == ErrorCode::NotFound => {
-                self.set_link(Link::Gone);
+                self.set_connection(Connection::Gone);
                 return false;
             }
             Err(error) => {
-                let failures = match self.link.get_untracked() {
-                    Link::Lost { failures, .. } => failures + 1,
-                    Link::Live | Link::Gone => 1,
+                let failures = match self.connection.get_untracked() {
+                    Connection::Lost { failures, .. } => failures + 1,
+                    Connection::Live | Connection::Gone => 1,
                 };
-                self.set_link(Link::Lost { failures, text: error.text });
+                self.set_connection(Connection::Lost { failures, text: error.text });
             }
         }
         true
     }
 
     fn wait_millis(self) -> u32 {
-        match self.link.get_untracked() {
-            Link::Lost { failures, .. } => backoff_millis(failures),
-            Link::Live | Link::Gone if self.is_busy() => BUSY_PERIOD_MILLIS,
-            Link::Live | Link::Gone => self.live.with_untracked(|live| live.period_secs.max(1) * 1000),
+        match self.connection.get_untracked() {
+            Connection::Lost { failures, .. } => backoff_millis(failures),
+            Connection::Live | Connection::Gone if self.is_busy() => BUSY_PERIOD_MILLIS,
+            Connection::Live | Connection::Gone => {
+                self.live.with_untracked(|live| live.period_secs.max(1) * 1000)
+            }
         }
     }
 
@@ -155,9 +157,9 @@ impl Feed {
     }
 
     /// Notifies only on a change, so that an unchanged state renders nothing.
-    fn set_link(self, link: Link) {
-        if self.link.with_untracked(|own| *own != link) {
-            self.link.set(link);
+    fn set_connection(self, connection: Connection) {
+        if self.connection.with_untracked(|own| *own != connection) {
+            self.connection.set(connection);
         }
     }
 
@@ -204,7 +206,7 @@ impl Feed {
 
     /// Whether the data is out of date.
     pub fn is_stale(self) -> bool {
-        self.link.with(|link| matches!(link, Link::Lost { .. }))
+        self.connection.with(|connection| matches!(connection, Connection::Lost { .. }))
     }
 
     /// One metric of a VM over time. The server marks gaps with an unknown value.

@@ -8,7 +8,7 @@ use crate::{
         alerts::{self, AlertBell, AlertNotices},
         clock::{Moment, TimeForm},
         confirm::{Ask, Confirm, Confirmation, Question},
-        feed::{Feed, Link, Scope, open_operation},
+        feed::{Connection, Feed, Scope, open_operation},
         figures::source_words,
         format,
         icon::{Glyph, Icon},
@@ -139,7 +139,7 @@ fn Body(first: First, range: Memo<Range>, kept: Kept) -> impl IntoView {
     let (name, adopted) = vm
         .with_untracked(|vm| vm.as_ref().map(|vm| (vm.name.clone(), vm.adopted.clone())))
         .unwrap_or_default();
-    let gone = Memo::new(move |_| feed.link.get() == Link::Gone || vm.with(Option::is_none));
+    let gone = Memo::new(move |_| feed.connection.get() == Connection::Gone || vm.with(Option::is_none));
     let title = name.clone();
     view! {
         <Title text=title/>
