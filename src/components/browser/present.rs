@@ -281,10 +281,10 @@ pub fn form_body(event: &web_sys::SubmitEvent) -> Option<String> {
     parameters.to_string().as_string()
 }
 
-/// Sends a form to a server function and goes where its answer leads.
+/// Posts a form to a server function and follows the redirect in the response.
 ///
 /// # Errors
-/// What the server says, or that it does not answer.
+/// The server's error, or `Unreachable`.
 pub async fn post_form(path: &str, body: String) -> Result<Vec<u8>, ApiError> {
     let request = <BrowserRequest as ClientReq<ApiError>>::try_new_post(
         path,
