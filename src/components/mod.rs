@@ -13,7 +13,6 @@ pub mod form;
 pub mod format;
 pub mod icon;
 pub mod layout;
-pub mod loaded;
 pub mod notice;
 mod notify;
 pub mod paging;

@@ -12,7 +12,6 @@ use crate::{
         figures::source_words,
         format,
         icon::{Glyph, Icon},
-        loaded::load,
         notice::{LinkState, Refusal, Trouble, Unavailable},
         part::soon,
         range::Range,
@@ -81,7 +80,7 @@ pub fn Vm() -> impl IntoView {
     let earlier = query.with_untracked(|query| query.get("operation").and_then(|id| id.parse().ok()));
     let range = Range::of_page();
     let kept = Kept::of(id);
-    let first = load(
+    let first = Resource::new(
         move || id.get(),
         move |id| async move {
             match id {
