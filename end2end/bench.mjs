@@ -170,7 +170,7 @@ async function polls(fleet, vms) {
 
   const page = await openPlainly({ executable: EXECUTABLE, url: fleet.url, cookies, width: 1280, height: 987 });
   try {
-    const count = () => page.evaluateInWorker(`performance.getEntriesByType("resource").filter(({ name }) => ${POLL}.test(name)).length`);
+    const count = () => page.evaluate(`performance.getEntriesByType("resource").filter(({ name }) => ${POLL}.test(name)).length`);
     await sleep(WARM_UP_PERIODS * PERIOD_MS);
     const [busyBefore, countBefore] = [await page.busySecs(), await count()];
     await sleep(POLLS * PERIOD_MS);

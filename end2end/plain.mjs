@@ -9,8 +9,7 @@ import { join } from "node:path";
 
 const ANSWER_MS = 30_000;
 
-/** Opens `url` with these cookies, as Playwright keeps them. Gives `evaluate(expression)`,
- * `evaluateInWorker(expression)`, `busySecs()` and `close()`. */
+/** Opens `url` with these cookies, as Playwright keeps them. Gives `evaluate(expression)`, `busySecs()` and `close()`. */
 export async function openPlainly({ executable, url, cookies, width, height }) {
   const profile = await mkdtemp(join(tmpdir(), "twarga-plain-"));
   const args = [
@@ -23,14 +22,12 @@ export async function openPlainly({ executable, url, cookies, width, height }) {
   const [, , , to, from] = child.stdio;
 
   const waiting = new Map();
-  const attached = new Map();
   let rest = "";
   from.setEncoding("utf8");
   from.on("data", (text) => {
     const messages = (rest + text).split("\0");
     rest = messages.pop();
     for (const message of messages.map((message) => JSON.parse(message))) {
-      if (message.method === "Target.attachedToTarget") attached.set(message.params.targetInfo.type, message.params.sessionId);
       waiting.get(message.id)?.(message);
       waiting.delete(message.id);
     }
@@ -68,22 +65,13 @@ export async function openPlainly({ executable, url, cookies, width, height }) {
     // The thread's own time: what else the machine does meanwhile does not count.
     await send("Performance.enable", { timeDomain: "threadTicks" }, sessionId);
     await send("Page.navigate", { url }, sessionId);
-    async function evaluateIn(session, expression) {
-      const asked = { expression, returnByValue: true };
-      const { result, exceptionDetails } = await send("Runtime.evaluate", asked, session);
-      if (exceptionDetails) throw new Error(exceptionDetails.text);
-      return result.value;
-    }
     return {
       close,
-      evaluate: (expression) => evaluateIn(sessionId, expression),
-      /** In the page's worker. */
-      async evaluateInWorker(expression) {
-        if (!attached.has("worker")) {
-          const how = { autoAttach: true, waitForDebuggerOnStart: false, flatten: true };
-          await send("Target.setAutoAttach", how, sessionId);
-        }
-        return evaluateIn(attached.get("worker"), expression);
+      async evaluate(expression) {
+        const params = { expression, returnByValue: true };
+        const { result, exceptionDetails } = await send("Runtime.evaluate", params, sessionId);
+        if (exceptionDetails) throw new Error(exceptionDetails.text);
+        return result.value;
       },
       /** What the main thread has worked since the page began, seconds. */
       async busySecs() {

@@ -28,13 +28,11 @@ pub struct AssetUrls {
     /// What a page needs beside it, by the part that [`crate::pages`] puts it in.
     pub parts: BTreeMap<String, String>,
     pub echarts: String,
-    /// The script of the thread that polls.
-    pub fetcher: String,
 }
 
 /// The document around the app; only the server renders it.
 pub fn shell(options: LeptosOptions) -> impl IntoView {
-    let AssetUrls { css, js, wasm, mut parts, echarts, fetcher } = expect_context();
+    let AssetUrls { css, js, wasm, mut parts, echarts } = expect_context();
     let beside = response::requested_part().and_then(|part| parts.remove(part));
     let beside = beside.as_slice();
     // The page's part is on its way while the rest is made ready. No `preload` for it: a slow machine takes longer than
@@ -46,7 +44,7 @@ pub fn shell(options: LeptosOptions) -> impl IntoView {
     );
     view! {
         <!DOCTYPE html>
-        <html lang="en" data-theme=theme::of_request().attribute() data-echarts=echarts data-fetcher=fetcher>
+        <html lang="en" data-theme=theme::of_request().attribute() data-echarts=echarts>
             <head>
                 <meta charset="utf-8"/>
                 <meta name="viewport" content="width=device-width, initial-scale=1"/>

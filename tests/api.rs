@@ -1122,7 +1122,6 @@ async fn real_and_simulated_vms_never_share_a_folder() {
         wasm: String::new(),
         parts: Default::default(),
         echarts: String::new(),
-        fetcher: String::new(),
     };
     let error = twarga_cloud::server::run::assemble(&arguments, assets, source).await.err().unwrap();
     assert!(error.contains("--provider simulated"), "{error}");

@@ -1,10 +1,9 @@
-use super::wire::Wire;
 use crate::model::{Account, ApiError, Instance, Me, SignedInDevice};
 use leptos::prelude::*;
 use leptos::server_fn::codec::GetUrl;
 
 /// Makes an account, signs it in with a cookie and leads to `/`. The first account is the admin. Anyone may.
-#[server(prefix = "/api/v1", endpoint = "register", output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "register")]
 pub async fn register(username: String, email: String, password: String) -> Result<(), ApiError> {
     use crate::server::web::call;
     let state = call::anyone()?;
@@ -13,7 +12,7 @@ pub async fn register(username: String, email: String, password: String) -> Resu
 }
 
 /// Signs in with a cookie and leads to `next`, a page of this server's, or else to `/`. Anyone may.
-#[server(prefix = "/api/v1", endpoint = "sign_in", output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "sign_in")]
 pub async fn sign_in(
     username: String,
     password: String,
@@ -25,28 +24,28 @@ pub async fn sign_in(
 }
 
 /// Ends the session this is called with and leads to `/sign-in`. Anyone may; without a session it does nothing.
-#[server(prefix = "/api/v1", endpoint = "sign_out", output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "sign_out")]
 pub async fn sign_out() -> Result<(), ApiError> {
     use crate::server::web::call;
     call::sign_out(&call::anyone()?).await
 }
 
 /// Who is signed in. Anyone may ask; nobody is `None`.
-#[server(prefix = "/api/v1", endpoint = "current_user", input = GetUrl, output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "current_user", input = GetUrl)]
 pub async fn current_user() -> Result<Option<Me>, ApiError> {
     use crate::server::web::call;
     call::whoever().await
 }
 
 /// What kind of server this is. Anyone may ask.
-#[server(prefix = "/api/v1", endpoint = "instance", input = GetUrl, output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "instance", input = GetUrl)]
 pub async fn get_instance() -> Result<Instance, ApiError> {
     use crate::server::web::call;
     call::anyone()?.instance().await
 }
 
 /// Exchanges the caller's password and signs their other devices out.
-#[server(prefix = "/api/v1", endpoint = "change_password", output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "change_password")]
 pub async fn change_password(old_password: String, new_password: String) -> Result<(), ApiError> {
     use crate::server::web::call;
     let (state, me) = call::signed_in().await?;
@@ -54,7 +53,7 @@ pub async fn change_password(old_password: String, new_password: String) -> Resu
 }
 
 /// Where the caller is signed in; the device that asks comes first.
-#[server(prefix = "/api/v1", endpoint = "my_devices", input = GetUrl, output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "my_devices", input = GetUrl)]
 pub async fn my_devices() -> Result<Vec<SignedInDevice>, ApiError> {
     use crate::server::web::call;
     let (state, me) = call::signed_in().await?;
@@ -62,7 +61,7 @@ pub async fn my_devices() -> Result<Vec<SignedInDevice>, ApiError> {
 }
 
 /// Signs one of the caller's devices out.
-#[server(prefix = "/api/v1", endpoint = "end_session", output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "end_session")]
 pub async fn end_session(session_id: i64) -> Result<(), ApiError> {
     use crate::server::web::call;
     let (state, me) = call::signed_in().await?;
@@ -70,7 +69,7 @@ pub async fn end_session(session_id: i64) -> Result<(), ApiError> {
 }
 
 /// Signs all of the caller's devices out but the one that asks.
-#[server(prefix = "/api/v1", endpoint = "end_other_sessions", output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "end_other_sessions")]
 pub async fn end_other_sessions() -> Result<(), ApiError> {
     use crate::server::web::call;
     let (state, me) = call::signed_in().await?;
@@ -78,7 +77,7 @@ pub async fn end_other_sessions() -> Result<(), ApiError> {
 }
 
 /// Has the caller's browser show its pages in `light`, `dark`, or as its `system` does. Anyone may.
-#[server(prefix = "/api/v1", endpoint = "set_theme", output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "set_theme")]
 pub async fn set_theme(theme: String) -> Result<(), ApiError> {
     use crate::{model::Theme, server::web::call};
     let theme = Theme::parse(&theme)
@@ -87,7 +86,7 @@ pub async fn set_theme(theme: String) -> Result<(), ApiError> {
 }
 
 /// The first 200 accounts by name, of those whose name or e-mail address has `search` in it; for admins.
-#[server(prefix = "/api/v1", endpoint = "accounts", input = GetUrl, output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "accounts", input = GetUrl)]
 pub async fn list_accounts(#[server(default)] search: String) -> Result<Vec<Account>, ApiError> {
     use crate::server::web::call;
     let (state, _) = call::admin().await?;
@@ -95,7 +94,7 @@ pub async fn list_accounts(#[server(default)] search: String) -> Result<Vec<Acco
 }
 
 /// Makes an account for somebody; for admins. `role` is `user` or `admin`.
-#[server(prefix = "/api/v1", endpoint = "create_account", output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "create_account")]
 pub async fn create_account(
     username: String,
     email: String,
@@ -111,7 +110,7 @@ pub async fn create_account(
 }
 
 /// Lets somebody sign in, or shuts them out and ends their sessions; for admins, of others.
-#[server(prefix = "/api/v1", endpoint = "set_account_active", output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "set_account_active")]
 pub async fn set_account_active(account_id: i64, is_active: bool) -> Result<(), ApiError> {
     use crate::server::web::call;
     let (state, me) = call::admin().await?;
@@ -119,7 +118,7 @@ pub async fn set_account_active(account_id: i64, is_active: bool) -> Result<(), 
 }
 
 /// Gives somebody the role `user` or `admin`; for admins, of others.
-#[server(prefix = "/api/v1", endpoint = "set_account_role", output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "set_account_role")]
 pub async fn set_account_role(account_id: i64, role: String) -> Result<(), ApiError> {
     use crate::{model::Role, server::web::call};
     let (state, me) = call::admin().await?;
@@ -129,7 +128,7 @@ pub async fn set_account_role(account_id: i64, role: String) -> Result<(), ApiEr
 }
 
 /// Gives an account credits, or takes some with an `amount` below 0, for a reason that is kept; for admins.
-#[server(prefix = "/api/v1", endpoint = "grant_credits", output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "grant_credits")]
 pub async fn grant_credits(account_id: i64, amount: i64, reason: String) -> Result<(), ApiError> {
     use crate::server::web::call;
     let (state, me) = call::admin().await?;

@@ -1,10 +1,9 @@
-use super::wire::Wire;
 use crate::model::{Alert, AlertRule, ApiError, RuleForm};
 use leptos::prelude::*;
 use leptos::server_fn::codec::GetUrl;
 
 /// The open alerts of the caller's VMs, the worst first, then the newest; an admin sees everyone's and the host's.
-#[server(prefix = "/api/v1", endpoint = "open_alerts", input = GetUrl, output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "open_alerts", input = GetUrl)]
 pub async fn open_alerts() -> Result<Vec<Alert>, ApiError> {
     use crate::server::{vms::Scope, web::call};
     let (state, me) = call::signed_in().await?;
@@ -12,7 +11,7 @@ pub async fn open_alerts() -> Result<Vec<Alert>, ApiError> {
 }
 
 /// How many [`open_alerts`] there are.
-#[server(prefix = "/api/v1", endpoint = "open_alert_count", input = GetUrl, output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "open_alert_count", input = GetUrl)]
 pub async fn open_alert_count() -> Result<usize, ApiError> {
     use crate::server::{vms::Scope, web::call};
     let (state, me) = call::signed_in().await?;
@@ -21,7 +20,7 @@ pub async fn open_alert_count() -> Result<usize, ApiError> {
 
 /// The newest 100 alerts of the caller's VMs, or those before the one with the id `before`; open or resolved, newest
 /// first. An admin sees everyone's and the host's.
-#[server(prefix = "/api/v1", endpoint = "alert_history", input = GetUrl, output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "alert_history", input = GetUrl)]
 pub async fn alert_history(before: Option<i64>) -> Result<Vec<Alert>, ApiError> {
     use crate::server::{vms::Scope, web::call};
     let (state, me) = call::signed_in().await?;
@@ -29,7 +28,7 @@ pub async fn alert_history(before: Option<i64>) -> Result<Vec<Alert>, ApiError> 
 }
 
 /// Notes that the caller takes care of an open alert; whoever may see it may.
-#[server(prefix = "/api/v1", endpoint = "acknowledge_alert", output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "acknowledge_alert")]
 pub async fn acknowledge_alert(alert_id: i64) -> Result<(), ApiError> {
     use crate::server::{database, web::call};
     let (state, me) = call::signed_in().await?;
@@ -37,7 +36,7 @@ pub async fn acknowledge_alert(alert_id: i64) -> Result<(), ApiError> {
 }
 
 /// The rules that watch what the caller may see: the broadest first, each with whether the caller may change it.
-#[server(prefix = "/api/v1", endpoint = "alert_rules", input = GetUrl, output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "alert_rules", input = GetUrl)]
 pub async fn alert_rules() -> Result<Vec<AlertRule>, ApiError> {
     use crate::server::web::call;
     let (state, me) = call::signed_in().await?;
@@ -46,7 +45,7 @@ pub async fn alert_rules() -> Result<Vec<AlertRule>, ApiError> {
 
 /// Makes a rule, or changes the one with the form's id; gives its id. Owners do so for their VMs, admins for all and
 /// the host.
-#[server(prefix = "/api/v1", endpoint = "save_alert_rule", output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "save_alert_rule")]
 pub async fn save_alert_rule(#[server(default)] rule: RuleForm) -> Result<i64, ApiError> {
     use crate::server::web::call;
     let (state, me) = call::signed_in().await?;
@@ -54,7 +53,7 @@ pub async fn save_alert_rule(#[server(default)] rule: RuleForm) -> Result<i64, A
 }
 
 /// Deletes a rule that the caller may change.
-#[server(prefix = "/api/v1", endpoint = "delete_alert_rule", output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "delete_alert_rule")]
 pub async fn delete_alert_rule(rule_id: i64) -> Result<(), ApiError> {
     use crate::server::{database, web::call};
     let (state, me) = call::signed_in().await?;

@@ -1,10 +1,9 @@
-use super::wire::Wire;
 use crate::model::{ApiError, Event, EventPage, EventQuery};
 use leptos::prelude::*;
 use leptos::server_fn::codec::GetUrl;
 
 /// What happened to a VM, newest first, the last 50; its owner or an admin may.
-#[server(prefix = "/api/v1", endpoint = "vm_events", input = GetUrl, output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "vm_events", input = GetUrl)]
 pub async fn vm_events(vm_id: i64) -> Result<Vec<Event>, ApiError> {
     use crate::server::web::call;
     let (state, access) = call::vm(vm_id).await?;
@@ -13,7 +12,7 @@ pub async fn vm_events(vm_id: i64) -> Result<Vec<Event>, ApiError> {
 
 /// What happened, newest first, 50 at a time, older than the event `before` if it is named: to the caller's VMs and by
 /// their own hand; an admin sees everything. Each part of `query` narrows it.
-#[server(prefix = "/api/v1", endpoint = "events", input = GetUrl, output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "events", input = GetUrl)]
 pub async fn list_events(
     #[server(default)] query: EventQuery,
     before: Option<i64>,

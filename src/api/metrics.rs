@@ -1,16 +1,15 @@
-use super::wire::Wire;
 use crate::model::{
     ApiError, Charts, CollectorHealth, Live, MetricHistory, MetricRange, MetricStatistics, StoreHealth,
     UtcMillis, VmMetrics,
 };
 use leptos::prelude::*;
-use leptos::server_fn::{ServerFn, codec::GetUrl};
+use leptos::server_fn::codec::GetUrl;
 
 /// How the caller's VMs stand now (or the one VM `vm_id`), and their points since `cursor`; without a cursor,
 /// those of the last `window_secs` (at most 900, which is the default). Where only figures have changed since the
 /// `version` of an earlier answer, they come without the VMs. Of all VMs, an admin is told how the collector is doing,
 /// too.
-#[server(prefix = "/api/v1", endpoint = "metrics_since", input = GetUrl, output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "metrics_since", input = GetUrl)]
 pub async fn metrics_since(
     cursor: Option<UtcMillis>,
     vm_id: Option<i64>,
@@ -36,20 +35,8 @@ pub async fn metrics_since(
     }
 }
 
-/// Where a GET is answered with what [`metrics_since`] gives.
-pub fn metrics_since_address(
-    cursor: UtcMillis,
-    vm_id: Option<i64>,
-    window_secs: u32,
-    version: &str,
-) -> String {
-    let of_vm = vm_id.map(|id| format!("&vm_id={id}")).unwrap_or_default();
-    let UtcMillis(cursor) = cursor;
-    format!("{}?cursor={cursor}&window_secs={window_secs}&version={version}{of_vm}", MetricsSince::PATH)
-}
-
 /// The newest figures of a VM; its owner or an admin may.
-#[server(prefix = "/api/v1", endpoint = "vm_metrics", input = GetUrl, output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "vm_metrics", input = GetUrl)]
 pub async fn get_vm_metrics(vm_id: i64) -> Result<VmMetrics, ApiError> {
     use crate::server::web::call;
     let (state, access) = call::vm(vm_id).await?;
@@ -97,7 +84,7 @@ pub async fn host_history(
 
 /// Metrics of several VMs over a span of time, for charts: smallest, mean and largest value of at most `points`
 /// (1 to 10,000; 600 when not told) each, oldest first. The owner of all of them or an admin may.
-#[server(prefix = "/api/v1", endpoint = "vm_ranges", input = GetUrl, output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "vm_ranges", input = GetUrl)]
 pub async fn vm_ranges(
     vm_ids: Vec<i64>,
     metric_names: Vec<String>,
@@ -111,7 +98,7 @@ pub async fn vm_ranges(
 }
 
 /// Metrics of the host over a span of time, as [`vm_ranges`]; anyone signed in may.
-#[server(prefix = "/api/v1", endpoint = "host_ranges", input = GetUrl, output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "host_ranges", input = GetUrl)]
 pub async fn host_ranges(
     metric_names: Vec<String>,
     from: Option<UtcMillis>,
@@ -126,7 +113,7 @@ pub async fn host_ranges(
 /// What a VM's charts show from `from` to `to`, or in the `last_secs` (900 when not told) before `to`, the newest tick when
 /// not told: CPU, memory, disk and network in at
 /// most 600 points each, what they come to, and what happened; its owner or an admin may.
-#[server(prefix = "/api/v1", endpoint = "vm_charts", input = GetUrl, output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "vm_charts", input = GetUrl)]
 pub async fn vm_charts(
     vm_id: i64,
     from: Option<UtcMillis>,
@@ -139,7 +126,7 @@ pub async fn vm_charts(
 }
 
 /// What the host's charts show, as [`vm_charts`]; anyone signed in may. What happened is told to admins.
-#[server(prefix = "/api/v1", endpoint = "host_charts", input = GetUrl, output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "host_charts", input = GetUrl)]
 pub async fn host_charts(
     from: Option<UtcMillis>,
     to: Option<UtcMillis>,
@@ -158,7 +145,7 @@ pub async fn host_charts(
 }
 
 /// What all values of a VM's metric in a span of time come to, null when none is known; its owner or an admin may.
-#[server(prefix = "/api/v1", endpoint = "vm_statistics", input = GetUrl, output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "vm_statistics", input = GetUrl)]
 pub async fn vm_statistics(
     vm_id: i64,
     metric_name: String,
@@ -171,7 +158,7 @@ pub async fn vm_statistics(
 }
 
 /// What all values of a metric of the host in a span of time come to, as [`vm_statistics`]; anyone signed in may.
-#[server(prefix = "/api/v1", endpoint = "host_statistics", input = GetUrl, output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "host_statistics", input = GetUrl)]
 pub async fn host_statistics(
     metric_name: String,
     from: Option<UtcMillis>,
@@ -183,7 +170,7 @@ pub async fn host_statistics(
 }
 
 /// How the collector of figures itself is doing; an admin may.
-#[server(prefix = "/api/v1", endpoint = "collector_health", input = GetUrl, output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "collector_health", input = GetUrl)]
 pub async fn get_collector_health() -> Result<CollectorHealth, ApiError> {
     use crate::server::web::call;
     let (state, _) = call::admin().await?;
@@ -191,7 +178,7 @@ pub async fn get_collector_health() -> Result<CollectorHealth, ApiError> {
 }
 
 /// How the store of samples is doing; an admin may.
-#[server(prefix = "/api/v1", endpoint = "store_health", input = GetUrl, output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "store_health", input = GetUrl)]
 pub async fn get_store_health() -> Result<StoreHealth, ApiError> {
     use crate::server::web::call;
     let (state, _) = call::admin().await?;

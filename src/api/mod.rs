@@ -1,15 +1,15 @@
-//! The server functions: what a browser, or another Leptos client, may ask. Each one says who may, then calls
-//! the room that knows. All live under `/api/v1` with a fixed name, answer JSON (this crate's own clients ask for less, see `wire`), and fail with an [`ApiError`].
+//! The server functions, for the browser and for other clients. Each one checks the caller's rights, then calls
+//! the module that does the work. All have a fixed name under `/api/v1`, return JSON, and fail with an [`ApiError`].
 //!
 //! [`ApiError`]: crate::model::ApiError
 
 mod accounts;
 mod alerts;
+mod error;
 mod events;
 mod metrics;
 mod notifications;
 mod vms;
-mod wire;
 
 pub use accounts::*;
 pub use alerts::*;
@@ -17,4 +17,3 @@ pub use events::*;
 pub use metrics::*;
 pub use notifications::*;
 pub use vms::*;
-pub use wire::{Packed, Wire};

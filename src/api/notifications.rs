@@ -1,10 +1,9 @@
-use super::wire::Wire;
 use crate::model::{ApiError, NotificationSettings};
 use leptos::prelude::*;
 use leptos::server_fn::codec::GetUrl;
 
 /// How the caller is told of alerts, with the newest messages and how they fared.
-#[server(prefix = "/api/v1", endpoint = "my_notifications", input = GetUrl, output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "my_notifications", input = GetUrl)]
 pub async fn my_notifications() -> Result<NotificationSettings, ApiError> {
     use crate::server::web::call;
     let (state, me) = call::signed_in().await?;
@@ -12,7 +11,7 @@ pub async fn my_notifications() -> Result<NotificationSettings, ApiError> {
 }
 
 /// Sends the caller's alerts to `url` from now on, signed with a new secret; to none where it is empty.
-#[server(prefix = "/api/v1", endpoint = "set_webhook", output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "set_webhook")]
 pub async fn set_webhook(#[server(default)] url: String) -> Result<(), ApiError> {
     use crate::server::web::call;
     let (state, me) = call::signed_in().await?;
@@ -20,7 +19,7 @@ pub async fn set_webhook(#[server(default)] url: String) -> Result<(), ApiError>
 }
 
 /// Whether the caller's alerts are sent to their e-mail address.
-#[server(prefix = "/api/v1", endpoint = "set_email_notifications", output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "set_email_notifications")]
 pub async fn set_email_notifications(is_on: bool) -> Result<(), ApiError> {
     use crate::server::web::call;
     let (state, me) = call::signed_in().await?;
@@ -28,7 +27,7 @@ pub async fn set_email_notifications(is_on: bool) -> Result<(), ApiError> {
 }
 
 /// Whether the caller, an admin, is told of everybody's VMs.
-#[server(prefix = "/api/v1", endpoint = "set_notify_of_all", output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "set_notify_of_all")]
 pub async fn set_notify_of_all(is_on: bool) -> Result<(), ApiError> {
     use crate::server::web::call;
     let (state, me) = call::admin().await?;
@@ -36,7 +35,7 @@ pub async fn set_notify_of_all(is_on: bool) -> Result<(), ApiError> {
 }
 
 /// Sends the caller a test by `webhook` or `email`; the settings tell how it fared.
-#[server(prefix = "/api/v1", endpoint = "test_notification", output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "test_notification")]
 pub async fn test_notification(channel: String) -> Result<(), ApiError> {
     use crate::{
         model::Channel,

@@ -1,4 +1,3 @@
-use super::wire::Wire;
 use crate::model::{
     Adoptable, ApiError, Image, Limits, OperationView, Orphan, Quota, QuotaCheck, Requested, Snapshot,
     VagrantfileVersion, VmOutcome, VmView,
@@ -7,7 +6,7 @@ use leptos::prelude::*;
 use leptos::server_fn::codec::GetUrl;
 
 /// The caller's VMs, oldest first; an admin sees everyone's.
-#[server(prefix = "/api/v1", endpoint = "list_vms", input = GetUrl, output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "list_vms", input = GetUrl)]
 pub async fn list_vms() -> Result<Vec<VmView>, ApiError> {
     use crate::server::{vms::Scope, web::call};
     let (state, me) = call::signed_in().await?;
@@ -15,7 +14,7 @@ pub async fn list_vms() -> Result<Vec<VmView>, ApiError> {
 }
 
 /// What a VM can be launched from.
-#[server(prefix = "/api/v1", endpoint = "images", input = GetUrl, output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "images", input = GetUrl)]
 pub async fn images() -> Result<Vec<Image>, ApiError> {
     use crate::server::web::call;
     let (state, _) = call::signed_in().await?;
@@ -23,7 +22,7 @@ pub async fn images() -> Result<Vec<Image>, ApiError> {
 }
 
 /// The most that a VM can be given here.
-#[server(prefix = "/api/v1", endpoint = "launch_limits", input = GetUrl, output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "launch_limits", input = GetUrl)]
 pub async fn launch_limits() -> Result<Limits, ApiError> {
     use crate::server::web::call;
     let (state, _) = call::signed_in().await?;
@@ -31,7 +30,7 @@ pub async fn launch_limits() -> Result<Limits, ApiError> {
 }
 
 /// The caller's credits and number of VMs.
-#[server(prefix = "/api/v1", endpoint = "my_quota", input = GetUrl, output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "my_quota", input = GetUrl)]
 pub async fn my_quota() -> Result<Quota, ApiError> {
     use crate::server::web::call;
     let (state, me) = call::signed_in().await?;
@@ -39,7 +38,7 @@ pub async fn my_quota() -> Result<Quota, ApiError> {
 }
 
 /// What a VM of this size would cost the caller, and what stands against it.
-#[server(prefix = "/api/v1", endpoint = "check_quota", input = GetUrl, output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "check_quota", input = GetUrl)]
 pub async fn check_quota(
     image: String,
     ram_mb: u32,
@@ -53,7 +52,7 @@ pub async fn check_quota(
 
 /// Begins to launch a VM of the caller's. A browser's form leads to its page, and may hold anything: each field that
 /// is wrong is told by its own words.
-#[server(prefix = "/api/v1", endpoint = "launch_vm", output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "launch_vm")]
 pub async fn launch_vm(
     name: String,
     image: String,
@@ -77,7 +76,7 @@ pub async fn launch_vm(
 
 /// The Vagrantfile that a launch with these values would be made with; nothing is launched. Of a script and user data
 /// it only tells whether there are any.
-#[server(prefix = "/api/v1", endpoint = "preview_vagrantfile", input = GetUrl, output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "preview_vagrantfile", input = GetUrl)]
 pub async fn preview_vagrantfile(
     name: String,
     image: String,
@@ -99,7 +98,7 @@ pub async fn preview_vagrantfile(
 }
 
 /// Begins to start a VM; the owner or an admin may. Nothing happens when it runs already.
-#[server(prefix = "/api/v1", endpoint = "start_vm", output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "start_vm")]
 pub async fn start_vm(vm_id: i64) -> Result<Requested, ApiError> {
     use crate::{model::OperationKind::Start, server::web::call};
     let (state, access) = call::vm(vm_id).await?;
@@ -108,7 +107,7 @@ pub async fn start_vm(vm_id: i64) -> Result<Requested, ApiError> {
 
 /// Begins to shut a VM down, and turns it off when its guest does not in time; the owner or an admin may. Nothing
 /// happens when it is stopped already.
-#[server(prefix = "/api/v1", endpoint = "stop_vm", output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "stop_vm")]
 pub async fn stop_vm(vm_id: i64) -> Result<Requested, ApiError> {
     use crate::{model::OperationKind::Stop, server::web::call};
     let (state, access) = call::vm(vm_id).await?;
@@ -116,7 +115,7 @@ pub async fn stop_vm(vm_id: i64) -> Result<Requested, ApiError> {
 }
 
 /// Begins to turn a VM off at once, and cancels what is under way; the owner or an admin may.
-#[server(prefix = "/api/v1", endpoint = "force_stop_vm", output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "force_stop_vm")]
 pub async fn force_stop_vm(vm_id: i64) -> Result<Requested, ApiError> {
     use crate::{model::OperationKind::ForceStop, server::web::call};
     let (state, access) = call::vm(vm_id).await?;
@@ -124,7 +123,7 @@ pub async fn force_stop_vm(vm_id: i64) -> Result<Requested, ApiError> {
 }
 
 /// Begins to shut a VM down and to start it again; the owner or an admin may.
-#[server(prefix = "/api/v1", endpoint = "restart_vm", output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "restart_vm")]
 pub async fn restart_vm(vm_id: i64) -> Result<Requested, ApiError> {
     use crate::{model::OperationKind::Restart, server::web::call};
     let (state, access) = call::vm(vm_id).await?;
@@ -132,7 +131,7 @@ pub async fn restart_vm(vm_id: i64) -> Result<Requested, ApiError> {
 }
 
 /// Begins to have a VM stand still; the owner or an admin may.
-#[server(prefix = "/api/v1", endpoint = "suspend_vm", output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "suspend_vm")]
 pub async fn suspend_vm(vm_id: i64) -> Result<Requested, ApiError> {
     use crate::{model::OperationKind::Suspend, server::web::call};
     let (state, access) = call::vm(vm_id).await?;
@@ -140,7 +139,7 @@ pub async fn suspend_vm(vm_id: i64) -> Result<Requested, ApiError> {
 }
 
 /// Begins to have a VM go on that stands still; the owner or an admin may.
-#[server(prefix = "/api/v1", endpoint = "resume_vm", output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "resume_vm")]
 pub async fn resume_vm(vm_id: i64) -> Result<Requested, ApiError> {
     use crate::{model::OperationKind::Resume, server::web::call};
     let (state, access) = call::vm(vm_id).await?;
@@ -149,7 +148,7 @@ pub async fn resume_vm(vm_id: i64) -> Result<Requested, ApiError> {
 
 /// Writes down what a VM's next start gives it; the owner or an admin may. A disk can only grow. A browser's form may
 /// hold anything.
-#[server(prefix = "/api/v1", endpoint = "resize_vm", output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "resize_vm")]
 pub async fn resize_vm(
     vm_id: i64,
     ram_mb: String,
@@ -167,7 +166,7 @@ pub async fn resize_vm(
 }
 
 /// A VM's snapshots, oldest first; the owner or an admin may.
-#[server(prefix = "/api/v1", endpoint = "vm_snapshots", input = GetUrl, output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "vm_snapshots", input = GetUrl)]
 pub async fn vm_snapshots(vm_id: i64) -> Result<Vec<Snapshot>, ApiError> {
     use crate::server::web::call;
     let (state, access) = call::vm(vm_id).await?;
@@ -175,7 +174,7 @@ pub async fn vm_snapshots(vm_id: i64) -> Result<Vec<Snapshot>, ApiError> {
 }
 
 /// Begins to save a snapshot of a VM; the owner or an admin may.
-#[server(prefix = "/api/v1", endpoint = "save_snapshot", output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "save_snapshot")]
 pub async fn save_snapshot(vm_id: i64, snapshot: String) -> Result<Requested, ApiError> {
     use crate::{
         model::{OperationKind::SnapshotSave, SnapshotName},
@@ -188,7 +187,7 @@ pub async fn save_snapshot(vm_id: i64, snapshot: String) -> Result<Requested, Ap
 
 /// Begins to put a VM back to where it was when a snapshot was saved; the owner or an admin may. What was written since
 /// then is lost.
-#[server(prefix = "/api/v1", endpoint = "restore_snapshot", output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "restore_snapshot")]
 pub async fn restore_snapshot(vm_id: i64, snapshot: String) -> Result<Requested, ApiError> {
     use crate::{
         model::{OperationKind::SnapshotRestore, SnapshotName},
@@ -200,7 +199,7 @@ pub async fn restore_snapshot(vm_id: i64, snapshot: String) -> Result<Requested,
 }
 
 /// Begins to delete a snapshot; the owner or an admin may.
-#[server(prefix = "/api/v1", endpoint = "delete_snapshot", output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "delete_snapshot")]
 pub async fn delete_snapshot(vm_id: i64, snapshot: String) -> Result<Requested, ApiError> {
     use crate::{
         model::{OperationKind::SnapshotDelete, SnapshotName},
@@ -212,7 +211,7 @@ pub async fn delete_snapshot(vm_id: i64, snapshot: String) -> Result<Requested, 
 }
 
 /// Says whether a VM starts with the server; the owner or an admin may.
-#[server(prefix = "/api/v1", endpoint = "set_auto_start", output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "set_auto_start")]
 pub async fn set_auto_start(vm_id: i64, #[server(default)] auto_start: bool) -> Result<(), ApiError> {
     use crate::server::web::call;
     let (state, access) = call::vm(vm_id).await?;
@@ -220,7 +219,7 @@ pub async fn set_auto_start(vm_id: i64, #[server(default)] auto_start: bool) -> 
 }
 
 /// Has a VM turned off after some hours, or not at all when they are 0; the owner or an admin may.
-#[server(prefix = "/api/v1", endpoint = "stop_after", output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "stop_after")]
 pub async fn stop_after(vm_id: i64, hours: f64) -> Result<(), ApiError> {
     use crate::server::web::call;
     let (state, access) = call::vm(vm_id).await?;
@@ -229,7 +228,7 @@ pub async fn stop_after(vm_id: i64, hours: f64) -> Result<(), ApiError> {
 
 /// Has a VM turned off at a time such as `2026-11-23T06:15:00Z`, or `2026-11-23T06:15` on a clock that is so many minutes
 /// ahead of UTC; not at all when it is empty. The owner or an admin may.
-#[server(prefix = "/api/v1", endpoint = "stop_at", output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "stop_at")]
 pub async fn stop_at(
     vm_id: i64,
     #[server(default)] at: String,
@@ -250,7 +249,7 @@ pub async fn stop_at(
 }
 
 /// What stood in a VM's Vagrantfile, newest first; the owner or an admin may.
-#[server(prefix = "/api/v1", endpoint = "vm_vagrantfiles", input = GetUrl, output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "vm_vagrantfiles", input = GetUrl)]
 pub async fn vm_vagrantfiles(vm_id: i64) -> Result<Vec<VagrantfileVersion>, ApiError> {
     use crate::server::web::call;
     let (state, access) = call::vm(vm_id).await?;
@@ -258,7 +257,7 @@ pub async fn vm_vagrantfiles(vm_id: i64) -> Result<Vec<VagrantfileVersion>, ApiE
 }
 
 /// A VM's operations, newest first, before one of them if it is named; the owner or an admin may.
-#[server(prefix = "/api/v1", endpoint = "vm_operations", input = GetUrl, output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "vm_operations", input = GetUrl)]
 pub async fn vm_operations(vm_id: i64, before: Option<i64>) -> Result<Vec<OperationView>, ApiError> {
     use crate::server::web::call;
     let (state, access) = call::vm(vm_id).await?;
@@ -266,7 +265,7 @@ pub async fn vm_operations(vm_id: i64, before: Option<i64>) -> Result<Vec<Operat
 }
 
 /// Ends an operation that is queued or under way; the owner of its VM or an admin may.
-#[server(prefix = "/api/v1", endpoint = "cancel_operation", output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "cancel_operation")]
 pub async fn cancel_operation(vm_id: i64, operation_id: i64) -> Result<(), ApiError> {
     use crate::server::web::call;
     let (state, access) = call::vm(vm_id).await?;
@@ -274,7 +273,7 @@ pub async fn cancel_operation(vm_id: i64, operation_id: i64) -> Result<(), ApiEr
 }
 
 /// Begins to `start` or `stop` several VMs and tells what becomes of each; whoever may operate all of them may.
-#[server(prefix = "/api/v1", endpoint = "act_on_vms", output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "act_on_vms")]
 pub async fn act_on_vms(
     #[server(default)] vm_ids: Vec<i64>,
     action: String,
@@ -287,7 +286,7 @@ pub async fn act_on_vms(
 }
 
 /// Turns every VM off at once and tells what becomes of each; for admins. `confirm` must be the word `stop`.
-#[server(prefix = "/api/v1", endpoint = "stop_all_vms", output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "stop_all_vms")]
 pub async fn stop_all_vms(confirm: String) -> Result<Vec<VmOutcome>, ApiError> {
     use crate::server::web::call;
     let (state, me) = call::admin().await?;
@@ -298,7 +297,7 @@ pub async fn stop_all_vms(confirm: String) -> Result<Vec<VmOutcome>, ApiError> {
 }
 
 /// Machines, folders and VMs that are left without their counterparts; for admins.
-#[server(prefix = "/api/v1", endpoint = "orphans", input = GetUrl, output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "orphans", input = GetUrl)]
 pub async fn orphans() -> Result<Vec<Orphan>, ApiError> {
     use crate::server::web::call;
     let (state, _) = call::admin().await?;
@@ -306,7 +305,7 @@ pub async fn orphans() -> Result<Vec<Orphan>, ApiError> {
 }
 
 /// Takes an orphaned machine back into its owner's list and answers the VM's id; for admins.
-#[server(prefix = "/api/v1", endpoint = "adopt_orphan", output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "adopt_orphan")]
 pub async fn adopt_orphan(folder: String) -> Result<i64, ApiError> {
     use crate::server::web::call;
     let (state, me) = call::admin().await?;
@@ -314,7 +313,7 @@ pub async fn adopt_orphan(folder: String) -> Result<i64, ApiError> {
 }
 
 /// Removes what is left, with its disk if it has one; for admins. `confirm_name` must be its folder's name.
-#[server(prefix = "/api/v1", endpoint = "clean_up_orphan", output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "clean_up_orphan")]
 pub async fn clean_up_orphan(folder: String, confirm_name: String) -> Result<(), ApiError> {
     use crate::server::web::call;
     let (state, me) = call::admin().await?;
@@ -325,7 +324,7 @@ pub async fn clean_up_orphan(folder: String, confirm_name: String) -> Result<(),
 }
 
 /// The machines of the server's host that Vagrant knows and that are not in the list; for admins.
-#[server(prefix = "/api/v1", endpoint = "adoptable_machines", input = GetUrl, output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "adoptable_machines", input = GetUrl)]
 pub async fn adoptable_machines() -> Result<Vec<Adoptable>, ApiError> {
     use crate::server::web::call;
     let (state, _) = call::admin().await?;
@@ -334,7 +333,7 @@ pub async fn adoptable_machines() -> Result<Vec<Adoptable>, ApiError> {
 
 /// Takes a machine that Vagrant knows by this id into the list, as a VM of the caller's, and answers the VM's id; for
 /// admins. Its project is not changed. A browser's form leads to its page.
-#[server(prefix = "/api/v1", endpoint = "adopt_machine", output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "adopt_machine")]
 pub async fn adopt_machine(id: String, name: String) -> Result<i64, ApiError> {
     use crate::server::web::call;
     let (state, me) = call::admin().await?;
@@ -344,7 +343,7 @@ pub async fn adopt_machine(id: String, name: String) -> Result<i64, ApiError> {
 }
 
 /// Takes an adopted VM off the list; the owner or an admin may. Its machine stays as it is. Leads to `/`.
-#[server(prefix = "/api/v1", endpoint = "release_vm", output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "release_vm")]
 pub async fn release_vm(vm_id: i64) -> Result<(), ApiError> {
     use crate::server::web::call;
     let (state, access) = call::vm(vm_id).await?;
@@ -356,7 +355,7 @@ pub async fn release_vm(vm_id: i64) -> Result<(), ApiError> {
 /// Begins to destroy a VM, disk and all; the owner or an admin may. `confirm_name` must be its name, or the full path
 /// of its project if it was adopted. Its recorded figures stay until they are too old, unless `forget_samples`. Leads
 /// to `/`.
-#[server(prefix = "/api/v1", endpoint = "destroy_vm", output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "destroy_vm")]
 pub async fn destroy_vm(
     vm_id: i64,
     confirm_name: String,
@@ -371,7 +370,7 @@ pub async fn destroy_vm(
 }
 
 /// What Vagrant said during an operation, oldest line first; the owner of its VM or an admin may.
-#[server(prefix = "/api/v1", endpoint = "operation_output", input = GetUrl, output = Wire)]
+#[server(prefix = "/api/v1", endpoint = "operation_output", input = GetUrl)]
 pub async fn operation_output(vm_id: i64, operation_id: i64) -> Result<Vec<String>, ApiError> {
     use crate::server::web::call;
     let (state, access) = call::vm(vm_id).await?;

@@ -1,30 +1,34 @@
-//! A form that asks something of the server, and what came of it. As Leptos' own of these names, but that the browser
-//! sends what the form holds as it stands: it knows nothing of a server function's arguments, which is most of what such
-//! a form costs in wasm.
+//! Forms that call a server function, and the result of the call. Like Leptos's own `ServerAction` and `ActionForm`, but
+//! the browser posts the form's encoded fields as they are. Building the function's arguments from them first would be
+//! most of such a form's wasm.
 
 use super::browser;
-use crate::{api::Packed, model::ApiError};
+use crate::model::ApiError;
 use leptos::{
     ev::SubmitEvent,
     prelude::*,
-    server_fn::{Decodes, Http, ServerFn, codec::PostUrl, error::ServerFnUrlError},
+    server_fn::{
+        Decodes, Http, ServerFn,
+        codec::{Json, JsonEncoding, PostUrl},
+        error::ServerFnUrlError,
+    },
     task::spawn_local,
 };
 use std::{marker::PhantomData, sync::Arc};
 
-/// What came of the newest request of one kind.
+/// The result of the latest call of a server function.
 pub struct ServerAction<S: ServerFn> {
     value: RwSignal<Option<Result<S::Output, ApiError>>>,
     asked: Asked,
     kind: PhantomData<fn(S)>,
 }
 
-/// What there is to know of it whatever its answer is.
+/// The state of the call, independent of the type of its result.
 #[derive(Clone, Copy)]
 struct Asked {
-    /// Counts the answers.
+    /// The number of responses so far.
     version: RwSignal<usize>,
-    /// What was sent and has no answer yet, percent-encoded.
+    /// The percent-encoded body of the pending request.
     body: RwSignal<Option<String>>,
 }
 
@@ -41,10 +45,10 @@ where
     S: ServerFn<Error = ApiError> + 'static,
     S::Output: Clone + Send + Sync + 'static,
 {
-    /// Begins with the refusal of a form that was sent without JavaScript, which stands in the page's address.
+    /// Starts with the error of a form that was sent without JavaScript, which Leptos returns in the page's address.
     pub fn new() -> Self {
         Self {
-            value: RwSignal::new(refused_before(S::PATH).map(Err)),
+            value: RwSignal::new(error_in_address(S::PATH).map(Err)),
             asked: Asked { version: RwSignal::new(0), body: RwSignal::new(None) },
             kind: PhantomData,
         }
@@ -63,7 +67,7 @@ where
         Signal::derive(move || body.with(Option::is_some))
     }
 
-    /// Whether what has no answer yet was sent with a field of this value; plain words only.
+    /// Whether the pending request has this field with this value, which must not need percent-encoding.
     pub fn is_sent_with(self, field: &str, value: &str) -> bool {
         self.asked.body.with(|body| {
             let pairs = body.as_deref().unwrap_or_default().split('&');
@@ -72,27 +76,27 @@ where
     }
 }
 
-fn refused_before(path: &str) -> Option<ApiError> {
+fn error_in_address(path: &str) -> Option<ApiError> {
     let error = use_context::<leptos::server::ServerActionError>()?;
     (error.path() == path).then(|| ServerFnUrlError::<ApiError>::decode_err(error.err()))
 }
 
-/// A form for `action`, which works without JavaScript too.
+/// A form for `action`, which also works without JavaScript.
 #[component]
 pub fn ActionForm<S>(
     action: ServerAction<S>,
     #[prop(optional)] class: &'static str,
     #[prop(optional)] id: Option<&'static str>,
-    /// The page says itself what is wrong with a field.
+    /// The page validates the fields itself.
     #[prop(optional, into)]
     novalidate: Signal<bool>,
-    /// May keep the form from being sent.
+    /// Can prevent the submission.
     #[prop(optional, into)]
     guard: Option<Callback<SubmitEvent>>,
     children: Children,
 ) -> impl IntoView
 where
-    S: ServerFn<Error = ApiError, Protocol = Http<PostUrl, crate::api::Wire>> + 'static,
+    S: ServerFn<Error = ApiError, Protocol = Http<PostUrl, Json>> + 'static,
     S::Output: serde::de::DeserializeOwned + Clone + Send + Sync + 'static,
 {
     let answered = move |answer: Result<Vec<u8>, ApiError>| {
@@ -103,7 +107,7 @@ where
                     "It was done, but the server's answer could not be read: it has been updated. Please load this page again.",
                 )
             };
-            <Packed as Decodes<S::Output>>::decode(bytes.into()).map_err(unreadable)
+            <JsonEncoding as Decodes<S::Output>>::decode(bytes.into()).map_err(unreadable)
         });
         // The page may be gone by now.
         action.value.try_set(Some(answer));
@@ -113,7 +117,7 @@ where
 
 type Answered = Arc<dyn Fn(Result<Vec<u8>, ApiError>) + Send + Sync>;
 
-#[expect(clippy::too_many_arguments, reason = "a component's, once for all types")]
+#[expect(clippy::too_many_arguments, reason = "the props of a component, compiled once for all types")]
 fn plain_form(
     path: &'static str,
     asked: Asked,
@@ -155,7 +159,7 @@ mod tests {
     use crate::api::StopVm;
 
     #[test]
-    fn a_request_is_known_by_what_it_was_sent_with() {
+    fn a_pending_request_is_identified_by_its_fields() {
         let owner = Owner::new();
         owner.set();
         let stop = ServerAction::<StopVm>::new();

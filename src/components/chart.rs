@@ -7,7 +7,7 @@ use super::{
     format,
     trail::{self, Frame, Point, ValueAxis},
 };
-use crate::model::{Severity, Source, UtcMillis, hundredths};
+use crate::model::{Severity, Source, UtcMillis};
 use leptos::{html, prelude::*};
 use std::time::Duration;
 
@@ -110,8 +110,10 @@ pub fn TimeChart(
     #[prop(into)] foot: Signal<Option<String>>,
     #[prop(optional)] on_span: Option<Callback<Drawn>>,
 ) -> impl IntoView {
-    let latest =
-        move || data.with(|d| d.traces.first().and_then(|t| trail::latest(&t.points))).map(hundredths);
+    let latest = move || {
+        data.with(|d| d.traces.first().and_then(|t| trail::latest(&t.points)))
+            .map(|value| format!("{value:.2}"))
+    };
     let known = move || {
         data.with(|d| d.traces.first().map_or(0, |t| t.points.iter().filter(|p| p.1.is_some()).count()))
     };
@@ -233,10 +235,10 @@ impl Drag {
 
     fn box_percent(self) -> (String, String) {
         let css = |share: f64| {
-            let percent = hundredths(100.0 * share);
+            let percent = format!("{:.2}", 100.0 * share);
             format!("calc({PLOT_LEFT_PX}px + {percent} * (100% - {}px) / 100)", PLOT_LEFT_PX + PLOT_RIGHT_PX)
         };
-        let percent = hundredths(100.0 * (self.end - self.begin).abs());
+        let percent = format!("{:.2}", 100.0 * (self.end - self.begin).abs());
         let width = format!("calc({percent} * (100% - {}px) / 100)", PLOT_LEFT_PX + PLOT_RIGHT_PX);
         (css(self.begin.min(self.end)), width)
     }

@@ -5,7 +5,7 @@ use super::{
     feed::Feed,
     format,
 };
-use crate::model::{CollectorHealth, CollectorState, TickMillis, VmsBySource, one_decimal, tenths};
+use crate::model::{CollectorHealth, CollectorState, TickMillis, VmsBySource};
 use leptos::prelude::*;
 
 #[component]
@@ -71,9 +71,9 @@ fn mark(state: CollectorState) -> &'static str {
 pub fn millis(millis: Option<f64>) -> String {
     match millis {
         None => format::UNKNOWN.into(),
-        Some(ms) if ms < 10.0 => format!("{} ms", one_decimal(ms)),
-        Some(ms) if ms < 1000.0 => format!("{} ms", tenths(ms.round())),
-        Some(ms) => format!("{} s", one_decimal(ms / 1000.0)),
+        Some(ms) if ms < 10.0 => format!("{ms:.1} ms"),
+        Some(ms) if ms < 1000.0 => format!("{} ms", ms.round()),
+        Some(ms) => format!("{:.1} s", ms / 1000.0),
     }
 }
 

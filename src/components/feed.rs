@@ -1,19 +1,19 @@
-//! The one poll of a page.
+//! Polls for the metrics and VMs that a page shows.
 //!
-//! A page begins with the figures that it was rendered with and goes on from their cursor. At most one poll is
-//! under way; none while the page is hidden, one at once when it is seen again. A poll that fails keeps the
-//! last figures, says so, and is tried again after longer and longer waits. All of it ends with the owner that
-//! began it. On the server nothing of it runs.
+//! Polling continues from the cursor of the data that the page was rendered with. At most one poll runs at a time. It
+//! pauses while the page is hidden and resumes at once when the page is visible again. When a poll fails, the page keeps
+//! the last data and shows the error, and the poll is retried with exponential backoff. Polling stops when the reactive
+//! owner that started it is disposed. It never runs on the server.
 
 use super::{
-    bell::Bell,
     browser,
     layout::sign_in_address,
+    notify::Notify,
     trail::{self, Point},
 };
 use crate::{
-    api::metrics_since_address,
-    model::{ErrorCode, Live, OperationView, Series, UtcMillis, VmFigures, VmView},
+    api::metrics_since,
+    model::{ApiError, ErrorCode, Live, OperationView, Series, UtcMillis, VmFigures, VmView},
 };
 use leptos::{prelude::*, reactive::spawn_local_scoped_with_cancellation};
 use leptos_router::{NavigateOptions, hooks::use_navigate};
@@ -22,44 +22,44 @@ use std::{
     time::Duration,
 };
 
-/// What a page polls for.
+/// What a page polls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Scope {
-    /// One VM, or all that the caller may see.
+    /// One VM, or all VMs that the user may see.
     pub vm_id: Option<i64>,
-    /// How far back the page shows points; at most 900.
+    /// How far back the page shows samples; at most 900.
     pub window_secs: u32,
 }
 
-/// How the poll stands.
+/// The state of the connection to the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Link {
-    /// The figures are the newest.
+pub enum Connection {
+    /// The last poll succeeded.
     Live,
-    /// The last polls failed, so many in a row; the figures are as old as they are.
+    /// The last polls failed, this many in a row; the data is out of date.
     Lost { failures: u32, text: String },
-    /// What the page is about is not there any more. Not polled again.
+    /// The VM no longer exists. Polling has stopped.
     Gone,
 }
 
 const POLL_TIMEOUT_MILLIS: u32 = 10_000;
-/// The period while an operation is open: its lines are read as they come.
+/// The interval while an operation is queued or running, to follow its output.
 const BUSY_PERIOD_MILLIS: u32 = 1500;
 const LONGEST_WAIT_MILLIS: u32 = 30_000;
 
 #[derive(Clone, Copy)]
 pub struct Feed {
     pub scope: Scope,
-    /// The newest answer, with the points of all answers of the window.
+    /// The latest response, with the samples of the whole window.
     pub live: RwSignal<Live>,
-    pub link: RwSignal<Link>,
-    /// The server's time as far as it can be told: by its newest answer and this machine's clock since then.
+    pub connection: RwSignal<Connection>,
+    /// The server's time, estimated from its latest response and this machine's clock.
     pub now: RwSignal<UtcMillis>,
-    /// That of `live`; tells of a change only when there is one.
+    /// The version in `live`; notifies only when it changes.
     version: RwSignal<String>,
-    bell: StoredValue<Bell>,
-    /// Milliseconds that the server's clock is ahead of this machine's.
-    ahead: StoredValue<Option<i64>>,
+    wake: StoredValue<Notify>,
+    /// How far the server's clock is ahead of this machine's, in milliseconds.
+    clock_offset: StoredValue<Option<i64>>,
 }
 
 impl Feed {
@@ -69,24 +69,24 @@ impl Feed {
             now: RwSignal::new(first.cursor),
             version: RwSignal::new(first.version.clone()),
             live: RwSignal::new(first),
-            link: RwSignal::new(Link::Live),
-            bell: StoredValue::default(),
-            ahead: StoredValue::new(None),
+            connection: RwSignal::new(Connection::Live),
+            wake: StoredValue::default(),
+            clock_offset: StoredValue::new(None),
         };
         Effect::new(move || feed.begin());
         feed
     }
 
-    /// Polls at once, or as soon as the poll under way is over.
+    /// Polls at once, or as soon as the current poll has finished.
     pub fn poll_now(self) {
-        self.bell.try_with_value(Bell::ring);
+        self.wake.try_with_value(Notify::notify_one);
     }
 
     fn begin(self) {
         self.set_clock();
         browser::on_visibility_change(move || self.poll_now());
         browser::on_network_return(move || self.poll_now());
-        // Only how long an operation has taken is told to the second.
+        // Only the duration of a running operation is shown to the second.
         let busy = self.of_facts(|vms| vms.iter().any(|vm| open_operation(vm).is_some()));
         Effect::new(move || {
             if busy.get()
@@ -97,100 +97,103 @@ impl Feed {
         });
         let (navigate, sign_in) = (use_navigate(), sign_in_address());
         spawn_local_scoped_with_cancellation(async move {
-            while self.keep_polling().await {}
-            if self.link.get_untracked() != Link::Gone {
+            while self.poll_next().await {}
+            if self.connection.get_untracked() != Connection::Gone {
                 navigate(&sign_in(), NavigateOptions::default());
             }
         });
     }
 
-    /// Waits for its time and polls once. False when that was the last time.
-    async fn keep_polling(self) -> bool {
-        let bell = self.bell.get_value();
-        browser::within(self.wait_millis(), bell.heard()).await;
+    /// Waits for the next poll and runs it. False when polling has to stop.
+    async fn poll_next(self) -> bool {
+        let wake = self.wake.get_value();
+        browser::within(self.wait_millis(), wake.notified()).await;
         while !browser::page_is_visible() {
-            bell.heard().await;
+            wake.notified().await;
         }
         let Scope { vm_id, window_secs } = self.scope;
         let (cursor, version) = self.live.with_untracked(|live| (live.cursor, live.version.clone()));
-        let address = metrics_since_address(cursor, vm_id, window_secs, &version);
-        match browser::get_apart::<Live>(&address, POLL_TIMEOUT_MILLIS).await {
+        let poll = metrics_since(Some(cursor), vm_id, Some(window_secs), Some(version.clone()));
+        let answer = browser::within(POLL_TIMEOUT_MILLIS, poll).await;
+        match answer.unwrap_or_else(|| Err(ApiError::no_answer())) {
             Ok(newer) => {
-                self.live.update(|live| absorb(live, newer, self.scope.window_secs));
+                self.live.update(|live| merge(live, newer, self.scope.window_secs));
                 let newest = self.live.with_untracked(|live| live.version.clone());
                 if newest != version {
                     self.version.set(newest);
                 }
                 self.set_clock();
-                self.set(Link::Live);
+                self.set_connection(Connection::Live);
             }
             Err(error) if error.code == ErrorCode::NotSignedIn => return false,
             Err(error) if error.code == ErrorCode::NotFound => {
-                self.set(Link::Gone);
+                self.set_connection(Connection::Gone);
                 return false;
             }
             Err(error) => {
-                let failures = match self.link.get_untracked() {
-                    Link::Lost { failures, .. } => failures + 1,
-                    Link::Live | Link::Gone => 1,
+                let failures = match self.connection.get_untracked() {
+                    Connection::Lost { failures, .. } => failures + 1,
+                    Connection::Live | Connection::Gone => 1,
                 };
-                self.set(Link::Lost { failures, text: error.text });
+                self.set_connection(Connection::Lost { failures, text: error.text });
             }
         }
         true
     }
 
     fn wait_millis(self) -> u32 {
-        match self.link.get_untracked() {
-            Link::Lost { failures, .. } => wait_after(failures),
-            Link::Live | Link::Gone if self.is_busy() => BUSY_PERIOD_MILLIS,
-            Link::Live | Link::Gone => self.live.with_untracked(|live| live.period_secs.max(1) * 1000),
+        match self.connection.get_untracked() {
+            Connection::Lost { failures, .. } => backoff_millis(failures),
+            Connection::Live | Connection::Gone if self.is_busy() => BUSY_PERIOD_MILLIS,
+            Connection::Live | Connection::Gone => {
+                self.live.with_untracked(|live| live.period_secs.max(1) * 1000)
+            }
         }
     }
 
-    /// Whether an operation is open.
+    /// Whether an operation is queued or running.
     fn is_busy(self) -> bool {
         self.live.with_untracked(|live| live.vms.iter().any(|vm| open_operation(vm).is_some()))
     }
 
-    /// A signal that is set to what it was would draw the page anew for nothing.
-    fn set(self, link: Link) {
-        if self.link.with_untracked(|own| *own != link) {
-            self.link.set(link);
+    /// Notifies only on a change, so that an unchanged state renders nothing.
+    fn set_connection(self, connection: Connection) {
+        if self.connection.with_untracked(|own| *own != connection) {
+            self.connection.set(connection);
         }
     }
 
-    /// The least delay seen between a tick and its arrival says best how far the clocks are apart; it never
-    /// lets `now` run backwards while this machine's clock is steady.
+    /// The response with the shortest delay gives the best estimate of the offset between the clocks. Keeping the largest
+    /// offset also keeps `now` from running backwards.
     fn set_clock(self) {
-        let (own, cursor) = (browser::now(), self.live.with_untracked(|live| live.cursor));
-        let ahead = self.ahead.get_value().unwrap_or(i64::MIN).max(cursor.0 - own.0);
-        self.ahead.set_value(Some(ahead));
-        self.now.set(UtcMillis(own.0 + ahead));
+        let (local, cursor) = (browser::now(), self.live.with_untracked(|live| live.cursor));
+        let offset = self.clock_offset.get_value().unwrap_or(i64::MIN).max(cursor.0 - local.0);
+        self.clock_offset.set_value(Some(offset));
+        self.now.set(UtcMillis(local.0 + offset));
     }
 
-    /// The VM `id`, while it is there; changes only when something about it does.
+    /// The VM `id`, while it exists; notifies only when it has changed.
     pub fn vm(self, id: i64) -> Memo<Option<VmView>> {
-        let place = Place::default();
-        Memo::new(move |_| self.live.with(|live| place.find(&live.vms, |vm| vm.id == id).cloned()))
+        let index = CachedIndex::default();
+        Memo::new(move |_| self.live.with(|live| index.find(&live.vms, |vm| vm.id == id).cloned()))
     }
 
-    /// The same without its figures: most polls leave it as it is.
+    /// The VM without its metrics, which most polls leave unchanged.
     pub fn facts(self, id: i64) -> Memo<Option<VmView>> {
-        let place = Place::default();
+        let index = CachedIndex::default();
         Memo::new(move |_| {
             self.follow_facts();
             let bare = |vm: &VmView| VmView { figures: VmFigures::default(), ..vm.clone() };
-            self.live.with_untracked(|live| place.find(&live.vms, |vm| vm.id == id).map(bare))
+            self.live.with_untracked(|live| index.find(&live.vms, |vm| vm.id == id).map(bare))
         })
     }
 
-    /// Makes the calling effect or memo run again when anything but figures has changed.
+    /// Makes the calling effect or memo run again when anything but metrics has changed.
     pub fn follow_facts(self) {
         self.version.track();
     }
 
-    /// What is told of all VMs without their figures.
+    /// A value derived from all VMs, without their metrics.
     pub fn of_facts<T: PartialEq + Send + Sync + 'static>(
         self,
         read: impl Fn(&[VmView]) -> T + Send + Sync + 'static,
@@ -201,51 +204,51 @@ impl Feed {
         })
     }
 
-    /// Whether the figures are known to be old.
+    /// Whether the data is out of date.
     pub fn is_stale(self) -> bool {
-        self.link.with(|link| matches!(link, Link::Lost { .. }))
+        self.connection.with(|connection| matches!(connection, Connection::Lost { .. }))
     }
 
-    /// One column of a VM's points; where none were read, the server has put one that is not known.
+    /// One metric of a VM over time. The server marks gaps with an unknown value.
     pub fn points(self, id: i64, column: fn(&Series) -> &Vec<Option<f64>>) -> Signal<Vec<Point>> {
-        let place = Place::default();
+        let index = CachedIndex::default();
         Signal::derive(move || {
             self.live.with(|live| {
-                let series = place.find(&live.series, |series| series.vm_id == id);
+                let series = index.find(&live.series, |series| series.vm_id == id);
                 series.map_or_else(Vec::new, |s| trail::points(&s.sampled_at, column(s)))
             })
         })
     }
 }
 
-/// Where something was found in a list that seldom changes.
+/// Finds an item in a list that seldom changes; looks first where it was found last.
 #[derive(Default)]
-struct Place(AtomicUsize);
+struct CachedIndex(AtomicUsize);
 
-impl Place {
-    fn find<'a, T>(&self, list: &'a [T], is_it: impl Fn(&T) -> bool) -> Option<&'a T> {
-        let there = list.get(self.0.load(Ordering::Relaxed)).filter(|one| is_it(one));
-        there.or_else(|| {
-            let place = list.iter().position(is_it)?;
-            self.0.store(place, Ordering::Relaxed);
-            list.get(place)
+impl CachedIndex {
+    fn find<'a, T>(&self, list: &'a [T], matches: impl Fn(&T) -> bool) -> Option<&'a T> {
+        let cached = list.get(self.0.load(Ordering::Relaxed)).filter(|item| matches(item));
+        cached.or_else(|| {
+            let index = list.iter().position(matches)?;
+            self.0.store(index, Ordering::Relaxed);
+            list.get(index)
         })
     }
 }
 
-/// The operation that a VM has queued or under way.
+/// The operation of a VM that is queued or running.
 pub fn open_operation(vm: &VmView) -> Option<&OperationView> {
     vm.operation.as_ref().filter(|operation| operation.state.is_open())
 }
 
-/// Milliseconds: 1, 2, 4, … seconds, and never longer than a person would wait before they reload the page.
-fn wait_after(failures: u32) -> u32 {
+/// Exponential backoff: 1, 2, 4, … seconds, at most [`LONGEST_WAIT_MILLIS`].
+fn backoff_millis(failures: u32) -> u32 {
     (1000 << failures.saturating_sub(1).min(10)).min(LONGEST_WAIT_MILLIS)
 }
 
-/// Makes `live` what `newer` says and keeps the points of the window. A VM that does not run any more has no
-/// new points, yet its old ones leave the window too.
-fn absorb(live: &mut Live, newer: Live, window_secs: u32) {
+/// Replaces `live` with `newer`, keeping the samples of the window. Old samples leave the window also when a VM has
+/// stopped and has no new ones.
+fn merge(live: &mut Live, newer: Live, window_secs: u32) {
     let newer = newer.completed(&mut live.vms);
     let keep_since = newer.cursor.plus_secs(-i64::from(window_secs));
     let mut series = std::mem::take(&mut live.series);
@@ -318,7 +321,7 @@ pub mod tests {
     }
 
     #[test]
-    fn what_has_not_changed_is_not_sent_again() {
+    fn unchanged_vms_are_not_sent_again() {
         let whole = |cursor| Live { version: "a".into(), ..live(cursor, &[1, 2], vec![]) };
         let mut own = whole(5);
         let mut newer = whole(10);
@@ -326,29 +329,29 @@ pub mod tests {
         let expected = newer.clone();
         let sent = newer.beside(Some("a"));
         assert!(sent.vms.is_empty() && sent.figures.len() == 2);
-        absorb(&mut own, sent, 900);
+        merge(&mut own, sent, 900);
         assert_eq!(own, expected);
         assert_eq!(whole(15).beside(Some("b")), whole(15));
         assert_eq!(whole(15).beside(None), whole(15));
     }
 
     #[test]
-    fn new_points_are_put_behind_the_own_ones_and_the_window_moves_on() {
+    fn new_samples_are_appended_and_old_ones_leave_the_window() {
         let mut own = live(10, &[1, 2], vec![series(1, &[5, 10]), series(2, &[5, 10])]);
-        absorb(&mut own, live(15, &[1, 2], vec![series(1, &[15])]), 8);
+        merge(&mut own, live(15, &[1, 2], vec![series(1, &[15])]), 8);
         assert_eq!(own.series, [series(1, &[10, 15]), series(2, &[10])]);
         assert_eq!(own.cursor, UtcMillis(15_000));
     }
 
     #[test]
-    fn a_vm_that_is_gone_takes_its_points_along_and_a_new_one_brings_its_own() {
+    fn a_removed_vm_takes_its_samples_along_and_a_new_one_adds_its_own() {
         let mut own = live(10, &[1], vec![series(1, &[10])]);
-        absorb(&mut own, live(15, &[3], vec![series(3, &[15])]), 60);
+        merge(&mut own, live(15, &[3], vec![series(3, &[15])]), 60);
         assert_eq!(own.series, [series(3, &[15])]);
     }
 
     #[test]
-    fn the_wait_grows_with_every_failure_up_to_half_a_minute() {
-        assert_eq!([1, 2, 3, 9].map(wait_after), [1000, 2000, 4000, 30_000]);
+    fn the_backoff_doubles_with_every_failure_up_to_half_a_minute() {
+        assert_eq!([1, 2, 3, 9].map(backoff_millis), [1000, 2000, 4000, 30_000]);
     }
 }

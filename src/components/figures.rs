@@ -1,7 +1,7 @@
 //! The small pictures of figures: bar, sparkline, source.
 
 use super::{chart::Hue, trail::Shapes};
-use crate::model::{Source, UtcMillis, push_tenths, tenths};
+use crate::model::{Source, UtcMillis, tenths};
 use leptos::prelude::*;
 
 /// A share of a whole, percent. Drawn as SVG, so that its length needs no inline style.
@@ -16,9 +16,7 @@ pub fn Bar(percent: Option<f64>, hue: Hue) -> impl IntoView {
 
 /// The length of a [`Bar`] as its attribute.
 pub fn bar_width(percent: Option<f64>) -> String {
-    let mut width = String::new();
-    push_tenths(&mut width, percent.unwrap_or(0.0).min(100.0));
-    width
+    tenths(percent.unwrap_or(0.0).min(100.0)).to_string()
 }
 
 /// A line without axes that shows which way a figure goes. Says nothing to a screen reader: the figure stands
@@ -29,7 +27,7 @@ pub fn Sparkline(shapes: Shapes, size: (f64, f64), hue: Hue) -> impl IntoView {
     view! {
         <svg
             class=format!("spark {}", hue.class())
-            viewBox=format!("0 0 {} {}", tenths(width), tenths(height))
+            viewBox=format!("0 0 {width} {height}")
             preserveAspectRatio="none"
             aria-hidden="true"
         >

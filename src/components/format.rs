@@ -9,7 +9,8 @@ pub const UNKNOWN: &str = "–";
 
 /// One decimal below ten, none above, no trailing `.0`.
 fn short(value: f64) -> String {
-    if value >= 9.95 { tenths(value.round()) } else { tenths(value) }
+    let rounded = if value >= 9.95 { value.round() } else { tenths(value) };
+    rounded.to_string()
 }
 
 /// `34`, `0.4` or `–`: a percentage without its sign, for where the sign has a style of its own.
@@ -24,13 +25,13 @@ pub fn percent(value: Option<f64>) -> String {
 
 /// `512 MB`, `2 GB`: from MB.
 pub fn megabytes(mb: f64) -> String {
-    if mb < 1024.0 { format!("{} MB", tenths(mb.round())) } else { gigabytes(mb / 1024.0) }
+    if mb < 1024.0 { format!("{} MB", mb.round()) } else { gigabytes(mb / 1024.0) }
 }
 
 /// `12 KB`, `512 MB`, `2.1 GB`.
 pub fn bytes(bytes: u64) -> String {
     let kb = bytes as f64 / 1024.0;
-    if kb < 1024.0 { format!("{} KB", tenths(kb.round())) } else { megabytes(kb / 1024.0) }
+    if kb < 1024.0 { format!("{} KB", kb.round()) } else { megabytes(kb / 1024.0) }
 }
 
 /// `40 GB`, `1.8 TB`: from GB.
@@ -42,7 +43,7 @@ pub fn gigabytes(gb: f64) -> String {
 pub fn used_of_gb(used: Option<f64>, total: Option<f64>) -> Option<String> {
     let (used, total) = (used?, total?);
     Some(if total < 1.0 {
-        format!("{} of {} MB", tenths((used * 1024.0).round()), tenths((total * 1024.0).round()))
+        format!("{} of {} MB", (used * 1024.0).round(), (total * 1024.0).round())
     } else if total < 1024.0 {
         format!("{} of {} GB", tenths(used), tenths(total))
     } else {

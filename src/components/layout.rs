@@ -4,7 +4,6 @@ use super::{
     browser,
     figures::bar_width,
     icon::{Brand, Glyph, Icon},
-    loaded::{Loaded, load},
     palette::Keyboard,
     toast::{ToastRegion, Toasts},
 };
@@ -38,7 +37,7 @@ impl Session {
 /// The session of the pages within [`SignedIn`].
 #[derive(Clone, Copy)]
 pub struct Viewer {
-    session: Loaded<Session>,
+    session: Resource<Result<Session, ApiError>>,
     /// Counts what may have changed what the rail tells.
     changes: RwSignal<u32>,
 }
@@ -80,7 +79,7 @@ const CONTENT_ID: &str = "content";
 /// decides for itself.
 #[component]
 pub fn SignedIn() -> impl IntoView {
-    let session = load(|| (), |()| Session::load());
+    let session = Resource::new(|| (), |()| Session::load());
     let changes = RwSignal::new(0);
     provide_context(Viewer { session, changes });
     let toasts = Toasts::provide();
@@ -119,7 +118,7 @@ pub fn SignedIn() -> impl IntoView {
 }
 
 #[component]
-fn Guard(session: Loaded<Session>) -> impl IntoView {
+fn Guard(session: Resource<Result<Session, ApiError>>) -> impl IntoView {
     let sign_in = sign_in_address();
     view! {
         <Suspense>
@@ -153,10 +152,10 @@ pub fn sign_in_address() -> impl Fn() -> String + Clone + Send + Sync + 'static 
 }
 
 #[component]
-fn Rail(session: Loaded<Session>, changes: RwSignal<u32>) -> impl IntoView {
+fn Rail(session: Resource<Result<Session, ApiError>>, changes: RwSignal<u32>) -> impl IntoView {
     let path = use_location().pathname;
     // A launch leads to another page.
-    let told = load(
+    let told = Resource::new(
         move || (path.get(), changes.get()),
         |_| async { Ok((my_quota().await?, open_alert_count().await?)) },
     );

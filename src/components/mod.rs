@@ -2,7 +2,6 @@
 
 pub mod action;
 pub mod alerts;
-mod bell;
 pub mod browser;
 pub mod chart;
 pub mod clock;
@@ -14,8 +13,8 @@ pub mod form;
 pub mod format;
 pub mod icon;
 pub mod layout;
-pub mod loaded;
 pub mod notice;
+mod notify;
 pub mod paging;
 pub mod palette;
 pub mod part;

@@ -2,7 +2,7 @@
 
 use super::{
     clock::{Moment, TimeForm},
-    feed::{Feed, Link},
+    feed::{Connection, Feed},
     icon::{Glyph, Icon},
     layout::sign_in_address,
     toast,
@@ -82,12 +82,12 @@ pub fn Loading(#[prop(default = "panel blank tall")] class: &'static str) -> imp
 #[component]
 pub fn LinkState(feed: Feed) -> impl IntoView {
     let state = move || {
-        match feed.link.get() {
-        Link::Live => view! {
+        match feed.connection.get() {
+        Connection::Live => view! {
             <span class="link live"><i class="pulse"></i>"live, every " {feed.live.with_untracked(|l| l.period_secs)} " s"</span>
         }
         .into_any(),
-        Link::Lost { text, .. } => view! {
+        Connection::Lost { text, .. } => view! {
             <span class="link lost" title=text>
                 <i class="pulse"></i>
                 "reconnecting… figures of "
@@ -95,7 +95,7 @@ pub fn LinkState(feed: Feed) -> impl IntoView {
             </span>
         }
         .into_any(),
-        Link::Gone => ().into_any(),
+        Connection::Gone => ().into_any(),
     }
     };
     view! { <span role="status" data-testid="link">{state}</span> }

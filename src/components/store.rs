@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     api::get_store_health,
-    model::{Sealing, StoreHealth, UtcMillis, hundredths},
+    model::{Sealing, StoreHealth, UtcMillis},
 };
 use leptos::{prelude::*, task::spawn_local};
 
@@ -42,7 +42,7 @@ pub fn Store(health: StoreHealth) -> impl IntoView {
                 <div><dt>"Free on its disk"</dt><dd>{fact(|h| h.disk_free_bytes.map_or(format::UNKNOWN.into(), format::bytes))}</dd></div>
                 <div><dt>"Waiting to be sealed"</dt><dd data-testid="store-waiting">{fact(|h| counted(h.waiting_ticks, "row"))}</dd></div>
                 <div><dt>"Sealed"</dt><dd data-testid="store-sealed">{fact(sealed)}</dd></div>
-                <div><dt>"A sealed value takes"</dt><dd>{fact(|h| h.bytes_per_value.map_or(format::UNKNOWN.into(), |bytes| format!("{} B", hundredths(bytes))))}</dd></div>
+                <div><dt>"A sealed value takes"</dt><dd>{fact(|h| h.bytes_per_value.map_or(format::UNKNOWN.into(), |bytes| format!("{bytes:.2} B")))}</dd></div>
                 <div><dt>"Oldest sample"</dt><dd>{moment(|h| h.oldest_tick_at)}</dd></div>
                 <div><dt>"Newest sample"</dt><dd>{moment(|h| h.newest_tick_at)}</dd></div>
                 <div><dt>"Samples are kept"</dt><dd>{fact(|h| counted(h.retention_days.into(), "day"))}</dd></div>

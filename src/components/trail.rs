@@ -1,7 +1,8 @@
 //! A figure over time, as it is drawn. Pure. A gap stays a gap: a value that is not known and a stretch of
 //! time without any reading both interrupt the line.
 
-use crate::model::{UtcMillis, push_tenths};
+use crate::model::{UtcMillis, tenths};
+use std::fmt::Write;
 
 /// One reading; `None` interrupts the line.
 pub type Point = (UtcMillis, Option<f64>);
@@ -125,8 +126,7 @@ impl Frame {
         for at in times.filter(|at| *at >= self.from && *at <= self.to) {
             path.push('M');
             push_pair(&mut path, self.x(at), 0.0);
-            path.push('V');
-            push_tenths(&mut path, self.height);
+            let _ = write!(path, "V{}", tenths(self.height));
         }
         path
     }
@@ -141,9 +141,7 @@ pub struct Shapes {
 
 /// Two coordinates to a tenth.
 pub fn push_pair(path: &mut String, x: f64, y: f64) {
-    push_tenths(path, x);
-    path.push(' ');
-    push_tenths(path, y);
+    let _ = write!(path, "{} {}", tenths(x), tenths(y));
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-use super::{Comparison, Severity, UtcMillis, tenths, up_to_hundredths};
+use super::{Comparison, Severity, UtcMillis, rounded, tenths};
 use serde::{Deserialize, Serialize};
 
 /// What an alert is about.
@@ -95,12 +95,12 @@ impl AlertMetric {
 
     /// A reading: `90 %`, `2.5 MB/s`, with one decimal at most.
     pub fn shown(self, value: f64) -> String {
-        self.with_unit(tenths(value))
+        self.with_unit(tenths(value).to_string())
     }
 
     /// A threshold, which has two decimals at most: `90 %`, `0.04 MB/s`.
     pub fn entered(self, threshold: f64) -> String {
-        self.with_unit(up_to_hundredths(threshold))
+        self.with_unit(rounded(threshold).to_string())
     }
 
     fn with_unit(self, value: String) -> String {

@@ -1,4 +1,4 @@
-use serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct};
+use serde::{Deserialize, Serialize};
 
 /// What kind of refusal a client got. A closed list: a client may decide by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,27 +32,13 @@ pub struct FieldError {
 }
 
 /// A refusal in words that say what to do. Details that are not for the client are logged where it is made.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{text}")]
 pub struct ApiError {
     pub code: ErrorCode,
     pub text: String,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<FieldError>,
-}
-
-/// `fields` are left out of a text where there are none.
-impl Serialize for ApiError {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let with_fields = !(serializer.is_human_readable() && self.fields.is_empty());
-        let mut refusal = serializer.serialize_struct("ApiError", if with_fields { 3 } else { 2 })?;
-        refusal.serialize_field("code", &self.code)?;
-        refusal.serialize_field("text", &self.text)?;
-        if with_fields {
-            refusal.serialize_field("fields", &self.fields)?;
-        }
-        refusal.end()
-    }
 }
 
 impl ApiError {
@@ -83,6 +69,11 @@ impl ApiError {
 
     pub fn invalid_field(field: &str, text: impl Into<String>) -> Self {
         Self::invalid(vec![FieldError { field: field.into(), text: text.into() }])
+    }
+
+    /// The client's own, when nothing came back.
+    pub fn no_answer() -> Self {
+        Self::new(ErrorCode::Unreachable, "The server does not answer.")
     }
 
     pub fn internal() -> Self {

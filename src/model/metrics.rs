@@ -1,4 +1,4 @@
-use super::{Alert, CollectorHealth, Event, UtcMillis, VmStatus, VmView, fixed, utc};
+use super::{Alert, CollectorHealth, Event, UtcMillis, VmStatus, VmView, rounded, utc};
 use serde::{Deserialize, Serialize};
 
 /// Where a figure comes from.
@@ -43,36 +43,25 @@ pub struct Sources {
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct VmFigures {
     /// 0 to 100: percent of the cores the VM was given.
-    #[serde(with = "fixed::two")]
     pub cpu_percent: Option<f64>,
     /// 0 to 100: percent of the memory the guest sees.
-    #[serde(with = "fixed::two")]
     pub memory_percent: Option<f64>,
-    #[serde(with = "fixed::two")]
     pub memory_used_mb: Option<f64>,
-    #[serde(with = "fixed::two")]
     pub memory_available_mb: Option<f64>,
     /// 0 to 100, as the guest says; unknown where it has no swap.
-    #[serde(default, with = "fixed::two")]
+    #[serde(default)]
     pub swap_percent: Option<f64>,
     /// 0 to 100.
-    #[serde(with = "fixed::two")]
     pub disk_percent: Option<f64>,
-    #[serde(with = "fixed::two")]
     pub disk_used_gb: Option<f64>,
-    #[serde(with = "fixed::two")]
     pub disk_available_gb: Option<f64>,
     /// Received since the VM's boot, over all its interfaces.
-    #[serde(with = "fixed::two")]
     pub network_rx_mb: Option<f64>,
     /// Sent since the VM's boot, over all its interfaces.
-    #[serde(with = "fixed::two")]
     pub network_tx_mb: Option<f64>,
     /// Rate between this tick and the one before.
-    #[serde(with = "fixed::four")]
     pub network_rx_mb_per_s: Option<f64>,
     /// Rate between this tick and the one before.
-    #[serde(with = "fixed::four")]
     pub network_tx_mb_per_s: Option<f64>,
     /// Since the VM's last boot; 0 while it does not run.
     pub uptime_seconds: Option<u64>,
@@ -191,11 +180,6 @@ impl VmMetrics {
     }
 }
 
-/// Two decimals, half away from zero.
-pub fn rounded(value: f64) -> f64 {
-    (value * 100.0).round() / 100.0
-}
-
 /// The name of a stored series, its unit and whose it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Metric {
@@ -283,11 +267,8 @@ pub struct MetricRange {
     pub unit: String,
     /// The time of each point's last value.
     pub at: Vec<UtcMillis>,
-    #[serde(with = "fixed::four_each")]
     pub min: Vec<Option<f64>>,
-    #[serde(with = "fixed::four_each")]
     pub mean: Vec<Option<f64>>,
-    #[serde(with = "fixed::four_each")]
     pub max: Vec<Option<f64>>,
 }
 
@@ -327,15 +308,10 @@ impl Charts {
 pub struct Series {
     pub vm_id: i64,
     pub sampled_at: Vec<UtcMillis>,
-    #[serde(with = "fixed::four_each")]
     pub cpu_percent: Vec<Option<f64>>,
-    #[serde(with = "fixed::four_each")]
     pub memory_percent: Vec<Option<f64>>,
-    #[serde(with = "fixed::four_each")]
     pub disk_percent: Vec<Option<f64>>,
-    #[serde(with = "fixed::four_each")]
     pub network_rx_mb_per_s: Vec<Option<f64>>,
-    #[serde(with = "fixed::four_each")]
     pub network_tx_mb_per_s: Vec<Option<f64>>,
 }
 
@@ -440,6 +416,7 @@ impl Live {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{ApiError, ErrorCode, Severity};
 
     fn series(times: &[i64]) -> Series {
         let values: Vec<_> = times.iter().map(|t| (t % 2 == 0).then_some(*t as f64)).collect();
@@ -452,6 +429,55 @@ mod tests {
             network_rx_mb_per_s: values.clone(),
             network_tx_mb_per_s: values,
         }
+    }
+
+    fn sent<T: Serialize + serde::de::DeserializeOwned>(value: &T) -> T {
+        serde_json::from_slice(&serde_json::to_vec(value).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_poll_arrives_as_it_was_sent() {
+        let mut live: Live = crate::components::feed::tests::live(900, &[1, 2], vec![series(&[1, 2])]);
+        live.vms[0].figures.cpu_percent = Some(34.56);
+        live.vms[0].figures.network_rx_mb = Some(1_234_567.89);
+        live.vms[0].figures.network_rx_mb_per_s = Some(0.0103);
+        live.vms[1].fell_at = Some(UtcMillis(5));
+        assert_eq!(sent(&live), live);
+        let beside = live.clone().beside(Some(""));
+        assert_eq!(sent(&beside), beside);
+    }
+
+    #[test]
+    fn an_error_and_the_charts_arrive_as_they_were_sent() {
+        let error: Result<(), ApiError> = Err(ApiError::new(ErrorCode::Conflict, "It runs already."));
+        assert_eq!(sent(&error), error);
+        let range = MetricRange {
+            vm_id: Some(1),
+            metric_name: "vm_cpu_percent".into(),
+            unit: "%".into(),
+            at: vec![UtcMillis(1_795_414_554_120), UtcMillis(1_795_414_559_120)],
+            min: vec![Some(0.01), None],
+            mean: vec![Some(34.5678), None],
+            max: vec![Some(100.0), None],
+        };
+        let event = Event {
+            id: 1,
+            at: UtcMillis(-5),
+            kind: "vm_launched".into(),
+            severity: Severity::Warning,
+            vm_id: None,
+            vm_name: None,
+            person: Some("ada".into()),
+            text: "…".into(),
+        };
+        let charts = Charts {
+            from: UtcMillis(0),
+            to: UtcMillis(1),
+            ranges: vec![range],
+            statistics: vec![None],
+            events: vec![event],
+        };
+        assert_eq!(sent(&charts), charts);
     }
 
     #[test]

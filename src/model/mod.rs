@@ -3,7 +3,6 @@
 mod alert;
 mod error;
 mod event;
-mod fixed;
 mod health;
 mod image;
 mod instance;
@@ -27,10 +26,10 @@ pub use image::Image;
 pub use instance::{Instance, ProviderKind};
 pub use metrics::{
     Charts, HostFigures, Live, Metric, MetricHistory, MetricPoint, MetricRange, MetricStatistics, Series,
-    Source, Sources, VmFigures, VmMetrics, rounded,
+    Source, Sources, VmFigures, VmMetrics,
 };
 pub use notification::{Channel, Delivery, DeliveryState, NotificationSettings, check_webhook_url};
-pub use number::{hundredths, one_decimal, push_tenths, tenths, up_to_hundredths};
+pub use number::{rounded, tenths};
 pub use operation::{OperationKind, OperationState, OperationView, Requested, VmOutcome};
 pub use quota::{Quota, QuotaCheck, price};
 pub use rule::{

@@ -1,4 +1,4 @@
-use super::{AlertMetric, ApiError, FieldError, Severity, up_to_hundredths};
+use super::{AlertMetric, ApiError, FieldError, Severity, rounded};
 use serde::{Deserialize, Serialize};
 
 /// Whose figures a rule watches. As text: `host`, `every_vm`, `owner:3`, `vm:12`.
@@ -131,7 +131,7 @@ impl RuleForm {
             scope: rule.scope.text(),
             metric: rule.metric.as_str().into(),
             comparison: rule.comparison.as_str().into(),
-            threshold: rule.threshold.map(up_to_hundredths).unwrap_or_default(),
+            threshold: rule.threshold.map(|it| rounded(it).to_string()).unwrap_or_default(),
             for_secs: rule.for_secs.to_string(),
             severity: rule.severity.as_str().into(),
             repeat_minutes: rule.repeat_secs.map(|secs| (secs / 60).to_string()).unwrap_or_default(),

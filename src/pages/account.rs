@@ -6,7 +6,6 @@ use crate::{
         clock::{Moment, TimeForm},
         form::{Checks, TextField},
         layout::{SignOutButton, Viewer},
-        loaded::load,
         notice::{Failed, Loading, Refusal},
         theme, toast,
     },
@@ -26,7 +25,7 @@ pub fn Account() -> impl IntoView {
     toast::when_done(end, "The device is signed out.");
     toast::when_done(end_others, "All other devices are signed out.");
     toast::when_done(change, "Your password is changed, and your other devices are signed out.");
-    let devices = load(changed, |_| my_devices());
+    let devices = Resource::new(changed, |_| my_devices());
     let viewer = expect_context::<Viewer>();
     view! {
         <Title text="Account"/>

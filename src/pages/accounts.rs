@@ -8,7 +8,6 @@ use crate::{
         form::{Checks, QueryForm, TextField, entered},
         icon::{Glyph, Icon},
         layout::Viewer,
-        loaded::load,
         notice::{Loading, NotAnAdmin, Refusal, Unavailable},
         toast,
     },
@@ -64,7 +63,8 @@ pub fn Accounts() -> impl IntoView {
             browser::close_details(".accounts details");
         }
     });
-    let accounts = load(move || (search.get(), actions.answered.get()), |(search, _)| list_accounts(search));
+    let accounts =
+        Resource::new(move || (search.get(), actions.answered.get()), |(search, _)| list_accounts(search));
     let viewer = expect_context::<Viewer>();
     view! {
         <Title text="Accounts"/>

@@ -10,7 +10,6 @@ use crate::{
         form::QueryForm,
         format,
         icon::{Glyph, Icon},
-        loaded::{Loaded, load},
         notice::{Failed, LinkState, Loading, NotAnAdmin, Refusal, Trouble, Unavailable},
         store::Store,
         toast,
@@ -46,7 +45,7 @@ impl First {
 /// What is left without its counterpart, and what can be done about it; asked for beside the page's figures.
 #[derive(Clone, Copy)]
 struct FoundOrphans {
-    orphans: Loaded<Vec<Orphan>>,
+    orphans: Resource<Result<Vec<Orphan>, ApiError>>,
     adopt: ServerAction<AdoptOrphan>,
     clean_up: ServerAction<CleanUpOrphan>,
 }
@@ -57,7 +56,7 @@ impl FoundOrphans {
         toast::when_done(adopt, "The VM is back in its owner's list.");
         toast::when_done(clean_up, "The orphan is being cleaned up.");
         let changed = move || (adopt.version().get(), clean_up.version().get());
-        Self { orphans: load(changed, |_| orphans()), adopt, clean_up }
+        Self { orphans: Resource::new(changed, |_| orphans()), adopt, clean_up }
     }
 }
 
@@ -65,7 +64,7 @@ impl FoundOrphans {
 #[component]
 pub fn Admin() -> impl IntoView {
     let found = FoundOrphans::load();
-    let first = load(|| (), |()| First::load());
+    let first = Resource::new(|| (), |()| First::load());
     view! {
         <Title text="Admin"/>
         <Transition fallback=Skeleton>

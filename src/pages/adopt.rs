@@ -3,7 +3,6 @@ use crate::{
     components::{
         action::{ActionForm, ServerAction},
         form::entered,
-        loaded::load,
         notice::{Loading, Refusal, Unavailable},
         vm::StatusMark,
     },
@@ -15,7 +14,7 @@ use leptos_meta::Title;
 /// Takes machines into the list that Vagrant has made elsewhere on the server's host.
 #[component]
 pub fn Adopt() -> impl IntoView {
-    let machines = load(|| (), |()| adoptable_machines());
+    let machines = Resource::new(|| (), |()| adoptable_machines());
     view! {
         <Title text="Adopt a machine"/>
         <header class="top"><h1>"Adopt a machine"</h1></header>

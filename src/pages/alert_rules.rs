@@ -5,7 +5,6 @@ use crate::{
         browser,
         confirm::{Ask, Confirm, Confirmation, Question},
         layout::Viewer,
-        loaded::load,
         notice::{Loading, Refusal, Unavailable},
         toast,
     },
@@ -40,7 +39,7 @@ pub fn AlertRules() -> impl IntoView {
         let is_deleted = delete.value().with_untracked(|answer| matches!(answer, Some(Ok(()))));
         (if is_saved { newest.0 } else { saved }, if is_deleted { newest.1 } else { deleted })
     });
-    let rules = load(
+    let rules = Resource::new(
         move || changed.get(),
         |_| async { Ok::<_, ApiError>((alert_rules().await?, list_vms().await?)) },
     );

@@ -6,7 +6,6 @@ use crate::{
         clock::{Moment, TimeForm},
         format,
         layout::Viewer,
-        loaded::load,
         notice::{Refusal, Unavailable},
         paging::Paging,
         poll::poll,
@@ -26,7 +25,7 @@ pub fn Alerts() -> impl IntoView {
     let query = use_query_map();
     let before =
         Memo::new(move |_| query.with(|query| query.get("before").and_then(|id| id.parse::<i64>().ok())));
-    let first = load(|| (), move |()| ask_for_all(before.get_untracked()));
+    let first = Resource::new(|| (), move |()| ask_for_all(before.get_untracked()));
     view! {
         <Title text="Alerts"/>
         <Transition fallback=Skeleton>

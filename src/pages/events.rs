@@ -5,7 +5,6 @@ use crate::{
         clock::{Moment, TimeField, TimeForm, alive, time_of_field},
         form::QueryForm,
         layout::Viewer,
-        loaded::load,
         notice::{Refusal, Unavailable},
         paging::Paging,
         poll::poll,
@@ -83,7 +82,7 @@ impl Asked {
 pub fn Events() -> impl IntoView {
     let map = use_query_map();
     let asked = Memo::new(move |_| map.with(Asked::of));
-    let first = load(|| (), move |()| asked.get_untracked().load());
+    let first = Resource::new(|| (), move |()| asked.get_untracked().load());
     let viewer = expect_context::<Viewer>();
     view! {
         <Title text="Events"/>

@@ -8,7 +8,6 @@ use crate::{
         format,
         icon::{Glyph, Icon},
         layout::Viewer,
-        loaded::load,
         notice::{Loading, Refusal, Unavailable},
     },
     model::{self, ApiError, GUEST_FILE_MAX_BYTES, Image, Limits, Quota, check_launch, price},
@@ -49,7 +48,7 @@ impl Offer {
 
 #[component]
 pub fn Launch() -> impl IntoView {
-    let offer = load(|| (), |()| Offer::load());
+    let offer = Resource::new(|| (), |()| Offer::load());
     let viewer = expect_context::<Viewer>();
     view! {
         <Title text="Launch a VM"/>

@@ -9,7 +9,6 @@ use crate::{
         feed::{Feed, Scope},
         format,
         icon::{Glyph, Icon},
-        loaded::load,
         notice::{LinkState, Refusal, Trouble, Unavailable},
         range::{Range, RangePicker},
         readings::{Column, Readings, usual_columns},
@@ -45,7 +44,7 @@ impl First {
 #[component]
 pub fn Monitor() -> impl IntoView {
     let range = Range::of_page();
-    let first = load(|| (), move |()| First::load(range.get_untracked()));
+    let first = Resource::new(|| (), move |()| First::load(range.get_untracked()));
     view! {
         <Title text="Monitor"/>
         <Transition fallback=Skeleton>

@@ -1,6 +1,6 @@
 use crate::{
     api::get_instance,
-    components::{icon::Brand, layout::SimulatedBanner, loaded::load, response},
+    components::{icon::Brand, layout::SimulatedBanner, response},
 };
 use leptos::prelude::*;
 use leptos_meta::Title;
@@ -9,7 +9,7 @@ use leptos_meta::Title;
 #[component]
 pub fn NotFound() -> impl IntoView {
     response::page_not_found();
-    let instance = load(|| (), |()| get_instance());
+    let instance = Resource::new(|| (), |()| get_instance());
     view! {
         <Title text="Not found"/>
         <Suspense>

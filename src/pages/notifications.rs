@@ -4,7 +4,6 @@ use crate::{
         action::{ActionForm, ServerAction},
         clock::{Moment, TimeForm},
         layout::Viewer,
-        loaded::load,
         notice::{Failed, Loading, Refusal},
         poll::poll,
         toast,
@@ -26,7 +25,7 @@ pub fn Notifications() -> impl IntoView {
     toast::when_done(test, "A test is on its way.");
     let changed =
         move || (set.version().get(), email.version().get(), all.version().get(), test.version().get());
-    let settings = load(changed, |_| my_notifications());
+    let settings = Resource::new(changed, |_| my_notifications());
     let refused = Signal::derive(move || {
         let of = [set.value().get(), email.value().get(), all.value().get(), test.value().get()];
         of.into_iter().flatten().find_map(Result::err)

@@ -6,7 +6,6 @@ use crate::{
         form::{Checks, TextField, entered},
         icon::Brand,
         layout::{Session, SimulatedBanner},
-        loaded::load,
         notice::{Refusal, Unavailable},
     },
     model::check_registration,
@@ -17,7 +16,7 @@ use leptos_router::components::Redirect;
 
 #[component]
 pub fn Register() -> impl IntoView {
-    let session = load(|| (), |()| Session::load());
+    let session = Resource::new(|| (), |()| Session::load());
     view! {
         <Title text="Create an account"/>
         <Suspense>

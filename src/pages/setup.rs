@@ -3,7 +3,6 @@ use crate::{
     components::{
         icon::Brand,
         layout::{Session, SimulatedBanner},
-        loaded::load,
         notice::Unavailable,
     },
     model::{Instance, ProviderKind},
@@ -16,7 +15,7 @@ use leptos_router::components::Redirect;
 /// accounts are made, not here.
 #[component]
 pub fn Setup() -> impl IntoView {
-    let session = load(|| (), |()| Session::load());
+    let session = Resource::new(|| (), |()| Session::load());
     view! {
         <Title text="Set up"/>
         <Suspense>

@@ -5,7 +5,6 @@ use crate::{
         form::{Checks, TextField, entered},
         icon::Brand,
         layout::{Session, SimulatedBanner},
-        loaded::load,
         notice::{Refusal, Unavailable},
     },
 };
@@ -15,7 +14,7 @@ use leptos_router::components::Redirect;
 
 #[component]
 pub fn SignIn() -> impl IntoView {
-    let session = load(|| (), |()| Session::load());
+    let session = Resource::new(|| (), |()| Session::load());
     view! {
         <Title text="Sign in"/>
         <Suspense>

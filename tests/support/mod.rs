@@ -127,7 +127,6 @@ impl Server {
             wasm: url("a.wasm"),
             parts: [("vm".to_owned(), url("vm.pack"))].into(),
             echarts: url("e.js"),
-            fetcher: url("f.js"),
         };
         let assembly: Assembly = assemble(&arguments, assets, source).await.unwrap();
         assembly.state.vms.resume().await.unwrap();

@@ -7,7 +7,6 @@
 //! target/site/pkg/twarga-cloud.<hash>.js       what starts it, and fetches the parts
 //! target/site/pkg/twarga-cloud.<hash>.css      style/main.css with its imports
 //! target/site/pkg/echarts.<hash>.js            assets/echarts.js with the parts of ECharts it names
-//! target/site/pkg/fetcher.<hash>.js            assets/fetcher.js
 //! target/site/*                                public/*
 //! ```
 //!
@@ -152,14 +151,12 @@ pub fn build(mode: Mode) -> Result<()> {
     let js = timed("script", || build.script(&js, &split, &packs))?;
     let css = timed("styles", || build.styles())?;
     let echarts = timed("echarts", || build.echarts())?;
-    let fetcher = timed("fetcher", || build.fetcher())?;
-    build.write_for_cargo_leptos(&css, &echarts, &fetcher)?;
+    build.write_for_cargo_leptos(&css, &echarts)?;
     let mut assets = vec![
         Asset { kind: Kind::One("css"), name: format!("{NAME}.css"), content: css },
         Asset { kind: Kind::One("js"), name: format!("{NAME}.js"), content: js },
         Asset { kind: Kind::One("wasm"), name: format!("{NAME}.wasm"), content: split.main },
         Asset { kind: Kind::One("echarts"), name: "echarts.js".into(), content: echarts },
-        Asset { kind: Kind::One("fetcher"), name: "fetcher.js".into(), content: fetcher },
     ];
     assets.extend(packs.into_iter().map(|(part, content)| Asset {
         name: pack_name(&part),
@@ -378,10 +375,6 @@ impl Build {
         self.cache.output("echarts", &inputs, || self.esbuild(&entry, &options))
     }
 
-    fn fetcher(&self) -> Result<Vec<u8>> {
-        self.esbuild(&self.root.join("assets/fetcher.js"), &["--format=iife"])
-    }
-
     fn esbuild(&self, entry: &Path, options: &[&str]) -> Result<Vec<u8>> {
         let output = self.work.join("esbuild.out");
         let mut esbuild = self.npm_tool("esbuild")?;
@@ -458,7 +451,7 @@ impl Build {
         let mut over = Vec::new();
         for (figure, kb, ceiling_kb) in [
             ("wasm_brotli_kb", largest_kb, WASM_CEILING_KB),
-            ("js_kb", of_kind("js")? + of_kind("fetcher")?, JS_CEILING_KB),
+            ("js_kb", of_kind("js")?, JS_CEILING_KB),
             ("echarts_brotli_kb", of_kind("echarts")?, ECHARTS_CEILING_KB),
         ] {
             let kb = (kb * 100.0).round() / 100.0;
@@ -475,12 +468,11 @@ impl Build {
     /// What cargo-leptos cannot make itself: the style sheet with its imports, and scripts of their own among
     /// the public files.
     /// `[package.metadata.leptos]` points here.
-    fn write_for_cargo_leptos(&self, css: &[u8], echarts: &[u8], fetcher: &[u8]) -> Result<()> {
+    fn write_for_cargo_leptos(&self, css: &[u8], echarts: &[u8]) -> Result<()> {
         let folder = self.root.join("target/cargo-leptos");
         fs::create_dir_all(folder.join("public"))?;
         replace(&folder.join("main.css"), css)?;
         replace(&folder.join("public/echarts.js"), echarts)?;
-        replace(&folder.join("public/fetcher.js"), fetcher)?;
         for (name, content) in public_files(&self.root.join("public"))? {
             replace(&folder.join("public").join(name), &content)?;
         }

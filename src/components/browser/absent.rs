@@ -2,7 +2,7 @@ use crate::components::{
     chart::{ChartData, Scale},
     trail::Shapes,
 };
-use crate::model::{ApiError, UtcMillis};
+use crate::model::UtcMillis;
 use leptos::web_sys::HtmlDivElement;
 
 pub fn now() -> UtcMillis {
@@ -37,10 +37,6 @@ pub fn page_is_visible() -> bool {
 
 pub async fn within<T>(_millis: u32, work: impl Future<Output = T>) -> Option<T> {
     Some(work.await)
-}
-
-pub async fn get_apart<T>(_address: &str, _longest_millis: u32) -> Result<T, ApiError> {
-    Err(ApiError::internal())
 }
 
 pub fn close_details(_selector: &str) {}

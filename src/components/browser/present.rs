@@ -1,9 +1,7 @@
 use crate::{
-    api::Packed,
     components::trail::Shapes,
-    model::{ApiError, Theme, UtcMillis, tenths},
+    model::{ApiError, Theme, UtcMillis},
 };
-use codee::Decoder;
 use leptos::{
     prelude::{
         AnyView, LocalStorage, Render, StoredValue, UpdateValue, WithValue, document, on_cleanup,
@@ -12,7 +10,8 @@ use leptos::{
     server_fn::{
         ContentType,
         client::{Client, browser::BrowserClient},
-        error::{FromServerFnError, IntoAppError, ServerFnErrorErr},
+        codec::JsonEncoding,
+        error::FromServerFnError,
         redirect::call_redirect_hook,
         request::{ClientReq, browser::BrowserRequest},
         response::ClientRes,
@@ -20,7 +19,6 @@ use leptos::{
     tachys::view::{Mountable, any_view::AnyViewState},
     web_sys::HtmlDivElement,
 };
-use serde::de::DeserializeOwned;
 use std::{
     cell::{Cell, RefCell},
     pin::pin,
@@ -29,7 +27,6 @@ use std::{
     time::Duration,
 };
 use wasm_bindgen::{JsCast, JsValue, closure::Closure, prelude::wasm_bindgen};
-use wasm_bindgen_futures::JsFuture;
 use web_sys::{EventTarget, Node, VisibilityState};
 
 /// The time by this machine's clock, which may be wrong.
@@ -247,7 +244,7 @@ fn charts_as_png() -> Option<String> {
     pen.fill_rect(0.0, 0.0, sheet.width().into(), sheet.height().into());
     pen.set_fill_style_str(&style("color"));
     let size_px = (20.0 * window().device_pixel_ratio()).min(TITLE_PX * 0.5);
-    pen.set_font(&format!("600 {}px sans-serif", tenths(size_px)));
+    pen.set_font(&format!("600 {size_px}px sans-serif"));
     for (i, (title, canvas)) in drawn.iter().enumerate() {
         let (x, y) = (GAP_PX + (i % 2) as f64 * cell.0, GAP_PX + (i / 2) as f64 * cell.1);
         pen.fill_text(title, x, y + TITLE_PX * 0.6).ok()?;
@@ -284,15 +281,15 @@ pub fn form_body(event: &web_sys::SubmitEvent) -> Option<String> {
     parameters.to_string().as_string()
 }
 
-/// Sends a form to a server function and goes where its answer leads.
+/// Posts a form to a server function and follows the redirect in the response.
 ///
 /// # Errors
-/// What the server says, or that it does not answer.
+/// The server's error, or `Unreachable`.
 pub async fn post_form(path: &str, body: String) -> Result<Vec<u8>, ApiError> {
     let request = <BrowserRequest as ClientReq<ApiError>>::try_new_post(
         path,
         "application/x-www-form-urlencoded",
-        Packed::CONTENT_TYPE,
+        JsonEncoding::CONTENT_TYPE,
         body,
     )?;
     let response = <BrowserClient as Client<ApiError>>::send(request).await?;
@@ -309,37 +306,11 @@ pub async fn post_form(path: &str, body: String) -> Result<Vec<u8>, ApiError> {
     Ok(bytes.to_vec())
 }
 
-#[wasm_bindgen(module = "/assets/apart.js")]
-extern "C" {
-    #[wasm_bindgen(js_name = fetchApart)]
-    fn fetch_apart(address: &str, accept: &str, longest_millis: u32) -> js_sys::Promise;
-}
-
 #[wasm_bindgen(module = "/assets/scroll.js")]
 extern "C" {
     /// Has each page that one comes back to stand where it was left, from now on.
     #[wasm_bindgen(js_name = keepScroll)]
     pub fn keep_scroll();
-}
-
-/// Asks a server function by its address, in a thread that is not the page's.
-///
-/// # Errors
-/// What the server says, or that it does not answer, in `longest_millis` at the latest.
-pub async fn get_apart<T: DeserializeOwned>(address: &str, longest_millis: u32) -> Result<T, ApiError> {
-    let answer = JsFuture::from(fetch_apart(address, Packed::CONTENT_TYPE, longest_millis)).await;
-    let answer = answer.unwrap_or_default().unchecked_into::<js_sys::Array>();
-    match answer.get(0).as_f64() {
-        None | Some(0.0) => Err(ServerFnErrorErr::Request(String::new()).into_app_error()),
-        Some(status) => {
-            let body = js_sys::Uint8Array::new(&answer.get(1)).to_vec();
-            if status >= 400.0 {
-                return Err(ApiError::de(body.into()));
-            }
-            let read = <Packed as Decoder<T>>::decode(&body);
-            read.map_err(|_| ServerFnErrorErr::Deserialization(String::new()).into_app_error())
-        }
-    }
 }
 
 /// Puts the focus into the page's search field, if it has one.

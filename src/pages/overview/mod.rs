@@ -11,7 +11,6 @@ use crate::{
         feed::{Feed, Scope},
         icon::{Glyph, Icon},
         layout::Viewer,
-        loaded::load,
         notice::{LinkState, Refusal, Trouble, Unavailable},
         vm::Power,
     },
@@ -49,7 +48,7 @@ impl First {
 
 #[component]
 pub fn Overview() -> impl IntoView {
-    let first = load(|| (), |()| First::load());
+    let first = Resource::new(|| (), |()| First::load());
     let viewer = expect_context::<Viewer>();
     view! {
         <Title text="Overview"/>

@@ -11,7 +11,6 @@ use crate::{
         confirm::{Ask, Confirm, Confirmation, Question},
         feed::{Feed, open_operation},
         format,
-        loaded::{Loaded, load},
         notice::{Failed, Loading, Refusal},
         toast,
     },
@@ -26,9 +25,9 @@ use leptos::prelude::*;
 /// within what shows these: the server may go through that several times, and each time would ask anew, for nobody.
 #[derive(Clone, Copy)]
 pub struct Kept {
-    snapshots: Loaded<Vec<Snapshot>>,
-    operations: Loaded<Vec<OperationView>>,
-    vagrantfiles: Loaded<Vec<VagrantfileVersion>>,
+    snapshots: Resource<Result<Vec<Snapshot>, ApiError>>,
+    operations: Resource<Result<Vec<OperationView>, ApiError>>,
+    vagrantfiles: Resource<Result<Vec<VagrantfileVersion>, ApiError>>,
     /// Counts operations that have begun or ended.
     changes: RwSignal<u32>,
     /// Counts those that have ended: an open one says nothing of snapshots yet.
@@ -40,15 +39,15 @@ impl Kept {
         let (changes, ends) = (RwSignal::new(0), RwSignal::new(0));
         let none = || ApiError::not_found("VM");
         Self {
-            snapshots: load(
+            snapshots: Resource::new(
                 move || (id.get(), ends.get()),
                 move |(id, _)| async move { vm_snapshots(id.ok_or_else(none)?).await },
             ),
-            operations: load(
+            operations: Resource::new(
                 move || (id.get(), changes.get()),
                 move |(id, _)| async move { vm_operations(id.ok_or_else(none)?, None).await },
             ),
-            vagrantfiles: load(
+            vagrantfiles: Resource::new(
                 move || (id.get(), changes.get()),
                 move |(id, _)| async move { vm_vagrantfiles(id.ok_or_else(none)?).await },
             ),

@@ -8,11 +8,10 @@ use crate::{
         alerts::{self, AlertBell, AlertNotices},
         clock::{Moment, TimeForm},
         confirm::{Ask, Confirm, Confirmation, Question},
-        feed::{Feed, Link, Scope, open_operation},
+        feed::{Connection, Feed, Scope, open_operation},
         figures::source_words,
         format,
         icon::{Glyph, Icon},
-        loaded::load,
         notice::{LinkState, Refusal, Trouble, Unavailable},
         part::soon,
         range::Range,
@@ -81,7 +80,7 @@ pub fn Vm() -> impl IntoView {
     let earlier = query.with_untracked(|query| query.get("operation").and_then(|id| id.parse().ok()));
     let range = Range::of_page();
     let kept = Kept::of(id);
-    let first = load(
+    let first = Resource::new(
         move || id.get(),
         move |id| async move {
             match id {
@@ -139,7 +138,7 @@ fn Body(first: First, range: Memo<Range>, kept: Kept) -> impl IntoView {
     let (name, adopted) = vm
         .with_untracked(|vm| vm.as_ref().map(|vm| (vm.name.clone(), vm.adopted.clone())))
         .unwrap_or_default();
-    let gone = Memo::new(move |_| feed.link.get() == Link::Gone || vm.with(Option::is_none));
+    let gone = Memo::new(move |_| feed.connection.get() == Connection::Gone || vm.with(Option::is_none));
     let title = name.clone();
     view! {
         <Title text=title/>

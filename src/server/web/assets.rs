@@ -42,7 +42,6 @@ pub fn urls() -> Result<AssetUrls, String> {
             wasm: built("wasm"),
             parts: BTreeMap::new(),
             echarts: "/echarts.js".into(),
-            fetcher: "/fetcher.js".into(),
         });
     }
     let manifest = Site::get(MANIFEST).ok_or_else(|| format!("the site is not built: {BUILD_IT}"))?;
@@ -303,7 +302,7 @@ mod tests {
     #[test]
     fn the_manifest_gives_the_addresses() {
         let json = br#"{"css": "/pkg/a.css", "js": "/pkg/a.js", "wasm": "/pkg/a.wasm", "parts": {"vm": "/pkg/v.pack"},
-            "echarts": "/pkg/e.js", "fetcher": "/pkg/f.js"}"#;
+            "echarts": "/pkg/e.js"}"#;
         let urls: AssetUrls = serde_json::from_slice(json).unwrap();
         assert_eq!(urls.parts["vm"], "/pkg/v.pack");
         assert_eq!((urls.css.as_str(), urls.echarts.as_str()), ("/pkg/a.css", "/pkg/e.js"));

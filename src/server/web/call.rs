@@ -189,16 +189,6 @@ pub fn own_token(state: &AppState) -> String {
     token.unwrap_or_default().to_owned()
 }
 
-/// Whether the caller says that it reads `content_type`; one of a page, where nobody calls, does not.
-pub fn accepts(content_type: &str) -> bool {
-    use_context::<Parts>().is_some_and(|parts| is_accepted(&parts.headers, content_type))
-}
-
-pub fn is_accepted(headers: &HeaderMap, content_type: &str) -> bool {
-    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    accepted.flat_map(|value| value.split(',')).any(|kind| kind.trim() == content_type)
-}
-
 /// What a browser or client calls itself; empty when it does not say.
 pub fn user_agent(headers: &HeaderMap) -> &str {
     headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default()

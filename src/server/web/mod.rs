@@ -1,4 +1,4 @@
-//! What is served over HTTP: pages, server functions, REST paths, assets.
+//! The HTTP router: pages, server functions, REST paths and assets, with the middleware around them.
 
 pub mod assets;
 pub mod call;
@@ -10,7 +10,6 @@ mod rest;
 
 use super::state::AppState;
 use crate::{
-    api::Packed,
     app::{App, shell},
     model::{ApiError, ErrorCode},
 };
@@ -23,16 +22,13 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use leptos::{
-    prelude::*,
-    server_fn::{ContentType, error::SERVER_FN_ERROR_HEADER},
-};
+use leptos::{prelude::*, server_fn::error::SERVER_FN_ERROR_HEADER};
 use leptos_axum::{AxumRouteListing, LeptosRoutes, generate_route_list};
 use serde_json::json;
 use std::{net::SocketAddr, sync::LazyLock};
 use tower_http::compression::CompressionLayer;
 
-/// No request of ours is larger: two files for a guest, each byte of them percent-encoded.
+/// The largest legitimate request: two files for a guest, with every byte percent-encoded.
 const MAX_BODY_BYTES: usize = 128 * 1024;
 
 /// The pages' routes, generated once per process: while it walks the routes, Leptos keeps every resource of the process
@@ -40,19 +36,19 @@ const MAX_BODY_BYTES: usize = 128 * 1024;
 /// resources forever.
 static PAGE_ROUTES: LazyLock<Vec<AxumRouteListing>> = LazyLock::new(|| generate_route_list(App));
 
-/// All there is to ask, for a server that tells who asks: [`prometheus`] wants to know.
+/// [`router`], for a server that reports its peers: [`prometheus`] needs their addresses.
 pub fn service(state: AppState) -> IntoMakeServiceWithConnectInfo<Router, SocketAddr> {
     router(state).into_make_service_with_connect_info()
 }
 
-/// All there is to ask.
+/// All routes and middleware.
 pub fn router(state: AppState) -> Router {
     let options = leptos_options();
     let context = {
         let state = state.clone();
         move || {
             provide_context(state.clone());
-            // Asked anew each time: beside a debug server the site is built again and again.
+            // Read for each request: in development the site is rebuilt while the server runs.
             provide_context(assets::urls().unwrap_or_else(|_| state.assets.clone()));
         }
     };
@@ -101,42 +97,29 @@ pub fn router(state: AppState) -> Router {
         .with_state(state.clone())
         .merge(pages)
         .fallback(fallback)
-        .layer(middleware::from_fn(refusals_are_told))
-        .layer(middleware::from_fn(json_is_told))
+        .layer(middleware::from_fn(map_api_errors))
         .layer(middleware::from_fn(refill::refill))
-        .layer(middleware::from_fn(forget_old_refusals))
+        .layer(middleware::from_fn(strip_form_errors))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(middleware::from_fn(limit_body))
         .layer(middleware::from_fn_with_state(state.clone(), origin::same_origin_only))
         .layer(middleware::from_fn_with_state(state, headers::secure))
-        // Assets are compressed when they are made, and a page is read as it comes.
-        .layer(CompressionLayer::new().compress_when(is_an_answer))
+        // Assets are compressed when the site is built, and pages are streamed.
+        .layer(CompressionLayer::new().compress_when(is_json))
 }
 
-fn is_an_answer(_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions) -> bool {
-    headers.get(header::CONTENT_TYPE).is_some_and(|kind| {
-        kind.as_bytes().starts_with(b"application/json") || kind.as_bytes() == Packed::CONTENT_TYPE.as_bytes()
-    })
+fn is_json(_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions) -> bool {
+    headers
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|content_type| content_type.as_bytes().starts_with(b"application/json"))
 }
 
-/// A server function's answer is JSON where the caller did not ask for its short form ([`Packed`]); Leptos names that all
-/// the same.
-async fn json_is_told(request: Request, next: middleware::Next) -> Response {
-    let is_short = call::is_accepted(request.headers(), Packed::CONTENT_TYPE);
-    let mut response = next.run(request).await;
-    let named = response.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
-    if !is_short && named == Some(Packed::CONTENT_TYPE.as_bytes()) {
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    }
-    response
-}
-
-/// What Leptos needs of a server that names its assets itself.
+/// Only the output name: this server names its assets itself.
 fn leptos_options() -> LeptosOptions {
     LeptosOptions::builder().output_name("twarga-cloud").build()
 }
 
-/// Alive, and able to read its database.
+/// Checks that the database can be read.
 async fn health(State(state): State<AppState>) -> Response {
     match state.accounts.is_empty().await {
         Ok(_) => Json(json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") })).into_response(),
@@ -144,7 +127,7 @@ async fn health(State(state): State<AppState>) -> Response {
     }
 }
 
-/// A file, a word that the path is no part of the API, or the page that says so to a person.
+/// Serves an asset, a JSON 404 under `/api`, or the "not found" page.
 async fn asset_or_page<F, Fut>(request: Request, render: F) -> Response
 where
     F: Fn(Request<Body>) -> Fut,
@@ -164,10 +147,11 @@ where
     render(request).await
 }
 
-/// A form that was refused before carries that refusal in its page's address; the next answer must not.
-async fn forget_old_refusals(mut request: Request, next: middleware::Next) -> Response {
+/// Strips an earlier error of a form from the `Referer`. Leptos redirects a form that was sent without JavaScript back to
+/// that address, so the error would otherwise still be shown after a success.
+async fn strip_form_errors(mut request: Request, next: middleware::Next) -> Response {
     let referer = request.headers().get(header::REFERER).and_then(|value| value.to_str().ok());
-    if let Some(plain) = referer.and_then(without_refusal)
+    if let Some(plain) = referer.and_then(without_form_error)
         && let Ok(value) = HeaderValue::from_str(&plain)
     {
         request.headers_mut().insert(header::REFERER, value);
@@ -175,27 +159,27 @@ async fn forget_old_refusals(mut request: Request, next: middleware::Next) -> Re
     next.run(request).await
 }
 
-/// The address without the parameters that server functions put a refusal into, if it has any.
-fn without_refusal(address: &str) -> Option<String> {
+/// The address without the parameters in which Leptos returns an error of a form; none if it has no such parameters.
+fn without_form_error(address: &str) -> Option<String> {
     let (page, query) = address.split_once('?')?;
-    let is_refusal = |pair: &&str| pair.starts_with("__path=") || pair.starts_with("__err=");
-    if !query.split('&').any(|pair| is_refusal(&pair)) {
+    let is_form_error = |pair: &&str| pair.starts_with("__path=") || pair.starts_with("__err=");
+    if !query.split('&').any(|pair| is_form_error(&pair)) {
         return None;
     }
-    let kept: Vec<_> = query.split('&').filter(|pair| !is_refusal(pair)).collect();
+    let kept: Vec<_> = query.split('&').filter(|pair| !is_form_error(pair)).collect();
     Some(if kept.is_empty() { page.to_owned() } else { format!("{page}?{}", kept.join("&")) })
 }
 
-/// Server functions read the whole body: no more than this of it.
+/// Limits the body: server functions read all of it into memory.
 async fn limit_body(request: Request, next: middleware::Next) -> Response {
     let (parts, body) = request.into_parts();
     let body = Body::new(http_body_util::Limited::new(body, MAX_BODY_BYTES));
     next.run(Request::from_parts(parts, body)).await
 }
 
-/// A server function that refuses answers 500, whatever the reason; the reason knows better. What was wrong in
-/// itself or in conflict is a line in the log; that nobody is signed in, or there is no such thing, is daily bread.
-async fn refusals_are_told(request: Request, next: middleware::Next) -> Response {
+/// Sets the HTTP status of an [`ApiError`]: Leptos answers 500 for every error of a server function. Invalid, conflicting
+/// and forbidden requests are logged; unauthenticated ones and unknown names are expected and are not.
+async fn map_api_errors(request: Request, next: middleware::Next) -> Response {
     let path = request.uri().path().to_owned();
     let response = next.run(request).await;
     if !response.headers().contains_key(SERVER_FN_ERROR_HEADER) {
@@ -205,10 +189,10 @@ async fn refusals_are_told(request: Request, next: middleware::Next) -> Response
     let Ok(bytes) = to_bytes(body, MAX_BODY_BYTES).await else { return parts.status.into_response() };
     if let Ok(error) = serde_json::from_slice::<ApiError>(&bytes) {
         if matches!(error.code, ErrorCode::Invalid | ErrorCode::Conflict | ErrorCode::Forbidden) {
-            // Quoted: a client's own words may be in it.
+            // With `?`, which quotes it: the text may contain input of the client.
             tracing::info!(path, code = ?error.code, text = ?error.text, "refused");
         }
-        // A form of a page is led back to that page instead.
+        // A form that was sent without JavaScript gets a redirect; leave that alone.
         if parts.status == StatusCode::INTERNAL_SERVER_ERROR {
             parts.status = rest::status_of(&error);
         }
@@ -218,17 +202,17 @@ async fn refusals_are_told(request: Request, next: middleware::Next) -> Response
 
 #[cfg(test)]
 mod tests {
-    use super::without_refusal;
+    use super::without_form_error;
 
     #[test]
-    fn only_the_old_refusal_is_forgotten() {
+    fn only_the_form_error_is_stripped() {
         let address = "http://cloud/vms/new?size=small&__path=%2Fapi&__err=eyJ9";
-        assert_eq!(without_refusal(address).as_deref(), Some("http://cloud/vms/new?size=small"));
+        assert_eq!(without_form_error(address).as_deref(), Some("http://cloud/vms/new?size=small"));
         assert_eq!(
-            without_refusal("http://cloud/sign-in?__path=x&__err=y").as_deref(),
+            without_form_error("http://cloud/sign-in?__path=x&__err=y").as_deref(),
             Some("http://cloud/sign-in")
         );
-        assert_eq!(without_refusal("http://cloud/vms/new?size=small"), None);
-        assert_eq!(without_refusal("http://cloud/"), None);
+        assert_eq!(without_form_error("http://cloud/vms/new?size=small"), None);
+        assert_eq!(without_form_error("http://cloud/"), None);
     }
 }
