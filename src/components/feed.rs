@@ -9,7 +9,7 @@ use super::{
     bell::Bell,
     browser,
     layout::sign_in_address,
-    trail::{self, Point},
+    sparkline_geometry::{self, Point},
 };
 use crate::{
     api::metrics_since_address,
@@ -175,7 +175,17 @@ impl Feed {
         Memo::new(move |_| self.live.with(|live| place.find(&live.vms, |vm| vm.id == id).cloned()))
     }
 
-    /// The same without its figures: most polls leave it as it is.
+    /// The newest values of VM `id`; changes only when one of them does.
+    pub fn figures(self, id: i64) -> Memo<VmFigures> {
+        let place = Place::default();
+        Memo::new(move |_| {
+            self.live.with(|live| {
+                place.find(&live.vms, |vm| vm.id == id).map_or_else(Default::default, |vm| vm.figures)
+            })
+        })
+    }
+
+    /// The VM without its values: most polls leave it unchanged.
     pub fn facts(self, id: i64) -> Memo<Option<VmView>> {
         let place = Place::default();
         Memo::new(move |_| {
@@ -212,7 +222,7 @@ impl Feed {
         Signal::derive(move || {
             self.live.with(|live| {
                 let series = place.find(&live.series, |series| series.vm_id == id);
-                series.map_or_else(Vec::new, |s| trail::points(&s.sampled_at, column(s)))
+                series.map_or_else(Vec::new, |s| sparkline_geometry::points(&s.sampled_at, column(s)))
             })
         })
     }
