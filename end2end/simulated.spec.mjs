@@ -618,6 +618,58 @@ test.describe("signed in", () => {
     await expect(page.getByLabel(`Select ${second}`)).not.toBeChecked();
   });
 
+  test("a row's menu offers the VM's actions, by keyboard, over polls, and on a phone", async ({ page }) => {
+    await page.goto("/");
+    await hydrated(page);
+    const name = await firstRunning(page);
+    const vm = row(page, name);
+    const opener = vm.getByRole("button", { name: `Actions for ${name}`, exact: true });
+    const menu = vm.getByRole("group", { name: `Actions for ${name}`, exact: true });
+    await expect(menu).toBeHidden();
+    for (const colorScheme of ["light", "dark"]) {
+      for (const width of [1280, 390]) {
+        await page.setViewportSize({ width, height: 900 });
+        await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
+        await opener.scrollIntoViewIfNeeded();
+        await opener.click();
+        await expect(menu).toBeInViewport({ ratio: 1 });
+        await fits(page, "row-menu", `${colorScheme}-${width}`);
+        await page.keyboard.press("Escape");
+        await expect(menu).toBeHidden();
+      }
+    }
+    await expect(opener).toBeFocused();
+    await page.keyboard.press("Enter");
+    const polled = () => page.waitForResponse(/\/api\/v1\/metrics_since/);
+    await polled();
+    await polled();
+    await expect(menu.getByRole("link", { name: "Open" })).toBeVisible();
+    await expect(menu.getByRole("button", { name: "Resume" })).toHaveCount(0);
+    await menu.getByRole("button", { name: "Suspend" }).press("Enter");
+    await expect(menu).toBeHidden();
+    await expect(vm).toHaveAttribute("data-status", "suspended", { timeout: 30_000 });
+    await opener.click();
+    await menu.getByRole("button", { name: "Resume" }).click();
+    await expect(vm).toHaveAttribute("data-status", "running", { timeout: 30_000 });
+  });
+
+  test("a row's menu works without JavaScript", async ({ browser, problems }) => {
+    const context = await browser.newContext({ javaScriptEnabled: false, baseURL: server.url });
+    problems.allow(UNUSED_AHEAD);
+    await signIn(context, server.url);
+    const page = await context.newPage();
+    problems.watch(page);
+    await page.goto("/");
+    const name = await firstRunning(page);
+    const vm = row(page, name);
+    await vm.getByRole("button", { name: `Actions for ${name}`, exact: true }).click();
+    const asked = page.waitForRequest(/\/api\/v1\/restart_vm/);
+    await vm.getByRole("button", { name: "Restart", exact: true }).click();
+    expect((await asked).method()).toBe("POST");
+    await expect(page.getByRole("heading", { level: 1 })).toHaveText("Overview");
+    await context.close();
+  });
+
   test("host usage by VM can be read as a table", async ({ page }) => {
     await page.goto("/");
     await hydrated(page);

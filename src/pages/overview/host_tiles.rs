@@ -154,7 +154,7 @@ pub fn HostTiles(feed: Feed, series: TileSeries, redraw: Memo<i64>) -> impl Into
     });
     let texts = Memo::new(move |_| feed.live.with(|live| series.with(|series| texts(live, series))));
     let paths = Memo::new(move |_| {
-        redraw.track();
+        redraw.get();
         feed.live.with_untracked(|live| series.with_untracked(|series| paths(live, series)))
     });
     let tile = move |(i, (title, test_id, hue)): (usize, (&'static str, &'static str, Hue))| {

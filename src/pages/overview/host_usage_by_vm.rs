@@ -194,7 +194,7 @@ fn StackChart(
     resource: Resource,
 ) -> impl IntoView {
     let stack = Memo::new(move |_| {
-        redraw.track();
+        redraw.get();
         feed.follow_facts();
         feed.live.with_untracked(|live| stack(live, resource))
     });

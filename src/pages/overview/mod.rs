@@ -91,6 +91,7 @@ fn Body(first: First, with_owner: bool) -> impl IntoView {
     let First { live, series } = first;
     let feed = Feed::start(live, SCOPE);
     let power = Power::new(move || feed.poll_now());
+    // Followed with `get`: `track` alone does not run a memo that has never been read.
     let redraw = Memo::new(move |_| feed.live.with(|live| live.cursor.0.div_euclid(REDRAW_SECS * 1000)));
     let any = feed.of_facts(|vms| !vms.is_empty());
     view! {

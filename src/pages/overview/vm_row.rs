@@ -122,7 +122,7 @@ fn MetricCells(
     };
     let line = move |hue: Hue, column: fn(&Series) -> &Vec<Option<f64>>| {
         let path = Memo::new(move |_| {
-            redraw.track();
+            redraw.get();
             feed.live.with_untracked(|live| sparkline(live, id, column))
         });
         view! { <Sparkline path size=SPARKLINE_SIZE hue/> }
