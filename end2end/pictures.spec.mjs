@@ -37,7 +37,7 @@ const PAGES = {
 
 /** What is different at every look, by more than a few letters. */
 const LIVE = [
-  ".plot", ".shares", ".spark", ".value", ".now", ".foot", ".figure", ".rates", ".up", "time", ".per-vm tbody",
+  ".plot", ".host-usage", ".spark", ".value", ".now", ".foot", ".figure", ".rates", ".up", "time", ".per-vm tbody",
 ].join();
 
 const test = base.extend({

@@ -139,7 +139,7 @@ test("a launch that is refused without JavaScript comes back as it was filled in
 test.describe("signed in", () => {
   test.beforeEach(({ context }) => signIn(context, server.url));
 
-  test("the overview's figures and lines go on by themselves, tiles and rows", async ({ page }) => {
+  test("the overview's values and sparklines update by themselves, in tiles and rows", async ({ page }) => {
     await page.goto("/");
     await hydrated(page);
     const shown = () =>
@@ -587,18 +587,18 @@ test.describe("signed in", () => {
     await expect(page.locator("[data-vm]")).toHaveCount(count);
 
     const [first, second] = await names();
-    for (const name of [first, second]) await page.getByLabel(`Choose ${name}`).check();
-    await page.getByTestId("several").getByRole("button", { name: "Stop" }).click();
+    for (const name of [first, second]) await page.getByLabel(`Select ${name}`).check();
+    await page.getByTestId("bulk-actions").getByRole("button", { name: "Stop" }).click();
     for (const name of [first, second]) await expect(row(page, name)).toHaveAttribute("data-status", "stopped", { timeout: 30_000 });
     await page.getByRole("link", { name: /^Stopped/ }).click();
     await expect.poll(names).toContain(first);
-    for (const name of [first, second]) await page.getByLabel(`Choose ${name}`).check();
-    await page.getByTestId("several").getByRole("button", { name: "Start" }).click();
+    for (const name of [first, second]) await page.getByLabel(`Select ${name}`).check();
+    await page.getByTestId("bulk-actions").getByRole("button", { name: "Start" }).click();
     await expect(row(page, first)).toHaveCount(0, { timeout: 30_000 });
     await expect(row(page, second)).toHaveCount(0, { timeout: 30_000 });
   });
 
-  test("on a phone, VMs are sorted without headings, and what a filter hides is no longer chosen", async ({ page }) => {
+  test("on a phone, VMs are sorted without headings, and what a filter hides is no longer selected", async ({ page }) => {
     await page.setViewportSize({ width: 390, height: 900 });
     await page.goto("/");
     await hydrated(page);
@@ -606,24 +606,76 @@ test.describe("signed in", () => {
     await page.getByLabel("Sort").selectOption("By name");
     await expect(page).toHaveURL(/[?&]sort=name/);
     await expect.poll(async () => (await names()).join()).toBe((await names()).toSorted().join());
-    await page.getByRole("link", { name: "Turn the order round" }).click();
+    await page.getByRole("link", { name: "Reverse order" }).click();
     await expect(page).toHaveURL(/sort=name&order=down/);
     await expect.poll(async () => (await names()).join()).toBe((await names()).toSorted().reverse().join());
     const [first, second] = await names();
-    for (const name of [first, second]) await page.getByLabel(`Choose ${name}`).check();
+    for (const name of [first, second]) await page.getByLabel(`Select ${name}`).check();
     await page.getByLabel("Filter by name, image, address or owner").fill(first);
-    await expect(page.getByTestId("several")).toContainText("1 chosen");
+    await expect(page.getByTestId("bulk-actions")).toContainText("1 selected");
     await page.getByLabel("Filter by name, image, address or owner").fill("");
-    await expect(page.getByLabel(`Choose ${first}`)).toBeChecked();
-    await expect(page.getByLabel(`Choose ${second}`)).not.toBeChecked();
+    await expect(page.getByLabel(`Select ${first}`)).toBeChecked();
+    await expect(page.getByLabel(`Select ${second}`)).not.toBeChecked();
   });
 
-  test("who uses the host can be read as a table", async ({ page }) => {
+  test("a row's menu offers the VM's actions, by keyboard, over polls, and on a phone", async ({ page }) => {
     await page.goto("/");
     await hydrated(page);
-    const shares = page.getByTestId("shares");
-    await shares.locator("summary").first().click();
-    const rows = shares.locator("details").first().getByRole("row");
+    const name = await firstRunning(page);
+    const vm = row(page, name);
+    const opener = vm.getByRole("button", { name: `Actions for ${name}`, exact: true });
+    const menu = vm.getByRole("group", { name: `Actions for ${name}`, exact: true });
+    await expect(menu).toBeHidden();
+    for (const colorScheme of ["light", "dark"]) {
+      for (const width of [1280, 390]) {
+        await page.setViewportSize({ width, height: 900 });
+        await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
+        await opener.scrollIntoViewIfNeeded();
+        await opener.click();
+        await expect(menu).toBeInViewport({ ratio: 1 });
+        await fits(page, "row-menu", `${colorScheme}-${width}`);
+        await page.keyboard.press("Escape");
+        await expect(menu).toBeHidden();
+      }
+    }
+    await expect(opener).toBeFocused();
+    await page.keyboard.press("Enter");
+    const polled = () => page.waitForResponse(/\/api\/v1\/metrics_since/);
+    await polled();
+    await polled();
+    await expect(menu.getByRole("link", { name: "Open" })).toBeVisible();
+    await expect(menu.getByRole("button", { name: "Resume" })).toHaveCount(0);
+    await menu.getByRole("button", { name: "Suspend" }).press("Enter");
+    await expect(menu).toBeHidden();
+    await expect(vm).toHaveAttribute("data-status", "suspended", { timeout: 30_000 });
+    await opener.click();
+    await menu.getByRole("button", { name: "Resume" }).click();
+    await expect(vm).toHaveAttribute("data-status", "running", { timeout: 30_000 });
+  });
+
+  test("a row's menu works without JavaScript", async ({ browser, problems }) => {
+    const context = await browser.newContext({ javaScriptEnabled: false, baseURL: server.url });
+    problems.allow(UNUSED_AHEAD);
+    await signIn(context, server.url);
+    const page = await context.newPage();
+    problems.watch(page);
+    await page.goto("/");
+    const name = await firstRunning(page);
+    const vm = row(page, name);
+    await vm.getByRole("button", { name: `Actions for ${name}`, exact: true }).click();
+    const asked = page.waitForRequest(/\/api\/v1\/restart_vm/);
+    await vm.getByRole("button", { name: "Restart", exact: true }).click();
+    expect((await asked).method()).toBe("POST");
+    await expect(page.getByRole("heading", { level: 1 })).toHaveText("Overview");
+    await context.close();
+  });
+
+  test("host usage by VM can be read as a table", async ({ page }) => {
+    await page.goto("/");
+    await hydrated(page);
+    const usage = page.getByTestId("host-usage");
+    await usage.locator("summary").first().click();
+    const rows = usage.locator("details").first().getByRole("row");
     await expect(rows.nth(1)).toContainText("%");
     expect(await rows.count()).toBeGreaterThan(1);
   });

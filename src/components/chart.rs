@@ -2,10 +2,9 @@
 //! JavaScript; in the browser ECharts takes its place, one instance for as long as the chart is on the page.
 
 use super::{
-    browser,
-    figures::SourceTag,
-    format,
-    trail::{self, Frame, Point, ValueAxis},
+    browser, format,
+    source_badge::SourceBadge,
+    sparkline_geometry::{self, Point, ValueAxis, Viewport},
 };
 use crate::model::{Severity, Source, UtcMillis};
 use leptos::{html, prelude::*};
@@ -81,7 +80,11 @@ impl ChartData {
         let highest =
             self.traces.iter().flat_map(|trace| &trace.extremes).filter_map(|e| e.map(|(_, max)| max));
         let values = values.chain(highest);
-        if scale == Scale::Count { trail::count_axis(values) } else { trail::rate_axis(values) }
+        if scale == Scale::Count {
+            sparkline_geometry::count_axis(values)
+        } else {
+            sparkline_geometry::rate_axis(values)
+        }
     }
 
     fn top(&self, scale: Scale) -> f64 {
@@ -111,7 +114,7 @@ pub fn TimeChart(
     #[prop(optional)] on_span: Option<Callback<Drawn>>,
 ) -> impl IntoView {
     let latest = move || {
-        data.with(|d| d.traces.first().and_then(|t| trail::latest(&t.points)))
+        data.with(|d| d.traces.first().and_then(|t| sparkline_geometry::latest(&t.points)))
             .map(|value| format!("{value:.2}"))
     };
     let known = move || {
@@ -123,7 +126,7 @@ pub fn TimeChart(
         <section class="panel chart" data-testid=test_id data-latest=latest data-points=known>
             <header>
                 <h2>{title}</h2>
-                {source.map(|source| view! { <SourceTag source/> })}
+                {source.map(|source| view! { <SourceBadge source/> })}
                 <span class=format!("now {}", hue.class())>{now_text}</span>
             </header>
             <Canvas scale data summary on_span/>
@@ -269,8 +272,8 @@ fn look_again(tries: RwSignal<u32>) {
 /// The chart as a plain picture.
 #[component]
 fn Still(scale: Scale, data: Signal<ChartData>) -> impl IntoView {
-    let frame = move || {
-        data.with(|d| Frame { from: d.from, to: d.to, top: d.top(scale), width: 1000.0, height: 100.0 })
+    let viewport = move || {
+        data.with(|d| Viewport { from: d.from, to: d.to, top: d.top(scale), width: 1000.0, height: 100.0 })
     };
     let top = move || match scale {
         Scale::Percent => format::percent(Some(100.0)),
@@ -278,10 +281,10 @@ fn Still(scale: Scale, data: Signal<ChartData>) -> impl IntoView {
         Scale::Count => format::count(Some(data.with(|data| data.top(scale)))),
     };
     let hues = data.with_untracked(|d| d.traces.iter().map(|t| t.hue).collect::<Vec<_>>());
-    let shapes = hues.into_iter().enumerate().map(|(i, hue)| {
-        let shapes = Memo::new(move |_| data.with(|d| frame().shapes(&d.traces[i].points)));
-        let line = move || shapes.with(|shapes| shapes.line.clone());
-        let area = move || shapes.with(|shapes| shapes.area.clone());
+    let lines = hues.into_iter().enumerate().map(|(i, hue)| {
+        let path = Memo::new(move |_| data.with(|d| viewport().path(&d.traces[i].points)));
+        let line = move || path.with(|path| path.line.clone());
+        let area = move || path.with(|path| path.area.clone());
         view! {
             <g class=hue.class()>
                 <path class="area" d=area></path>
@@ -290,15 +293,15 @@ fn Still(scale: Scale, data: Signal<ChartData>) -> impl IntoView {
         }
     });
     let marks = move || {
-        let frame = frame();
-        data.with(|d| frame.ticks(d.marks.iter().map(|mark| mark.at)))
+        let viewport = viewport();
+        data.with(|d| viewport.ticks(d.marks.iter().map(|mark| mark.at)))
     };
     view! {
         <span class="still-label at-top">{top}</span>
         <span class="still-label at-bottom">"0"</span>
         <svg class="plot-still" viewBox="0 0 1000 100" preserveAspectRatio="none" aria-hidden="true">
             <path class="gridlines" d="M0 0H1000M0 25H1000M0 50H1000M0 75H1000M0 100H1000"></path>
-            {shapes.collect_view()}
+            {lines.collect_view()}
             <path class="marks" d=marks></path>
         </svg>
     }

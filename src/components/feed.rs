@@ -9,7 +9,7 @@ use super::{
     browser,
     layout::sign_in_address,
     notify::Notify,
-    trail::{self, Point},
+    sparkline_geometry::{self, Point},
 };
 use crate::{
     api::metrics_since,
@@ -178,6 +178,16 @@ impl Feed {
         Memo::new(move |_| self.live.with(|live| index.find(&live.vms, |vm| vm.id == id).cloned()))
     }
 
+    /// The latest metrics of VM `id`; notifies only when one of them has changed.
+    pub fn figures(self, id: i64) -> Memo<VmFigures> {
+        let index = CachedIndex::default();
+        Memo::new(move |_| {
+            self.live.with(|live| {
+                index.find(&live.vms, |vm| vm.id == id).map_or_else(Default::default, |vm| vm.figures)
+            })
+        })
+    }
+
     /// The VM without its metrics, which most polls leave unchanged.
     pub fn facts(self, id: i64) -> Memo<Option<VmView>> {
         let index = CachedIndex::default();
@@ -215,7 +225,7 @@ impl Feed {
         Signal::derive(move || {
             self.live.with(|live| {
                 let series = index.find(&live.series, |series| series.vm_id == id);
-                series.map_or_else(Vec::new, |s| trail::points(&s.sampled_at, column(s)))
+                series.map_or_else(Vec::new, |s| sparkline_geometry::points(&s.sampled_at, column(s)))
             })
         })
     }

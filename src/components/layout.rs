@@ -2,8 +2,8 @@
 
 use super::{
     browser,
-    figures::bar_width,
     icon::{Brand, Glyph, Icon},
+    meter::meter_width,
     palette::Keyboard,
     toast::{ToastRegion, Toasts},
 };
@@ -237,7 +237,7 @@ fn Rail(session: Resource<Result<Session, ApiError>>, changes: RwSignal<u32>) ->
 fn QuotaUsed(quota: Quota) -> impl IntoView {
     let spent = quota.credits_granted - quota.credits_available;
     let bar = |used: f64, all: f64| {
-        let width = bar_width(Some((100.0 * used / all.max(1.0)).max(0.0)));
+        let width = meter_width(Some((100.0 * used / all.max(1.0)).max(0.0)));
         view! { <svg class="bar" viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true"><rect class="area" height="6" width=width></rect></svg> }
     };
     view! {

@@ -5,7 +5,7 @@ use super::{
     chart::{ChartData, Drawn, Hue, Mark, Trace},
     feed::Feed,
     range::{Range, ShowRange},
-    trail::Point,
+    sparkline_geometry::Point,
 };
 use crate::{
     api::{host_charts, vm_charts},

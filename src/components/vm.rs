@@ -61,12 +61,12 @@ pub fn Progress(vm: Memo<Option<VmView>>, now: RwSignal<UtcMillis>) -> impl Into
 /// All that turns VMs on and off, for as many as a page shows.
 #[derive(Clone, Copy)]
 pub struct Power {
-    start: ServerAction<StartVm>,
-    stop: ServerAction<StopVm>,
+    pub start: ServerAction<StartVm>,
+    pub stop: ServerAction<StopVm>,
     pub force_stop: ServerAction<ForceStopVm>,
-    restart: ServerAction<RestartVm>,
-    suspend: ServerAction<SuspendVm>,
-    resume: ServerAction<ResumeVm>,
+    pub restart: ServerAction<RestartVm>,
+    pub suspend: ServerAction<SuspendVm>,
+    pub resume: ServerAction<ResumeVm>,
 }
 
 impl Power {
@@ -112,7 +112,7 @@ impl Power {
     }
 
     /// Whether anything has been asked of the VM that the server has not answered yet.
-    fn under_way(self, vm_id: i64) -> bool {
+    pub fn under_way(self, vm_id: i64) -> bool {
         let id = vm_id.to_string();
         self.start.is_sent_with("vm_id", &id)
             || self.stop.is_sent_with("vm_id", &id)

@@ -6,14 +6,16 @@ use crate::{
         chart::{ChartData, Hue, Mark, Scale, TimeChart, Trace},
         clock::{Moment, TimeForm},
         confirm::{Ask, Confirm, Confirmation, Question},
-        figures::{Bar, SourceTag, Sparkline},
         form::{Checks, TextField},
         format,
         icon::{Brand, Glyph, Icon},
+        meter::Meter,
         notice::{Failed, Refusal},
         readings::{Column, Readings},
+        source_badge::SourceBadge,
+        sparkline::Sparkline,
+        sparkline_geometry::{Path, Point, Viewport},
         toast::{ToastRegion, Toasts},
-        trail::{Frame, Point, Shapes},
         vm::StatusMark,
     },
     model::{ApiError, Severity, Source, UtcMillis, VmStatus},
@@ -193,7 +195,7 @@ fn Marks() -> impl IntoView {
         view! { <li><StatusMark status=Signal::stored(status)/> {status.label()}</li> }
     };
     let severity = |severity: &'static str| view! { <li><i class=format!("mark {severity}") aria-hidden="true"></i> {severity}</li> };
-    let source = |source: Source| view! { <li><SourceTag source=Signal::stored(source)/></li> };
+    let source = |source: Source| view! { <li><SourceBadge source=Signal::stored(source)/></li> };
     let sources = [Source::Guest, Source::Hypervisor, Source::Simulated, Source::Stale, Source::Unknown];
     view! {
         <section class="panel block">
@@ -220,20 +222,20 @@ fn waves() -> Vec<Point> {
     (0..=60).map(|i| (MINUTE.0.plus_secs(i), value(i))).collect()
 }
 
-fn wave_shapes((width, height): (f64, f64)) -> Shapes {
-    Frame { from: MINUTE.0, to: MINUTE.1, top: 100.0, width, height }.shapes(&waves())
+fn wave_path((width, height): (f64, f64)) -> Path {
+    Viewport { from: MINUTE.0, to: MINUTE.1, top: 100.0, width, height }.path(&waves())
 }
 
 #[component]
 fn Figures() -> impl IntoView {
     let size = (300.0, 36.0);
-    let shapes = wave_shapes(size);
+    let path = wave_path(size);
     let hue = |(hue, name, percent): (Hue, &'static str, Option<f64>)| {
         view! {
             <div class="sample">
                 <p>{name}</p>
-                <Bar percent hue/>
-                <Sparkline shapes=shapes.clone() size hue/>
+                <Meter percent hue/>
+                <Sparkline path=path.clone() size hue/>
             </div>
         }
     };
@@ -325,23 +327,23 @@ fn Tables() -> impl IntoView {
         let runs = status == VmStatus::Running;
         let line = |hue| {
             let size = (72.0, 22.0);
-            let shapes = if runs { wave_shapes(size) } else { Shapes::default() };
-            view! { <Sparkline shapes size hue/> }.into_any()
+            let path = if runs { wave_path(size) } else { Path::default() };
+            view! { <Sparkline path size hue/> }.into_any()
         };
         let (word, icon) = if runs { ("Stop", Icon::Stop) } else { ("Start", Icon::Play) };
         let [received, sent] = if runs { ["↓ 3.1 MB/s", "↑ 1.2 MB/s"] } else { ["↓ –", "↑ –"] };
         view! {
             <tr>
                 <td class="who"><div>
-                    <input type="checkbox" aria-label=format!("Choose {name}")/>
+                    <input type="checkbox" aria-label=format!("Select {name}")/>
                     <StatusMark status=Signal::stored(status)/>
                     <span><a href="/style">{name}</a><small>{status.label()} " · Debian 12 · 2 cores · 2 GB"</small></span>
                 </div></td>
                 {figure("CPU", cpu, line(Hue::Cpu))}
                 {figure("Memory", memory, line(Hue::Memory))}
-                {figure("Disk", disk, view! { <Bar percent=disk hue=Hue::Disk/> }.into_any())}
+                {figure("Disk", disk, view! { <Meter percent=disk hue=Hue::Disk/> }.into_any())}
                 <td data-label="Network" class="rates"><div><span class="now">{received}</span> " " <span class="now muted">{sent}</span></div></td>
-                <td data-label="Up, address"><span class="now">{if runs { "3 h" } else { "–" }}</span><span class="address">{runs.then_some("10.77.31.97")}</span></td>
+                <td data-label="Uptime, address"><span class="now">{if runs { "3 h" } else { "–" }}</span><span class="address">{runs.then_some("10.77.31.97")}</span></td>
                 <td class="actions"><div>
                     <button type="button" class="btn quiet" aria-label=format!("{word} {name}") title=word><Glyph icon/></button>
                 </div></td>
@@ -358,7 +360,7 @@ fn Tables() -> impl IntoView {
             <div class="wide"><table class="vms">
                 <thead>
                     <tr>
-                        {["VM", "CPU", "Memory", "Disk", "Network", "Up, address"].map(heading).into_iter().collect_view()}
+                        {["VM", "CPU", "Memory", "Disk", "Network", "Uptime, address"].map(heading).into_iter().collect_view()}
                         <th scope="col"><span class="unseen">"Actions"</span></th>
                     </tr>
                 </thead>

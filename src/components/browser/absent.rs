@@ -1,7 +1,4 @@
-use crate::components::{
-    chart::{ChartData, Scale},
-    trail::Shapes,
-};
+use crate::components::chart::{ChartData, Scale};
 use crate::model::UtcMillis;
 use leptos::web_sys::HtmlDivElement;
 
@@ -113,24 +110,7 @@ pub fn focus_search() -> bool {
     false
 }
 
-#[derive(Clone, Copy)]
-pub struct Told;
-
-impl Told {
-    pub fn within(_: &leptos::web_sys::Element) -> Self {
-        Self
-    }
-
-    pub fn set_text(self, _i: usize, _text: &str) {}
-
-    pub fn set_high(self, _i: usize, _is_high: bool) {}
-
-    pub fn set_line(self, _i: usize, _shapes: &Shapes) {}
-
-    pub fn set_bar(self, _i: usize, _width: &str) {}
-}
-
-pub fn watch_for_being_seen(_: &leptos::web_sys::Element, _: impl Fn(bool) + 'static) {}
+pub fn hide_popover(_: &str) {}
 
 pub fn form_body(_: &leptos::ev::SubmitEvent) -> Option<String> {
     None

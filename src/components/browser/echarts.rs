@@ -6,7 +6,7 @@ use crate::{
         chart::{ChartData, Hue, PLOT_LEFT_PX, PLOT_RIGHT_PX, Scale, Trace},
         format,
         part::now,
-        trail::ValueAxis,
+        sparkline_geometry::ValueAxis,
     },
     model::{Severity, UtcMillis},
 };

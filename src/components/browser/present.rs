@@ -1,11 +1,8 @@
-use crate::{
-    components::trail::Shapes,
-    model::{ApiError, Theme, UtcMillis},
-};
+use crate::model::{ApiError, Theme, UtcMillis};
 use leptos::{
     prelude::{
-        AnyView, LocalStorage, Render, StoredValue, UpdateValue, WithValue, document, on_cleanup,
-        request_animation_frame, set_timeout, set_timeout_with_handle, window,
+        AnyView, Render, StoredValue, UpdateValue, document, on_cleanup, request_animation_frame,
+        set_timeout, set_timeout_with_handle, window,
     },
     server_fn::{
         ContentType,
@@ -343,6 +340,14 @@ pub fn close_details_beside(selector: &str, event: &web_sys::Event) {
     }
 }
 
+/// Closes a popover, which gives the focus back to the button that opened it.
+pub fn hide_popover(id: &str) {
+    let popover = document().get_element_by_id(id).and_then(|it| it.dyn_into::<web_sys::HtmlElement>().ok());
+    if let Some(popover) = popover {
+        let _ = popover.hide_popover();
+    }
+}
+
 /// Whether an event comes from within a dialog.
 pub fn is_in_dialog(event: &web_sys::Event) -> bool {
     comes_from(event, "dialog")
@@ -419,83 +424,6 @@ pub fn set_theme(theme: Theme) {
 }
 
 const THEME_EVENT: &str = "twarga-theme";
-
-/// Tells whether an element is in sight, or nearly, now and whenever that changes, until the calling owner is cleaned up.
-pub fn watch_for_being_seen(element: &web_sys::Element, then: impl Fn(bool) + 'static) {
-    let tell = Closure::<dyn Fn(js_sys::Array)>::new(move |entries: js_sys::Array| {
-        if let Ok(newest) = entries.at(-1).dyn_into::<web_sys::IntersectionObserverEntry>() {
-            then(newest.is_intersecting());
-        }
-    });
-    let options = web_sys::IntersectionObserverInit::new();
-    options.set_root_margin("200px");
-    let observer = web_sys::IntersectionObserver::new_with_options(tell.as_ref().unchecked_ref(), &options);
-    if let Ok(observer) = observer {
-        observer.observe(element);
-        let kept = StoredValue::new_local((observer, tell));
-        on_cleanup(move || {
-            kept.try_with_value(|(observer, _)| observer.disconnect());
-        });
-    }
-}
-
-/// What an element shows anew after each poll: the texts of `.now`, the shapes of `.spark` and the lengths of `.bar`, each
-/// counted as they stand in it. Written straight into the document: a signal for each would cost more than the drawing.
-#[derive(Clone, Copy)]
-pub struct Told(StoredValue<Parts, LocalStorage>);
-
-struct Parts {
-    texts: Vec<web_sys::Element>,
-    areas: Vec<web_sys::Element>,
-    lines: Vec<web_sys::Element>,
-    bars: Vec<web_sys::Element>,
-}
-
-impl Told {
-    pub fn within(element: &web_sys::Element) -> Self {
-        let all = |selector: &str| {
-            let list = element.query_selector_all(selector);
-            let element = |i| list.as_ref().ok().and_then(|list| list.item(i)).map(JsCast::unchecked_into);
-            (0..).map_while(element).collect()
-        };
-        Self(StoredValue::new_local(Parts {
-            texts: all(".now"),
-            areas: all(".spark > .area"),
-            lines: all(".spark > .line"),
-            bars: all(".bar > .area"),
-        }))
-    }
-
-    pub fn set_text(self, i: usize, text: &str) {
-        self.0.try_with_value(|parts| {
-            let Some(element) = parts.texts.get(i) else { return };
-            match element.first_child() {
-                Some(node) => node.set_node_value(Some(text)),
-                None => element.set_text_content(Some(text)),
-            }
-        });
-    }
-
-    pub fn set_high(self, i: usize, is_high: bool) {
-        self.0.try_with_value(|parts| {
-            parts.texts.get(i).map(|element| element.class_list().toggle_with_force("high", is_high))
-        });
-    }
-
-    pub fn set_line(self, i: usize, shapes: &Shapes) {
-        self.0.try_with_value(|parts| {
-            for (paths, data) in [(&parts.areas, &shapes.area), (&parts.lines, &shapes.line)] {
-                if let Some(path) = paths.get(i) {
-                    let _ = path.set_attribute("d", data);
-                }
-            }
-        });
-    }
-
-    pub fn set_bar(self, i: usize, width: &str) {
-        self.0.try_with_value(|parts| parts.bars.get(i).map(|bar| bar.set_attribute("width", width)));
-    }
-}
 
 fn listen(target: EventTarget, event: &'static str, then: impl Fn() + 'static) {
     let listener = Closure::<dyn Fn()>::new(then);

@@ -1,8 +1,11 @@
-mod list;
-mod rows;
-mod shares;
-mod table;
-mod tiles;
+mod arrangement;
+mod bulk_actions;
+mod host_tiles;
+mod host_usage_by_vm;
+mod toolbar;
+mod vm_actions;
+mod vm_row;
+mod vm_table;
 
 use crate::{
     api::{host_ranges, metrics_since},
@@ -16,21 +19,25 @@ use crate::{
     },
     model::{ApiError, Live},
 };
+use host_tiles::{HostTiles, TileSeries};
+use host_usage_by_vm::HostUsageByVm;
 use leptos::prelude::*;
 use leptos_meta::Title;
 use serde::{Deserialize, Serialize};
-use shares::Shares;
-use table::Table;
-use tiles::{Tiles, Trails};
+use vm_table::VmTable;
 
 /// What the sparklines show.
 const SCOPE: Scope = Scope { vm_id: None, window_secs: 900 };
 
-/// All that the page is rendered with.
+/// Sparklines and stacked charts are redrawn this often, not with every poll: 15 minutes of a line then move by a
+/// thirtieth of their width. Drawing those of 200 rows with every poll would take most of its time.
+const REDRAW_SECS: i64 = 30;
+
+/// What the page is first rendered with.
 #[derive(Clone, Serialize, Deserialize)]
 struct First {
     live: Live,
-    trails: Trails,
+    series: TileSeries,
 }
 
 impl First {
@@ -38,11 +45,11 @@ impl First {
         let live = metrics_since(None, SCOPE.vm_id, Some(SCOPE.window_secs), None).await?;
         let since = live.cursor.plus_secs(-i64::from(SCOPE.window_secs));
         let names = ["host_cpu_percent", "host_memory_percent", "host_disk_percent"].map(str::to_owned);
-        // The page is worth showing without the lines in its tiles.
+        // The page is useful without the lines in its tiles.
         let ranges = host_ranges(names.to_vec(), Some(since), None, None).await.unwrap_or_default();
         let mut columns = ranges.into_iter().map(|range| range.at.into_iter().zip(range.mean).collect());
-        let trails = Trails::new([(); 3].map(|()| columns.next().unwrap_or_default()), &live);
-        Ok(Self { live, trails })
+        let series = TileSeries::new([(); 3].map(|()| columns.next().unwrap_or_default()), &live);
+        Ok(Self { live, series })
     }
 }
 
@@ -66,7 +73,7 @@ pub fn Overview() -> impl IntoView {
     }
 }
 
-/// The page's shape while it is loading, so that nothing jumps when the figures arrive.
+/// The page's shape while it loads, so that nothing moves when the data arrives.
 #[component]
 fn Skeleton() -> impl IntoView {
     view! {
@@ -80,9 +87,11 @@ fn Skeleton() -> impl IntoView {
 
 #[component]
 fn Body(first: First, with_owner: bool) -> impl IntoView {
-    let First { live, trails } = first;
+    let First { live, series } = first;
     let feed = Feed::start(live, SCOPE);
     let power = Power::new(move || feed.poll_now());
+    // Followed with `get`: `track` alone does not run a memo that has never been read.
+    let redraw = Memo::new(move |_| feed.live.with(|live| live.cursor.0.div_euclid(REDRAW_SECS * 1000)));
     let any = feed.of_facts(|vms| !vms.is_empty());
     view! {
         <Trouble feed/>
@@ -94,9 +103,9 @@ fn Body(first: First, with_owner: bool) -> impl IntoView {
             <a class="btn primary" href="/vms/new"><Glyph icon=Icon::Plus/>"Launch VM"</a>
         </header>
         <Refusal error=power.refusal()/>
-        <Tiles feed trails/>
+        <HostTiles feed series redraw/>
         {move || {
-            if any.get() { view! { <Shares feed/><Table feed power with_owner/> }.into_any() } else { view! { <Empty/> }.into_any() }
+            if any.get() { view! { <HostUsageByVm feed redraw/><VmTable feed power with_owner redraw/> }.into_any() } else { view! { <Empty/> }.into_any() }
         }}
     }
 }
@@ -107,7 +116,7 @@ fn Empty() -> impl IntoView {
         <section class="panel empty" data-testid="empty">
             <Glyph icon=Icon::Machine/>
             <h2>"No VMs yet"</h2>
-            <p>"Choose an image and a size; a minute or two later the VM runs and its figures appear here."</p>
+            <p>"Choose an image and a size; the VM runs a minute or two later and its metrics appear here."</p>
             <p><a class="btn primary" href="/vms/new"><Glyph icon=Icon::Plus/>"Launch your first VM"</a></p>
         </section>
     }

@@ -9,13 +9,13 @@ use crate::{
         clock::{Moment, TimeForm},
         confirm::{Ask, Confirm, Confirmation, Question},
         feed::{Connection, Feed, Scope, open_operation},
-        figures::source_words,
         format,
         icon::{Glyph, Icon},
         notice::{LinkState, Refusal, Trouble, Unavailable},
         part::soon,
         range::Range,
         response,
+        source_badge::source_label,
         timeline::{self, Timeline},
         toast,
         vm::{Power, PowerButtons, Progress, StatusMark},
@@ -299,7 +299,7 @@ fn Header(
     };
     let told = move || {
         let source = vm.with(|vm| vm.as_ref().map_or(Source::Unknown, |vm| vm.figures.sources.uptime));
-        format!("Uptime: {}", source_words(source))
+        format!("Uptime source: {}", source_label(source))
     };
     let may_destroy = Memo::new(move |_| {
         vm.with(|vm| {

@@ -1,13 +1,13 @@
-//! Which VMs the overview lists, and in which order. Pure; it stands in the page's address.
+//! Which VMs the overview lists, and in which order. Pure; kept in the page's address.
 
 use crate::model::{VmStatus, VmView};
 use leptos_router::params::ParamsMap;
 use std::cmp::Ordering;
 
-/// By what rows are put in order.
+/// What rows are sorted by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Sort {
-    /// As they were made.
+    /// In the order of their creation.
     #[default]
     Age,
     Name,
@@ -27,7 +27,7 @@ impl Sort {
         (Self::Memory, "memory", "By memory"),
         (Self::Disk, "disk", "By disk"),
         (Self::Network, "network", "By network"),
-        (Self::Uptime, "uptime", "By time up"),
+        (Self::Uptime, "uptime", "By uptime"),
         (Self::Owner, "owner", "By owner"),
     ];
 
@@ -35,17 +35,17 @@ impl Sort {
         Self::ALL.iter().find(|(sort, ..)| *sort == self).map_or("", |(_, key, _)| key)
     }
 
-    /// Figures are looked through from the largest, names from the first.
-    fn begins_descending(self) -> bool {
-        self.is_by_figures()
+    /// Metrics start at the largest value, names at the first letter.
+    fn starts_descending(self) -> bool {
+        self.is_by_metric()
     }
 
-    /// Whether each poll may bring another order.
-    pub fn is_by_figures(self) -> bool {
+    /// Whether each poll may change the order.
+    pub fn is_by_metric(self) -> bool {
         !matches!(self, Self::Age | Self::Name | Self::Owner)
     }
 
-    fn figure(self, vm: &VmView) -> Option<f64> {
+    fn value(self, vm: &VmView) -> Option<f64> {
         let f = &vm.figures;
         match self {
             Self::Cpu => f.cpu_percent,
@@ -59,9 +59,9 @@ impl Sort {
     }
 }
 
-/// Which of the statuses are shown.
+/// Which statuses are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Chip {
+pub enum StatusFilter {
     #[default]
     All,
     Running,
@@ -69,15 +69,15 @@ pub enum Chip {
     Trouble,
 }
 
-impl Chip {
+impl StatusFilter {
     pub const ALL: [(Self, &'static str, &'static str); 4] = [
         (Self::All, "", "All"),
         (Self::Running, "running", "Running"),
         (Self::Stopped, "stopped", "Stopped"),
-        (Self::Trouble, "trouble", "Trouble"),
+        (Self::Trouble, "trouble", "Problems"),
     ];
 
-    pub fn holds(self, vm: &VmView) -> bool {
+    pub fn matches(self, vm: &VmView) -> bool {
         match self {
             Self::All => true,
             Self::Running => vm.status == VmStatus::Running,
@@ -90,9 +90,9 @@ impl Chip {
     }
 }
 
-/// By what rows stand together.
+/// What rows are grouped by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Group {
+pub enum Grouping {
     #[default]
     None,
     Status,
@@ -100,7 +100,7 @@ pub enum Group {
     Image,
 }
 
-impl Group {
+impl Grouping {
     pub const ALL: [(Self, &'static str, &'static str); 4] = [
         (Self::None, "", "Not grouped"),
         (Self::Status, "status", "By status"),
@@ -108,7 +108,7 @@ impl Group {
         (Self::Image, "image", "By image"),
     ];
 
-    fn of(self, vm: &VmView) -> String {
+    fn key_of(self, vm: &VmView) -> String {
         match self {
             Self::None => String::new(),
             Self::Status => vm.status.label().to_owned(),
@@ -118,42 +118,45 @@ impl Group {
     }
 }
 
-/// What somebody wants to see.
+/// Sorting, filter and grouping of the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Arrangement {
     pub sort: Sort,
     pub descending: bool,
-    pub chip: Chip,
-    pub group: Group,
+    pub status: StatusFilter,
+    pub group: Grouping,
 }
 
 /// A line of the list.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Item {
-    /// What the rows below have in common, and how many they are.
+    /// A group's name and its number of rows.
     Heading(String, usize),
     Vm(i64),
 }
 
 impl Arrangement {
-    pub fn of_query(query: &ParamsMap) -> Self {
+    pub fn from_query(query: &ParamsMap) -> Self {
         let word = |name: &str| query.get(name).unwrap_or_default();
         let key = word("sort");
         let given = query.get("order").map(|order| order == "down");
         let sort = Sort::ALL.iter().find(|(_, name, _)| *name == key).map_or(Sort::Age, |(sort, ..)| *sort);
-        let (chip, group) = (word("status"), word("group"));
+        let (status, group) = (word("status"), word("group"));
         Self {
             sort,
-            descending: given.unwrap_or(sort.begins_descending()),
-            chip: Chip::ALL.iter().find(|(_, key, _)| *key == chip).map_or(Chip::All, |(chip, ..)| *chip),
-            group: Group::ALL
+            descending: given.unwrap_or(sort.starts_descending()),
+            status: StatusFilter::ALL
+                .iter()
+                .find(|(_, key, _)| *key == status)
+                .map_or(StatusFilter::All, |(status, ..)| *status),
+            group: Grouping::ALL
                 .iter()
                 .find(|(_, key, _)| *key == group)
-                .map_or(Group::None, |(group, ..)| *group),
+                .map_or(Grouping::None, |(group, ..)| *group),
         }
     }
 
-    /// As the query of an address, with what is searched for.
+    /// The page's address with this arrangement and search.
     pub fn address(self, search: &str) -> String {
         let mut map = ParamsMap::new();
         for (name, value) in [("q", search)].into_iter().chain(self.parts()) {
@@ -165,48 +168,53 @@ impl Arrangement {
         if query.is_empty() { "/".into() } else { format!("/{query}") }
     }
 
-    /// As the parts of a query; empty where it is as it would be without.
+    /// The query's parameters; a default is empty.
     pub fn parts(self) -> [(&'static str, &'static str); 4] {
-        let chip = Chip::ALL.iter().find(|(chip, ..)| *chip == self.chip).map_or("", |(_, key, _)| key);
-        let group = Group::ALL.iter().find(|(group, ..)| *group == self.group).map_or("", |(_, key, _)| key);
+        let status = StatusFilter::ALL
+            .iter()
+            .find(|(status, ..)| *status == self.status)
+            .map_or("", |(_, key, _)| key);
+        let group =
+            Grouping::ALL.iter().find(|(group, ..)| *group == self.group).map_or("", |(_, key, _)| key);
         let order = match self.descending {
-            descending if descending == self.sort.begins_descending() => "",
+            descending if descending == self.sort.starts_descending() => "",
             true => "down",
             false => "up",
         };
-        [("status", chip), ("group", group), ("sort", self.sort.key()), ("order", order)]
+        [("status", status), ("group", group), ("sort", self.sort.key()), ("order", order)]
     }
 
-    /// Sorted by this, the other way round if it is already.
+    /// Sorted by `sort`; in reverse if it is already.
     #[must_use]
     pub fn sorted_by(self, sort: Sort) -> Self {
-        let descending = if self.sort == sort { !self.descending } else { sort.begins_descending() };
+        let descending = if self.sort == sort { !self.descending } else { sort.starts_descending() };
         Self { sort, descending, ..self }
     }
 
-    /// The list of those VMs that are wanted; `search` is in lower case. What is not known stands last.
+    /// The matching VMs in order; `search` is in lower case. Unknown values come last.
     pub fn items(self, vms: &[VmView], search: &str) -> Vec<Item> {
-        let mut shown: Vec<_> = vms.iter().filter(|vm| self.chip.holds(vm) && is_found(vm, search)).collect();
+        let mut shown: Vec<_> =
+            vms.iter().filter(|vm| self.status.matches(vm) && matches_search(vm, search)).collect();
         shown.sort_by(|a, b| self.order(a, b));
-        if self.group == Group::None {
+        if self.group == Grouping::None {
             return shown.into_iter().map(|vm| Item::Vm(vm.id)).collect();
         }
-        shown.sort_by_cached_key(|vm| self.group.of(vm));
+        shown.sort_by_cached_key(|vm| self.group.key_of(vm));
         let mut items = Vec::with_capacity(shown.len() + 4);
-        for group in shown.chunk_by(|a, b| self.group.of(a) == self.group.of(b)) {
-            items.push(Item::Heading(self.group.of(group[0]), group.len()));
+        for group in shown.chunk_by(|a, b| self.group.key_of(a) == self.group.key_of(b)) {
+            items.push(Item::Heading(self.group.key_of(group[0]), group.len()));
             items.extend(group.iter().map(|vm| Item::Vm(vm.id)));
         }
         items
     }
 
     fn order(self, a: &VmView, b: &VmView) -> Ordering {
-        let turned = |order: Ordering| if self.descending { order.reverse() } else { order };
+        let directed = |order: Ordering| if self.descending { order.reverse() } else { order };
         let order = match self.sort {
-            Sort::Name => turned(a.name.cmp(&b.name)),
-            Sort::Owner => turned(a.owner_name.cmp(&b.owner_name)),
-            sort => match (sort.figure(a), sort.figure(b)) {
-                (Some(a), Some(b)) => turned(a.total_cmp(&b)),
+            Sort::Name => directed(a.name.cmp(&b.name)),
+            Sort::Owner => directed(a.owner_name.cmp(&b.owner_name)),
+            sort => match (sort.value(a), sort.value(b)) {
+                (Some(a), Some(b)) => directed(a.total_cmp(&b)),
                 (a, b) => b.is_some().cmp(&a.is_some()),
             },
         };
@@ -214,13 +222,13 @@ impl Arrangement {
     }
 }
 
-/// Whether a VM is what somebody looks for; `wanted` is in lower case.
-fn is_found(vm: &VmView, wanted: &str) -> bool {
-    if wanted.is_empty() {
+/// Whether a VM matches a search in lower case.
+fn matches_search(vm: &VmView, search: &str) -> bool {
+    if search.is_empty() {
         return true;
     }
     let texts = [vm.name.as_str(), &vm.os_type, vm.ip_address.as_deref().unwrap_or_default(), &vm.owner_name];
-    texts.iter().any(|text| text.to_ascii_lowercase().contains(wanted))
+    texts.iter().any(|text| text.to_ascii_lowercase().contains(search))
 }
 
 #[cfg(test)]
@@ -244,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn the_busiest_comes_first_and_what_is_not_known_last_either_way() {
+    fn the_busiest_comes_first_and_unknown_values_last_in_both_directions() {
         let fleet = fleet(&[Some(5.0), None, Some(90.0)]);
         let by_cpu = Arrangement::default().sorted_by(Sort::Cpu);
         assert_eq!(ids(&by_cpu.items(&fleet, "")), [3, 1, 2]);
@@ -252,8 +260,8 @@ mod tests {
     }
 
     #[test]
-    fn groups_have_headings_with_their_number() {
-        let arranged = Arrangement { group: Group::Status, ..Arrangement::default() };
+    fn group_headings_show_their_number_of_rows() {
+        let arranged = Arrangement { group: Grouping::Status, ..Arrangement::default() };
         let items = arranged.items(&fleet(&[None, None, None]), "");
         let expected = [
             Item::Heading("running".into(), 2),
@@ -267,20 +275,20 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_address_leads_to_what_it_was_made_of(sort in 0..8_usize, down in any::<bool>(), chip in 0..4_usize, group in 0..4_usize) {
+        fn an_address_gives_back_its_arrangement(sort in 0..8_usize, down in any::<bool>(), status in 0..4_usize, group in 0..4_usize) {
             let sort = Sort::ALL[sort].0;
-            let asked = Arrangement { sort, descending: down, chip: Chip::ALL[chip].0, group: Group::ALL[group].0 };
-            let address = asked.address("");
+            let arranged = Arrangement { sort, descending: down, status: StatusFilter::ALL[status].0, group: Grouping::ALL[group].0 };
+            let address = arranged.address("");
             let mut map = ParamsMap::new();
             for pair in address.trim_start_matches("/?").split('&').filter_map(|pair| pair.split_once('=')) {
                 map.insert(pair.0.to_owned(), pair.1.to_owned());
             }
-            prop_assert_eq!(Arrangement::of_query(&map), asked);
+            prop_assert_eq!(Arrangement::from_query(&map), arranged);
         }
 
         #[test]
-        fn every_vm_that_is_wanted_is_listed_once(cpus in proptest::collection::vec(proptest::option::of(0.0..100.0_f64), 0..20), sort in 0..8_usize, group in 0..4_usize) {
-            let arranged = Arrangement { sort: Sort::ALL[sort].0, descending: true, chip: Chip::All, group: Group::ALL[group].0 };
+        fn every_matching_vm_is_listed_once(cpus in proptest::collection::vec(proptest::option::of(0.0..100.0_f64), 0..20), sort in 0..8_usize, group in 0..4_usize) {
+            let arranged = Arrangement { sort: Sort::ALL[sort].0, descending: true, status: StatusFilter::All, group: Grouping::ALL[group].0 };
             let mut listed = ids(&arranged.items(&fleet(&cpus), ""));
             listed.sort_unstable();
             prop_assert_eq!(listed, (1..=cpus.len() as i64).collect::<Vec<_>>());

@@ -1,42 +1,41 @@
-//! Who uses the host, at a glance: what each VM took of its CPU and memory in the last 15 minutes, one upon the other.
+//! Host usage by VM: each VM's share of the host's CPU and memory in the last 15 minutes, stacked.
 
 use crate::{
     components::{
         chart::Hue,
         feed::Feed,
-        figures::Beat,
         format,
         readings::Fold,
-        trail::{self, push_pair},
+        sparkline_geometry::{self, push_pair},
     },
     model::{Live, Series, VmView},
 };
 use leptos::prelude::*;
 
-/// The largest so many have a name of their own.
+/// This many VMs are named; the others are one layer.
 const NAMED: usize = 5;
-/// A picture shows so many points, each the mean of its stretch of time.
+/// Points of a chart, each the mean of its stretch of time.
 const COLUMNS: usize = 60;
 const COLUMN_SECS: i64 = 15 * 60 / COLUMNS as i64;
 const WIDTH: f64 = 600.0;
 const HEIGHT: f64 = 100.0;
 
-/// What is shown of the VMs: how a VM's percent of its own becomes one of the host, and where its own are.
+/// A resource: how a VM's percentage of its own share becomes one of the host, and where its values are.
 #[derive(Clone, Copy)]
-struct Of {
+struct Resource {
     factor: fn(&Live, &VmView) -> Option<f64>,
     column: fn(&Series) -> &Vec<Option<f64>>,
     now: fn(&VmView) -> Option<f64>,
 }
 
-const CPU: Of = Of {
+const CPU: Resource = Resource {
     factor: |live, vm| Some(f64::from(vm.spec.cpu_cores) / f64::from(live.host.cpu_cores).max(1.0)),
     column: |series| &series.cpu_percent,
     now: |vm| vm.figures.cpu_percent,
 };
 
-/// Of the memory that the guest sees, which is told by its two parts.
-const MEMORY: Of = Of {
+/// Based on the memory that the guest sees, the sum of its used and available parts.
+const MEMORY: Resource = Resource {
     factor: |live, vm| {
         let seen_mb =
             vm.figures.memory_used_mb.zip(vm.figures.memory_available_mb).map(|(used, free)| used + free);
@@ -46,20 +45,20 @@ const MEMORY: Of = Of {
     now: |vm| vm.figures.memory_percent,
 };
 
-/// What one VM takes, or all that are not named together; percent of the host.
+/// The usage of one VM, or of all others together; percent of the host.
 #[derive(Debug, Clone, PartialEq)]
 struct Layer {
-    /// None for the others.
+    /// None for all others.
     vm_id: Option<i64>,
     name: String,
     columns: [f64; COLUMNS],
 }
 
-/// Layers one upon the other, the largest at the bottom.
+/// Stacked layers, the largest at the bottom.
 #[derive(Debug, Clone, PartialEq)]
 struct Stack {
     layers: Vec<Layer>,
-    /// Whether anything is known of a column.
+    /// Whether a column has any value.
     known: [bool; COLUMNS],
     /// Where the axis ends, percent of the host; above 100 where VMs are simulated.
     top: f64,
@@ -69,17 +68,17 @@ fn layer(
     live: &Live,
     vm: &VmView,
     series: Option<&Series>,
-    of: Of,
+    resource: Resource,
     known: &mut [bool; COLUMNS],
 ) -> Option<Layer> {
-    let factor = (of.factor)(live, vm)?;
+    let factor = (resource.factor)(live, vm)?;
     let mut columns = [0.0; COLUMNS];
     let mut counts = [0_u32; COLUMNS];
     if let Some(series) = series {
         let width_millis = COLUMN_SECS * 1000;
-        // Whole columns of the clock: what was drawn once stays as it is and only moves.
+        // Columns are aligned to the clock: a finished one only moves.
         let oldest = live.cursor.0 / width_millis - COLUMNS as i64 + 1;
-        for (at, value) in series.sampled_at.iter().zip((of.column)(series)) {
+        for (at, value) in series.sampled_at.iter().zip((resource.column)(series)) {
             let column =
                 usize::try_from(at.0 / width_millis - oldest).ok().filter(|column| *column < COLUMNS);
             if let (Some(column), Some(value)) = (column, value) {
@@ -94,18 +93,18 @@ fn layer(
             known[i] = true;
         }
     }
-    let used = (of.now)(vm).is_some_and(|now| now > 0.0) || columns.iter().any(|column| *column > 0.0);
+    let used = (resource.now)(vm).is_some_and(|now| now > 0.0) || columns.iter().any(|column| *column > 0.0);
     used.then(|| Layer { vm_id: Some(vm.id), name: vm.name.clone(), columns })
 }
 
-/// Those that took the most in all that time first, the rest as one.
-fn stack(live: &Live, of: Of) -> Stack {
+/// The VMs with the highest usage first, the rest as one layer.
+fn stack(live: &Live, resource: Resource) -> Stack {
     let series = |id| live.series.iter().find(|series| series.vm_id == id);
     let mut known = [false; COLUMNS];
     let mut layers: Vec<_> = live
         .vms
         .iter()
-        .filter_map(|vm| layer(live, vm, series(vm.id), of, &mut known))
+        .filter_map(|vm| layer(live, vm, series(vm.id), resource, &mut known))
         .map(|layer| (layer.columns.iter().sum::<f64>(), layer))
         .collect();
     layers.sort_by(|a, b| b.0.total_cmp(&a.0));
@@ -122,12 +121,12 @@ fn stack(live: &Live, of: Of) -> Stack {
         layers.push(others);
     }
     let sums = (0..COLUMNS).map(|i| layers.iter().map(|layer| layer.columns[i]).sum());
-    let top = trail::count_axis(sums).top.max(1.0);
+    let top = sparkline_geometry::count_axis(sums).top.max(1.0);
     Stack { layers, known, top }
 }
 
 impl Stack {
-    /// SVG path data of each layer, a closed shape for each stretch of time of which something is known.
+    /// SVG path data of each layer, a closed shape for each stretch of known columns.
     fn paths(&self) -> Vec<String> {
         let mut below = [0.0; COLUMNS];
         let mut paths = Vec::with_capacity(self.layers.len());
@@ -148,7 +147,7 @@ impl Stack {
         paths
     }
 
-    /// Of the columns of which something is known.
+    /// Over the known columns.
     fn mean_and_highest(&self, layer: &Layer) -> (Option<f64>, Option<f64>) {
         let known =
             || layer.columns.iter().zip(self.known).filter_map(|(value, known)| known.then_some(*value));
@@ -177,24 +176,27 @@ impl Stack {
 }
 
 #[component]
-pub fn Shares(feed: Feed) -> impl IntoView {
+pub fn HostUsageByVm(feed: Feed, redraw: Memo<i64>) -> impl IntoView {
     view! {
-        <section class="panel shares" aria-label="Who uses the host" data-testid="shares">
-            <StackChart feed title="CPU by VM" hue=Hue::Cpu of=CPU/>
-            <StackChart feed title="Memory by VM" hue=Hue::Memory of=MEMORY/>
+        <section class="panel host-usage" aria-label="Host usage by VM" data-testid="host-usage">
+            <StackChart feed redraw title="CPU by VM" hue=Hue::Cpu resource=CPU/>
+            <StackChart feed redraw title="Memory by VM" hue=Hue::Memory resource=MEMORY/>
         </section>
     }
 }
 
 #[component]
-fn StackChart(feed: Feed, title: &'static str, hue: Hue, of: Of) -> impl IntoView {
-    // A poll changes the newest column alone; the picture waits until two are full.
-    let beat = Memo::new(move |_| feed.live.with(|live| Beat::at(live.cursor, 0)));
+fn StackChart(
+    feed: Feed,
+    redraw: Memo<i64>,
+    title: &'static str,
+    hue: Hue,
+    resource: Resource,
+) -> impl IntoView {
     let stack = Memo::new(move |_| {
-        // A memo that is never read follows nothing.
-        beat.get();
+        redraw.get();
         feed.follow_facts();
-        feed.live.with_untracked(|live| stack(live, of))
+        feed.live.with_untracked(|live| stack(live, resource))
     });
     let layers = move || {
         let layer =
@@ -214,7 +216,7 @@ fn StackChart(feed: Feed, title: &'static str, hue: Hue, of: Of) -> impl IntoVie
             };
             let now = move || {
                 let named = legend.with(|legend| legend.iter().filter_map(|(id, _)| *id).collect::<Vec<_>>());
-                format::percent(feed.live.with(|live| now(live, of, vm_id, &named)))
+                format::percent(feed.live.with(|live| now(live, resource, vm_id, &named)))
             };
             view! { <li><i class=format!("swatch step-{i}") aria-hidden="true"></i>{name} " " <b><span class="now">{now}</span></b></li> }
         };
@@ -234,7 +236,7 @@ fn StackChart(feed: Feed, title: &'static str, hue: Hue, of: Of) -> impl IntoVie
     }
 }
 
-/// The picture in words.
+/// The chart as a table.
 #[component]
 fn StackTable(title: &'static str, stack: Memo<Stack>) -> impl IntoView {
     let closed = RwSignal::new(false);
@@ -249,17 +251,17 @@ fn StackTable(title: &'static str, stack: Memo<Stack>) -> impl IntoView {
     };
     view! {
         <Fold label=title closed>
-            <thead><tr><th scope="col">"VM"</th><th scope="col">"Mean of 15 min"</th><th scope="col">"Highest"</th></tr></thead>
+            <thead><tr><th scope="col">"VM"</th><th scope="col">"Mean, 15 min"</th><th scope="col">"Max"</th></tr></thead>
             <tbody>{rows}</tbody>
         </Fold>
     }
 }
 
-/// What a VM takes now, or all but `named` together; percent of the host.
-fn now(live: &Live, of: Of, vm_id: Option<i64>, named: &[i64]) -> Option<f64> {
-    let is_meant = |vm: &&VmView| vm_id.map_or_else(|| !named.contains(&vm.id), |id| vm.id == id);
-    let share = |vm: &VmView| Some((of.now)(vm)? * (of.factor)(live, vm)?);
-    live.vms.iter().filter(is_meant).filter_map(share).reduce(|a, b| a + b)
+/// The current usage of a VM, or of all but `named` together; percent of the host.
+fn now(live: &Live, resource: Resource, vm_id: Option<i64>, named: &[i64]) -> Option<f64> {
+    let is_included = |vm: &&VmView| vm_id.map_or_else(|| !named.contains(&vm.id), |id| vm.id == id);
+    let share = |vm: &VmView| Some((resource.now)(vm)? * (resource.factor)(live, vm)?);
+    live.vms.iter().filter(is_included).filter_map(share).reduce(|a, b| a + b)
 }
 
 #[cfg(test)]
@@ -270,7 +272,7 @@ mod tests {
         model::UtcMillis,
     };
 
-    /// Eight VMs on four cores; the first was never seen, each later one took ten percent more.
+    /// Eight VMs on four cores; the first has no samples, each later one uses ten percent more.
     fn fleet() -> Live {
         let mut live = live(900, &[], vec![]);
         live.host.cpu_cores = 4;
@@ -301,11 +303,11 @@ mod tests {
     }
 
     #[test]
-    fn time_of_which_nothing_is_known_is_left_empty() {
+    fn time_without_samples_is_left_empty() {
         let stack = stack(&fleet(), CPU);
         assert_eq!(stack.known.iter().filter(|known| **known).count(), 1);
         assert_eq!(stack.mean_and_highest(&stack.layers[0]), (Some(17.5), Some(17.5)));
-        // the column of 885 s to 900 s, from the ground to 17.5 %
+        // The column from 885 s to 900 s, from 0 to 17.5 %.
         assert_eq!(stack.paths()[0], "M580 100L580 82.5L590 82.5L590 100Z");
     }
 }

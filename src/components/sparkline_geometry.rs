@@ -1,25 +1,25 @@
-//! A figure over time, as it is drawn. Pure. A gap stays a gap: a value that is not known and a stretch of
-//! time without any reading both interrupt the line.
+//! Turns a metric's points into SVG path data. Pure. An unknown value and a stretch of time without samples both
+//! interrupt the line.
 
 use crate::model::{UtcMillis, tenths};
 use std::fmt::Write;
 
-/// One reading; `None` interrupts the line.
+/// A sample's time and value; `None` interrupts the line.
 pub type Point = (UtcMillis, Option<f64>);
 
-/// So many periods without a reading are a gap; fewer are a tick that came late.
+/// This many periods without a sample are a gap; fewer are a late tick.
 const GAP_PERIODS: i64 = 3;
 
-/// Pairs times with values that have their gaps already.
+/// Pairs times with values that already have their gaps.
 pub fn points(times: &[UtcMillis], values: &[Option<f64>]) -> Vec<Point> {
     times.iter().copied().zip(values.iter().copied()).collect()
 }
 
-/// Puts an unknown point into every stretch without readings, so that no line is drawn across it.
-pub fn with_gaps(readings: &[Point], period_secs: u32) -> Vec<Point> {
+/// Puts an unknown point into every stretch without samples, so that no line is drawn across it.
+pub fn with_gaps(samples: &[Point], period_secs: u32) -> Vec<Point> {
     let gap_millis = i64::from(period_secs) * 1000 * GAP_PERIODS;
-    let mut points: Vec<Point> = Vec::with_capacity(readings.len() + 1);
-    for (at, value) in readings {
+    let mut points: Vec<Point> = Vec::with_capacity(samples.len() + 1);
+    for (at, value) in samples {
         if let Some((before, _)) = points.last()
             && at.0 - before.0 > gap_millis
         {
@@ -42,8 +42,8 @@ pub struct ValueAxis {
     pub step: f64,
 }
 
-/// An axis for rates in MB/s that ends at 1, 2, 5, 10, … KB/s or MB/s, whichever the rates are told in, and has
-/// round steps.
+/// An axis for rates in MB/s that ends at 1, 2, 5, 10, … KB/s or MB/s, in the unit the rates are shown in,
+/// with round steps.
 pub fn rate_axis(rates: impl IntoIterator<Item = f64>) -> ValueAxis {
     const KB: f64 = 1024.0;
     let highest = rates.into_iter().fold(0.0, f64::max);
@@ -71,9 +71,9 @@ fn round_top(most: f64) -> (f64, f64) {
     }
 }
 
-/// The part of a plane that is drawn: time from left to right, 0 to `top` from bottom to top.
+/// The part of the plane that is drawn: time from left to right, 0 to `top` from bottom to top.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Frame {
+pub struct Viewport {
     pub from: UtcMillis,
     pub to: UtcMillis,
     pub top: f64,
@@ -81,7 +81,7 @@ pub struct Frame {
     pub height: f64,
 }
 
-impl Frame {
+impl Viewport {
     fn x(&self, at: UtcMillis) -> f64 {
         let span = (self.to.0 - self.from.0).max(1) as f64;
         (at.0 - self.from.0) as f64 / span * self.width
@@ -92,32 +92,32 @@ impl Frame {
         (1.0 - share) * self.height
     }
 
-    /// The line, each stretch of known values with its own `M`, and what lies under it, a closed shape for each.
-    pub fn shapes(&self, points: &[Point]) -> Shapes {
-        let mut shapes = Shapes::default();
+    /// The line, with an `M` for each stretch of known values, and the area below it, a closed shape for each.
+    pub fn path(&self, points: &[Point]) -> Path {
+        let mut path = Path::default();
         for stretch in points.split(|(_, value)| value.is_none()) {
             let inside = stretch.iter().filter(|(at, _)| *at >= self.from && *at <= self.to);
-            let begin = shapes.line.len();
+            let begin = path.line.len();
             let mut ends = None;
             for (at, value) in inside {
                 let (x, y) = (self.x(*at), self.y(value.unwrap_or(0.0)));
-                shapes.line.push(if ends.is_none() { 'M' } else { 'L' });
-                push_pair(&mut shapes.line, x, y);
+                path.line.push(if ends.is_none() { 'M' } else { 'L' });
+                push_pair(&mut path.line, x, y);
                 ends = Some((ends.map_or(x, |(first, _)| first), x));
             }
             let Some((first, last)) = ends else { continue };
-            shapes.area.push('M');
-            push_pair(&mut shapes.area, first, self.height);
-            shapes.area.push('L');
-            shapes.area.push_str(&shapes.line[begin + 1..]);
-            shapes.area.push('L');
-            push_pair(&mut shapes.area, last, self.height);
-            shapes.area.push('Z');
+            path.area.push('M');
+            push_pair(&mut path.area, first, self.height);
+            path.area.push('L');
+            path.area.push_str(&path.line[begin + 1..]);
+            path.area.push('L');
+            push_pair(&mut path.area, last, self.height);
+            path.area.push('Z');
             if first == last {
-                shapes.line.push_str("h.1");
+                path.line.push_str("h.1");
             }
         }
-        shapes
+        path
     }
 
     /// SVG path data of lines from top to bottom.
@@ -132,9 +132,9 @@ impl Frame {
     }
 }
 
-/// SVG path data.
+/// SVG path data of a line and of the area below it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Shapes {
+pub struct Path {
     pub line: String,
     pub area: String,
 }
@@ -148,39 +148,39 @@ pub fn push_pair(path: &mut String, x: f64, y: f64) {
 mod tests {
     use super::*;
 
-    const FRAME: Frame =
-        Frame { from: UtcMillis(0), to: UtcMillis(10_000), top: 100.0, width: 100.0, height: 10.0 };
+    const VIEWPORT: Viewport =
+        Viewport { from: UtcMillis(0), to: UtcMillis(10_000), top: 100.0, width: 100.0, height: 10.0 };
 
     fn at(secs: i64, value: impl Into<Option<f64>>) -> Point {
         (UtcMillis(secs * 1000), value.into())
     }
 
     #[test]
-    fn a_line_begins_anew_behind_a_gap() {
+    fn a_line_starts_again_after_a_gap() {
         let points = [at(0, 0.0), at(1, 50.0), at(2, None), at(3, 100.0), at(4, 100.0)];
-        let Shapes { line, area } = FRAME.shapes(&points);
+        let Path { line, area } = VIEWPORT.path(&points);
         assert_eq!(line, "M0 10L10 5M30 0L40 0");
         assert_eq!(area, "M0 10L0 10L10 5L10 10ZM30 10L30 0L40 0L40 10Z");
     }
 
     #[test]
-    fn a_value_alone_between_gaps_is_seen() {
-        assert_eq!(FRAME.shapes(&[at(1, None), at(5, 50.0), at(6, None)]).line, "M50 5h.1");
+    fn a_single_value_between_gaps_is_visible() {
+        assert_eq!(VIEWPORT.path(&[at(1, None), at(5, 50.0), at(6, None)]).line, "M50 5h.1");
     }
 
     #[test]
-    fn what_lies_outside_the_frame_is_not_drawn() {
-        assert_eq!(FRAME.shapes(&[at(-5, 10.0), at(50, 10.0)]), Shapes::default());
+    fn points_outside_the_viewport_are_not_drawn() {
+        assert_eq!(VIEWPORT.path(&[at(-5, 10.0), at(50, 10.0)]), Path::default());
     }
 
     #[test]
-    fn time_without_readings_interrupts_the_line() {
+    fn time_without_samples_interrupts_the_line() {
         let drawn = with_gaps(&[at(0, 1.0), at(5, 1.0), at(10, 1.0), at(60, 1.0)], 5);
         assert_eq!(drawn, [at(0, 1.0), at(5, 1.0), at(10, 1.0), (UtcMillis(10_001), None), at(60, 1.0)]);
     }
 
     #[test]
-    fn an_axis_ends_at_a_round_number_of_the_unit_its_rates_are_told_in() {
+    fn an_axis_ends_at_a_round_number_of_the_unit_its_rates_are_shown_in() {
         assert_eq!(rate_axis([3.2, 1.0]), ValueAxis { top: 5.0, step: 1.0 });
         assert_eq!(rate_axis([0.7]), ValueAxis { top: 2.0, step: 1.0 });
         assert_eq!(rate_axis([12.0]), ValueAxis { top: 20.0, step: 10.0 });
