@@ -157,7 +157,7 @@ fn Rail(session: Resource<Result<Session, ApiError>>, changes: RwSignal<u32>) ->
     // A launch leads to another page.
     let told = Resource::new(
         move || (path.get(), changes.get()),
-        |_| async { Ok((my_quota().await?, open_alert_count().await?)) },
+        |_| async { Ok::<_, ApiError>((my_quota().await?, open_alert_count().await?)) },
     );
     let of_launch = move || path.with(|path| path == "/vms/new" || path == "/vms/adopt");
     let of_monitor = move || path.with(|path| path == "/monitor");
