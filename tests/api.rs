@@ -1090,7 +1090,6 @@ async fn real_and_simulated_vms_never_share_a_folder() {
         css: String::new(),
         js: String::new(),
         wasm: String::new(),
-        parts: Default::default(),
         echarts: String::new(),
         fetcher: String::new(),
     };

@@ -125,7 +125,6 @@ impl Server {
             css: url("a.css"),
             js: url("a.js"),
             wasm: url("a.wasm"),
-            parts: [("vm".to_owned(), url("vm.pack"))].into(),
             echarts: url("e.js"),
             fetcher: url("f.js"),
         };
