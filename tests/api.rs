@@ -1120,7 +1120,6 @@ async fn real_and_simulated_vms_never_share_a_folder() {
         css: String::new(),
         js: String::new(),
         wasm: String::new(),
-        parts: Default::default(),
         echarts: String::new(),
     };
     let error = twarga_cloud::server::run::assemble(&arguments, assets, source).await.err().unwrap();

@@ -121,13 +121,8 @@ impl Server {
         let arguments = arguments(folder, more);
         let source = source(&arguments);
         let url = |name: &str| format!("/pkg/{name}");
-        let assets = AssetUrls {
-            css: url("a.css"),
-            js: url("a.js"),
-            wasm: url("a.wasm"),
-            parts: [("vm".to_owned(), url("vm.pack"))].into(),
-            echarts: url("e.js"),
-        };
+        let assets =
+            AssetUrls { css: url("a.css"), js: url("a.js"), wasm: url("a.wasm"), echarts: url("e.js") };
         let assembly: Assembly = assemble(&arguments, assets, source).await.unwrap();
         assembly.state.vms.resume().await.unwrap();
         Self {

@@ -3,9 +3,7 @@
 //! Everything it runs is pinned: wasm-bindgen is linked in (so it cannot differ from the crate's), the rest comes
 //! from `package-lock.json`. Nothing is looked up on PATH but cargo.
 
-mod cache;
 mod files;
-mod prune;
 mod site;
 
 use std::{env, process::ExitCode};

@@ -12,7 +12,6 @@ use crate::{
         format,
         icon::{Glyph, Icon},
         notice::{LinkState, Refusal, Trouble, Unavailable},
-        part::soon,
         range::Range,
         response,
         source_badge::source_label,
@@ -26,11 +25,7 @@ use crate::{
     },
 };
 use charts::VmCharts;
-use leptos::{
-    prelude::*,
-    task::spawn_local,
-    wasm_split::{SplitLoaderError, wasm_split},
-};
+use leptos::{prelude::*, task::spawn_local};
 use leptos_meta::Title;
 use leptos_router::{
     NavigateOptions,
@@ -248,16 +243,11 @@ struct Rest {
     release: ServerAction<ReleaseVm>,
 }
 
-fn rest(rest: Rest) -> AnyView {
-    soon(Box::pin(load_rest()), Box::new(move || Box::pin(shown_rest(rest.clone()))))
-}
-
-#[wasm_split(vm_more, wasm_split_path = ::leptos::wasm_split, preload(load_rest), fallible)]
-fn shown_rest(rest: Rest) -> Result<AnyView, SplitLoaderError> {
+fn rest(rest: Rest) -> impl IntoView {
     let Rest { feed, id, vm, kept, name, adopted, events, output, earlier, .. } = rest;
     let Rest { timeline, power, question, turn_off, destroy, release, .. } = rest;
     let history = History::follow(feed, id, vm, timeline, events, output);
-    let view = view! {
+    view! {
         <div class="charts">
             <Events history/>
             <LastOperation feed vm history/>
@@ -266,8 +256,7 @@ fn shown_rest(rest: Rest) -> Result<AnyView, SplitLoaderError> {
         <Manage feed id vm kept is_ours=adopted.is_none()/>
         <TurnOffDialog id name=name.clone() question=turn_off power/>
         <DestroyDialog id name adopted question destroy release/>
-    };
-    Ok(view.into_any())
+    }
 }
 
 #[component]
