@@ -86,7 +86,7 @@ pub fn App() -> impl IntoView {
                     <Route path=path!("/admin") view=Admin ssr=SsrMode::Async/>
                     <Route path=path!("/vms/new") view=Launch ssr=SsrMode::Async/>
                     <Route path=path!("/vms/adopt") view=Adopt ssr=SsrMode::Async/>
-                    <Route path=path!("/vms/:id") view=Vm ssr=SsrMode::Async/>
+                    <Route path=path!("/vms/:id/:tab?") view=Vm ssr=SsrMode::Async/>
                 </ParentRoute>
                 <Route path=path!("/sign-in") view=SignIn ssr=SsrMode::Async/>
                 <Route path=path!("/register") view=Register ssr=SsrMode::Async/>

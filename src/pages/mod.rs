@@ -78,7 +78,7 @@ pages! {
     people ["admin"] => admin::Admin, admin_page, load_admin;
     forms ["vms", "new"] => launch::Launch, launch_page, load_launch;
     forms ["vms", "adopt"] => adopt::Adopt, adopt_page, load_adopt;
-    vm ["vms", _] => vm::Vm, vm_page, load_vm;
+    vm ["vms", _] | ["vms", _, _] => vm::Vm, vm_page, load_vm;
     enter ["sign-in"] => sign_in::SignIn, sign_in_page, load_sign_in;
     enter ["setup"] => setup::Setup, setup_page, load_setup;
     enter ["register"] => register::Register, register_page, load_register;
@@ -90,8 +90,10 @@ mod tests {
 
     #[test]
     fn a_path_leads_to_the_part_that_its_page_is_in() {
-        let parts = ["/", "/vms/7", "/vms/new", "/admin/accounts", "/sign-in", "/nowhere"].map(part);
-        let expected = [Some("overview"), Some("vm"), Some("forms"), Some("people"), Some("enter"), None];
+        let parts = ["/", "/vms/7", "/vms/7/settings", "/vms/new", "/admin/accounts", "/sign-in", "/nowhere"]
+            .map(part);
+        let expected =
+            [Some("overview"), Some("vm"), Some("vm"), Some("forms"), Some("people"), Some("enter"), None];
         assert_eq!(parts, expected);
     }
 }
