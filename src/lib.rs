@@ -20,7 +20,7 @@ pub fn hydrate() {
         let path = leptos::prelude::window().location().pathname().unwrap_or_default();
         if pages::load(&path).await {
             components::browser::keep_scroll();
-            components::browser::take_over(|| leptos::mount::hydrate_body(app::App));
+            leptos::mount::hydrate_body(app::App);
         }
     });
 }

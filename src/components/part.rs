@@ -1,13 +1,10 @@
 //! Views whose code comes in a part of the wasm of its own (`#[wasm_split]`).
 
-use super::{browser, notice::NotLoaded};
-use leptos::{
-    ev, html, prelude::*, reactive::spawn_local_scoped_with_cancellation, wasm_split::SplitLoaderError,
-};
+use super::notice::NotLoaded;
+use leptos::{prelude::*, reactive::spawn_local_scoped_with_cancellation, wasm_split::SplitLoaderError};
 use std::{
     pin::Pin,
     task::{Context, Poll, Waker},
-    time::Duration,
 };
 
 pub type Coming<T> = Pin<Box<dyn Future<Output = Result<T, SplitLoaderError>>>>;
@@ -31,31 +28,6 @@ pub fn when_there(mut code: Coming<()>, part: Part) -> AnyView {
         Some(false) => view! { <NotLoaded/> }.into_any(),
     };
     shown.into_any()
-}
-
-/// The same further down a page, alive a moment later than the page itself, so that nobody waits for its code: until that
-/// has come, what the server has rendered works as it does without JavaScript. Where somebody is at work in it, it stays so
-/// until they are done.
-pub fn soon(code: Coming<()>, part: Part) -> AnyView {
-    if !browser::takes_over() {
-        return view! { <div class="soon">{when_there(code, part)}</div> }.into_any();
-    }
-    let node = NodeRef::<html::Div>::new();
-    let came = RwSignal::new(false);
-    let left = Trigger::new();
-    spawn_local_scoped_with_cancellation(async move { came.set(code.await.is_ok()) });
-    // Of the page: what belongs to an effect goes when it runs again.
-    let owner = Owner::current().unwrap_or_default();
-    Effect::new(move |shown: Option<Option<browser::Shown>>| {
-        left.track();
-        let (came, node) = (came.get(), node.get());
-        shown.flatten().or_else(|| {
-            let node = node.filter(|node| came && !browser::is_in_use(node))?;
-            let view = owner.with(|| untrack(|| now(part().as_mut())))?.ok()?;
-            Some(owner.with(|| untrack(|| browser::show_in(&node, view))))
-        })
-    });
-    view! { <div class="soon" node_ref=node on:focusout=move |_: ev::FocusEvent| set_timeout(move || left.notify(), Duration::ZERO)></div> }.into_any()
 }
 
 /// What comes, if it is there.
