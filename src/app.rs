@@ -75,7 +75,7 @@ pub fn App() -> impl IntoView {
                     <Route path=path!("/admin") view={Lazy::<Admin>::new()} ssr=SsrMode::Async/>
                     <Route path=path!("/vms/new") view={Lazy::<Launch>::new()} ssr=SsrMode::Async/>
                     <Route path=path!("/vms/adopt") view={Lazy::<Adopt>::new()} ssr=SsrMode::Async/>
-                    <Route path=path!("/vms/:id") view={Lazy::<Vm>::new()} ssr=SsrMode::Async/>
+                    <Route path=path!("/vms/:id/:tab?") view={Lazy::<Vm>::new()} ssr=SsrMode::Async/>
                 </ParentRoute>
                 <Route path=path!("/sign-in") view={Lazy::<SignIn>::new()} ssr=SsrMode::Async/>
                 <Route path=path!("/register") view={Lazy::<Register>::new()} ssr=SsrMode::Async/>

@@ -358,6 +358,9 @@ fn Dialogs(is_admin: bool, opened: RwSignal<Option<Opened>>) -> impl IntoView {
             match answer {
                 // The overview shows how the destroying goes on, and that the VM is gone in the end.
                 Ok(()) if is_shown && kind == OperationKind::Destroy => lead_to.run("/".into()),
+                Ok(()) if is_shown && kind.is_about_a_snapshot() => {
+                    lead_to.run(format!("/vms/{vm_id}/snapshots"))
+                }
                 Ok(()) if is_shown => lead_to.run(format!("/vms/{vm_id}")),
                 Ok(()) => {}
                 Err(error) => {

@@ -37,7 +37,7 @@ const ECHARTS_CEILING_KB: f64 = 160.0;
 const LINK_SCRIPT: &str = "./__wasm_split.js";
 
 /// What `assets.json` names, by its key there.
-const ADDRESSES: [(&str, &str); 5] = [
+const ADDRESSES: [(&str, &str); 4] = [
     ("css", "twarga-cloud.css"),
     ("js", "twarga-cloud.js"),
     ("wasm", "twarga-cloud.wasm"),

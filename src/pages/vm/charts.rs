@@ -46,7 +46,11 @@ pub fn VmCharts(feed: Feed, id: i64, vm: Memo<Option<VmView>>, timeline: Timelin
         Signal::derive(move || received.get().zip(sent.get()).map(|(down, up)| format!("↓ {down}  ↑ {up}")));
     let (span, on_span) = (timeline.words(), timeline.on_span());
     view! {
-        <Toolbar id vm timeline/>
+        <div class="toolbar-line">
+            <RangePicker range=timeline.range now=timeline.now() show=timeline.show/>
+            <span class="push"></span>
+            <Export id vm timeline/>
+        </div>
         <Refusal error=timeline.refusal/>
         <div class="charts" class:stale=move || feed.is_stale() class:loading=timeline.loading aria-busy=move || timeline.loading.get().to_string()>
             <TimeChart
@@ -80,17 +84,6 @@ pub fn VmCharts(feed: Feed, id: i64, vm: Memo<Option<VmView>>, timeline: Timelin
             />
         </div>
         <Readings columns=usual_columns([cpu, memory, disk, network])/>
-    }
-}
-
-#[component]
-fn Toolbar(id: i64, vm: Memo<Option<VmView>>, timeline: Timeline) -> impl IntoView {
-    view! {
-        <div class="toolbar-line">
-            <RangePicker range=timeline.range now=timeline.now() show=timeline.show/>
-            <span class="push"></span>
-            <Export id vm timeline/>
-        </div>
     }
 }
 
