@@ -594,7 +594,7 @@ async fn what_happens_behind_our_back_shows_within_two_ticks() {
     let (killed, undefined, stopped) =
         (ada.vm("web-1").await, ada.vm("db-main").await, ada.vm("transcode-1").await);
     assert_eq!(killed["status"], "stopped");
-    assert!(killed["problem"].as_str().unwrap().contains("QEMU process was ended from outside"));
+    assert!(killed["problem"].as_str().unwrap().contains("QEMU process crashed or was killed"));
     assert_eq!(undefined["status"], "not_created");
     assert!(undefined["problem"].as_str().unwrap().contains("removed from the hypervisor"));
     assert_eq!(stopped["status"], "stopped");
@@ -895,7 +895,7 @@ async fn an_alert_ends_with_the_vm_that_stops_or_is_destroyed() {
     server.settled().await;
     fleet.ticks(&mut server, 1).await;
     assert_eq!(open_alerts(&bob).await, []);
-    let over = "The alert about web-1's CPU is over: the VM does not run any more.";
+    let over = "The alert about web-1's CPU is resolved: the VM is no longer running.";
     assert!(server.events().await.iter().any(|(_, text)| text == over));
 
     bob.ask("start", vm_id).await;
@@ -983,7 +983,7 @@ async fn a_vm_that_runs_and_sends_nothing_is_an_alert() {
         server.collector.alerts.observe(at, &host, &silent).await.unwrap();
     }
     assert_eq!(open_alerts(&ada).await, [("web-1".to_owned(), "figures".to_owned())]);
-    let told = "web-1 has sent no figures for 60 s, though it runs.";
+    let told = "web-1 is running but has reported no metrics for 60 s.";
     assert!(ada.page("/vms/1").await.words().contains(told));
 }
 
@@ -1094,6 +1094,6 @@ async fn real_and_simulated_vms_never_share_a_folder() {
         echarts: String::new(),
         fetcher: String::new(),
     };
-    let error = twarga_cloud::server::run::assemble(&arguments, assets, source).await.err().unwrap();
+    let error = twarga_cloud::server::commands::assemble(&arguments, assets, source).await.err().unwrap();
     assert!(error.contains("--provider simulated"), "{error}");
 }

@@ -16,7 +16,7 @@ use support::{Client, Server};
 use twarga_cloud::{
     model::UtcMillis,
     server::{
-        provider::{Hypervisor, Moment, ReadError, Reading},
+        provider::{Hypervisor, HypervisorSample, Moment, ReadError},
         run::Source,
         simulated::{SimulatedFleet, SimulatedOptions},
     },
@@ -176,7 +176,7 @@ struct Hanging {
 
 #[async_trait]
 impl Hypervisor for Hanging {
-    async fn read(&self) -> Result<Reading, ReadError> {
+    async fn read(&self) -> Result<HypervisorSample, ReadError> {
         if self.hangs.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
         }

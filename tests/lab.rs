@@ -15,7 +15,7 @@ use support::{
     Client, Server,
     lab::{self, virsh},
 };
-use twarga_cloud::server::run::Source;
+use twarga_cloud::server::commands::Source;
 
 const PID_FILE: &str = "/run/libvirt/libvirtd.pid";
 
@@ -160,7 +160,7 @@ async fn a_real_vm_on_its_bad_days() {
             .any(|f| fs::read(f.path()).is_ok_and(|t| t == broken.as_bytes()));
         assert!(kept, "what was there is kept beside");
     }
-    let text = "The .vm_info of bad-days could not be read and was made anew from the database";
+    let text = "The .vm_info of bad-days could not be read and was rebuilt from the database";
     told(&server, &ada, "bad-days", text, "running", "vm_info_rebuilt").await;
 
     // libvirtd is down: the VM lives on, nobody knows how it stands, and nothing is begun.

@@ -33,7 +33,7 @@ impl<T: Serialize> Encodes<T> for Packed {
 
     fn encode(output: &T) -> Result<Bytes, String> {
         #[cfg(feature = "ssr")]
-        if !crate::server::web::call::accepts(Self::CONTENT_TYPE) {
+        if !crate::server::web::request_context::accepts(Self::CONTENT_TYPE) {
             return serde_json::to_vec(output).map(Bytes::from).map_err(|error| error.to_string());
         }
         postcard::to_allocvec(output).map(Bytes::from).map_err(|error| error.to_string())

@@ -20,9 +20,9 @@ use tower::ServiceExt;
 use twarga_cloud::{
     app::AssetUrls,
     server::{
+        commands::{ServerBuilder, Source, assemble},
         config::{Cli, ServeArgs},
         monitor::Collector,
-        run::{Assembly, Source, assemble},
         state::AppState,
         web,
     },
@@ -129,7 +129,7 @@ impl Server {
             echarts: url("e.js"),
             fetcher: url("f.js"),
         };
-        let assembly: Assembly = assemble(&arguments, assets, source).await.unwrap();
+        let assembly: ServerBuilder = assemble(&arguments, assets, source).await.unwrap();
         assembly.state.vms.resume().await.unwrap();
         Self {
             collector: assembly.collector(),

@@ -10,9 +10,9 @@
 //! ```
 //! `domstats` knows domains by name only, so the list gives the UUIDs. Keys that are missing (a busy domain, one
 //! that is off, an older libvirt) give no counter. A domain that was defined between the two commands has no UUID
-//! yet and is left out; one that went away between them has no statistics and is told as `Unknown`.
+//! yet and is left out; one that went away between them has no statistics and is `Unknown`.
 //!
-//! Pure. No text makes it fail: what cannot be read is not there.
+//! Pure. No input makes it fail: what cannot be parsed is left out.
 
 use crate::{
     model::Source,

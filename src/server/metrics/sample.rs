@@ -1,7 +1,7 @@
-//! What is stored of a tick: integers of a fixed resolution.
+//! The stored form of a tick: integers of a fixed resolution.
 //!
-//! A figure is rounded once, when it is recorded, so that it is the same as a row, in memory and in a chunk. A
-//! percent of memory or disk is not stored: it is made of the amounts it was made of.
+//! A value is rounded once, when it is recorded, so that rows, memory and chunks agree. Percentages of memory and disk
+//! are not stored: they are computed from the amounts.
 
 use crate::model::{HostFigures, Metric, Source, Sources, VmFigures};
 

@@ -1,4 +1,4 @@
-//! The images catalogue: what VMs can be launched from.
+//! The image catalogue: what VMs can be launched from.
 
 use crate::model::Image;
 use serde::Deserialize;

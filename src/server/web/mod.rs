@@ -1,11 +1,11 @@
 //! What is served over HTTP: pages, server functions, REST paths, assets.
 
 pub mod assets;
-pub mod call;
+mod csrf;
+mod form_errors;
 mod headers;
-mod origin;
 mod prometheus;
-mod refill;
+pub mod request_context;
 mod rest;
 
 use super::state::AppState;
@@ -103,11 +103,11 @@ pub fn router(state: AppState) -> Router {
         .fallback(fallback)
         .layer(middleware::from_fn(refusals_are_told))
         .layer(middleware::from_fn(json_is_told))
-        .layer(middleware::from_fn(refill::refill))
+        .layer(middleware::from_fn(form_errors::keep_entered_values))
         .layer(middleware::from_fn(forget_old_refusals))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(middleware::from_fn(limit_body))
-        .layer(middleware::from_fn_with_state(state.clone(), origin::same_origin_only))
+        .layer(middleware::from_fn_with_state(state.clone(), csrf::same_origin_only))
         .layer(middleware::from_fn_with_state(state, headers::secure))
         // Assets are compressed when they are made, and a page is read as it comes.
         .layer(CompressionLayer::new().compress_when(is_an_answer))
@@ -122,7 +122,7 @@ fn is_an_answer(_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions) 
 /// A server function's answer is JSON where the caller did not ask for its short form ([`Packed`]); Leptos names that all
 /// the same.
 async fn json_is_told(request: Request, next: middleware::Next) -> Response {
-    let is_short = call::is_accepted(request.headers(), Packed::CONTENT_TYPE);
+    let is_short = request_context::is_accepted(request.headers(), Packed::CONTENT_TYPE);
     let mut response = next.run(request).await;
     let named = response.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
     if !is_short && named == Some(Packed::CONTENT_TYPE.as_bytes()) {
