@@ -90,7 +90,7 @@ async fn call(client: &Client, method: &Method, path: &str, arguments: &str) -> 
 }
 
 #[tokio::test]
-async fn every_server_function_refuses_whoever_may_not() {
+async fn every_server_function_rejects_callers_without_access() {
     // Path and arguments; what nobody gets; what somebody else's VM gives.
     const OPEN: u16 = 200;
     const FOREIGN_RULE: &str =
@@ -221,7 +221,7 @@ async fn the_first_account_is_the_admin_and_the_next_one_is_not() {
 }
 
 #[tokio::test]
-async fn a_taken_name_is_told_at_its_field() {
+async fn a_taken_name_is_reported_at_its_field() {
     let server = Fleet::new().serve(0).await;
     server.person("ada").await;
     let body = format!(r#"{{"username":"ADA","email":"other@example.org","password":"{PASSWORD}"}}"#);
@@ -473,7 +473,7 @@ async fn a_name_clash_comes_back_without_scripts_with_its_words_and_loses_nothin
 }
 
 #[tokio::test]
-async fn a_refused_sign_in_keeps_the_name_and_never_the_password() {
+async fn a_rejected_sign_in_keeps_the_name_and_never_the_password() {
     let server = Fleet::new().serve(0).await;
     server.person("ada").await;
     let nobody = server.nobody();
@@ -633,7 +633,7 @@ async fn a_silent_hypervisor_makes_statuses_unknown_and_its_answer_makes_them_tr
 }
 
 #[tokio::test]
-async fn a_corrupt_vm_info_is_rebuilt_kept_beside_and_told() {
+async fn a_corrupt_vm_info_is_rebuilt_kept_beside_and_reported() {
     let fleet = Fleet::new();
     let mut server = fleet.serve(1).await;
     let ada = server.person("ada").await;

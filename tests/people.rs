@@ -388,7 +388,7 @@ fn whats(alerts: &Value) -> Vec<(&str, f64)> {
 }
 
 #[tokio::test]
-async fn people_make_rules_for_what_is_theirs() {
+async fn users_make_rules_for_what_is_theirs() {
     let fleet = Fleet::new();
     let mut server = fleet.serve(0).await;
     let (ada, bob, carl) =
@@ -452,7 +452,7 @@ async fn people_make_rules_for_what_is_theirs() {
 }
 
 #[tokio::test]
-async fn a_vm_that_stops_by_itself_is_an_alert_and_one_that_was_asked_to_is_none() {
+async fn a_vm_that_stops_unexpectedly_is_an_alert_and_one_that_was_asked_to_is_none() {
     let fleet = Fleet::new();
     let mut server = fleet.serve(0).await;
     let ada = server.person("ada").await;

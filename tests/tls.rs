@@ -450,12 +450,12 @@ async fn mail_over_smtps_arrives_at_an_ipv6_address() {
 }
 
 #[tokio::test]
-async fn mail_over_smtp_arrives_and_nothing_is_told_before_tls_is_on() {
+async fn mail_over_smtp_arrives_and_nothing_is_sent_before_tls_is_on() {
     mail_arrives(Way::StartTls, ELSEWHERE, &["EHLO", "STARTTLS"]).await;
 }
 
 #[tokio::test]
-async fn a_webhook_whose_certificate_is_not_trusted_is_told_nothing() {
+async fn a_webhook_whose_certificate_is_not_trusted_receives_nothing() {
     let (authority, stranger) = (Authority::new("the receivers' authority"), Authority::new("a stranger"));
     let (ours, strangers) = (authority.pem(), stranger.pem());
     let good = || authority.acceptor(HERE);
@@ -499,17 +499,17 @@ async fn mail_is_refused(way: Way, at: IpAddr, plain: &[&str]) {
 }
 
 #[tokio::test]
-async fn a_server_for_smtps_whose_certificate_is_not_trusted_is_told_nothing() {
+async fn a_server_for_smtps_whose_certificate_is_not_trusted_receives_nothing() {
     mail_is_refused(Way::Smtps, HERE, &[]).await;
 }
 
 #[tokio::test]
-async fn a_server_for_smtp_whose_certificate_is_not_trusted_is_told_nothing() {
+async fn a_server_for_smtp_whose_certificate_is_not_trusted_receives_nothing() {
     mail_is_refused(Way::StartTls, ELSEWHERE, &["EHLO", "STARTTLS"]).await;
 }
 
 #[tokio::test]
-async fn a_server_for_smtp_that_offers_no_tls_is_told_nothing() {
+async fn a_server_for_smtp_that_offers_no_tls_receives_nothing() {
     let authority = Authority::new("the receivers' authority");
     let receiver = Receiver::of_mail(Way::Never, ELSEWHERE, authority.acceptor(ELSEWHERE)).await;
     let process = that_mails_over(&receiver, Way::Never, &authority.pem()).await;

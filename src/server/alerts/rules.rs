@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_over_for_a_minute_is_told_once() {
+    fn what_is_over_for_a_minute_is_reported_once() {
         assert_eq!(told(&for_ticks(90.0, 12)), []);
         assert_eq!(told(&for_ticks(90.0, 100)), [(60, Transition::Raised)]);
     }
@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_stretch_without_figures_is_bridged_and_a_long_one_begins_anew() {
+    fn a_short_stretch_without_values_is_bridged_and_a_long_one_starts_over() {
         let unknown = |ticks: usize| vec![None; ticks];
         let short = [for_ticks(95.0, 10), unknown(4), for_ticks(95.0, 1)].concat();
         assert_eq!(told(&short), [(70, Transition::Raised)]);
@@ -377,14 +377,14 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_put_back_begins_anew() {
+    fn a_clock_that_is_put_back_starts_over() {
         let rising = State::Rising(Run { since: at(1000), seen_at: at(1055) });
         let (state, change) = next_state(TIMING, rising, at(500), Level::Over);
         assert_eq!((state, change), (State::Rising(Run { since: at(500), seen_at: at(500) }), None));
     }
 
     #[test]
-    fn a_vm_that_stops_resolves_what_is_open_and_tells_nothing_else() {
+    fn a_vm_that_stops_resolves_what_is_open_and_reports_nothing_else() {
         assert_eq!(
             next_state(TIMING, State::Raised, at(0), Level::Ended),
             (State::Quiet, Some(Transition::Resolved))
@@ -394,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_beat_raises_too() {
+    fn a_long_interval_raises_too() {
         let timing = Timing::new(&cpu(), 300);
         let (state, _) = next_state(timing, State::Quiet, at(0), Level::Over);
         assert_eq!(next_state(timing, state, at(300), Level::Over).1, Some(Transition::Raised));
@@ -424,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn the_nearer_rule_stands_in_the_place_of_the_others() {
+    fn the_nearer_rule_takes_precedence() {
         let every = AlertRule { id: 1, ..cpu() };
         let owners = AlertRule { id: 2, scope: RuleScope::Owner(3), ..cpu() };
         let own = AlertRule { id: 4, scope: RuleScope::Vm(7), is_enabled: false, ..cpu() };
@@ -438,7 +438,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_told_is_a_sentence() {
+    fn every_text_is_a_sentence() {
         assert_eq!(
             raised_text(&cpu(), Some("db"), Some(93.04)),
             "db's CPU has been at 90 % or more for 60 s; 93 % now."
@@ -509,7 +509,7 @@ mod tests {
         }
 
         #[test]
-        fn what_wavers_around_the_threshold_is_told_once_at_most(
+        fn what_wavers_around_the_threshold_is_reported_once_at_most(
             percents in proptest::collection::vec(85.01..100.0_f64, 0..300),
         ) {
             let percents: Vec<_> = percents.into_iter().map(Some).collect();

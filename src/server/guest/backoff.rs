@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_double_up_to_the_longest_and_begin_anew_after_a_success() {
+    fn pauses_double_up_to_the_longest_and_start_over_after_a_success() {
         let secs = Duration::from_secs;
         let mut retry = Retry::new(Backoff { first: secs(5), longest: secs(40) });
         let start = Instant::now();

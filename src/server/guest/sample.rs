@@ -258,7 +258,7 @@ Filesystem           1024-blocks    Used Available Capacity Mounted on
     }
 
     #[test]
-    fn the_tiny_guest_tells_everything() {
+    fn the_tiny_guest_reports_everything() {
         let reading = parsed(TINY);
         assert_eq!(reading.cpu, Some(CpuTime { total_ticks: 10_700, idle_ticks: 9_950, cores: 1 }));
         assert_eq!(
@@ -371,12 +371,12 @@ Filesystem           1024-blocks    Used Available Capacity Mounted on
         }
 
         #[test]
-        fn output_cut_off_anywhere_tells_less_but_nothing_else(end in 0..TINY.len()) {
+        fn output_cut_off_anywhere_gives_less_but_nothing_else(end in 0..TINY.len()) {
             assert_nothing_invented(&parsed(&TINY[..end]), &parsed(TINY))?;
         }
 
         #[test]
-        fn output_whose_beginning_is_lost_tells_less_but_nothing_else(begin in 0..TINY.len()) {
+        fn output_whose_beginning_is_lost_gives_less_but_nothing_else(begin in 0..TINY.len()) {
             assert_nothing_invented(&parsed(&TINY[begin..]), &parsed(TINY))?;
         }
     }

@@ -227,7 +227,7 @@ async fn a_guest_that_hangs_is_given_up_and_the_others_go_on() {
 }
 
 #[tokio::test]
-async fn after_the_guest_hung_up_it_is_connected_to_anew_without_asking_again() {
+async fn after_the_guest_hung_up_it_is_reconnected_without_asking_again() {
     let bench = Fixture::new().await;
     let guest = Guest::start(7, tiny()).await;
     bench.lead_to("web-1", &guest);
@@ -256,7 +256,7 @@ async fn a_guest_that_moved_is_found_by_asking_again() {
 }
 
 #[tokio::test]
-async fn a_guest_with_another_host_key_is_not_read_and_its_owner_told_once() {
+async fn a_guest_with_another_host_key_is_not_read_and_its_owner_notified_once() {
     let bench = Fixture::new().await;
     let guest = Guest::start(7, tiny()).await;
     bench.lead_to("web-1", &guest);
@@ -355,7 +355,7 @@ async fn what_is_known_of_a_guest_outlives_the_server_but_not_the_domain() {
 }
 
 #[tokio::test]
-async fn what_was_read_in_one_boot_is_not_told_in_another() {
+async fn what_was_read_in_one_boot_is_not_shown_in_another() {
     let bench = Fixture::new().await;
     let guest = Guest::start(7, tiny()).await;
     bench.lead_to("web-1", &guest);
@@ -447,7 +447,7 @@ async fn vagrant_looks_again_when_a_guest_falls_silent_that_no_hypervisor_knows(
 }
 
 #[tokio::test]
-async fn a_guest_of_which_nobody_says_whether_it_runs_is_read_on() {
+async fn a_guest_of_unknown_state_is_read_on() {
     let bench = Fixture::new().await;
     let guest = Guest::start(7, tiny()).await;
     bench.lead_to("web-1", &guest);
@@ -499,7 +499,7 @@ async fn a_guest_that_stalls_cannot_hold_the_socket() {
 }
 
 #[tokio::test]
-async fn no_error_tells_a_private_key() {
+async fn no_error_contains_a_private_key() {
     let folder = tempfile::tempdir().unwrap();
     let guest = Guest::start(7, tiny()).await;
     let way = way_to(guest.address(), folder.path());

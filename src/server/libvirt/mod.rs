@@ -478,7 +478,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_domain_that_dies_or_hangs_while_it_is_asked_does_not_spoil_the_reading() {
+    async fn a_domain_that_dies_or_hangs_while_it_is_asked_does_not_spoil_the_sample() {
         for trouble in [
             "echo 'error: Unable to read from monitor: Connection reset by peer' >&2; exit 1",
             "exec sleep 60",
@@ -577,7 +577,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn when_the_daemon_hangs_nobody_is_suspected() {
+    async fn when_the_daemon_hangs_no_domain_is_suspected() {
         let (folder, libvirt) = nine_domains();
         let libvirt = Libvirt { time_limit: Duration::from_millis(800), ..libvirt };
         libvirt.unresponsive().set_known(vec![DomainRef { uuid: uuid(0), name: "x".into() }]);
@@ -591,7 +591,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_libvirt_that_is_down_is_told_with_what_to_do() {
+    async fn a_libvirt_that_is_down_is_reported_with_what_to_do() {
         let (_folder, libvirt) = with_virsh(
             "echo 'error: failed to connect to the hypervisor
 error: Failed to connect socket to /var/run/libvirt/libvirt-sock: No such file or directory' >&2; exit 1",
@@ -602,7 +602,7 @@ error: Failed to connect socket to /var/run/libvirt/libvirt-sock: No such file o
     }
 
     #[tokio::test]
-    async fn a_server_that_is_not_let_in_is_told_so() {
+    async fn a_server_that_is_not_let_in_is_reported() {
         let (_folder, libvirt) = with_virsh(
             "echo 'error: failed to connect to the hypervisor
 error: Failed to connect socket to /var/run/libvirt/libvirt-sock: Permission denied' >&2; exit 1",
@@ -611,7 +611,7 @@ error: Failed to connect socket to /var/run/libvirt/libvirt-sock: Permission den
     }
 
     #[tokio::test]
-    async fn a_missing_virsh_is_told_with_what_to_install() {
+    async fn a_missing_virsh_is_reported_with_what_to_install() {
         let libvirt = Libvirt { virsh: "/nowhere/virsh".into(), ..Libvirt::new("qemu:///system") };
         assert!(libvirt.read().await.unwrap_err().text.contains("libvirt-clients"));
     }

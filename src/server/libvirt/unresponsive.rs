@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_hangs_is_left_alone_for_a_while_and_then_asked_by_itself() {
+    fn one_that_hangs_is_left_alone_for_a_while_and_then_read_alone() {
         let (mut unresponsive, now) = (unresponsive(3), Instant::now());
         assert_eq!(
             unresponsive.plan(now),

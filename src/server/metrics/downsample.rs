@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_is_of_one_counter_and_of_two_beats() {
+    fn a_rate_is_of_one_counter_and_of_two_ticks() {
         let rate = Formula::Rate(vm::NETWORK_RX);
         let blocks = [block(
             &[0, 5000, 10_000, 10_001, 15_000],

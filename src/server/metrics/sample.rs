@@ -235,7 +235,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_figure_is_stored_within_its_resolution_or_not_at_all(value in any::<f64>()) {
+        fn any_value_is_stored_within_its_resolution_or_not_at_all(value in any::<f64>()) {
             match scaled(Some(value), 100.0) {
                 Some(stored) => prop_assert!((stored as f64 / 100.0 - value).abs() <= 0.005 + value.abs() * 1e-12),
                 None => prop_assert!(!value.is_finite() || value.abs() > 1e16),

@@ -102,10 +102,10 @@ fn tick_of(sampled_at: i64, host: &str, vms: &str) -> Option<Tick> {
         }))
     }
     let vms: Value = serde_json::from_str(vms).ok()?;
-    let vm = |(id, sample): (&String, &Value)| Some((id.parse().ok()?, columns_of_subject(sample)?));
+    let vm = |(id, sample): (&String, &Value)| Some((id.parse().ok()?, cells(sample)?));
     Some(Tick {
         sampled_at,
-        host: columns_of_subject(&serde_json::from_str(host).ok()?)?,
+        host: cells(&serde_json::from_str(host).ok()?)?,
         vms: vms.as_object()?.iter().filter_map(vm).collect(),
     })
 }

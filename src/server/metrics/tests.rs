@@ -79,7 +79,7 @@ async fn count(store: &Store, table: &str) -> i64 {
 }
 
 #[tokio::test]
-async fn rows_and_chunks_tell_what_rows_alone_told() {
+async fn rows_and_chunks_give_what_rows_alone_gave() {
     let (folder, store) = store().await;
     record_ticks(&store, 0..1700).await;
     let before = everything(&store).await;
@@ -91,7 +91,7 @@ async fn rows_and_chunks_tell_what_rows_alone_told() {
 }
 
 #[tokio::test]
-async fn the_stores_health_tells_what_waits_what_is_sealed_and_what_was_forgotten() {
+async fn the_stores_health_shows_what_waits_what_is_sealed_and_what_was_forgotten() {
     let (folder, store) = store().await;
     let empty = store.health(7).await.unwrap();
     assert_eq!((empty.waiting_ticks, empty.chunks, empty.bytes_per_value), (0, 0, None));

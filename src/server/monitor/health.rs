@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_silent_hypervisor_is_told_until_it_answers_and_its_error_stays() {
+    fn a_silent_hypervisor_is_reported_until_it_answers_and_its_error_stays() {
         let (health, begin) = (Health::default(), Instant::now());
         health.read(MORNING, Some("libvirt does not answer"));
         let done = tick(&health, begin, 20);
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_vm_counts_with_every_source_that_tells_of_it_or_with_none() {
+    fn a_vm_counts_with_every_source_that_reports_it_or_with_none() {
         let (guest, hypervisor) = (Source::Guest, Source::Hypervisor);
         let with = |sources| VmFigures { sources, ..VmFigures::default() };
         let figures = [

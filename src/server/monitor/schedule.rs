@@ -49,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_tick_skips_the_beats_it_took_and_the_next_one_is_on_time_again() {
+    fn a_slow_tick_skips_the_ticks_it_overran_and_the_next_one_is_on_time_again() {
         let first = Instant::now();
         let mut beat = TickSchedule::new(first, PERIOD);
         assert_eq!(beat.next(after(first, 12.0)), (after(first, 15.0), 2));
@@ -58,7 +58,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn beats_never_drift_and_every_one_is_either_kept_or_counted(
+        fn ticks_never_drift_and_every_one_is_either_kept_or_counted(
             period_millis in 1..10_000_u64,
             took_millis in proptest::collection::vec(0..60_000_u64, 1..50),
         ) {

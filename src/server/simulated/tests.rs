@@ -187,7 +187,7 @@ async fn two_hundred_vms_have_counters_that_only_grow_through_a_day() {
 }
 
 #[tokio::test]
-async fn the_same_clock_gives_the_same_figures() {
+async fn the_same_clock_gives_the_same_values() {
     let mut readings = Vec::new();
     for _ in 0..2 {
         let bench = Bench::new();
@@ -266,7 +266,7 @@ async fn things_happen_behind_the_servers_back() {
 }
 
 #[tokio::test]
-async fn an_unreachable_hypervisor_tells_nothing_and_does_nothing() {
+async fn an_unreachable_hypervisor_reports_nothing_and_does_nothing() {
     let bench = Bench::new();
     let machine = bench.machine("web-1");
     bench.run(OperationKind::Launch, &machine).await.unwrap();

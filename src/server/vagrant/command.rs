@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn words_for_people_are_handed_on_and_the_error_is_kept() {
+    async fn user_visible_lines_are_handed_on_and_the_error_is_kept() {
         let script = r"printf '1,default,action,up,start\n1,default,ui,info,==> default: One%%!(VAGRANT_COMMA) two\\nthree\n'
             echo 'warning: from Ruby' >&2
             printf '1,,ui,error,Bad\n1,,error-exit,Vagrant::Errors::VMBootTimeout,Bad\n'; exit 1";

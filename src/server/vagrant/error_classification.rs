@@ -423,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn being_denied_is_told_apart_from_libvirt_being_down() {
+    fn being_denied_differs_from_libvirt_being_down() {
         let error = with_class(
             "VagrantPlugins::ProviderLibvirt::Errors::FogLibvirtConnectionError",
             "Error while connecting to Libvirt: Error making a connection to libvirt URI qemu:///system:\nCall to \
@@ -454,7 +454,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_without_kvm_is_told_about_emulation() {
+    fn a_host_without_kvm_is_pointed_to_emulation() {
         let error = with_class(
             "VagrantPlugins::ProviderLibvirt::Errors::DomainStartError",
             "Failed to start domain: internal error: process exited while connecting to monitor: Could not access KVM \
@@ -464,7 +464,7 @@ mod tests {
     }
 
     #[test]
-    fn a_start_that_libvirt_refuses_is_told_in_its_words() {
+    fn a_start_that_libvirt_rejects_is_reported_in_its_words() {
         let error = with_class(
             "VagrantPlugins::ProviderLibvirt::Errors::DomainStartError",
             "Failed to start domain: why",

@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_of_libvirts_is_told_by_libvirt() {
+    fn a_machine_of_libvirts_takes_its_state_from_libvirt() {
         assert!(!with("provider", json!("libvirt"))[0].project.is_indexed);
     }
 

@@ -198,7 +198,7 @@ async fn a_vm_lives_is_watched_crashes_and_comes_back() {
 
 #[tokio::test]
 #[ignore = "needs the lab, and some minutes"]
-async fn failures_are_told_apart() {
+async fn failures_have_distinct_errors() {
     let lab = Lab::new();
     let kind_of = |result: Result<Vec<String>, MachineError>| result.map_err(|error| error.kind);
 

@@ -102,7 +102,7 @@ mod tests {
 ";
 
     #[test]
-    fn the_way_in_is_read() {
+    fn the_configuration_is_read() {
         let expected = SshConfig {
             host: "192.168.121.30".into(),
             port: 2222,

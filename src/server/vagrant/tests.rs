@@ -191,7 +191,7 @@ async fn an_index_that_is_being_written_is_as_it_was() {
 }
 
 #[tokio::test]
-async fn a_vagrantfile_that_somebody_edited_stays() {
+async fn a_vagrantfile_that_a_user_edited_stays() {
     let bench = Bench::new("");
     fs::create_dir_all(bench.machine().directory).unwrap();
     fs::write(bench.file("Vagrantfile"), "# mine").unwrap();
@@ -316,7 +316,7 @@ async fn vms_of_one_box_are_made_one_after_the_other_until_its_image_is_there() 
 }
 
 #[tokio::test]
-async fn the_way_into_a_guest_is_what_ssh_config_says() {
+async fn a_guests_credentials_is_what_ssh_config_says() {
     let bench = Bench::new(
         r"printf '1,default,metadata,provider,libvirt\n'
         printf '1,default,ssh-config,Host default\\n  HostName 192.168.121.30\\n  User vagrant\\n  Port 22\\n  IdentityFile /k%%!(VAGRANT_COMMA)1\\n\n'",
@@ -328,7 +328,7 @@ async fn the_way_into_a_guest_is_what_ssh_config_says() {
 }
 
 #[tokio::test]
-async fn without_a_vagrantfile_of_its_own_nobody_asks_for_another_vms_way_in() {
+async fn without_a_vagrantfile_of_its_own_nobody_asks_for_another_vms_credentials() {
     let bench = Bench::new("");
     fs::write(bench.path("Vagrantfile"), "# of a folder above").unwrap();
     for there in [false, true] {
@@ -342,7 +342,7 @@ async fn without_a_vagrantfile_of_its_own_nobody_asks_for_another_vms_way_in() {
 }
 
 #[tokio::test]
-async fn a_vm_without_a_way_in_is_told_so() {
+async fn a_vm_without_credentials_is_reported() {
     for script in ["".to_owned(), error_exit("Vagrant::Errors::SSHNotReady"), "sleep 60".to_owned()] {
         let bench = Bench::new(&script);
         bench.make_vagrantfile();

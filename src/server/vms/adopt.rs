@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_guest_has_is_told_in_whole_units_and_never_as_nothing() {
+    fn what_a_guest_has_is_given_in_whole_units_and_never_as_nothing() {
         let spec = Given { ram_mb: 153, cpu_cores: 0, disk_gb: 0 }.spec();
         assert_eq!((spec.ram_mb, spec.cpu_cores, spec.disk_gb), (153, 1, 1));
     }

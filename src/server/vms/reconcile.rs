@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_vm_stopped_behind_our_back_is_told_as_such() {
+    fn a_vm_stopped_behind_our_back_is_reported_as_such() {
         let change = seen(VmStatus::Running, ObservedStatus::Is(DomainState::Stopped)).unwrap();
         assert_eq!(change.status, VmStatus::Stopped);
         assert!(change.fell && change.event.unwrap().text.contains("from outside"));
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crash_is_told_once() {
+    fn a_crash_is_reported_once() {
         assert_eq!(seen(VmStatus::Stopped, ObservedStatus::Is(DomainState::Crashed)), None);
     }
 
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn an_adopted_machine_that_is_gone_can_be_made_anew() {
+    fn an_adopted_machine_that_is_gone_can_be_recreated() {
         let vm = RecordedStatus {
             vm_id: 7,
             name: "shop",
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_silence_nothing_is_told_twice() {
+    fn after_a_silence_nothing_is_reported_twice() {
         let told = RecordedStatus {
             vm_id: 7,
             name: "web-1",
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_our_own_failed_operation_left_is_not_somebody_elses_doing() {
+    fn what_our_own_failed_operation_left_is_not_another_users_doing() {
         let failed = RecordedStatus {
             vm_id: 7,
             name: "web-1",

@@ -241,7 +241,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_guest_alone_gives_every_figure() {
+    fn a_guest_alone_gives_every_value() {
         let figures = figures_after(2, &silent(), &readings());
         let source = Source::Guest;
         let expected = VmFigures {
@@ -308,13 +308,13 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_reading_counts_for_three_periods_and_not_longer() {
+    fn a_sample_counts_for_three_periods_and_not_longer() {
         assert_eq!(figures_after(15, &silent(), &readings()).uptime_seconds, Some(120));
         assert_eq!(figures_after(16, &silent(), &readings()), VmFigures::default());
     }
 
     #[test]
-    fn what_the_guest_does_not_tell_stays_the_hypervisors() {
+    fn what_the_guest_does_not_report_stays_the_hypervisors() {
         let mut domain = silent();
         domain.counters.disks =
             BTreeMap::from([("vda".to_owned(), DiskUse { image_bytes: GB, capacity_bytes: 4 * GB })]);
@@ -338,7 +338,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn readings_far_apart_give_no_rates() {
+    fn samples_far_apart_give_no_rates() {
         let apart = |secs| {
             let readings = readings();
             let taken_at = readings.before.as_ref().unwrap().taken_at + Duration::from_secs(secs);
@@ -411,7 +411,7 @@ pub(crate) mod tests {
         }
 
         #[test]
-        fn what_the_guest_does_not_tell_is_unknown(readings in any_samples()) {
+        fn what_the_guest_does_not_report_is_unknown(readings in any_samples()) {
             let figures = figures_after(0, &silent(), &readings);
             let newest = readings.newest;
             prop_assert!(figures.memory_percent.is_none() || newest.memory.is_some());

@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn two_readings_of_a_running_vm_give_every_figure() {
+    fn two_samples_of_a_running_vm_give_every_value() {
         let figures = figures_between(&earlier(), &running());
         assert_eq!(figures.cpu_percent, Some(50.0));
         assert_eq!(figures.memory_percent, Some(25.0));
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_reading_has_no_rates() {
+    fn the_first_sample_has_no_rates() {
         let figures = figures_of(&running());
         assert!(!has_a_rate(&figures));
         assert_eq!(figures.sources.cpu, Source::Unknown);
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_vm_that_was_started_anew_has_no_rates_even_if_all_counters_grew() {
+    fn a_vm_that_was_restarted_has_no_rates_even_if_all_counters_grew() {
         let before = Domain { started_at: Some(NOW.plus_secs(-3600)), ..earlier() };
         assert!(!has_a_rate(&figures_between(&before, &running())));
     }
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_in_one_reading_only_is_left_out_of_the_rates() {
+    fn a_device_in_one_sample_only_is_left_out_of_the_rates() {
         let mut after = running();
         after.counters.interfaces.insert("vnet1".into(), Traffic { rx_bytes: 1000 * MB, tx_bytes: 0 });
         after.counters.vcpu_time_ns.insert(2, 1000 * SEC);
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_device_in_both_readings_a_rate_is_unknown_not_zero() {
+    fn without_a_device_in_both_samples_a_rate_is_unknown_not_zero() {
         let mut before = earlier();
         before.counters.interfaces = BTreeMap::from([("vnet9".to_owned(), Traffic::default())]);
         before.counters.vcpu_time_ns.clear();
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn no_time_between_two_readings_gives_no_rates() {
+    fn no_time_between_two_samples_gives_no_rates() {
         let at = Instant::now();
         let figures = derive(Inputs { previous: Some((&earlier(), at)), ..inputs(&running(), at) });
         assert!(!has_a_rate(&figures));
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_that_the_guest_does_not_tell_is_unknown() {
+    fn memory_that_the_guest_does_not_report_is_unknown() {
         for silent in [
             Balloon { usable_kib: None, ..running().counters.balloon },
             Balloon { available_kib: None, ..running().counters.balloon },
@@ -347,7 +347,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_figure_leaves_its_range(
+        fn no_value_leaves_its_range(
             before in any_domain(),
             after in any_domain(),
             millis in 0..10_000_u64,
@@ -370,14 +370,14 @@ mod tests {
         }
 
         #[test]
-        fn nothing_is_told_by_the_guest_of_a_vm_that_does_not_run(after in any_domain(), guest in any_samples()) {
+        fn nothing_comes_from_the_guest_of_a_vm_that_does_not_run(after in any_domain(), guest in any_samples()) {
             prop_assume!(after.state != DomainState::Running);
             let f = derive(Inputs { guest: Some(&guest), ..inputs(&after, guest.newest.taken_at) });
             prop_assert_eq!(f, figures_of(&after));
         }
 
         #[test]
-        fn where_the_hypervisor_tells_cpu_and_network_the_guest_changes_nothing_there(
+        fn where_the_hypervisor_has_cpu_and_network_the_guest_changes_nothing_there(
             before in any_domain(),
             after in any_domain(),
             guest in any_samples(),
@@ -411,7 +411,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_not_told_is_unknown(before in any_domain(), mut after in any_domain()) {
+        fn what_is_not_reported_is_unknown(before in any_domain(), mut after in any_domain()) {
             after.counters = Counters::default();
             after.started_at = None;
             let f = figures_between(&before, &after);
@@ -421,7 +421,7 @@ mod tests {
         }
 
         #[test]
-        fn a_group_has_a_source_exactly_when_it_has_figures(before in any_domain(), after in any_domain()) {
+        fn a_group_has_a_source_exactly_when_it_has_values(before in any_domain(), after in any_domain()) {
             let f = figures_between(&before, &after);
             let told = |source| source == Source::Hypervisor;
             prop_assert_eq!(told(f.sources.cpu), f.cpu_percent.is_some());
