@@ -138,7 +138,7 @@ mod tests {
     fn a_vm_stopped_behind_our_back_is_reported_as_such() {
         let change = seen(VmStatus::Running, ObservedStatus::Is(DomainState::Stopped)).unwrap();
         assert_eq!(change.status, VmStatus::Stopped);
-        assert!(change.fell && change.event.unwrap().text.contains("from outside"));
+        assert!(change.fell && change.event.unwrap().text.contains("outside Twarga Cloud"));
         assert!(!seen(VmStatus::Running, ObservedStatus::Is(DomainState::Suspended)).unwrap().fell);
     }
 
@@ -173,7 +173,7 @@ mod tests {
         };
         let change = reconcile(vm, ObservedStatus::Absent).unwrap();
         assert_eq!(change.status, VmStatus::NotCreated);
-        assert!(change.problem.unwrap().contains("Start it to have Vagrant make it anew"));
+        assert!(change.problem.unwrap().contains("Start the VM to have Vagrant recreate it"));
     }
 
     #[test]
