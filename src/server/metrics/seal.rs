@@ -96,10 +96,8 @@ impl Memory {
 
 fn tick_of(sampled_at: i64, host: &str, vms: &str) -> Option<Tick> {
     fn cells<const N: usize>(value: &Value) -> Option<[Option<i64>; N]> {
-        let columns_of_subject = value.as_array()?;
-        Some(std::array::from_fn(|i| {
-            columns_of_subject.get(i).and_then(Value::as_i64).filter(|v| *v != UNKNOWN)
-        }))
+        let numbers = value.as_array()?;
+        Some(std::array::from_fn(|i| numbers.get(i).and_then(Value::as_i64).filter(|v| *v != UNKNOWN)))
     }
     let vms: Value = serde_json::from_str(vms).ok()?;
     let vm = |(id, sample): (&String, &Value)| Some((id.parse().ok()?, cells(sample)?));
