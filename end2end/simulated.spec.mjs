@@ -303,7 +303,7 @@ test.describe("signed in", () => {
 
     await page.getByRole("button", { name: /^stop/i }).click();
     await expect(status(page)).toHaveText(/stopped/i);
-    await expect(page.getByTestId("events")).toContainText(/asked to stop/);
+    await expect(page.getByTestId("events")).toContainText(/requested a stop/);
     await page.getByRole("button", { name: /^start/i }).click();
     await expect(status(page)).toHaveText(/running/i);
 

@@ -192,7 +192,7 @@ async fn what_was_not_taken_is_sent_again_with_the_same_id_also_after_a_restart(
 }
 
 #[tokio::test]
-async fn what_never_succeeds_is_given_up_and_told() {
+async fn what_never_succeeds_is_given_up_and_reported() {
     let server = Fleet::new().serve(0).await;
     let receiver = Receiver::begin().await;
     let ada = hooked(&server, "ada", &receiver).await;
@@ -247,7 +247,7 @@ async fn only_admins_webhooks_lead_into_the_servers_own_network() {
 }
 
 #[tokio::test]
-async fn who_was_not_told_yet_is_not_told_that_it_is_over() {
+async fn an_unreported_alert_is_not_reported_as_resolved() {
     let server = Fleet::new().serve(0).await;
     let receiver = Receiver::begin().await;
     let ada = hooked(&server, "ada", &receiver).await;
@@ -263,7 +263,7 @@ async fn who_was_not_told_yet_is_not_told_that_it_is_over() {
 }
 
 #[tokio::test]
-async fn people_are_told_of_their_own_and_admins_of_the_host_and_of_all_if_they_wish() {
+async fn users_are_notified_about_their_own_and_admins_of_the_host_and_of_all_if_they_wish() {
     let server = Fleet::new().serve(0).await;
     let (of_ada, of_bob) = (Receiver::begin().await, Receiver::begin().await);
     let ada = hooked(&server, "ada", &of_ada).await;

@@ -20,9 +20,9 @@ use tower::ServiceExt;
 use twarga_cloud::{
     app::AssetUrls,
     server::{
+        commands::{ServerBuilder, Source, assemble},
         config::{Cli, ServeArgs},
         monitor::Collector,
-        run::{Assembly, Source, assemble},
         state::AppState,
         web,
     },
@@ -123,7 +123,7 @@ impl Server {
         let url = |name: &str| format!("/pkg/{name}");
         let assets =
             AssetUrls { css: url("a.css"), js: url("a.js"), wasm: url("a.wasm"), echarts: url("e.js") };
-        let assembly: Assembly = assemble(&arguments, assets, source).await.unwrap();
+        let assembly: ServerBuilder = assemble(&arguments, assets, source).await.unwrap();
         assembly.state.vms.resume().await.unwrap();
         Self {
             collector: assembly.collector(),
