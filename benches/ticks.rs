@@ -19,8 +19,8 @@ use std::{
 use twarga_cloud::{
     model::UtcMillis,
     server::{
+        commands::Source,
         provider::{Hypervisor, HypervisorSample, ReadError},
-        run::Source,
         simulated::{Moment, SimulatedFleet, SimulatedOptions},
     },
 };

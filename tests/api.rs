@@ -24,14 +24,13 @@ use support::{
     form_request,
 };
 use twarga_cloud::{
-    api::metrics_since_address,
     model::{HostFigures, OperationKind, UtcMillis, VmFigures},
     server::{
+        commands::Source,
         provider::{
             DomainState, GuestAccess, IndexedMachine, Machine, MachineError, MachineErrorKind, MachineIndex,
             Project, ReadError, SshConfig,
         },
-        run::Source,
         vms::Scope,
         web::router,
     },
@@ -673,11 +672,10 @@ async fn a_poll_brings_only_what_is_new() {
     assert_eq!(next["vms"].as_array().unwrap().len(), 1);
     assert_eq!(next["series"][0]["sampled_at"], json!([next["cursor"]]));
     let [cursor, version] = ["cursor", "version"].map(|key| first[key].clone());
-    let cursor = serde_json::from_value(cursor).unwrap();
-    let by_page = metrics_since_address(cursor, Some(1), 900, version.as_str().unwrap());
-    assert_eq!(ada.get(&by_page).await.json(), next);
-    let of_all = metrics_since_address(cursor, None, 900, version.as_str().unwrap());
-    let of_all = ada.get(&of_all).await.json();
+    let version = version.as_str().unwrap();
+    let poll = format!("/api/v1/metrics_since?cursor={cursor}&window_secs=900&version={version}");
+    assert_eq!(ada.get(&format!("{poll}&vm_id=1")).await.json(), next);
+    let of_all = ada.get(&poll).await.json();
     assert_eq!((of_all["vms"].clone(), of_all["figures"].as_array().unwrap().len()), (json!([]), 2));
 }
 
@@ -988,7 +986,7 @@ async fn the_hosts_alerts_are_the_admins_alone() {
     let full = HostFigures { disk_percent: Some(97.0), ..HostFigures::default() };
     for secs in (0..=60).step_by(5) {
         let at = UtcMillis(MORNING + secs * 1000);
-        server.collector.alerts.observe(at, &full, &[]).await.unwrap();
+        server.collector.alerts.evaluate(at, &full, &[]).await.unwrap();
     }
     let alerts = ada.get("/api/v1/open_alerts").await.json();
     assert_eq!((&alerts[0]["metric"], &alerts[0]["vm_id"]), (&json!("disk"), &json!(null)));
@@ -1010,7 +1008,7 @@ async fn a_vm_that_runs_and_sends_nothing_is_an_alert() {
     let host = HostFigures::default();
     for secs in (10..=70).step_by(5) {
         let at = UtcMillis(MORNING + secs * 1000);
-        server.collector.alerts.observe(at, &host, &silent).await.unwrap();
+        server.collector.alerts.evaluate(at, &host, &silent).await.unwrap();
     }
     assert_eq!(open_alerts(&ada).await, [("web-1".to_owned(), "figures".to_owned())]);
     let told = "web-1 is running but has reported no metrics for 60 s.";
@@ -1036,7 +1034,7 @@ impl MachineIndex for Index {
         Ok(vec![IndexedMachine { id: INDEXED.into(), project, state: self.0, vagrant_box: None }])
     }
 
-    async fn look_again(&self, _: &Machine) -> Result<(), MachineError> {
+    async fn refresh_status(&self, _: &Machine) -> Result<(), MachineError> {
         Ok(())
     }
 }

@@ -16,8 +16,8 @@ use support::{Client, Server};
 use twarga_cloud::{
     model::UtcMillis,
     server::{
+        commands::Source,
         provider::{Hypervisor, HypervisorSample, Moment, ReadError},
-        run::Source,
         simulated::{SimulatedFleet, SimulatedOptions},
     },
 };
