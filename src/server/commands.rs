@@ -222,6 +222,7 @@ impl ServerBuilder {
 /// A message for the user.
 pub async fn serve(arguments: ServeArgs) -> Result<(), String> {
     begin_log(&arguments.log);
+    let mail = arguments.notifications.mail()?;
     let assets = web::assets::urls()?;
     let listener = listen(arguments.addr)?;
     // Before the database is opened: a newer version brings it to its own form.
@@ -229,12 +230,8 @@ pub async fn serve(arguments: ServeArgs) -> Result<(), String> {
     let assembly = assemble(&arguments, assets, Source::new(&arguments)).await?;
     let state = assembly.state.clone();
     state.vms.resume().await.map_err(|e| format!("The open operations cannot be read: {e}."))?;
-    let notifier = Notifier::new(
-        state.database.clone(),
-        arguments.notifications.mail()?,
-        arguments.notifications.private_webhooks,
-    )
-    .map_err(|error| format!("Notifications cannot be sent: {error}."))?;
+    let notifier = Notifier::new(state.database.clone(), mail, arguments.notifications.private_webhooks)
+        .map_err(|error| format!("Notifications cannot be sent: {error}."))?;
     let collector = tokio::spawn(assembly.collector().run());
     tokio::spawn(notifier.run());
     tokio::spawn(retention(state.store.clone(), arguments.retention_days));

@@ -1,17 +1,30 @@
-//! The command line and the environment: every flag has an environment variable of the same name.
+//! The configuration: command line, environment and file, in this order of precedence.
+//!
+//! Every flag has an environment variable and a key in the file of the same name.
+
+mod file;
 
 use crate::{
     model::ProviderKind,
-    server::notifications::{Mail, PASSWORD_VARIABLE},
+    server::{
+        notifications::{Mail, PASSWORD_VARIABLE},
+        vms::load_images,
+    },
 };
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use std::{net::SocketAddr, path::PathBuf};
+use clap::{
+    ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, parser::ValueSource,
+};
+use file::ConfigFile;
+use std::{ffi::OsString, fmt::Write, fs, net::SocketAddr, path::PathBuf};
 
 #[derive(Debug, Parser)]
 #[command(name = "twarga-cloud", version, about, args_conflicts_with_subcommands = true)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Option<Command>,
+    /// A configuration file (TOML); flags and environment variables override it.
+    #[arg(long, env = "TWARGA_CONFIG", value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
     #[command(flatten)]
     pub serve: ServeArgs,
 }
@@ -20,6 +33,11 @@ pub struct Cli {
 pub enum Command {
     /// Start the server (the default).
     Serve(ServeArgs),
+    /// Look at the configuration.
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
     /// Make or change accounts.
     User {
         #[command(subcommand)]
@@ -37,6 +55,12 @@ pub enum Command {
         #[command(flatten)]
         data: DataArgs,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Check the configuration and print what `serve` would use, without passwords.
+    Check(ServeArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -117,9 +141,12 @@ pub struct LimitArgs {
 #[derive(Debug, Clone, Args)]
 pub struct NotificationArgs {
     /// The SMTP server that mail is sent over: smtps://user@host:465, or smtp://user@host:587. Its password comes
-    /// from the environment variable TWARGA_SMTP_PASSWORD.
-    #[arg(long, env = "TWARGA_SMTP_URL", value_name = "URL", requires = "mail_from")]
+    /// from the environment variable TWARGA_SMTP_PASSWORD or from a file.
+    #[arg(long, env = "TWARGA_SMTP_URL", value_name = "URL")]
     pub smtp_url: Option<String>,
+    /// A file that holds the SMTP server's password.
+    #[arg(long, env = "TWARGA_SMTP_PASSWORD_FILE", value_name = "FILE")]
+    pub smtp_password_file: Option<PathBuf>,
     /// The address that mail comes from.
     #[arg(long, env = "TWARGA_MAIL_FROM", value_name = "ADDRESS")]
     pub mail_from: Option<String>,
@@ -134,13 +161,24 @@ impl NotificationArgs {
     /// # Errors
     /// A sentence for the person who started the server.
     pub fn mail(&self) -> Result<Option<Mail>, String> {
-        let Some((url, from)) = self.smtp_url.as_deref().zip(self.mail_from.as_deref()) else {
-            return Ok(None);
+        let (url, from) = match (&self.smtp_url, &self.mail_from) {
+            (None, _) => return Ok(None),
+            (Some(_), None) => return Err("Mail is not set up right: --smtp-url needs --mail-from.".into()),
+            (Some(url), Some(from)) => (url, from),
         };
-        let password = std::env::var(PASSWORD_VARIABLE).ok();
-        Mail::new(url, from, password)
+        Mail::new(url, from, self.smtp_password()?)
             .map(Some)
             .map_err(|error| format!("Mail is not set up right: {error}."))
+    }
+
+    fn smtp_password(&self) -> Result<Option<String>, String> {
+        if let Ok(password) = std::env::var(PASSWORD_VARIABLE) {
+            return Ok(Some(password));
+        }
+        let Some(path) = &self.smtp_password_file else { return Ok(None) };
+        let password = fs::read_to_string(path)
+            .map_err(|error| format!("The SMTP password cannot be read from {}: {error}.", path.display()))?;
+        Ok(Some(password.trim_end_matches(['\r', '\n']).to_owned()))
     }
 }
 
@@ -218,6 +256,91 @@ pub enum LibvirtDriver {
     Auto,
     Kvm,
     Qemu,
+}
+
+/// The configuration, and where each value comes from.
+pub struct Loaded {
+    pub cli: Cli,
+    matches: ArgMatches,
+    file: ConfigFile,
+}
+
+#[derive(Debug)]
+pub enum LoadError {
+    /// A wrong flag or variable, or a request for help.
+    CommandLine(clap::Error),
+    /// One line about the configuration file.
+    File(String),
+}
+
+impl From<clap::Error> for LoadError {
+    fn from(error: clap::Error) -> Self {
+        Self::CommandLine(error)
+    }
+}
+
+/// Reads the command line, the environment and the file that they name.
+///
+/// # Errors
+/// What is wrong with the first of them that is.
+pub fn load(arguments: impl IntoIterator<Item = OsString>) -> Result<Loaded, LoadError> {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let command = Cli::command();
+    let matches = command.clone().try_get_matches_from(&arguments)?;
+    let Some(path) = matches.get_one::<PathBuf>("config") else {
+        return Ok(Loaded { cli: Cli::from_arg_matches(&matches)?, matches, file: ConfigFile::default() });
+    };
+    let serve = command.find_subcommand("serve").expect("a command of Cli");
+    let file = ConfigFile::read(path, serve).map_err(LoadError::File)?;
+    let matches = file.apply(command).try_get_matches_from(arguments)?;
+    Ok(Loaded { cli: Cli::from_arg_matches(&matches)?, matches, file })
+}
+
+impl Loaded {
+    /// What `serve` would use, as TOML, with the source of each value.
+    ///
+    /// # Errors
+    /// What is wrong with a file that the configuration names, or with how mail is set up.
+    pub fn check(&self, arguments: &ServeArgs) -> Result<String, String> {
+        load_images(arguments.images.as_deref(), &arguments.lab_boxes)?;
+        arguments.notifications.mail()?;
+        let mut matches = &self.matches;
+        while let Some((_, inner)) = matches.subcommand() {
+            matches = inner;
+        }
+        let mut text = String::new();
+        for arg in ServeArgs::augment_args(clap::Command::new("serve")).get_arguments() {
+            let key = arg.get_id().as_str();
+            let source = match matches.value_source(key) {
+                Some(ValueSource::CommandLine) => "flag",
+                Some(ValueSource::EnvVariable) => "environment",
+                Some(_) if self.file.contains(key) => "file",
+                Some(_) => "default",
+                None => continue,
+            };
+            let values: Vec<String> = matches
+                .get_raw(key)
+                .into_iter()
+                .flatten()
+                .map(|value| literal(&value.to_string_lossy()))
+                .collect();
+            let value = match arg.get_action() {
+                clap::ArgAction::Append => format!("[{}]", values.join(", ")),
+                _ => values.join(""),
+            };
+            writeln!(text, "{:<40} # {source}", format!("{key} = {value}")).expect("writing to a string");
+        }
+        Ok(text)
+    }
+}
+
+/// As a value of TOML.
+fn literal(value: &str) -> String {
+    if value.parse::<i64>().is_ok() || value.parse::<bool>().is_ok() {
+        value.to_owned()
+    } else {
+        toml::Value::from(value).to_string()
+    }
 }
 
 fn whole(text: &str, least: u32, most: u32) -> Result<u32, String> {
