@@ -2,8 +2,8 @@
 
 use std::{process::ExitCode, time::Duration};
 use twarga_cloud::server::{
+    commands,
     config::{self, Command, ConfigCommand, LoadError},
-    run,
 };
 
 fn main() -> ExitCode {
@@ -18,13 +18,13 @@ fn main() -> ExitCode {
         Err(error) => return failed(&format!("The system gives no threads: {error}.")),
     };
     let done = match command.unwrap_or_else(|| Command::Serve(loaded.cli.serve.clone())) {
-        Command::Serve(arguments) => runtime.block_on(run::serve(arguments)),
+        Command::Serve(arguments) => runtime.block_on(commands::serve(arguments)),
         Command::Config { command: ConfigCommand::Check(arguments) } => {
             loaded.check(&arguments).map(|text| print!("{text}"))
         }
-        Command::User { command } => runtime.block_on(run::user(command)),
-        Command::Backup { file, data } => runtime.block_on(run::back_up(&file, &data.data_dir)),
-        Command::Restore { file, data } => runtime.block_on(run::restore(&file, &data.data_dir)),
+        Command::User { command } => runtime.block_on(commands::user(command)),
+        Command::Backup { file, data } => runtime.block_on(commands::back_up(&file, &data.data_dir)),
+        Command::Restore { file, data } => runtime.block_on(commands::restore(&file, &data.data_dir)),
     };
     // Dropped, it would wait for ever for a thread that is stuck in a disk that hangs.
     runtime.shutdown_timeout(Duration::from_secs(1));
