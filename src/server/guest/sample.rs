@@ -329,8 +329,8 @@ Filesystem           1024-blocks    Used Available Capacity Mounted on
 
     #[test]
     #[ignore = "takes a minute; make test asks for it"]
-    fn fuzz_for_a_minute() {
-        crate::server::fuzz::for_a_minute(&[TINY.as_bytes()], |input| {
+    fn fuzz_parser() {
+        crate::server::fuzz::fuzz(&[TINY.as_bytes()], |input| {
             let reading = GuestSample::parse(Instant::now(), input);
             assert!(
                 reading.memory.is_none_or(|memory| memory.available_kib <= memory.total_kib),
