@@ -33,8 +33,9 @@ in_background() {
     log=$(target_dir)/test-logs/${name// /-}.log
     mkdir -p "$(dirname "$log")"
     printf '\n==> %s, in the background (log: %s)\n' "$name" "$log"
-    # not through a pipe: $! has to be the leader of the new process group
-    setsid "$@" >"$log" 2>&1 </dev/null &
+    # not through a pipe: $! has to be the leader of the new process group. A shell starts what is in the background with
+    # SIGINT ignored; the tests send it to their children.
+    setsid env --default-signal=INT,QUIT "$@" >"$log" 2>&1 </dev/null &
     BACKGROUND_GROUP[$name]=$!
     BACKGROUND_LOG[$name]=$log
 }

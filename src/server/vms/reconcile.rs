@@ -158,7 +158,7 @@ mod tests {
     fn an_undefined_domain_is_not_created_and_says_what_to_do() {
         let change = seen(VmStatus::Stopped, ObservedStatus::Absent).unwrap();
         assert_eq!(change.status, VmStatus::NotCreated);
-        assert!(change.problem.unwrap().contains("destroy this VM here"));
+        assert!(change.problem.unwrap().contains("destroy this VM and launch it again"));
     }
 
     #[test]
