@@ -379,7 +379,7 @@ fn Dialogs(is_admin: bool, opened: RwSignal<Option<Opened>>) -> impl IntoView {
             browser::set_theme(theme);
             spawn_local(async move {
                 match set_theme(theme.as_str().into()).await {
-                    Ok(()) => toasts.say("The theme is saved for this browser."),
+                    Ok(()) => toasts.say("Theme saved for this browser."),
                     Err(error) => toasts.warn(error.text),
                 }
             });

@@ -268,7 +268,7 @@ fn PerVm(feed: Feed) -> impl IntoView {
                     <tbody><For each=move || order.get() key=|id| *id children=row/></tbody>
                 </table>
             </div>
-            {move || order.with(Vec::is_empty).then(|| view! { <p class="none">"There are no VMs yet. " <a class="underlined" href="/vms/new">"Launch the first one"</a></p> })}
+            {move || order.with(Vec::is_empty).then(|| view! { <p class="none">"No VMs yet. " <a class="underlined" href="/vms/new">"Launch the first one"</a></p> })}
         </section>
     }
 }
