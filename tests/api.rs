@@ -1100,7 +1100,7 @@ async fn what_vagrant_does_not_know_is_not_adopted_and_what_was_launched_here_no
     let gone = ada.form("/api/v1/adopt_machine", &[("id", INDEXED), ("name", "shop")]).await;
     assert_eq!(gone.status, 404);
     let page = server.browser("ada").await.page("/vms/adopt").await;
-    assert!(page.words().contains("There is nothing to adopt"), "{}", page.words());
+    assert!(page.words().contains("No VMs to import"), "{}", page.words());
 
     let vm = ada.vm("web-1").await;
     let refused = ada.ask("release", vm["id"].as_i64().unwrap()).await;
