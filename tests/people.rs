@@ -334,7 +334,7 @@ async fn an_alert_is_taken_care_of_by_who_may_see_it_and_once() {
         told.iter().filter(|text| text.contains("takes care of the alert about bobs's CPU")).count(),
         1
     );
-    assert!(bob.page("/alerts").await.words().contains("bob takes care of it"));
+    assert!(bob.page("/alerts").await.words().contains("acknowledged by bob"));
 }
 
 #[tokio::test]

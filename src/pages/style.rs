@@ -401,7 +401,7 @@ fn Bells() -> impl IntoView {
         }
     };
     let all = || view! { <p><a class="underlined" href="/style">"All alerts"</a></p> };
-    let raised = || view! { "raised at " <Moment at=MINUTE.0 form=TimeForm::DayAndTime/> };
+    let raised = || view! { "opened at " <Moment at=MINUTE.0 form=TimeForm::DayAndTime/> };
     view! {
         <section class="panel block">
             <h2>"Bell"</h2>
@@ -412,14 +412,14 @@ fn Bells() -> impl IntoView {
                         <h2>"2 open alerts"</h2>
                         <ul>
                             <li><i class="mark error" title="error"></i><span><a href="/style">"web-1"</a> ": CPU at 90 % or more " <small>"93 % when " {raised()}</small></span></li>
-                            <li><i class="mark warning" title="warning"></i><span><b>"Host"</b> ": Memory at 80 % or more " <small>"84 % when " {raised()} " · ada takes care of it"</small></span></li>
+                            <li><i class="mark warning" title="warning"></i><span><b>"Host"</b> ": Memory at 80 % or more " <small>"84 % when " {raised()} " · acknowledged by ada"</small></span></li>
                         </ul>
                         {all()}
                     </div>
                 </div>
                 <div class="sample">
                     {bell("none", "No open alerts", None)}
-                    <div class="alerts"><h2>"No open alerts"</h2><ul></ul><p class="muted">"Nothing is wrong now."</p>{all()}</div>
+                    <div class="alerts"><h2>"No open alerts"</h2><ul></ul><p class="muted">"Nothing needs your attention."</p>{all()}</div>
                 </div>
             </div>
         </section>
