@@ -424,7 +424,7 @@ async fn people_make_rules_for_what_is_theirs() {
     assert_eq!(whats(&bob.get("/api/v1/open_alerts").await.json()), [("cpu", 50.0)]);
     let page = bob.page("/alerts/rules").await;
     assert!(page.words().contains("CPU at 50 % or more for 10 s"), "{}", page.words());
-    assert!(bob.page(&format!("/alerts/rules?edit={rule_id}")).await.text.contains("Save the rule"));
+    assert!(bob.page(&format!("/alerts/rules?edit={rule_id}")).await.text.contains("Save rule"));
 
     // Deleted: what it has open is over, and everybody's rule watches again.
     let delete = [("rule_id", &*rule_id)];

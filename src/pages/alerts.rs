@@ -164,7 +164,7 @@ fn Open(alert: Alert, acknowledge: ServerAction<AcknowledgeAlert>) -> impl IntoV
                 <What alert/>
                 <small class="muted">
                     "opened " <Moment at=Signal::stored(raised_at) form=TimeForm::DayAndSecond/> {at_value(metric, raised_value)}
-                    {by.map(|(name, at)| view! { " · " "acknowledged by " {name} " " <Moment at=Signal::stored(at) form=TimeForm::DayAndTime/> {at_value(metric, acknowledged_value)} })}
+                    {by.map(|(name, at)| view! { " · acknowledged by " {name} " " <Moment at=Signal::stored(at) form=TimeForm::DayAndTime/> {at_value(metric, acknowledged_value)} })}
                 </small>
             </div>
             {is_new.then(|| view! {
@@ -192,7 +192,7 @@ fn Over(alert: Alert) -> impl IntoView {
                 <small class="muted">
                     "opened " <Moment at=Signal::stored(raised_at) form=TimeForm::DayAndSecond/> {at_value(metric, raised_value)}
                     " · resolved " <Moment at=Signal::stored(resolved_at) form=TimeForm::DayAndSecond/> {at_value(metric, resolved_value)}
-                    {by.map(|(name, at)| view! { " · " "acknowledged by " {name} " " <Moment at=Signal::stored(at) form=TimeForm::DayAndTime/> {at_value(metric, acknowledged_value)} })}
+                    {by.map(|(name, at)| view! { " · acknowledged by " {name} " " <Moment at=Signal::stored(at) form=TimeForm::DayAndTime/> {at_value(metric, acknowledged_value)} })}
                     " · " {lasted}
                 </small>
             </div>
