@@ -960,9 +960,9 @@ test.describe("signed in", () => {
       const panel = page.getByTestId("notifications");
       await panel.getByLabel("Webhook").fill(`http://127.0.0.1:${receiver.address().port}/hook`);
       await panel.getByRole("button", { name: "Save" }).click();
-      await panel.getByText("What its messages are signed with").click();
+      await panel.getByText("Signing secret").click();
       await expect(panel.getByTestId("secret")).toHaveText(/^whsec_/);
-      await panel.getByRole("button", { name: "Send a test" }).click();
+      await panel.getByRole("button", { name: "Send test" }).click();
       await expect(panel.getByTestId("deliveries")).toContainText("webhook · sent", { timeout: 20_000 });
       expect(received).toEqual([expect.stringMatching(/^v1,/)]);
     } finally {
