@@ -490,7 +490,7 @@ test.describe("signed in", () => {
     await expect(page).toHaveURL(/\?from=.*&to=/);
     await expect.poll(() => timeAxis(canvas)).toBeLessThan(2000);
     await expect(page.getByTestId("custom-range")).toBeVisible();
-    await ranges.getByRole("link", { name: "Wider" }).click();
+    await ranges.getByRole("link", { name: "Zoom out" }).click();
     await expect.poll(() => timeAxis(canvas)).toBeGreaterThan(2000);
     await page.goBack();
     await page.goBack();
@@ -792,7 +792,7 @@ test.describe("signed in", () => {
     await page.locator(".custom summary").click();
     await page.getByLabel("From").fill("2026-07-01T08:00");
     await page.getByLabel("To", { exact: true }).fill("2026-07-01T09:30");
-    await page.locator(".custom").getByRole("button", { name: "Show" }).click();
+    await page.locator(".custom").getByRole("button", { name: "Apply" }).click();
     await expect(page.getByTestId("custom-range")).toContainText("1 Jul, 08:00");
     await expect(page.getByTestId("custom-range").locator("time").last()).toHaveAttribute("datetime", "2026-07-01T13:30:00Z");
     await context.close();
