@@ -1,7 +1,7 @@
 # What people do with this project. "make" alone lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check build bench pictures lab-up lab-down
+.PHONY: help run test check build package bench pictures lab-up lab-down
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,6 +19,9 @@ build: ## release build: the site, and the binary twarga-cloud
 	@scripts/setup build
 	cargo xtask site --release
 	cargo build --release -p twarga-cloud --features ssr
+
+package: build ## a Debian package and a tarball, in target/package
+	cargo xtask package
 
 bench: ## benchmarks
 	@scripts/setup bench

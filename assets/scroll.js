@@ -1,11 +1,11 @@
-// On the way back a page's content comes after the browser has tried to scroll to where it was. So that is done again
-// until it is there.
+// Going back, the browser restores the scroll position before the page's content is there. So this tries again until it
+// is. leptos_router 0.8 does not do it: it scrolls to the top or to an anchor, and not at all on `popstate`.
 
 const PATIENCE_MILLIS = 3000;
 const STEP_MILLIS = 50;
 const BY_HAND = ["wheel", "touchmove", "pointerdown", "keydown"];
 
-/** From now on, each entry of the history is found again as it was left. */
+/** From now on, each history entry gets its scroll position back. */
 export function keepScroll() {
   const left = new Map();
   const entry = () => globalThis.navigation?.currentEntry?.key ?? location.href;
@@ -24,7 +24,7 @@ export function keepScroll() {
     const end = performance.now() + PATIENCE_MILLIS;
     returning = setInterval(() => {
       if (entry() !== began) return giveUp();
-      // As far as the content goes yet: more of it may come.
+      // As far as the content reaches so far: more of it may come.
       if (Math.abs(scrollY - wanted) > 1) scrollTo({ top: wanted, behavior: "instant" });
       if (performance.now() > end) giveUp();
     }, STEP_MILLIS);

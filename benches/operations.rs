@@ -5,7 +5,7 @@ use super::{
     support::{Server, fleet::Fleet, http},
 };
 use std::time::{Duration, Instant};
-use twarga_cloud::server::run::Source;
+use twarga_cloud::server::commands::Source;
 
 const LAUNCHES: usize = 10;
 const PAUSE: Duration = Duration::from_millis(10);

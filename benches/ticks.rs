@@ -19,8 +19,8 @@ use std::{
 use twarga_cloud::{
     model::UtcMillis,
     server::{
-        provider::{Hypervisor, ReadError, Reading},
-        run::Source,
+        commands::Source,
+        provider::{Hypervisor, HypervisorSample, ReadError},
         simulated::{Moment, SimulatedFleet, SimulatedOptions},
     },
 };
@@ -37,7 +37,7 @@ struct Counted {
 
 #[async_trait]
 impl Hypervisor for Counted {
-    async fn read(&self) -> Result<Reading, ReadError> {
+    async fn read(&self) -> Result<HypervisorSample, ReadError> {
         // The fleet answers at once, on this thread; others work meanwhile.
         let before = thread_time();
         let reading = self.fleet.read().await;

@@ -131,39 +131,61 @@ export async function confirm(place, ask, name) {
   await place.getByRole("dialog").getByRole("textbox").fill(name);
 }
 
-/** Presses what asks for an operation, and waits until that is done and the VM stands as it should. */
-export async function operate(page, name, then, options = {}) {
+export const TABS = ["Overview", "Snapshots", "Activity", "Settings"];
+
+/** Opens a tab of the VM's page by its link. */
+export async function openTab(page, name) {
+  const link = page.getByRole("navigation", { name: "VM sections" }).getByRole("link", { name, exact: true });
+  await link.click();
+  await expect(link).toHaveAttribute("aria-current", "page");
+}
+
+/** Requests an operation on a tab, and waits until the activity lists it as done and the VM has the status `then`. */
+export async function operate(page, tab, request, then, options = {}) {
+  await openTab(page, "Activity");
   const newest = page.getByTestId("operations").getByRole("listitem").first();
   const before = await newest.getByRole("link").getAttribute("href");
-  await press(page, name);
+  await openTab(page, tab);
+  await request();
+  await openTab(page, "Activity");
   await expect(newest.getByRole("link")).not.toHaveAttribute("href", before, options);
-  await expect(newest).toContainText("done", options);
+  await expect(newest).toHaveAttribute("data-state", "succeeded", options);
+  await expect(newest.locator("small")).toContainText("done");
   await expect(status(page)).toHaveText(then, options);
 }
 
 /** Goes through everything that can be asked of the VM whose page is open, which runs. `patience` is for real ones. */
 export async function throughEverything(page, patience = {}) {
-  await operate(page, "Restart", "running", patience);
-  await operate(page, "Suspend", "suspended", patience);
-  await operate(page, "Resume", "running", patience);
+  await operate(page, "Overview", () => press(page, "Restart"), "running", patience);
+  await operate(page, "Overview", () => press(page, "Suspend"), "suspended", patience);
+  await operate(page, "Overview", () => press(page, "Resume"), "running", patience);
 
   const snapshots = page.getByTestId("snapshots");
-  await snapshots.getByLabel("Name").fill("before");
-  await operate(page, "Save a snapshot", "running", patience);
+  const save = async () => {
+    await snapshots.getByLabel("Name").fill("before");
+    await press(page, "Save snapshot");
+  };
+  const confirmed = (ask, done) => async () => {
+    await confirm(snapshots, `${ask} before`, "before");
+    await snapshots.getByRole("dialog").getByRole("button", { name: done, exact: true }).click();
+  };
+  await operate(page, "Snapshots", save, "running", patience);
+  await openTab(page, "Snapshots");
   await expect(snapshots.locator(".what b")).toHaveText("before");
-  await confirm(snapshots, "Restore… before", "before");
-  await operate(page, "Restore it", "running", patience);
+  await operate(page, "Snapshots", confirmed("Restore…", "Restore"), "running", patience);
 
+  await openTab(page, "Settings");
   const resources = page.getByTestId("resources");
   await resources.getByLabel("Memory").fill("256");
   await resources.getByRole("button").click();
-  await expect(page.getByTestId("next-spec")).toContainText("From its next start on");
-  await confirm(snapshots, "Delete… before", "before");
-  await operate(page, "Delete it", "running", patience);
-  await expect(snapshots.getByText("There are no snapshots yet.")).toBeVisible();
-  await operate(page, "Restart", "running", patience);
-  await expect(page.getByTestId("next-spec")).not.toContainText("From its next start on");
+  await expect(page.getByTestId("next-spec")).toContainText("At the next start:");
+  await operate(page, "Snapshots", confirmed("Delete…", "Delete"), "running", patience);
+  await openTab(page, "Snapshots");
+  await expect(snapshots.getByText("No snapshots yet.")).toBeVisible();
+  await operate(page, "Settings", () => press(page, "Restart"), "running", patience);
   await expect(page.getByTestId("operations").getByRole("listitem").first()).toContainText(/restart.*done/i);
+  await openTab(page, "Settings");
+  await expect(page.getByTestId("next-spec")).toHaveText("Changes apply at the next start. Disks can only grow.");
 }
 
 /** What keeps somebody from using the page, by the rules of WCAG 2.2 AA: the rule and where it is broken. */

@@ -8,7 +8,7 @@ import { copyFile, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/pro
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { chart, enter, expect, FIGURES, hydrated, inspect, PERSON, row, shot, signIn, status, submit, test as base, throughEverything } from "./fixtures.mjs";
+import { chart, enter, expect, FIGURES, hydrated, inspect, openTab, PERSON, row, shot, signIn, status, submit, test as base, throughEverything } from "./fixtures.mjs";
 import { LAB, ROOT, startServer } from "./server.mjs";
 
 const NAME = "walker";
@@ -107,7 +107,7 @@ test.describe("signed in", () => {
   test("it goes through all that can be asked of it", async ({ page }) => {
     await page.goto(vmUrl);
     await hydrated(page);
-    await page.getByTestId("whole-output").click();
+    await openTab(page, "Activity");
     await expect(page.getByTestId("output")).toContainText("Machine booted and ready!");
     await throughEverything(page, { timeout: 5 * 60_000 });
     expect(await inLab("virsh", "dominfo", `twarga-user1-${NAME}_default`)).toMatch(/Max memory: +262144 KiB/);
@@ -125,7 +125,8 @@ test.describe("signed in", () => {
   test("it is destroyed and nothing of it is left", async ({ page }) => {
     await page.goto(vmUrl);
     await hydrated(page);
-    await page.getByRole("button", { name: /^destroy/i }).first().click();
+    await openTab(page, "Settings");
+    await page.getByTestId("destroy").click();
     await page.locator("[name=confirm_name]").fill(NAME);
     await submit(page, "confirm_name");
     await expect(page).toHaveURL("/");
@@ -171,8 +172,12 @@ test.describe("a machine of another project", () => {
     }
     await shot(page, "lab-adopted");
 
-    await page.getByRole("button", { name: /^destroy/i }).first().click();
+    await expect(page.getByRole("link", { name: "Snapshots", exact: true })).toHaveCount(0);
+    await openTab(page, "Settings");
+    await expect(page.getByTestId("resources")).toHaveCount(0);
+    await page.getByTestId("destroy").click();
     await expect(page.getByRole("dialog")).toContainText(project);
+    await page.getByRole("dialog").getByRole("button", { name: "Cancel" }).click();
     await page.getByTestId("release").click();
     await expect(page).toHaveURL("/");
     await expect(row(page, "own-shop")).toHaveCount(0);

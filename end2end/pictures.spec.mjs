@@ -24,6 +24,9 @@ const SIZES = [{ width: 1280, height: 900 }, { width: 390, height: 844 }];
 const PAGES = {
   overview: "/",
   vm: "/vms/1",
+  "vm-snapshots": "/vms/1/snapshots",
+  "vm-activity": "/vms/1/activity",
+  "vm-settings": "/vms/1/settings",
   monitor: "/monitor",
   launch: "/vms/new",
   adopt: "/vms/adopt",

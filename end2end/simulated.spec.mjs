@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { createServer } from "node:http";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { countCalls, chart, confirm, enter, expect, FIGURES, hydrated, inspect, PERSON, press, row, setVisibility, shot, signIn, status, submit, test as base, throughEverything, violations } from "./fixtures.mjs";
+import { countCalls, chart, confirm, enter, expect, FIGURES, hydrated, inspect, openTab, PERSON, press, row, setVisibility, shot, signIn, status, submit, TABS, test as base, throughEverything, violations } from "./fixtures.mjs";
 import { ROOT, startServer } from "./server.mjs";
 
 const VMS = 5;
@@ -303,11 +303,12 @@ test.describe("signed in", () => {
 
     await page.getByRole("button", { name: /^stop/i }).click();
     await expect(status(page)).toHaveText(/stopped/i);
-    await expect(page.getByTestId("events")).toContainText(/asked to stop/);
+    await expect(page.getByTestId("events")).toContainText(/requested a stop/);
     await page.getByRole("button", { name: /^start/i }).click();
     await expect(status(page)).toHaveText(/running/i);
 
-    await page.getByRole("button", { name: /^destroy/i }).first().click();
+    await openTab(page, "Settings");
+    await page.getByTestId("destroy").click();
     await page.locator("[name=confirm_name]").fill(name);
     await submit(page, "confirm_name");
     await expect(page).toHaveURL("/");
@@ -319,10 +320,11 @@ test.describe("signed in", () => {
   test("what destroys something asks in a dialog that the keyboard can use", async ({ page }) => {
     await openRunning(page);
     const name = await page.getByRole("heading", { level: 1 }).textContent();
+    await openTab(page, "Settings");
     const ask = page.getByTestId("destroy");
     const dialog = page.getByRole("dialog");
     const field = dialog.getByRole("textbox");
-    const destroy = dialog.getByRole("button", { name: "Destroy for good" });
+    const destroy = dialog.getByRole("button", { name: "Destroy", exact: true });
     await ask.focus();
     await page.keyboard.press("Space");
     await expect(field).toBeFocused();
@@ -394,24 +396,32 @@ test.describe("signed in", () => {
     await expect(status(page)).toHaveText(/running/i, { timeout: 60_000 });
     await throughEverything(page, { timeout: 60_000 });
 
-    const plans = page.getByTestId("plans");
-    await plans.getByTestId("auto-start").click();
-    await expect(plans).toContainText("It starts with the server.");
-    await plans.getByRole("button", { name: "Plan it" }).click();
-    await expect(page.getByTestId("stop-at")).toContainText("It is turned off at");
+    const schedule = page.getByTestId("schedule");
+    const autoStart = schedule.getByRole("switch", { name: "Start with the server" });
+    await expect(autoStart).not.toBeChecked();
+    await autoStart.click();
+    await expect(autoStart).toBeChecked();
+    await expect(page.getByTestId("stop-at")).toHaveText("No shutdown scheduled.");
+    await schedule.locator("form:has(#stop-hours)").getByRole("button", { name: "Schedule" }).click();
+    await expect(page.getByTestId("stop-at")).toContainText("Shuts down at");
+    await schedule.getByRole("button", { name: "Cancel shutdown" }).click();
+    await expect(page.getByTestId("stop-at")).toHaveText("No shutdown scheduled.");
     const later = new Date(Date.now() + 86_400_000);
     const local = new Date(later - later.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
-    await plans.getByLabel("Turn it off at").fill(local);
-    await plans.getByRole("button", { name: "Plan for then" }).click();
+    await schedule.getByLabel("Shut down at").fill(local);
+    await schedule.locator("form:has(#stop-time)").getByRole("button", { name: "Schedule" }).click();
     const planned = page.getByTestId("stop-at").getByRole("time");
     await expect(planned).toHaveAttribute("datetime", `${later.toISOString().slice(0, 16)}:00Z`);
-    await page.getByTestId("operations").getByRole("link").last().click();
-    await expect(page.getByTestId("earlier-output")).toContainText("Machine booted and ready!");
     await page.getByTestId("vagrantfile").locator("summary").first().click();
     await expect(page.getByTestId("vagrantfile")).toContainText("libvirt.memory = 256");
+    await openTab(page, "Activity");
+    const launch = page.getByTestId("operations").getByRole("listitem").last();
+    await expect(launch.getByTestId("output")).toHaveCount(0);
+    await launch.getByRole("link").click();
+    await expect(launch.getByTestId("output")).toContainText("Machine booted and ready!");
     await page.getByTestId("more").click();
     await confirm(page, "Turn off at once…", "all-of-it");
-    await page.getByRole("dialog").getByRole("button", { name: "Turn it off" }).click();
+    await page.getByRole("dialog").getByRole("button", { name: "Turn off", exact: true }).click();
     await expect(status(page)).toHaveText(/stopped/i);
   });
 
@@ -462,6 +472,7 @@ test.describe("signed in", () => {
     await page.getByRole("button", { name: /launch/i }).click();
     await page.getByTestId("cancel").click();
     await expect(status(page)).toHaveText(/not created/i);
+    await openTab(page, "Activity");
     await expect(page.getByTestId("operations")).toContainText("cancelled");
     await page.goto("/admin");
     await hydrated(page);
@@ -1032,13 +1043,101 @@ test.describe("signed in", () => {
     problems.watch(page);
     await page.goto("/");
     await row(page, "all-of-it").getByRole("link").first().click();
+    await openTab(page, "Settings");
     await page.getByTestId("resources").getByLabel("Memory").fill("100000");
-    await page.getByRole("button", { name: "Change at the next start" }).click();
+    await page.getByRole("button", { name: "Apply at next start" }).click();
+    await expect(page).toHaveURL(/\/vms\/\d+\/settings\?/);
     await expect(page.getByTestId("resources").getByTestId("refusal")).toContainText("Memory is");
     await page.getByTestId("resources").getByLabel("Memory").fill("512");
-    await page.getByRole("button", { name: "Change at the next start" }).click();
+    await page.getByRole("button", { name: "Apply at next start" }).click();
     await expect(page.getByTestId("next-spec")).toContainText("512 MB");
+    await page.getByRole("switch", { name: "Start with the server" }).click();
+    await expect(page).toHaveURL(/\/vms\/\d+\/settings/);
+    await expect(page.getByRole("switch", { name: "Start with the server" })).not.toBeChecked();
     await context.close();
+  });
+
+  test("each tab of a VM's page is there without JavaScript, and old addresses lead to theirs", async ({ browser, problems }) => {
+    const context = await browser.newContext({ javaScriptEnabled: false, baseURL: server.url });
+    problems.allow(UNUSED_AHEAD);
+    problems.allow(/status of 404/);
+    await signIn(context, server.url);
+    const page = await context.newPage();
+    problems.watch(page);
+    await page.goto("/");
+    await row(page, "all-of-it").getByRole("link").first().click();
+    const address = new URL(page.url()).pathname;
+    const shown = { Overview: "chart-cpu", Snapshots: "snapshots", Activity: "operations", Settings: "schedule" };
+    for (const tab of TABS) {
+      await openTab(page, tab);
+      await expect(page.getByRole("heading", { level: 1 })).toHaveText("all-of-it");
+      for (const [other, content] of Object.entries(shown)) await expect(page.getByTestId(content)).toHaveCount(other === tab ? 1 : 0);
+    }
+    await openTab(page, "Activity");
+    await expect(page.getByTestId("output")).toHaveCount(1);
+    const launch = page.getByTestId("operations").getByRole("listitem").last();
+    await launch.getByRole("link").click();
+    await expect(launch.getByTestId("output")).toContainText("Machine booted and ready!");
+    const operation = new URL(page.url()).search;
+    await page.goto(`${address}${operation}#earlier`);
+    await expect(page).toHaveURL(`${address}/activity${operation}#earlier`);
+    await expect(launch.getByTestId("output")).toContainText("Machine booted and ready!");
+    await page.goto(`${address}?output=whole`);
+    await expect(page).toHaveURL(`${address}/activity`);
+    await page.goto(`${address}?range=1h`);
+    await expect(page.getByTestId("ranges").getByRole("link", { name: "1 h", exact: true })).toHaveAttribute("aria-current", "true");
+    await page.goto(`${address}#destroy`);
+    await expect(page.getByRole("dialog")).toBeVisible();
+    expect((await page.goto(`${address}/nonsense`)).status()).toBe(404);
+    await page.getByRole("link", { name: "Go to the VM" }).click();
+    await expect(page).toHaveURL(address);
+    await context.close();
+  });
+
+  test("the tabs of a VM's page are changed by keyboard, and ask only for what they show", async ({ page }) => {
+    await openRunning(page);
+    const address = new URL(page.url()).pathname;
+    const calls = countCalls(page);
+    const asked = (endpoint) => calls.filter((url) => url.includes(`/api/v1/${endpoint}?`)).length;
+    await page.evaluate(() => (globalThis.marked = true));
+    const tabs = page.getByRole("navigation", { name: "VM sections" });
+    await tabs.getByRole("link", { name: "Overview" }).focus();
+    for (const [tab, content] of [["Snapshots", "snapshots"], ["Activity", "operations"], ["Settings", "vagrantfile"]]) {
+      await page.keyboard.press("Tab");
+      await page.keyboard.press("Enter");
+      await expect(page).toHaveURL(`${address}/${tab.toLowerCase()}`);
+      await expect(page).toHaveTitle(new RegExp(`^${tab} · `));
+      await expect(page.getByTestId(content)).toBeVisible();
+      await expect(tabs.getByRole("link", { name: tab })).toBeFocused();
+      await expect(tabs.locator("[aria-current=page]")).toHaveText(tab);
+    }
+    // The operations a second time to find out which is the newest, for its output.
+    expect(["vm_snapshots", "vm_operations", "vm_vagrantfiles", "vm_charts"].map(asked)).toEqual([1, 2, 1, 0]);
+    expect(calls.filter((url) => url.includes("metrics_since") && !url.includes("cursor=")), "it is the same poll").toEqual([]);
+    await page.goBack();
+    await page.goBack();
+    await page.goBack();
+    await expect(page).toHaveURL(address);
+    await expect(chart(page, "cpu").locator("canvas").first()).toBeVisible();
+    expect(await page.evaluate(() => globalThis.marked), "no page was loaded").toBe(true);
+  });
+
+  test("on a phone, a VM's actions and tabs stay in reach, and nothing lies under the navigation", async ({ page }) => {
+    await page.setViewportSize({ width: 390, height: 844 });
+    await openRunning(page);
+    const bar = page.getByRole("navigation", { name: "Main" });
+    for (const tab of TABS) {
+      await openTab(page, tab);
+      await page.waitForLoadState("networkidle");
+      await page.evaluate(() => scrollTo(0, document.documentElement.scrollHeight));
+      await expect(page.getByRole("button", { name: "Stop", exact: true })).toBeInViewport({ ratio: 1 });
+      await expect(page.getByRole("navigation", { name: "VM sections" })).toBeInViewport({ ratio: 1 });
+      const [end, top] = await Promise.all([
+        page.locator(".tab > :last-child").evaluate((last) => last.getBoundingClientRect().bottom),
+        bar.evaluate((bar) => bar.getBoundingClientRect().top),
+      ]);
+      expect(end, tab).toBeLessThanOrEqual(top);
+    }
   });
 
   test("a part of a page that cannot be read says so, and is asked for again", async ({ page, problems }) => {
@@ -1056,52 +1155,29 @@ test.describe("signed in", () => {
     await expect(orphans.locator(".entries")).toBeAttached();
   });
 
-  test("what is further down a VM's page works before its code has come, and keeps what was typed", async ({ page }) => {
+  test("a VM's page works before its code is loaded, and keeps what was typed", async ({ page }) => {
     await page.goto("/");
     const address = await row(page, await firstRunning(page)).getByRole("link").first().getAttribute("href");
     let letGo;
     const held = new Promise((wake) => (letGo = wake));
-    const code = /\/vm_more\.[0-9a-f]+\.pack$/;
+    const code = /\/pkg\/[0-9a-f]{16}\/(split|chunk)_[^/]*\.wasm$/;
     await page.route(code, async (route) => {
       await held;
       await route.continue();
     });
-    await page.goto(address);
-    await expect(chart(page, "cpu").locator("canvas").first()).toBeVisible();
+    const asked = page.waitForRequest(code);
+    await page.goto(`${address}/snapshots`);
+    await asked;
     const snapshots = page.getByTestId("snapshots");
     const name = snapshots.getByLabel("Name");
     await name.fill("early");
     await name.blur();
-    const came = page.waitForResponse(code);
     letGo();
-    await came;
-    // What takes over a place that nobody is at work in does so by now.
-    await page.getByTestId("readings").locator("summary").click();
-    await expect(page.getByTestId("readings").getByRole("row").nth(1)).toBeVisible();
+    await hydrated(page);
     await expect(name).toHaveValue("early");
     await snapshots.getByRole("button", { name: "Save a snapshot" }).click();
     await expect(snapshots.locator(".entries")).toContainText("early", { timeout: 30_000 });
   });
-
-  for (const width of [1280, 390]) {
-    test(`charts stand still while the code of their toolbar comes, ${width} pixels wide`, async ({ page }) => {
-      await page.setViewportSize({ width, height: 900 });
-      await page.goto("/");
-      await hydrated(page);
-      let letGo;
-      const held = new Promise((wake) => (letGo = wake));
-      await page.route(/\/vm_more\.[0-9a-f]+\.pack$/, async (route) => {
-        await held;
-        await route.continue();
-      });
-      await row(page, await firstRunning(page)).getByRole("link").first().click();
-      const top = () => chart(page, "cpu").evaluate((chart) => Math.round(chart.getBoundingClientRect().top + scrollY));
-      const before = await top();
-      letGo();
-      await expect(page.getByTestId("export")).toBeVisible();
-      expect(await top()).toBe(before);
-    });
-  }
 
   test("what is loaded stands where its skeleton stood", async ({ page }) => {
     for (const [path, name, api] of [["/vms/new", "Launch", "images"], ["/admin", "Admin", "store_health"], ["/alerts", "Alerts", "alert_history"]]) {
@@ -1154,7 +1230,7 @@ test.describe("signed in", () => {
         await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
         await page.goto("/");
         const vm = new URL(await row(page, await firstRunning(page)).getByRole("link").first().getAttribute("href"), server.url);
-        for (const [name, path] of Object.entries({ overview: "/", vm: vm.pathname, launch: "/vms/new", adopt: "/vms/adopt", monitor: "/monitor", alerts: "/alerts", rules: "/alerts/rules", events: "/events", account: "/account", accounts: "/admin/accounts", admin: "/admin" })) {
+        for (const [name, path] of Object.entries({ overview: "/", vm: vm.pathname, "vm-snapshots": `${vm.pathname}/snapshots`, "vm-activity": `${vm.pathname}/activity`, "vm-settings": `${vm.pathname}/settings`, launch: "/vms/new", adopt: "/vms/adopt", monitor: "/monitor", alerts: "/alerts", rules: "/alerts/rules", events: "/events", account: "/account", accounts: "/admin/accounts", admin: "/admin" })) {
           await page.goto(path);
           await hydrated(page);
           await fits(page, name, `${colorScheme}-${width}`);

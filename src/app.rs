@@ -1,7 +1,7 @@
 //! The document and the table of routes.
 
 use crate::{
-    components::{layout::SignedIn, response, theme},
+    components::{layout::SignedIn, theme},
     pages::{
         Account, Accounts, Admin, Adopt, AlertRules, Alerts, Events, Launch, Monitor, NotFound, Overview,
         Register, Setup, SignIn, Vm,
@@ -10,37 +10,28 @@ use crate::{
 use leptos::prelude::*;
 use leptos_meta::{MetaTags, Title, provide_meta_context};
 use leptos_router::{
-    SsrMode,
+    Lazy, SsrMode,
     any_nested_route::AnyNestedRoute,
     components::{ParentRoute, Route, Router, Routes},
     path,
 };
 use serde::Deserialize;
-use std::collections::BTreeMap;
 
-/// Where the browser finds what a page is made of. The names carry a hash of the content; the server, which
-/// knows them, provides this before it renders.
+/// The addresses of what a page loads. They hold a hash of the build; the server provides them before it renders.
 #[derive(Debug, Clone, Deserialize)]
 pub struct AssetUrls {
     pub css: String,
     pub js: String,
     pub wasm: String,
-    /// What a page needs beside it, by the part that [`crate::pages`] puts it in.
-    pub parts: BTreeMap<String, String>,
     pub echarts: String,
 }
 
 /// The document around the app; only the server renders it.
 pub fn shell(options: LeptosOptions) -> impl IntoView {
-    let AssetUrls { css, js, wasm, mut parts, echarts } = expect_context();
-    let beside = response::requested_part().and_then(|part| parts.remove(part));
-    let beside = beside.as_slice();
-    // The page's part is on its way while the rest is made ready. No `preload` for it: a slow machine takes longer than
-    // a browser waits until it calls that a waste.
+    let AssetUrls { css, js, wasm, echarts } = expect_context();
+    // Not Leptos's `HydrationScripts`: its `modulepreload` carries no nonce, so the content security policy blocks it.
     let start = format!(
-        "import init, {{ hydrate }} from {js:?}; \
-         {beside:?}.forEach((part) => fetch(part).then((answer) => answer.arrayBuffer()).catch(() => {{}})); \
-         init({{ module_or_path: {wasm:?} }}).then(() => hydrate());"
+        "import init, {{ hydrate }} from {js:?}; init({{ module_or_path: {wasm:?} }}).then(() => hydrate());"
     );
     view! {
         <!DOCTYPE html>
@@ -74,21 +65,21 @@ pub fn App() -> impl IntoView {
         <Router>
             <Routes fallback=NotFound>
                 <ParentRoute path=path!("") view=SignedIn ssr=SsrMode::Async>
-                    <Route path=path!("/") view=Overview ssr=SsrMode::Async/>
-                    <Route path=path!("/monitor") view=Monitor ssr=SsrMode::Async/>
-                    <Route path=path!("/alerts") view=Alerts ssr=SsrMode::Async/>
-                    <Route path=path!("/alerts/rules") view=AlertRules ssr=SsrMode::Async/>
-                    <Route path=path!("/events") view=Events ssr=SsrMode::Async/>
-                    <Route path=path!("/account") view=Account ssr=SsrMode::Async/>
-                    <Route path=path!("/admin/accounts") view=Accounts ssr=SsrMode::Async/>
-                    <Route path=path!("/admin") view=Admin ssr=SsrMode::Async/>
-                    <Route path=path!("/vms/new") view=Launch ssr=SsrMode::Async/>
-                    <Route path=path!("/vms/adopt") view=Adopt ssr=SsrMode::Async/>
-                    <Route path=path!("/vms/:id") view=Vm ssr=SsrMode::Async/>
+                    <Route path=path!("/") view={Lazy::<Overview>::new()} ssr=SsrMode::Async/>
+                    <Route path=path!("/monitor") view={Lazy::<Monitor>::new()} ssr=SsrMode::Async/>
+                    <Route path=path!("/alerts") view={Lazy::<Alerts>::new()} ssr=SsrMode::Async/>
+                    <Route path=path!("/alerts/rules") view={Lazy::<AlertRules>::new()} ssr=SsrMode::Async/>
+                    <Route path=path!("/events") view={Lazy::<Events>::new()} ssr=SsrMode::Async/>
+                    <Route path=path!("/account") view={Lazy::<Account>::new()} ssr=SsrMode::Async/>
+                    <Route path=path!("/admin/accounts") view={Lazy::<Accounts>::new()} ssr=SsrMode::Async/>
+                    <Route path=path!("/admin") view={Lazy::<Admin>::new()} ssr=SsrMode::Async/>
+                    <Route path=path!("/vms/new") view={Lazy::<Launch>::new()} ssr=SsrMode::Async/>
+                    <Route path=path!("/vms/adopt") view={Lazy::<Adopt>::new()} ssr=SsrMode::Async/>
+                    <Route path=path!("/vms/:id/:tab?") view={Lazy::<Vm>::new()} ssr=SsrMode::Async/>
                 </ParentRoute>
-                <Route path=path!("/sign-in") view=SignIn ssr=SsrMode::Async/>
-                <Route path=path!("/register") view=Register ssr=SsrMode::Async/>
-                <Route path=path!("/setup") view=Setup ssr=SsrMode::Async/>
+                <Route path=path!("/sign-in") view={Lazy::<SignIn>::new()} ssr=SsrMode::Async/>
+                <Route path=path!("/register") view={Lazy::<Register>::new()} ssr=SsrMode::Async/>
+                <Route path=path!("/setup") view={Lazy::<Setup>::new()} ssr=SsrMode::Async/>
                 <DevelopmentRoutes/>
             </Routes>
         </Router>

@@ -1,23 +1,30 @@
 //! The start: read the command line, open what is needed, serve, and end in order.
 
-use clap::Parser;
 use std::{process::ExitCode, time::Duration};
 use twarga_cloud::server::{
-    config::{Cli, Command},
-    run,
+    commands,
+    config::{self, Command, ConfigCommand, LoadError},
 };
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let mut loaded = match config::load(std::env::args_os()) {
+        Ok(loaded) => loaded,
+        Err(LoadError::CommandLine(error)) => error.exit(),
+        Err(LoadError::File(text)) => return failed(&text),
+    };
+    let command = loaded.cli.command.take();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&format!("The system gives no threads: {error}.")),
     };
-    let done = match cli.command.unwrap_or(Command::Serve(cli.serve)) {
-        Command::Serve(arguments) => runtime.block_on(run::serve(arguments)),
-        Command::User { command } => runtime.block_on(run::user(command)),
-        Command::Backup { file, data } => runtime.block_on(run::back_up(&file, &data.data_dir)),
-        Command::Restore { file, data } => runtime.block_on(run::restore(&file, &data.data_dir)),
+    let done = match command.unwrap_or_else(|| Command::Serve(loaded.cli.serve.clone())) {
+        Command::Serve(arguments) => runtime.block_on(commands::serve(arguments)),
+        Command::Config { command: ConfigCommand::Check(arguments) } => {
+            loaded.check(&arguments).map(|text| print!("{text}"))
+        }
+        Command::User { command } => runtime.block_on(commands::user(command)),
+        Command::Backup { file, data } => runtime.block_on(commands::back_up(&file, &data.data_dir)),
+        Command::Restore { file, data } => runtime.block_on(commands::restore(&file, &data.data_dir)),
     };
     // Dropped, it would wait for ever for a thread that is stuck in a disk that hangs.
     runtime.shutdown_timeout(Duration::from_secs(1));

@@ -24,14 +24,13 @@ use support::{
     form_request,
 };
 use twarga_cloud::{
-    api::metrics_since_address,
     model::{HostFigures, OperationKind, UtcMillis, VmFigures},
     server::{
+        commands::Source,
         provider::{
             DomainState, GuestAccess, IndexedMachine, Machine, MachineError, MachineErrorKind, MachineIndex,
             Project, ReadError, SshConfig,
         },
-        run::Source,
         vms::Scope,
         web::router,
     },
@@ -95,7 +94,7 @@ async fn call(client: &Client, method: &Method, path: &str, arguments: &str) -> 
 }
 
 #[tokio::test]
-async fn every_server_function_refuses_whoever_may_not() {
+async fn every_server_function_rejects_callers_without_access() {
     // Path and arguments; what nobody gets; what somebody else's VM gives.
     const OPEN: u16 = 200;
     const FOREIGN_RULE: &str =
@@ -226,7 +225,7 @@ async fn the_first_account_is_the_admin_and_the_next_one_is_not() {
 }
 
 #[tokio::test]
-async fn a_taken_name_is_told_at_its_field() {
+async fn a_taken_name_is_reported_at_its_field() {
     let server = Fleet::new().serve(0).await;
     server.person("ada").await;
     let body = format!(r#"{{"username":"ADA","email":"other@example.org","password":"{PASSWORD}"}}"#);
@@ -478,7 +477,7 @@ async fn a_name_clash_comes_back_without_scripts_with_its_words_and_loses_nothin
 }
 
 #[tokio::test]
-async fn a_refused_sign_in_keeps_the_name_and_never_the_password() {
+async fn a_rejected_sign_in_keeps_the_name_and_never_the_password() {
     let server = Fleet::new().serve(0).await;
     server.person("ada").await;
     let nobody = server.nobody();
@@ -599,7 +598,7 @@ async fn what_happens_behind_our_back_shows_within_two_ticks() {
     let (killed, undefined, stopped) =
         (ada.vm("web-1").await, ada.vm("db-main").await, ada.vm("transcode-1").await);
     assert_eq!(killed["status"], "stopped");
-    assert!(killed["problem"].as_str().unwrap().contains("QEMU process was ended from outside"));
+    assert!(killed["problem"].as_str().unwrap().contains("QEMU process crashed or was killed"));
     assert_eq!(undefined["status"], "not_created");
     assert!(undefined["problem"].as_str().unwrap().contains("removed from the hypervisor"));
     assert_eq!(stopped["status"], "stopped");
@@ -626,7 +625,7 @@ async fn a_silent_hypervisor_makes_statuses_unknown_and_its_answer_makes_them_tr
     assert!(live["trouble"].as_str().is_some_and(|text| !text.is_empty()));
     let refused = ada.ask("stop", 1).await;
     assert_eq!(refused.status, StatusCode::CONFLICT);
-    assert!(refused.text.contains("does not say"), "{}", refused.text);
+    assert!(refused.text.contains("is not responding"), "{}", refused.text);
     fleet.fleet.set_unreachable(false);
     fleet.ticks(&mut server, 3).await;
     let live = ada.get("/api/v1/metrics_since").await.json();
@@ -638,7 +637,7 @@ async fn a_silent_hypervisor_makes_statuses_unknown_and_its_answer_makes_them_tr
 }
 
 #[tokio::test]
-async fn a_corrupt_vm_info_is_rebuilt_kept_beside_and_told() {
+async fn a_corrupt_vm_info_is_rebuilt_kept_beside_and_reported() {
     let fleet = Fleet::new();
     let mut server = fleet.serve(1).await;
     let ada = server.person("ada").await;
@@ -673,11 +672,10 @@ async fn a_poll_brings_only_what_is_new() {
     assert_eq!(next["vms"].as_array().unwrap().len(), 1);
     assert_eq!(next["series"][0]["sampled_at"], json!([next["cursor"]]));
     let [cursor, version] = ["cursor", "version"].map(|key| first[key].clone());
-    let cursor = serde_json::from_value(cursor).unwrap();
-    let by_page = metrics_since_address(cursor, Some(1), 900, version.as_str().unwrap());
-    assert_eq!(ada.get(&by_page).await.json(), next);
-    let of_all = metrics_since_address(cursor, None, 900, version.as_str().unwrap());
-    let of_all = ada.get(&of_all).await.json();
+    let version = version.as_str().unwrap();
+    let poll = format!("/api/v1/metrics_since?cursor={cursor}&window_secs=900&version={version}");
+    assert_eq!(ada.get(&format!("{poll}&vm_id=1")).await.json(), next);
+    let of_all = ada.get(&poll).await.json();
     assert_eq!((of_all["vms"].clone(), of_all["figures"].as_array().unwrap().len()), (json!([]), 2));
 }
 
@@ -925,7 +923,7 @@ async fn an_alert_ends_with_the_vm_that_stops_or_is_destroyed() {
     server.settled().await;
     fleet.ticks(&mut server, 1).await;
     assert_eq!(open_alerts(&bob).await, []);
-    let over = "The alert about web-1's CPU is over: the VM does not run any more.";
+    let over = "The alert about web-1's CPU is resolved: the VM is no longer running.";
     assert!(server.events().await.iter().any(|(_, text)| text == over));
 
     bob.ask("start", vm_id).await;
@@ -988,7 +986,7 @@ async fn the_hosts_alerts_are_the_admins_alone() {
     let full = HostFigures { disk_percent: Some(97.0), ..HostFigures::default() };
     for secs in (0..=60).step_by(5) {
         let at = UtcMillis(MORNING + secs * 1000);
-        server.collector.alerts.observe(at, &full, &[]).await.unwrap();
+        server.collector.alerts.evaluate(at, &full, &[]).await.unwrap();
     }
     let alerts = ada.get("/api/v1/open_alerts").await.json();
     assert_eq!((&alerts[0]["metric"], &alerts[0]["vm_id"]), (&json!("disk"), &json!(null)));
@@ -1010,10 +1008,10 @@ async fn a_vm_that_runs_and_sends_nothing_is_an_alert() {
     let host = HostFigures::default();
     for secs in (10..=70).step_by(5) {
         let at = UtcMillis(MORNING + secs * 1000);
-        server.collector.alerts.observe(at, &host, &silent).await.unwrap();
+        server.collector.alerts.evaluate(at, &host, &silent).await.unwrap();
     }
     assert_eq!(open_alerts(&ada).await, [("web-1".to_owned(), "figures".to_owned())]);
-    let told = "web-1 has sent no figures for 60 s, though it runs.";
+    let told = "web-1 is running but has reported no metrics for 60 s.";
     assert!(ada.page("/vms/1").await.words().contains(told));
 }
 
@@ -1036,7 +1034,7 @@ impl MachineIndex for Index {
         Ok(vec![IndexedMachine { id: INDEXED.into(), project, state: self.0, vagrant_box: None }])
     }
 
-    async fn look_again(&self, _: &Machine) -> Result<(), MachineError> {
+    async fn refresh_status(&self, _: &Machine) -> Result<(), MachineError> {
         Ok(())
     }
 }
@@ -1120,9 +1118,8 @@ async fn real_and_simulated_vms_never_share_a_folder() {
         css: String::new(),
         js: String::new(),
         wasm: String::new(),
-        parts: Default::default(),
         echarts: String::new(),
     };
-    let error = twarga_cloud::server::run::assemble(&arguments, assets, source).await.err().unwrap();
+    let error = twarga_cloud::server::commands::assemble(&arguments, assets, source).await.err().unwrap();
     assert!(error.contains("--provider simulated"), "{error}");
 }

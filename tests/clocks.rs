@@ -16,8 +16,8 @@ use support::{Client, Server};
 use twarga_cloud::{
     model::UtcMillis,
     server::{
-        provider::{Hypervisor, Moment, ReadError, Reading},
-        run::Source,
+        commands::Source,
+        provider::{Hypervisor, HypervisorSample, Moment, ReadError},
         simulated::{SimulatedFleet, SimulatedOptions},
     },
 };
@@ -176,7 +176,7 @@ struct Hanging {
 
 #[async_trait]
 impl Hypervisor for Hanging {
-    async fn read(&self) -> Result<Reading, ReadError> {
+    async fn read(&self) -> Result<HypervisorSample, ReadError> {
         if self.hangs.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
         }
@@ -197,7 +197,7 @@ impl Hypervisor for Hanging {
 }
 
 #[tokio::test]
-async fn a_reading_that_hangs_is_abandoned_within_the_period_and_told() {
+async fn a_read_that_hangs_is_abandoned_within_the_interval_and_reported() {
     let folder = tempfile::tempdir().unwrap();
     let machine = Machine::new();
     let mut server = machine.serve_in(folder.path()).await;
@@ -226,7 +226,7 @@ async fn a_reading_that_hangs_is_abandoned_within_the_period_and_told() {
 }
 
 #[tokio::test]
-async fn the_beat_skips_and_counts_what_a_slow_tick_missed() {
+async fn the_schedule_skips_and_counts_what_a_slow_tick_missed() {
     let folder = tempfile::tempdir().unwrap();
     let machine = Machine::new();
     let fleet = machine.fleet.clone();
@@ -255,7 +255,7 @@ async fn the_beat_skips_and_counts_what_a_slow_tick_missed() {
 }
 
 #[tokio::test]
-async fn only_an_admin_is_told_how_the_collector_is_doing() {
+async fn only_an_admin_sees_how_the_collector_is_doing() {
     let folder = tempfile::tempdir().unwrap();
     let machine = Machine::new();
     let mut server = machine.serve_in(folder.path()).await;

@@ -15,7 +15,7 @@ use support::{
     Client, Server,
     lab::{self, virsh},
 };
-use twarga_cloud::server::run::Source;
+use twarga_cloud::server::commands::Source;
 
 const PID_FILE: &str = "/run/libvirt/libvirtd.pid";
 
@@ -160,7 +160,7 @@ async fn a_real_vm_on_its_bad_days() {
             .any(|f| fs::read(f.path()).is_ok_and(|t| t == broken.as_bytes()));
         assert!(kept, "what was there is kept beside");
     }
-    let text = "The .vm_info of bad-days could not be read and was made anew from the database";
+    let text = "The .vm_info of bad-days could not be read and was rebuilt from the database";
     told(&server, &ada, "bad-days", text, "running", "vm_info_rebuilt").await;
 
     // libvirtd is down: the VM lives on, nobody knows how it stands, and nothing is begun.
@@ -232,7 +232,7 @@ async fn a_real_vm_on_its_bad_days() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the lab"]
-async fn a_vm_whose_folder_somebody_removed_can_still_be_destroyed() {
+async fn a_vm_whose_folder_was_removed_can_still_be_destroyed() {
     let _sweep = Sweep::of("forgotten");
     let mut server = serve(&[]).await;
     let (ada, vm_id) = launched(&mut server, "forgotten").await;
@@ -475,7 +475,7 @@ impl Drop for OwnProject {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the lab"]
-async fn an_adopted_machine_without_libvirt_gives_every_figure_from_inside() {
+async fn an_adopted_machine_without_libvirt_gives_every_value_from_inside() {
     const VM: &str = "plain-shop";
     let project = OwnProject::up(include_str!("support/direct/Vagrantfile"));
     let mut server = serve(&[]).await;
@@ -577,7 +577,7 @@ end
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the lab"]
-async fn a_missing_box_is_told_by_its_name() {
+async fn a_missing_box_is_reported_by_name() {
     let _sweep = Sweep::of("no-box");
     let catalogue = tempfile::NamedTempFile::new().unwrap();
     fs::write(
@@ -599,7 +599,7 @@ async fn a_missing_box_is_told_by_its_name() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the lab"]
-async fn somebody_elses_domain_of_the_same_name_is_left_alone() {
+async fn another_users_domain_of_the_same_name_is_left_alone() {
     let _sweep = Sweep::of("taken");
     let xml = tempfile::NamedTempFile::new().unwrap();
     fs::write(

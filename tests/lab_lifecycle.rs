@@ -16,7 +16,7 @@ use support::{
     Client, PASSWORD, Server, http,
     lab::{Sweep, virsh},
 };
-use twarga_cloud::server::run::Source;
+use twarga_cloud::server::commands::Source;
 
 fn launch(name: &str) -> Value {
     json!({ "name": name, "image": "lab-tiny", "ram_mb": 192, "cpu_cores": 1, "disk_gb": 1 })
@@ -142,7 +142,7 @@ async fn a_real_vm_goes_through_all_that_can_be_asked_of_it() {
     lab.server.tick().await;
     assert_eq!(lab.vm().await["status"], "stopped");
     let events = lab.server.events().await;
-    assert!(events[0].1.contains("from outside"), "{:?}", events[0]);
+    assert!(events[0].1.contains("outside Twarga Cloud"), "{:?}", events[0]);
 
     let destroy = json!({ "action": "destroy", "confirm_name": "whole-1" });
     let path = format!("/api/vms/{vm_id}/action");

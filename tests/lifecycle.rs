@@ -10,7 +10,7 @@ use std::{collections::HashSet, fs, time::Duration};
 use support::{Client, Server, fleet::Fleet, http};
 use twarga_cloud::{
     model::{HostFigures, OperationKind, UtcMillis, VmSpec, price},
-    server::{provider::MachineErrorKind, run::Source},
+    server::{commands::Source, provider::MachineErrorKind},
 };
 
 fn launch(name: &str) -> String {

@@ -177,7 +177,7 @@ async fn a_user_reads_of_their_own_vms_and_deeds_an_admin_of_everything() {
         all.iter().any(|text| text.contains("bobs")) && all.iter().any(|text| text.contains("account ada"))
     );
     assert!(bob.page("/events").await.words().contains("bobs"), "readable without JavaScript");
-    assert!(!bob.page("/events?text=account+ada").await.words().contains("The account ada was made"));
+    assert!(!bob.page("/events?text=account+ada").await.words().contains("The account ada was created"));
 }
 
 #[tokio::test]
@@ -191,9 +191,12 @@ async fn events_are_narrowed_by_every_part_of_the_filter() {
     assert!(found("query[vm]=bobs").await.iter().all(|text| text.contains("bobs")));
     assert_eq!(
         found("query[person]=bob&query[category]=account").await,
-        ["The account bob was made, as user."]
+        ["The account bob was created with the role user."]
     );
-    assert_eq!(found("query[text]=ACCOUNT%20ADA").await, ["The account ada was made, as admin."]);
+    assert_eq!(
+        found("query[text]=ACCOUNT%20ADA").await,
+        ["The account ada was created with the role admin."]
+    );
     assert!(found("query[text]=%25").await.is_empty(), "a percent sign is no pattern");
     assert!(found("query[severity]=error").await.is_empty());
     assert!(found("query[to]=2020-01-01").await.is_empty());
@@ -229,7 +232,7 @@ async fn events_are_saved_as_files_with_what_the_filter_lets_through() {
     let lines: Vec<_> = csv.text.lines().collect();
     assert_eq!(lines[0], "id,time,kind,severity,vm,person,text");
     assert!(
-        lines[1].ends_with(",account_created,info,,bob,\"The account bob was made, as user.\""),
+        lines[1].ends_with(",account_created,info,,bob,\"The account bob was created with the role user.\""),
         "{}",
         lines[1]
     );
@@ -256,10 +259,10 @@ async fn several_vms_are_stopped_and_started_together_or_none() {
     let told = ada.form("/api/v1/act_on_vms", &both("stop")).await.json();
     let outcomes: Vec<_> =
         told.as_array().unwrap().iter().map(|vm| vm["outcome"].as_str().unwrap()).collect();
-    assert_eq!(outcomes, ["It is being stopped.", "It is being stopped."]);
+    assert_eq!(outcomes, ["Stopping.", "Stopping."]);
     server.settled().await;
     let told = ada.form("/api/v1/act_on_vms", &both("stop")).await.json();
-    assert_eq!(told[0]["outcome"], "It does not run.");
+    assert_eq!(told[0]["outcome"], "It is not running.");
     assert_eq!(ada.form("/api/v1/act_on_vms", &both("destroy")).await.status, StatusCode::BAD_REQUEST);
     assert_eq!(ada.form("/api/v1/act_on_vms", &[("action", "stop")]).await.status, StatusCode::BAD_REQUEST);
     assert_eq!(ada.form("/api/v1/act_on_vms", &both("start")).await.status, StatusCode::OK);
@@ -331,7 +334,7 @@ async fn an_alert_is_taken_care_of_by_who_may_see_it_and_once() {
     assert!(alert["acknowledged_value"].is_f64(), "{alert}");
     let told = texts(&bob.get("/api/v1/events?query[category]=alert").await.json());
     assert_eq!(
-        told.iter().filter(|text| text.contains("takes care of the alert about bobs's CPU")).count(),
+        told.iter().filter(|text| text.contains("acknowledged the alert about bobs's CPU")).count(),
         1
     );
     assert!(bob.page("/alerts").await.words().contains("acknowledged by bob"));
@@ -385,7 +388,7 @@ fn whats(alerts: &Value) -> Vec<(&str, f64)> {
 }
 
 #[tokio::test]
-async fn people_make_rules_for_what_is_theirs() {
+async fn users_make_rules_for_what_is_theirs() {
     let fleet = Fleet::new();
     let mut server = fleet.serve(0).await;
     let (ada, bob, carl) =
@@ -439,7 +442,7 @@ async fn people_make_rules_for_what_is_theirs() {
     fleet.ticks(&mut server, 14).await;
     assert_eq!(whats(&bob.get("/api/v1/open_alerts").await.json()), [("cpu", 90.0)]);
     let told = texts(&bob.get("/api/v1/events?query[category]=alert").await.json());
-    assert!(told.iter().any(|text| text.contains("no rule watches it any more")), "{told:?}");
+    assert!(told.iter().any(|text| text.contains("no rule applies to it any more")), "{told:?}");
 
     // An admin turns everybody's rule off.
     let off = [("rule[id]", "5"), ("rule[scope]", "every_vm"), ("rule[is_enabled]", "")];
@@ -449,7 +452,7 @@ async fn people_make_rules_for_what_is_theirs() {
 }
 
 #[tokio::test]
-async fn a_vm_that_stops_by_itself_is_an_alert_and_one_that_was_asked_to_is_none() {
+async fn a_vm_that_stops_unexpectedly_is_an_alert_and_one_that_was_asked_to_is_none() {
     let fleet = Fleet::new();
     let mut server = fleet.serve(0).await;
     let ada = server.person("ada").await;

@@ -67,7 +67,7 @@ fn lines<'a>(text: &'a str, metric: &str) -> Vec<&'a str> {
 }
 
 #[tokio::test]
-async fn nobody_from_outside_is_told_anything() {
+async fn nobody_from_outside_sees_anything() {
     let cloud = Cloud::new().await;
     let nobody = cloud.nobody();
     for (who, client, headers) in [
@@ -270,7 +270,7 @@ async fn promtool_has_nothing_to_say_about_what_anybody_sees() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs prometheus and promtool"]
-async fn a_real_prometheus_has_the_figures_that_our_paths_tell() {
+async fn a_real_prometheus_has_the_values_that_our_api_returns() {
     let cloud = Cloud::new().await;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

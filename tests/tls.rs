@@ -42,7 +42,7 @@ const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 const SMTP_USER: &str = "cloud@example.org";
 const SMTP_PASSWORD: &str = "a secret of the mail server";
-const TEXT: &str = "This is a test: alerts will come this way.";
+const TEXT: &str = "This is a test: alerts will be sent here.";
 
 async fn in_time<T>(what: &str, answer: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, answer).await.unwrap_or_else(|_| panic!("not in time: {what}"))
@@ -427,7 +427,7 @@ async fn mail_arrives(way: Way, at: IpAddr, plain: &[&str]) {
         "RCPT TO:<ada@example.org>",
         "From: Cloud <cloud@example.org>",
         "To: ada@example.org",
-        "Subject: This is a test: alerts will come this way",
+        "Subject: This is a test: alerts will be sent here",
         TEXT,
     ] {
         assert!(heard.sealed.iter().any(|said| said == line), "{line} is missing in {:#?}", heard.sealed);
@@ -450,12 +450,12 @@ async fn mail_over_smtps_arrives_at_an_ipv6_address() {
 }
 
 #[tokio::test]
-async fn mail_over_smtp_arrives_and_nothing_is_told_before_tls_is_on() {
+async fn mail_over_smtp_arrives_and_nothing_is_sent_before_tls_is_on() {
     mail_arrives(Way::StartTls, ELSEWHERE, &["EHLO", "STARTTLS"]).await;
 }
 
 #[tokio::test]
-async fn a_webhook_whose_certificate_is_not_trusted_is_told_nothing() {
+async fn a_webhook_whose_certificate_is_not_trusted_receives_nothing() {
     let (authority, stranger) = (Authority::new("the receivers' authority"), Authority::new("a stranger"));
     let (ours, strangers) = (authority.pem(), stranger.pem());
     let good = || authority.acceptor(HERE);
@@ -489,7 +489,7 @@ async fn mail_is_refused(way: Way, at: IpAddr, plain: &[&str]) {
         let receiver = Receiver::of_mail(way, at, acceptor).await;
         let process = that_mails_over(&receiver, way, &pem).await;
         let error = process.refused("email").await;
-        assert!(error.contains("The server's log says why"), "{error}");
+        assert!(error.contains("Details are in the server log"), "{error}");
         assert!(process.mail_log().contains(why), "{why} is missing in\n{}", process.log());
         let alert = receiver.broken().await;
         assert!(alert.contains("fatal alert"), "{alert}");
@@ -499,22 +499,22 @@ async fn mail_is_refused(way: Way, at: IpAddr, plain: &[&str]) {
 }
 
 #[tokio::test]
-async fn a_server_for_smtps_whose_certificate_is_not_trusted_is_told_nothing() {
+async fn a_server_for_smtps_whose_certificate_is_not_trusted_receives_nothing() {
     mail_is_refused(Way::Smtps, HERE, &[]).await;
 }
 
 #[tokio::test]
-async fn a_server_for_smtp_whose_certificate_is_not_trusted_is_told_nothing() {
+async fn a_server_for_smtp_whose_certificate_is_not_trusted_receives_nothing() {
     mail_is_refused(Way::StartTls, ELSEWHERE, &["EHLO", "STARTTLS"]).await;
 }
 
 #[tokio::test]
-async fn a_server_for_smtp_that_offers_no_tls_is_told_nothing() {
+async fn a_server_for_smtp_that_offers_no_tls_receives_nothing() {
     let authority = Authority::new("the receivers' authority");
     let receiver = Receiver::of_mail(Way::Never, ELSEWHERE, authority.acceptor(ELSEWHERE)).await;
     let process = that_mails_over(&receiver, Way::Never, &authority.pem()).await;
     let error = process.refused("email").await;
-    assert!(error.contains("The server's log says why"), "{error}");
+    assert!(error.contains("Details are in the server log"), "{error}");
     assert!(process.mail_log().contains("STARTTLS is not supported"), "{}", process.log());
     assert_eq!(words(&receiver.notes.lock().unwrap().plain), ["EHLO"]);
 }

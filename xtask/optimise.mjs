@@ -1,5 +1,5 @@
-// Makes modules of wasm small, as `wasm-opt -Oz` does: `node optimise.mjs INPUT OUTPUT [INPUT OUTPUT]...`. All of them in one
-// go, since there are many, most are small, and wasm-opt takes longer to start than it has to do.
+// Makes modules of wasm small, as `wasm-opt -Oz` does, in place: `node optimise.mjs FILE...`. One process for all of them,
+// since most are small and wasm-opt takes longer to start than to optimise them.
 
 import binaryen from "binaryen";
 import { readFileSync, writeFileSync } from "node:fs";
@@ -13,14 +13,12 @@ const FEATURES =
 binaryen.setOptimizeLevel(2);
 binaryen.setShrinkLevel(2);
 
-const files = process.argv.slice(2);
-while (files.length) {
-  const [input, output] = files.splice(0, 2);
-  const module = binaryen.readBinary(readFileSync(input));
+for (const file of process.argv.slice(2)) {
+  const module = binaryen.readBinary(readFileSync(file));
   module.setFeatures(FEATURES);
   module.optimize();
   // A second time finds a little more.
   module.optimize();
-  writeFileSync(output, module.emitBinary());
+  writeFileSync(file, module.emitBinary());
   module.dispose();
 }

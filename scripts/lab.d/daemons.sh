@@ -42,7 +42,7 @@ start_daemons() {
     for daemon in "${DAEMONS[@]}"; do
         ! daemon_pid "$daemon" >/dev/null || continue
         rm -f "$LAB_RUN/libvirt/$daemon.pid"
-        "$HERE/lab.d/detached" "$LAB_LOGS/$daemon.log" "${ENTRY[@]}" \
+        "$HERE/lab.d/daemonize" "$LAB_LOGS/$daemon.log" "${ENTRY[@]}" \
             "$daemon" --daemon --pid-file "/run/libvirt/$daemon.pid" \
             || daemon_failed "$daemon"
     done

@@ -60,8 +60,8 @@ start_namespace() {
         ip netns add "$LAB_NAME" || die "The kernel refuses a network namespace; a container needs to be privileged for the lab."
     fi
     ip -n "$LAB_NAME" link set lo up
-    "$HERE/lab.d/detached" "$LAB_LOGS/holder.log" \
-        ip netns exec "$LAB_NAME" "$HERE/lab.d/holder" "$LAB_NAME" "$LIBVIRT_DIR" "$LAB_RUN" &
+    "$HERE/lab.d/daemonize" "$LAB_LOGS/holder.log" \
+        ip netns exec "$LAB_NAME" "$HERE/lab.d/namespace-holder" "$LAB_NAME" "$LIBVIRT_DIR" "$LAB_RUN" &
     local waited=0
     until holder_alive; do
         waited=$((waited + 1))

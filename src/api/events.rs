@@ -5,8 +5,8 @@ use leptos::server_fn::codec::GetUrl;
 /// What happened to a VM, newest first, the last 50; its owner or an admin may.
 #[server(prefix = "/api/v1", endpoint = "vm_events", input = GetUrl)]
 pub async fn vm_events(vm_id: i64) -> Result<Vec<Event>, ApiError> {
-    use crate::server::web::call;
-    let (state, access) = call::vm(vm_id).await?;
+    use crate::server::web::request_context;
+    let (state, access) = request_context::vm(vm_id).await?;
     state.events.of_vm(access.vm().id).await
 }
 
@@ -17,8 +17,8 @@ pub async fn list_events(
     #[server(default)] query: EventQuery,
     before: Option<i64>,
 ) -> Result<EventPage, ApiError> {
-    use crate::server::{events::Search, web::call};
-    let (state, me) = call::signed_in().await?;
+    use crate::server::{events::Search, web::request_context};
+    let (state, me) = request_context::signed_in().await?;
     let filter = query.filter()?;
     state.events.page(Search { me: &me, filter: &filter }, before).await
 }

@@ -18,16 +18,16 @@ pub async fn metrics_since(
 ) -> Result<Live, ApiError> {
     use crate::{
         model::Role,
-        server::{vms::Scope, web::call},
+        server::{vms::Scope, web::request_context},
     };
     match vm_id {
         Some(vm_id) => {
-            let (state, access) = call::vm(vm_id).await?;
+            let (state, access) = request_context::vm(vm_id).await?;
             let live = state.live(access.me(), access.scope(), cursor, window_secs).await?;
             Ok(live.beside(version.as_deref()))
         }
         None => {
-            let (state, me) = call::signed_in().await?;
+            let (state, me) = request_context::signed_in().await?;
             let live = state.live(&me, Scope::of(&me), cursor, window_secs).await?;
             let collector = (me.role == Role::Admin).then(|| state.collector_health());
             Ok(Live { collector, ..live.beside(version.as_deref()) })
@@ -38,8 +38,8 @@ pub async fn metrics_since(
 /// The newest figures of a VM; its owner or an admin may.
 #[server(prefix = "/api/v1", endpoint = "vm_metrics", input = GetUrl)]
 pub async fn get_vm_metrics(vm_id: i64) -> Result<VmMetrics, ApiError> {
-    use crate::server::web::call;
-    let (state, access) = call::vm(vm_id).await?;
+    use crate::server::web::request_context;
+    let (state, access) = request_context::vm(vm_id).await?;
     Ok(state.vms.metrics(&access))
 }
 
@@ -57,9 +57,9 @@ pub async fn vm_history(
 ) -> Result<MetricHistory, ApiError> {
     use crate::server::{
         metrics::{HistoryQuery, Span},
-        web::call,
+        web::request_context,
     };
-    let (state, access) = call::vm(vm_id).await?;
+    let (state, access) = request_context::vm(vm_id).await?;
     let query = HistoryQuery { limit, points, span: Span { from, to } };
     state.store.history(Some(access.vm().id), &metric_name, query).await
 }
@@ -75,9 +75,9 @@ pub async fn host_history(
 ) -> Result<MetricHistory, ApiError> {
     use crate::server::{
         metrics::{HistoryQuery, Span},
-        web::call,
+        web::request_context,
     };
-    let (state, _) = call::signed_in().await?;
+    let (state, _) = request_context::signed_in().await?;
     let query = HistoryQuery { limit, points, span: Span { from, to } };
     state.store.history(None, &metric_name, query).await
 }
@@ -92,8 +92,8 @@ pub async fn vm_ranges(
     to: Option<UtcMillis>,
     points: Option<u32>,
 ) -> Result<Vec<MetricRange>, ApiError> {
-    use crate::server::{metrics::Span, web::call};
-    let (state, vm_ids) = call::vms(&vm_ids).await?;
+    use crate::server::{metrics::Span, web::request_context};
+    let (state, vm_ids) = request_context::vms(&vm_ids).await?;
     state.store.ranges(&vm_ids, &metric_names, Span { from, to }, points).await
 }
 
@@ -105,8 +105,8 @@ pub async fn host_ranges(
     to: Option<UtcMillis>,
     points: Option<u32>,
 ) -> Result<Vec<MetricRange>, ApiError> {
-    use crate::server::{metrics::Span, web::call};
-    let (state, _) = call::signed_in().await?;
+    use crate::server::{metrics::Span, web::request_context};
+    let (state, _) = request_context::signed_in().await?;
     state.store.ranges(&[], &metric_names, Span { from, to }, points).await
 }
 
@@ -120,8 +120,8 @@ pub async fn vm_charts(
     to: Option<UtcMillis>,
     last_secs: Option<u32>,
 ) -> Result<Charts, ApiError> {
-    use crate::server::{metrics::Span, web::call};
-    let (state, access) = call::vm(vm_id).await?;
+    use crate::server::{metrics::Span, web::request_context};
+    let (state, access) = request_context::vm(vm_id).await?;
     state.charts(Some(access.vm().id), Span { from, to }, last_secs).await
 }
 
@@ -134,9 +134,9 @@ pub async fn host_charts(
 ) -> Result<Charts, ApiError> {
     use crate::{
         model::Role,
-        server::{metrics::Span, web::call},
+        server::{metrics::Span, web::request_context},
     };
-    let (state, me) = call::signed_in().await?;
+    let (state, me) = request_context::signed_in().await?;
     let mut charts = state.charts(None, Span { from, to }, last_secs).await?;
     if me.role != Role::Admin {
         charts.events.clear();
@@ -152,8 +152,8 @@ pub async fn vm_statistics(
     from: Option<UtcMillis>,
     to: Option<UtcMillis>,
 ) -> Result<Option<MetricStatistics>, ApiError> {
-    use crate::server::{metrics::Span, web::call};
-    let (state, access) = call::vm(vm_id).await?;
+    use crate::server::{metrics::Span, web::request_context};
+    let (state, access) = request_context::vm(vm_id).await?;
     state.store.statistics(Some(access.vm().id), &metric_name, Span { from, to }).await
 }
 
@@ -164,23 +164,23 @@ pub async fn host_statistics(
     from: Option<UtcMillis>,
     to: Option<UtcMillis>,
 ) -> Result<Option<MetricStatistics>, ApiError> {
-    use crate::server::{metrics::Span, web::call};
-    let (state, _) = call::signed_in().await?;
+    use crate::server::{metrics::Span, web::request_context};
+    let (state, _) = request_context::signed_in().await?;
     state.store.statistics(None, &metric_name, Span { from, to }).await
 }
 
 /// How the collector of figures itself is doing; an admin may.
 #[server(prefix = "/api/v1", endpoint = "collector_health", input = GetUrl)]
 pub async fn get_collector_health() -> Result<CollectorHealth, ApiError> {
-    use crate::server::web::call;
-    let (state, _) = call::admin().await?;
+    use crate::server::web::request_context;
+    let (state, _) = request_context::admin().await?;
     Ok(state.collector_health())
 }
 
 /// How the store of samples is doing; an admin may.
 #[server(prefix = "/api/v1", endpoint = "store_health", input = GetUrl)]
 pub async fn get_store_health() -> Result<StoreHealth, ApiError> {
-    use crate::server::web::call;
-    let (state, _) = call::admin().await?;
+    use crate::server::web::request_context;
+    let (state, _) = request_context::admin().await?;
     state.store.health(state.retention_days).await
 }

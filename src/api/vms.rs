@@ -8,32 +8,32 @@ use leptos::server_fn::codec::GetUrl;
 /// The caller's VMs, oldest first; an admin sees everyone's.
 #[server(prefix = "/api/v1", endpoint = "list_vms", input = GetUrl)]
 pub async fn list_vms() -> Result<Vec<VmView>, ApiError> {
-    use crate::server::{vms::Scope, web::call};
-    let (state, me) = call::signed_in().await?;
+    use crate::server::{vms::Scope, web::request_context};
+    let (state, me) = request_context::signed_in().await?;
     state.vms.list(Scope::of(&me)).await
 }
 
 /// What a VM can be launched from.
 #[server(prefix = "/api/v1", endpoint = "images", input = GetUrl)]
 pub async fn images() -> Result<Vec<Image>, ApiError> {
-    use crate::server::web::call;
-    let (state, _) = call::signed_in().await?;
+    use crate::server::web::request_context;
+    let (state, _) = request_context::signed_in().await?;
     Ok(state.vms.images().to_vec())
 }
 
 /// The most that a VM can be given here.
 #[server(prefix = "/api/v1", endpoint = "launch_limits", input = GetUrl)]
 pub async fn launch_limits() -> Result<Limits, ApiError> {
-    use crate::server::web::call;
-    let (state, _) = call::signed_in().await?;
+    use crate::server::web::request_context;
+    let (state, _) = request_context::signed_in().await?;
     Ok(state.vms.limits())
 }
 
 /// The caller's credits and number of VMs.
 #[server(prefix = "/api/v1", endpoint = "my_quota", input = GetUrl)]
 pub async fn my_quota() -> Result<Quota, ApiError> {
-    use crate::server::web::call;
-    let (state, me) = call::signed_in().await?;
+    use crate::server::web::request_context;
+    let (state, me) = request_context::signed_in().await?;
     state.vms.quota(me.id).await
 }
 
@@ -45,8 +45,8 @@ pub async fn check_quota(
     cpu_cores: u32,
     disk_gb: u32,
 ) -> Result<QuotaCheck, ApiError> {
-    use crate::{model::VmSpec, server::web::call};
-    let (state, me) = call::signed_in().await?;
+    use crate::{model::VmSpec, server::web::request_context};
+    let (state, me) = request_context::signed_in().await?;
     state.vms.check_quota(&me, &VmSpec { image, ram_mb, cpu_cores, disk_gb }).await
 }
 
@@ -62,15 +62,15 @@ pub async fn launch_vm(
     #[server(default)] provision_script: String,
     #[server(default)] user_data: String,
 ) -> Result<Requested, ApiError> {
-    use crate::{model::Launch, server::web::call};
-    let (state, me) = call::signed_in().await?;
+    use crate::{model::Launch, server::web::request_context};
+    let (state, me) = request_context::signed_in().await?;
     let launch = Launch {
         provision_script: Some(provision_script),
         user_data: Some(user_data),
         ..Launch::from_form(name, image, &ram_mb, &cpu_cores, &disk_gb)
     };
     let requested = state.vms.launch(&me, &launch).await?;
-    call::lead_to(&format!("/vms/{}", requested.vm_id));
+    request_context::lead_to(&format!("/vms/{}", requested.vm_id));
     Ok(requested)
 }
 
@@ -86,8 +86,8 @@ pub async fn preview_vagrantfile(
     #[server(default)] with_script: bool,
     #[server(default)] with_user_data: bool,
 ) -> Result<String, ApiError> {
-    use crate::{model::Launch, server::web::call};
-    let (state, me) = call::signed_in().await?;
+    use crate::{model::Launch, server::web::request_context};
+    let (state, me) = request_context::signed_in().await?;
     let some = |is_there: bool| is_there.then(|| "#".to_owned());
     let launch = Launch {
         provision_script: some(with_script),
@@ -100,8 +100,8 @@ pub async fn preview_vagrantfile(
 /// Begins to start a VM; the owner or an admin may. Nothing happens when it runs already.
 #[server(prefix = "/api/v1", endpoint = "start_vm")]
 pub async fn start_vm(vm_id: i64) -> Result<Requested, ApiError> {
-    use crate::{model::OperationKind::Start, server::web::call};
-    let (state, access) = call::vm(vm_id).await?;
+    use crate::{model::OperationKind::Start, server::web::request_context};
+    let (state, access) = request_context::vm(vm_id).await?;
     state.vms.request(&access, Start).await
 }
 
@@ -109,40 +109,40 @@ pub async fn start_vm(vm_id: i64) -> Result<Requested, ApiError> {
 /// happens when it is stopped already.
 #[server(prefix = "/api/v1", endpoint = "stop_vm")]
 pub async fn stop_vm(vm_id: i64) -> Result<Requested, ApiError> {
-    use crate::{model::OperationKind::Stop, server::web::call};
-    let (state, access) = call::vm(vm_id).await?;
+    use crate::{model::OperationKind::Stop, server::web::request_context};
+    let (state, access) = request_context::vm(vm_id).await?;
     state.vms.request(&access, Stop).await
 }
 
 /// Begins to turn a VM off at once, and cancels what is under way; the owner or an admin may.
 #[server(prefix = "/api/v1", endpoint = "force_stop_vm")]
 pub async fn force_stop_vm(vm_id: i64) -> Result<Requested, ApiError> {
-    use crate::{model::OperationKind::ForceStop, server::web::call};
-    let (state, access) = call::vm(vm_id).await?;
+    use crate::{model::OperationKind::ForceStop, server::web::request_context};
+    let (state, access) = request_context::vm(vm_id).await?;
     state.vms.request(&access, ForceStop).await
 }
 
 /// Begins to shut a VM down and to start it again; the owner or an admin may.
 #[server(prefix = "/api/v1", endpoint = "restart_vm")]
 pub async fn restart_vm(vm_id: i64) -> Result<Requested, ApiError> {
-    use crate::{model::OperationKind::Restart, server::web::call};
-    let (state, access) = call::vm(vm_id).await?;
+    use crate::{model::OperationKind::Restart, server::web::request_context};
+    let (state, access) = request_context::vm(vm_id).await?;
     state.vms.request(&access, Restart).await
 }
 
 /// Begins to have a VM stand still; the owner or an admin may.
 #[server(prefix = "/api/v1", endpoint = "suspend_vm")]
 pub async fn suspend_vm(vm_id: i64) -> Result<Requested, ApiError> {
-    use crate::{model::OperationKind::Suspend, server::web::call};
-    let (state, access) = call::vm(vm_id).await?;
+    use crate::{model::OperationKind::Suspend, server::web::request_context};
+    let (state, access) = request_context::vm(vm_id).await?;
     state.vms.request(&access, Suspend).await
 }
 
 /// Begins to have a VM go on that stands still; the owner or an admin may.
 #[server(prefix = "/api/v1", endpoint = "resume_vm")]
 pub async fn resume_vm(vm_id: i64) -> Result<Requested, ApiError> {
-    use crate::{model::OperationKind::Resume, server::web::call};
-    let (state, access) = call::vm(vm_id).await?;
+    use crate::{model::OperationKind::Resume, server::web::request_context};
+    let (state, access) = request_context::vm(vm_id).await?;
     state.vms.request(&access, Resume).await
 }
 
@@ -157,9 +157,9 @@ pub async fn resize_vm(
 ) -> Result<Requested, ApiError> {
     use crate::{
         model::{Resize, parse_whole},
-        server::web::call,
+        server::web::request_context,
     };
-    let (state, access) = call::vm(vm_id).await?;
+    let (state, access) = request_context::vm(vm_id).await?;
     let given = |text: &str| Some(parse_whole(text));
     let resize = Resize { ram_mb: given(&ram_mb), cpu_cores: given(&cpu_cores), disk_gb: given(&disk_gb) };
     state.vms.resize(&access, resize).await
@@ -168,8 +168,8 @@ pub async fn resize_vm(
 /// A VM's snapshots, oldest first; the owner or an admin may.
 #[server(prefix = "/api/v1", endpoint = "vm_snapshots", input = GetUrl)]
 pub async fn vm_snapshots(vm_id: i64) -> Result<Vec<Snapshot>, ApiError> {
-    use crate::server::web::call;
-    let (state, access) = call::vm(vm_id).await?;
+    use crate::server::web::request_context;
+    let (state, access) = request_context::vm(vm_id).await?;
     state.vms.snapshots(&access).await
 }
 
@@ -178,9 +178,9 @@ pub async fn vm_snapshots(vm_id: i64) -> Result<Vec<Snapshot>, ApiError> {
 pub async fn save_snapshot(vm_id: i64, snapshot: String) -> Result<Requested, ApiError> {
     use crate::{
         model::{OperationKind::SnapshotSave, SnapshotName},
-        server::web::call,
+        server::web::request_context,
     };
-    let (state, access) = call::vm(vm_id).await?;
+    let (state, access) = request_context::vm(vm_id).await?;
     let snapshot = SnapshotName::new(snapshot.trim())?;
     state.vms.request_on_snapshot(&access, SnapshotSave, snapshot).await
 }
@@ -191,9 +191,9 @@ pub async fn save_snapshot(vm_id: i64, snapshot: String) -> Result<Requested, Ap
 pub async fn restore_snapshot(vm_id: i64, snapshot: String) -> Result<Requested, ApiError> {
     use crate::{
         model::{OperationKind::SnapshotRestore, SnapshotName},
-        server::web::call,
+        server::web::request_context,
     };
-    let (state, access) = call::vm(vm_id).await?;
+    let (state, access) = request_context::vm(vm_id).await?;
     let snapshot = SnapshotName::new(snapshot.trim())?;
     state.vms.request_on_snapshot(&access, SnapshotRestore, snapshot).await
 }
@@ -203,9 +203,9 @@ pub async fn restore_snapshot(vm_id: i64, snapshot: String) -> Result<Requested,
 pub async fn delete_snapshot(vm_id: i64, snapshot: String) -> Result<Requested, ApiError> {
     use crate::{
         model::{OperationKind::SnapshotDelete, SnapshotName},
-        server::web::call,
+        server::web::request_context,
     };
-    let (state, access) = call::vm(vm_id).await?;
+    let (state, access) = request_context::vm(vm_id).await?;
     let snapshot = SnapshotName::new(snapshot.trim())?;
     state.vms.request_on_snapshot(&access, SnapshotDelete, snapshot).await
 }
@@ -213,16 +213,16 @@ pub async fn delete_snapshot(vm_id: i64, snapshot: String) -> Result<Requested, 
 /// Says whether a VM starts with the server; the owner or an admin may.
 #[server(prefix = "/api/v1", endpoint = "set_auto_start")]
 pub async fn set_auto_start(vm_id: i64, #[server(default)] auto_start: bool) -> Result<(), ApiError> {
-    use crate::server::web::call;
-    let (state, access) = call::vm(vm_id).await?;
+    use crate::server::web::request_context;
+    let (state, access) = request_context::vm(vm_id).await?;
     state.vms.set_auto_start(&access, auto_start).await
 }
 
 /// Has a VM turned off after some hours, or not at all when they are 0; the owner or an admin may.
 #[server(prefix = "/api/v1", endpoint = "stop_after")]
 pub async fn stop_after(vm_id: i64, hours: f64) -> Result<(), ApiError> {
-    use crate::server::web::call;
-    let (state, access) = call::vm(vm_id).await?;
+    use crate::server::web::request_context;
+    let (state, access) = request_context::vm(vm_id).await?;
     state.vms.stop_after(&access, hours).await
 }
 
@@ -234,8 +234,8 @@ pub async fn stop_at(
     #[server(default)] at: String,
     #[server(default)] offset_minutes: i16,
 ) -> Result<(), ApiError> {
-    use crate::{model::UtcMillis, server::web::call};
-    let (state, access) = call::vm(vm_id).await?;
+    use crate::{model::UtcMillis, server::web::request_context};
+    let (state, access) = request_context::vm(vm_id).await?;
     let wrong = || ApiError::invalid_field("at", "This is a time such as 2026-11-23T06:15:00Z.");
     let at = match at.trim() {
         "" => None,
@@ -251,24 +251,24 @@ pub async fn stop_at(
 /// What stood in a VM's Vagrantfile, newest first; the owner or an admin may.
 #[server(prefix = "/api/v1", endpoint = "vm_vagrantfiles", input = GetUrl)]
 pub async fn vm_vagrantfiles(vm_id: i64) -> Result<Vec<VagrantfileVersion>, ApiError> {
-    use crate::server::web::call;
-    let (state, access) = call::vm(vm_id).await?;
+    use crate::server::web::request_context;
+    let (state, access) = request_context::vm(vm_id).await?;
     state.vms.vagrantfiles(&access).await
 }
 
 /// A VM's operations, newest first, before one of them if it is named; the owner or an admin may.
 #[server(prefix = "/api/v1", endpoint = "vm_operations", input = GetUrl)]
 pub async fn vm_operations(vm_id: i64, before: Option<i64>) -> Result<Vec<OperationView>, ApiError> {
-    use crate::server::web::call;
-    let (state, access) = call::vm(vm_id).await?;
+    use crate::server::web::request_context;
+    let (state, access) = request_context::vm(vm_id).await?;
     state.vms.operations(&access, before, 50).await
 }
 
 /// Ends an operation that is queued or under way; the owner of its VM or an admin may.
 #[server(prefix = "/api/v1", endpoint = "cancel_operation")]
 pub async fn cancel_operation(vm_id: i64, operation_id: i64) -> Result<(), ApiError> {
-    use crate::server::web::call;
-    let (state, access) = call::vm(vm_id).await?;
+    use crate::server::web::request_context;
+    let (state, access) = request_context::vm(vm_id).await?;
     state.vms.cancel(&access, operation_id).await
 }
 
@@ -278,8 +278,8 @@ pub async fn act_on_vms(
     #[server(default)] vm_ids: Vec<i64>,
     action: String,
 ) -> Result<Vec<VmOutcome>, ApiError> {
-    use crate::{model::OperationKind, server::web::call};
-    let (state, me) = call::signed_in().await?;
+    use crate::{model::OperationKind, server::web::request_context};
+    let (state, me) = request_context::signed_in().await?;
     let kind = OperationKind::parse(&action)
         .ok_or_else(|| ApiError::invalid_field("action", "Several VMs can be started or stopped."))?;
     state.vms.request_of_several(&me, &vm_ids, kind).await
@@ -288,8 +288,8 @@ pub async fn act_on_vms(
 /// Turns every VM off at once and tells what becomes of each; for admins. `confirm` must be the word `stop`.
 #[server(prefix = "/api/v1", endpoint = "stop_all_vms")]
 pub async fn stop_all_vms(confirm: String) -> Result<Vec<VmOutcome>, ApiError> {
-    use crate::server::web::call;
-    let (state, me) = call::admin().await?;
+    use crate::server::web::request_context;
+    let (state, me) = request_context::admin().await?;
     if confirm.trim() != "stop" {
         return Err(ApiError::invalid_field("confirm", "Type stop to confirm."));
     }
@@ -299,24 +299,24 @@ pub async fn stop_all_vms(confirm: String) -> Result<Vec<VmOutcome>, ApiError> {
 /// Machines, folders and VMs that are left without their counterparts; for admins.
 #[server(prefix = "/api/v1", endpoint = "orphans", input = GetUrl)]
 pub async fn orphans() -> Result<Vec<Orphan>, ApiError> {
-    use crate::server::web::call;
-    let (state, _) = call::admin().await?;
+    use crate::server::web::request_context;
+    let (state, _) = request_context::admin().await?;
     state.vms.orphans().await
 }
 
 /// Takes an orphaned machine back into its owner's list and answers the VM's id; for admins.
 #[server(prefix = "/api/v1", endpoint = "adopt_orphan")]
 pub async fn adopt_orphan(folder: String) -> Result<i64, ApiError> {
-    use crate::server::web::call;
-    let (state, me) = call::admin().await?;
+    use crate::server::web::request_context;
+    let (state, me) = request_context::admin().await?;
     state.vms.adopt_orphan(&me, &folder).await
 }
 
 /// Removes what is left, with its disk if it has one; for admins. `confirm_name` must be its folder's name.
 #[server(prefix = "/api/v1", endpoint = "clean_up_orphan")]
 pub async fn clean_up_orphan(folder: String, confirm_name: String) -> Result<(), ApiError> {
-    use crate::server::web::call;
-    let (state, me) = call::admin().await?;
+    use crate::server::web::request_context;
+    let (state, me) = request_context::admin().await?;
     if confirm_name.trim() != folder {
         return Err(ApiError::invalid_field("confirm_name", format!("Type {folder} to confirm.")));
     }
@@ -326,8 +326,8 @@ pub async fn clean_up_orphan(folder: String, confirm_name: String) -> Result<(),
 /// The machines of the server's host that Vagrant knows and that are not in the list; for admins.
 #[server(prefix = "/api/v1", endpoint = "adoptable_machines", input = GetUrl)]
 pub async fn adoptable_machines() -> Result<Vec<Adoptable>, ApiError> {
-    use crate::server::web::call;
-    let (state, _) = call::admin().await?;
+    use crate::server::web::request_context;
+    let (state, _) = request_context::admin().await?;
     state.vms.adoptable().await
 }
 
@@ -335,20 +335,20 @@ pub async fn adoptable_machines() -> Result<Vec<Adoptable>, ApiError> {
 /// admins. Its project is not changed. A browser's form leads to its page.
 #[server(prefix = "/api/v1", endpoint = "adopt_machine")]
 pub async fn adopt_machine(id: String, name: String) -> Result<i64, ApiError> {
-    use crate::server::web::call;
-    let (state, me) = call::admin().await?;
+    use crate::server::web::request_context;
+    let (state, me) = request_context::admin().await?;
     let vm_id = state.vms.adopt(&me, &id, &name).await?;
-    call::lead_to(&format!("/vms/{vm_id}"));
+    request_context::lead_to(&format!("/vms/{vm_id}"));
     Ok(vm_id)
 }
 
 /// Takes an adopted VM off the list; the owner or an admin may. Its machine stays as it is. Leads to `/`.
 #[server(prefix = "/api/v1", endpoint = "release_vm")]
 pub async fn release_vm(vm_id: i64) -> Result<(), ApiError> {
-    use crate::server::web::call;
-    let (state, access) = call::vm(vm_id).await?;
+    use crate::server::web::request_context;
+    let (state, access) = request_context::vm(vm_id).await?;
     state.vms.release(&access).await?;
-    call::lead_to("/");
+    request_context::lead_to("/");
     Ok(())
 }
 
@@ -361,18 +361,18 @@ pub async fn destroy_vm(
     confirm_name: String,
     #[server(default)] forget_samples: bool,
 ) -> Result<Requested, ApiError> {
-    use crate::server::web::call;
-    let (state, access) = call::vm(vm_id).await?;
+    use crate::server::web::request_context;
+    let (state, access) = request_context::vm(vm_id).await?;
     access.confirmed_by(&confirm_name)?;
     let requested = state.vms.destroy(&access, forget_samples).await?;
-    call::lead_to("/");
+    request_context::lead_to("/");
     Ok(requested)
 }
 
 /// What Vagrant said during an operation, oldest line first; the owner of its VM or an admin may.
 #[server(prefix = "/api/v1", endpoint = "operation_output", input = GetUrl)]
 pub async fn operation_output(vm_id: i64, operation_id: i64) -> Result<Vec<String>, ApiError> {
-    use crate::server::web::call;
-    let (state, access) = call::vm(vm_id).await?;
+    use crate::server::web::request_context;
+    let (state, access) = request_context::vm(vm_id).await?;
     state.vms.output(&access, operation_id).await
 }

@@ -85,11 +85,11 @@ pub fn SignedIn() -> impl IntoView {
     let toasts = Toasts::provide();
     let path = use_location().pathname;
     Effect::new(move |before: Option<String>| {
-        let path = path.get();
-        if before.is_some_and(|before| before != path) {
+        let page = path.with(|path| page_of(path).to_owned());
+        if before.is_some_and(|before| before != page) {
             browser::take_focus_from_within(CONTENT_ID);
         }
-        path
+        page
     });
     view! {
         <a class="skip" href="#content">"Skip to content"</a>
@@ -115,6 +115,12 @@ pub fn SignedIn() -> impl IntoView {
         </div>
         <ToastRegion toasts/>
     }
+}
+
+/// The tabs of a VM's page are one page: the focus stays on the tab's link.
+fn page_of(path: &str) -> &str {
+    let tab = path.strip_prefix("/vms/").and_then(|rest| rest.find('/'));
+    tab.map_or(path, |end| &path[.."/vms/".len() + end])
 }
 
 #[component]
@@ -157,7 +163,7 @@ fn Rail(session: Resource<Result<Session, ApiError>>, changes: RwSignal<u32>) ->
     // A launch leads to another page.
     let told = Resource::new(
         move || (path.get(), changes.get()),
-        |_| async { Ok((my_quota().await?, open_alert_count().await?)) },
+        |_| async { Ok::<_, ApiError>((my_quota().await?, open_alert_count().await?)) },
     );
     let of_launch = move || path.with(|path| path == "/vms/new" || path == "/vms/adopt");
     let of_monitor = move || path.with(|path| path == "/monitor");
@@ -275,4 +281,17 @@ pub fn SimulatedBanner(instance: Instance) -> impl IntoView {
             </p>
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::page_of;
+
+    #[test]
+    fn the_tabs_of_a_vm_are_one_page() {
+        assert_eq!(
+            ["/vms/7", "/vms/7/activity", "/admin/accounts"].map(page_of),
+            ["/vms/7", "/vms/7", "/admin/accounts"]
+        );
+    }
 }

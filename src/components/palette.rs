@@ -4,7 +4,7 @@
 use super::{
     browser,
     icon::{Glyph, Icon},
-    part::when_there,
+    lazy::lazy_view,
     toast::Toasts,
 };
 use crate::{
@@ -291,9 +291,9 @@ pub fn Keyboard(is_admin: bool) -> impl IntoView {
     });
     let is_wanted = Memo::new(move |before: Option<&bool>| before == Some(&true) || opened.get().is_some());
     move || {
-        is_wanted.get().then(|| {
-            when_there(Box::pin(load_dialogs()), Box::new(move || Box::pin(dialogs(is_admin, opened))))
-        })
+        is_wanted
+            .get()
+            .then(|| lazy_view(Box::pin(load_dialogs()), move || Box::pin(dialogs(is_admin, opened))))
     }
 }
 
@@ -358,6 +358,9 @@ fn Dialogs(is_admin: bool, opened: RwSignal<Option<Opened>>) -> impl IntoView {
             match answer {
                 // The overview shows how the destroying goes on, and that the VM is gone in the end.
                 Ok(()) if is_shown && kind == OperationKind::Destroy => lead_to.run("/".into()),
+                Ok(()) if is_shown && kind.is_about_a_snapshot() => {
+                    lead_to.run(format!("/vms/{vm_id}/snapshots"))
+                }
                 Ok(()) if is_shown => lead_to.run(format!("/vms/{vm_id}")),
                 Ok(()) => {}
                 Err(error) => {

@@ -7,7 +7,7 @@ use crate::model::Theme;
 pub fn of_request() -> Theme {
     #[cfg(feature = "ssr")]
     if let Some(parts) = leptos::prelude::use_context::<axum::http::request::Parts>() {
-        return crate::server::web::call::theme(&parts.headers);
+        return crate::server::web::request_context::theme(&parts.headers);
     }
     Theme::System
 }

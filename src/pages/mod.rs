@@ -1,5 +1,5 @@
-//! A file per route. The browser gets with what every page needs the part of the wasm that the page is in, and no other:
-//! each part holds pages that people go between anyway. What several parts need is split off by the build (`xtask`).
+//! A file per route. A page is a lazy route: the browser loads its code when it is first opened, together with that of the
+//! pages in the same chunk, which people go between anyway.
 
 mod account;
 mod accounts;
@@ -24,74 +24,65 @@ pub use not_found::NotFound;
 #[cfg(debug_assertions)]
 pub use style::Style;
 
-use crate::components::part::when_there;
+use crate::components::notice::NotLoaded;
 use leptos::{
     prelude::*,
     wasm_split::{SplitLoaderError, wasm_split},
 };
+use leptos_router::LazyRoute;
 
-/// For each page the function of its route, and what has the code of the page at a path come.
+/// For each page its route. This is `#[lazy_route]`, except that pages share a chunk (a chunk for each page would be loaded
+/// as dozens of small files) and that a chunk which does not load does not end the app.
 macro_rules! pages {
-    ($($part:ident $pattern:pat => $module:ident::$page:ident, $body:ident, $load:ident;)*) => {
-        $(
-            #[wasm_split($part, wasm_split_path = ::leptos::wasm_split, preload($load), fallible)]
-            fn $body() -> Result<AnyView, SplitLoaderError> {
-                Ok($module::$page().into_any())
-            }
-
-            #[expect(non_snake_case, reason = "a page is a component")]
-            pub fn $page() -> AnyView {
-                when_there(Box::pin($load()), Box::new(|| Box::pin($body())))
-            }
-        )*
-
-        /// Has the code of the page at a path come. False when it does not.
-        #[cfg(feature = "hydrate")]
-        pub async fn load(path: &str) -> bool {
-            let segments: Vec<_> = path.split('/').filter(|segment| !segment.is_empty()).collect();
-            match segments[..] {
-                $($pattern => $load().await.is_ok(),)*
-                _ => true,
-            }
+    ($($chunk:ident: $module:ident::$page:ident, $view:ident, $preload:ident;)*) => {$(
+        #[wasm_split($chunk, wasm_split_path = ::leptos::wasm_split, preload($preload), fallible)]
+        fn $view() -> Result<AnyView, SplitLoaderError> {
+            Ok($module::$page().into_any())
         }
 
-        /// The part of the wasm that the page at a path is in.
-        #[cfg(feature = "ssr")]
-        pub fn part(path: &str) -> Option<&'static str> {
-            let segments: Vec<_> = path.split('/').filter(|segment| !segment.is_empty()).collect();
-            match segments[..] {
-                $($pattern => Some(stringify!($part)),)*
-                _ => None,
+        pub struct $page;
+
+        impl LazyRoute for $page {
+            fn data() -> Self {
+                Self
+            }
+
+            async fn view(_: Self) -> AnyView {
+                match $view().await {
+                    Ok(view) => view,
+                    Err(_) => not_loaded().await,
+                }
+            }
+
+            async fn preload() {
+                // The view reports a failure.
+                let _ = $preload().await;
             }
         }
-    };
+    )*};
 }
 
 pages! {
-    overview [] => overview::Overview, overview_page, load_overview;
-    monitor ["monitor"] => monitor::Monitor, monitor_page, load_monitor;
-    alerts ["alerts"] => alerts::Alerts, alerts_page, load_alerts;
-    alerts ["alerts", "rules"] => alert_rules::AlertRules, alert_rules_page, load_alert_rules;
-    alerts ["events"] => events::Events, events_page, load_events;
-    forms ["account"] => account::Account, account_page, load_account;
-    people ["admin", "accounts"] => accounts::Accounts, accounts_page, load_accounts;
-    people ["admin"] => admin::Admin, admin_page, load_admin;
-    forms ["vms", "new"] => launch::Launch, launch_page, load_launch;
-    forms ["vms", "adopt"] => adopt::Adopt, adopt_page, load_adopt;
-    vm ["vms", _] => vm::Vm, vm_page, load_vm;
-    enter ["sign-in"] => sign_in::SignIn, sign_in_page, load_sign_in;
-    enter ["setup"] => setup::Setup, setup_page, load_setup;
-    enter ["register"] => register::Register, register_page, load_register;
+    overview: overview::Overview, overview_page, load_overview;
+    vm: vm::Vm, vm_page, load_vm;
+    watch: monitor::Monitor, monitor_page, load_monitor;
+    watch: alerts::Alerts, alerts_page, load_alerts;
+    watch: alert_rules::AlertRules, alert_rules_page, load_alert_rules;
+    watch: events::Events, events_page, load_events;
+    manage: account::Account, account_page, load_account;
+    manage: accounts::Accounts, accounts_page, load_accounts;
+    manage: admin::Admin, admin_page, load_admin;
+    manage: launch::Launch, launch_page, load_launch;
+    manage: adopt::Adopt, adopt_page, load_adopt;
+    manage: sign_in::SignIn, sign_in_page, load_sign_in;
+    manage: setup::Setup, setup_page, load_setup;
+    manage: register::Register, register_page, load_register;
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_path_leads_to_the_part_that_its_page_is_in() {
-        let parts = ["/", "/vms/7", "/vms/new", "/admin/accounts", "/sign-in", "/nowhere"].map(part);
-        let expected = [Some("overview"), Some("vm"), Some("forms"), Some("people"), Some("enter"), None];
-        assert_eq!(parts, expected);
+/// While hydrating, the page stays as the server rendered it, which works without JavaScript.
+async fn not_loaded() -> AnyView {
+    if Owner::current_shared_context().is_some_and(|context| context.during_hydration()) {
+        std::future::pending::<()>().await;
     }
+    view! { <NotLoaded/> }.into_any()
 }

@@ -1,6 +1,6 @@
-//! Copies of the database: made while a server runs, put back while none does.
+//! Backups of the database: made while a server runs, restored while none does.
 //!
-//! The VMs' folders and disks are not in it: those are Vagrant's and libvirt's.
+//! They do not include the VMs' folders and disks, which belong to Vagrant and libvirt.
 
 use super::database::{FILE_NAME, now};
 use sqlx::{
@@ -32,7 +32,7 @@ pub enum BackupError {
 /// may go on meanwhile.
 ///
 /// # Errors
-/// A sentence for the person who asked; nothing is left of the file then.
+/// A message for the user; the file is then removed.
 pub async fn back_up(data_dir: &Path, file: &Path) -> Result<(), BackupError> {
     let source = data_dir.join(FILE_NAME);
     if !source.is_file() {
@@ -62,7 +62,7 @@ async fn copy(source: &Path, target: &str) -> Result<(), sqlx::Error> {
 /// answers where.
 ///
 /// # Errors
-/// A sentence for the person who asked; the database is as it was then.
+/// A message for the user; the database is then unchanged.
 pub async fn restore(data_dir: &Path, backup: &Path) -> Result<Option<PathBuf>, BackupError> {
     let shown = backup.display().to_string();
     // One that was in use has a part beside it; one that was not may lie where nothing can be written.

@@ -1,7 +1,7 @@
-//! Credits: a ledger of entries that are only ever added. What an account may spend is their sum.
+//! Credits: an append-only ledger. An account's balance is the sum of its entries.
 //!
-//! A request reserves, its success captures, its failure releases. A reserve whose machine may exist or not, because
-//! nobody could find out, stays open until that is known. Everything is written in the transaction of what it is for.
+//! A request reserves credits, success captures them, failure releases them. If it is unknown whether a machine exists,
+//! its reservation stays open until that is known. Each entry is written in the transaction of its cause.
 
 use super::database::Database;
 use crate::model::{ApiError, Quota, Role, VmSpec, price};

@@ -1,7 +1,7 @@
-//! The one SQLite file: opened here, migrated here.
+//! The SQLite database: opened and migrated here.
 //!
-//! There is one writing connection, so writers queue in the process and SQLite never answers "busy"; readers
-//! have connections of their own and never wait for it (WAL).
+//! There is one writing connection, so writers queue in the process and SQLite never returns "busy"; readers have their
+//! own connections and never wait for it (WAL).
 
 use crate::model::{ProviderKind, UtcMillis};
 use sqlx::{
@@ -50,7 +50,7 @@ impl Database {
     /// Opens `DIR/twarga.sqlite`, making folder and file where they are missing.
     ///
     /// # Errors
-    /// A sentence for the person who starts the server.
+    /// A message for the user.
     pub async fn open(data_dir: &Path) -> Result<Self, OpenError> {
         Self::opened(data_dir, true).await
     }
@@ -58,7 +58,7 @@ impl Database {
     /// The same beside a server that runs: refused when the file is not of this version's form.
     ///
     /// # Errors
-    /// A sentence for the person who asked.
+    /// A message for the user.
     pub async fn open_as_it_is(data_dir: &Path) -> Result<Self, OpenError> {
         Self::opened(data_dir, false).await
     }
@@ -139,7 +139,7 @@ impl Database {
     ///
     /// # Errors
     /// When SQLite cannot.
-    pub async fn give_space_back(&self, pages: u32) -> Result<(), sqlx::Error> {
+    pub async fn incremental_vacuum(&self, pages: u32) -> Result<(), sqlx::Error> {
         let vacuum = format!("PRAGMA incremental_vacuum({pages})");
         loop {
             let free: i64 = sqlx::query_scalar("PRAGMA freelist_count").fetch_one(&self.writer).await?;

@@ -1,8 +1,9 @@
-//! Everything that lives on the server only. `ARCHITECTURE.md` says what each room is for.
+//! Everything that exists only on the server. `ARCHITECTURE.md` describes each module.
 
 pub mod accounts;
 pub mod alerts;
 pub mod backup;
+pub mod commands;
 pub mod config;
 pub mod credits;
 pub mod database;
@@ -15,7 +16,6 @@ pub mod metrics;
 pub mod monitor;
 pub mod notifications;
 pub mod provider;
-pub mod run;
 pub mod simulated;
 pub mod state;
 pub mod vagrant;

@@ -1,4 +1,4 @@
-//! Everything a request may need, made once at start.
+//! The application state shared by all requests, created once at start.
 
 use super::{
     accounts::Accounts,
@@ -25,7 +25,7 @@ use std::{sync::Arc, time::Instant};
 /// A page's first look back, and the longest one that a poll may ask for.
 const WINDOW_SECS: u32 = 15 * 60;
 
-/// More marks on a chart than this could not be told apart.
+/// More marks than this could not be distinguished on a chart.
 const CHARTED_EVENTS: u32 = 200;
 
 const CHARTED_OF_VM: [&str; 5] = [
@@ -48,7 +48,7 @@ const CHARTED_OF_HOST: [&str; 9] = [
     "host_load_15",
 ];
 
-/// Tells one state of `vms`, without their figures, from another.
+/// A version of `vms` without their values.
 fn version(vms: &[VmView]) -> String {
     let mut digest = Sha256::new();
     for vm in vms {
@@ -184,7 +184,7 @@ impl AppState {
     pub async fn seed_simulated_fleet(&self) -> Result<(), ApiError> {
         let Some((fleet, count)) = &self.simulated else { return Ok(()) };
         let Some(owner) = self.accounts.first().await? else { return Ok(()) };
-        if self.vms.ever_had_any().await? {
+        if self.vms.has_ever_existed().await? {
             return Ok(());
         }
         let now = super::database::now();
@@ -198,13 +198,13 @@ impl AppState {
     /// `Internal` when the database cannot be read.
     pub async fn adopt_simulated_machines(&self, fleet: &SimulatedFleet) -> Result<(), ApiError> {
         use crate::model::VmStatus::{Failed, NotCreated, Pending, Stopped};
-        for watched in self.vms.watched().await.map_err(super::internal)? {
-            let since = match watched.view.status {
+        for monitored in self.vms.monitored().await.map_err(super::internal)? {
+            let since = match monitored.view.status {
                 Failed | NotCreated | Pending => continue,
                 Stopped => None,
-                _ => Some(watched.view.updated_at),
+                _ => Some(monitored.view.updated_at),
             };
-            fleet.adopt(&watched.machine, since);
+            fleet.adopt(&monitored.machine, since);
         }
         Ok(())
     }

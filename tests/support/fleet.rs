@@ -11,7 +11,7 @@ use std::{
 use twarga_cloud::{
     model::UtcMillis,
     server::{
-        run::Source,
+        commands::Source,
         simulated::{Moment, SimulatedFleet, SimulatedOptions},
     },
 };

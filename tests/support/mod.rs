@@ -20,9 +20,9 @@ use tower::ServiceExt;
 use twarga_cloud::{
     app::AssetUrls,
     server::{
+        commands::{ServerBuilder, Source, assemble},
         config::{Cli, ServeArgs},
         monitor::Collector,
-        run::{Assembly, Source, assemble},
         state::AppState,
         web,
     },
@@ -121,14 +121,9 @@ impl Server {
         let arguments = arguments(folder, more);
         let source = source(&arguments);
         let url = |name: &str| format!("/pkg/{name}");
-        let assets = AssetUrls {
-            css: url("a.css"),
-            js: url("a.js"),
-            wasm: url("a.wasm"),
-            parts: [("vm".to_owned(), url("vm.pack"))].into(),
-            echarts: url("e.js"),
-        };
-        let assembly: Assembly = assemble(&arguments, assets, source).await.unwrap();
+        let assets =
+            AssetUrls { css: url("a.css"), js: url("a.js"), wasm: url("a.wasm"), echarts: url("e.js") };
+        let assembly: ServerBuilder = assemble(&arguments, assets, source).await.unwrap();
         assembly.state.vms.resume().await.unwrap();
         Self {
             collector: assembly.collector(),

@@ -1,4 +1,4 @@
-//! Files written whole, named by what is in them, and compressed beside themselves.
+//! Files written whole, and compressed beside themselves.
 
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
@@ -11,12 +11,6 @@ use std::{
 /// The first 16 hexadecimal digits of the content's SHA-256.
 pub fn hash(content: &[u8]) -> String {
     Sha256::digest(content)[..8].iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// `twarga-cloud.css` with its content's hash: `twarga-cloud.0123456789abcdef.css`.
-pub fn hashed_name(name: &str, content: &[u8]) -> String {
-    let (stem, extension) = name.rsplit_once('.').unwrap_or((name, "bin"));
-    format!("{stem}.{}.{extension}", hash(content))
 }
 
 /// Writes the file unless it already has this content. A reader sees the old file or the new one, never half of it.
@@ -37,8 +31,7 @@ const WORTH_COMPRESSING_BYTES: usize = 1024;
 
 /// The compressed forms of a file that a server can offer: extension and content.
 pub fn compressed(name: &str, content: &[u8]) -> Result<Vec<(&'static str, Vec<u8>)>> {
-    let text_or_wasm =
-        ["css", "html", "ico", "js", "json", "pack", "svg", "txt", "wasm", "webmanifest", "xml"];
+    let text_or_wasm = ["css", "html", "ico", "js", "json", "svg", "txt", "wasm", "webmanifest", "xml"];
     let compressible = name.rsplit_once('.').is_some_and(|(_, extension)| text_or_wasm.contains(&extension));
     if !compressible || content.len() < WORTH_COMPRESSING_BYTES {
         return Ok(vec![]);

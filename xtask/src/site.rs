@@ -1,31 +1,26 @@
 //! Builds `target/site`, all that the browser loads:
 //!
 //! ```text
-//! target/site/assets.json                      the names below, by kind; written last
-//! target/site/pkg/twarga-cloud.<hash>.wasm     of the crate with the feature `hydrate` what every page needs
-//! target/site/pkg/<part>.<hash>.pack           the rest of it, by the parts of `src/pages/mod.rs`: all modules that one needs
-//! target/site/pkg/twarga-cloud.<hash>.js       what starts it, and fetches the parts
-//! target/site/pkg/twarga-cloud.<hash>.css      style/main.css with its imports
-//! target/site/pkg/echarts.<hash>.js            assets/echarts.js with the parts of ECharts it names
+//! target/site/assets.json                      the addresses below; written last
+//! target/site/pkg/<hash>/twarga-cloud.wasm     of the crate with the feature `hydrate`: what every page needs
+//! target/site/pkg/<hash>/*.wasm                the rest of it, the chunks of `src/pages/mod.rs`
+//! target/site/pkg/<hash>/twarga-cloud.js       starts it, and loads the chunks
+//! target/site/pkg/<hash>/twarga-cloud.css      style/main.css with its imports
+//! target/site/pkg/<hash>/echarts.js            assets/echarts.js with the parts of ECharts it names
 //! target/site/*                                public/*
 //! ```
 //!
-//! A name in `pkg` changes with its content, so that browsers may keep it for ever. A running debug server always
-//! finds a whole site: files are replaced by renaming, and old names go only after `assets.json` names the new ones.
-//! The release mode lays `.br` and `.gz` beside what is worth compressing.
+//! The folder's name is a hash of all its files, so that browsers may keep them for ever and files may name each other.
+//! A running debug server always finds a whole site: an old folder goes only after `assets.json` names the new one.
+//! The release mode adds `.br` and `.gz` beside what is worth compressing.
 
-use crate::{
-    cache::Cache,
-    files::{compressed, hashed_name, replace},
-    prune,
-};
+use crate::files::{compressed, hash, replace};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use std::{
     collections::{BTreeMap, BTreeSet},
     env, fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    thread,
     time::Instant,
 };
 
@@ -34,9 +29,20 @@ const LIB_NAME: &str = "twarga_cloud";
 
 /// The most that a first load may bring, kB in brotli: the wasm of the page that needs the most of it, the pages' script,
 /// and ECharts.
-const WASM_CEILING_KB: f64 = 350.0;
+const WASM_CEILING_KB: f64 = 500.0;
 const JS_CEILING_KB: f64 = 30.0;
 const ECHARTS_CEILING_KB: f64 = 160.0;
+
+/// wasm-split's script that loads the chunks.
+const LINK_SCRIPT: &str = "./__wasm_split.js";
+
+/// What `assets.json` names, by its key there.
+const ADDRESSES: [(&str, &str); 4] = [
+    ("css", "twarga-cloud.css"),
+    ("js", "twarga-cloud.js"),
+    ("wasm", "twarga-cloud.wasm"),
+    ("echarts", "echarts.js"),
+];
 
 #[derive(Clone, Copy, PartialEq)]
 pub enum Mode {
@@ -44,129 +50,38 @@ pub enum Mode {
     Release,
 }
 
-/// An asset before it has its final name.
-struct Asset {
-    kind: Kind,
-    name: String,
-    content: Vec<u8>,
-}
+/// Files of `pkg/<hash>`, by name.
+type Files = BTreeMap<String, Vec<u8>>;
 
-/// Where an asset's address stands in `assets.json`.
-enum Kind {
-    /// By this key.
-    One(&'static str),
-    /// Among those of the wasm's parts, by the part's name.
-    Part(String),
-}
-
-/// What lies in the site; paths relative to it.
-#[derive(Default)]
-struct Written {
-    /// All files, without their compressed forms.
-    names: BTreeSet<String>,
-    kinds: BTreeMap<&'static str, String>,
-    parts: BTreeMap<String, String>,
-}
-
-/// The crate's wasm, taken apart.
+/// The crate's wasm, split as cargo-leptos does it.
 struct Split {
     main: Vec<u8>,
-    /// What is beside it, by name.
-    modules: BTreeMap<String, Vec<u8>>,
-    /// Which of `modules` a part is made of.
-    parts: BTreeMap<String, Vec<String>>,
-    /// The script that fetches each of them from a file of its own.
-    link_js: String,
-}
-
-impl Split {
-    /// For each part all its modules in one file, as `assets/parts.js` reads it.
-    fn packs(&self) -> Result<BTreeMap<String, Vec<u8>>> {
-        let pack = |(part, names): (&String, &Vec<String>)| {
-            let modules = names.iter().map(|name| Some((name, self.modules.get(name)?)));
-            let modules = modules.collect::<Option<Vec<_>>>().context("a part's module is missing")?;
-            let list = modules.iter().map(|(name, wasm)| (name, wasm.len())).collect::<Vec<_>>();
-            let list = serde_json::to_vec(&list)?;
-            let mut pack = u32::try_from(list.len())?.to_le_bytes().to_vec();
-            pack.extend(list);
-            modules.iter().for_each(|(_, wasm)| pack.extend_from_slice(wasm));
-            Ok((part.clone(), pack))
-        };
-        self.parts.iter().map(pack).collect()
-    }
-}
-
-/// The script and the wasm with other names of what the one gives and the other takes as `module`: wasm-bindgen's hold a
-/// hash each, which no compression makes small.
-///
-/// # Errors
-/// Where the script does not name what the wasm takes as it did when this was written.
-fn with_short_imports(js: &str, wasm: &[u8], module: &str) -> Result<(String, Vec<u8>)> {
-    let mut wasm = walrus::Module::from_buffer(wasm)?;
-    let mut short = BTreeMap::new();
-    for import in wasm.imports.iter_mut().filter(|import| import.module == module) {
-        let name = format!("i{}", short.len());
-        short.insert(std::mem::replace(&mut import.name, name.clone()), name);
-    }
-    let mut given = 0;
-    let lines = js.lines().map(|line| {
-        let named = line.trim_start().split_once(": ");
-        match named.and_then(|(name, value)| Some((short.get(name)?, value))) {
-            Some((name, value)) => {
-                given += 1;
-                format!("{name}: {value}\n")
-            }
-            None => format!("{line}\n"),
-        }
-    });
-    let js = lines.collect();
-    ensure!(
-        given == short.len() && given > 0,
-        "the script gives {given} of the {} that the wasm takes",
-        short.len()
-    );
-    Ok((js, wasm.emit_wasm()))
-}
-
-/// The module that is a part's own.
-fn own_module(part: &str) -> String {
-    format!("split_{part}")
-}
-
-fn pack_name(part: &str) -> String {
-    format!("{part}.pack")
+    /// Each file beside it.
+    modules: Files,
+    /// Which of them the browser loads for a chunk.
+    chunks: BTreeMap<String, Vec<String>>,
 }
 
 pub fn build(mode: Mode) -> Result<()> {
     let build = Build::new(mode)?;
     let wasm = timed("wasm", || build.wasm())?;
-    let wasm = timed("prune", || build.prune(&wasm))?;
-    let mut split = timed("split", || build.split(&wasm))?;
-    let (js, wasm) = timed("wasm-bindgen", || build.bindings(&split.main))?;
-    split.main = wasm;
+    let Split { main, modules, chunks } = timed("split", || build.split(&wasm))?;
+    let main = timed("wasm-bindgen", || build.bindings(&main))?;
+    let mut files = modules;
+    files.insert(format!("{NAME}.wasm"), main);
     if mode == Mode::Release {
-        timed("wasm-opt", || build.optimise(&mut split))?;
+        timed("wasm-opt", || build.optimise(&mut files))?;
     }
-    let packs = split.packs()?;
-    let js = timed("script", || build.script(&js, &split, &packs))?;
+    files.insert(format!("{NAME}.js"), timed("script", || build.script())?);
     let css = timed("styles", || build.styles())?;
     let echarts = timed("echarts", || build.echarts())?;
     build.write_for_cargo_leptos(&css, &echarts)?;
-    let mut assets = vec![
-        Asset { kind: Kind::One("css"), name: format!("{NAME}.css"), content: css },
-        Asset { kind: Kind::One("js"), name: format!("{NAME}.js"), content: js },
-        Asset { kind: Kind::One("wasm"), name: format!("{NAME}.wasm"), content: split.main },
-        Asset { kind: Kind::One("echarts"), name: "echarts.js".into(), content: echarts },
-    ];
-    assets.extend(packs.into_iter().map(|(part, content)| Asset {
-        name: pack_name(&part),
-        kind: Kind::Part(part),
-        content,
-    }));
-    let written = timed("write", || build.write(assets))?;
+    files.insert(format!("{NAME}.css"), css);
+    files.insert("echarts.js".into(), echarts);
+    let (folder, names) = timed("write", || build.write(&files))?;
     if mode == Mode::Release {
-        print_sizes(&build.site, &written.names)?;
-        build.note_sizes(&written)?;
+        print_sizes(&build.site, &names)?;
+        build.note_sizes(&folder, &chunks)?;
     }
     Ok(())
 }
@@ -184,11 +99,6 @@ struct Build {
     site: PathBuf,
     /// Where tools leave their output on its way to the site.
     work: PathBuf,
-    cache: Cache,
-    /// Stands for the versions of every npm tool in a cache key.
-    package_lock: Vec<u8>,
-    /// How modules are made small; part of a cache key, too.
-    optimise_js: Vec<u8>,
 }
 
 impl Build {
@@ -197,17 +107,7 @@ impl Build {
             Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask lies in the project")?.to_owned();
         let work = root.join("target/site-work");
         fs::create_dir_all(&work)?;
-        Ok(Build {
-            mode,
-            site: root.join("target/site"),
-            cache: Cache::open(root.join("target/site-cache"))?,
-            optimise_js: fs::read(root.join("xtask/optimise.mjs"))
-                .context("cannot read xtask/optimise.mjs")?,
-            package_lock: fs::read(root.join("package-lock.json"))
-                .context("cannot read package-lock.json")?,
-            work,
-            root,
-        })
+        Ok(Build { mode, site: root.join("target/site"), work, root })
     }
 
     /// The crate compiled for the browser, as rustc leaves it.
@@ -227,20 +127,9 @@ impl Build {
         fs::read(&path).with_context(|| format!("cannot read {path}"))
     }
 
-    fn prune(&self, wasm: &[u8]) -> Result<Vec<u8>> {
-        let mut sources = Vec::new();
-        for folder in ["src/pages", "src/components"] {
-            read_sources(&self.root.join(folder), &mut sources)?;
-        }
-        prune::refuse_attributes(sources.iter().map(|(name, text)| (name.as_str(), text.as_str())))?;
-        let (wasm, functions) = prune::prune(wasm)?;
-        ensure!(functions > 0, "nothing was pruned: rustc names functions otherwise now");
-        Ok(wasm)
-    }
-
-    /// Takes the wasm apart at the functions that are marked so (`#[wasm_split]`).
+    /// Splits the wasm at the functions marked `#[wasm_split]`.
     fn split(&self, wasm: &[u8]) -> Result<Split> {
-        let dir = self.work.join("split");
+        let dir = self.split_dir();
         if dir.exists() {
             fs::remove_dir_all(&dir)?;
         }
@@ -250,113 +139,66 @@ impl Build {
         options.output_dir = &dir;
         options.main_out_path = &main;
         options.main_module = &main_module;
-        let link = dir.join(options.link_name);
-        let told = wasm_split_cli_support::transform(options).map_err(|error| anyhow!("{error:?}"))?;
-        let mut modules = BTreeMap::new();
-        for path in &told.split_modules {
-            let name = path.file_stem().context("a file has a name")?.to_string_lossy().into_owned();
+        options.link_name = LINK_SCRIPT;
+        let split = wasm_split_cli_support::transform(options).map_err(|error| anyhow!("{error:?}"))?;
+        let mut modules = Files::new();
+        for path in &split.split_modules {
+            let name = path.file_name().context("a file has a name")?.to_string_lossy().into_owned();
             modules.insert(name, fs::read(path)?);
         }
-        let parts = told.prefetch_map.into_iter().collect();
-        Ok(Split { main: fs::read(main)?, modules, parts, link_js: fs::read_to_string(link)? })
+        let chunks = split.prefetch_map.into_iter().collect();
+        Ok(Split { main: fs::read(main)?, modules, chunks })
     }
 
-    /// The script that starts the wasm, and the wasm fitted to it, with the names that they share made short.
-    fn bindings(&self, wasm: &[u8]) -> Result<(PathBuf, Vec<u8>)> {
-        let dir = self.work.join("bindgen");
+    fn split_dir(&self) -> PathBuf {
+        self.work.join("split")
+    }
+
+    fn bindings_dir(&self) -> PathBuf {
+        self.work.join("bindgen")
+    }
+
+    /// Leaves the script that starts the wasm in `bindings_dir`; gives the wasm that fits it.
+    fn bindings(&self, wasm: &[u8]) -> Result<Vec<u8>> {
+        let dir = self.bindings_dir();
         let release = self.mode == Mode::Release;
         wasm_bindgen_cli_support::Bindgen::new()
             .input_bytes(NAME, wasm.to_owned())
             .web(true)?
             .typescript(false)
-            // The parts use the table of functions.
+            // The chunks use the table of functions.
             .keep_lld_exports(true)
-            // The page passes the wasm's address: the script cannot know the hash in its name.
             .omit_default_module_path(true)
             .remove_name_section(release)
             .remove_producers_section(release)
             .generate(&dir)?;
-        let js = dir.join(format!("{NAME}.js"));
-        let (script, wasm) = with_short_imports(
-            &fs::read_to_string(&js)?,
-            &fs::read(dir.join(format!("{NAME}_bg.wasm")))?,
-            &format!("./{NAME}_bg.js"),
-        )?;
-        fs::write(&js, script)?;
-        Ok((js, wasm))
+        Ok(fs::read(dir.join(format!("{NAME}_bg.wasm")))?)
     }
 
-    /// All scripts in one, so that what fetches the parts and what crates bring along (`snippets/`) share the hash in its
-    /// name.
-    fn script(&self, start_js: &Path, split: &Split, packs: &BTreeMap<String, Vec<u8>>) -> Result<Vec<u8>> {
-        let files = packs
-            .iter()
-            .map(|(part, pack)| (own_module(part), format!("./{}", hashed_name(&pack_name(part), pack))));
-        let files = serde_json::to_string(&files.collect::<BTreeMap<_, _>>())?;
-        let mut link_js = split.link_js.clone();
-        let mut exchange = |of_library: &str, own: &str| {
-            ensure!(link_js.contains(of_library), "the script that fetches the parts has no {of_library}");
-            link_js = link_js.replace(of_library, own);
-            Ok(())
-        };
-        for name in split.modules.keys() {
-            exchange(
-                &format!(r#"fetch(new URL("./{name}.wasm", import.meta.url))"#),
-                &format!(r#"moduleOf("{name}")"#),
-            )?;
-        }
-        exchange(
-            "WebAssembly.instantiateStreaming(src, imports)",
-            "src.then((code) => WebAssembly.instantiate(code, imports))",
-        )?;
-        let parts_js = serde_json::to_string(&self.root.join("assets/parts.js"))?;
-        let link_js = format!(
-            "import {{ modulesFrom }} from {parts_js};\nconst moduleOf = modulesFrom({files});\n{link_js}"
-        );
-        fs::write(start_js.with_file_name("__wasm_split.js"), link_js)?;
-        // wasm-bindgen names the module that fetches once for each part.
+    /// One script of wasm-bindgen's, the one that loads the chunks, and those of crates (`snippets/`).
+    fn script(&self) -> Result<Vec<u8>> {
+        let dir = self.bindings_dir();
+        fs::copy(self.split_dir().join(LINK_SCRIPT), dir.join(LINK_SCRIPT))?;
+        // wasm-bindgen names the script that loads once for each chunk.
         let options = ["--format=esm", "--target=es2022", "--log-override:duplicate-object-key=silent"];
-        self.esbuild(start_js, &options)
+        self.esbuild(&dir.join(format!("{NAME}.js")), &options)
     }
 
-    /// The one of every page and the others at the same time.
-    fn optimise(&self, split: &mut Split) -> Result<()> {
-        let others = split.modules.iter_mut().map(|(name, wasm)| (name.as_str(), wasm)).collect();
-        thread::scope(|scope| {
-            let main = scope.spawn(|| self.optimise_all(vec![("main", &mut split.main)]));
-            self.optimise_all(others)?;
-            main.join().map_err(|_| anyhow!("a thread ended early"))?
-        })
-    }
-
-    fn optimise_all(&self, modules: Vec<(&str, &mut Vec<u8>)>) -> Result<()> {
-        let step = |name: &str| format!("wasm-opt-{name}");
-        let mut waiting = Vec::new();
-        for (name, wasm) in modules {
-            match self.cache.find(&step(name), &[wasm, &self.package_lock, &self.optimise_js]) {
-                Some(optimised) => *wasm = optimised,
-                None => waiting.push((name, wasm)),
-            }
-        }
-        if waiting.is_empty() {
-            return Ok(());
-        }
-        let paths = |name: &str| ["input", "output"].map(|end| self.work.join(format!("{name}.{end}.wasm")));
+    fn optimise(&self, modules: &mut Files) -> Result<()> {
+        let dir = self.work.join("optimise");
+        fs::create_dir_all(&dir)?;
         let mut node = Command::new("node");
         node.current_dir(&self.root).arg("xtask/optimise.mjs");
-        for (name, wasm) in &waiting {
-            let [input, output] = paths(name);
-            fs::write(&input, wasm)?;
-            node.arg(input).arg(output);
+        for (name, wasm) in modules.iter() {
+            let path = dir.join(name);
+            fs::write(&path, wasm)?;
+            node.arg(path);
         }
         run(&mut node)?;
-        for (name, wasm) in waiting {
-            let [input, output] = paths(name);
-            let optimised = fs::read(&output)?;
-            self.cache.keep(&step(name), &[wasm, &self.package_lock, &self.optimise_js], &optimised)?;
-            *wasm = optimised;
-            fs::remove_file(input).and_then(|()| fs::remove_file(output))?;
+        for (name, wasm) in modules {
+            *wasm = fs::read(dir.join(name))?;
         }
+        fs::remove_dir_all(&dir)?;
         Ok(())
     }
 
@@ -368,11 +210,9 @@ impl Build {
 
     fn echarts(&self) -> Result<Vec<u8>> {
         let entry = self.root.join("assets/echarts.js");
-        let inputs: [&[u8]; 2] =
-            [&fs::read(&entry).context("cannot read assets/echarts.js")?, &self.package_lock];
         // Minified in both modes: nobody debugs it here, and it loads with every page.
         let options = ["--format=iife", "--global-name=echarts", "--minify", "--legal-comments=eof"];
-        self.cache.output("echarts", &inputs, || self.esbuild(&entry, &options))
+        self.esbuild(&entry, &options)
     }
 
     fn esbuild(&self, entry: &Path, options: &[&str]) -> Result<Vec<u8>> {
@@ -394,65 +234,57 @@ impl Build {
         Ok(command)
     }
 
-    /// Lays everything in its place and removes what an earlier build left.
-    fn write(&self, assets: Vec<Asset>) -> Result<Written> {
-        fs::create_dir_all(self.site.join("pkg"))?;
-        let mut written = Written::default();
+    /// Writes everything and removes what an earlier build left. Gives the folder of `files`, and the names of all files.
+    fn write(&self, files: &Files) -> Result<(String, BTreeSet<String>)> {
+        let hashes = files.iter().map(|(name, content)| format!("{name} {}\n", hash(content)));
+        let folder = format!("pkg/{}", hash(hashes.collect::<String>().as_bytes()));
+        fs::create_dir_all(self.site.join(&folder))?;
+        let mut names = BTreeSet::new();
         let mut kept = BTreeSet::from(["assets.json".to_owned()]);
-        let mut manifest = serde_json::Map::new();
-        let mut parts = serde_json::Map::new();
-        for asset in assets {
-            let path = format!("pkg/{}", hashed_name(&asset.name, &asset.content));
-            kept.extend(self.write_one(&path, &asset.content)?);
-            written.names.insert(path.clone());
-            let address = format!("/{path}").into();
-            match asset.kind {
-                Kind::One(kind) => {
-                    manifest.insert(kind.into(), address);
-                    written.kinds.insert(kind, path);
-                }
-                Kind::Part(part) => {
-                    parts.insert(part.clone(), address);
-                    written.parts.insert(part, path);
-                }
-            }
+        for (name, content) in files {
+            let path = format!("{folder}/{name}");
+            kept.extend(self.write_one(&path, content)?);
+            names.insert(path);
         }
-        manifest.insert("parts".into(), parts.into());
         for (name, content) in public_files(&self.root.join("public"))? {
             kept.extend(self.write_one(&name, &content)?);
-            written.names.insert(name);
+            names.insert(name);
         }
-        let manifest = serde_json::to_string_pretty(&manifest)? + "\n";
+        let addresses: BTreeMap<_, _> =
+            ADDRESSES.iter().map(|(key, name)| (key, format!("/{folder}/{name}"))).collect();
+        let manifest = serde_json::to_string_pretty(&addresses)? + "\n";
         replace(&self.site.join("assets.json"), manifest.as_bytes())?;
         remove_others(&self.site, "", &kept)?;
-        Ok(written)
+        Ok((folder, names))
     }
 
     /// Adds what a first load brings, compressed, to `target/bench.json`; an error where it is over its ceiling.
-    fn note_sizes(&self, written: &Written) -> Result<()> {
+    fn note_sizes(&self, folder: &str, chunks: &BTreeMap<String, Vec<String>>) -> Result<()> {
         let file = self.root.join("target/bench.json");
         let known = fs::read(&file).ok().and_then(|text| serde_json::from_slice(&text).ok());
         let mut figures: serde_json::Map<String, serde_json::Value> = known.unwrap_or_default();
-        let brotli_kb = |path: &String| -> Result<f64> {
+        let brotli_kb = |name: &str| -> Result<f64> {
             // What is too small to be compressed is sent as it is.
-            let compressed = self.site.join(format!("{path}.br"));
-            let file = if compressed.exists() { compressed } else { self.site.join(path) };
-            Ok(fs::metadata(file)?.len() as f64 / 1024.0)
+            let path = self.site.join(folder).join(name);
+            let compressed = path.with_added_extension("br");
+            let sent = if compressed.exists() { compressed } else { path };
+            Ok(fs::metadata(&sent).with_context(|| format!("no {name}"))?.len() as f64 / 1024.0)
         };
-        let of_kind = |kind: &str| brotli_kb(written.kinds.get(kind).with_context(|| format!("no {kind}"))?);
-        let main_kb = of_kind("wasm")?;
+        let main_kb = brotli_kb(&format!("{NAME}.wasm"))?;
         let mut largest_kb = main_kb;
         println!("\nwasm in brotli: {main_kb:.1} kB for every page");
-        for (part, path) in &written.parts {
-            let part_kb = brotli_kb(path)?;
-            println!("  and {part_kb:.1} for \"{part}\", together {:.1}", main_kb + part_kb);
-            largest_kb = largest_kb.max(main_kb + part_kb);
+        for (chunk, modules) in chunks {
+            let sizes = modules.iter().map(|module| brotli_kb(&format!("{module}.wasm")));
+            let chunk_kb: f64 = sizes.sum::<Result<f64>>()?;
+            let total_kb = main_kb + chunk_kb;
+            println!("  and {chunk_kb:.1} for {chunk} ({} files), together {total_kb:.1}", modules.len());
+            largest_kb = largest_kb.max(total_kb);
         }
         let mut over = Vec::new();
         for (figure, kb, ceiling_kb) in [
             ("wasm_brotli_kb", largest_kb, WASM_CEILING_KB),
-            ("js_kb", of_kind("js")?, JS_CEILING_KB),
-            ("echarts_brotli_kb", of_kind("echarts")?, ECHARTS_CEILING_KB),
+            ("js_kb", brotli_kb(&format!("{NAME}.js"))?, JS_CEILING_KB),
+            ("echarts_brotli_kb", brotli_kb("echarts.js")?, ECHARTS_CEILING_KB),
         ] {
             let kb = (kb * 100.0).round() / 100.0;
             if kb > ceiling_kb {
@@ -486,7 +318,7 @@ impl Build {
         if self.mode == Mode::Debug {
             return Ok(names);
         }
-        // A hashed name stands for its content, so what lies beside it is right.
+        // A hashed folder stands for its content, so what lies in it already is right.
         let forms = ["br", "gz"].map(|extension| format!("{path}.{extension}"));
         if path.starts_with("pkg/") && forms.iter().all(|form| self.site.join(form).exists()) {
             names.extend(forms);
@@ -499,19 +331,6 @@ impl Build {
         }
         Ok(names)
     }
-}
-
-/// All Rust files below a folder, each with its text.
-fn read_sources(folder: &Path, sources: &mut Vec<(String, String)>) -> Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.is_dir() {
-            read_sources(&path, sources)?;
-        } else {
-            sources.push((path.display().to_string(), fs::read_to_string(&path)?));
-        }
-    }
-    Ok(())
 }
 
 fn run(command: &mut Command) -> Result<()> {
@@ -547,16 +366,19 @@ fn public_files(dir: &Path) -> Result<Vec<(String, Vec<u8>)>> {
     Ok(files)
 }
 
+/// Removes the files that are not `kept`, and the folders without any.
 fn remove_others(site: &Path, below: &str, kept: &BTreeSet<String>) -> Result<()> {
     for entry in fs::read_dir(site.join(below))? {
         let entry = entry?;
         let name = format!("{below}{}", entry.file_name().to_string_lossy());
-        if name == "pkg" {
-            remove_others(site, "pkg/", kept)?;
-        } else if entry.file_type()?.is_dir() {
+        if !entry.file_type()?.is_dir() {
+            if !kept.contains(&name) {
+                fs::remove_file(entry.path())?;
+            }
+        } else if kept.iter().any(|file| file.starts_with(&format!("{name}/"))) {
+            remove_others(site, &format!("{name}/"), kept)?;
+        } else {
             fs::remove_dir_all(entry.path())?;
-        } else if !kept.contains(&name) {
-            fs::remove_file(entry.path())?;
         }
     }
     Ok(())
@@ -577,22 +399,6 @@ fn print_sizes(site: &Path, names: &BTreeSet<String>) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_the_script_gives_and_the_wasm_takes_gets_one_short_name() {
-        let mut module = walrus::Module::default();
-        let of_nothing = module.types.add(&[], &[]);
-        module.add_import_func("./page_bg.js", "__wbg_now_0123456789abcdef", of_nothing);
-        module.add_import_func("./other.js", "__wbg_now_0123456789abcdef", of_nothing);
-        let wasm = module.emit_wasm();
-        let js = "const import0 = {\n    __wbg_now_0123456789abcdef: function() {\n    },\n};";
-        let (js, wasm) = with_short_imports(js, &wasm, "./page_bg.js").unwrap();
-        assert_eq!(js, "const import0 = {\ni0: function() {\n    },\n};\n");
-        let wasm = walrus::Module::from_buffer(&wasm).unwrap();
-        let names: Vec<_> = wasm.imports.iter().map(|import| import.name.as_str()).collect();
-        assert_eq!(names, ["i0", "__wbg_now_0123456789abcdef"]);
-        assert!(with_short_imports("", &module.emit_wasm(), "./page_bg.js").is_err());
-    }
 
     #[test]
     fn the_crates_wasm_is_found_among_those_of_its_dependencies() {

@@ -14,20 +14,6 @@ pub fn time_zone() -> String {
     String::new()
 }
 
-pub fn takes_over() -> bool {
-    false
-}
-
-pub fn is_in_use(_: &HtmlDivElement) -> bool {
-    false
-}
-
-pub struct Shown;
-
-pub fn show_in(_: &HtmlDivElement, _: leptos::prelude::AnyView) -> Shown {
-    Shown
-}
-
 pub fn page_is_visible() -> bool {
     true
 }

@@ -5,7 +5,7 @@ use crate::{
     components::{
         chart::{ChartData, Hue, PLOT_LEFT_PX, PLOT_RIGHT_PX, Scale, Trace},
         format,
-        part::now,
+        lazy::if_ready,
         sparkline_geometry::ValueAxis,
     },
     model::{Severity, UtcMillis},
@@ -73,8 +73,8 @@ impl Plot {
         if !arrived {
             ask_for_script();
         }
-        now(pin!(load_plot()))?.ok().filter(|()| arrived && element.is_connected())?;
-        now(pin!(drawing(element.clone(), scale)))?.ok().map(Self)
+        if_ready(pin!(load_plot()))?.ok().filter(|()| arrived && element.is_connected())?;
+        if_ready(pin!(drawing(element.clone(), scale)))?.ok().map(Self)
     }
 
     /// Shows `data` from now on.

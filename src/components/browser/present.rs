@@ -1,8 +1,8 @@
 use crate::model::{ApiError, Theme, UtcMillis};
 use leptos::{
     prelude::{
-        AnyView, Render, StoredValue, UpdateValue, document, on_cleanup, request_animation_frame,
-        set_timeout, set_timeout_with_handle, window,
+        StoredValue, UpdateValue, document, on_cleanup, request_animation_frame, set_timeout,
+        set_timeout_with_handle, window,
     },
     server_fn::{
         ContentType,
@@ -13,8 +13,6 @@ use leptos::{
         request::{ClientReq, browser::BrowserRequest},
         response::ClientRes,
     },
-    tachys::view::{Mountable, any_view::AnyViewState},
-    web_sys::HtmlDivElement,
 };
 use std::{
     cell::{Cell, RefCell},
@@ -41,48 +39,6 @@ pub fn time_zone() -> String {
     let format = js_sys::Intl::DateTimeFormat::new(&js_sys::Array::new(), &js_sys::Object::new());
     let zone = js_sys::Reflect::get(&format.resolved_options(), &JsValue::from_str("timeZone"));
     zone.ok().and_then(|zone| zone.as_string()).unwrap_or_default()
-}
-
-thread_local! {
-    static TAKES_OVER: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Runs `work`, which takes over the page that the server has rendered.
-pub fn take_over(work: impl FnOnce()) {
-    TAKES_OVER.set(true);
-    work();
-    TAKES_OVER.set(false);
-}
-
-/// Whether what is made now stands in the page already, as the server has rendered it.
-pub fn takes_over() -> bool {
-    TAKES_OVER.get()
-}
-
-/// Whether somebody is at work in an element: the focus is in it, or a field does not hold what it came with.
-pub fn is_in_use(element: &HtmlDivElement) -> bool {
-    const FIELDS: &str = "input:not([type=hidden]), textarea";
-    let has_focus = document().active_element().is_some_and(|active| element.contains(Some(&active)));
-    let is_changed = |field: Node| {
-        let came_with = |now: &str, before: &str| {
-            let [now, before] = [now, before].map(|key| js_sys::Reflect::get(&field, &key.into()).ok());
-            now == before
-        };
-        !(came_with("value", "defaultValue") && came_with("checked", "defaultChecked"))
-    };
-    let fields = element.query_selector_all(FIELDS).ok();
-    has_focus || fields.is_some_and(|all| (0..all.length()).filter_map(|i| all.item(i)).any(is_changed))
-}
-
-/// A view in an element, for as long as this is kept.
-pub struct Shown(#[expect(dead_code, reason = "what is in it lives as long as it")] AnyViewState);
-
-/// Shows `view` in an element, in the place of what is in it.
-pub fn show_in(element: &HtmlDivElement, view: AnyView) -> Shown {
-    let mut state = view.build();
-    element.set_inner_html("");
-    state.mount(element, None);
-    Shown(state)
 }
 
 pub fn page_is_visible() -> bool {

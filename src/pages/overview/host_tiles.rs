@@ -218,11 +218,11 @@ mod tests {
 
     #[test]
     fn a_tick_is_appended_once() {
-        let mut series = TileSeries::default();
+        let mut tiles = TileSeries::default();
         let now = live(vec![series(1, &[Some(1.0), Some(2.0), Some(4.0)])]);
-        series.append_newest(&now);
-        series.append_newest(&now);
-        assert_eq!(series.network[0].len(), 3);
-        assert_eq!(series.host[0], [(UtcMillis(10_000), Some(42.0))]);
+        tiles.append_newest(&now);
+        tiles.append_newest(&now);
+        assert_eq!(tiles.network[0].len(), 3);
+        assert_eq!(tiles.host[0], [(UtcMillis(10_000), Some(42.0))]);
     }
 }

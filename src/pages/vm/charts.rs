@@ -3,22 +3,18 @@
 use crate::{
     components::{
         browser,
-        chart::{ChartData, Hue, Scale, TimeChart},
+        chart::{Hue, Scale, TimeChart},
         clock::alive,
         feed::Feed,
         format,
         notice::Refusal,
-        part::soon,
         range::RangePicker,
         readings::{Readings, usual_columns},
         timeline::{Line, Timeline},
     },
     model::{Series, Source, Sources, VmFigures, VmView},
 };
-use leptos::{
-    prelude::*,
-    wasm_split::{SplitLoaderError, wasm_split},
-};
+use leptos::prelude::*;
 
 type Read = fn(&Series) -> &Vec<Option<f64>>;
 
@@ -50,7 +46,11 @@ pub fn VmCharts(feed: Feed, id: i64, vm: Memo<Option<VmView>>, timeline: Timelin
         Signal::derive(move || received.get().zip(sent.get()).map(|(down, up)| format!("↓ {down}  ↑ {up}")));
     let (span, on_span) = (timeline.words(), timeline.on_span());
     view! {
-        {soon(Box::pin(load_toolbar()), Box::new(move || Box::pin(toolbar(id, vm, timeline))))}
+        <div class="toolbar-line">
+            <RangePicker range=timeline.range now=timeline.now() show=timeline.show/>
+            <span class="push"></span>
+            <Export id vm timeline/>
+        </div>
         <Refusal error=timeline.refusal/>
         <div class="charts" class:stale=move || feed.is_stale() class:loading=timeline.loading aria-busy=move || timeline.loading.get().to_string()>
             <TimeChart
@@ -83,25 +83,8 @@ pub fn VmCharts(feed: Feed, id: i64, vm: Memo<Option<VmView>>, timeline: Timelin
                 data=network span foot=of_network on_span
             />
         </div>
-        {soon(Box::pin(load_readings()), Box::new(move || Box::pin(readings([cpu, memory, disk, network]))))}
+        <Readings columns=usual_columns([cpu, memory, disk, network])/>
     }
-}
-
-#[wasm_split(vm_more, wasm_split_path = ::leptos::wasm_split, preload(load_toolbar), fallible)]
-fn toolbar(id: i64, vm: Memo<Option<VmView>>, timeline: Timeline) -> Result<AnyView, SplitLoaderError> {
-    let view = view! {
-        <div class="toolbar-line">
-            <RangePicker range=timeline.range now=timeline.now() show=timeline.show/>
-            <span class="push"></span>
-            <Export id vm timeline/>
-        </div>
-    };
-    Ok(view.into_any())
-}
-
-#[wasm_split(vm_more, wasm_split_path = ::leptos::wasm_split, preload(load_readings), fallible)]
-fn readings(charts: [Signal<ChartData>; 4]) -> Result<AnyView, SplitLoaderError> {
-    Ok(view! { <Readings columns=usual_columns(charts)/> }.into_any())
 }
 
 /// `6.2 of 8 GB · 78 %`.

@@ -1,11 +1,11 @@
-//! Who people are: accounts, passwords, sessions.
+//! Accounts, passwords and sessions.
 //!
-//! A token is shown once, to whoever signed in; the database holds its hash only. A session ends at sign-out,
-//! when it is idle for [`IDLE_DAYS`], and [`LIFE_DAYS`] after it began, whatever comes first.
+//! A token is shown once, at sign-in; the database holds only its hash. A session ends at sign-out, after [`IDLE_DAYS`]
+//! without use, and [`LIFE_DAYS`] after it began, whichever comes first.
 
-mod others;
-mod own;
+mod administration;
 mod password;
+mod self_service;
 mod token;
 
 use super::{
@@ -23,7 +23,7 @@ pub const IDLE_DAYS: i64 = 7;
 pub const LIFE_DAYS: i64 = 30;
 const DAY_MILLIS: i64 = 24 * 60 * 60 * 1000;
 /// A session's last use is written at most this often: a poll every 5 s must not be a write every 5 s.
-const LAST_USE_GRAIN_MILLIS: i64 = 5 * 60 * 1000;
+const LAST_USE_RESOLUTION_MILLIS: i64 = 5 * 60 * 1000;
 
 /// How a token travels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +41,7 @@ impl Carrier {
     }
 }
 
-/// What somebody signs in with.
+/// The client of a sign-in.
 #[derive(Debug, Clone, Copy)]
 pub struct Device<'a> {
     pub carrier: Carrier,
@@ -144,7 +144,7 @@ impl Accounts {
         NewEvent::info(
             "account_created",
             None,
-            format!("The account {} was made, as {}.", me.username, me.role.as_str()),
+            format!("The account {} was created with the role {}.", me.username, me.role.as_str()),
         )
         .by(me.id)
         .write(&mut tx)
@@ -154,7 +154,7 @@ impl Accounts {
         Ok(me)
     }
 
-    /// Checks a password and begins a session. Takes as long for a name that nobody has as for a wrong password.
+    /// Checks a password and begins a session. An unknown name takes as long as a wrong password.
     ///
     /// # Errors
     /// `Invalid` when name and password do not fit; `TooMany` when too many passwords are being checked.
@@ -173,10 +173,7 @@ impl Accounts {
         let (id, hash) = row.unzip();
         let fits = self.passwords.verify(password, hash).await?;
         let (Some(id), true) = (id, fits) else {
-            return Err(ApiError::invalid_field(
-                "password",
-                "That user name and password do not fit together.",
-            ));
+            return Err(ApiError::invalid_field("password", "Wrong user name or password."));
         };
         let (token, hash) = Token::random()?;
         let mut tx = self.database.write().await.map_err(internal)?;
@@ -206,7 +203,7 @@ impl Accounts {
     ///
     /// # Errors
     /// `Internal` when the database cannot be read.
-    pub async fn whose(&self, token: &str, carrier: Carrier) -> Result<Option<Me>, ApiError> {
+    pub async fn owner_of_token(&self, token: &str, carrier: Carrier) -> Result<Option<Me>, ApiError> {
         let Some(hash) = Token::hash_of(token) else { return Ok(None) };
         let at = now().0;
         let found: Option<(i64, i64)> = sqlx::query_as(
@@ -221,7 +218,7 @@ impl Accounts {
         .await
         .map_err(internal)?;
         let Some((account_id, last_used_at)) = found else { return Ok(None) };
-        if at - last_used_at > LAST_USE_GRAIN_MILLIS {
+        if at - last_used_at > LAST_USE_RESOLUTION_MILLIS {
             let mut tx = self.database.write().await.map_err(internal)?;
             sqlx::query("UPDATE session SET last_used_at = ? WHERE token_hash = ?")
                 .bind(at)
@@ -264,7 +261,7 @@ fn taken(error: sqlx::Error) -> ApiError {
         return internal(error);
     };
     let (field, words) = if text.contains("account.email") {
-        ("email", "An account with this e-mail address exists already.")
+        ("email", "An account with this e-mail address already exists.")
     } else {
         ("username", "This user name is taken.")
     };

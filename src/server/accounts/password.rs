@@ -1,4 +1,4 @@
-//! Hashing and checking passwords: slow by intent, so never on the async threads and only so many at once.
+//! Hashes and verifies passwords. That is slow by design, so it runs off the async threads with bounded concurrency.
 
 use crate::{
     model::{ApiError, ErrorCode, PASSWORD_MAX_BYTES},
@@ -15,12 +15,12 @@ use std::{
 use tokio::sync::Semaphore;
 
 /// Each hash takes 19 MiB and a core for some tens of milliseconds.
-const AT_ONCE: usize = 2;
+const MAX_CONCURRENT: usize = 2;
 /// Whoever would wait longer than this for a turn is sent away.
-const PATIENCE: Duration = Duration::from_secs(8);
+const MAX_WAIT: Duration = Duration::from_secs(8);
 
-/// The hash of a password nobody has: checked when a name is unknown, so that both answers take as long.
-static NOBODYS: LazyLock<String> =
+/// Verified when a user name is unknown, so that both cases take equally long.
+static DUMMY_HASH: LazyLock<String> =
     LazyLock::new(|| hash_now("a password that nobody has").unwrap_or_default());
 
 #[derive(Debug, Clone)]
@@ -30,7 +30,7 @@ pub struct Passwords {
 
 impl Default for Passwords {
     fn default() -> Self {
-        Self { turns: Arc::new(Semaphore::new(AT_ONCE)) }
+        Self { turns: Arc::new(Semaphore::new(MAX_CONCURRENT)) }
     }
 }
 
@@ -41,7 +41,7 @@ impl Passwords {
     /// `TooMany` when no turn came in time.
     pub async fn hash(&self, password: &str) -> Result<String, ApiError> {
         let password = password.to_owned();
-        self.in_turn(move || hash_now(&password).map_err(internal)).await?
+        self.with_permit(move || hash_now(&password).map_err(internal)).await?
     }
 
     /// Whether `password` is the one that `hash` was made of; never when there is no hash.
@@ -53,9 +53,9 @@ impl Passwords {
             return Ok(false);
         }
         let password = password.to_owned();
-        self.in_turn(move || {
+        self.with_permit(move || {
             let known = hash.is_some();
-            let hash = hash.unwrap_or_else(|| NOBODYS.clone());
+            let hash = hash.unwrap_or_else(|| DUMMY_HASH.clone());
             let fits = PasswordHash::new(&hash)
                 .is_ok_and(|hash| argon2id().verify_password(password.as_bytes(), &hash).is_ok());
             fits && known
@@ -63,14 +63,14 @@ impl Passwords {
         .await
     }
 
-    async fn in_turn<T: Send + 'static>(
+    async fn with_permit<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, ApiError> {
-        let turn = tokio::time::timeout(PATIENCE, self.turns.clone().acquire_owned())
+        let turn = tokio::time::timeout(MAX_WAIT, self.turns.clone().acquire_owned())
             .await
             .map_err(|_| {
-                ApiError::new(ErrorCode::TooMany, "Too many people sign in at once. Try again in a minute.")
+                ApiError::new(ErrorCode::TooMany, "Too many sign-ins at once. Try again in a minute.")
             })?
             .map_err(internal)?;
         tokio::task::spawn_blocking(move || {

@@ -1,12 +1,12 @@
-//! What is wrong for longer than a moment: watched every tick, kept in rows, told as events.
+//! Alerts: evaluated at every tick, stored in rows, reported as events.
 //!
-//! `rules` decides by what `book` keeps, this carries it out. A row is written when an alert is raised and once more when it is
-//! resolved, each in one transaction with its event; a tick without a change writes nothing. The rows are the
-//! truth: a restart takes the open ones up again. The count towards an alert that is not raised yet lives in
-//! memory only and begins anew.
+//! `rules` decides according to the rules in `rule_store`; this module applies the result. A row is written when an
+//! alert is raised and again when it is resolved, each in one transaction with its event; a tick without a change
+//! writes nothing. The rows are the source of truth: a restart loads the open ones. The time towards an alert that is
+//! not raised yet is kept in memory only and restarts from zero.
 
-mod book;
-mod quiet;
+mod quiet_hours;
+mod rule_store;
 mod rules;
 
 use super::{
@@ -16,11 +16,11 @@ use crate::model::{
     ALERTS_PER_PAGE, Alert, AlertMetric, AlertRule, ApiError, Comparison, HostFigures, Me, Role, RuleScope,
     Severity, UtcMillis, VmView,
 };
-use rules::{Change, Finding, Level, Resolved, State, Timing, evaluate};
+use rules::{Evaluation, Level, Resolved, State, Timing, Transition, next_state};
 use sqlx::{FromRow, Sqlite, Transaction};
 use std::collections::{HashMap, HashSet};
 
-/// Alerts for people to read.
+/// Alerts as users see them.
 #[derive(Debug, Clone)]
 pub struct Alerts {
     database: Database,
@@ -74,7 +74,7 @@ impl Alerts {
         .map_err(internal)?;
         let (vm_id, metric, vm_name, is_open, is_new) = found.ok_or_else(|| ApiError::not_found("alert"))?;
         if !is_open {
-            return Err(ApiError::conflict("This alert is over already."));
+            return Err(ApiError::conflict("This alert is already resolved."));
         }
         if is_new {
             let value = AlertMetric::parse(&metric).and_then(|metric| match vm_id {
@@ -90,7 +90,7 @@ impl Alerts {
                 .execute(&mut *tx)
                 .await
                 .map_err(internal)?;
-            // What stopped stays so until somebody starts it: from here on that is on purpose.
+            // An acknowledged stop is treated as intended until the VM is started again.
             if metric == AlertMetric::Stopped.as_str() {
                 sqlx::query("UPDATE vm SET fell_at = NULL WHERE id = ?")
                     .bind(vm_id)
@@ -100,7 +100,7 @@ impl Alerts {
             }
             let label = AlertMetric::parse(&metric).map_or("figures", AlertMetric::label);
             let subject = vm_name.as_deref().unwrap_or("the host");
-            let text = format!("{} takes care of the alert about {subject}'s {label}.", me.username);
+            let text = format!("{} acknowledged the alert about {subject}'s {label}.", me.username);
             NewEvent::info("alert_acknowledged", vm_id, text)
                 .by(me.id)
                 .write(&mut tx)
@@ -150,7 +150,7 @@ impl Alerts {
     }
 }
 
-/// Of an alert: its VM, metric and VM's name; whether it is open, and whether nobody takes care of it yet.
+/// Of an alert: its VM, metric and VM's name; whether it is open, and whether it is not acknowledged yet.
 type FoundRow = (Option<i64>, String, Option<String>, bool, bool);
 
 #[derive(FromRow)]
@@ -197,53 +197,53 @@ impl AlertRow {
 /// A rule's id, and the VM's; none for the host.
 type Key = (i64, Option<i64>);
 
-/// Watches the ticks; the collector has the only one.
+/// Evaluates the rules at every tick; the collector owns the only one.
 #[derive(Debug)]
-pub struct Watcher {
+pub struct AlertEngine {
     database: Database,
     period_secs: u32,
-    /// Every state that is not `Quiet`. Not known before the open rows are read.
+    /// Every state that is not `Quiet`; `None` until the open rows are read.
     states: Option<HashMap<Key, State>>,
 }
 
-/// Something that is to be written and told.
+/// A transition to be written and reported.
 #[derive(Debug, Clone, PartialEq)]
-struct News {
+struct AlertTransition {
     rule_id: i64,
     vm_id: Option<i64>,
     /// Unknown for the host, and for a VM that is gone.
     vm_name: Option<String>,
-    what: Told,
+    what: TransitionKind,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Told {
+enum TransitionKind {
     Raised { value: Option<f64> },
     Resolved(Resolved),
 }
 
-impl Watcher {
-    /// Watches by the rules in the database, a tick every `period_secs`.
+impl AlertEngine {
+    /// An engine for the rules in the database, with a tick every `period_secs`.
     pub fn new(database: Database, period_secs: u32) -> Self {
         Self { database, period_secs, states: None }
     }
 
-    /// Takes a tick in, and writes what has changed by it. `vms` are all there are.
+    /// Evaluates a tick and writes the transitions. `vms` are all VMs.
     ///
     /// # Errors
-    /// When SQLite cannot; then nothing has changed, and the next tick finds the same again.
-    pub async fn observe(
+    /// When SQLite fails; then nothing has changed, and the next tick evaluates the same again.
+    pub async fn evaluate(
         &mut self,
         now: UtcMillis,
         host: &HostFigures,
         vms: &[VmView],
     ) -> Result<(), sqlx::Error> {
-        let rules = book::all(&mut *self.database.read().acquire().await?).await?;
+        let rules = rule_store::all(&mut *self.database.read().acquire().await?).await?;
         let states = match self.states.take() {
             Some(states) => states,
-            None => self.take_up().await?,
+            None => self.load_open().await?,
         };
-        let (next, news) = judge(&rules, &states, now, self.period_secs, host, vms);
+        let (next, news) = evaluate_rules(&rules, &states, now, self.period_secs, host, vms);
         if !news.is_empty()
             && let Err(error) = self.write(&rules, now, &news).await
         {
@@ -254,7 +254,7 @@ impl Watcher {
         self.repeat(&rules, now).await
     }
 
-    /// Tells again of what is open for long, and nobody takes care of.
+    /// Sends reminders about open alerts that are not acknowledged.
     async fn repeat(&self, rules: &[AlertRule], now: UtcMillis) -> Result<(), sqlx::Error> {
         if rules.iter().all(|rule| rule.repeat_secs.is_none()) {
             return Ok(());
@@ -278,11 +278,11 @@ impl Watcher {
             let Some(rule) = rules.iter().find(|rule| rule.id == rule_id) else { continue };
             let what = rule.metric.wrong(rule.comparison, rule.threshold);
             let text = format!(
-                "Still so, since {} UTC, and nobody takes care of it. {}: {what}.",
+                "Not acknowledged, open since {} UTC. {}: {what}.",
                 UtcMillis(raised_at).to_rfc3339()[..16].replace('T', " "),
                 vm_name.as_deref().unwrap_or("The host")
             );
-            let told = notifications::Told::Repeated;
+            let told = notifications::Occasion::Repeated;
             notifications::queue(&mut tx, alert_id, told, &text, now, quiet_until(rule, now)).await?;
             sqlx::query("UPDATE alert SET told_at = ? WHERE id = ?")
                 .bind(now.0)
@@ -293,21 +293,26 @@ impl Watcher {
         tx.commit().await
     }
 
-    /// The states that the open rows stand for.
-    async fn take_up(&self) -> Result<HashMap<Key, State>, sqlx::Error> {
+    /// The states of the open rows.
+    async fn load_open(&self) -> Result<HashMap<Key, State>, sqlx::Error> {
         let open: Vec<Key> = sqlx::query_as("SELECT rule_id, vm_id FROM alert WHERE resolved_at IS NULL")
             .fetch_all(self.database.read())
             .await?;
         Ok(open.into_iter().map(|key| (key, State::Raised)).collect())
     }
 
-    async fn write(&self, rules: &[AlertRule], now: UtcMillis, news: &[News]) -> Result<(), sqlx::Error> {
+    async fn write(
+        &self,
+        rules: &[AlertRule],
+        now: UtcMillis,
+        news: &[AlertTransition],
+    ) -> Result<(), sqlx::Error> {
         let mut tx = self.database.write().await?;
         for news in news {
             let Some(rule) = rules.iter().find(|rule| rule.id == news.rule_id) else { continue };
             let event = match news.what {
-                Told::Raised { value } => raise(&mut tx, rule, news, value, now).await?,
-                Told::Resolved(resolved) => resolve(&mut tx, rule, news, resolved, now).await?,
+                TransitionKind::Raised { value } => raise(&mut tx, rule, news, value, now).await?,
+                TransitionKind::Resolved(resolved) => resolve(&mut tx, rule, news, resolved, now).await?,
             };
             if let Some(event) = event {
                 event.write(&mut tx).await?;
@@ -321,7 +326,7 @@ impl Watcher {
 async fn raise(
     tx: &mut Transaction<'_, Sqlite>,
     rule: &AlertRule,
-    news: &News,
+    news: &AlertTransition,
     value: Option<f64>,
     now: UtcMillis,
 ) -> Result<Option<NewEvent>, sqlx::Error> {
@@ -343,7 +348,7 @@ async fn raise(
     .await?;
     let Some(alert_id) = alert_id else { return Ok(None) };
     let text = rules::raised_text(rule, news.vm_name.as_deref(), value);
-    let told = notifications::Told::Raised;
+    let told = notifications::Occasion::Raised;
     notifications::queue(tx, alert_id, told, &text, now, quiet_until(rule, now)).await?;
     Ok(Some(NewEvent {
         kind: "alert_raised",
@@ -358,7 +363,7 @@ async fn raise(
 async fn resolve(
     tx: &mut Transaction<'_, Sqlite>,
     rule: &AlertRule,
-    news: &News,
+    news: &AlertTransition,
     resolved: Resolved,
     now: UtcMillis,
 ) -> Result<Option<NewEvent>, sqlx::Error> {
@@ -387,61 +392,62 @@ async fn resolve(
         (name, _) => name.clone(),
     };
     let text = rules::resolved_text(rule, name.as_deref(), resolved);
-    let told = notifications::Told::Resolved;
+    let told = notifications::Occasion::Resolved;
     notifications::queue(tx, alert_id, told, &text, now, quiet_until(rule, now)).await?;
     Ok(Some(NewEvent::info("alert_resolved", news.vm_id, text)))
 }
 
 fn quiet_until(rule: &AlertRule, now: UtcMillis) -> Option<UtcMillis> {
-    rule.quiet_hours.as_ref().and_then(|hours| quiet::quiet_until(hours, now))
+    rule.quiet_hours.as_ref().and_then(|hours| quiet_hours::quiet_until(hours, now))
 }
 
-/// Every rule against every subject of it: the next states, and what there is to tell.
-fn judge(
+/// Every rule against each of its subjects: the next states and the transitions.
+fn evaluate_rules(
     rules: &[AlertRule],
     states: &HashMap<Key, State>,
     now: UtcMillis,
     period_secs: u32,
     host: &HostFigures,
     vms: &[VmView],
-) -> (HashMap<Key, State>, Vec<News>) {
+) -> (HashMap<Key, State>, Vec<AlertTransition>) {
     let mut next = HashMap::new();
     let mut news = Vec::new();
-    let mut weighed = HashSet::new();
-    let mut weigh = |rule: &AlertRule, vm: Option<(i64, &str)>, finding: Finding, ended: Resolved| {
-        let (vm_id, vm_name) = vm.unzip();
-        let key = (rule.id, vm_id);
-        weighed.insert(key);
-        let state = states.get(&key).copied().unwrap_or_default();
-        let (state, change) = evaluate(Timing::new(rule, period_secs), state, now, finding.level);
-        if state != State::Quiet {
-            next.insert(key, state);
-        }
-        let value = finding.value;
-        let what = change.map(|change| match change {
-            Change::Raised => Told::Raised { value },
-            Change::Resolved if finding.level == Level::Ended => Told::Resolved(ended),
-            Change::Resolved => Told::Resolved(Resolved::Well { value }),
-        });
-        let vm_name = vm_name.map(str::to_owned);
-        news.extend(what.map(|what| News { rule_id: rule.id, vm_id, vm_name, what }));
-    };
+    let mut evaluated = HashSet::new();
+    let mut evaluate_one =
+        |rule: &AlertRule, vm: Option<(i64, &str)>, evaluation: Evaluation, ended: Resolved| {
+            let (vm_id, vm_name) = vm.unzip();
+            let key = (rule.id, vm_id);
+            evaluated.insert(key);
+            let state = states.get(&key).copied().unwrap_or_default();
+            let (state, change) = next_state(Timing::new(rule, period_secs), state, now, evaluation.level);
+            if state != State::Quiet {
+                next.insert(key, state);
+            }
+            let value = evaluation.value;
+            let what = change.map(|change| match change {
+                Transition::Raised => TransitionKind::Raised { value },
+                Transition::Resolved if evaluation.level == Level::Ended => TransitionKind::Resolved(ended),
+                Transition::Resolved => TransitionKind::Resolved(Resolved::Well { value }),
+            });
+            let vm_name = vm_name.map(str::to_owned);
+            news.extend(what.map(|what| AlertTransition { rule_id: rule.id, vm_id, vm_name, what }));
+        };
     for rule in rules.iter().filter(|rule| rule.scope == RuleScope::Host && rule.is_enabled) {
-        weigh(rule, None, rules::of_host(rule, host), Resolved::NotWatched);
+        evaluate_one(rule, None, rules::evaluate_host(rule, host), Resolved::NotWatched);
     }
     for vm in vms {
         for rule in rules::rules_of(rules, vm.id, vm.owner_id) {
-            weigh(rule, Some((vm.id, &vm.name)), rules::of_vm(rule, vm), Resolved::Ended);
+            evaluate_one(rule, Some((vm.id, &vm.name)), rules::evaluate_vm(rule, vm), Resolved::Ended);
         }
     }
-    // What nothing was said of: the VM is gone, or the rule does not watch it any more.
-    let left: Vec<Key> = states.keys().filter(|key| !weighed.contains(*key)).copied().collect();
+    // Not evaluated: the VM is gone, or the rule no longer applies to it.
+    let left: Vec<Key> = states.keys().filter(|key| !evaluated.contains(*key)).copied().collect();
     for (rule_id, vm_id) in left {
         let is_gone = vm_id.is_some_and(|id| !vms.iter().any(|vm| vm.id == id));
         let ended = if is_gone { Resolved::Gone } else { Resolved::NotWatched };
         if states.get(&(rule_id, vm_id)).is_some_and(|state| state.is_open()) {
-            let what = Told::Resolved(ended);
-            news.push(News { rule_id, vm_id, vm_name: None, what });
+            let what = TransitionKind::Resolved(ended);
+            news.push(AlertTransition { rule_id, vm_id, vm_name: None, what });
         }
     }
     (next, news)

@@ -1,4 +1,4 @@
-//! What is watched, and when an alert begins and ends. Pure: the time comes with every reading.
+//! The state machine of an alert. Pure: the time comes with every sample.
 //!
 //! ```text
 //!           over              over for so long
@@ -8,8 +8,8 @@
 //!     └──────────────────────────────────────── Falling ────────┘
 //!                   under for so long
 //! ```
-//! An alert is open in `Raised` and `Falling`. What is not known changes nothing, in any state. A subject that
-//! ended (its VM does not run any more, or is gone) leads to `Quiet`, and resolves what was open.
+//! An alert is open in `Raised` and `Falling`. An unknown value changes nothing, in any state. A subject that ended
+//! (its VM no longer runs or is gone) goes to `Quiet`, which resolves an open alert.
 
 use crate::model::{
     AlertMetric, AlertRule, Comparison, HostFigures, RuleScope, Source, UtcMillis, VmFigures, VmStatus,
@@ -17,15 +17,15 @@ use crate::model::{
 };
 
 /// An alert resolves so many percent (of the whole, or of a threshold that is no percentage) away from the
-/// threshold, or a figure that wavers around it would tell and take back the same thing over and over.
-const RELIEF_PERCENT: f64 = 5.0;
+/// threshold, so that a value oscillating around it does not raise and resolve it repeatedly.
+const HYSTERESIS_PERCENT: f64 = 5.0;
 
 /// How long something must hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timing {
     /// So long before an alert is raised, and so long not before it is resolved.
     pub for_secs: u32,
-    /// After longer than this without a known reading, holding begins anew: nobody knows what was between.
+    /// After longer than this without a known value, the time starts again from zero.
     pub gap_secs: u32,
 }
 
@@ -35,8 +35,8 @@ impl Timing {
     }
 }
 
-/// The rules that watch a VM. For the same figure and side, a VM's own rules stand in the place of its owner's, and
-/// these in the place of everybody's; so one that is turned off keeps the others silent.
+/// The rules that apply to a VM. For the same metric and comparison, a VM's own rules take precedence over its owner's,
+/// and these over the rules for all VMs; a disabled rule therefore silences the less specific ones.
 pub fn rules_of(rules: &[AlertRule], vm_id: i64, owner_id: i64) -> impl Iterator<Item = &AlertRule> {
     let rank = move |rule: &AlertRule| match rule.scope {
         RuleScope::Vm(id) => (id == vm_id).then_some(2),
@@ -53,7 +53,7 @@ pub fn rules_of(rules: &[AlertRule], vm_id: i64, owner_id: i64) -> impl Iterator
     })
 }
 
-/// What a reading means to a rule.
+/// A value relative to a rule's threshold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
     Over,
@@ -65,14 +65,14 @@ pub enum Level {
     Ended,
 }
 
-/// A reading as a rule sees it, the value in the metric's unit.
+/// A rule's view of a sample, the value in the metric's unit.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Finding {
+pub struct Evaluation {
     pub level: Level,
     pub value: Option<f64>,
 }
 
-impl Finding {
+impl Evaluation {
     pub const ENDED: Self = Self::only(Level::Ended);
 
     const fn only(level: Level) -> Self {
@@ -80,7 +80,7 @@ impl Finding {
     }
 }
 
-/// What the host's metric is, in its unit; none where it is no figure.
+/// The host's value of a metric in its unit; none if the metric has no value.
 pub fn value_of_host(metric: AlertMetric, host: &HostFigures) -> Option<f64> {
     match metric {
         AlertMetric::Cpu => host.cpu_percent,
@@ -109,39 +109,39 @@ pub fn value_of_vm(metric: AlertMetric, figures: &VmFigures) -> Option<f64> {
     }
 }
 
-pub fn of_host(rule: &AlertRule, host: &HostFigures) -> Finding {
-    against(rule, value_of_host(rule.metric, host))
+pub fn evaluate_host(rule: &AlertRule, host: &HostFigures) -> Evaluation {
+    compare(rule, value_of_host(rule.metric, host))
 }
 
-/// While an operation is under way, or the hypervisor is silent, a VM's figures say nothing about it.
-pub fn of_vm(rule: &AlertRule, vm: &VmView) -> Finding {
+/// While an operation runs or the hypervisor is unresponsive, a VM's values are not evaluated.
+pub fn evaluate_vm(rule: &AlertRule, vm: &VmView) -> Evaluation {
     let fell = vm.fell_at.is_some();
     match (vm.status, rule.metric) {
-        (VmStatus::Pending | VmStatus::Unknown, _) => Finding::only(Level::Unknown),
-        (VmStatus::Running, AlertMetric::Stopped) => Finding::only(Level::Under),
-        (VmStatus::Running, _) => of_running(rule, &vm.figures),
+        (VmStatus::Pending | VmStatus::Unknown, _) => Evaluation::only(Level::Unknown),
+        (VmStatus::Running, AlertMetric::Stopped) => Evaluation::only(Level::Under),
+        (VmStatus::Running, _) => evaluate_running(rule, &vm.figures),
         (VmStatus::Stopped | VmStatus::NotCreated, AlertMetric::Stopped) if fell => {
-            Finding::only(Level::Over)
+            Evaluation::only(Level::Over)
         }
         (VmStatus::Stopped | VmStatus::Suspended | VmStatus::Failed | VmStatus::NotCreated, _) => {
-            Finding::ENDED
+            Evaluation::ENDED
         }
     }
 }
 
-fn of_running(rule: &AlertRule, figures: &VmFigures) -> Finding {
+fn evaluate_running(rule: &AlertRule, figures: &VmFigures) -> Evaluation {
     if rule.metric == AlertMetric::Figures {
         let silent = figures.cpu_percent.is_none() && figures.memory_percent.is_none();
-        return Finding::only(if silent { Level::Over } else { Level::Under });
+        return Evaluation::only(if silent { Level::Over } else { Level::Under });
     }
-    against(rule, value_of_vm(rule.metric, figures))
+    compare(rule, value_of_vm(rule.metric, figures))
 }
 
-/// From where on a figure is well again.
-fn relief(rule: &AlertRule, threshold: f64) -> f64 {
+/// The value at which an alert begins to resolve.
+fn recovery_threshold(rule: &AlertRule, threshold: f64) -> f64 {
     let margin = match rule.metric.max_threshold() {
-        Some(100.0) => RELIEF_PERCENT,
-        _ => threshold * RELIEF_PERCENT / 100.0,
+        Some(100.0) => HYSTERESIS_PERCENT,
+        _ => threshold * HYSTERESIS_PERCENT / 100.0,
     };
     match rule.comparison {
         Comparison::Above => threshold - margin,
@@ -149,11 +149,11 @@ fn relief(rule: &AlertRule, threshold: f64) -> f64 {
     }
 }
 
-fn against(rule: &AlertRule, value: Option<f64>) -> Finding {
+fn compare(rule: &AlertRule, value: Option<f64>) -> Evaluation {
     let level = match (value, rule.threshold) {
         (None, _) | (_, None) => Level::Unknown,
         (Some(value), Some(threshold)) => {
-            let well = relief(rule, threshold);
+            let well = recovery_threshold(rule, threshold);
             let (is_wrong, is_well) = match rule.comparison {
                 Comparison::Above => (value >= threshold, value <= well),
                 Comparison::Below => (value <= threshold, value >= well),
@@ -165,18 +165,18 @@ fn against(rule: &AlertRule, value: Option<f64>) -> Finding {
             }
         }
     };
-    Finding { level, value }
+    Evaluation { level, value }
 }
 
-/// What is told when an alert is raised. `subject` is a VM's name, none for the host.
+/// The text when an alert is raised. `subject` is a VM's name, none for the host.
 pub fn raised_text(rule: &AlertRule, subject: Option<&str>, value: Option<f64>) -> String {
     let (who, span) = (subject.unwrap_or("The host"), in_whole_units(rule.for_secs));
     match (rule.metric, rule.threshold) {
         (AlertMetric::Stopped, _) => {
-            format!("{who} stopped, and nobody asked for it here. See its page, or start it again.")
+            format!("{who} stopped unexpectedly. Open its page for details, or start it again.")
         }
         (AlertMetric::Figures, _) | (_, None) => {
-            format!("{who} has sent no figures for {span}, though it runs.")
+            format!("{who} is running but has reported no metrics for {span}.")
         }
         (metric, Some(threshold)) => format!(
             "{who}'s {} has been at {} {} for {span}; {} now.",
@@ -188,17 +188,17 @@ pub fn raised_text(rule: &AlertRule, subject: Option<&str>, value: Option<f64>) 
     }
 }
 
-/// What is told when an alert is resolved, as [`raised_text`].
+/// The text when an alert is resolved, as [`raised_text`].
 pub fn resolved_text(rule: &AlertRule, subject: Option<&str>, resolved: Resolved) -> String {
     let (who, span, metric) = (subject.unwrap_or("The host"), in_whole_units(rule.for_secs), rule.metric);
     let why = match (resolved, metric, rule.threshold) {
         (Resolved::Gone, ..) => "the VM is gone",
-        (Resolved::NotWatched, ..) => "no rule watches it any more",
-        (Resolved::Ended, AlertMetric::Stopped, _) => "somebody takes care of it",
-        (Resolved::Ended, ..) => "the VM does not run any more",
-        (Resolved::Well { .. }, AlertMetric::Stopped, _) => return format!("{who} runs again."),
+        (Resolved::NotWatched, ..) => "no rule applies to it any more",
+        (Resolved::Ended, AlertMetric::Stopped, _) => "it was acknowledged",
+        (Resolved::Ended, ..) => "the VM is no longer running",
+        (Resolved::Well { .. }, AlertMetric::Stopped, _) => return format!("{who} is running again."),
         (Resolved::Well { .. }, AlertMetric::Figures, _) | (Resolved::Well { .. }, _, None) => {
-            return format!("{who} sends figures again, for {span} now.");
+            return format!("{who} has been reporting metrics again for {span}.");
         }
         (Resolved::Well { value }, _, Some(threshold)) => {
             let side = match rule.comparison {
@@ -208,23 +208,23 @@ pub fn resolved_text(rule: &AlertRule, subject: Option<&str>, resolved: Resolved
             return format!(
                 "{who}'s {} is well again: at {} {} for {span}{}.",
                 metric.label(),
-                metric.shown(relief(rule, threshold)),
+                metric.shown(recovery_threshold(rule, threshold)),
                 side.label(),
                 value.map_or_else(String::new, |value| format!("; {} now", metric.shown(value)))
             );
         }
     };
-    format!("The alert about {who}'s {} is over: {why}.", metric.label())
+    format!("The alert about {who}'s {} is resolved: {why}.", metric.label())
 }
 
-/// An unbroken run of readings.
+/// An unbroken run of known values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Run {
     since: UtcMillis,
     seen_at: UtcMillis,
 }
 
-/// How a rule stands with one subject.
+/// The state of a rule for one subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum State {
     #[default]
@@ -234,9 +234,9 @@ pub enum State {
     Falling(Run),
 }
 
-/// What is to be told.
+/// A transition of an alert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
+pub enum Transition {
     Raised,
     Resolved,
 }
@@ -250,7 +250,7 @@ pub enum Resolved {
     /// There is nothing to be read of the VM any more.
     Ended,
     Gone,
-    /// The rule was changed, turned off or deleted, or another stands in its place.
+    /// The rule was changed, disabled or deleted, or another one takes precedence.
     NotWatched,
 }
 
@@ -278,8 +278,8 @@ impl Run {
     }
 }
 
-/// The next state, and what there is to tell.
-pub fn evaluate(timing: Timing, state: State, now: UtcMillis, level: Level) -> (State, Option<Change>) {
+/// The next state and the transition, if any.
+pub fn next_state(timing: Timing, state: State, now: UtcMillis, level: Level) -> (State, Option<Transition>) {
     use State::{Falling, Quiet, Raised, Rising};
     let run = match state {
         Rising(run) | Falling(run) => run.with(now, timing.gap_secs),
@@ -287,13 +287,13 @@ pub fn evaluate(timing: Timing, state: State, now: UtcMillis, level: Level) -> (
     };
     match (level, state.is_open()) {
         (Level::Unknown, _) => (state, None),
-        (Level::Over, false) if run.lasts(timing.for_secs) => (Raised, Some(Change::Raised)),
+        (Level::Over, false) if run.lasts(timing.for_secs) => (Raised, Some(Transition::Raised)),
         (Level::Over, false) => (Rising(run), None),
         (Level::Between | Level::Under | Level::Ended, false) => (Quiet, None),
-        (Level::Under, true) if run.lasts(timing.for_secs) => (Quiet, Some(Change::Resolved)),
+        (Level::Under, true) if run.lasts(timing.for_secs) => (Quiet, Some(Transition::Resolved)),
         (Level::Under, true) => (Falling(run), None),
         (Level::Over | Level::Between, true) => (Raised, None),
-        (Level::Ended, true) => (Quiet, Some(Change::Resolved)),
+        (Level::Ended, true) => (Quiet, Some(Transition::Resolved)),
     }
 }
 
@@ -327,11 +327,11 @@ mod tests {
     }
 
     /// The changes that percentages bring about, one every 5 s, each with its second.
-    fn told(percents: &[Option<f64>]) -> Vec<(i64, Change)> {
+    fn told(percents: &[Option<f64>]) -> Vec<(i64, Transition)> {
         let mut state = State::Quiet;
         let mut told = Vec::new();
         for (secs, percent) in (0..).step_by(5).zip(percents) {
-            let (next, change) = evaluate(TIMING, state, at(secs), against(&cpu(), *percent).level);
+            let (next, change) = next_state(TIMING, state, at(secs), compare(&cpu(), *percent).level);
             state = next;
             told.extend(change.map(|change| (secs, change)));
         }
@@ -347,57 +347,57 @@ mod tests {
     }
 
     #[test]
-    fn what_is_over_for_a_minute_is_told_once() {
+    fn what_is_over_for_a_minute_is_reported_once() {
         assert_eq!(told(&for_ticks(90.0, 12)), []);
-        assert_eq!(told(&for_ticks(90.0, 100)), [(60, Change::Raised)]);
+        assert_eq!(told(&for_ticks(90.0, 100)), [(60, Transition::Raised)]);
     }
 
     #[test]
     fn it_resolves_after_a_minute_well_below_and_not_just_below() {
         let well = [for_ticks(95.0, 13), for_ticks(85.0, 13)].concat();
-        assert_eq!(told(&well), [(60, Change::Raised), (125, Change::Resolved)]);
+        assert_eq!(told(&well), [(60, Transition::Raised), (125, Transition::Resolved)]);
         let just_below = [for_ticks(95.0, 13), for_ticks(85.1, 100)].concat();
-        assert_eq!(told(&just_below), [(60, Change::Raised)]);
+        assert_eq!(told(&just_below), [(60, Transition::Raised)]);
     }
 
     #[test]
     fn a_moment_of_relief_does_not_count() {
         let percents =
             [for_ticks(95.0, 13), for_ticks(10.0, 12), for_ticks(91.0, 1), for_ticks(10.0, 12)].concat();
-        assert_eq!(told(&percents), [(60, Change::Raised)]);
+        assert_eq!(told(&percents), [(60, Transition::Raised)]);
     }
 
     #[test]
-    fn a_short_stretch_without_figures_is_bridged_and_a_long_one_begins_anew() {
+    fn a_short_stretch_without_values_is_bridged_and_a_long_one_starts_over() {
         let unknown = |ticks: usize| vec![None; ticks];
         let short = [for_ticks(95.0, 10), unknown(4), for_ticks(95.0, 1)].concat();
-        assert_eq!(told(&short), [(70, Change::Raised)]);
+        assert_eq!(told(&short), [(70, Transition::Raised)]);
         let long = [for_ticks(95.0, 10), unknown(60), for_ticks(95.0, 12)].concat();
         assert_eq!(told(&long), []);
     }
 
     #[test]
-    fn a_clock_that_is_put_back_begins_anew() {
+    fn a_clock_that_is_put_back_starts_over() {
         let rising = State::Rising(Run { since: at(1000), seen_at: at(1055) });
-        let (state, change) = evaluate(TIMING, rising, at(500), Level::Over);
+        let (state, change) = next_state(TIMING, rising, at(500), Level::Over);
         assert_eq!((state, change), (State::Rising(Run { since: at(500), seen_at: at(500) }), None));
     }
 
     #[test]
-    fn a_vm_that_stops_resolves_what_is_open_and_tells_nothing_else() {
+    fn a_vm_that_stops_resolves_what_is_open_and_reports_nothing_else() {
         assert_eq!(
-            evaluate(TIMING, State::Raised, at(0), Level::Ended),
-            (State::Quiet, Some(Change::Resolved))
+            next_state(TIMING, State::Raised, at(0), Level::Ended),
+            (State::Quiet, Some(Transition::Resolved))
         );
         let rising = State::Rising(Run { since: at(0), seen_at: at(55) });
-        assert_eq!(evaluate(TIMING, rising, at(60), Level::Ended), (State::Quiet, None));
+        assert_eq!(next_state(TIMING, rising, at(60), Level::Ended), (State::Quiet, None));
     }
 
     #[test]
-    fn a_slow_beat_raises_too() {
+    fn a_long_interval_raises_too() {
         let timing = Timing::new(&cpu(), 300);
-        let (state, _) = evaluate(timing, State::Quiet, at(0), Level::Over);
-        assert_eq!(evaluate(timing, state, at(300), Level::Over).1, Some(Change::Raised));
+        let (state, _) = next_state(timing, State::Quiet, at(0), Level::Over);
+        assert_eq!(next_state(timing, state, at(300), Level::Over).1, Some(Transition::Raised));
     }
 
     #[test]
@@ -405,7 +405,7 @@ mod tests {
         let of = |source| {
             let mut figures = VmFigures { disk_percent: Some(97.0), ..VmFigures::default() };
             figures.sources.disk = source;
-            of_running(&rule(AlertMetric::Disk, 90.0), &figures).level
+            evaluate_running(&rule(AlertMetric::Disk, 90.0), &figures).level
         };
         assert_eq!(of(Source::Guest), Level::Over);
         assert_eq!(of(Source::Simulated), Level::Over);
@@ -415,7 +415,7 @@ mod tests {
     #[test]
     fn below_is_wrong_below_and_well_above() {
         let rule = AlertRule { comparison: Comparison::Below, ..rule(AlertMetric::NetworkDown, 2.0) };
-        let level = |value| against(&rule, Some(value)).level;
+        let level = |value| compare(&rule, Some(value)).level;
         assert_eq!((level(2.0), level(2.05), level(2.1)), (Level::Over, Level::Between, Level::Under));
         assert_eq!(
             raised_text(&rule, Some("db"), Some(1.26)),
@@ -424,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn the_nearer_rule_stands_in_the_place_of_the_others() {
+    fn the_nearer_rule_takes_precedence() {
         let every = AlertRule { id: 1, ..cpu() };
         let owners = AlertRule { id: 2, scope: RuleScope::Owner(3), ..cpu() };
         let own = AlertRule { id: 4, scope: RuleScope::Vm(7), is_enabled: false, ..cpu() };
@@ -438,7 +438,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_told_is_a_sentence() {
+    fn every_text_is_a_sentence() {
         assert_eq!(
             raised_text(&cpu(), Some("db"), Some(93.04)),
             "db's CPU has been at 90 % or more for 60 s; 93 % now."
@@ -450,7 +450,7 @@ mod tests {
         );
         assert_eq!(
             resolved_text(&cpu(), Some("db"), Resolved::Ended),
-            "The alert about db's CPU is over: the VM does not run any more."
+            "The alert about db's CPU is resolved: the VM is no longer running."
         );
     }
 
@@ -464,8 +464,8 @@ mod tests {
         ]
     }
 
-    /// Readings: seconds since the one before, and what they mean. Levels last a while, or nothing ever happens.
-    fn any_readings() -> impl Strategy<Value = Vec<(i64, Level)>> {
+    /// GuestSamples: seconds since the one before, and what they mean. Levels last a while, or nothing ever happens.
+    fn any_levels() -> impl Strategy<Value = Vec<(i64, Level)>> {
         let stretch = (any_level(), proptest::collection::vec(1..40_i64, 1..12));
         proptest::collection::vec(stretch, 1..20).prop_map(|stretches| {
             let readings = |(level, pauses): (Level, Vec<i64>)| pauses.into_iter().map(move |p| (p, level));
@@ -475,14 +475,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_is_resolved_that_was_not_raised_nor_raised_twice(readings in any_readings()) {
+        fn nothing_is_resolved_that_was_not_raised_nor_raised_twice(readings in any_levels()) {
             let (mut state, mut now, mut open) = (State::Quiet, 0, false);
             for (pause, level) in readings {
                 now += pause;
-                let (next, change) = evaluate(TIMING, state, at(now), level);
+                let (next, change) = next_state(TIMING, state, at(now), level);
                 match change {
-                    Some(Change::Raised) => { prop_assert!(!open); open = true; }
-                    Some(Change::Resolved) => { prop_assert!(open); open = false; }
+                    Some(Transition::Raised) => { prop_assert!(!open); open = true; }
+                    Some(Transition::Resolved) => { prop_assert!(open); open = false; }
                     None => {}
                 }
                 prop_assert_eq!(open, matches!(next, State::Raised | State::Falling(_)));
@@ -491,7 +491,7 @@ mod tests {
         }
 
         #[test]
-        fn nothing_is_raised_before_its_time(readings in any_readings()) {
+        fn nothing_is_raised_before_its_time(readings in any_levels()) {
             let (mut state, mut now, mut over_since) = (State::Quiet, 0, None);
             for (pause, level) in readings {
                 now += pause;
@@ -500,8 +500,8 @@ mod tests {
                     Level::Unknown => {}
                     _ => over_since = None,
                 }
-                let (next, change) = evaluate(TIMING, state, at(now), level);
-                if change == Some(Change::Raised) {
+                let (next, change) = next_state(TIMING, state, at(now), level);
+                if change == Some(Transition::Raised) {
                     prop_assert!(over_since.is_some_and(|since| now - since >= 60));
                 }
                 state = next;
@@ -509,7 +509,7 @@ mod tests {
         }
 
         #[test]
-        fn what_wavers_around_the_threshold_is_told_once_at_most(
+        fn what_wavers_around_the_threshold_is_reported_once_at_most(
             percents in proptest::collection::vec(85.01..100.0_f64, 0..300),
         ) {
             let percents: Vec<_> = percents.into_iter().map(Some).collect();
@@ -526,7 +526,7 @@ mod tests {
                 let levels = [vec![Level::Over; over], vec![Level::Under; under]].concat();
                 for level in levels {
                     now += 5;
-                    let (next, change) = evaluate(TIMING, state, at(now), level);
+                    let (next, change) = next_state(TIMING, state, at(now), level);
                     prop_assert_eq!(change, None);
                     state = next;
                 }
@@ -534,12 +534,12 @@ mod tests {
         }
 
         #[test]
-        fn what_is_not_known_changes_nothing(readings in any_readings(), later in 0..10_000_i64) {
+        fn what_is_not_known_changes_nothing(readings in any_levels(), later in 0..10_000_i64) {
             let (mut state, mut now) = (State::Quiet, 0);
             for (pause, level) in readings {
                 now += pause;
-                state = evaluate(TIMING, state, at(now), level).0;
-                prop_assert_eq!(evaluate(TIMING, state, at(now + later), Level::Unknown), (state, None));
+                state = next_state(TIMING, state, at(now), level).0;
+                prop_assert_eq!(next_state(TIMING, state, at(now + later), Level::Unknown), (state, None));
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What happened, for people to read: kept in the database, each also a line in the log.
+//! The event log: stored in the database, and each event also a log line.
 
 mod search;
 
@@ -44,13 +44,13 @@ impl NewEvent {
         Self { account_id: Some(account_id), ..self }
     }
 
-    /// The same about `account_id`, done by somebody else.
+    /// The same about `account_id`, done by another user.
     #[must_use]
     pub fn about(self, account_id: i64, done_by: i64) -> Self {
         Self { account_id: Some(account_id), done_by: Some(done_by), ..self }
     }
 
-    /// Writes it as part of the caller's transaction, so that it stands or falls with what it tells of.
+    /// Writes it in the caller's transaction, so that it is committed or rolled back with its cause.
     ///
     /// # Errors
     /// When SQLite cannot.

@@ -1,4 +1,4 @@
-//! Events for a page of them: filtered, counted, and as files.
+//! Events by page: filtered, counted, and as files.
 
 use super::{Event, EventRow, Events};
 use crate::{
@@ -19,7 +19,7 @@ pub struct Search<'a> {
 }
 
 impl Events {
-    /// A page of what somebody may see, newest first, older than the event `before` if it is named.
+    /// A page of the events a user may see, newest first, older than the event `before` if it is named.
     ///
     /// # Errors
     /// `Internal` when the database cannot be read.
@@ -44,7 +44,7 @@ impl Events {
         Ok(EventPage { events, more, counts })
     }
 
-    /// The newest 50,000 of what somebody may see, newest first, for a file.
+    /// The newest 50,000 events a user may see, newest first, for a file.
     ///
     /// # Errors
     /// `Internal` when the database cannot be read.

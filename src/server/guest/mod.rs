@@ -1,16 +1,16 @@
-//! Reads what only a guest itself can tell: how full its root file system is, its memory, when it booted.
+//! Samples what only the guest itself knows: root file system, memory, boot time.
 //!
-//! One task per running guest, with one kept ssh connection each. Nobody waits for a guest: a task leaves what it
-//! read, and the collector takes the newest of it. A guest that hangs or is gone costs its own figures only. What
-//! was read in one boot of a VM's domain is never handed out in another.
+//! One task per running guest, each with one persistent ssh connection. Nothing waits for a guest: a task stores its
+//! latest sample and the collector picks it up. A guest that hangs or is gone affects only its own values. A sample
+//! from one boot of a VM's domain is never used in another.
 
-mod known;
-mod probe;
-pub mod reading;
-mod retry;
-mod ssh;
+mod backoff;
+mod credentials;
 #[cfg(test)]
-mod stand_in;
+mod fake_sshd;
+mod probe;
+pub mod sample;
+mod ssh;
 #[cfg(test)]
 mod tests;
 
@@ -19,12 +19,12 @@ use super::{
     provider::{Domain, GuestAccess, Hypervisor, Machine, MachineIndex},
 };
 use crate::model::UtcMillis;
-use known::KnownGuests;
+use backoff::Backoff;
+use credentials::GuestCredentials;
 use probe::Probe;
-pub use reading::GuestReading;
-use reading::{MAX_OUTPUT_BYTES, SCRIPT};
-use retry::Pauses;
-use ssh::{Connection, Patience};
+pub use sample::GuestSample;
+use sample::{MAX_OUTPUT_BYTES, SCRIPT};
+use ssh::{Connection, Timeouts};
 use std::{
     collections::HashMap,
     sync::{
@@ -44,56 +44,56 @@ pub struct RunningGuest {
     pub vm_id: i64,
     pub machine: Machine,
     pub domain_uuid: String,
-    /// Tells one boot of the domain from the next.
+    /// Identifies the boot of the domain.
     pub started_at: Option<UtcMillis>,
     /// An operation is under way, or the hypervisor does not say how the VM is: what is read already is read on,
     /// nothing new is begun.
     pub busy: bool,
 }
 
-/// What a guest said last, and the time before.
+/// A guest's latest sample and the one before.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Readings {
-    pub newest: Arc<GuestReading>,
-    pub before: Option<Arc<GuestReading>>,
+pub struct GuestSamples {
+    pub newest: Arc<GuestSample>,
+    pub before: Option<Arc<GuestSample>>,
 }
 
-/// How often guests are read and how patient that is.
+/// The interval of probes, with timeouts and backoff.
 #[derive(Debug, Clone, Copy)]
-struct Pace {
+struct ProbeInterval {
     period: Duration,
-    patience: Patience,
-    /// Between attempts to reach a guest.
-    retry: Pauses,
-    /// Between questions to the provider, which cost it seconds of CPU time.
-    ask_again: Pauses,
+    timeouts: Timeouts,
+    /// Backoff between attempts to reach a guest.
+    retry: Backoff,
+    /// Backoff between queries to the provider, which take seconds of CPU time.
+    ask_provider: Backoff,
 }
 
-impl Pace {
+impl ProbeInterval {
     fn every(period: Duration) -> Self {
         let secs = Duration::from_secs;
         Self {
             period,
-            patience: Patience { connect: secs(4), run: secs(3), idle: secs(60).max(period * 4) },
-            retry: Pauses { first: secs(5), longest: secs(40) },
-            ask_again: Pauses { first: secs(20), longest: secs(320) },
+            timeouts: Timeouts { connect: secs(4), run: secs(3), idle: secs(60).max(period * 4) },
+            retry: Backoff { first: secs(5), longest: secs(40) },
+            ask_provider: Backoff { first: secs(20), longest: secs(320) },
         }
     }
 }
 
-/// What all probes have in common.
+/// Shared by all probes.
 struct Shared {
     access: Arc<dyn GuestAccess>,
     hypervisor: Arc<dyn Hypervisor>,
-    /// Asked about a guest that the hypervisor does not know, when it falls silent.
+    /// Queried about a guest unknown to the hypervisor, when it stops responding.
     index: Option<Arc<dyn MachineIndex>>,
-    known: KnownGuests,
-    /// Over all guests, one asks the provider at a time.
+    known: GuestCredentials,
+    /// Only one guest at a time queries the provider.
     one_asks: Semaphore,
-    pace: Pace,
+    interval: ProbeInterval,
 }
 
-/// The probes of all running guests. Dropped, they end.
+/// The probes of all running guests; dropping it ends them.
 pub struct Probes {
     /// `None` where there are no guests to read.
     shared: Option<Arc<Shared>>,
@@ -107,7 +107,7 @@ struct Followed {
     domain_uuid: String,
     started_at: Option<UtcMillis>,
     busy: Arc<AtomicBool>,
-    readings: Arc<Mutex<Option<Readings>>>,
+    readings: Arc<Mutex<Option<GuestSamples>>>,
     task: JoinHandle<()>,
 }
 
@@ -118,7 +118,7 @@ impl Drop for Followed {
 }
 
 impl Probes {
-    /// Reads each guest it is told of every `period_secs`.
+    /// Samples each given guest every `period_secs`.
     pub fn new(
         access: Arc<dyn GuestAccess>,
         hypervisor: Arc<dyn Hypervisor>,
@@ -126,23 +126,23 @@ impl Probes {
         database: Database,
         period_secs: u32,
     ) -> Self {
-        let pace = Pace::every(Duration::from_secs(period_secs.max(1).into()));
-        Self::with_pace(access, hypervisor, index, database, pace)
+        let interval = ProbeInterval::every(Duration::from_secs(period_secs.max(1).into()));
+        Self::with_interval(access, hypervisor, index, database, interval)
     }
 
-    fn with_pace(
+    fn with_interval(
         access: Arc<dyn GuestAccess>,
         hypervisor: Arc<dyn Hypervisor>,
         index: Option<Arc<dyn MachineIndex>>,
         database: Database,
-        pace: Pace,
+        interval: ProbeInterval,
     ) -> Self {
-        let known = KnownGuests::new(database);
-        let shared = Shared { access, hypervisor, index, known, one_asks: Semaphore::new(1), pace };
+        let known = GuestCredentials::new(database);
+        let shared = Shared { access, hypervisor, index, known, one_asks: Semaphore::new(1), interval };
         Self { shared: Some(Arc::new(shared)), ticked: watch::Sender::default(), followed: Mutex::default() }
     }
 
-    /// Reads nobody: simulated guests have no inside.
+    /// No probes: simulated guests cannot be reached.
     pub fn none() -> Self {
         Self { shared: None, ticked: watch::Sender::default(), followed: Mutex::default() }
     }
@@ -171,7 +171,7 @@ impl Probes {
     }
 
     /// What the VM's guest said last, in this boot of this domain. Never waits.
-    pub fn newest(&self, vm_id: i64, domain: &Domain) -> Option<Readings> {
+    pub fn newest(&self, vm_id: i64, domain: &Domain) -> Option<GuestSamples> {
         let followed = self.followed();
         let one = followed.get(&vm_id).filter(|one| one.is_of(&domain.uuid, domain.started_at))?;
         one.readings.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -185,16 +185,16 @@ impl Probes {
 /// Reads a guest that is not followed, once.
 ///
 /// # Errors
-/// Why it cannot be read, in a person's words.
-pub async fn read_once(access: &dyn GuestAccess, machine: &Machine) -> Result<GuestReading, String> {
+/// Why it cannot be read, as a message for users.
+pub async fn read_once(access: &dyn GuestAccess, machine: &Machine) -> Result<GuestSample, String> {
     let way = access.ssh_config(machine).await.map_err(|error| error.text)?;
-    let patience = Pace::every(Duration::from_secs(5)).patience;
+    let timeouts = ProbeInterval::every(Duration::from_secs(5)).timeouts;
     let output = async {
-        let connection = Connection::open(&way, None, patience).await?;
+        let connection = Connection::open(&way, None, timeouts).await?;
         connection.run(SCRIPT, MAX_OUTPUT_BYTES).await
     };
     let output = output.await.map_err(|error| format!("It cannot be read over ssh: {error}."))?;
-    Ok(GuestReading::parse(Instant::now(), &output))
+    Ok(GuestSample::parse(Instant::now(), &output))
 }
 
 impl Followed {

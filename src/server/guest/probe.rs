@@ -14,9 +14,9 @@
 //! that shows another host key is not read at all until it shows the pinned one again.
 
 use super::{
-    Readings, RunningGuest, Shared,
-    reading::{GuestReading, MAX_OUTPUT_BYTES, SCRIPT},
-    retry::Retry,
+    GuestSamples, RunningGuest, Shared,
+    backoff::Retry,
+    sample::{GuestSample, MAX_OUTPUT_BYTES, SCRIPT},
     ssh::{Connection, SshError},
 };
 use crate::server::provider::{MachineError, ReadError, SshConfig};
@@ -35,10 +35,10 @@ use tokio::{
 /// How much of a period after a tick a guest is read: late, so that the next tick's figures are fresh, with time enough
 /// to answer before it.
 const AFTER_THE_TICK: f64 = 0.6;
-/// So many attempts in a row fail before the way in is doubted: a guest that boots is not there for a while.
+/// Consecutive failures before the credentials are queried again: a booting guest is unreachable for a while.
 const FAILURES_UNTIL_DOUBT: u32 = 2;
 
-/// Why there is no reading. For the log.
+/// Why there is no sample. For the log.
 #[derive(Debug, thiserror::Error)]
 enum Trouble {
     #[error(transparent)]
@@ -60,11 +60,11 @@ pub(super) struct Probe {
     shared: Arc<Shared>,
     /// An operation is under way on the VM.
     busy: Arc<AtomicBool>,
-    readings: Arc<Mutex<Option<Readings>>>,
+    readings: Arc<Mutex<Option<GuestSamples>>>,
     connection: Option<Connection>,
     ssh: Retry,
     asking: Retry,
-    /// What is tried where ssh does not answer: the guest's agent, or to ask how the machine stands at all.
+    /// The fallback when ssh does not answer: the guest agent, or a query of the machine's state.
     other: Retry,
     /// The guest showed another host key than the pinned one, and has not shown that one since. No answer at all
     /// changes nothing.
@@ -76,13 +76,17 @@ impl Probe {
         guest: RunningGuest,
         shared: Arc<Shared>,
         busy: Arc<AtomicBool>,
-        readings: Arc<Mutex<Option<Readings>>>,
+        readings: Arc<Mutex<Option<GuestSamples>>>,
     ) -> Self {
-        let pace = &shared.pace;
+        let interval = &shared.interval;
         Self {
-            ssh: Retry::new(pace.retry),
-            asking: Retry::new(pace.ask_again),
-            other: Retry::new(if guest.machine.is_indexed() { pace.ask_again } else { pace.retry }),
+            ssh: Retry::new(interval.retry),
+            asking: Retry::new(interval.ask_provider),
+            other: Retry::new(if guest.machine.is_indexed() {
+                interval.ask_provider
+            } else {
+                interval.retry
+            }),
             connection: None,
             refused: false,
             guest,
@@ -95,13 +99,13 @@ impl Probe {
     /// Reads for ever; whoever follows drops it. Between two ticks lies one reading, so that what is counted over a
     /// tick was counted once.
     pub async fn follow(mut self, mut ticked: watch::Receiver<Option<Instant>>) {
-        let period = self.shared.pace.period;
+        let period = self.shared.interval.period;
         ticked.mark_unchanged();
         loop {
             if let Some(reading) = self.read().await {
                 let mut readings = self.readings.lock().unwrap_or_else(PoisonError::into_inner);
                 let before = readings.take().map(|readings| readings.newest);
-                *readings = Some(Readings { newest: Arc::new(reading), before });
+                *readings = Some(GuestSamples { newest: Arc::new(reading), before });
             }
             match timeout(period, ticked.changed()).await {
                 Ok(Ok(())) => {
@@ -111,13 +115,13 @@ impl Probe {
                 }
                 // Nobody ticks any more.
                 Ok(Err(_)) => return,
-                // Without ticks, as when they are late, it goes on by itself.
+                // If ticks are late, it continues without them.
                 Err(_) => {}
             }
         }
     }
 
-    async fn read(&mut self) -> Option<GuestReading> {
+    async fn read(&mut self) -> Option<GuestSample> {
         if self.ssh.is_due(Instant::now()) {
             match self.read_over_ssh().await {
                 Ok(reading) => {
@@ -152,7 +156,7 @@ impl Probe {
         }
     }
 
-    async fn read_over_ssh(&mut self) -> Result<GuestReading, Trouble> {
+    async fn read_over_ssh(&mut self) -> Result<GuestSample, Trouble> {
         // Back in its place only after a reading that worked.
         if let Some(connection) = self.connection.take() {
             match Self::read_over(&connection).await {
@@ -160,7 +164,7 @@ impl Probe {
                     self.connection = Some(connection);
                     return Ok(reading);
                 }
-                // The guest's ssh server may have been started anew.
+                // The guest's ssh server may have been restarted.
                 Err(Trouble::Ssh(SshError::Broken(_))) => {}
                 Err(trouble) => return Err(trouble),
             }
@@ -171,21 +175,21 @@ impl Probe {
         Ok(reading)
     }
 
-    async fn read_over(connection: &Connection) -> Result<GuestReading, Trouble> {
+    async fn read_over(connection: &Connection) -> Result<GuestSample, Trouble> {
         let taken_at = Instant::now();
         let output = connection.run(SCRIPT, MAX_OUTPUT_BYTES).await?;
-        understood(GuestReading::parse(taken_at, &output))
+        understood(GuestSample::parse(taken_at, &output))
     }
 
-    async fn read_through_agent(&self) -> Result<GuestReading, Trouble> {
+    async fn read_through_agent(&self) -> Result<GuestSample, Trouble> {
         let taken_at = Instant::now();
-        let limit = self.shared.pace.patience.run;
+        let limit = self.shared.interval.timeouts.run;
         let uuid = &self.guest.domain_uuid;
         let output = self.shared.hypervisor.run_in_guest(uuid, SCRIPT, MAX_OUTPUT_BYTES, limit).await?;
-        understood(GuestReading::parse(taken_at, &output.ok_or(Trouble::Unreadable)?))
+        understood(GuestSample::parse(taken_at, &output.ok_or(Trouble::Unreadable)?))
     }
 
-    /// Whether the machine runs at all: nobody has told since Vagrant looked last.
+    /// Whether the machine runs at all: its state is only known as of Vagrant's last check.
     async fn look_again(&mut self) {
         let Some(index) = self.shared.index.clone() else { return };
         // Never closed: this cannot fail.
@@ -193,7 +197,7 @@ impl Probe {
         if self.busy.load(Ordering::Relaxed) {
             return;
         }
-        let answer = index.look_again(&self.guest.machine).await;
+        let answer = index.refresh_status(&self.guest.machine).await;
         self.other.failed(Instant::now());
         if let Err(error) = answer {
             tracing::debug!(
@@ -218,7 +222,7 @@ impl Probe {
             None if self.may_ask() => (self.ask().await?, None, true),
             None => return Err(Trouble::NotNow),
         };
-        let opened = Connection::open(&way, pinned.as_deref(), self.shared.pace.patience).await;
+        let opened = Connection::open(&way, pinned.as_deref(), self.shared.interval.timeouts).await;
         match opened {
             Ok(connection) => {
                 self.refused = false;
@@ -244,7 +248,7 @@ impl Probe {
         self.asking.is_due(Instant::now()) && !self.busy.load(Ordering::Relaxed)
     }
 
-    /// Asks the provider for the way in and keeps it.
+    /// Queries the provider for the credentials and saves them.
     async fn ask(&mut self) -> Result<SshConfig, Trouble> {
         // Never closed: this cannot fail.
         let _turn = self.shared.one_asks.acquire().await;
@@ -255,12 +259,12 @@ impl Probe {
         let answer = self.shared.access.ssh_config(&self.guest.machine).await;
         self.asking.failed(Instant::now());
         let way = answer?;
-        self.shared.known.note_way(self.guest.vm_id, &self.guest.domain_uuid, &way).await?;
+        self.shared.known.save_credentials(self.guest.vm_id, &self.guest.domain_uuid, &way).await?;
         Ok(way)
     }
 }
 
-fn understood(reading: GuestReading) -> Result<GuestReading, Trouble> {
+fn understood(reading: GuestSample) -> Result<GuestSample, Trouble> {
     if reading.is_empty() { Err(Trouble::Unreadable) } else { Ok(reading) }
 }
 

@@ -1,7 +1,7 @@
-//! One kept ssh connection to a guest, over which a command is run again and again.
+//! One persistent ssh connection to a guest, over which a command is run repeatedly.
 //!
-//! The host key is checked before the guest learns anything of us. Every wait is bounded by a time limit, and who
-//! gives up takes the socket along: a guest cannot hold it open. No error holds key material.
+//! The host key is checked before the guest learns anything about us. Every wait has a time limit, and giving up closes
+//! the socket: a guest cannot hold it open. No error contains key material.
 
 use crate::server::provider::SshConfig;
 use russh::{
@@ -23,7 +23,7 @@ use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
 
 /// How long things may take.
 #[derive(Debug, Clone, Copy)]
-pub struct Patience {
+pub struct Timeouts {
     /// From the first packet until the guest lets us in.
     pub connect: Duration,
     /// For one command.
@@ -57,7 +57,7 @@ pub enum SshError {
 pub struct Connection {
     handle: Handle<HostKeyCheck>,
     host_key: String,
-    patience: Patience,
+    timeouts: Timeouts,
     _line: Line,
 }
 
@@ -84,28 +84,28 @@ impl Drop for Line {
 
 impl Connection {
     /// Connects and signs in. `pinned` is the host key that the guest has to show, in OpenSSH's form; without one
-    /// any is taken, and told by [`Connection::host_key`].
+    /// any key is accepted, and returned by [`Connection::host_key`].
     ///
     /// # Errors
     /// [`SshError::HostKeyChanged`] before anything else is said to the guest.
-    pub async fn open(way: &SshConfig, pinned: Option<&str>, patience: Patience) -> Result<Self, SshError> {
-        timeout(patience.connect, Self::open_unhurried(way, pinned, patience))
+    pub async fn open(way: &SshConfig, pinned: Option<&str>, timeouts: Timeouts) -> Result<Self, SshError> {
+        timeout(timeouts.connect, Self::open_unhurried(way, pinned, timeouts))
             .await
-            .unwrap_or(Err(SshError::TooLate(patience.connect)))
+            .unwrap_or(Err(SshError::TooLate(timeouts.connect)))
     }
 
     async fn open_unhurried(
         way: &SshConfig,
         pinned: Option<&str>,
-        patience: Patience,
+        timeouts: Timeouts,
     ) -> Result<Self, SshError> {
         let key = private_key(&way.identity_file).await?;
         let pinned_key = pinned.and_then(|key| PublicKey::from_openssh(key).ok());
         let config = client::Config {
             preferred: preferring(pinned_key.as_ref().map(PublicKey::algorithm)),
             // A few readings' worth: a guest that prints for ever is stopped by the window.
-            window_size: 4 * super::reading::MAX_OUTPUT_BYTES as u32,
-            inactivity_timeout: Some(patience.idle),
+            window_size: 4 * super::sample::MAX_OUTPUT_BYTES as u32,
+            inactivity_timeout: Some(timeouts.idle),
             ..client::Config::default()
         };
         let shown = Arc::new(OnceLock::new());
@@ -127,7 +127,7 @@ impl Connection {
         if !handle.authenticate_publickey(&way.user, key).await?.success() {
             return Err(SshError::Denied { user: way.user.clone() });
         }
-        Ok(Self { handle, host_key: shown.unwrap_or_default(), patience, _line: line })
+        Ok(Self { handle, host_key: shown.unwrap_or_default(), timeouts, _line: line })
     }
 
     /// The key that the guest showed, in OpenSSH's form.
@@ -140,7 +140,7 @@ impl Connection {
     /// # Errors
     /// Then the connection is in no known state: drop it.
     pub async fn run(&self, command: &str, max_bytes: usize) -> Result<Vec<u8>, SshError> {
-        let limit = self.patience.run;
+        let limit = self.timeouts.run;
         timeout(limit, self.run_unhurried(command, max_bytes)).await.unwrap_or(Err(SshError::TooLate(limit)))
     }
 

@@ -1,17 +1,17 @@
-//! The probes against guests that stand in on loopback.
+//! The probes against fake guests on loopback.
 
 use super::{
+    fake_sshd::{Guest, Reply, stalling, way_to},
     ssh::SshError,
-    stand_in::{Guest, Reply, stalling, way_to},
     *,
 };
 use crate::{
     model::{Source, VmName, VmSpec},
     server::{
-        guest::reading::tests::TINY,
+        guest::sample::tests::TINY,
         provider::{
-            Counters, DomainState, IndexedMachine, MachineError, MachineErrorKind, Project, ReadError,
-            Reading, SshConfig,
+            Counters, DomainState, HypervisorSample, IndexedMachine, MachineError, MachineErrorKind, Project,
+            ReadError, SshConfig,
         },
     },
 };
@@ -24,7 +24,7 @@ const UUID: &str = "6695eb01-f6a4-8304-79aa-97f2502e193f";
 
 /// Knows the way into guests, and counts who asks.
 #[derive(Default)]
-struct Ways {
+struct FakeGuestAccess {
     by_vm: Mutex<HashMap<String, SshConfig>>,
     asked: AtomicU32,
     asking_now: AtomicU32,
@@ -32,7 +32,7 @@ struct Ways {
 }
 
 #[async_trait]
-impl GuestAccess for Ways {
+impl GuestAccess for FakeGuestAccess {
     async fn ssh_config(&self, machine: &Machine) -> Result<SshConfig, MachineError> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         if self.asking_now.fetch_add(1, Ordering::SeqCst) > 0 {
@@ -50,14 +50,14 @@ impl GuestAccess for Ways {
 
 /// A hypervisor whose guests may have an agent.
 #[derive(Default)]
-struct Outside {
+struct FakeHypervisor {
     agent_prints: Mutex<Option<String>>,
     agent_asked: AtomicU32,
 }
 
 #[async_trait]
-impl Hypervisor for Outside {
-    async fn read(&self) -> Result<Reading, ReadError> {
+impl Hypervisor for FakeHypervisor {
+    async fn read(&self) -> Result<HypervisorSample, ReadError> {
         unreachable!("probes do not read the hypervisor")
     }
 
@@ -82,25 +82,25 @@ impl Hypervisor for Outside {
 }
 
 /// Probes in a hurry, with a database of their own in which `web-1` and `web-2` are VMs.
-struct Bench {
+struct Fixture {
     folder: TempDir,
     database: Database,
-    ways: Arc<Ways>,
-    outside: Arc<Outside>,
+    ways: Arc<FakeGuestAccess>,
+    outside: Arc<FakeHypervisor>,
     probes: Probes,
 }
 
-fn pace() -> Pace {
+fn interval() -> ProbeInterval {
     let millis = Duration::from_millis;
-    Pace {
+    ProbeInterval {
         period: millis(20),
-        patience: Patience { connect: millis(2000), run: millis(1000), idle: Duration::from_secs(30) },
-        retry: Pauses { first: millis(20), longest: millis(100) },
-        ask_again: Pauses { first: millis(20), longest: millis(100) },
+        timeouts: Timeouts { connect: millis(2000), run: millis(1000), idle: Duration::from_secs(30) },
+        retry: Backoff { first: millis(20), longest: millis(100) },
+        ask_provider: Backoff { first: millis(20), longest: millis(100) },
     }
 }
 
-impl Bench {
+impl Fixture {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let database = Database::open(folder.path()).await.unwrap();
@@ -117,8 +117,8 @@ impl Bench {
         .await
         .unwrap();
         tx.commit().await.unwrap();
-        let (ways, outside) = (Arc::<Ways>::default(), Arc::<Outside>::default());
-        let probes = Probes::with_pace(ways.clone(), outside.clone(), None, database.clone(), pace());
+        let (ways, outside) = (Arc::<FakeGuestAccess>::default(), Arc::<FakeHypervisor>::default());
+        let probes = Probes::with_interval(ways.clone(), outside.clone(), None, database.clone(), interval());
         Self { folder, database, ways, outside, probes }
     }
 
@@ -148,12 +148,12 @@ impl Bench {
         }
     }
 
-    fn newest(&self, vm_id: i64) -> Option<Readings> {
+    fn newest(&self, vm_id: i64) -> Option<GuestSamples> {
         self.probes.newest(vm_id, &domain(Some(UtcMillis(1000))))
     }
 
-    fn known(&self) -> KnownGuests {
-        KnownGuests::new(self.database.clone())
+    fn known(&self) -> GuestCredentials {
+        GuestCredentials::new(self.database.clone())
     }
 
     async fn events(&self) -> Vec<(String, String)> {
@@ -199,7 +199,7 @@ async fn until<T>(mut look: impl FnMut() -> Option<T>) -> T {
 
 #[tokio::test]
 async fn a_guest_is_read_again_and_again_over_one_connection() {
-    let bench = Bench::new().await;
+    let bench = Fixture::new().await;
     let guest = Guest::start(7, tiny()).await;
     bench.lead_to("web-1", &guest);
     bench.probes.watch(vec![bench.running(1)], &[]);
@@ -212,7 +212,7 @@ async fn a_guest_is_read_again_and_again_over_one_connection() {
 
 #[tokio::test]
 async fn a_guest_that_hangs_is_given_up_and_the_others_go_on() {
-    let bench = Bench::new().await;
+    let bench = Fixture::new().await;
     let (hanging, well) = (Guest::start(7, Reply::Hangs).await, Guest::start(8, tiny()).await);
     bench.lead_to("web-1", &hanging);
     bench.lead_to("web-2", &well);
@@ -227,8 +227,8 @@ async fn a_guest_that_hangs_is_given_up_and_the_others_go_on() {
 }
 
 #[tokio::test]
-async fn after_the_guest_hung_up_it_is_connected_to_anew_without_asking_again() {
-    let bench = Bench::new().await;
+async fn after_the_guest_hung_up_it_is_reconnected_without_asking_again() {
+    let bench = Fixture::new().await;
     let guest = Guest::start(7, tiny()).await;
     bench.lead_to("web-1", &guest);
     bench.probes.watch(vec![bench.running(1)], &[]);
@@ -241,7 +241,7 @@ async fn after_the_guest_hung_up_it_is_connected_to_anew_without_asking_again() 
 
 #[tokio::test]
 async fn a_guest_that_moved_is_found_by_asking_again() {
-    let bench = Bench::new().await;
+    let bench = Fixture::new().await;
     let guest = Guest::start(7, tiny()).await;
     bench.lead_to("web-1", &guest);
     bench.probes.watch(vec![bench.running(1)], &[]);
@@ -256,8 +256,8 @@ async fn a_guest_that_moved_is_found_by_asking_again() {
 }
 
 #[tokio::test]
-async fn a_guest_with_another_host_key_is_not_read_and_its_owner_told_once() {
-    let bench = Bench::new().await;
+async fn a_guest_with_another_host_key_is_not_read_and_its_owner_notified_once() {
+    let bench = Fixture::new().await;
     let guest = Guest::start(7, tiny()).await;
     bench.lead_to("web-1", &guest);
     bench.probes.watch(vec![bench.running(1)], &[]);
@@ -299,11 +299,11 @@ async fn a_guest_with_another_host_key_is_not_read_and_its_owner_told_once() {
 
 #[tokio::test]
 async fn a_guest_is_pinned_where_it_is_now_and_not_where_it_was() {
-    let bench = Bench::new().await;
+    let bench = Fixture::new().await;
     let (moved_in, guest) = (Guest::start(9, tiny()).await, Guest::start(7, tiny()).await);
     bench.lead_to("web-1", &guest);
     let old_way = way_to(moved_in.address(), bench.folder.path());
-    bench.known().note_way(1, UUID, &old_way).await.unwrap();
+    bench.known().save_credentials(1, UUID, &old_way).await.unwrap();
     bench.probes.watch(vec![bench.running(1)], &[]);
     until(|| bench.newest(1)).await;
     assert_eq!((moved_in.connections(), guest.connections()), (0, 1));
@@ -312,10 +312,10 @@ async fn a_guest_is_pinned_where_it_is_now_and_not_where_it_was() {
 
 #[tokio::test]
 async fn no_key_is_pinned_while_it_is_not_the_time_to_ask() {
-    let bench = Bench::new().await;
+    let bench = Fixture::new().await;
     let guest = Guest::start(7, tiny()).await;
     let way = way_to(guest.address(), bench.folder.path());
-    bench.known().note_way(1, UUID, &way).await.unwrap();
+    bench.known().save_credentials(1, UUID, &way).await.unwrap();
     bench.probes.watch(vec![bench.running(1)], &[]);
     bench.probes.watch(vec![RunningGuest { busy: true, ..bench.running(1) }], &[]);
     until(|| bench.newest(1)).await;
@@ -325,15 +325,20 @@ async fn no_key_is_pinned_while_it_is_not_the_time_to_ask() {
 
 #[tokio::test]
 async fn what_is_known_of_a_guest_outlives_the_server_but_not_the_domain() {
-    let bench = Bench::new().await;
+    let bench = Fixture::new().await;
     let guest = Guest::start(7, tiny()).await;
     bench.lead_to("web-1", &guest);
     bench.probes.watch(vec![bench.running(1)], &[]);
     until(|| bench.newest(1)).await;
     bench.probes.watch(Vec::new(), &[]);
 
-    let restarted =
-        Probes::with_pace(bench.ways.clone(), bench.outside.clone(), None, bench.database.clone(), pace());
+    let restarted = Probes::with_interval(
+        bench.ways.clone(),
+        bench.outside.clone(),
+        None,
+        bench.database.clone(),
+        interval(),
+    );
     restarted.watch(vec![bench.running(1)], &[]);
     until(|| restarted.newest(1, &domain(Some(UtcMillis(1000))))).await;
     assert_eq!(bench.ways.asked.load(Ordering::SeqCst), 1);
@@ -350,8 +355,8 @@ async fn what_is_known_of_a_guest_outlives_the_server_but_not_the_domain() {
 }
 
 #[tokio::test]
-async fn what_was_read_in_one_boot_is_not_told_in_another() {
-    let bench = Bench::new().await;
+async fn what_was_read_in_one_boot_is_not_shown_in_another() {
+    let bench = Fixture::new().await;
     let guest = Guest::start(7, tiny()).await;
     bench.lead_to("web-1", &guest);
     bench.probes.watch(vec![bench.running(1)], &[]);
@@ -367,7 +372,7 @@ async fn what_was_read_in_one_boot_is_not_told_in_another() {
 
 #[tokio::test]
 async fn nothing_is_begun_while_an_operation_is_under_way() {
-    let bench = Bench::new().await;
+    let bench = Fixture::new().await;
     let guest = Guest::start(7, tiny()).await;
     bench.lead_to("web-1", &guest);
     bench.probes.watch(vec![RunningGuest { busy: true, ..bench.running(1) }], &[]);
@@ -379,7 +384,7 @@ async fn nothing_is_begun_while_an_operation_is_under_way() {
 
 #[tokio::test]
 async fn who_waits_to_ask_does_not_ask_when_an_operation_has_begun() {
-    let bench = Bench::new().await;
+    let bench = Fixture::new().await;
     let one_asks = &bench.probes.shared.as_ref().unwrap().one_asks;
     let turn = one_asks.acquire().await.unwrap();
     bench.probes.watch(vec![bench.running(1)], &[]);
@@ -400,7 +405,7 @@ impl MachineIndex for Index {
         unreachable!("probes do not read the index")
     }
 
-    async fn look_again(&self, machine: &Machine) -> Result<(), MachineError> {
+    async fn refresh_status(&self, machine: &Machine) -> Result<(), MachineError> {
         assert!(machine.is_indexed());
         self.0.fetch_add(1, Ordering::SeqCst);
         Ok(())
@@ -409,10 +414,11 @@ impl MachineIndex for Index {
 
 #[tokio::test]
 async fn vagrant_looks_again_when_a_guest_falls_silent_that_no_hypervisor_knows() {
-    let bench = Bench::new().await;
+    let bench = Fixture::new().await;
     let index = Arc::new(Index::default());
     let (ways, outside) = (bench.ways.clone(), bench.outside.clone());
-    let probes = Probes::with_pace(ways, outside, Some(index.clone()), bench.database.clone(), pace());
+    let probes =
+        Probes::with_interval(ways, outside, Some(index.clone()), bench.database.clone(), interval());
     let guest = Guest::start(7, tiny()).await;
     bench.lead_to("web-1", &guest);
     let mut running = bench.running(1);
@@ -441,8 +447,8 @@ async fn vagrant_looks_again_when_a_guest_falls_silent_that_no_hypervisor_knows(
 }
 
 #[tokio::test]
-async fn a_guest_of_which_nobody_says_whether_it_runs_is_read_on() {
-    let bench = Bench::new().await;
+async fn a_guest_of_unknown_state_is_read_on() {
+    let bench = Fixture::new().await;
     let guest = Guest::start(7, tiny()).await;
     bench.lead_to("web-1", &guest);
     bench.probes.watch(vec![bench.running(1)], &[]);
@@ -456,7 +462,7 @@ async fn a_guest_of_which_nobody_says_whether_it_runs_is_read_on() {
 
 #[tokio::test]
 async fn the_agent_is_asked_where_ssh_does_not_answer() {
-    let bench = Bench::new().await;
+    let bench = Fixture::new().await;
     *bench.outside.agent_prints.lock().unwrap() = Some(TINY.into());
     bench.probes.watch(vec![bench.running(1)], &[]);
     assert_eq!(until(|| bench.newest(1)).await.newest.uptime_secs, Some(107.25));
@@ -474,7 +480,7 @@ async fn a_guest_that_babbles_is_cut_off() {
     let folder = tempfile::tempdir().unwrap();
     let guest = Guest::start(7, Reply::Babbles).await;
     let way = way_to(guest.address(), folder.path());
-    let connection = Connection::open(&way, None, pace().patience).await.unwrap();
+    let connection = Connection::open(&way, None, interval().timeouts).await.unwrap();
     let error = connection.run("anything", MAX_OUTPUT_BYTES).await.unwrap_err();
     assert!(matches!(error, SshError::TooMuch(MAX_OUTPUT_BYTES)), "{error}");
 }
@@ -484,8 +490,8 @@ async fn a_guest_that_stalls_cannot_hold_the_socket() {
     for chatters in [false, true] {
         let folder = tempfile::tempdir().unwrap();
         let (address, left) = stalling(chatters).await;
-        let patience = Patience { connect: Duration::from_millis(200), ..pace().patience };
-        let opened = Connection::open(&way_to(address, folder.path()), None, patience).await;
+        let timeouts = Timeouts { connect: Duration::from_millis(200), ..interval().timeouts };
+        let opened = Connection::open(&way_to(address, folder.path()), None, timeouts).await;
         assert!(matches!(opened, Err(SshError::TooLate(_))), "chatters: {chatters}");
         let left = tokio::time::timeout(Duration::from_secs(5), left).await;
         assert!(left.is_ok(), "chatters: {chatters}; the socket is still open");
@@ -493,13 +499,13 @@ async fn a_guest_that_stalls_cannot_hold_the_socket() {
 }
 
 #[tokio::test]
-async fn no_error_tells_a_private_key() {
+async fn no_error_contains_a_private_key() {
     let folder = tempfile::tempdir().unwrap();
     let guest = Guest::start(7, tiny()).await;
     let way = way_to(guest.address(), folder.path());
     let secret = "-----BEGIN OPENSSH PRIVATE KEY-----\nc2VjcmV0c2VjcmV0\n-----END OPENSSH PRIVATE KEY-----\n";
     std::fs::write(&way.identity_file, secret).unwrap();
-    let error = Connection::open(&way, None, pace().patience).await.err().unwrap();
+    let error = Connection::open(&way, None, interval().timeouts).await.err().unwrap();
     for shown in [error.to_string(), format!("{error:?}")] {
         assert!(shown.contains("private_key") && !shown.contains("c2Vj"), "{shown}");
     }

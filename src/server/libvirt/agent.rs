@@ -1,4 +1,4 @@
-//! What is said to a guest's QEMU agent, and what it answers: JSON, handed through by `virsh qemu-agent-command`.
+//! The protocol of the QEMU guest agent: JSON, sent with `virsh qemu-agent-command`.
 //!
 //! ```text
 //! {"execute":"guest-exec","arguments":{"path":"/bin/sh","arg":["-c","…"],"capture-output":true}}
@@ -6,7 +6,7 @@
 //! {"execute":"guest-exec-status","arguments":{"pid":3218}}
 //! {"return":{"exited":true,"exitcode":0,"out-data":"QHR3YXJnYSBz…"}}
 //! ```
-//! Pure. The answers come from inside the guest: what is not of this form is `None`.
+//! Pure. Replies come from inside the guest: anything of another form is `None`.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};

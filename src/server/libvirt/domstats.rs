@@ -10,9 +10,9 @@
 //! ```
 //! `domstats` knows domains by name only, so the list gives the UUIDs. Keys that are missing (a busy domain, one
 //! that is off, an older libvirt) give no counter. A domain that was defined between the two commands has no UUID
-//! yet and is left out; one that went away between them has no statistics and is told as `Unknown`.
+//! yet and is left out; one that went away between them has no statistics and is `Unknown`.
 //!
-//! Pure. No text makes it fail: what cannot be read is not there.
+//! Pure. No input makes it fail: what cannot be parsed is left out.
 
 use crate::{
     model::Source,
@@ -206,7 +206,7 @@ Domain: 'twarga-user1-web-1_default'
     }
 
     #[test]
-    fn every_listed_domain_is_told_by_its_uuid() {
+    fn every_listed_domain_is_keyed_by_its_uuid() {
         let domains = parse(TWO_DOMAINS);
         let told: Vec<_> = domains.iter().map(|d| (d.uuid.as_str(), d.name.as_str(), d.state)).collect();
         assert_eq!(
@@ -219,14 +219,14 @@ Domain: 'twarga-user1-web-1_default'
     }
 
     #[test]
-    fn processors_are_told_by_their_number() {
+    fn processors_are_keyed_by_their_number() {
         let counters = web().counters;
         assert_eq!(counters.vcpu_time_ns, BTreeMap::from([(0, 5_000_000_000), (3, 3_000_000_000)]));
         assert_eq!(counters.vcpu_current, Some(2));
     }
 
     #[test]
-    fn the_guests_memory_is_told_with_its_time() {
+    fn the_guests_memory_is_read_with_its_time() {
         let balloon = web().counters.balloon;
         assert_eq!(
             balloon,
@@ -239,7 +239,7 @@ Domain: 'twarga-user1-web-1_default'
     }
 
     #[test]
-    fn interfaces_are_told_by_name_even_with_one_missing_in_between() {
+    fn interfaces_are_keyed_by_name_even_with_one_missing_in_between() {
         assert_eq!(
             web().counters.interfaces,
             BTreeMap::from([

@@ -1,20 +1,19 @@
 //! Reads libvirt with `virsh`: one small process for all domains, never one per VM.
 //!
-//! A process of its own, with a time limit, keeps libvirt's troubles out of this server: a daemon that hangs costs
-//! one late reading. `domstats --nowait` passes over the counters of a domain that is busy (in the middle of a
-//! migration or a snapshot, or because an earlier reading hangs in it), so one such domain never delays the others.
-//! One that hangs all the same, because its disk does, is found and left out (`roll.rs`).
+//! A separate process with a time limit isolates the server from libvirt: a hung daemon costs one late sample.
+//! `domstats --nowait` skips the counters of a busy domain (a migration, a snapshot, or an earlier read that hangs), so
+//! such a domain does not delay the others. A domain that hangs anyway, because its disk does, is detected and left out
+//! (`unresponsive.rs`).
 
 mod agent;
 mod domstats;
-mod roll;
-mod watch;
+mod events;
+mod unresponsive;
 
-use super::provider::{Domain, DomainState, Hypervisor, Moment, ReadError, Reading};
+use super::provider::{Domain, DomainState, Hypervisor, HypervisorSample, Moment, ReadError};
 use crate::model::UtcMillis;
 use async_trait::async_trait;
 use futures::future::join_all;
-use roll::{Named, Plan, Roll, groups};
 use std::{
     io,
     path::PathBuf,
@@ -28,6 +27,7 @@ use tokio::{
     sync::Notify,
     time::{sleep, timeout},
 };
+use unresponsive::{DomainRef, ReadPlan, UnresponsiveDomains, groups};
 
 /// What one question may take.
 const TIME_LIMIT: Duration = Duration::from_secs(4);
@@ -53,7 +53,7 @@ pub struct Libvirt {
     virsh: PathBuf,
     pid_files: PathBuf,
     time_limit: Duration,
-    roll: Arc<Mutex<Roll>>,
+    unresponsive: Arc<Mutex<UnresponsiveDomains>>,
 }
 
 impl Libvirt {
@@ -64,18 +64,18 @@ impl Libvirt {
             virsh: "virsh".into(),
             pid_files: PID_FILES.into(),
             time_limit: TIME_LIMIT,
-            roll: Arc::default(),
+            unresponsive: Arc::default(),
         }
     }
 
-    /// Stays below `limit` with every reading, so that whoever set it gets an answer in time.
+    /// Keeps every read below `limit`, so that the caller gets an answer in time.
     pub fn with_time_limit(self, limit: Duration) -> Self {
         Self { time_limit: limit * 7 / 8, ..self }
     }
 
     /// What `virsh` prints for `arguments`.
     async fn virsh(&self, arguments: &[&str]) -> Result<String, ReadError> {
-        self.attempt(arguments, self.time_limit).await.map_err(|trouble| self.in_words(trouble))
+        self.attempt(arguments, self.time_limit).await.map_err(|trouble| self.message(trouble))
     }
 
     /// One run of `virsh`. Dropped or too late, the process is killed and reaped.
@@ -109,7 +109,7 @@ impl Libvirt {
 
     /// What a guest's agent answers to `request`, at most `max_bytes` of it: the guest decides how much there is.
     async fn ask_agent(&self, uuid: &str, request: &str, max_bytes: usize) -> Result<String, ReadError> {
-        let failed = |detail: String| ReadError { text: "The guest's agent does not answer.".into(), detail };
+        let failed = |detail: String| ReadError { text: "The guest agent is not responding.".into(), detail };
         let mut child = Command::new(&self.virsh)
             .args(["--quiet", "--connect", &self.uri, "qemu-agent-command", "--timeout", "2", uuid, request])
             .env("LC_ALL", "C.UTF-8")
@@ -141,7 +141,7 @@ impl Libvirt {
         max_bytes: usize,
     ) -> Result<Vec<u8>, ReadError> {
         let nonsense = || ReadError {
-            text: "The guest's agent does not answer as agents do.".into(),
+            text: "The guest agent sent an unexpected reply.".into(),
             detail: "its answer to guest-exec is of another form".into(),
         };
         // Base64 makes four bytes of three; around it are some words.
@@ -157,7 +157,7 @@ impl Libvirt {
         }
     }
 
-    fn in_words(&self, trouble: Trouble) -> ReadError {
+    fn message(&self, trouble: Trouble) -> ReadError {
         let uri = &self.uri;
         let (text, detail) = match trouble {
             Trouble::TooLate => (
@@ -196,7 +196,7 @@ impl Libvirt {
         ReadError { text, detail }
     }
 
-    /// All domains by one process, while nobody is in doubt. A QEMU process that dies while it is asked fails the
+    /// All domains by one process, while none is suspected. A QEMU process that dies while it is asked fails the
     /// answer for all, once.
     async fn read_all(&self) -> Result<(Moment, String), Trouble> {
         let limit = self.time_limit / 2;
@@ -208,24 +208,24 @@ impl Libvirt {
         }
         match answer {
             Err(Trouble::TooLate) => {
-                if self.roll().known().is_empty() {
-                    self.list_anew().await?;
+                if self.unresponsive().known().is_empty() {
+                    self.refresh_list().await?;
                 }
-                let plan = self.roll().plan(Moment::now().monotonic);
+                let plan = self.unresponsive().plan(Moment::now().monotonic);
                 self.read_in_groups(&plan).await
             }
             answer => answer.map(|output| (moment, output)),
         }
     }
 
-    /// Those that nobody doubts by one process, beside it suspects each by one of their own.
-    async fn read_around(&self) -> Result<(Moment, String), Trouble> {
+    /// Unsuspected domains by one process and, in parallel, each suspect by its own.
+    async fn read_around_unresponsive(&self) -> Result<(Moment, String), Trouble> {
         // While a domain hangs, listing may hang too: then those that were known are read.
-        match self.list_anew().await {
+        match self.refresh_list().await {
             Ok(()) | Err(Trouble::TooLate) => {}
             Err(trouble) => return Err(trouble),
         }
-        let plan = self.roll().plan(Moment::now().monotonic);
+        let plan = self.unresponsive().plan(Moment::now().monotonic);
         if !plan.together.is_empty() {
             let parts = Parts::of(vec![plan.together.clone()], &plan.alone);
             let (moment, answers) = self.read_parts(&parts).await;
@@ -237,12 +237,12 @@ impl Libvirt {
     }
 
     /// The same in groups: what hangs in one of them spoils that one only. A QEMU process that hangs keeps whoever
-    /// asks it first; the next one finds it busy and passes it over, and is told of all.
-    async fn read_in_groups(&self, plan: &Plan) -> Result<(Moment, String), Trouble> {
+    /// asks it first; the next one finds it busy, skips it and returns all others.
+    async fn read_in_groups(&self, plan: &ReadPlan) -> Result<(Moment, String), Trouble> {
         let parts = Parts::of(groups(&plan.together), &plan.alone);
         let ((moment, answers), pulse) =
             tokio::join!(self.read_parts(&parts), self.attempt(&PULSE, self.time_limit / 4));
-        // When not a domain but the daemon hangs, nobody is to be suspected.
+        // If the daemon itself hangs, no domain is suspected.
         pulse?;
         Ok((moment, self.learnt(&parts, answers, moment)))
     }
@@ -258,30 +258,30 @@ impl Libvirt {
         (moment, join_all(answers).await)
     }
 
-    /// Notes who hangs and who answered; gives what was said in the form of a reading of all.
+    /// Records which domains hang and which answered; returns the outputs as one sample of all.
     fn learnt(&self, parts: &Parts, answers: Vec<Result<String, Trouble>>, moment: Moment) -> String {
-        let mut roll = self.roll();
+        let mut unresponsive = self.unresponsive();
         let mut output: String =
-            roll.known().iter().map(|domain| format!("{} {}\n", domain.uuid, domain.name)).collect();
+            unresponsive.known().iter().map(|domain| format!("{} {}\n", domain.uuid, domain.name)).collect();
         for (part, answer) in parts.0.iter().zip(answers) {
             match (answer, part.alone, part.domains.as_slice()) {
                 (Ok(text), alone, domains) => {
                     output.push_str(&text);
                     output.push('\n');
                     if alone {
-                        domains.iter().for_each(|domain| roll.answered(domain));
+                        domains.iter().for_each(|domain| unresponsive.answered(domain));
                     }
                 }
                 (Err(Trouble::TooLate), true, domains) => {
                     for domain in domains {
                         tracing::warn!(
                             domain = domain.name,
-                            "the domain hangs and is left alone for a while"
+                            "the domain is unresponsive and is skipped for a while"
                         );
-                        roll.set_aside(domain, moment.monotonic);
+                        unresponsive.skip(domain, moment.monotonic);
                     }
                 }
-                (Err(Trouble::TooLate), false, domains) => roll.suspect(domains),
+                (Err(Trouble::TooLate), false, domains) => unresponsive.suspect(domains),
                 (Err(trouble), _, _) => tracing::debug!(?trouble, "some domains were not read"),
             }
         }
@@ -289,20 +289,20 @@ impl Libvirt {
     }
 
     /// Finds out which domains there are.
-    async fn list_anew(&self) -> Result<(), Trouble> {
+    async fn refresh_list(&self) -> Result<(), Trouble> {
         let output = self.attempt(&LIST, self.time_limit / 4).await?;
-        self.roll().set_known(names_of(&domstats::parse(&output)));
+        self.unresponsive().set_known(names_of(&domstats::parse(&output)));
         Ok(())
     }
 
-    fn roll(&self) -> MutexGuard<'_, Roll> {
+    fn unresponsive(&self) -> MutexGuard<'_, UnresponsiveDomains> {
         // What it holds is whole after every statement; a panic elsewhere does not spoil it.
-        self.roll.lock().unwrap_or_else(PoisonError::into_inner)
+        self.unresponsive.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Refuses to ask a domain that hangs.
     fn answers(&self, uuid: &str) -> Result<(), ReadError> {
-        if !self.roll().is_doubtful(uuid) {
+        if !self.unresponsive().is_suspected(uuid) {
             return Ok(());
         }
         Err(ReadError { text: "The VM's domain hangs.".into(), detail: format!("{uuid} is left alone") })
@@ -324,21 +324,21 @@ struct Parts(Vec<Part>);
 
 struct Part {
     /// Never none: `virsh` would take that for all.
-    domains: Vec<Named>,
-    /// A suspect by itself.
+    domains: Vec<DomainRef>,
+    /// A single suspect.
     alone: bool,
 }
 
 impl Parts {
-    fn of(together: Vec<Vec<Named>>, alone: &[Named]) -> Self {
+    fn of(together: Vec<Vec<DomainRef>>, alone: &[DomainRef]) -> Self {
         let together = together.into_iter().map(|domains| Part { domains, alone: false });
         let alone = alone.iter().map(|domain| Part { domains: vec![domain.clone()], alone: true });
         Self(together.chain(alone).collect())
     }
 }
 
-fn names_of(domains: &[Domain]) -> Vec<Named> {
-    domains.iter().map(|d| Named { uuid: d.uuid.clone(), name: d.name.clone() }).collect()
+fn names_of(domains: &[Domain]) -> Vec<DomainRef> {
+    domains.iter().map(|d| DomainRef { uuid: d.uuid.clone(), name: d.name.clone() }).collect()
 }
 
 fn utc(time: SystemTime) -> Option<UtcMillis> {
@@ -357,20 +357,20 @@ enum Trouble {
 
 #[async_trait]
 impl Hypervisor for Libvirt {
-    async fn read(&self) -> Result<Reading, ReadError> {
-        let in_doubt = self.roll().has_doubts();
-        let answer = if in_doubt { self.read_around().await } else { self.read_all().await };
-        let (moment, output) = answer.map_err(|trouble| self.in_words(trouble))?;
+    async fn read(&self) -> Result<HypervisorSample, ReadError> {
+        let in_doubt = self.unresponsive().has_suspects();
+        let answer = if in_doubt { self.read_around_unresponsive().await } else { self.read_all().await };
+        let (moment, output) = answer.map_err(|trouble| self.message(trouble))?;
         let mut domains = domstats::parse(&output);
-        self.roll().set_known(names_of(&domains));
+        self.unresponsive().set_known(names_of(&domains));
         for domain in &mut domains {
             domain.started_at = self.started_at(domain);
         }
-        Ok(Reading { taken_at: moment.monotonic, sampled_at: moment.utc, domains })
+        Ok(HypervisorSample { taken_at: moment.monotonic, sampled_at: moment.utc, domains })
     }
 
     async fn watch(&self, changed: &Notify) {
-        self.listen(changed).await;
+        self.watch_events(changed).await;
     }
 
     async fn enable_memory_statistics(&self, uuid: &str, period_secs: u32) -> Result<(), ReadError> {
@@ -407,7 +407,7 @@ impl Hypervisor for Libvirt {
         match timeout(limit, self.run_through_agent(uuid, script, max_bytes)).await {
             Ok(output) => output.map(Some),
             Err(_) => Err(ReadError {
-                text: "The guest's agent did not finish in time.".into(),
+                text: "The guest agent did not finish in time.".into(),
                 detail: format!("given up after {limit:?}"),
             }),
         }
@@ -433,7 +433,7 @@ fn ipv4(table: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::vagrant::stand_in::write_script;
+    use crate::server::vagrant::fake_command::write_script;
     use std::{fs, time::Instant};
     use tempfile::TempDir;
 
@@ -478,7 +478,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_domain_that_dies_or_hangs_while_it_is_asked_does_not_spoil_the_reading() {
+    async fn a_domain_that_dies_or_hangs_while_it_is_asked_does_not_spoil_the_sample() {
         for trouble in [
             "echo 'error: Unable to read from monitor: Connection reset by peer' >&2; exit 1",
             "exec sleep 60",
@@ -558,7 +558,7 @@ mod tests {
         assert_eq!(newest.lines().count(), 2, "a list, and one process for all others: {newest}");
 
         fs::write(folder.path().join("hangs"), "").unwrap();
-        libvirt.roll().suspect(&[Named { uuid: uuid(4), name: String::new() }]);
+        libvirt.unresponsive().suspect(&[DomainRef { uuid: uuid(4), name: String::new() }]);
         assert_eq!(read(&libvirt).await, everybody, "it answers again");
         let so_far = calls().len();
         assert_eq!(read(&libvirt).await, everybody);
@@ -569,7 +569,7 @@ mod tests {
     async fn a_second_domain_that_hangs_is_found_while_the_first_is_left_alone() {
         let (folder, libvirt) = nine_domains();
         read(&libvirt).await;
-        libvirt.roll().set_aside(&Named { uuid: uuid(0), name: String::new() }, Instant::now());
+        libvirt.unresponsive().skip(&DomainRef { uuid: uuid(0), name: String::new() }, Instant::now());
         fs::write(folder.path().join("hangs"), format!("{}\n{}", uuid(0), uuid(8))).unwrap();
         // Eight are asked, in groups of two.
         assert_eq!(read(&libvirt).await, [1, 2, 3, 4, 5, 6]);
@@ -577,21 +577,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn when_the_daemon_hangs_nobody_is_suspected() {
+    async fn when_the_daemon_hangs_no_domain_is_suspected() {
         let (folder, libvirt) = nine_domains();
         let libvirt = Libvirt { time_limit: Duration::from_millis(800), ..libvirt };
-        libvirt.roll().set_known(vec![Named { uuid: uuid(0), name: "x".into() }]);
+        libvirt.unresponsive().set_known(vec![DomainRef { uuid: uuid(0), name: "x".into() }]);
         write_script(&folder.path().join("virsh"), "exec sleep 60");
         assert!(libvirt.read().await.is_err());
-        assert!(!libvirt.roll().has_doubts());
-        let only = libvirt.roll().known().to_vec();
-        libvirt.roll().suspect(&only);
+        assert!(!libvirt.unresponsive().has_suspects());
+        let only = libvirt.unresponsive().known().to_vec();
+        libvirt.unresponsive().suspect(&only);
         assert!(libvirt.read().await.is_err());
-        assert_eq!(libvirt.roll().plan(Instant::now()).alone, only, "nor is a suspect set aside");
+        assert_eq!(libvirt.unresponsive().plan(Instant::now()).alone, only, "nor is a suspect set aside");
     }
 
     #[tokio::test]
-    async fn a_libvirt_that_is_down_is_told_with_what_to_do() {
+    async fn a_libvirt_that_is_down_is_reported_with_what_to_do() {
         let (_folder, libvirt) = with_virsh(
             "echo 'error: failed to connect to the hypervisor
 error: Failed to connect socket to /var/run/libvirt/libvirt-sock: No such file or directory' >&2; exit 1",
@@ -602,7 +602,7 @@ error: Failed to connect socket to /var/run/libvirt/libvirt-sock: No such file o
     }
 
     #[tokio::test]
-    async fn a_server_that_is_not_let_in_is_told_so() {
+    async fn a_server_that_is_not_let_in_is_reported() {
         let (_folder, libvirt) = with_virsh(
             "echo 'error: failed to connect to the hypervisor
 error: Failed to connect socket to /var/run/libvirt/libvirt-sock: Permission denied' >&2; exit 1",
@@ -611,7 +611,7 @@ error: Failed to connect socket to /var/run/libvirt/libvirt-sock: Permission den
     }
 
     #[tokio::test]
-    async fn a_missing_virsh_is_told_with_what_to_install() {
+    async fn a_missing_virsh_is_reported_with_what_to_install() {
         let libvirt = Libvirt { virsh: "/nowhere/virsh".into(), ..Libvirt::new("qemu:///system") };
         assert!(libvirt.read().await.unwrap_err().text.contains("libvirt-clients"));
     }

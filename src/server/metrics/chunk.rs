@@ -7,7 +7,7 @@
 //! values     1: the value (zigzag LEB128)           2: pco's chunk metadata and its one page
 //! ```
 //!
-//! Pure. What was encoded is decoded bit by bit; bytes that were not made here are an error, never a value. The
+//! Pure. Decoding restores the encoded values exactly; foreign bytes are an error, never a value. The
 //! sampling of ticks makes most columns short steps from one value to the next, or noise around a level: both ways
 //! are tried and the shorter one is kept.
 

@@ -1,11 +1,11 @@
-//! All stored samples of a VM or of the host over a span of time, as a file: read and sent a part at a time.
+//! Exports all stored samples of a VM or the host in a time span as a file, read and sent in parts.
 
 use super::{
     Store,
     chunk::UNKNOWN,
-    hot::Block,
+    downsample::{each_value, gap_millis, known},
+    memtable::Block,
     off_thread,
-    points::{each_value, gap_millis, known},
     query::Span,
     sample::{Column, Formula, Subject, sources, vm},
 };

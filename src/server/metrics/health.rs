@@ -1,4 +1,4 @@
-//! How the store itself is doing: what it takes on disk, what waits, what was sealed.
+//! Health of the store: size on disk, unsealed ticks, sealed chunks.
 
 use super::{Store, off_thread};
 use crate::{
@@ -35,7 +35,7 @@ impl Store {
             file_bytes: disk.file_bytes,
             wal_bytes: disk.wal_bytes,
             disk_free_bytes: disk.free_bytes,
-            waiting_ticks: memory.hot.times().len() as u64,
+            waiting_ticks: memory.memtable.times().len() as u64,
             sealed_hours: memory.sealed.len() as u64,
             chunks: chunks.values().map(|of| of.count).sum(),
             chunk_bytes: bytes,

@@ -1,16 +1,16 @@
-//! The samples of every tick: written in one transaction, sealed by the hour, read back as series, ranges and
-//! statistics, forgotten when old.
+//! The metrics store: one transaction per tick, sealed by the hour, read back as series, ranges and statistics, deleted
+//! when expired.
 //!
 //! A tick is a row of the table `tick` until its hour is over; then the hour's columns become chunks (`chunk.rs`), in
 //! one transaction with the deletion of its rows. A value is in a row or in a chunk, never in both and never in
-//! neither. What is not sealed yet is in memory too (`hot.rs`), so that live pages ask no disk; a restart reads it
-//! back.
+//! neither. Unsealed ticks are also in memory (`memtable.rs`), so that live pages do not read the disk; a restart loads
+//! them again.
 
 mod chunk;
+mod downsample;
 mod export;
 mod health;
-mod hot;
-mod points;
+mod memtable;
 mod query;
 mod sample;
 mod seal;
@@ -19,9 +19,9 @@ mod series;
 use super::{database::Database, internal};
 use crate::model::{ApiError, HostFigures, Sealing, Series, UtcMillis, VmFigures};
 use chunk::UNKNOWN;
+use downsample::gap_millis;
 pub use export::ExportFormat;
-use hot::{Block, Hot, Tick};
-use points::gap_millis;
+use memtable::{Block, Memtable, Tick};
 pub use query::{HistoryQuery, MAX_LIMIT, Span};
 use sample::{Column, Subject};
 use sqlx::{Sqlite, Transaction};
@@ -62,18 +62,18 @@ struct Inner {
 struct Memory {
     /// The times of the ticks of every sealed hour.
     sealed: BTreeMap<i64, Arc<[i64]>>,
-    hot: Hot,
+    memtable: Memtable,
 }
 
 impl Memory {
     fn newest(&self) -> Option<i64> {
         let sealed = || self.sealed.values().next_back()?.last().copied();
-        self.hot.times().last().copied().or_else(sealed)
+        self.memtable.times().last().copied().or_else(sealed)
     }
 
     fn oldest(&self) -> Option<i64> {
         let sealed = self.sealed.values().next().and_then(|ticks| ticks.first().copied());
-        sealed.or_else(|| self.hot.times().first().copied())
+        sealed.or_else(|| self.memtable.times().first().copied())
     }
 }
 
@@ -120,7 +120,7 @@ impl Store {
 
     /// Lets everybody see a tick whose transaction is committed.
     pub fn publish(&self, recorded: Recorded) {
-        self.memory_mut().hot.push(&recorded.0);
+        self.memory_mut().memtable.push(&recorded.0);
     }
 
     /// The newest tick that was ever written.
@@ -169,18 +169,18 @@ impl Store {
         from: i64,
         to: i64,
     ) -> Result<Fetched, sqlx::Error> {
-        let (hours, hot) = {
+        let (hours, memtable) = {
             let memory = self.memory();
             let hours: Vec<_> = if from <= to {
                 memory.sealed.range(hour_of(from)..=hour_of(to)).map(|(h, t)| (*h, t.clone())).collect()
             } else {
                 Vec::new()
             };
-            let hot: HashMap<_, _> = subjects
+            let memtable: HashMap<_, _> = subjects
                 .iter()
-                .filter_map(|s| Some((*s, memory.hot.block(*s, columns, from, to)?)))
+                .filter_map(|s| Some((*s, memory.memtable.block(*s, columns, from, to)?)))
                 .collect();
-            (hours, hot)
+            (hours, memtable)
         };
         let mut fetched = Fetched {
             subjects: subjects.to_vec(),
@@ -188,7 +188,7 @@ impl Store {
             from,
             to,
             hours,
-            hot,
+            memtable,
             chunks: HashMap::new(),
         };
         let (Some((first, _)), Some((last, _))) = (fetched.hours.first(), fetched.hours.last()) else {
@@ -233,7 +233,7 @@ struct Fetched {
     from: i64,
     to: i64,
     hours: Vec<(i64, Arc<[i64]>)>,
-    hot: HashMap<Subject, Block>,
+    memtable: HashMap<Subject, Block>,
     chunks: HashMap<i64, Vec<u8>>,
 }
 
@@ -243,8 +243,8 @@ impl Fetched {
         let subjects = std::mem::take(&mut self.subjects);
         let blocks = |subject: Subject| {
             let sealed = self.hours.iter().filter_map(|(hour, times)| self.block(*hour, times, subject));
-            let hot = self.hot.get(&subject).cloned();
-            (subject, sealed.chain(hot).collect())
+            let memtable = self.memtable.get(&subject).cloned();
+            (subject, sealed.chain(memtable).collect())
         };
         subjects.into_iter().map(blocks).collect()
     }

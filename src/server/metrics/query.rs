@@ -1,8 +1,9 @@
-//! What is asked of the stored samples.
+//! Queries of the stored samples.
 
 use super::{
-    Store, hour_of,
-    points::{Downsampler, Grain, Points, each_value, gap_millis, statistics},
+    Store,
+    downsample::{Downsampler, Points, Resolution, each_value, gap_millis, statistics},
+    hour_of,
     sample::{Column, Formula, Subject},
 };
 use crate::{
@@ -184,9 +185,9 @@ impl Store {
         let columns: BTreeSet<Column> = formulas.iter().flat_map(|formula| formula.columns()).collect();
         let columns: Vec<_> = columns.into_iter().collect();
         let gap = gap_millis(self.0.period_secs);
-        let grain = Grain::new(from, to, points, self.ticks_between(from, to));
+        let resolution = Resolution::new(from, to, points, self.ticks_between(from, to));
         let mut samplers: Vec<_> =
-            (0..subjects.len() * formulas.len()).map(|_| Downsampler::new(grain, gap)).collect();
+            (0..subjects.len() * formulas.len()).map(|_| Downsampler::new(resolution, gap)).collect();
         let hours = (SUBJECT_HOURS_AT_ONCE / subjects.len().max(1)).clamp(1, MAX_HOURS_AT_ONCE);
         for (start, end) in self.windows(from, to, hours) {
             let fetched = self.fetch(subjects, &columns, self.lookback(start), end).await?;
@@ -215,7 +216,8 @@ impl Store {
         };
         let memory = self.memory();
         let sealed = if from <= to { Some(memory.sealed.range(hour_of(from)..=hour_of(to))) } else { None };
-        sealed.into_iter().flatten().map(|(_, times)| count(times)).sum::<usize>() + count(memory.hot.times())
+        sealed.into_iter().flatten().map(|(_, times)| count(times)).sum::<usize>()
+            + count(memory.memtable.times())
     }
 
     /// Newest first.
@@ -266,7 +268,7 @@ impl Store {
         }
         let hours: Vec<i64> = {
             let memory = self.memory();
-            let of = memory.hot.times().iter().map(|at| hour_of(*at));
+            let of = memory.memtable.times().iter().map(|at| hour_of(*at));
             let all: BTreeSet<_> = memory.sealed.keys().copied().chain(of).collect();
             all.range(hour_of(from)..=hour_of(to)).copied().collect()
         };
@@ -294,7 +296,7 @@ impl Store {
         let (oldest, newest) = {
             let memory = self.memory();
             let sealed = memory.sealed.values().next().and_then(|times| times.first());
-            let oldest = sealed.or(memory.hot.times().first()).copied().unwrap_or_default();
+            let oldest = sealed.or(memory.memtable.times().first()).copied().unwrap_or_default();
             drop(memory);
             (oldest, self.newest_tick().0)
         };

@@ -1,7 +1,7 @@
-//! What is stored of a tick: integers of a fixed resolution.
+//! The stored form of a tick: integers of a fixed resolution.
 //!
-//! A figure is rounded once, when it is recorded, so that it is the same as a row, in memory and in a chunk. A
-//! percent of memory or disk is not stored: it is made of the amounts it was made of.
+//! A value is rounded once, when it is recorded, so that rows, memory and chunks agree. Percentages of memory and disk
+//! are not stored: they are computed from the amounts.
 
 use crate::model::{HostFigures, Metric, Source, Sources, VmFigures};
 
@@ -235,7 +235,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_figure_is_stored_within_its_resolution_or_not_at_all(value in any::<f64>()) {
+        fn any_value_is_stored_within_its_resolution_or_not_at_all(value in any::<f64>()) {
             match scaled(Some(value), 100.0) {
                 Some(stored) => prop_assert!((stored as f64 / 100.0 - value).abs() <= 0.005 + value.abs() * 1e-12),
                 None => prop_assert!(!value.is_finite() || value.abs() > 1e16),

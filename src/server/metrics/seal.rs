@@ -1,11 +1,10 @@
-//! Rows become chunks, and what is too old goes.
+//! Compaction: rows of a past hour become compressed chunks, and expired hours are deleted.
 
 use super::{
     HOUR_MILLIS, Memory, Store,
     chunk::{self, UNKNOWN},
-    chunk_id,
-    hot::{Hot, Tick},
-    hour_of,
+    chunk_id, hour_of,
+    memtable::{Memtable, Tick},
     sample::{Column, Subject, host, vm},
 };
 use crate::{
@@ -74,7 +73,7 @@ impl Memory {
                 None => tracing::error!(hour, "a sealed hour cannot be read: it is shown as a gap"),
             }
         }
-        let mut hot = Hot::default();
+        let mut memtable = Memtable::default();
         let mut after = i64::MIN;
         loop {
             let rows: Vec<(i64, String, String)> = sqlx::query_as(
@@ -83,11 +82,11 @@ impl Memory {
             .bind(after)
             .fetch_all(database.read())
             .await?;
-            let Some((last, ..)) = rows.last() else { return Ok(Self { sealed, hot }) };
+            let Some((last, ..)) = rows.last() else { return Ok(Self { sealed, memtable }) };
             after = *last;
             for (sampled_at, host, vms) in rows {
                 match tick_of(sampled_at, &host, &vms) {
-                    Some(tick) => hot.push(&tick),
+                    Some(tick) => memtable.push(&tick),
                     None => tracing::error!(sampled_at, "a tick cannot be read: it is shown as a gap"),
                 }
             }
@@ -97,8 +96,8 @@ impl Memory {
 
 fn tick_of(sampled_at: i64, host: &str, vms: &str) -> Option<Tick> {
     fn cells<const N: usize>(value: &Value) -> Option<[Option<i64>; N]> {
-        let cells = value.as_array()?;
-        Some(std::array::from_fn(|i| cells.get(i).and_then(Value::as_i64).filter(|v| *v != UNKNOWN)))
+        let numbers = value.as_array()?;
+        Some(std::array::from_fn(|i| numbers.get(i).and_then(Value::as_i64).filter(|v| *v != UNKNOWN)))
     }
     let vms: Value = serde_json::from_str(vms).ok()?;
     let vm = |(id, sample): (&String, &Value)| Some((id.parse().ok()?, cells(sample)?));
@@ -147,7 +146,7 @@ impl Store {
             self.replace_rows(&sealed).await?;
             let mut memory = self.memory_mut();
             memory.sealed.insert(hour, sealed.times);
-            memory.hot.drop_before((hour + 1) * HOUR_MILLIS);
+            memory.memtable.drop_before((hour + 1) * HOUR_MILLIS);
             count += 1;
         }
         if count > 0 {
@@ -160,7 +159,7 @@ impl Store {
 
     fn hour_to_seal(&self) -> Option<i64> {
         let memory = self.memory();
-        let times = memory.hot.times();
+        let times = memory.memtable.times();
         let (oldest, newest) = (hour_of(*times.first()?), *times.last()?);
         (newest >= (oldest + 1) * HOUR_MILLIS + SEAL_AFTER_MILLIS).then_some(oldest)
     }
@@ -168,12 +167,12 @@ impl Store {
     /// One subject after the other, so that ticks can be published in between.
     fn packed(&self, hour: i64) -> Sealed {
         let (from, to) = (hour * HOUR_MILLIS, (hour + 1) * HOUR_MILLIS - 1);
-        let subjects = self.memory().hot.subjects();
+        let subjects = self.memory().memtable.subjects();
         let mut times: Arc<[i64]> = Arc::from([]);
         let mut chunks = Vec::new();
         for subject in subjects {
             let columns = all_columns(subject);
-            let Some(block) = self.memory().hot.block(subject, &columns, from, to) else { continue };
+            let Some(block) = self.memory().memtable.block(subject, &columns, from, to) else { continue };
             for (column, values) in columns.iter().zip(&block.columns) {
                 if let Some(bytes) = chunk::encode(values) {
                     chunks.push((chunk_id(hour, subject, *column), bytes));
@@ -240,9 +239,9 @@ impl Store {
             .await?
             .rows_affected();
         tx.commit().await?;
-        self.memory_mut().hot.drop_before(before.0);
+        self.memory_mut().memtable.drop_before(before.0);
         if count > 0 {
-            self.0.database.give_space_back(PAGES_AT_ONCE).await?;
+            self.0.database.incremental_vacuum(PAGES_AT_ONCE).await?;
         }
         Ok(count)
     }
@@ -251,14 +250,14 @@ impl Store {
     ///
     /// # Errors
     /// When SQLite cannot.
-    pub async fn forget_after(&self, after: UtcMillis) -> Result<u64, sqlx::Error> {
+    pub async fn delete_after(&self, after: UtcMillis) -> Result<u64, sqlx::Error> {
         let _one_at_a_time = self.0.changing.lock().await;
         let hour = hour_of(after.0);
         let kept = self.ticks_of(hour, after.0).await?;
         let gone = {
             let memory = self.memory();
             let sealed = memory.sealed.range(hour..).flat_map(|(_, times)| times.iter());
-            sealed.chain(memory.hot.times()).filter(|at| **at > after.0).count() as u64
+            sealed.chain(memory.memtable.times()).filter(|at| **at > after.0).count() as u64
         };
         let mut tx = self.0.database.write().await?;
         drop_hours(&mut tx, hour, LAST_HOUR).await?;
@@ -269,7 +268,7 @@ impl Store {
         tx.commit().await?;
         let memory = Memory::read(&self.0.database).await?;
         *self.memory_mut() = memory;
-        self.0.database.give_space_back(PAGES_AT_ONCE).await?;
+        self.0.database.incremental_vacuum(PAGES_AT_ONCE).await?;
         Ok(gone)
     }
 
@@ -309,7 +308,7 @@ impl Store {
     ///
     /// # Errors
     /// When SQLite cannot.
-    pub async fn forget_unwanted(&self) -> Result<usize, sqlx::Error> {
+    pub async fn delete_expired(&self) -> Result<usize, sqlx::Error> {
         let _one_at_a_time = self.0.changing.lock().await;
         let unwanted: Vec<i64> =
             sqlx::query_scalar("SELECT id FROM vm WHERE forget_samples = 1 AND destroyed_at IS NOT NULL")
@@ -319,7 +318,7 @@ impl Store {
             self.forget_vm(*vm_id).await?;
         }
         if !unwanted.is_empty() {
-            self.0.database.give_space_back(PAGES_AT_ONCE).await?;
+            self.0.database.incremental_vacuum(PAGES_AT_ONCE).await?;
         }
         Ok(unwanted.len())
     }
@@ -340,7 +339,7 @@ impl Store {
             .execute(&mut *tx)
             .await?;
         tx.commit().await?;
-        self.memory_mut().hot.forget(Subject(vm_id));
+        self.memory_mut().memtable.forget(Subject(vm_id));
         self.0.chunks.lock().unwrap_or_else(PoisonError::into_inner).clear();
         Ok(())
     }

@@ -1,8 +1,8 @@
-//! The ticks of a VM become the series of its live charts. Pure.
+//! Converts a VM's ticks into the series of its live charts. Pure.
 
 use super::{
-    hot::Block,
-    points::{Counted, known, percent},
+    downsample::{Counted, known, percent},
+    memtable::Block,
     sample::{Column, vm},
 };
 use crate::model::{Series, UtcMillis};

@@ -79,7 +79,7 @@ async fn count(store: &Store, table: &str) -> i64 {
 }
 
 #[tokio::test]
-async fn rows_and_chunks_tell_what_rows_alone_told() {
+async fn rows_and_chunks_give_what_rows_alone_gave() {
     let (folder, store) = store().await;
     record_ticks(&store, 0..1700).await;
     let before = everything(&store).await;
@@ -91,7 +91,7 @@ async fn rows_and_chunks_tell_what_rows_alone_told() {
 }
 
 #[tokio::test]
-async fn the_stores_health_tells_what_waits_what_is_sealed_and_what_was_forgotten() {
+async fn the_stores_health_shows_what_waits_what_is_sealed_and_what_was_forgotten() {
     let (folder, store) = store().await;
     let empty = store.health(7).await.unwrap();
     assert_eq!((empty.waiting_ticks, empty.chunks, empty.bytes_per_value), (0, 0, None));
@@ -166,7 +166,7 @@ async fn a_clock_that_was_put_back_opens_a_sealed_hour_again() {
     let names = ["vm_cpu_percent".to_owned(), "vm_network_tx_mb_per_s".to_owned()];
     let before = store.ranges(&[1, 2], &names, span, Some(10_000)).await.unwrap();
     store.seal().await.unwrap();
-    assert_eq!(store.forget_after(until).await.unwrap(), 700);
+    assert_eq!(store.delete_after(until).await.unwrap(), 700);
     assert_eq!((count(&store, "tick").await, count(&store, "sealed_hour").await), (280, 1));
     assert_eq!(store.newest_tick(), until);
     assert_eq!(store.ranges(&[1, 2], &names, Span::default(), Some(10_000)).await.unwrap(), before);
@@ -191,8 +191,8 @@ async fn a_vms_samples_can_be_removed_for_good() {
     .await
     .unwrap();
     tx.commit().await.unwrap();
-    assert_eq!(store.forget_unwanted().await.unwrap(), 1, "one VM is there still");
-    assert_eq!(store.forget_unwanted().await.unwrap(), 0);
+    assert_eq!(store.delete_expired().await.unwrap(), 1, "one VM is there still");
+    assert_eq!(store.delete_expired().await.unwrap(), 0);
     for store in [&store, &reopened(&folder).await] {
         let names = ["vm_uptime".to_owned()];
         let left = store.ranges(&[1, 2], &names, Span::default(), Some(10_000)).await.unwrap();

@@ -1,18 +1,17 @@
-//! One tick, and the beat.
+//! The collector: runs a tick at every interval.
 //!
-//! A tick reads the hypervisor once for all VMs, derives figures from this reading and the one before, and
-//! writes everything in one transaction. Ticks keep to the beat: those that a slow one has missed are skipped and
-//! counted, not made up for. A reading that takes too long is abandoned, whoever takes it, and that tick goes on
-//! without one.
+//! A tick reads the hypervisor once for all VMs, derives values from this sample and the previous one, and writes
+//! everything in one transaction. Ticks that a slow tick has missed are skipped and counted, not made up for. A read
+//! that exceeds its time limit is abandoned, and the tick continues without it.
 
 use super::{
-    beat::Beat,
-    caretaker::{Caretaker, Guest},
-    continuity::{Taken, by_uuid, simply_passed},
+    boot_setup::{BootSetup, Guest},
+    comparability::{PreviousSample, by_uuid, is_comparable},
     derive::{Inputs, derive},
     health::Health,
     host::Host,
     latest::{Latest, Snapshot},
+    schedule::TickSchedule,
 };
 use crate::{
     model::{HostFigures, Source, UtcMillis, VmFigures, VmStatus, VmView},
@@ -23,10 +22,10 @@ use crate::{
         guest::{Probes, RunningGuest},
         metrics::Store,
         provider::{
-            Counters, Domain, DomainState, Hypervisor, IndexedMachine, MachineIndex, Moment, ReadError,
-            Reading,
+            Counters, Domain, DomainState, Hypervisor, HypervisorSample, IndexedMachine, MachineIndex,
+            Moment, ReadError,
         },
-        vms::{Believed, Observed, Vms, Watched, reconcile},
+        vms::{MonitoredVm, ObservedStatus, RecordedStatus, Vms, reconcile},
     },
 };
 use std::{
@@ -44,7 +43,7 @@ use tokio::{
 const CLOCK_SLACK_SECS: i64 = 60;
 /// How long a clock that is further behind is taken for wrong.
 const CLOCK_PATIENCE: Duration = Duration::from_secs(10 * 60);
-/// An event comes before the hypervisor tells why: that a domain died is known up to a second later.
+/// An event arrives before the hypervisor reports its cause, which can take up to a second.
 const AFTER_AN_EVENT: Duration = Duration::from_millis(1500);
 
 pub struct Collector {
@@ -56,9 +55,9 @@ pub struct Collector {
     pub index: Option<Arc<dyn MachineIndex>>,
     pub host: Arc<Mutex<Host>>,
     pub latest: Latest,
-    pub alerts: alerts::Watcher,
+    pub alerts: alerts::AlertEngine,
     pub health: Health,
-    pub caretaker: Caretaker,
+    pub boot_setup: BootSetup,
     pub probes: Probes,
     pub period_secs: u32,
     pub memory: Memory,
@@ -67,7 +66,7 @@ pub struct Collector {
 /// What a tick needs of the ones before it.
 #[derive(Default)]
 pub struct Memory {
-    previous: Option<Taken>,
+    previous: Option<PreviousSample>,
     /// When the last tick began.
     began: Option<Moment>,
     failed_readings: u32,
@@ -81,12 +80,12 @@ impl Collector {
     pub async fn run(mut self) {
         self.memory.newest = self.store.newest_tick();
         let mut due = Instant::now();
-        let mut beat = Beat::new(due, Duration::from_secs(u64::from(self.period_secs)));
+        let mut beat = TickSchedule::new(due, Duration::from_secs(u64::from(self.period_secs)));
         let changed = Arc::new(Notify::new());
         let _listener = Listener::begin(self.hypervisor.clone(), changed.clone());
         let vms = self.vms.clone();
         loop {
-            // Between two ticks, whatever has changed is looked at as soon as somebody says so.
+            // Between two ticks, a change notification refreshes the statuses at once.
             let is_due = tokio::select! {
                 biased;
                 () = sleep_until(due.into()) => true,
@@ -98,13 +97,13 @@ impl Collector {
             };
             if !is_due {
                 if let Err(error) = self.look().await {
-                    tracing::error!(%error, "what has changed could not be written");
+                    tracing::error!(%error, "status changes could not be written");
                 }
                 continue;
             }
             if let Err(error) = self.tick().await {
                 tracing::error!(%error, "a tick could not be written");
-                let text = "A tick could not be written to the database. The server's log says why.";
+                let text = "A tick could not be written to the database. Details are in the server log.";
                 self.health.tick_failed(self.hypervisor.now().utc, text);
             }
             let skipped;
@@ -113,23 +112,23 @@ impl Collector {
         }
     }
 
-    /// Reads, derives, writes. Public for tests and benchmarks, which beat their own time.
+    /// Reads, derives, writes. Public for tests and benchmarks, which drive ticks themselves.
     ///
     /// # Errors
-    /// When the database cannot be read or written; what was read is then lost, and the next tick goes on.
+    /// When the database cannot be read or written; this sample is then lost, and the next tick continues.
     pub async fn tick(&mut self) -> Result<(), sqlx::Error> {
         let (begin, began) = (Instant::now(), self.hypervisor.now());
-        let watched = self.vms.watched().await?;
+        let monitored = self.vms.monitored().await?;
         let (reading, indexed, mut host) =
-            tokio::join!(self.read(), self.indexed(&watched), self.sample_host());
+            tokio::join!(self.read(), self.indexed(&monitored), self.sample_host());
         let before = self.memory.began.replace(began);
-        if !before.is_some_and(|before| simply_passed(before, began, self.period_secs)) {
+        if !before.is_some_and(|before| is_comparable(before, began, self.period_secs)) {
             (host.cpu_percent, host.net_send_speed, host.net_recv_speed) = (None, None, None);
         }
         let (reading, trouble) = match reading {
             Ok(reading) => {
                 if self.memory.failed_readings > 0 {
-                    let text = "The hypervisor answers again.";
+                    let text = "The hypervisor is responding again.";
                     self.events.record(NewEvent::info("hypervisor_answers", None, text)).await;
                 }
                 self.memory.failed_readings = 0;
@@ -146,14 +145,14 @@ impl Collector {
         };
         self.health.read(began.utc, trouble.as_deref());
 
-        let domains = Domains { taken: reading.map(Taken::from), indexed: indexed.map(by_uuid) };
-        let watched = self.with_current_domains(watched, &domains).await?;
-        let now = domains.taken.as_ref().map_or_else(|| self.hypervisor.now(), Taken::at);
-        let figures = self.figures(&watched, &domains, now, before.map(|before| before.monotonic));
-        self.note_silent_domains(&watched, &domains, began.utc);
+        let domains = Domains { taken: reading.map(PreviousSample::from), indexed: indexed.map(by_uuid) };
+        let monitored = self.with_current_domains(monitored, &domains).await?;
+        let now = domains.taken.as_ref().map_or_else(|| self.hypervisor.now(), PreviousSample::at);
+        let figures = self.figures(&monitored, &domains, now, before.map(|before| before.monotonic));
+        self.note_silent_domains(&monitored, &domains, began.utc);
         let recorded_at = self.next_tick_time(now).await?;
         let sampled_at = recorded_at.unwrap_or(now.utc);
-        let running: Vec<_> = watched
+        let running: Vec<_> = monitored
             .iter()
             .zip(&figures)
             .filter(|(w, _)| domains.is_up(w))
@@ -165,8 +164,8 @@ impl Collector {
             Some(at) => Some(self.store.record(&mut tx, at, &running, &host).await?),
             None => None,
         };
-        let mut views = Vec::with_capacity(watched.len());
-        for (w, figures) in watched.iter().zip(&figures) {
+        let mut views = Vec::with_capacity(monitored.len());
+        for (w, figures) in monitored.iter().zip(&figures) {
             views.push(self.reconciled(&mut tx, w, *figures, &domains).await?);
         }
         tx.commit().await?;
@@ -175,18 +174,18 @@ impl Collector {
         }
 
         let mut snapshot = Snapshot { sampled_at, host, trouble, ..Snapshot::default() };
-        snapshot.vms = watched.iter().map(|w| w.view.id).zip(figures.iter().copied()).collect();
+        snapshot.vms = monitored.iter().map(|w| w.view.id).zip(figures.iter().copied()).collect();
         self.latest.set(snapshot);
-        // A figure that is written is not lost for an alert that cannot be; the next tick tries that again.
-        if let Err(error) = self.alerts.observe(sampled_at, &host, &views).await {
+        // The sample is kept even if the alert cannot be written; the next tick retries.
+        if let Err(error) = self.alerts.evaluate(sampled_at, &host, &views).await {
             tracing::error!(%error, "alerts could not be written");
-            self.health.noted(sampled_at, "Alerts could not be written. The server's log says why.");
+            self.health.noted(sampled_at, "Alerts could not be written. Details are in the server log.");
         }
         let files: Vec<(VmView, PathBuf)> =
-            views.into_iter().zip(&watched).map(|(view, w)| (view, w.machine.directory.clone())).collect();
+            views.into_iter().zip(&monitored).map(|(view, w)| (view, w.machine.directory.clone())).collect();
         self.vms.refresh_info(files, sampled_at).await;
-        self.caretaker.look_after(domains.running_guests(&watched));
-        self.probes.watch(domains.guests_to_read(&watched), &domains.unheard(&watched));
+        self.boot_setup.set_up(domains.running_guests(&monitored));
+        self.probes.watch(domains.guests_to_read(&monitored), &domains.unheard(&monitored));
         if domains.taken.is_some() {
             self.memory.previous = domains.taken;
         }
@@ -194,18 +193,18 @@ impl Collector {
         Ok(())
     }
 
-    /// Compares what the hypervisor has with what we believe, and notes what differs; records no figures.
+    /// Compares the hypervisor's state with the recorded statuses and saves the differences; records no metrics.
     ///
     /// # Errors
     /// When the database cannot be read or written; the next tick tries again.
     pub async fn look(&self) -> Result<(), sqlx::Error> {
-        let watched = self.vms.watched().await?;
-        // A tick tells of a hypervisor that does not answer.
+        let monitored = self.vms.monitored().await?;
+        // A tick reports an unresponsive hypervisor.
         let Ok(reading) = self.read().await else { return Ok(()) };
-        let domains = Domains { taken: Some(Taken::from(reading)), indexed: None };
-        let watched = self.with_current_domains(watched, &domains).await?;
+        let domains = Domains { taken: Some(PreviousSample::from(reading)), indexed: None };
+        let monitored = self.with_current_domains(monitored, &domains).await?;
         let mut tx = self.database.write().await?;
-        for w in watched.iter().filter(|w| domains.are_heard(w)) {
+        for w in monitored.iter().filter(|w| domains.are_heard(w)) {
             self.reconciled(&mut tx, w, w.view.figures, &domains).await?;
         }
         tx.commit().await
@@ -225,7 +224,7 @@ impl Collector {
             self.memory.behind_since = Some(now.monotonic);
             let text = format!(
                 "The clock is behind the newest sample, of {}. Nothing is recorded until it is right, or has stayed \
-                 so for {} minutes: then the samples from after now go.",
+                 behind for {} minutes: then the samples with a later time are deleted.",
                 self.memory.newest.to_rfc3339(),
                 CLOCK_PATIENCE.as_secs() / 60
             );
@@ -235,21 +234,21 @@ impl Collector {
         if now.monotonic.saturating_duration_since(since) < CLOCK_PATIENCE {
             return Ok(None);
         }
-        let count = self.store.forget_after(at).await?;
-        let text = format!("The clock was put back: {count} samples from after now are gone.");
+        let count = self.store.delete_after(at).await?;
+        let text = format!("The clock was set back: {count} samples with a later time were deleted.");
         self.events.record(NewEvent::warning("clock_put_back", None, text)).await;
         self.memory.behind_since = None;
         self.memory.newest = at;
         Ok(Some(at))
     }
 
-    /// Reads the hypervisor, and gives it up in time for the tick to be done before the next beat.
-    async fn read(&self) -> Result<Reading, ReadError> {
+    /// Reads the hypervisor, with a time limit that leaves enough of the interval to finish the tick.
+    async fn read(&self) -> Result<HypervisorSample, ReadError> {
         let limit = time_limit(self.period_secs);
         timeout(limit, self.hypervisor.read()).await.unwrap_or_else(|_| {
             Err(ReadError {
                 text: format!("The hypervisor did not answer within {} s.", limit.as_secs_f64()),
-                detail: "the reading was abandoned at its time limit".into(),
+                detail: "the read timed out".into(),
             })
         })
     }
@@ -268,8 +267,8 @@ impl Collector {
 
     /// The machines that the hypervisor does not know, as far as any of them is a VM here. `None`: Vagrant's index
     /// cannot be read.
-    async fn indexed(&self, watched: &[Watched]) -> Option<Vec<Domain>> {
-        if !watched.iter().any(|w| w.machine.is_indexed()) {
+    async fn indexed(&self, monitored: &[MonitoredVm]) -> Option<Vec<Domain>> {
+        if !monitored.iter().any(|w| w.machine.is_indexed()) {
             return Some(Vec::new());
         }
         match self.index.as_ref()?.machines().await {
@@ -286,10 +285,10 @@ impl Collector {
     /// being launched shows figures, and what somebody made anew by hand is noticed.
     async fn with_current_domains(
         &self,
-        mut watched: Vec<Watched>,
+        mut monitored: Vec<MonitoredVm>,
         domains: &Domains,
-    ) -> Result<Vec<Watched>, sqlx::Error> {
-        for w in &mut watched {
+    ) -> Result<Vec<MonitoredVm>, sqlx::Error> {
+        for w in &mut monitored {
             if !domains.are_heard(w) || domains.of(w).is_some() {
                 continue;
             }
@@ -301,17 +300,17 @@ impl Collector {
                 self.vms.note_domain(w.view.id, uuid).await?;
             }
         }
-        Ok(watched)
+        Ok(monitored)
     }
 
     fn figures(
         &self,
-        watched: &[Watched],
+        monitored: &[MonitoredVm],
         domains: &Domains,
         now: Moment,
         tick_before: Option<Instant>,
     ) -> Vec<VmFigures> {
-        let figures = |w: &Watched| {
+        let figures = |w: &MonitoredVm| {
             let domain = domains.of(w)?;
             let previous = self.memory.previous.as_ref();
             Some(derive(Inputs {
@@ -323,24 +322,24 @@ impl Collector {
                 period_secs: self.period_secs,
             }))
         };
-        watched.iter().map(|w| figures(w).unwrap_or_default()).collect()
+        monitored.iter().map(|w| figures(w).unwrap_or_default()).collect()
     }
 
-    /// A VM of which the hypervisor says nothing while it tells of others: its domain hangs.
-    fn note_silent_domains(&self, watched: &[Watched], domains: &Domains, at: UtcMillis) {
-        let is_silent = |w: &&Watched| {
+    /// A VM about which the hypervisor reports nothing while it reports others: its domain hangs.
+    fn note_silent_domains(&self, monitored: &[MonitoredVm], domains: &Domains, at: UtcMillis) {
+        let is_silent = |w: &&MonitoredVm| {
             !w.busy && domains.of(w).is_some_and(|domain| domain.state == DomainState::Unknown)
         };
-        let names: Vec<_> = watched.iter().filter(is_silent).map(|w| w.view.name.as_str()).collect();
+        let names: Vec<_> = monitored.iter().filter(is_silent).map(|w| w.view.name.as_str()).collect();
         if !names.is_empty() {
-            self.health.noted(at, format!("The hypervisor says nothing of {}.", names.join(", ")));
+            self.health.noted(at, format!("The hypervisor reports nothing about {}.", names.join(", ")));
         }
     }
 
     async fn reconciled(
         &self,
         tx: &mut sqlx::Transaction<'_, sqlx::Sqlite>,
-        w: &Watched,
+        w: &MonitoredVm,
         figures: VmFigures,
         domains: &Domains,
     ) -> Result<VmView, sqlx::Error> {
@@ -349,16 +348,16 @@ impl Collector {
             return Ok(view);
         }
         let observed = match domains.of(w) {
-            Some(domain) => Observed::Is(domain.state),
-            None if domains.are_heard(w) => Observed::Absent,
+            Some(domain) => ObservedStatus::Is(domain.state),
+            None if domains.are_heard(w) => ObservedStatus::Absent,
             // Once may be a hiccup.
             None if !w.machine.is_indexed() && self.memory.failed_readings < 2 => return Ok(view),
-            None => Observed::Silence,
+            None => ObservedStatus::Silence,
         };
-        if view.status == VmStatus::Failed && observed == Observed::Absent {
+        if view.status == VmStatus::Failed && observed == ObservedStatus::Absent {
             self.vms.release_unmade(tx, &view).await?;
         }
-        let believed = Believed {
+        let believed = RecordedStatus {
             vm_id: view.id,
             name: &view.name,
             status: view.status,
@@ -397,13 +396,13 @@ impl Drop for Listener {
 /// What a tick knows of the VMs' domains.
 struct Domains {
     /// `None`: the hypervisor is silent.
-    taken: Option<Taken>,
+    taken: Option<PreviousSample>,
     /// In the place of domains, the machines of Vagrant's index; `None`: it cannot be read.
     indexed: Option<HashMap<String, Domain>>,
 }
 
 impl Domains {
-    fn of(&self, w: &Watched) -> Option<&Domain> {
+    fn of(&self, w: &MonitoredVm) -> Option<&Domain> {
         let uuid = w.domain_uuid.as_deref()?;
         if w.machine.is_indexed() {
             self.indexed.as_ref()?.get(uuid)
@@ -412,22 +411,22 @@ impl Domains {
         }
     }
 
-    /// Whether there was an answer from whoever knows the VM's domain, if it has one.
-    fn are_heard(&self, w: &Watched) -> bool {
+    /// Whether the source of the VM's domain answered, if it has one.
+    fn are_heard(&self, w: &MonitoredVm) -> bool {
         if w.machine.is_indexed() { self.indexed.is_some() } else { self.taken.is_some() }
     }
 
-    fn unheard(&self, watched: &[Watched]) -> Vec<i64> {
-        watched.iter().filter(|w| !self.are_heard(w)).map(|w| w.view.id).collect()
+    fn unheard(&self, monitored: &[MonitoredVm]) -> Vec<i64> {
+        monitored.iter().filter(|w| !self.are_heard(w)).map(|w| w.view.id).collect()
     }
 
-    fn is_up(&self, w: &Watched) -> bool {
+    fn is_up(&self, w: &MonitoredVm) -> bool {
         self.of(w).is_some_and(|d| matches!(d.state, DomainState::Running | DomainState::Suspended))
     }
 
     /// Those that the hypervisor runs.
-    fn running_guests(&self, watched: &[Watched]) -> Vec<Guest> {
-        let guest = |w: &Watched| {
+    fn running_guests(&self, monitored: &[MonitoredVm]) -> Vec<Guest> {
+        let guest = |w: &MonitoredVm| {
             let domain = self.of(w).filter(|_| !w.machine.is_indexed())?;
             (domain.state == DomainState::Running).then(|| Guest {
                 vm_id: w.view.id,
@@ -436,13 +435,13 @@ impl Domains {
                 needs_address: w.view.ip_address.is_none() && w.view.status == VmStatus::Running,
             })
         };
-        watched.iter().filter_map(guest).collect()
+        monitored.iter().filter_map(guest).collect()
     }
 
-    fn guests_to_read(&self, watched: &[Watched]) -> Vec<RunningGuest> {
-        let guest = |w: &Watched| {
+    fn guests_to_read(&self, monitored: &[MonitoredVm]) -> Vec<RunningGuest> {
+        let guest = |w: &MonitoredVm| {
             let domain = self.of(w)?;
-            // One of which nothing is told for a tick most likely runs on: it is read on, but none is begun with.
+            // A guest missing from one tick most likely still runs: keep its probe, but start none.
             let is_silent = domain.state == DomainState::Unknown;
             (is_silent || domain.state == DomainState::Running).then(|| RunningGuest {
                 vm_id: w.view.id,
@@ -452,7 +451,7 @@ impl Domains {
                 busy: w.busy || is_silent,
             })
         };
-        watched.iter().filter_map(guest).collect()
+        monitored.iter().filter_map(guest).collect()
     }
 }
 
@@ -468,9 +467,9 @@ fn in_its_place(machine: IndexedMachine) -> Option<Domain> {
     })
 }
 
-/// How long a tick waits for what it reads: most of the period, so that the next beat is kept. Where the period is
-/// very short, a slow hypervisor that costs some beats is better than one that is never heard; where it is long,
-/// nobody wants to wait that long.
+/// How long a tick waits for a read: most of the interval, so that the next tick is on time. With a very short
+/// interval, a slow hypervisor that costs some ticks is better than no samples at all; with a long one, there is an
+/// upper bound.
 pub fn time_limit(period_secs: u32) -> Duration {
     (Duration::from_millis(900) * period_secs).clamp(Duration::from_secs(4), Duration::from_secs(20))
 }

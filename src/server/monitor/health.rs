@@ -1,4 +1,4 @@
-//! How the collector itself is doing, kept in memory: what a page, a server function and `/metrics` tell.
+//! The collector's own health, kept in memory, for the admin page, a server function and `/metrics`.
 
 use crate::model::{
     CollectorError, CollectorHealth, CollectorState, Source, TickMillis, UtcMillis, VmFigures, VmsBySource,
@@ -52,13 +52,13 @@ impl Health {
         self.record().ticks_skipped += beats;
     }
 
-    /// A tick could not be written. `text` is shown to people.
+    /// A tick could not be written. `text` is shown to users.
     pub fn tick_failed(&self, at: UtcMillis, text: impl Into<String>) {
         self.record().ticks_failed += 1;
         self.noted(at, text);
     }
 
-    /// The hypervisor as a whole answered, or did not and why, in a person's words.
+    /// The hypervisor as a whole answered, or why it did not, as a message for users.
     pub fn read(&self, at: UtcMillis, trouble: Option<&str>) {
         let mut record = self.record();
         record.hypervisor_silent = trouble.is_some();
@@ -68,12 +68,12 @@ impl Health {
         }
     }
 
-    /// Something went wrong that did not cost a whole tick. `text` is shown to people.
+    /// A problem that did not cost a whole tick. `text` is shown to users.
     pub fn noted(&self, at: UtcMillis, text: impl Into<String>) {
         self.record().last_error = Some(CollectorError { at, text: text.into() });
     }
 
-    /// All of it, as it stands at `now`.
+    /// The health at `now`.
     pub fn report(&self, now: Instant, period_secs: u32) -> CollectorHealth {
         let record = self.record();
         let state = match record.newest {
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_silent_hypervisor_is_told_until_it_answers_and_its_error_stays() {
+    fn a_silent_hypervisor_is_reported_until_it_answers_and_its_error_stays() {
         let (health, begin) = (Health::default(), Instant::now());
         health.read(MORNING, Some("libvirt does not answer"));
         let done = tick(&health, begin, 20);
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_vm_counts_with_every_source_that_tells_of_it_or_with_none() {
+    fn a_vm_counts_with_every_source_that_reports_it_or_with_none() {
         let (guest, hypervisor) = (Source::Guest, Source::Hypervisor);
         let with = |sources| VmFigures { sources, ..VmFigures::default() };
         let figures = [

@@ -1,7 +1,7 @@
-//! What the machine that the VMs run on is using.
+//! Resource usage of the host.
 //!
-//! Processor, memory and network through `sysinfo`; the disk by asking the file system that holds the data
-//! directory itself. A rate needs two samples: the first has none. What the system does not tell is `None`.
+//! Processor, memory and network come from `sysinfo`; the disk from the file system that holds the data directory. A
+//! rate needs two samples: the first has none. What the system does not report is `None`.
 
 use crate::model::HostFigures;
 use std::{
@@ -38,7 +38,7 @@ impl Host {
         }
     }
 
-    /// The figures at `now`. Blocks for some milliseconds, longer when a disk hangs: call it on a thread that may
+    /// The values at `now`. Blocks for some milliseconds, longer when a disk hangs: call it on a thread that may
     /// wait.
     pub fn sample(&mut self, now: Instant) -> HostFigures {
         let mut figures = HostFigures::default();
@@ -146,7 +146,7 @@ fn disk(directory: &Path, figures: &mut HostFigures) {
     let total = stat.blocks() as f64 * block;
     let used = total - stat.blocks_free() as f64 * block;
     let usable = used + stat.blocks_available() as f64 * block;
-    // Some special file systems tell no size at all.
+    // Some special file systems report no size.
     if usable > 0.0 {
         figures.disk_percent = Some((100.0 * used / usable).clamp(0.0, 100.0));
         figures.disk_used_gb = Some(used / BYTES_PER_GB);

@@ -1,4 +1,4 @@
-//! The newest tick, in memory: what a page shows first.
+//! The latest tick, in memory: what a page shows first.
 
 use super::health::patience;
 use crate::model::{HostFigures, UtcMillis, VmFigures};
@@ -14,14 +14,14 @@ pub struct Snapshot {
     pub host: HostFigures,
     /// By the VM's id; a VM that the tick did not see is not there.
     pub vms: HashMap<i64, VmFigures>,
-    /// Why the hypervisor could not be read, in a person's words.
+    /// Why the hypervisor could not be read, as a message for users.
     pub trouble: Option<String>,
     /// When this was set; nothing was before the first tick.
     pub set_at: Option<Instant>,
 }
 
 impl Snapshot {
-    /// A VM's figures; all unknown when the tick did not see it.
+    /// A VM's values; all unknown when the tick did not include it.
     pub fn figures_of(&self, vm_id: i64) -> VmFigures {
         self.vms.get(&vm_id).copied().unwrap_or_default()
     }
@@ -35,7 +35,7 @@ impl Snapshot {
     pub fn trouble(&self, period_secs: u32) -> Option<String> {
         self.trouble.clone().or_else(|| {
             self.is_old(period_secs)
-                .then(|| "No new figures are being recorded. The server's log says why.".to_owned())
+                .then(|| "No new figures are being recorded. Details are in the server log.".to_owned())
         })
     }
 

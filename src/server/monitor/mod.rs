@@ -1,15 +1,14 @@
-//! Reads every VM and the host on a fixed beat and hands each tick on: to the store, to `.vm_info`, to the
-//! newest figures in memory, and to the VMs' statuses.
+//! Samples every VM and the host at a fixed interval and passes each tick to the store, `.vm_info`, the latest
+//! values in memory, the alert engine and the VMs' statuses.
 
-mod beat;
-mod caretaker;
+mod boot_setup;
 mod collector;
-mod continuity;
+mod comparability;
 pub mod derive;
-mod guest_figures;
 pub mod health;
 pub mod host;
 pub mod latest;
+mod schedule;
 
-pub use caretaker::Caretaker;
+pub use boot_setup::BootSetup;
 pub use collector::{Collector, time_limit};

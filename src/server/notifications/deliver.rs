@@ -1,4 +1,4 @@
-//! Sends what is due, and again what did not succeed.
+//! Sends due notifications and retries failed ones.
 
 use super::{
     email::Mail,
@@ -21,10 +21,10 @@ use std::{
 use tokio::task::JoinHandle;
 
 /// How often it is looked what is due.
-const BEAT: Duration = Duration::from_secs(1);
+const PASS_INTERVAL: Duration = Duration::from_secs(1);
 /// How long after each attempt that did not succeed there is another; after the last one there is none.
-const PAUSES_SECS: [u32; 6] = [5, 30, 120, 600, 3600, 3 * 3600];
-const LONGEST_PAUSE_SECS: u32 = 6 * 3600;
+const BACKOFF_SECS: [u32; 6] = [5, 30, 120, 600, 3600, 3 * 3600];
+const MAX_BACKOFF_SECS: u32 = 6 * 3600;
 /// Accounts that are written to at once.
 const AT_ONCE: i64 = 8;
 const KEPT_DAYS: i64 = 30;
@@ -32,8 +32,8 @@ const KEPT_DAYS: i64 = 30;
 /// When to try again after the `attempts`th attempt; `None`: not any more. What was asked for by the receiver is
 /// kept to within bounds, and messages are spread, so that they do not all come at the same moment.
 fn next_attempt(attempts: u32, retry_after_secs: Option<u32>, id: i64, now: UtcMillis) -> Option<UtcMillis> {
-    let own = *PAUSES_SECS.get(attempts.checked_sub(1)? as usize)?;
-    let pause_secs = own.max(retry_after_secs.unwrap_or_default()).min(LONGEST_PAUSE_SECS);
+    let own = *BACKOFF_SECS.get(attempts.checked_sub(1)? as usize)?;
+    let pause_secs = own.max(retry_after_secs.unwrap_or_default()).min(MAX_BACKOFF_SECS);
     let spread_millis = i64::from(pause_secs) * 100 * (id.rem_euclid(10)) / 10;
     Some(UtcMillis(now.0 + i64::from(pause_secs) * 1000 + spread_millis))
 }
@@ -95,7 +95,7 @@ pub struct Notifier {
     mail: Option<Mail>,
     /// Everyone's webhooks may lead into the server's own network.
     private_webhooks: bool,
-    /// Accounts that are being written to: one that answers slowly holds up nobody else.
+    /// Accounts with a delivery in progress: a slow receiver delays no one else.
     busy: Arc<Mutex<HashSet<i64>>>,
 }
 
@@ -111,9 +111,9 @@ impl Notifier {
     pub async fn run(self) {
         loop {
             if let Err(error) = self.pass(database::now()).await {
-                tracing::error!(%error, "what is to be sent cannot be read");
+                tracing::error!(%error, "due notifications could not be read");
             }
-            tokio::time::sleep(BEAT).await;
+            tokio::time::sleep(PASS_INTERVAL).await;
         }
     }
 
@@ -155,7 +155,7 @@ impl Notifier {
                     let account_id = due.account_id;
                     let outcome = this.send(&due, now).await;
                     if let Err(error) = this.note(&due, outcome, now).await {
-                        tracing::error!(%error, "how sending went could not be written");
+                        tracing::error!(%error, "a delivery result could not be saved");
                     }
                     this.busy().remove(&account_id);
                 }));
@@ -195,7 +195,7 @@ impl Notifier {
             Outcome::Sent => ("sent", None, None),
             Outcome::Dropped => ("dropped", None, None),
             Outcome::Refused(refused) => {
-                // A test tells at once how it went.
+                // A test reports its result at once.
                 let next = next_attempt(attempts, refused.retry_after_secs, due.id, now)
                     .filter(|_| due.kind != "test");
                 (if next.is_some() { "queued" } else { "failed" }, Some(refused.text), next)
@@ -252,8 +252,8 @@ mod tests {
         ) {
             let at = next_attempt(attempts, Some(asked), id, UtcMillis(now)).unwrap();
             let pause_secs = (at.0 - now) / 1000;
-            prop_assert!(pause_secs >= i64::from(asked.min(LONGEST_PAUSE_SECS)));
-            prop_assert!(pause_secs <= i64::from(LONGEST_PAUSE_SECS) * 11 / 10);
+            prop_assert!(pause_secs >= i64::from(asked.min(MAX_BACKOFF_SECS)));
+            prop_assert!(pause_secs <= i64::from(MAX_BACKOFF_SECS) * 11 / 10);
         }
     }
 }

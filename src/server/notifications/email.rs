@@ -1,4 +1,4 @@
-//! Sends a message by mail, over the SMTP server that the admin has named.
+//! Sends a message by e-mail, through the configured SMTP server.
 
 use crate::server::notifications::webhook::{Refused, TIMEOUT};
 use lettre::{
@@ -70,20 +70,23 @@ impl Mail {
     /// # Errors
     /// Why it was not sent.
     pub async fn send(&self, to: &str, id: &str, text: &str) -> Result<(), Refused> {
-        let to: Mailbox = to.parse().map_err(|_| Refused::from("The account's e-mail address is none."))?;
+        let to: Mailbox =
+            to.parse().map_err(|_| Refused::from("The account's e-mail address is invalid."))?;
         let message = Message::builder()
             .from(self.from.clone())
             .to(to)
             .message_id(Some(format!("<{id}@twarga-cloud>")))
             .subject(subject(text))
             .header(ContentType::TEXT_PLAIN)
-            .body(format!("{text}\n\n-- \nTwarga Cloud. Your account's page says what you are told of.\n"))
-            .map_err(|_| Refused::from("The message could not be put into a mail."))?;
+            .body(format!(
+                "{text}\n\n-- \nTwarga Cloud. Choose what you are notified about on your account page.\n"
+            ))
+            .map_err(|_| Refused::from("The message could not be written as an e-mail."))?;
         let refused = |error: lettre::transport::smtp::Error| {
             Refused::from(if error.is_permanent() {
-                "The mail server refused the message or the sign-in. The server's log says why."
+                "The mail server refused the message or the sign-in. Details are in the server log."
             } else {
-                "The mail server cannot be reached, or did not take the message. The server's log says why."
+                "The mail server cannot be reached, or did not take the message. Details are in the server log."
             })
         };
         self.transport.send(message).await.map(drop).map_err(|error| {

@@ -1,12 +1,12 @@
-//! Tells people of alerts, by webhook and by e-mail.
+//! Notifies users about alerts, by webhook and e-mail.
 //!
 //! ```text
 //! alert changes ──(same transaction)──▶ table notification ──due──▶ Notifier ──▶ webhook | email
-//!                                              ▲                        │ did not succeed: later again
+//!                                              ▲                        │ failed: retried later
 //!                                              └────────────────────────┘
 //! ```
-//! A message is a row before anything is sent, so a restart loses none; one that was sent right before the server
-//! died may come twice, with the same id.
+//! A message is stored before anything is sent, so a restart loses none. A message sent right before a crash may be
+//! delivered twice, with the same id.
 
 mod deliver;
 mod email;
@@ -28,28 +28,28 @@ const SECRET_BYTES: usize = 32;
 /// Between two tests of one account.
 const TEST_PAUSE_SECS: i64 = 5;
 
-/// What is told of an alert.
+/// Why a notification about an alert is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Told {
+pub enum Occasion {
     Raised,
     Repeated,
     Resolved,
 }
 
 /// Queues what is to be sent about an alert, within the transaction that changed it. In quiet hours it waits for
-/// `not_before`. Who was not told yet that it was raised is not told that it is over either.
+/// `not_before`. Who was not occasion yet that it was raised is not occasion that it is over either.
 ///
 /// # Errors
 /// When SQLite cannot.
 pub async fn queue(
     tx: &mut Transaction<'_, Sqlite>,
     alert_id: i64,
-    told: Told,
+    occasion: Occasion,
     text: &str,
     now: UtcMillis,
     not_before: Option<UtcMillis>,
 ) -> Result<(), sqlx::Error> {
-    if told == Told::Resolved {
+    if occasion == Occasion::Resolved {
         sqlx::query(
             "UPDATE notification SET state = 'dropped', finished_at = ?2
              WHERE alert_id = ?1 AND state = 'queued' AND attempts = 0",
@@ -59,8 +59,8 @@ pub async fn queue(
         .execute(&mut **tx)
         .await?;
     }
-    let sql = match told {
-        Told::Raised | Told::Repeated => {
+    let sql = match occasion {
+        Occasion::Raised | Occasion::Repeated => {
             "INSERT INTO notification (account_id, channel, kind, alert_id, text, queued_at, due_at)
              SELECT setting.account_id, way.channel, ?2, alert.id, ?3, ?4, ?5
              FROM alert LEFT JOIN vm ON vm.id = alert.vm_id
@@ -75,16 +75,16 @@ pub async fn queue(
                                WHERE other.alert_id = alert.id AND other.account_id = account.id
                                  AND other.channel = way.channel AND other.state = 'queued')"
         }
-        Told::Resolved => {
+        Occasion::Resolved => {
             "INSERT INTO notification (account_id, channel, kind, alert_id, text, queued_at, due_at)
              SELECT DISTINCT account_id, channel, ?2, alert_id, ?3, ?4, ?5 FROM notification
              WHERE alert_id = ?1 AND kind = 'raised' AND state IN ('queued', 'sent')"
         }
     };
-    let kind = match told {
-        Told::Raised => "raised",
-        Told::Repeated => "repeated",
-        Told::Resolved => "resolved",
+    let kind = match occasion {
+        Occasion::Raised => "raised",
+        Occasion::Repeated => "repeated",
+        Occasion::Resolved => "resolved",
     };
     sqlx::query(sql)
         .bind(alert_id)
@@ -97,7 +97,7 @@ pub async fn queue(
     Ok(())
 }
 
-/// How accounts are told.
+/// How accounts are notified.
 #[derive(Debug, Clone)]
 pub struct Notifications {
     database: Database,
@@ -201,13 +201,13 @@ impl Notifications {
         self.set(sql, me, is_on).await
     }
 
-    /// Whether an admin is told of everybody's VMs.
+    /// Whether an admin is notified about all VMs.
     ///
     /// # Errors
     /// `Forbidden` for who is no admin.
     pub async fn set_of_all(&self, me: &Me, is_on: bool) -> Result<(), ApiError> {
         if me.role != Role::Admin {
-            return Err(ApiError::forbidden("Only admins are told of everybody's VMs."));
+            return Err(ApiError::forbidden("Only admins can be notified about all VMs."));
         }
         let sql = "INSERT INTO notification_setting (account_id, of_all) VALUES (?1, ?2)
                    ON CONFLICT (account_id) DO UPDATE SET of_all = ?2";
@@ -248,7 +248,7 @@ impl Notifications {
         )
         .bind(me.id)
         .bind(channel.as_str())
-        .bind("This is a test: alerts will come this way.")
+        .bind("This is a test: alerts will be sent here.")
         .bind(now.0)
         .execute(&mut *tx)
         .await
@@ -261,7 +261,7 @@ impl Notifications {
 }
 
 fn no_mail() -> ApiError {
-    ApiError::conflict("This server sends no mail. Its admin sets that up with --smtp-url and --mail-from.")
+    ApiError::conflict("E-mail is not configured. An admin can set --smtp-url and --mail-from.")
 }
 
 fn shown_secret(secret: &[u8]) -> String {

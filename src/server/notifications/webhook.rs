@@ -1,4 +1,4 @@
-//! Posts a message to a webhook, signed as "Standard Webhooks" says.
+//! Posts a message to a webhook, signed according to "Standard Webhooks".
 
 use crate::model::UtcMillis;
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
@@ -22,7 +22,7 @@ use std::{
 /// How long an attempt takes at most.
 pub const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Why an attempt did not succeed, for its person to read; and how long the receiver asked to be left alone.
+/// Why an attempt failed, for the user; and how long the receiver asked to wait (`Retry-After`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
     pub text: String,
@@ -93,7 +93,7 @@ impl Webhooks {
         now: UtcMillis,
         body: String,
     ) -> Result<(), Refused> {
-        let url = Url::parse(url).map_err(|_| Refused::from("The address is none."))?;
+        let url = Url::parse(url).map_err(|_| Refused::from("The address is invalid."))?;
         let literal: Option<IpAddr> =
             url.host_str().and_then(|host| host.trim_matches(['[', ']']).parse().ok());
         if !anywhere && literal.is_some_and(|address| !is_public(address)) {
@@ -150,7 +150,7 @@ fn words(error: &reqwest::Error) -> String {
          receiver runs."
             .into()
     } else {
-        "The connection to the receiver broke off.".into()
+        "The connection to the receiver was lost.".into()
     }
 }
 

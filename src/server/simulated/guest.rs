@@ -30,7 +30,7 @@ pub(super) struct Guest {
     pub snapshots: Vec<(Snapshot, bool)>,
     /// The folder it was made in.
     pub directory: PathBuf,
-    /// How often the guest tells of its memory; without it, once at boot.
+    /// How often the guest reports its memory; if unset, once at boot.
     pub statistics_period_secs: Option<u32>,
 }
 
@@ -93,7 +93,7 @@ impl Guest {
         &self.uuid
     }
 
-    /// Stands still, or goes on where it stood. Nothing happens to one that is off.
+    /// Suspends or resumes. No effect on a guest that is off.
     pub(super) fn set_suspended(&mut self, suspended: bool, now: UtcMillis) {
         self.power = match (std::mem::replace(&mut self.power, Power::Off), suspended) {
             (Power::Running(boot), true) => Power::Suspended(boot),
@@ -139,7 +139,7 @@ impl Guest {
         format!("10.77.{}.{}", draw % 256, 2 + (draw >> 8) % 250)
     }
 
-    /// The domain as a hypervisor would tell of it at `now`. A clock that goes back counts nothing.
+    /// The domain as a hypervisor would report it at `now`. A clock set back adds nothing to the counters.
     pub(super) fn domain(&mut self, now: UtcMillis) -> Domain {
         let (processor, received, sent) = (self.processor, self.received, self.sent);
         if let Power::Running(boot) = &mut self.power {

@@ -1,8 +1,8 @@
 //! A fleet of VMs that exist in memory only: for trying the cloud out, for tests and for benchmarks.
 //!
-//! It stands in for both sides of a provider. Operations take a believable time, speak in Vagrant's words and use
-//! the same folders; counters follow a daily curve that is a pure function of the seed and the injected clock, so
-//! the same clock gives the same figures. Everything it tells is marked `Simulated`. Things can be made to fail.
+//! It fakes both sides of a provider. Operations take a realistic time, print Vagrant's messages and use the same
+//! folders; counters follow a daily curve that is a pure function of the seed and the injected clock, so
+//! the same clock gives the same figures. All values are marked `Simulated`. Things can be made to fail.
 
 mod guest;
 mod load;
@@ -13,9 +13,10 @@ pub use specs::seeded_specs;
 
 use super::{
     provider::{
-        Hypervisor, Machine, MachineError, MachineErrorKind, Machines, Order, OwnedDomain, ReadError, Reading,
+        Hypervisor, HypervisorSample, Machine, MachineCommand, MachineDriver, MachineError, MachineErrorKind,
+        OwnedDomain, ReadError,
     },
-    vagrant::{DEFAULT_LIBVIRT_URI, Driver, Place, domain_name, in_words, prepare_directory, render},
+    vagrant::{DEFAULT_LIBVIRT_URI, Driver, ErrorContext, domain_name, message, prepare_directory, render},
 };
 use crate::model::{OperationKind, Snapshot, UtcMillis};
 use async_trait::async_trait;
@@ -228,17 +229,17 @@ impl SimulatedFleet {
     }
 
     /// What an operation leaves behind: in the folder and in memory.
-    async fn finish(&self, order: &Order, machine: &Machine) -> io::Result<()> {
+    async fn finish(&self, command: &MachineCommand, machine: &Machine) -> io::Result<()> {
         let uuid = uuid_of(&machine.directory);
         let now = self.utc_now();
-        match order.kind {
+        match command.kind {
             OperationKind::Launch | OperationKind::Start | OperationKind::Restart => {
                 write_marker(machine, &uuid).await?;
                 let mut state = self.state();
                 let guest =
                     state.guests.entry(uuid.clone()).or_insert_with(|| self.new_guest(uuid, machine, now));
                 guest.set_suspended(false, now);
-                if !guest.runs() || order.kind == OperationKind::Restart {
+                if !guest.runs() || command.kind == OperationKind::Restart {
                     guest.spec = machine.spec.clone();
                     guest.boot(now);
                 }
@@ -250,13 +251,13 @@ impl SimulatedFleet {
             }
             OperationKind::Suspend | OperationKind::Resume => {
                 if let Some(guest) = self.state().guests.get_mut(&uuid) {
-                    guest.set_suspended(order.kind == OperationKind::Suspend, now);
+                    guest.set_suspended(command.kind == OperationKind::Suspend, now);
                 }
             }
             OperationKind::SnapshotSave | OperationKind::SnapshotRestore | OperationKind::SnapshotDelete => {
-                let name = order.snapshot.as_ref().map_or("", |name| name.as_str());
+                let name = command.snapshot.as_ref().map_or("", |name| name.as_str());
                 if let Some(guest) = self.state().guests.get_mut(&uuid) {
-                    use_snapshot(guest, order.kind, name, now);
+                    use_snapshot(guest, command.kind, name, now);
                 }
             }
             OperationKind::Resize => {}
@@ -342,25 +343,25 @@ fn likely_failure(operation: OperationKind, draw: u64) -> MachineErrorKind {
 }
 
 #[async_trait]
-impl Machines for SimulatedFleet {
+impl MachineDriver for SimulatedFleet {
     async fn run(
         &self,
-        order: &Order,
+        command: &MachineCommand,
         machine: &Machine,
         lines: &UnboundedSender<String>,
     ) -> Result<(), MachineError> {
-        let plan = self.plan(order.kind, machine);
+        let plan = self.plan(command.kind, machine);
         let failed = |kind: MachineErrorKind, detail: String| {
-            let place = Place {
+            let context = ErrorContext {
                 directory: &machine.directory,
                 vagrant_box: &machine.vagrant_box,
                 domain_name: &domain_name(machine),
                 libvirt_uri: "simulated:///fleet",
             };
-            MachineError { kind, text: in_words(kind, place), detail }
+            MachineError { kind, text: message(kind, context), detail }
         };
         let unwritable = |error: io::Error| failed(MachineErrorKind::Other, error.to_string());
-        if order.kind.leads_up() {
+        if command.kind.leads_up() {
             prepare_directory(machine, &self.vagrantfile(machine)).await.map_err(unwritable)?;
         }
         let said = if plan.fails.is_some() { plan.lines.len().div_ceil(2) } else { plan.lines.len() };
@@ -370,7 +371,7 @@ impl Machines for SimulatedFleet {
             let _ = lines.send(line);
             tokio::select! {
                 () = sleep(pause) => {}
-                () = order.cancel.cancelled() => {
+                () = command.cancel.cancelled() => {
                     return Err(failed(MachineErrorKind::Cancelled, "simulated cancellation".into()));
                 }
             }
@@ -378,11 +379,11 @@ impl Machines for SimulatedFleet {
         match plan.fails {
             // Vagrant leaves such a VM running.
             Some(kind @ MachineErrorKind::ProvisionerFailed) => {
-                self.finish(order, machine).await.map_err(unwritable)?;
+                self.finish(command, machine).await.map_err(unwritable)?;
                 Err(failed(kind, "simulated failure".into()))
             }
             Some(kind) => Err(failed(kind, "simulated failure".into())),
-            None => self.finish(order, machine).await.map_err(unwritable),
+            None => self.finish(command, machine).await.map_err(unwritable),
         }
     }
 
@@ -432,7 +433,7 @@ impl Hypervisor for SimulatedFleet {
         (self.options.clock)()
     }
 
-    async fn read(&self) -> Result<Reading, ReadError> {
+    async fn read(&self) -> Result<HypervisorSample, ReadError> {
         let now = self.now();
         let mut state = self.reachable()?;
         let domains = state
@@ -441,7 +442,7 @@ impl Hypervisor for SimulatedFleet {
             .filter(|guest| guest.defined)
             .map(|guest| guest.domain(now.utc))
             .collect();
-        Ok(Reading { taken_at: now.monotonic, sampled_at: now.utc, domains })
+        Ok(HypervisorSample { taken_at: now.monotonic, sampled_at: now.utc, domains })
     }
 
     async fn enable_memory_statistics(&self, uuid: &str, period_secs: u32) -> Result<(), ReadError> {

@@ -14,7 +14,10 @@ use tokio::sync::mpsc::unbounded_channel;
 const NOW: i64 = 1_795_396_900_000;
 
 /// A domain's figures, each domain with the reading it is of.
-fn figures(before: Option<(&Reading, &Domain)>, (reading, domain): (&Reading, &Domain)) -> VmFigures {
+fn figures(
+    before: Option<(&HypervisorSample, &Domain)>,
+    (reading, domain): (&HypervisorSample, &Domain),
+) -> VmFigures {
     derive(Inputs {
         previous: before.map(|(reading, domain)| (domain, reading.taken_at)),
         current: (domain, reading.taken_at),
@@ -25,7 +28,7 @@ fn figures(before: Option<(&Reading, &Domain)>, (reading, domain): (&Reading, &D
     })
 }
 
-/// A fleet whose clock stands until it is moved, and which is quick.
+/// A fast fleet with a manual clock.
 struct Bench {
     fleet: SimulatedFleet,
     millis: Arc<AtomicI64>,
@@ -77,7 +80,7 @@ impl Bench {
         machine: &Machine,
     ) -> Result<Vec<String>, MachineErrorKind> {
         let (sender, mut receiver) = unbounded_channel();
-        let result = self.fleet.run(&Order::of(operation), machine, &sender).await;
+        let result = self.fleet.run(&MachineCommand::of(operation), machine, &sender).await;
         drop(sender);
         let mut lines = Vec::new();
         while let Some(line) = receiver.recv().await {
@@ -184,7 +187,7 @@ async fn two_hundred_vms_have_counters_that_only_grow_through_a_day() {
 }
 
 #[tokio::test]
-async fn the_same_clock_gives_the_same_figures() {
+async fn the_same_clock_gives_the_same_values() {
     let mut readings = Vec::new();
     for _ in 0..2 {
         let bench = Bench::new();
@@ -263,7 +266,7 @@ async fn things_happen_behind_the_servers_back() {
 }
 
 #[tokio::test]
-async fn an_unreachable_hypervisor_tells_nothing_and_does_nothing() {
+async fn an_unreachable_hypervisor_reports_nothing_and_does_nothing() {
     let bench = Bench::new();
     let machine = bench.machine("web-1");
     bench.run(OperationKind::Launch, &machine).await.unwrap();

@@ -1,9 +1,9 @@
-//! Runs `vagrant` as a child in a process group of its own, hands its lines on as they come, and never leaves it
-//! behind unasked: at the deadline the group is asked to end (SIGINT, which Vagrant cleans up after), then told
-//! (SIGTERM), then ended (SIGKILL), and the child is reaped. Memory stays bounded whatever it prints.
+//! Runs `vagrant` as a child in its own process group, passes its lines on as they arrive and never leaves it behind:
+//! at the deadline the group gets SIGINT (Vagrant cleans up after it), then SIGTERM, then SIGKILL, and the child is
+//! reaped. Memory is bounded whatever it prints.
 
 use super::{
-    failure::Ended,
+    error_classification::CommandResult,
     machine_readable::{Record, shown_lines},
 };
 use nix::{
@@ -59,17 +59,17 @@ pub(super) struct Outcome {
     pub cancelled: bool,
     /// The answer to `ssh-config`.
     pub ssh_config: Option<String>,
-    pub ended: Ended,
+    pub ended: CommandResult,
 }
 
 /// When a child is to be ended.
 #[derive(Debug, Clone)]
-pub(super) struct Until {
+pub(super) struct StopCondition {
     pub deadline: Instant,
     pub cancel: CancellationToken,
 }
 
-/// Why a child did not end by itself.
+/// Why a child was terminated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum EndedFor {
     Deadline,
@@ -86,7 +86,7 @@ enum EndedFor {
 /// When it cannot be started.
 pub(super) async fn run(
     mut command: Command,
-    until: &Until,
+    until: &StopCondition,
     grace: Grace,
     hear: &mut (dyn FnMut(&str) + Send),
 ) -> io::Result<Outcome> {
@@ -123,7 +123,7 @@ pub(super) async fn run(
         timed_out: ended_for == Some(EndedFor::Deadline),
         cancelled: ended_for == Some(EndedFor::Cancelled),
         ssh_config: said.ssh_config,
-        ended: Ended {
+        ended: CommandResult {
             status: status.code(),
             error_exit: said.error_exit,
             errors: said.errors.text(),
@@ -136,7 +136,7 @@ pub(super) async fn run(
 async fn wait_or_end(
     child: &mut Child,
     group: Option<Pid>,
-    until: &Until,
+    until: &StopCondition,
     grace: Grace,
 ) -> io::Result<(ExitStatus, Option<EndedFor>)> {
     let why = tokio::select! {
@@ -277,13 +277,13 @@ mod tests {
         command.args(["-c", script]);
         let mut lines = Vec::new();
         let mut hear = |line: &str| lines.push(line.to_owned());
-        let until = Until { deadline: Instant::now() + limit, cancel: CancellationToken::new() };
+        let until = StopCondition { deadline: Instant::now() + limit, cancel: CancellationToken::new() };
         let outcome = run(command, &until, QUICK, &mut hear).await.unwrap();
         (outcome, lines)
     }
 
     #[tokio::test]
-    async fn words_for_people_are_handed_on_and_the_error_is_kept() {
+    async fn user_visible_lines_are_handed_on_and_the_error_is_kept() {
         let script = r"printf '1,default,action,up,start\n1,default,ui,info,==> default: One%%!(VAGRANT_COMMA) two\\nthree\n'
             echo 'warning: from Ruby' >&2
             printf '1,,ui,error,Bad\n1,,error-exit,Vagrant::Errors::VMBootTimeout,Bad\n'; exit 1";
@@ -292,7 +292,7 @@ mod tests {
         assert!(!outcome.succeeded && !outcome.timed_out);
         assert_eq!(
             outcome.ended,
-            Ended {
+            CommandResult {
                 status: Some(1),
                 error_exit: Some(("Vagrant::Errors::VMBootTimeout".into(), "Bad".into())),
                 errors: "Bad".into(),
@@ -321,7 +321,7 @@ mod tests {
     async fn what_is_cancelled_is_asked_to_end_and_says_so() {
         let mut command = Command::new("sh");
         command.args(["-c", "trap 'exit 1' INT; printf '1,,ui,info,begun\\n'; sleep 30 & wait"]);
-        let until = Until { deadline: Instant::now() + FAR, cancel: CancellationToken::new() };
+        let until = StopCondition { deadline: Instant::now() + FAR, cancel: CancellationToken::new() };
         let cancel = until.cancel.clone();
         let outcome = run(command, &until, QUICK, &mut |_: &str| cancel.cancel()).await.unwrap();
         assert!(outcome.cancelled && !outcome.timed_out && !outcome.succeeded);

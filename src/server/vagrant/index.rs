@@ -6,14 +6,23 @@
 //!   "vagrantfile_name": null, "vagrantfile_path": "/home/ada/shop", "extra_data": {"box": {"name": "debian/12"}}
 //! }}}
 //! ```
-//! Every command of Vagrant's that looks at a machine brings its entry up to date; nobody else does. Pure. An entry
-//! that is not understood is left out, and so is one that could be taken for an option of a command.
+//! Only Vagrant updates the entries, with every command that inspects a machine. The parser is pure. Entries that are
+//! not understood, or that could be taken for a command-line option, are left out.
 
-use crate::server::provider::{DomainState, IndexedMachine, Project};
+use super::{
+    command, directory::has_vagrantfile, driver::Vagrant, error_classification, task::until,
+    vagrantfile::domain_name,
+};
+use crate::server::provider::{
+    DomainState, IndexedMachine, Machine, MachineError, MachineIndex, Project, ReadError,
+};
+use async_trait::async_trait;
 use serde::Deserialize;
 use std::{
     collections::BTreeMap,
+    io,
     path::{Component, Path},
+    sync::PoisonError,
 };
 
 #[derive(Deserialize)]
@@ -85,7 +94,7 @@ fn machine(id: String, entry: serde_json::Value) -> Option<IndexedMachine> {
     })
 }
 
-/// The providers' own words for how a machine stands.
+/// The providers' names of a machine's states.
 fn state(word: &str) -> Option<DomainState> {
     match word {
         "running" => Some(DomainState::Running),
@@ -105,6 +114,46 @@ fn is_word(text: &str) -> bool {
 fn is_plain_path(text: &str) -> bool {
     let path = Path::new(text);
     path.is_absolute() && is_word(text) && !path.components().any(|part| part == Component::ParentDir)
+}
+
+#[async_trait]
+impl MachineIndex for Vagrant {
+    async fn machines(&self) -> Result<Vec<IndexedMachine>, ReadError> {
+        let trouble = |detail: String| ReadError {
+            text: "Vagrant's index of its machines cannot be read.".into(),
+            detail,
+        };
+        let home = self.options.home.as_ref().ok_or_else(|| trouble("there is no home folder".into()))?;
+        let read = tokio::fs::read_to_string(home.join("data/machine-index/index")).await;
+        let parsed = match read {
+            Ok(json) => parse(&json).map_err(|error| trouble(error.to_string())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(trouble(error.to_string())),
+        };
+        let mut last = self.index.lock().unwrap_or_else(PoisonError::into_inner);
+        match parsed {
+            Ok(machines) => {
+                *last = Some(machines.clone());
+                Ok(machines)
+            }
+            Err(error) => last.clone().ok_or(error),
+        }
+    }
+
+    async fn refresh_status(&self, machine: &Machine) -> Result<(), MachineError> {
+        if let Some(project) = &machine.project {
+            has_vagrantfile(project).await?;
+        }
+        let until = until(self.options.time_limits.ssh_config);
+        let command = self.command(&["status"], machine);
+        let outcome = command::run(command, &until, command::Grace::default(), &mut |_: &str| {})
+            .await
+            .map_err(|error| self.not_started(machine, &error))?;
+        if outcome.succeeded {
+            return Ok(());
+        }
+        Err(error_classification::classify(&outcome.ended, self.context(machine, &domain_name(machine))))
+    }
 }
 
 #[cfg(test)]
@@ -149,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_of_libvirts_is_told_by_libvirt() {
+    fn a_machine_of_libvirts_takes_its_state_from_libvirt() {
         assert!(!with("provider", json!("libvirt"))[0].project.is_indexed);
     }
 

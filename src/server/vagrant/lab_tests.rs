@@ -1,18 +1,27 @@
 //! Against real Vagrant and libvirt, in the lab (`scripts/lab up`, then `scripts/lab exec cargo test --features
 //! ssr --lib lab_tests -- --ignored --test-threads 1`).
 
-use super::*;
+use super::{
+    DEFAULT_LIBVIRT_URI, Driver, TimeLimits, Vagrant, VagrantOptions, domain_name, prepare_directory,
+};
 use crate::{
-    model::{UtcMillis, VmName, VmSpec},
+    model::{OperationKind, UtcMillis, VmName, VmSpec},
     server::{
         libvirt::Libvirt,
         monitor::derive::{Inputs, derive},
-        provider::{Domain, DomainState, Hypervisor, Reading},
+        provider::{
+            Domain, DomainState, Hypervisor, HypervisorSample, Machine, MachineCommand, MachineDriver,
+            MachineError, MachineErrorKind,
+        },
     },
 };
 use std::process::Command as Process;
+use std::time::Duration;
 use tempfile::TempDir;
-use tokio::sync::mpsc::unbounded_channel;
+use tokio::{
+    sync::mpsc::unbounded_channel,
+    time::{Instant, sleep},
+};
 
 struct Lab {
     vagrant: Vagrant,
@@ -51,7 +60,7 @@ impl Lab {
     async fn run(&self, operation: OperationKind, machine: &Machine) -> Result<Vec<String>, MachineError> {
         let (sender, mut receiver) = unbounded_channel();
         let started = Instant::now();
-        let result = self.vagrant.run(&Order::of(operation), machine, &sender).await;
+        let result = self.vagrant.run(&MachineCommand::of(operation), machine, &sender).await;
         drop(sender);
         let mut lines = Vec::new();
         while let Some(line) = receiver.recv().await {
@@ -66,7 +75,7 @@ impl Lab {
     }
 
     /// The reading and the machine's domain in it.
-    async fn read(&self, machine: &Machine) -> (Reading, Domain) {
+    async fn read(&self, machine: &Machine) -> (HypervisorSample, Domain) {
         let uuid = self.vagrant.domain_uuid(machine).expect("it was created");
         let reading = self.libvirt.read().await.unwrap();
         let domain = reading.domains.iter().find(|domain| domain.uuid == uuid).expect("it is listed").clone();
@@ -74,7 +83,11 @@ impl Lab {
     }
 
     /// Reads until the domain is as wanted.
-    async fn read_until(&self, machine: &Machine, wanted: impl Fn(&Domain) -> bool) -> (Reading, Domain) {
+    async fn read_until(
+        &self,
+        machine: &Machine,
+        wanted: impl Fn(&Domain) -> bool,
+    ) -> (HypervisorSample, Domain) {
         for _ in 0..40 {
             let (reading, domain) = self.read(machine).await;
             if wanted(&domain) {
@@ -185,7 +198,7 @@ async fn a_vm_lives_is_watched_crashes_and_comes_back() {
 
 #[tokio::test]
 #[ignore = "needs the lab, and some minutes"]
-async fn failures_are_told_apart() {
+async fn failures_have_distinct_errors() {
     let lab = Lab::new();
     let kind_of = |result: Result<Vec<String>, MachineError>| result.map_err(|error| error.kind);
 

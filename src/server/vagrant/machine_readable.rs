@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_for_people_is_read() {
+    fn a_user_visible_line_is_read() {
         let record = Record::parse("1795396876,default,ui,info,==> default: Starting domain.").unwrap();
         assert_eq!(record.at_secs, 1_795_396_876);
         assert_eq!(record.target, "default");

@@ -7,9 +7,18 @@
 //!   Port 22
 //!   IdentityFile "/srv/my cloud/vms/user1-web/.vagrant/machines/default/libvirt/private_key"
 //! ```
-//! Pure. What lacks a part that is needed is `None`.
+//! The parser is pure. A configuration that lacks a required part is `None`.
 
-use crate::server::provider::SshConfig;
+use super::{
+    command,
+    directory::has_vagrantfile,
+    driver::Vagrant,
+    error_classification,
+    task::until,
+    vagrantfile::{VAGRANTFILE, domain_name},
+};
+use crate::server::provider::{GuestAccess, Machine, MachineError, MachineErrorKind, SshConfig};
+use async_trait::async_trait;
 
 impl SshConfig {
     /// Reads the first host of `text`.
@@ -35,6 +44,46 @@ impl SshConfig {
     }
 }
 
+#[async_trait]
+impl GuestAccess for Vagrant {
+    async fn ssh_config(&self, machine: &Machine) -> Result<SshConfig, MachineError> {
+        // Made by whoever launches; asking changes nothing in the folder.
+        if let Some(project) = &machine.project {
+            has_vagrantfile(project).await?;
+        } else if !tokio::fs::try_exists(machine.directory.join(VAGRANTFILE)).await.unwrap_or(false) {
+            return Err(MachineError {
+                kind: MachineErrorKind::NotCreated,
+                text: "The VM's folder holds no Vagrantfile, so nobody knows how to reach the VM over ssh."
+                    .into(),
+                detail: format!("{} has no {VAGRANTFILE}", machine.directory.display()),
+            });
+        }
+        let limit = self.options.time_limits.ssh_config;
+        let command = self.command(&["ssh-config"], machine);
+        let outcome = command::run(command, &until(limit), command::Grace::default(), &mut |_: &str| {})
+            .await
+            .map_err(|error| self.not_started(machine, &error))?;
+        if outcome.timed_out {
+            return Err(MachineError {
+                kind: MachineErrorKind::TimedOut,
+                text: "Vagrant did not say in time how to reach the VM over ssh.".into(),
+                detail: format!("ssh-config was ended after {} s", limit.as_secs()),
+            });
+        }
+        if !outcome.succeeded {
+            return Err(error_classification::classify(
+                &outcome.ended,
+                self.context(machine, &domain_name(machine)),
+            ));
+        }
+        outcome.ssh_config.as_deref().and_then(SshConfig::parse).ok_or_else(|| MachineError {
+            kind: MachineErrorKind::Other,
+            text: "Vagrant knows no direct way to reach the VM over ssh.".into(),
+            detail: "ssh-config names no host, user and key, or goes through a proxy".into(),
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -53,7 +102,7 @@ mod tests {
 ";
 
     #[test]
-    fn the_way_in_is_read() {
+    fn the_configuration_is_read() {
         let expected = SshConfig {
             host: "192.168.121.30".into(),
             port: 2222,

@@ -8,6 +8,7 @@ use crate::server::provider::Machine;
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
 
+pub const VAGRANTFILE: &str = "Vagrantfile";
 /// A person's own additions, which only somebody with a shell on the host can make.
 pub const LOCAL_FILE: &str = "Vagrantfile.local";
 pub const PROVISION_FILE: &str = "provision.sh";

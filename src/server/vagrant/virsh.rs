@@ -1,7 +1,7 @@
-//! What Vagrant does not do by itself and libvirt does at once: growing the disk of a machine that is off, telling its
-//! snapshots, and finding and removing machines that were made here and whose folder is gone.
+//! Operations that Vagrant lacks and libvirt provides: growing the disk of a machine that is off, listing snapshots,
+//! and finding and removing our machines whose folder is gone.
 
-use super::Vagrant;
+use super::driver::Vagrant;
 use crate::{
     model::{Snapshot, UtcMillis},
     server::provider::{OwnedDomain, ReadError},

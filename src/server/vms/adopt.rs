@@ -1,8 +1,8 @@
-//! Machines that Vagrant has made elsewhere on this host, taken into the list: whatever runs them, and without a
-//! change to their projects. What runs them tells how they stand; where that is no hypervisor of ours, Vagrant's index
-//! does, and every figure comes from inside the guest.
+//! Imports machines that Vagrant created elsewhere on this host, with any provider, without changing their projects.
+//! The machine's own provider reports its state; where that is not our hypervisor, Vagrant's index does, and all
+//! metrics come from inside the guest.
 
-use super::{Expect, VmAccess, Vms, operations, row};
+use super::{Expect, VmAccess, Vms, operations, repository};
 use crate::{
     model::{Adoptable, Adopted, ApiError, ErrorCode, Image, Me, VmName, VmSpec, VmStatus},
     server::{
@@ -26,7 +26,7 @@ pub struct Adoption {
     pub hypervisor: Arc<dyn Hypervisor>,
 }
 
-/// What a machine was given, as far as somebody tells.
+/// A machine's specification, as far as it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Given {
     ram_mb: u64,
@@ -105,7 +105,7 @@ impl Vms {
             }
         };
         let given =
-            given.ok_or_else(|| ApiError::conflict("It does not tell its memory, cores and disk."))?;
+            given.ok_or_else(|| ApiError::conflict("Its memory, cores and disk could not be determined."))?;
         let spec = given.spec();
         let folder = self.folder(me.id, &name);
         if tokio::fs::try_exists(&folder).await.unwrap_or(false) {
@@ -125,16 +125,18 @@ impl Vms {
         // In a task of its own: a client that hangs up in between must not leave a folder without a VM.
         let taken_in = tokio::spawn(async move {
             let mut tx = vms.0.database.write().await.map_err(internal)?;
-            let vm_id = row::insert(&mut tx, me.id, &name, &spec, Some(&image), status)
+            let vm_id = repository::insert(&mut tx, me.id, &name, &spec, Some(&image), status)
                 .await
                 .map_err(|error| super::name_taken(error, &name))?;
-            row::set_free(&mut tx, vm_id).await.map_err(internal)?;
-            row::insert_adopted(&mut tx, vm_id, &found.project, &domain_uuid).await.map_err(in_the_list)?;
+            repository::set_free(&mut tx, vm_id).await.map_err(internal)?;
+            repository::insert_adopted(&mut tx, vm_id, &found.project, &domain_uuid)
+                .await
+                .map_err(in_the_list)?;
             let shown = found.project.directory.display();
             NewEvent::info(
                 "vm_adopted",
                 Some(vm_id),
-                format!("{} adopted {name} from {shown}.", me.username),
+                format!("{} imported {name} from {shown}.", me.username),
             )
             .write(&mut tx)
             .await
@@ -160,13 +162,13 @@ impl Vms {
             return Err(ApiError::conflict(text));
         };
         let mut tx = self.0.database.write().await.map_err(internal)?;
-        let lifecycle = row::lifecycle(&mut tx, vm.id).await.map_err(internal)?;
+        let lifecycle = repository::lifecycle(&mut tx, vm.id).await.map_err(internal)?;
         let lifecycle = lifecycle.ok_or_else(|| ApiError::not_found("VM"))?;
         if let Some(open) = lifecycle.open {
             let busy = super::lifecycle::Refusal::Busy(open);
-            return Err(ApiError::conflict(format!("{} cannot be taken off the list now. {busy}", vm.name)));
+            return Err(ApiError::conflict(format!("{} cannot be unmanaged now. {busy}", vm.name)));
         }
-        row::set_destroyed(&mut tx, vm.id).await.map_err(internal)?;
+        repository::set_destroyed(&mut tx, vm.id).await.map_err(internal)?;
         let folder = self.folder(vm.owner_id, &VmName::new(&vm.name).map_err(internal)?);
         let (name, directory) = (&vm.name, &adopted.directory);
         let text =
@@ -201,7 +203,7 @@ impl Vms {
 
 fn in_the_list(error: sqlx::Error) -> ApiError {
     if error.as_database_error().is_some_and(|e| e.is_unique_violation()) {
-        ApiError::conflict("This machine is in the list already.")
+        ApiError::conflict("This machine is already managed.")
     } else {
         internal(error)
     }
@@ -323,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_guest_has_is_told_in_whole_units_and_never_as_nothing() {
+    fn what_a_guest_has_is_given_in_whole_units_and_never_as_nothing() {
         let spec = Given { ram_mb: 153, cpu_cores: 0, disk_gb: 0 }.spec();
         assert_eq!((spec.ram_mb, spec.cpu_cores, spec.disk_gb), (153, 1, 1));
     }

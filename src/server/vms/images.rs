@@ -1,4 +1,4 @@
-//! The images catalogue: what VMs can be launched from.
+//! The image catalogue: what VMs can be launched from.
 
 use crate::model::Image;
 use serde::Deserialize;
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_catalogue_is_refused_with_the_reason() {
+    fn a_wrong_catalogue_is_rejected_with_the_reason() {
         for (text, word) in [
             ("", "no image"),
             ("[[image]]\nkey = 'a'\nlabel = 'A'\nmin_ram_mb = 1\nmin_disk_gb = 1", "box"),

@@ -1,4 +1,4 @@
-//! What may be asked of a VM, and when. Pure.
+//! Which operations a VM allows in which state. Pure.
 //!
 //! ```text
 //!                     launch                      stop, force stop
@@ -16,16 +16,16 @@
 //! taken). `resize` writes down what the next start gives the VM, and changes no state.
 //!
 //! When an operation fails or is cancelled, the VM is `unknown` (after a launch: `failed`, or `not_created` when it
-//! was cancelled) until the next reading of the hypervisor says what is true. A `failed` VM does not run: one whose
-//! launch failed and whose domain runs all the same is seen and becomes `running`. In `unknown` nothing is begun that
-//! needs the hypervisor, because nobody could tell what it would do.
+//! was cancelled) until the next sample of the hypervisor shows its state. A `failed` VM does not run: one whose
+//! launch failed and whose domain runs all the same becomes `running`. In `unknown` no operation that needs the
+//! hypervisor is started, because its effect would be unpredictable.
 //!
 //! One operation of a VM runs at a time. What ends everything anyway need not wait for it: `force stop` and `destroy`
-//! supersede it, which cancels it first. Everything else waits for the person to ask again.
+//! supersede it, which cancels it first. Every other request is rejected until then.
 
 use crate::model::{OperationKind, VmStatus};
 
-/// Where a VM stands.
+/// The state of a VM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lifecycle {
     pub status: VmStatus,
@@ -49,21 +49,21 @@ pub enum Decision {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    #[error("It is busy: \"{}\" is under way. Try again when that is done, or cancel it.", .0.label())]
+    #[error("It is busy: \"{}\" is in progress. Wait for it to finish, or cancel it.", .0.label())]
     Busy(OperationKind),
-    #[error("The hypervisor does not say how it stands. Try again when it answers.")]
+    #[error("The hypervisor is not responding. Try again when it is back.")]
     Unknown,
-    #[error("It was launched already.")]
+    #[error("It has already been launched.")]
     LaunchedAlready,
-    #[error("It does not run. Start it first.")]
+    #[error("It is not running. Start it first.")]
     NotRunning,
     #[error("It is not suspended.")]
     NotSuspended,
     #[error("It is suspended. Resume or stop it first.")]
     Suspended,
-    #[error("It does not exist at the hypervisor. Start it to have it made.")]
+    #[error("The hypervisor has no such machine. Start the VM to create it.")]
     NotCreated,
-    #[error("It was adopted, and its project stays as it is: use the vagrant command in its own folder.")]
+    #[error("Imported VMs keep their own Vagrantfile. Run vagrant in the project folder to do this.")]
     Adopted,
 }
 

@@ -1,4 +1,4 @@
-//! The VMs: their rows, their folders, what may be asked of them and what becomes of it.
+//! VMs: their records, folders and operations.
 
 mod access;
 mod adopt;
@@ -7,9 +7,9 @@ mod lifecycle;
 mod operations;
 mod orphans;
 mod reconcile;
-mod requests;
-mod row;
-mod schedule;
+mod repository;
+mod scheduled_actions;
+mod service;
 mod transcript;
 mod vm_info;
 
@@ -19,7 +19,7 @@ use super::{
     events::{Events, NewEvent},
     internal,
     monitor::latest::Latest,
-    provider::{Machine, Machines},
+    provider::{Machine, MachineDriver},
 };
 use crate::model::{
     ApiError, ErrorCode, Image, Limits, OperationView, Quota, Snapshot, UtcMillis, VagrantfileVersion,
@@ -30,8 +30,8 @@ pub use adopt::Adoption;
 pub use images::load as load_images;
 use lifecycle::Lifecycle;
 use operations::Operations;
-pub use reconcile::{Believed, Change, Observed, reconcile};
-use row::VmRow;
+pub use reconcile::{ObservedStatus, RecordedStatus, StatusChange, reconcile};
+use repository::VmRow;
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -52,23 +52,23 @@ pub enum Scope {
     One(i64),
 }
 
-/// A VM as the collector needs it.
+/// A VM with what the collector needs.
 #[derive(Debug, Clone)]
-pub struct Watched {
+pub struct MonitoredVm {
     pub view: VmView,
     pub machine: Machine,
     pub domain_uuid: Option<String>,
     pub busy: bool,
 }
 
-/// Who does what is asked of VMs.
+/// What carries out operations on VMs.
 pub struct Backing {
-    pub machines: Arc<dyn Machines>,
+    pub machines: Arc<dyn MachineDriver>,
     /// `None` where there is nothing to adopt.
     pub adoption: Option<Adoption>,
 }
 
-/// What may be asked for.
+/// What may be requested.
 #[derive(Debug, Clone)]
 pub struct Offer {
     pub images: Vec<Image>,
@@ -82,7 +82,7 @@ pub struct Vms(Arc<Inner>);
 struct Inner {
     database: Database,
     events: Events,
-    machines: Arc<dyn Machines>,
+    machines: Arc<dyn MachineDriver>,
     adoption: Option<Adoption>,
     images: Vec<Image>,
     limits: Limits,
@@ -140,7 +140,7 @@ impl Vms {
     /// # Errors
     /// `Internal` when the database cannot be read.
     pub async fn list(&self, scope: Scope) -> Result<Vec<VmView>, ApiError> {
-        let rows = row::select(&self.0.database, scope).await.map_err(internal)?;
+        let rows = repository::select(&self.0.database, scope).await.map_err(internal)?;
         let snapshot = self.0.latest.get();
         Ok(rows
             .into_iter()
@@ -163,8 +163,8 @@ impl Vms {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn watched(&self) -> Result<Vec<Watched>, sqlx::Error> {
-        let rows = row::select(&self.0.database, Scope::All).await?;
+    pub async fn monitored(&self) -> Result<Vec<MonitoredVm>, sqlx::Error> {
+        let rows = repository::select(&self.0.database, Scope::All).await?;
         Ok(rows
             .into_iter()
             .filter_map(|row| {
@@ -172,12 +172,12 @@ impl Vms {
                 let domain_uuid = row.domain_uuid.clone();
                 let view = self.view(row, Default::default());
                 let busy = view.operation.as_ref().is_some_and(|o| o.state.is_open());
-                Some(Watched { view, machine, domain_uuid, busy })
+                Some(MonitoredVm { view, machine, domain_uuid, busy })
             })
             .collect())
     }
 
-    /// The newest figures of a VM with two decimals.
+    /// The latest values of a VM with two decimals.
     pub fn metrics(&self, access: &VmAccess) -> VmMetrics {
         VmMetrics::new(access.vm(), self.0.latest.get().sampled_at)
     }
@@ -193,7 +193,8 @@ impl Vms {
         limit: u32,
     ) -> Result<Vec<OperationView>, ApiError> {
         let found =
-            row::operations(&self.0.database, access.vm().id, before, limit.clamp(1, MAX_OPERATIONS)).await;
+            repository::operations(&self.0.database, access.vm().id, before, limit.clamp(1, MAX_OPERATIONS))
+                .await;
         let mut operations = found.map_err(internal)?;
         operations.iter_mut().for_each(|operation| self.0.operations.complete(operation));
         Ok(operations)
@@ -202,7 +203,7 @@ impl Vms {
     /// A VM's snapshots, oldest first.
     ///
     /// # Errors
-    /// `Unavailable` when the hypervisor does not tell.
+    /// `Unavailable` when the hypervisor cannot list them.
     pub async fn snapshots(&self, access: &VmAccess) -> Result<Vec<Snapshot>, ApiError> {
         let Some(row) = self.row(access).await? else { return Err(ApiError::not_found("VM")) };
         let Some(machine) = self.machine(&row) else { return Ok(Vec::new()) };
@@ -210,7 +211,7 @@ impl Vms {
             tracing::error!(detail = error.detail, "the snapshots cannot be read");
             ApiError::new(
                 ErrorCode::Unavailable,
-                "The hypervisor does not tell the VM's snapshots now. Try again.",
+                "The hypervisor could not list the VM's snapshots. Try again.",
             )
         })
     }
@@ -230,7 +231,7 @@ impl Vms {
         Ok(rows.into_iter().map(version).collect())
     }
 
-    /// Keeps what stands in a VM's Vagrantfile, if it is something else than before: ours, or somebody's.
+    /// Saves a version of a VM's Vagrantfile if it changed, whether we or a user edited it.
     async fn keep_vagrantfile(&self, vm_id: i64, machine: &Machine) {
         let file = machine.directory.join("Vagrantfile");
         let read = async {
@@ -269,7 +270,7 @@ impl Vms {
     }
 
     async fn row(&self, access: &VmAccess) -> Result<Option<VmRow>, ApiError> {
-        Ok(row::select(&self.0.database, access.scope()).await.map_err(internal)?.pop())
+        Ok(repository::select(&self.0.database, access.scope()).await.map_err(internal)?.pop())
     }
 
     /// What an operation of this VM has printed, oldest line first.
@@ -306,10 +307,10 @@ impl Vms {
         let mut tx = self.0.database.write().await.map_err(internal)?;
         for (name, spec) in fleet {
             let image = self.image(&spec.image);
-            let vm_id = row::insert(&mut tx, owner_id, &name, &spec, image, VmStatus::Running)
+            let vm_id = repository::insert(&mut tx, owner_id, &name, &spec, image, VmStatus::Running)
                 .await
                 .map_err(internal)?;
-            row::set_free(&mut tx, vm_id).await.map_err(internal)?;
+            repository::set_free(&mut tx, vm_id).await.map_err(internal)?;
             begin(&Machine {
                 owner_id,
                 directory: self.folder(owner_id, &name),
@@ -324,10 +325,10 @@ impl Vms {
             });
         }
         tx.commit().await.map_err(internal)?;
-        for watched in self.watched().await.map_err(internal)? {
-            let folder = watched.machine.directory.clone();
+        for monitored in self.monitored().await.map_err(internal)? {
+            let folder = monitored.machine.directory.clone();
             tokio::fs::create_dir_all(&folder).await.map_err(internal)?;
-            self.write_info(watched.view, folder, Expect::New).await;
+            self.write_info(monitored.view, folder, Expect::New).await;
         }
         Ok(())
     }
@@ -336,14 +337,14 @@ impl Vms {
     ///
     /// # Errors
     /// `Internal` when the database cannot be read.
-    pub async fn ever_had_any(&self) -> Result<bool, ApiError> {
+    pub async fn has_ever_existed(&self) -> Result<bool, ApiError> {
         sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM vm)")
             .fetch_one(self.0.database.read())
             .await
             .map_err(internal)
     }
 
-    /// Notes what a reading says of a VM. A VM that changed since `vm` was read is left for the next tick.
+    /// Saves the status a sample shows. A VM that changed since `vm` was read is left for the next tick.
     ///
     /// # Errors
     /// When the database cannot be written.
@@ -351,9 +352,9 @@ impl Vms {
         &self,
         tx: &mut sqlx::Transaction<'_, sqlx::Sqlite>,
         vm: &VmView,
-        change: &Change,
+        change: &StatusChange,
     ) -> Result<bool, sqlx::Error> {
-        let changed = row::note_status(tx, vm, change).await?;
+        let changed = repository::note_status(tx, vm, change).await?;
         if changed && let Some(event) = &change.event {
             event.write(tx).await?;
         }
@@ -396,7 +397,7 @@ impl Vms {
     /// When the database cannot be written.
     pub async fn note_domain(&self, vm_id: i64, uuid: &str) -> Result<(), sqlx::Error> {
         let mut tx = self.0.database.write().await?;
-        row::set_domain(&mut tx, vm_id, Some(uuid)).await?;
+        repository::set_domain(&mut tx, vm_id, Some(uuid)).await?;
         tx.commit().await
     }
 
@@ -406,7 +407,7 @@ impl Vms {
     /// When the database cannot be written.
     pub async fn note_address(&self, vm_id: i64, address: Option<&str>) -> Result<(), sqlx::Error> {
         let mut tx = self.0.database.write().await?;
-        row::set_address(&mut tx, vm_id, address).await?;
+        repository::set_address(&mut tx, vm_id, address).await?;
         tx.commit().await
     }
 
@@ -415,7 +416,7 @@ impl Vms {
         self.0.machines.domain_uuid(machine)
     }
 
-    /// Writes the `.vm_info` of every VM, with its newest figures, and tells of what was found wrong.
+    /// Writes the `.vm_info` of every VM with its latest values, and records an event for each damaged file.
     pub async fn refresh_info(&self, vms: Vec<(VmView, PathBuf)>, sampled_at: UtcMillis) {
         let inner = self.0.clone();
         let written = tokio::task::spawn_blocking(move || {
@@ -489,13 +490,13 @@ fn info_event(vm: &VmView, folder: &Path, outcome: std::io::Result<Outcome>) -> 
         Ok(Outcome::WasMissing) => Some(NewEvent::warning(
             "vm_info_rebuilt",
             Some(vm.id),
-            format!("The .vm_info of {name} was missing and was made anew from the database."),
+            format!("The .vm_info of {name} was missing and was rebuilt from the database."),
         )),
         Ok(Outcome::WasCorrupt(aside)) => Some(NewEvent::warning(
             "vm_info_rebuilt",
             Some(vm.id),
             format!(
-                "The .vm_info of {name} could not be read and was made anew from the database; the old one is \
+                "The .vm_info of {name} could not be read and was rebuilt from the database; the old one is \
                  kept as {}.",
                 aside.file_name().unwrap_or_default().to_string_lossy()
             ),

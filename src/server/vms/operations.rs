@@ -1,18 +1,18 @@
-//! Carrying operations out, in the background.
+//! Runs operations in the background.
 //!
-//! A row first, then the work: whatever is cut off by a restart is found open at the next start and run again,
-//! which every [`Machines`](crate::server::provider::Machines) allows. The operations of one VM run one after the
-//! other, and a bounded number of all at once. A launch that fails or is cancelled is taken back, so that it leaves
-//! neither a machine nor a charge. What Vagrant prints is kept in memory while it runs, and written down every few
-//! seconds and in the end.
+//! The row is written before the work begins: an operation that a restart interrupts is found open at the next start
+//! and run again, which every [`MachineDriver`](crate::server::provider::MachineDriver) allows. The operations of one
+//! VM run one at a time, and the number of concurrent operations is bounded. A launch that fails or is cancelled is
+//! undone and leaves neither a machine nor a charge. Output is kept in memory while an operation runs and saved every
+//! few seconds and at the end.
 
-use super::{Expect, VmRow, Vms, row, stamp, transcript::Transcript};
+use super::{Expect, VmRow, Vms, repository, stamp, transcript::Transcript};
 use crate::{
     model::{OperationKind, OperationState, OperationView, SnapshotName, VmStatus},
     server::{
         credits::Settle,
         events::NewEvent,
-        provider::{Machine, MachineError, MachineErrorKind, Order},
+        provider::{Machine, MachineCommand, MachineError, MachineErrorKind},
     },
 };
 use sqlx::{Sqlite, Transaction};
@@ -107,7 +107,7 @@ impl Operations {
 }
 
 /// The kind of event that a request for an operation is.
-pub fn asked_kind(kind: OperationKind) -> &'static str {
+pub fn requested_kind(kind: OperationKind) -> &'static str {
     match kind {
         OperationKind::Launch => "vm_launch_asked",
         OperationKind::Start => "vm_start_asked",
@@ -141,13 +141,25 @@ fn done_kind(kind: OperationKind) -> &'static str {
     }
 }
 
-/// `ada asked to stop web-1.`
-pub fn asked_text(who: &str, kind: OperationKind, name: &str, snapshot: Option<&SnapshotName>) -> String {
+/// `ada requested a stop of web-1.`
+pub fn requested_text(who: &str, kind: OperationKind, name: &str, snapshot: Option<&SnapshotName>) -> String {
+    let what = match kind {
+        OperationKind::Launch => "a launch",
+        OperationKind::Start => "a start",
+        OperationKind::Stop => "a stop",
+        OperationKind::ForceStop => "a forced stop",
+        OperationKind::Restart => "a restart",
+        OperationKind::Suspend => "a suspend",
+        OperationKind::Resume => "a resume",
+        OperationKind::Destroy => "the deletion",
+        OperationKind::Resize => "a resize",
+        OperationKind::SnapshotSave => "a new snapshot",
+        OperationKind::SnapshotRestore => "the restore of a snapshot",
+        OperationKind::SnapshotDelete => "the deletion of a snapshot",
+    };
     match snapshot {
-        Some(snapshot) => {
-            format!("{who} asked {name} to {}: {}.", kind.label(), snapshot.as_str())
-        }
-        None => format!("{who} asked to {} {name}.", kind.label()),
+        Some(snapshot) => format!("{who} requested {what} of {name}: {}.", snapshot.as_str()),
+        None => format!("{who} requested {what} of {name}."),
     }
 }
 
@@ -209,7 +221,7 @@ impl Vms {
         .fetch_all(self.0.database.read())
         .await?;
         for (operation_id, vm_id, is_cancelled, output) in open {
-            tracing::info!(operation_id, "taking up an operation that a restart cut off");
+            tracing::info!(operation_id, "resuming an operation that a restart interrupted");
             self.begin(vm_id, operation_id, Transcript::resumed(&output));
             if is_cancelled {
                 self.0.operations.cancel(operation_id);
@@ -248,7 +260,7 @@ impl Vms {
                 let _ = before.await;
             }
             if let Err(error) = vms.carry_out(operation_id).await {
-                tracing::error!(operation_id, %error, "an operation could not be noted; the next start takes it up");
+                tracing::error!(operation_id, %error, "an operation could not be updated; the next start resumes it");
             }
             let operations = &vms.0.operations;
             operations.open().remove(&operation_id);
@@ -284,21 +296,21 @@ impl Vms {
             .execute(&mut *tx)
             .await?;
         tx.commit().await?;
-        let Some(vm) = row::select(&self.0.database, super::Scope::One(vm_id)).await?.pop() else {
+        let Some(vm) = repository::select(&self.0.database, super::Scope::One(vm_id)).await?.pop() else {
             return self.abandon(operation_id).await;
         };
 
-        let order = Order {
+        let command = MachineCommand {
             kind,
             snapshot: snapshot.and_then(|name| SnapshotName::new(&name).ok()),
             was_cut_off: state == OperationState::Running.as_str(),
             cancel,
         };
-        let ending = self.run(operation_id, &order, &vm).await;
+        let ending = self.run(operation_id, &command, &vm).await;
         // What was done is done: its outcome is written as soon as it can be, or the VM would be busy for ever.
         let mut pause = Duration::from_secs(2);
-        while let Err(error) = self.settle(operation_id, kind, &vm, &ending).await {
-            tracing::error!(operation_id, %error, "an outcome cannot be written; trying again");
+        while let Err(error) = self.finish(operation_id, kind, &vm, &ending).await {
+            tracing::error!(operation_id, %error, "an outcome could not be saved; retrying");
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(Duration::from_secs(60));
         }
@@ -316,12 +328,12 @@ impl Vms {
         tx.commit().await
     }
 
-    async fn run(&self, operation_id: i64, order: &Order, vm: &VmRow) -> Ending {
+    async fn run(&self, operation_id: i64, command: &MachineCommand, vm: &VmRow) -> Ending {
         let Some(machine) = self.machine(vm) else {
             return Ending::Failed(broken("The VM's name in the database is not a valid one."));
         };
-        let is_first = order.kind.leads_up() && !vm.was_made;
-        let result = self.run_on(operation_id, order, vm, &machine).await;
+        let is_first = command.kind.leads_up() && !vm.was_made;
+        let result = self.run_on(operation_id, command, vm, &machine).await;
         match result {
             Ok(()) => Ending::Done,
             // That machine is up, and as it was asked for but for what was to be done inside.
@@ -329,16 +341,12 @@ impl Vms {
                 Ending::Failed(error)
             }
             Err(error) => {
-                self.0.operations.push(operation_id, "Taking back what was begun.".into());
-                let undo = Order::of(OperationKind::Destroy);
+                self.0.operations.push(operation_id, "Undoing the launch.".into());
+                let undo = MachineCommand::of(OperationKind::Destroy);
                 match self.follow(operation_id, &undo, &machine).await {
                     Ok(()) => Ending::TakenBack(error),
                     Err(also) => {
-                        tracing::error!(
-                            vm = vm.name,
-                            detail = also.detail,
-                            "a launch could not be taken back"
-                        );
+                        tracing::error!(vm = vm.name, detail = also.detail, "a launch could not be undone");
                         Ending::Failed(error)
                     }
                 }
@@ -349,26 +357,26 @@ impl Vms {
     async fn run_on(
         &self,
         operation_id: i64,
-        order: &Order,
+        command: &MachineCommand,
         vm: &VmRow,
         machine: &Machine,
     ) -> Result<(), MachineError> {
-        if order.kind.leads_up() && machine.project.is_none() {
+        if command.kind.leads_up() && machine.project.is_none() {
             make_folder(&machine.directory).await.map_err(|error| {
                 let shown = machine.directory.display();
                 broken(&format!("The VM's folder {shown} cannot be made: {error}."))
             })?;
         }
         if let Ok(Some(view)) = self.find(vm.id).await {
-            let expect = if order.kind == OperationKind::Launch { Expect::New } else { Expect::Existing };
+            let expect = if command.kind == OperationKind::Launch { Expect::New } else { Expect::Existing };
             self.write_info(view, machine.directory.clone(), expect).await;
         }
-        let followed = self.follow(operation_id, order, machine).await;
-        if machine.project.is_none() && order.kind != OperationKind::Destroy {
+        let followed = self.follow(operation_id, command, machine).await;
+        if machine.project.is_none() && command.kind != OperationKind::Destroy {
             self.keep_vagrantfile(vm.id, machine).await;
         }
         followed?;
-        if order.kind == OperationKind::Destroy {
+        if command.kind == OperationKind::Destroy {
             let (vms, vm_id) = (self.clone(), vm.id);
             let folder = machine.directory.clone();
             tokio::task::spawn_blocking(move || vms.0.files.remove_folder(&folder, vm_id))
@@ -385,13 +393,18 @@ impl Vms {
     }
 
     /// Has the machine do it, and hears what is said.
-    async fn follow(&self, operation_id: i64, order: &Order, machine: &Machine) -> Result<(), MachineError> {
+    async fn follow(
+        &self,
+        operation_id: i64,
+        command: &MachineCommand,
+        machine: &Machine,
+    ) -> Result<(), MachineError> {
         let (lines, mut printed) = mpsc::unbounded_channel();
         let machines = self.0.machines.clone();
         let running = {
-            let (order, machine) = (order.clone(), machine.clone());
+            let (command, machine) = (command.clone(), machine.clone());
             // A task of its own, so that a panic in it is a failed operation and not a lost one.
-            tokio::spawn(async move { machines.run(&order, &machine, &lines).await })
+            tokio::spawn(async move { machines.run(&command, &machine, &lines).await })
         };
         let mut beat = interval(WRITTEN_EVERY);
         beat.tick().await;
@@ -403,12 +416,12 @@ impl Vms {
                 },
                 _ = beat.tick() => {
                     if let Err(error) = self.write_down(operation_id).await {
-                        tracing::warn!(operation_id, %error, "what was printed cannot be written down yet");
+                        tracing::warn!(operation_id, %error, "the output could not be saved yet");
                     }
                 }
             }
         }
-        running.await.unwrap_or_else(|error| Err(broken(&format!("The operation broke off: {error}."))))
+        running.await.unwrap_or_else(|error| Err(broken(&format!("The operation failed: {error}."))))
     }
 
     async fn write_down(&self, operation_id: i64) -> Result<(), sqlx::Error> {
@@ -423,7 +436,7 @@ impl Vms {
         tx.commit().await
     }
 
-    async fn settle(
+    async fn finish(
         &self,
         operation_id: i64,
         kind: OperationKind,
@@ -447,9 +460,9 @@ impl Vms {
         .await?;
         let uuid = machine.as_ref().and_then(|machine| self.0.machines.domain_uuid(machine));
         if matches!(ending, Ending::TakenBack(_)) {
-            row::set_domain(&mut tx, vm.id, None).await?;
+            repository::set_domain(&mut tx, vm.id, None).await?;
         } else if uuid.is_some() {
-            row::set_domain(&mut tx, vm.id, uuid.as_deref()).await?;
+            repository::set_domain(&mut tx, vm.id, uuid.as_deref()).await?;
         }
         let (name, vm_id) = (&vm.name, Some(vm.id));
         let is_first = kind.leads_up() && !vm.was_made;
@@ -469,12 +482,12 @@ impl Vms {
         };
         match ending {
             Ending::Done if kind == OperationKind::Destroy => {
-                row::set_destroyed(&mut tx, vm.id).await?;
+                repository::set_destroyed(&mut tx, vm.id).await?;
                 allowances.close(&mut tx, vm.id, now).await?;
             }
             Ending::Done if kind.leads_up() => {
                 if let Some(machine) = machine.as_ref().filter(|machine| machine.project.is_none()) {
-                    row::set_spec(&mut tx, vm.id, &machine.spec).await?;
+                    repository::set_spec(&mut tx, vm.id, &machine.spec).await?;
                 }
                 allowances.settle(&mut tx, vm.id, None, Settle::Capture, now).await?;
             }
@@ -499,7 +512,7 @@ impl Vms {
             .fetch_one(&mut *tx)
             .await?;
             let status = if waits { VmStatus::Pending } else { status };
-            row::set_status(&mut tx, vm.id, status, problem).await?;
+            repository::set_status(&mut tx, vm.id, status, problem).await?;
         }
         let event = match ending.error() {
             None => NewEvent::info(done_kind(kind), vm_id, format!("{name} {}.", kind.done())),
@@ -526,7 +539,7 @@ impl Vms {
     }
 }
 
-/// Where a success leaves a VM; where that depends on what was before, the next reading says it.
+/// The status after success; where it depends on the earlier state, the next sample shows it.
 fn status_after(kind: OperationKind) -> VmStatus {
     match kind {
         OperationKind::Launch | OperationKind::Start | OperationKind::Restart | OperationKind::Resume => {

@@ -1,16 +1,16 @@
-//! What is left without its counterparts: a machine of ours that no row speaks of, a row whose machine is gone, a
-//! folder without either. Listed for admins, with what can safely be done.
+//! Leftover resources: a machine without a VM record, a VM record whose machine is gone, a folder with neither. Listed
+//! for admins with the actions that are safe.
 //!
-//! A machine is ours when it says that it was made in a folder of this cloud's; another cloud on the same host has
-//! folders of its own. Nothing here is removed unless an admin types its folder's name.
+//! A machine is ours if its description names a folder of this installation; another installation on the same host has
+//! its own folders. Nothing is removed unless an admin types the folder's name.
 
-use super::{Expect, Scope, Vms, row};
+use super::{Expect, Scope, Vms, repository};
 use crate::{
     model::{ApiError, ErrorCode, Me, Orphan, OrphanKind, VmName, VmSpec, VmStatus, VmView},
     server::{
         events::NewEvent,
         internal,
-        provider::{Machine, Order, OwnedDomain},
+        provider::{Machine, MachineCommand, OwnedDomain},
     },
 };
 use serde::Deserialize;
@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 
 /// What `.vm_info` says of a VM's size, for one that has no row any more.
 #[derive(Deserialize)]
-struct Told {
+struct FolderInfo {
     os_type: String,
     ram_mb: u32,
     disk_gb: u32,
@@ -45,9 +45,9 @@ impl Vms {
             }
             let can_adopt = self.told(&folder).await.is_some() && self.owner_of(&folder).await?.is_some();
             let what = if can_adopt {
-                "Adopt it to have it back in its owner's list, or remove it with its disk."
+                "Import it to return it to its owner, or remove it with its disk."
             } else {
-                "Nobody knows what it was given, or its owner is gone: it can only be removed, with its disk."
+                "Its specification is unknown or its owner no longer exists: it can only be removed, with its disk."
             };
             orphans.push(Orphan {
                 kind: OrphanKind::Domain,
@@ -57,7 +57,7 @@ impl Vms {
                 domain_uuid: Some(domain.uuid.clone()),
                 can_adopt,
                 can_clean_up: true,
-                text: format!("The hypervisor has this machine, which no list speaks of. {what}"),
+                text: format!("This machine has no VM record. {what}"),
                 folder,
             });
         }
@@ -73,8 +73,7 @@ impl Vms {
                 domain_uuid: None,
                 can_adopt: false,
                 can_clean_up: true,
-                text: "A folder is left of a VM that is in no list and that the hypervisor does not have."
-                    .into(),
+                text: "This folder has neither a VM record nor a machine.".into(),
                 folder,
             });
         }
@@ -108,16 +107,17 @@ impl Vms {
     /// `NotFound` when there is none of this folder; `Conflict` when nobody knows what it was given.
     pub async fn adopt_orphan(&self, me: &Me, folder: &str) -> Result<i64, ApiError> {
         let orphan = self.orphan(folder, Some(OrphanKind::Domain)).await?;
-        let cannot = || ApiError::conflict("Nobody knows what it was given, or its owner is gone.");
+        let cannot = || ApiError::conflict("Its specification is unknown or its owner no longer exists.");
         let owner = self.owner_of(folder).await?.ok_or_else(cannot)?;
         let (name, spec) = self.told(folder).await.ok_or_else(cannot)?;
         let mut tx = self.0.database.write().await.map_err(internal)?;
-        let vm_id = row::insert(&mut tx, owner.id, &name, &spec, self.image(&spec.image), VmStatus::Unknown)
-            .await
-            .map_err(|error| super::name_taken(error, &name))?;
-        row::set_free(&mut tx, vm_id).await.map_err(internal)?;
-        row::set_domain(&mut tx, vm_id, orphan.domain_uuid.as_deref()).await.map_err(internal)?;
-        let text = format!("{} took {name} back into the list of {}.", me.username, owner.username);
+        let vm_id =
+            repository::insert(&mut tx, owner.id, &name, &spec, self.image(&spec.image), VmStatus::Unknown)
+                .await
+                .map_err(|error| super::name_taken(error, &name))?;
+        repository::set_free(&mut tx, vm_id).await.map_err(internal)?;
+        repository::set_domain(&mut tx, vm_id, orphan.domain_uuid.as_deref()).await.map_err(internal)?;
+        let text = format!("{} returned {name} to {}.", me.username, owner.username);
         NewEvent::info("vm_orphan_adopted", Some(vm_id), text)
             .by(me.id)
             .write(&mut tx)
@@ -176,14 +176,15 @@ impl Vms {
                 project: None,
             };
             let (lines, _heard) = mpsc::unbounded_channel();
-            let order = Order::of(crate::model::OperationKind::Destroy);
-            if self.0.machines.run(&order, &machine, &lines).await.is_ok() {
+            let command = MachineCommand::of(crate::model::OperationKind::Destroy);
+            if self.0.machines.run(&command, &machine, &lines).await.is_ok() {
                 return Ok(());
             }
         }
         self.0.machines.remove_domain(domain).await.map_err(|error| {
-            tracing::error!(detail = error.detail, "an orphaned machine could not be removed");
-            let text = format!("The hypervisor does not remove {}. The server's log says why.", domain.name);
+            tracing::error!(detail = error.detail, "a leftover machine could not be removed");
+            let text =
+                format!("The hypervisor could not remove {}. Details are in the server log.", domain.name);
             ApiError::new(ErrorCode::Unavailable, text)
         })
     }
@@ -199,7 +200,7 @@ impl Vms {
     async fn owned_domains(&self) -> Result<Vec<OwnedDomain>, ApiError> {
         self.0.machines.owned_domains(&self.0.folders).await.map_err(|error| {
             tracing::error!(detail = error.detail, "the domains cannot be listed");
-            ApiError::new(ErrorCode::Unavailable, "The hypervisor does not tell its machines now. Try again.")
+            ApiError::new(ErrorCode::Unavailable, "The hypervisor could not list its machines. Try again.")
         })
     }
 
@@ -236,11 +237,11 @@ impl Vms {
         }))
     }
 
-    /// What the folder's `.vm_info` tells.
+    /// The contents of the folder's `.vm_info`.
     async fn told(&self, folder: &str) -> Option<(VmName, VmSpec)> {
         let (_, name) = owner_and_name(folder)?;
         let file = self.0.folders.join(folder).join(super::vm_info::FILE_NAME);
-        let told: Told = serde_json::from_slice(&tokio::fs::read(file).await.ok()?).ok()?;
+        let told: FolderInfo = serde_json::from_slice(&tokio::fs::read(file).await.ok()?).ok()?;
         let image = self.0.images.iter().find(|image| image.label == told.os_type);
         let spec = VmSpec {
             image: image.map_or(told.os_type, |image| image.key.clone()),

@@ -1,112 +1,113 @@
-//! What the hypervisor shows against what we believed. Pure.
+//! Compares the observed state of a VM with the recorded one. Pure.
 //!
-//! Only VMs without an open operation come here; a status that follows from nothing we asked for is one that
-//! somebody else brought about, and is told as such.
+//! Only VMs without an open operation are reconciled. A status that none of our operations explains was caused outside
+//! Twarga Cloud and is reported as such.
 
 use crate::{
     model::VmStatus,
     server::{events::NewEvent, provider::DomainState},
 };
 
-/// What a reading says of a VM.
+/// What a sample shows of a VM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Observed {
+pub enum ObservedStatus {
     Is(DomainState),
-    /// The reading has no such domain.
+    /// The sample has no such domain.
     Absent,
-    /// There was no reading, twice in a row.
+    /// There was no sample, twice in a row.
     Silence,
 }
 
-/// What we believe.
+/// The recorded state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Believed<'a> {
+pub struct RecordedStatus<'a> {
     pub vm_id: i64,
     pub name: &'a str,
     pub status: VmStatus,
-    /// What was told of it before, and still stands on its page.
+    /// The problem reported before and still shown on its page.
     pub problem: Option<&'a str>,
     /// Whether the VM ever had a domain.
     pub had_domain: bool,
     pub is_adopted: bool,
 }
 
-/// What is to be written.
+/// The change to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
+pub struct StatusChange {
     pub status: VmStatus,
     pub problem: Option<String>,
     pub event: Option<NewEvent>,
-    /// It ran, and does not any more, though nobody asked for that here.
+    /// It stopped unexpectedly: no request here caused it.
     pub fell: bool,
 }
 
 /// What follows, if anything has changed.
 ///
 /// `Unknown` is where a failed operation of ours or a silent hypervisor leaves a VM: what is seen next is the truth
-/// found out, not somebody's doing, and what was told before is not told again.
-pub fn reconcile(vm: Believed<'_>, observed: Observed) -> Option<Change> {
+/// the actual state, not an outside change, and an already reported problem is not reported again.
+pub fn reconcile(vm: RecordedStatus<'_>, observed: ObservedStatus) -> Option<StatusChange> {
     use VmStatus::{Failed, NotCreated, Running, Stopped, Suspended, Unknown};
     let name = vm.name;
     let fell = |status| vm.status == Running && matches!(status, Stopped | NotCreated);
-    let found_out =
-        |status| Some(Change { status, problem: vm.problem.map(str::to_owned), event: None, fell: false });
+    let found_out = |status| {
+        Some(StatusChange { status, problem: vm.problem.map(str::to_owned), event: None, fell: false })
+    };
     let from_outside = |status, what: &str| {
         let event = NewEvent::warning(
             "vm_changed_from_outside",
             Some(vm.vm_id),
-            format!("{name} was {what} from outside Twarga Cloud."),
+            format!("{name} was {what} outside Twarga Cloud."),
         );
-        Some(Change { status, problem: None, event: Some(event), fell: fell(status) })
+        Some(StatusChange { status, problem: None, event: Some(event), fell: fell(status) })
     };
     let trouble = |status, kind, text: String| {
         let event = NewEvent::error(kind, Some(vm.vm_id), text.clone());
-        Some(Change { status, problem: Some(text), event: Some(event), fell: fell(status) })
+        Some(StatusChange { status, problem: Some(text), event: Some(event), fell: fell(status) })
     };
 
     match (observed, vm.status) {
-        (Observed::Is(DomainState::Unknown), _)
-        | (Observed::Is(DomainState::Running), Running)
-        | (Observed::Is(DomainState::Suspended), Suspended)
-        | (Observed::Is(DomainState::Stopped | DomainState::Crashed), Stopped | Failed)
-        | (Observed::Absent, NotCreated | Failed)
-        | (Observed::Silence, Unknown | Failed | NotCreated) => None,
+        (ObservedStatus::Is(DomainState::Unknown), _)
+        | (ObservedStatus::Is(DomainState::Running), Running)
+        | (ObservedStatus::Is(DomainState::Suspended), Suspended)
+        | (ObservedStatus::Is(DomainState::Stopped | DomainState::Crashed), Stopped | Failed)
+        | (ObservedStatus::Absent, NotCreated | Failed)
+        | (ObservedStatus::Silence, Unknown | Failed | NotCreated) => None,
 
-        (Observed::Silence, _) => found_out(Unknown),
-        (Observed::Is(DomainState::Running), Unknown | Failed) => found_out(Running),
-        (Observed::Is(DomainState::Suspended), Unknown) => found_out(Suspended),
-        (Observed::Is(DomainState::Stopped), Unknown) => found_out(Stopped),
-        (Observed::Is(DomainState::Crashed), Unknown) if vm.problem.is_some() => found_out(Stopped),
-        (Observed::Absent, Unknown) if vm.problem.is_some() => found_out(NotCreated),
+        (ObservedStatus::Silence, _) => found_out(Unknown),
+        (ObservedStatus::Is(DomainState::Running), Unknown | Failed) => found_out(Running),
+        (ObservedStatus::Is(DomainState::Suspended), Unknown) => found_out(Suspended),
+        (ObservedStatus::Is(DomainState::Stopped), Unknown) => found_out(Stopped),
+        (ObservedStatus::Is(DomainState::Crashed), Unknown) if vm.problem.is_some() => found_out(Stopped),
+        (ObservedStatus::Absent, Unknown) if vm.problem.is_some() => found_out(NotCreated),
 
-        (Observed::Is(DomainState::Running), _) => from_outside(Running, "started"),
-        (Observed::Is(DomainState::Suspended), _) => from_outside(Suspended, "suspended"),
-        (Observed::Is(DomainState::Stopped), _) => from_outside(Stopped, "stopped"),
-        (Observed::Is(DomainState::Crashed), _) => trouble(
+        (ObservedStatus::Is(DomainState::Running), _) => from_outside(Running, "started"),
+        (ObservedStatus::Is(DomainState::Suspended), _) => from_outside(Suspended, "suspended"),
+        (ObservedStatus::Is(DomainState::Stopped), _) => from_outside(Stopped, "stopped"),
+        (ObservedStatus::Is(DomainState::Crashed), _) => trouble(
             Stopped,
             "vm_crashed",
             format!(
-                "{name} died: its QEMU process was ended from outside Twarga Cloud, or crashed. Its disk is still there; start \
-                 it again."
+                "{name} stopped unexpectedly: its QEMU process crashed or was killed. Its disk is intact; start it \
+                 again."
             ),
         ),
-        (Observed::Absent, _) if vm.had_domain && vm.is_adopted => trouble(
+        (ObservedStatus::Absent, _) if vm.had_domain && vm.is_adopted => trouble(
             NotCreated,
             "vm_domain_removed",
             format!(
-                "The machine of {name} was removed, from outside Twarga Cloud. Start it to have Vagrant make it anew \
-                 from its Vagrantfile, or take it off the list."
+                "The machine of {name} was removed outside Twarga Cloud. Start the VM to have Vagrant recreate it \
+                 from its Vagrantfile, or stop managing it."
             ),
         ),
-        (Observed::Absent, _) if vm.had_domain => trouble(
+        (ObservedStatus::Absent, _) if vm.had_domain => trouble(
             NotCreated,
             "vm_domain_removed",
             format!(
-                "{name} was removed from the hypervisor, from outside Twarga Cloud. Its disk may still be there: \
-                 save what you need of it, then destroy this VM here and launch it anew."
+                "{name} was removed from the hypervisor outside Twarga Cloud. Its disk may still exist: save what \
+                 you need, then destroy this VM and launch it again."
             ),
         ),
-        (Observed::Absent, _) => found_out(NotCreated),
+        (ObservedStatus::Absent, _) => found_out(NotCreated),
     }
 }
 
@@ -114,49 +115,55 @@ pub fn reconcile(vm: Believed<'_>, observed: Observed) -> Option<Change> {
 mod tests {
     use super::*;
 
-    fn seen(status: VmStatus, observed: Observed) -> Option<Change> {
-        let vm =
-            Believed { vm_id: 7, name: "web-1", status, problem: None, had_domain: true, is_adopted: false };
+    fn seen(status: VmStatus, observed: ObservedStatus) -> Option<StatusChange> {
+        let vm = RecordedStatus {
+            vm_id: 7,
+            name: "web-1",
+            status,
+            problem: None,
+            had_domain: true,
+            is_adopted: false,
+        };
         reconcile(vm, observed)
     }
 
     #[test]
     fn what_is_as_believed_changes_nothing() {
-        assert_eq!(seen(VmStatus::Running, Observed::Is(DomainState::Running)), None);
-        assert_eq!(seen(VmStatus::Stopped, Observed::Is(DomainState::Stopped)), None);
-        assert_eq!(seen(VmStatus::NotCreated, Observed::Absent), None);
+        assert_eq!(seen(VmStatus::Running, ObservedStatus::Is(DomainState::Running)), None);
+        assert_eq!(seen(VmStatus::Stopped, ObservedStatus::Is(DomainState::Stopped)), None);
+        assert_eq!(seen(VmStatus::NotCreated, ObservedStatus::Absent), None);
     }
 
     #[test]
-    fn a_vm_stopped_behind_our_back_is_told_as_such() {
-        let change = seen(VmStatus::Running, Observed::Is(DomainState::Stopped)).unwrap();
+    fn a_vm_stopped_behind_our_back_is_reported_as_such() {
+        let change = seen(VmStatus::Running, ObservedStatus::Is(DomainState::Stopped)).unwrap();
         assert_eq!(change.status, VmStatus::Stopped);
-        assert!(change.fell && change.event.unwrap().text.contains("from outside"));
-        assert!(!seen(VmStatus::Running, Observed::Is(DomainState::Suspended)).unwrap().fell);
+        assert!(change.fell && change.event.unwrap().text.contains("outside Twarga Cloud"));
+        assert!(!seen(VmStatus::Running, ObservedStatus::Is(DomainState::Suspended)).unwrap().fell);
     }
 
     #[test]
     fn a_dead_qemu_is_a_problem_a_person_reads() {
-        let change = seen(VmStatus::Running, Observed::Is(DomainState::Crashed)).unwrap();
+        let change = seen(VmStatus::Running, ObservedStatus::Is(DomainState::Crashed)).unwrap();
         assert_eq!(change.status, VmStatus::Stopped);
         assert!(change.problem.unwrap().contains("start it again"));
     }
 
     #[test]
-    fn a_crash_is_told_once() {
-        assert_eq!(seen(VmStatus::Stopped, Observed::Is(DomainState::Crashed)), None);
+    fn a_crash_is_reported_once() {
+        assert_eq!(seen(VmStatus::Stopped, ObservedStatus::Is(DomainState::Crashed)), None);
     }
 
     #[test]
     fn an_undefined_domain_is_not_created_and_says_what_to_do() {
-        let change = seen(VmStatus::Stopped, Observed::Absent).unwrap();
+        let change = seen(VmStatus::Stopped, ObservedStatus::Absent).unwrap();
         assert_eq!(change.status, VmStatus::NotCreated);
         assert!(change.problem.unwrap().contains("destroy this VM here"));
     }
 
     #[test]
-    fn an_adopted_machine_that_is_gone_can_be_made_anew() {
-        let vm = Believed {
+    fn an_adopted_machine_that_is_gone_can_be_recreated() {
+        let vm = RecordedStatus {
             vm_id: 7,
             name: "shop",
             status: VmStatus::Running,
@@ -164,30 +171,30 @@ mod tests {
             had_domain: true,
             is_adopted: true,
         };
-        let change = reconcile(vm, Observed::Absent).unwrap();
+        let change = reconcile(vm, ObservedStatus::Absent).unwrap();
         assert_eq!(change.status, VmStatus::NotCreated);
-        assert!(change.problem.unwrap().contains("Start it to have Vagrant make it anew"));
+        assert!(change.problem.unwrap().contains("Start the VM to have Vagrant recreate it"));
     }
 
     #[test]
     fn silence_makes_unknown_and_its_end_makes_the_truth_without_an_alarm() {
-        assert_eq!(seen(VmStatus::Running, Observed::Silence).unwrap().status, VmStatus::Unknown);
-        let change = seen(VmStatus::Unknown, Observed::Is(DomainState::Running)).unwrap();
+        assert_eq!(seen(VmStatus::Running, ObservedStatus::Silence).unwrap().status, VmStatus::Unknown);
+        let change = seen(VmStatus::Unknown, ObservedStatus::Is(DomainState::Running)).unwrap();
         assert_eq!((change.status, change.event), (VmStatus::Running, None));
     }
 
     #[test]
     fn a_failed_launch_stays_failed_until_its_domain_runs() {
-        assert_eq!(seen(VmStatus::Failed, Observed::Absent), None);
+        assert_eq!(seen(VmStatus::Failed, ObservedStatus::Absent), None);
         assert_eq!(
-            seen(VmStatus::Failed, Observed::Is(DomainState::Running)).unwrap().status,
+            seen(VmStatus::Failed, ObservedStatus::Is(DomainState::Running)).unwrap().status,
             VmStatus::Running
         );
     }
 
     #[test]
-    fn after_a_silence_nothing_is_told_twice() {
-        let told = Believed {
+    fn after_a_silence_nothing_is_reported_twice() {
+        let told = RecordedStatus {
             vm_id: 7,
             name: "web-1",
             status: VmStatus::Stopped,
@@ -195,20 +202,25 @@ mod tests {
             had_domain: true,
             is_adopted: false,
         };
-        let silent = reconcile(told, Observed::Silence).unwrap();
+        let silent = reconcile(told, ObservedStatus::Silence).unwrap();
         assert_eq!((silent.status, silent.problem.as_deref()), (VmStatus::Unknown, Some("It died.")));
-        let again = Believed { status: VmStatus::Unknown, ..told };
-        let found = reconcile(again, Observed::Is(DomainState::Crashed)).unwrap();
+        let again = RecordedStatus { status: VmStatus::Unknown, ..told };
+        let found = reconcile(again, ObservedStatus::Is(DomainState::Crashed)).unwrap();
         assert_eq!(
             found,
-            Change { status: VmStatus::Stopped, problem: Some("It died.".into()), event: None, fell: false }
+            StatusChange {
+                status: VmStatus::Stopped,
+                problem: Some("It died.".into()),
+                event: None,
+                fell: false
+            }
         );
-        assert_eq!(seen(VmStatus::NotCreated, Observed::Silence), None);
+        assert_eq!(seen(VmStatus::NotCreated, ObservedStatus::Silence), None);
     }
 
     #[test]
-    fn what_our_own_failed_operation_left_is_not_somebody_elses_doing() {
-        let failed = Believed {
+    fn what_our_own_failed_operation_left_is_not_another_users_doing() {
+        let failed = RecordedStatus {
             vm_id: 7,
             name: "web-1",
             status: VmStatus::Unknown,
@@ -216,7 +228,7 @@ mod tests {
             had_domain: true,
             is_adopted: false,
         };
-        let found = reconcile(failed, Observed::Is(DomainState::Running)).unwrap();
+        let found = reconcile(failed, ObservedStatus::Is(DomainState::Running)).unwrap();
         assert_eq!((found.status, found.event), (VmStatus::Running, None));
         assert_eq!(found.problem.as_deref(), Some("It did not boot in time."));
     }

@@ -1,4 +1,4 @@
-//! What an operation says: its first and its last lines, and what they tell of how far it is. Pure.
+//! The output of an operation: its first and last lines, and the phase and percentage parsed from them. Pure.
 
 use std::collections::VecDeque;
 
@@ -23,7 +23,7 @@ impl Transcript {
         let mut transcript = Self::default();
         stored.lines().for_each(|line| transcript.push(line.to_owned()));
         if !stored.is_empty() {
-            transcript.push("The server was restarted here; it goes on.".into());
+            transcript.push("The server was restarted; resuming.".into());
         }
         transcript
     }
@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn what_was_written_down_before_a_restart_stays() {
         let transcript = Transcript::resumed("one\ntwo");
-        assert_eq!(transcript.lines(), ["one", "two", "The server was restarted here; it goes on."]);
+        assert_eq!(transcript.lines(), ["one", "two", "The server was restarted; resuming."]);
         assert_eq!(Transcript::resumed("").lines(), [""; 0]);
     }
 

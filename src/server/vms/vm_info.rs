@@ -1,7 +1,7 @@
-//! `.vm_info`: how a VM stands, in its own folder, for whoever looks there.
+//! `.vm_info`: a VM's state as a file in its folder, for scripts and other tools.
 //!
-//! A JSON object, written to a temporary file and renamed, so that a reader never sees half of it. Keys that
-//! are not ours survive a rewrite. A file that cannot be read as one is kept beside the new one and told of.
+//! A JSON object, written to a temporary file and renamed, so that readers never see a partial file. Unknown keys
+//! survive a rewrite. A file that cannot be parsed is kept beside the new one, and an event is recorded.
 
 use crate::model::{UtcMillis, VmStatus, VmView, rounded};
 use serde::Serialize;
@@ -70,7 +70,7 @@ struct Written {
     updated_at: UtcMillis,
 }
 
-/// Tells a file that somebody changed from the one we wrote.
+/// Distinguishes a file changed by others from the one we wrote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Signature {
     inode: u64,
@@ -200,7 +200,7 @@ enum Unreadable {
     Io(io::Error),
 }
 
-/// What stands in the file beside our own keys.
+/// The keys in the file that are not ours.
 fn keys_of_others(path: &Path) -> Result<Map<String, Value>, Unreadable> {
     let told = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => Unreadable::Missing,

@@ -1,5 +1,5 @@
-//! Serves what `cargo xtask site` built: the files of `/pkg`, whose names change with their content, and the public
-//! files beside it (`/favicon.svg`).
+//! Serves what `cargo xtask site` built: the files of `/pkg/<hash>`, a folder whose name changes with its content, and the
+//! public files beside it (`/favicon.svg`).
 //!
 //! A debug server reads `target/site` anew at each request, so that a rebuilt site needs no restart; a release
 //! server carries the site within itself, with the compressed forms that lie beside the files.
@@ -11,7 +11,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use rust_embed::{EmbeddedFile, RustEmbed};
-use std::{collections::BTreeMap, fmt::Write};
+use std::fmt::Write;
 
 /// Where each asset is served from now. Not for clients.
 const MANIFEST: &str = "assets.json";
@@ -40,7 +40,6 @@ pub fn urls() -> Result<AssetUrls, String> {
             css: built("css"),
             js: built("js"),
             wasm: built("wasm"),
-            parts: BTreeMap::new(),
             echarts: "/echarts.js".into(),
         });
     }
@@ -83,14 +82,25 @@ fn respond(path: &str, request: &HeaderMap, file: impl Fn(&str) -> Option<Embedd
         .expect("constant headers, a quoted number and a media type")
 }
 
-/// The file that a path names, if it is one that clients may have: a plain name, at the top or in `pkg`. The
-/// manifest and the compressed forms are not files of their own to them.
+/// The file that a path names, if clients may have it: a plain name, at the top, in `pkg`, or in a folder of `pkg`. The
+/// manifest and the compressed forms are not served by their own names.
 fn served_name(path: &str) -> Option<&str> {
     let name = path.strip_prefix('/')?;
-    let file = name.strip_prefix("pkg/").unwrap_or(name);
+    let file = match name.strip_prefix("pkg/") {
+        Some(in_pkg) => match in_pkg.split_once('/') {
+            Some((hash, file)) if is_hash(hash) => file,
+            _ => in_pkg,
+        },
+        None => name,
+    };
     let plain = file.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'));
     let internal = name == MANIFEST || [".br", ".gz", ".new"].iter().any(|end| file.ends_with(end));
     (plain && !internal && !file.is_empty() && !file.starts_with('.')).then_some(name)
+}
+
+/// The name of a build's folder.
+fn is_hash(name: &str) -> bool {
+    name.len() == 16 && name.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 fn cache_control(name: &str) -> &'static str {
@@ -183,19 +193,19 @@ mod tests {
     use proptest::prelude::*;
     use tower::ServiceExt;
 
-    const SCRIPT: &str = "/pkg/app.0123456789abcdef.js";
+    const SCRIPT: &str = "/pkg/0123456789abcdef/app.js";
 
     /// A built site, small: a script with both compressed forms, and an icon with none.
     fn site() -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::create_dir(dir.path().join("pkg")).unwrap();
+        std::fs::create_dir_all(dir.path().join("pkg/0123456789abcdef")).unwrap();
         for (name, content) in [
             ("assets.json", "{}"),
             ("favicon.svg", "<svg/>"),
-            ("pkg/app.0123456789abcdef.js", "plain"),
-            ("pkg/app.0123456789abcdef.js.br", "brotli"),
-            ("pkg/app.0123456789abcdef.js.gz", "gzip"),
-            ("pkg/app.0123456789abcdef.wasm", "wasm"),
+            ("pkg/0123456789abcdef/app.js", "plain"),
+            ("pkg/0123456789abcdef/app.js.br", "brotli"),
+            ("pkg/0123456789abcdef/app.js.gz", "gzip"),
+            ("pkg/0123456789abcdef/app.wasm", "wasm"),
         ] {
             std::fs::write(dir.path().join(name), content).unwrap();
         }
@@ -246,7 +256,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_hashed_file_is_kept_for_ever_and_a_public_one_asked_for_again() {
+    async fn a_file_of_a_build_is_kept_for_ever_and_a_public_one_asked_for_again() {
         let (_, hashed, _) = ask("GET", SCRIPT, &[]).await;
         assert_eq!(hashed[header::CACHE_CONTROL], "public, max-age=31536000, immutable");
         let (_, public, body) = ask("GET", "/favicon.svg", &[]).await;
@@ -274,7 +284,7 @@ mod tests {
 
     #[tokio::test]
     async fn wasm_has_the_type_that_browsers_stream_and_head_sends_no_body() {
-        let (status, headers, body) = ask("HEAD", "/pkg/app.0123456789abcdef.wasm", &[]).await;
+        let (status, headers, body) = ask("HEAD", "/pkg/0123456789abcdef/app.wasm", &[]).await;
         assert_eq!((status, body.as_str()), (StatusCode::OK, ""));
         assert_eq!(headers[header::CONTENT_TYPE], "application/wasm");
         assert_eq!(headers[header::CONTENT_LENGTH], "4");
@@ -282,7 +292,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_no_file_for_clients_is_not_found() {
-        let hidden = ["/assets.json", "/pkg/app.0123456789abcdef.js.br", "/pkg/app.0123456789abcdef.js.gz"];
+        let hidden = ["/assets.json", "/pkg/0123456789abcdef/app.js.br", "/pkg/0123456789abcdef/app.js.gz"];
         let odd = [
             "/",
             "/pkg",
@@ -291,6 +301,10 @@ mod tests {
             "/pkg/%2e%2e/assets.json",
             "//etc/hostname",
             "/pkg//etc/hostname",
+            "/pkg/0123456789abcdef",
+            "/pkg/0123456789abcdef/",
+            "/pkg/0123456789abcdef/../../assets.json",
+            "/pkg/0123456789abcdef//etc/hostname",
         ];
         for path in hidden.into_iter().chain(odd).chain(["/absent.svg", "/pkg/pkg/favicon.svg"]) {
             let (status, headers, body) = ask("GET", path, &[]).await;
@@ -301,10 +315,9 @@ mod tests {
 
     #[test]
     fn the_manifest_gives_the_addresses() {
-        let json = br#"{"css": "/pkg/a.css", "js": "/pkg/a.js", "wasm": "/pkg/a.wasm", "parts": {"vm": "/pkg/v.pack"},
-            "echarts": "/pkg/e.js"}"#;
+        let json =
+            br#"{"css": "/pkg/a.css", "js": "/pkg/a.js", "wasm": "/pkg/a.wasm", "echarts": "/pkg/e.js"}"#;
         let urls: AssetUrls = serde_json::from_slice(json).unwrap();
-        assert_eq!(urls.parts["vm"], "/pkg/v.pack");
         assert_eq!((urls.css.as_str(), urls.echarts.as_str()), ("/pkg/a.css", "/pkg/e.js"));
         assert!(serde_json::from_slice::<AssetUrls>(br#"{"css": "/pkg/a.css"}"#).is_err());
     }
@@ -327,6 +340,7 @@ mod tests {
         fn a_served_name_stays_in_its_folder(path in "/?[a-z./%\\\\]{0,20}") {
             if let Some(name) = served_name(&path) {
                 let file = name.strip_prefix("pkg/").unwrap_or(name);
+                let file = file.split_once('/').filter(|(hash, _)| is_hash(hash)).map_or(file, |(_, file)| file);
                 prop_assert!(!file.contains('/') && !file.contains('\\') && !file.starts_with('.'));
             }
         }

@@ -1,4 +1,4 @@
-//! Headers that tell a browser what these pages may do: nothing that they do not need.
+//! Security headers: pages may do only what they need.
 
 use crate::server::state::AppState;
 use axum::{

@@ -1,11 +1,11 @@
 //! The HTTP router: pages, server functions, REST paths and assets, with the middleware around them.
 
 pub mod assets;
-pub mod call;
+mod csrf;
+mod form_errors;
 mod headers;
-mod origin;
 mod prometheus;
-mod refill;
+pub mod request_context;
 mod rest;
 
 use super::state::AppState;
@@ -98,11 +98,11 @@ pub fn router(state: AppState) -> Router {
         .merge(pages)
         .fallback(fallback)
         .layer(middleware::from_fn(map_api_errors))
-        .layer(middleware::from_fn(refill::refill))
+        .layer(middleware::from_fn(form_errors::keep_entered_values))
         .layer(middleware::from_fn(strip_form_errors))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(middleware::from_fn(limit_body))
-        .layer(middleware::from_fn_with_state(state.clone(), origin::same_origin_only))
+        .layer(middleware::from_fn_with_state(state.clone(), csrf::same_origin_only))
         .layer(middleware::from_fn_with_state(state, headers::secure))
         // Assets are compressed when the site is built, and pages are streamed.
         .layer(CompressionLayer::new().compress_when(is_json))

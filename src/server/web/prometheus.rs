@@ -1,10 +1,9 @@
-//! `GET /metrics`: the newest figures as Prometheus reads them (text format 0.0.4, base units).
+//! `GET /metrics`: the latest values in Prometheus's text format 0.0.4, in base units.
 //!
-//! An admin's bearer token shows everything, and so does asking from this machine itself; a user's token shows that
-//! user's VMs; nobody else is shown anything. A cookie opens nothing here. A figure that is not known has no line:
-//! never zero, never NaN.
+//! An admin's bearer token and requests from this machine see everything; a user's token sees that user's VMs; all
+//! other requests are rejected. A cookie grants nothing here. An unknown value has no line: never zero, never NaN.
 
-use super::{call, rest::Refused};
+use super::{request_context, rest::Refused};
 use crate::{
     model::{
         ApiError, CollectorHealth, CollectorState, HostFigures, Role, VmFigures, VmStatus, VmView,
@@ -26,10 +25,10 @@ use std::net::{IpAddr, SocketAddr};
 const BYTES_PER_MB: f64 = 1024.0 * 1024.0;
 const BYTES_PER_GB: f64 = 1024.0 * 1024.0 * 1024.0;
 
-/// Headers by which a proxy says that it asks for somebody else.
+/// Headers by which a proxy shows that it forwards a request.
 const FORWARDED: [&str; 5] = ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip"];
 
-/// What somebody who scrapes may see.
+/// What a scraper may see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sees {
     Everything,
@@ -40,7 +39,7 @@ impl FromRequestParts<AppState> for Sees {
     type Rejection = Refused;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Refused> {
-        if let Some(me) = call::by_bearer_token(state, &parts.headers).await? {
+        if let Some(me) = request_context::by_bearer_token(state, &parts.headers).await? {
             return Ok(match me.role {
                 Role::Admin => Self::Everything,
                 Role::User => Self::VmsOf(me.id),
@@ -95,7 +94,7 @@ pub async fn metrics(State(state): State<AppState>, sees: Sees) -> Result<Respon
     Ok(([(header::CONTENT_TYPE, TEXT_FORMAT)], text).into_response())
 }
 
-/// One figure of a `T`: what it is called and how it is read.
+/// A metric of a `T`: its name and how it is read.
 struct Figure<T> {
     kind: MetricType,
     name: &'static str,
@@ -256,7 +255,7 @@ fn of_collector(health: &CollectorHealth) -> impl Iterator<Item = MetricFamily> 
     COLLECTOR.iter().map(move |figure| family(figure, [(Vec::new(), health)])).chain([by_source])
 }
 
-/// All that is known of one figure. What is not known, or is no number, has no line.
+/// All known values of a metric. An unknown value, or one that is not a number, has no line.
 fn family<'a, T: 'a>(
     figure: &Figure<T>,
     rows: impl IntoIterator<Item = (Vec<LabelPair>, &'a T)>,

@@ -1,6 +1,6 @@
-//! The REST paths: the same rooms as beneath the server functions, for clients that speak plain HTTP and JSON.
+//! The REST API: the same services as the server functions, for clients of plain HTTP and JSON.
 
-use super::call;
+use super::request_context;
 use crate::{
     model::{
         ApiError, Event, EventQuery, Launch, Me, OperationKind, OperationView, Requested, Resize,
@@ -27,12 +27,12 @@ use axum::{
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::json;
 
-/// A refusal as an HTTP answer.
+/// An API error as an HTTP response.
 pub fn refused(error: ApiError) -> Response {
     Refused(error).into_response()
 }
 
-/// The HTTP status that a refusal is sent with.
+/// The HTTP status of an API error.
 pub fn status_of(error: &ApiError) -> StatusCode {
     StatusCode::from_u16(error.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
@@ -56,14 +56,14 @@ impl IntoResponse for Refused {
     }
 }
 
-/// Somebody who is signed in.
+/// The signed-in user.
 pub struct SignedIn(Me);
 
 impl FromRequestParts<AppState> for SignedIn {
     type Rejection = Refused;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Refused> {
-        let me = call::caller(state, &parts.headers).await?.ok_or_else(ApiError::not_signed_in)?;
+        let me = request_context::caller(state, &parts.headers).await?.ok_or_else(ApiError::not_signed_in)?;
         Ok(Self(me))
     }
 }
@@ -82,7 +82,7 @@ impl FromRequestParts<AppState> for OfVm {
     }
 }
 
-/// A body or a query that was read, or a refusal that says why not.
+/// A parsed body or query, or an API error that says why it is invalid.
 pub struct Checked<T>(T);
 
 impl<T: DeserializeOwned> FromRequest<AppState> for Checked<Json<T>> {
@@ -142,7 +142,7 @@ pub async fn login(
     headers: HeaderMap,
     Checked(Form(given)): Checked<Form<Credentials>>,
 ) -> Result<Response, Refused> {
-    let device = Device { carrier: Carrier::Bearer, user_agent: call::user_agent(&headers) };
+    let device = Device { carrier: Carrier::Bearer, user_agent: request_context::user_agent(&headers) };
     let token = state.accounts.sign_in(&given.username, &given.password, device).await?;
     Ok(Json(json!({ "access_token": token.expose(), "token_type": "bearer" })).into_response())
 }
@@ -183,7 +183,7 @@ pub async fn vm(OfVm(access): OfVm) -> Json<VmView> {
     Json(access.vm().clone())
 }
 
-/// How a VM stands, and what is under way.
+/// A VM's status and its current operation.
 #[derive(serde::Serialize)]
 pub struct VmStanding {
     vm_id: i64,
@@ -221,7 +221,7 @@ pub async fn change_vm(
     OfVm(access): OfVm,
     Checked(Json(change)): Checked<Json<VmChange>>,
 ) -> Result<Response, Refused> {
-    // Read before anything is written: what is refused changes nothing.
+    // Parsed before anything is written: a rejected request changes nothing.
     let stop_at = match change.stop_at.as_deref() {
         Some("") => Some(None),
         given => time("stop_at", given)?.map(Some),
@@ -376,7 +376,7 @@ pub async fn vm_history(
     Ok(Json(history).into_response())
 }
 
-/// The host's figures with two decimals, beside the time they were sampled at.
+/// The host's values with two decimals, and when they were sampled.
 pub async fn host_metrics(State(state): State<AppState>, SignedIn(_): SignedIn) -> Response {
     let snapshot = state.latest.get();
     let mut figures = serde_json::to_value(snapshot.host).unwrap_or_default();

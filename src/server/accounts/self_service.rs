@@ -1,0 +1,123 @@
+//! What users do with their own account: the password and the signed-in devices.
+
+use super::{Accounts, DAY_MILLIS, Device, IDLE_DAYS, LIFE_DAYS, Token, now};
+use crate::{
+    model::{ApiError, DeviceKind, Me, SignedInDevice, UtcMillis, check_password},
+    server::{events::NewEvent, internal},
+};
+
+impl Accounts {
+    /// Exchanges the password, and ends every session but the one of `token`.
+    ///
+    /// # Errors
+    /// `Invalid` with the field that is wrong; `TooMany` when too many passwords are being hashed.
+    pub async fn change_password(
+        &self,
+        me: &Me,
+        token: &str,
+        old_password: &str,
+        new_password: &str,
+    ) -> Result<(), ApiError> {
+        check_password("new_password", new_password)?;
+        let hash: Option<String> = sqlx::query_scalar("SELECT password_hash FROM account WHERE id = ?")
+            .bind(me.id)
+            .fetch_optional(self.database.read())
+            .await
+            .map_err(internal)?;
+        if !self.passwords.verify(old_password, hash).await? {
+            return Err(ApiError::invalid_field("old_password", "The current password is wrong."));
+        }
+        let hash = self.passwords.hash(new_password).await?;
+        let mut tx = self.database.write().await.map_err(internal)?;
+        sqlx::query("UPDATE account SET password_hash = ? WHERE id = ?")
+            .bind(hash)
+            .bind(me.id)
+            .execute(&mut *tx)
+            .await
+            .map_err(internal)?;
+        sqlx::query("DELETE FROM session WHERE account_id = ? AND token_hash IS NOT ?")
+            .bind(me.id)
+            .bind(Token::hash_of(token))
+            .execute(&mut *tx)
+            .await
+            .map_err(internal)?;
+        let text = format!("{} changed their password; their other devices are signed out.", me.username);
+        NewEvent::info("account_password_changed", None, text)
+            .by(me.id)
+            .write(&mut tx)
+            .await
+            .map_err(internal)?;
+        tx.commit().await.map_err(internal)
+    }
+
+    /// The user's signed-in devices, last used first. The one of `token` is marked.
+    ///
+    /// # Errors
+    /// `Internal` when the database cannot be read.
+    pub async fn devices(&self, me: &Me, token: &str) -> Result<Vec<SignedInDevice>, ApiError> {
+        let own = Token::hash_of(token);
+        let rows: Vec<(i64, String, String, i64, i64, bool)> = sqlx::query_as(
+            "SELECT id, carrier, user_agent, created_at, last_used_at, token_hash IS ?1 FROM session
+             WHERE account_id = ?2 AND created_at > ?3 AND last_used_at > ?4
+             ORDER BY token_hash IS ?1 DESC, last_used_at DESC",
+        )
+        .bind(own)
+        .bind(me.id)
+        .bind(now().0 - LIFE_DAYS * DAY_MILLIS)
+        .bind(now().0 - IDLE_DAYS * DAY_MILLIS)
+        .fetch_all(self.database.read())
+        .await
+        .map_err(internal)?;
+        let device =
+            |(id, carrier, user_agent, created_at, last_used_at, is_this): (_, String, _, _, _, _)| {
+                let kind = if carrier == "cookie" { DeviceKind::Browser } else { DeviceKind::Client };
+                SignedInDevice {
+                    id,
+                    kind,
+                    user_agent,
+                    signed_in_at: UtcMillis(created_at),
+                    last_used_at: UtcMillis(last_used_at),
+                    is_this,
+                }
+            };
+        Ok(rows.into_iter().map(device).collect())
+    }
+
+    /// Ends one of the user's sessions.
+    ///
+    /// # Errors
+    /// `NotFound` when they have no such session.
+    pub async fn end_session(&self, me: &Me, session_id: i64) -> Result<(), ApiError> {
+        let mut tx = self.database.write().await.map_err(internal)?;
+        let ended = sqlx::query("DELETE FROM session WHERE id = ? AND account_id = ?")
+            .bind(session_id)
+            .bind(me.id)
+            .execute(&mut *tx)
+            .await
+            .map_err(internal)?;
+        tx.commit().await.map_err(internal)?;
+        if ended.rows_affected() == 0 { Err(ApiError::not_found("signed-in device")) } else { Ok(()) }
+    }
+
+    /// Ends all of the user's sessions except the one of `token`.
+    ///
+    /// # Errors
+    /// `Internal` when the database cannot be written.
+    pub async fn end_other_sessions(&self, me: &Me, token: &str) -> Result<(), ApiError> {
+        let mut tx = self.database.write().await.map_err(internal)?;
+        sqlx::query("DELETE FROM session WHERE account_id = ? AND token_hash IS NOT ?")
+            .bind(me.id)
+            .bind(Token::hash_of(token))
+            .execute(&mut *tx)
+            .await
+            .map_err(internal)?;
+        tx.commit().await.map_err(internal)
+    }
+}
+
+impl Device<'_> {
+    /// What a browser or client calls itself, as far as it is kept.
+    pub(super) fn kept_user_agent(&self) -> String {
+        self.user_agent.chars().filter(|c| !c.is_control()).take(200).collect()
+    }
+}

@@ -1,0 +1,471 @@
+//! The commands of the server's binary.
+
+use super::{
+    accounts::Accounts,
+    alerts::{self, Alerts},
+    backup,
+    config::{CreditArgs, LibvirtDriver, LimitArgs, Provider, ServeArgs, UserCommand},
+    credits::{Allowances, Capacity},
+    database::Database,
+    events::Events,
+    guest::Probes,
+    libvirt::Libvirt,
+    metrics::Store,
+    monitor::{BootSetup, Collector, health::Health, host::Host, latest::Latest, time_limit},
+    notifications::{Notifications, Notifier},
+    provider::{GuestAccess, Hypervisor, MachineDriver, MachineIndex},
+    simulated::SimulatedFleet,
+    state::AppState,
+    vagrant::{Driver, Vagrant, VagrantOptions},
+    vms::{Adoption, Backing, Offer, Vms, load_images},
+    web,
+};
+use crate::{
+    app::AssetUrls,
+    model::{HostFigures, Limits, ProviderKind, Role, UtcMillis},
+};
+use nix::fcntl::{Flock, FlockArg};
+use std::{
+    fs::{DirBuilder, File, OpenOptions},
+    future::IntoFuture,
+    io::{IsTerminal, Read},
+    net::{SocketAddr, TcpListener},
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+    thread::available_parallelism,
+    time::Duration,
+};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
+
+/// How long an end waits for operations; what is open after that is taken up by the next start.
+const FAREWELL: Duration = Duration::from_secs(10);
+const SEALING_BEAT: Duration = Duration::from_secs(20);
+const PLAN_BEAT: Duration = Duration::from_secs(5);
+const RETENTION_BEAT: Duration = Duration::from_secs(10 * 60);
+/// A day off is believed within half an hour, a year ahead after a week.
+const BELIEF: i64 = 50;
+
+/// A server that is ready to serve: everything is open, nothing runs yet.
+pub struct ServerBuilder {
+    pub state: AppState,
+    pub hypervisor: Arc<dyn Hypervisor>,
+    pub guests: Option<Arc<dyn GuestAccess>>,
+    pub index: Option<Arc<dyn MachineIndex>>,
+    pub data_dir: PathBuf,
+}
+
+/// Where VMs and samples come from.
+pub struct Source {
+    pub machines: Arc<dyn MachineDriver>,
+    pub hypervisor: Arc<dyn Hypervisor>,
+    /// The way into the guests, where they have an inside.
+    pub guests: Option<Arc<dyn GuestAccess>>,
+    /// What Vagrant has made besides.
+    pub index: Option<Arc<dyn MachineIndex>>,
+    /// The fleet, when they are simulated.
+    pub simulated: Option<Arc<SimulatedFleet>>,
+    /// What the host has, where VMs take of it.
+    pub host: Option<HostFigures>,
+}
+
+impl Source {
+    /// What the arguments ask for.
+    pub fn new(arguments: &ServeArgs) -> Self {
+        match arguments.provider {
+            Provider::Vagrant => {
+                let options = VagrantOptions {
+                    libvirt_uri: arguments.libvirt_uri.clone(),
+                    driver: driver(arguments.libvirt_driver),
+                    ..VagrantOptions::default()
+                };
+                let vagrant = Arc::new(Vagrant::new(options));
+                Self {
+                    machines: vagrant.clone(),
+                    hypervisor: Arc::new(
+                        Libvirt::new(arguments.libvirt_uri.clone())
+                            .with_time_limit(time_limit(arguments.collect_every)),
+                    ),
+                    index: Some(vagrant.clone()),
+                    guests: Some(vagrant),
+                    simulated: None,
+                    host: Some(Host::new(arguments.data.data_dir.clone()).sample(std::time::Instant::now())),
+                }
+            }
+            Provider::Simulated => Self::simulated(Arc::new(SimulatedFleet::new(Default::default()))),
+        }
+    }
+
+    pub fn simulated(fleet: Arc<SimulatedFleet>) -> Self {
+        Self {
+            machines: fleet.clone(),
+            hypervisor: fleet.clone(),
+            guests: None,
+            index: None,
+            simulated: Some(fleet),
+            host: None,
+        }
+    }
+}
+
+/// Opens what a server needs.
+///
+/// # Errors
+/// A message for the user.
+pub async fn assemble(
+    arguments: &ServeArgs,
+    assets: AssetUrls,
+    source: Source,
+) -> Result<ServerBuilder, String> {
+    let provider = ProviderKind::from(arguments.provider);
+    let data_dir = std::path::absolute(&arguments.data.data_dir).map_err(|e| e.to_string())?;
+    let images = load_images(arguments.images.as_deref(), &arguments.lab_boxes)?;
+    let database = Database::open(&data_dir).await.map_err(|e| e.to_string())?;
+    database.claim(&data_dir, provider).await.map_err(|e| e.to_string())?;
+    let latest = Latest::default();
+    let events = Events::new(database.clone());
+    let store = Store::open(database.clone(), arguments.collect_every)
+        .await
+        .map_err(|e| format!("The stored samples cannot be read: {e}."))?;
+    let at_once =
+        arguments.operations.map_or_else(|| available_parallelism().map_or(1, usize::from), |n| n as usize);
+    let adoption = source.index.clone().zip(source.guests.clone()).map(|(index, guests)| Adoption {
+        index,
+        guests,
+        hypervisor: source.hypervisor.clone(),
+    });
+    let allowances = allowances(arguments.credits, Some((arguments.limits, source.host)));
+    allowances
+        .grant_missing(&database, super::database::now().0)
+        .await
+        .map_err(|e| format!("The accounts' credits cannot be written: {e}."))?;
+    let limits = Limits {
+        max_ram_mb: arguments.limits.max_ram_mb,
+        max_cpu_cores: arguments.limits.max_cores,
+        max_disk_gb: arguments.limits.max_disk_gb,
+    };
+    let vms = Vms::new(
+        database.clone(),
+        events.clone(),
+        Backing { machines: source.machines, adoption },
+        Offer { images, limits, allowances },
+        &data_dir,
+        latest.clone(),
+        at_once,
+    );
+    let notified = database.clone();
+    let state = AppState {
+        accounts: Accounts::new(database.clone(), allowances),
+        alerts: Alerts::new(database.clone()),
+        database,
+        events,
+        notifications: Notifications::new(notified, arguments.notifications.smtp_url.is_some()),
+        store,
+        vms,
+        latest,
+        health: Health::default(),
+        provider,
+        period_secs: arguments.collect_every,
+        retention_days: arguments.retention_days,
+        https: arguments.https,
+        assets,
+        simulated: source.simulated.map(|fleet| (fleet, arguments.simulated_vms as usize)),
+    };
+    if let Some((fleet, _)) = &state.simulated {
+        state.adopt_simulated_machines(fleet).await.map_err(|e| e.to_string())?;
+        state.seed_simulated_fleet().await.map_err(|e| e.to_string())?;
+    }
+    Ok(ServerBuilder {
+        state,
+        hypervisor: source.hypervisor,
+        guests: source.guests,
+        index: source.index,
+        data_dir,
+    })
+}
+
+impl ServerBuilder {
+    /// A collector that has not ticked yet. Within a runtime: its boot_setup begins at once.
+    pub fn collector(&self) -> Collector {
+        Collector {
+            database: self.state.database.clone(),
+            events: self.state.events.clone(),
+            store: self.state.store.clone(),
+            vms: self.state.vms.clone(),
+            hypervisor: self.hypervisor.clone(),
+            index: self.index.clone(),
+            host: Arc::new(Mutex::new(Host::new(self.data_dir.clone()))),
+            latest: self.state.latest.clone(),
+            alerts: alerts::AlertEngine::new(self.state.database.clone(), self.state.period_secs),
+            health: self.state.health.clone(),
+            boot_setup: BootSetup::begin(
+                self.hypervisor.clone(),
+                self.state.vms.clone(),
+                self.state.period_secs,
+            ),
+            probes: self.guests.clone().map_or_else(Probes::none, |access| {
+                let (hypervisor, database) = (self.hypervisor.clone(), self.state.database.clone());
+                Probes::new(access, hypervisor, self.index.clone(), database, self.state.period_secs)
+            }),
+            period_secs: self.state.period_secs,
+            memory: Default::default(),
+        }
+    }
+}
+
+/// Starts the server and serves until it receives a signal.
+///
+/// # Errors
+/// A message for the user.
+pub async fn serve(arguments: ServeArgs) -> Result<(), String> {
+    begin_log(&arguments.log);
+    let mail = arguments.notifications.mail()?;
+    let assets = web::assets::urls()?;
+    let listener = listen(arguments.addr)?;
+    // Before the database is opened: a newer version brings it to its own form.
+    let _lock = lock(&arguments.data.data_dir)?;
+    let assembly = assemble(&arguments, assets, Source::new(&arguments)).await?;
+    let state = assembly.state.clone();
+    state.vms.resume().await.map_err(|e| format!("The open operations cannot be read: {e}."))?;
+    let notifier = Notifier::new(state.database.clone(), mail, arguments.notifications.private_webhooks)
+        .map_err(|error| format!("Notifications cannot be sent: {error}."))?;
+    let collector = tokio::spawn(assembly.collector().run());
+    tokio::spawn(notifier.run());
+    tokio::spawn(retention(state.store.clone(), arguments.retention_days));
+    tokio::spawn(sealing(state.store.clone()));
+    tokio::spawn(planned_stops(state.vms.clone()));
+    tokio::spawn(auto_start(state.clone()));
+
+    let address = listener.local_addr().map_err(|e| e.to_string())?;
+    let listener = tokio::net::TcpListener::from_std(listener).map_err(|e| e.to_string())?;
+    let made_up = if state.provider == ProviderKind::Simulated {
+        " (simulated fleet: nothing here is real)"
+    } else {
+        ""
+    };
+    println!("Twarga Cloud is at http://{address}/{made_up}");
+    let vms = state.vms.clone();
+    let (end, mut ending) = watch::channel(false);
+    tokio::spawn(async move {
+        told_to_end().await;
+        let _ = end.send(true);
+    });
+    let mut last_requests = ending.clone();
+    let serving = axum::serve(listener, web::service(state))
+        .with_graceful_shutdown(async move {
+            let _ = ending.wait_for(|ending| *ending).await;
+        })
+        .into_future();
+    tokio::select! {
+        done = serving => done.map_err(|e| format!("The server stopped: {e}."))?,
+        // A client that never finishes its request does not keep the server.
+        () = async {
+            let _ = last_requests.wait_for(|ending| *ending).await;
+            tokio::time::sleep(FAREWELL).await;
+        } => {}
+        broken = collector => {
+            return Err(format!("The collector stopped: {}.", broken.err().map(|e| e.to_string()).unwrap_or_default()));
+        }
+    }
+    vms.settled(FAREWELL).await;
+    tracing::info!("ended");
+    Ok(())
+}
+
+/// Changes accounts from the command line.
+///
+/// # Errors
+/// A message for the user.
+pub async fn user(command: UserCommand) -> Result<(), String> {
+    let UserCommand::Create { name, admin, email, credits, data } = command;
+    let mut password = String::new();
+    std::io::stdin()
+        .take(4096)
+        .read_to_string(&mut password)
+        .map_err(|e| format!("The password cannot be read from standard input: {e}."))?;
+    let password = password.trim_end_matches(['\r', '\n']);
+    let alone = lock(&data.data_dir);
+    let database = match alone {
+        Ok(_) => Database::open(&data.data_dir).await,
+        // Beside a running server, whose form of the database it must be.
+        Err(_) => Database::open_as_it_is(&data.data_dir).await,
+    };
+    let database = database.map_err(|e| e.to_string())?;
+    let email = email.unwrap_or_else(|| format!("{name}@localhost"));
+    let me = Accounts::new(database, allowances(credits, None))
+        .create(&name, &email, password, admin.then_some(Role::Admin))
+        .await
+        .map_err(|e| e.to_string())?;
+    println!("{} can sign in now, as {}.", me.username, me.role.as_str());
+    Ok(())
+}
+
+/// Copies the database of `data_dir` into a new `file`.
+///
+/// # Errors
+/// A message for the user.
+pub async fn back_up(file: &Path, data_dir: &Path) -> Result<(), String> {
+    backup::back_up(data_dir, file).await.map_err(|e| e.to_string())?;
+    println!("{} is a copy of the database. The VMs' folders and disks are not in it.", file.display());
+    Ok(())
+}
+
+/// Puts a copy of the database in its place.
+///
+/// # Errors
+/// A message for the user.
+pub async fn restore(file: &Path, data_dir: &Path) -> Result<(), String> {
+    let _lock = lock(data_dir)?;
+    let kept = backup::restore(data_dir, file).await.map_err(|e| e.to_string())?;
+    println!("The database is that of {}.", file.display());
+    if let Some(kept) = kept {
+        println!("The one before is kept as {}.", kept.display());
+    }
+    Ok(())
+}
+
+/// What accounts are given and may have, and what the host has for all.
+fn allowances(credits: CreditArgs, limits: Option<(LimitArgs, Option<HostFigures>)>) -> Allowances {
+    let given = Allowances {
+        user_credits: credits.credits,
+        admin_credits: credits.admin_credits,
+        ..Allowances::default()
+    };
+    let Some((limits, host)) = limits else { return given };
+    let share = |all: f64, percent: u32| (all * f64::from(percent) / 100.0) as u64;
+    let capacity = host.and_then(|host| {
+        Some(Capacity {
+            ram_mb: share(host.memory_total_gb? * 1024.0, limits.memory_overcommit),
+            cpu_cores: share(host.cpu_cores.into(), limits.cpu_overcommit),
+            disk_gb: share(host.disk_total_gb?, limits.disk_overcommit),
+        })
+    });
+    Allowances { max_vms: limits.max_vms, refund_percent: limits.refund, capacity, ..given }
+}
+
+/// Turns VMs off whose time is come.
+async fn planned_stops(vms: Vms) {
+    let mut beat = tokio::time::interval(PLAN_BEAT);
+    loop {
+        beat.tick().await;
+        if let Err(error) = vms.stop_due(super::database::now()).await {
+            tracing::error!(%error, "scheduled shutdowns could not be read");
+        }
+    }
+}
+
+/// Starts the VMs that start with the server, once a sample has shown their state.
+async fn auto_start(state: AppState) {
+    let mut beat = tokio::time::interval(Duration::from_secs(1));
+    while state.latest.get().sampled_at == UtcMillis::default() {
+        beat.tick().await;
+    }
+    if let Err(error) = state.vms.start_those_that_start_with_the_server().await {
+        tracing::error!(%error, "VMs could not be started with the server");
+    }
+}
+
+fn begin_log(filter: &str) {
+    let filter = tracing_subscriber::EnvFilter::new(filter);
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .try_init();
+}
+
+/// One server a folder: two would carry out each other's operations. Held until it is dropped.
+fn lock(data_dir: &Path) -> Result<Flock<File>, String> {
+    DirBuilder::new().recursive(true).mode(0o700).create(data_dir).map_err(|e| {
+        format!("The folder {} cannot be made: {e}. Choose another with --data-dir.", data_dir.display())
+    })?;
+    let file = File::create(data_dir.join("lock"))
+        .map_err(|e| format!("{} cannot be locked: {e}.", data_dir.display()))?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| {
+        format!(
+            "Another server uses the folder {} already. End that one, or choose another folder with --data-dir.",
+            data_dir.display()
+        )
+    })
+}
+
+/// The socket that was handed in (LISTEN_FDS), or a new one.
+fn listen(address: SocketAddr) -> Result<TcpListener, String> {
+    let handed_in = listenfd::ListenFd::from_env()
+        .take_tcp_listener(0)
+        .map_err(|e| format!("The socket that was handed in (LISTEN_FDS) is no TCP socket: {e}."))?;
+    let listener = match handed_in {
+        Some(listener) => listener,
+        None => TcpListener::bind(address).map_err(|e| {
+            format!("{address} cannot be listened on: {e}. Choose another address with --addr, such as 127.0.0.1:3001.")
+        })?,
+    };
+    listener.set_nonblocking(true).map_err(|e| e.to_string())?;
+    Ok(listener)
+}
+
+fn driver(asked: LibvirtDriver) -> Driver {
+    let kvm_is_ours = || OpenOptions::new().read(true).write(true).open("/dev/kvm").is_ok();
+    match asked {
+        LibvirtDriver::Kvm => Driver::Kvm,
+        LibvirtDriver::Qemu => Driver::Qemu,
+        LibvirtDriver::Auto if kvm_is_ours() => Driver::Kvm,
+        LibvirtDriver::Auto => Driver::Qemu,
+    }
+}
+
+/// Removes what is too old. The clock may be wrong for a while, as after a start without a network, and what is
+/// removed is gone: a jump ahead is believed bit by bit, [`BELIEF`] times as fast as time passes.
+async fn retention(store: Store, days: u32) {
+    let mut beat = tokio::time::interval(RETENTION_BEAT);
+    let mut believed = store.newest_tick();
+    loop {
+        beat.tick().await;
+        let most = believed.plus_secs(BELIEF * RETENTION_BEAT.as_secs().cast_signed());
+        let newest = store.newest_tick();
+        believed = if believed == UtcMillis(0) { newest } else { newest.min(most) };
+        let before = believed.plus_secs(-i64::from(days) * 24 * 60 * 60);
+        match store.forget(before).await {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(count, "deleted expired ticks"),
+            Err(error) => tracing::error!(%error, "expired samples could not be deleted"),
+        }
+    }
+}
+
+/// Seals hours that are over, and removes what was asked to be.
+async fn sealing(store: Store) {
+    let mut beat = tokio::time::interval(SEALING_BEAT);
+    loop {
+        beat.tick().await;
+        match store.seal().await {
+            Ok(0) => {}
+            Ok(hours) => tracing::debug!(hours, "sealed"),
+            Err(error) => tracing::error!(%error, "an hour could not be compressed; it stays uncompressed"),
+        }
+        match store.delete_expired().await {
+            Ok(0) => {}
+            Ok(vms) => tracing::info!(vms, "deleted the samples of destroyed VMs as requested"),
+            Err(error) => tracing::error!(%error, "a destroyed VM's samples could not be removed"),
+        }
+    }
+}
+
+async fn told_to_end() {
+    let terminated = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut signal) => {
+                signal.recv().await;
+            }
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        () = terminated => {}
+    }
+    tracing::info!("shutting down: waiting for operations");
+}

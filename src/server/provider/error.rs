@@ -1,0 +1,45 @@
+//! Errors of a provider.
+
+/// Why an operation failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MachineErrorKind {
+    VagrantMissing,
+    VagrantfileBroken,
+    ConfigInvalid,
+    BoxMissing,
+    NotCreated,
+    /// Another command holds the machine; trying again later helps.
+    Busy,
+    /// A disk of an earlier machine with this name is still there.
+    DiskExists,
+    /// A domain with this name exists that is not this machine.
+    NameTaken,
+    HypervisorUnreachable,
+    BootTimeout,
+    ProvisionerFailed,
+    Interrupted,
+    /// A user cancelled it.
+    Cancelled,
+    TimedOut,
+    DiskFull,
+    Other,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub struct MachineError {
+    pub kind: MachineErrorKind,
+    /// What happened and what to do, for the user.
+    pub text: String,
+    /// Vagrant's error class and last words, for the log.
+    pub detail: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub struct ReadError {
+    /// What happened and what to do, as a message for users.
+    pub text: String,
+    /// The tool's own words, for the log.
+    pub detail: String,
+}

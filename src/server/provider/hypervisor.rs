@@ -1,0 +1,54 @@
+//! Samples domains and answers questions about single ones.
+
+use super::{HypervisorSample, Moment, ReadError};
+use async_trait::async_trait;
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// Samples the hypervisor's counters.
+#[async_trait]
+pub trait Hypervisor: Send + Sync {
+    /// Reads all domains at once.
+    ///
+    /// # Errors
+    /// When the hypervisor as a whole does not answer. A single domain that cannot be read is left out or has
+    /// fewer counters.
+    async fn read(&self) -> Result<HypervisorSample, ReadError>;
+
+    /// The clocks that readings are stamped by: what a tick without a reading is stamped by, too.
+    fn now(&self) -> Moment {
+        Moment::now()
+    }
+
+    /// Notifies `changed` whenever a domain may have started, stopped or gone. Never returns.
+    async fn watch(&self, _changed: &Notify) {
+        std::future::pending().await
+    }
+
+    /// Makes the guest's memory figures fresh every `period_secs`; to be asked once a boot.
+    ///
+    /// # Errors
+    /// When the domain does not run or the hypervisor does not answer; trying again later may help.
+    async fn enable_memory_statistics(&self, uuid: &str, period_secs: u32) -> Result<(), ReadError>;
+
+    /// The domain's IPv4 address, when the hypervisor knows it.
+    ///
+    /// # Errors
+    /// When the hypervisor does not answer.
+    async fn address(&self, uuid: &str) -> Result<Option<String>, ReadError>;
+
+    /// Runs a shell script inside the guest through its agent and answers what it printed, at most `max_bytes` of
+    /// it; `None` when there is no such thing here.
+    ///
+    /// # Errors
+    /// When the guest has no agent, or it does not answer or finish within `limit`.
+    async fn run_in_guest(
+        &self,
+        _uuid: &str,
+        _script: &str,
+        _max_bytes: usize,
+        _limit: Duration,
+    ) -> Result<Option<Vec<u8>>, ReadError> {
+        Ok(None)
+    }
+}

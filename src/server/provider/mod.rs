@@ -1,0 +1,18 @@
+//! What Twarga Cloud needs from the software that runs the VMs, as traits. Two implementations: Vagrant with
+//! libvirt, and the simulated fleet. All other modules use these traits only.
+
+mod domain;
+mod driver;
+mod error;
+mod guest_access;
+mod hypervisor;
+mod index;
+mod machine;
+
+pub use domain::{Balloon, Counters, DiskUse, Domain, DomainState, HypervisorSample, Moment, Traffic};
+pub use driver::{MachineCommand, MachineDriver, OwnedDomain};
+pub use error::{MachineError, MachineErrorKind, ReadError};
+pub use guest_access::{GuestAccess, SshConfig};
+pub use hypervisor::Hypervisor;
+pub use index::{IndexedMachine, MachineIndex};
+pub use machine::{Machine, Project};

@@ -1,0 +1,82 @@
+//! Creating and starting a machine, and cleaning up after a launch that was interrupted.
+
+use super::{
+    driver::Vagrant,
+    task::{Task, say},
+};
+use crate::server::provider::{
+    Machine, MachineCommand, MachineDriver, MachineError, MachineErrorKind, OwnedDomain,
+};
+use std::path::Path;
+
+/// What vagrant-libvirt says when the box's image is in libvirt's pool.
+const IMAGE_IS_THERE: &str = "Creating image (snapshot of base box volume)";
+
+impl Vagrant {
+    /// Makes what is not there and starts what is off. The disk of a machine that is off grows first, if it is to.
+    pub(super) async fn up(&self, task: &Task<'_>) -> Result<(), MachineError> {
+        let machine = task.machine;
+        self.remember(machine).await?;
+        self.prepare(machine, task.lines).await?;
+        let limit = self.options.time_limits.up;
+        if machine.project.is_some() {
+            return self.vagrant(&["up"], task, limit).await;
+        }
+        if let Some(uuid) = self.domain_uuid(machine) {
+            match self.grow_disk(&uuid, machine.spec.disk_gb).await {
+                Ok(true) => say(task.lines, &format!("The disk was grown to {} GB.", machine.spec.disk_gb)),
+                Ok(false) => {}
+                // One that somebody removed is what `up` speaks of.
+                Err(error) if machine.is_resized => {
+                    return Err(MachineError {
+                        kind: MachineErrorKind::Other,
+                        text: format!(
+                            "The disk could not be grown to {} GB. libvirt said: {}",
+                            machine.spec.disk_gb, error.detail
+                        ),
+                        detail: error.detail,
+                    });
+                }
+                Err(error) => tracing::debug!(detail = error.detail, "the disk's size is not known"),
+            }
+            return self.vagrant(&["up"], task, limit).await;
+        }
+        let mut lock = tokio::select! {
+            guard = self.boxes.lock(&machine.vagrant_box, task.lines) => Some(guard),
+            () = task.cancel.cancelled() => return Err(self.cancelled(machine, "while it waited for its box")),
+        };
+        let mut hear = |line: &str| {
+            if line.starts_with(IMAGE_IS_THERE) {
+                lock = None;
+            }
+        };
+        self.vagrant_hearing(&["up"], task, limit, &mut hear).await
+    }
+
+    /// The first `up` of a machine that never was. Where an earlier try was cut off, a domain that says that it was made
+    /// in this folder, or a disk without one, is what it left: nobody has written to it. Any other is somebody's.
+    pub(super) async fn launch(&self, command: &MachineCommand, task: &Task<'_>) -> Result<(), MachineError> {
+        let machine = task.machine;
+        let error = match self.up(task).await {
+            Err(error) if command.was_cut_off && self.domain_uuid(machine).is_none() => error,
+            other => return other,
+        };
+        let left = match error.kind {
+            MachineErrorKind::DiskExists => None,
+            MachineErrorKind::NameTaken => match self.domain_made_in(&machine.directory).await {
+                Some(domain) => Some(domain.uuid),
+                None => return Err(error),
+            },
+            _ => return Err(error),
+        };
+        say(task.lines, "An earlier attempt was interrupted; removing what it left.");
+        let half_made = Machine { domain_uuid: left, ..machine.clone() };
+        self.destroy(&Task { machine: &half_made, ..*task }).await?;
+        self.up(task).await
+    }
+
+    async fn domain_made_in(&self, directory: &Path) -> Option<OwnedDomain> {
+        let owned = self.domains_made_in(directory.parent()?).await.ok()?;
+        owned.into_iter().find(|domain| domain.directory == directory)
+    }
+}
