@@ -420,7 +420,7 @@ test.describe("signed in", () => {
     await launch.getByRole("link").click();
     await expect(launch.getByTestId("output")).toContainText("Machine booted and ready!");
     await page.getByTestId("more").click();
-    await confirm(page, "Turn off at once…", "all-of-it");
+    await confirm(page, "Power off…", "all-of-it");
     await page.getByRole("dialog").getByRole("button", { name: "Turn off", exact: true }).click();
     await expect(status(page)).toHaveText(/stopped/i);
   });
@@ -854,7 +854,7 @@ test.describe("signed in", () => {
     await expect(page.getByLabel("Search the text")).toBeVisible();
     await page.keyboard.press("?");
     await expect(page.getByTestId("keys")).toBeVisible();
-    await expect(page.getByTestId("keys")).toContainText("Jump to a page, VM or action");
+    await expect(page.getByTestId("keys")).toContainText("Go to a page, VM or action");
     await page.keyboard.press("Escape");
     await expect(page.getByTestId("keys")).toBeHidden();
     await page.keyboard.press("/");
@@ -876,7 +876,7 @@ test.describe("signed in", () => {
       await page.keyboard.press("Enter");
     };
     await choose(`Save a snapshot of ${name}`);
-    await expect(palette.getByLabel("The snapshot's name")).toBeFocused();
+    await expect(palette.getByLabel("Snapshot name")).toBeFocused();
     for (const colorScheme of ["light", "dark"]) {
       await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
       await fits(page, "palette-asks", colorScheme);
@@ -900,7 +900,7 @@ test.describe("signed in", () => {
     await expect(status(page)).toHaveText("suspended", { timeout: 30_000 });
     await choose(`Resume ${name}`);
     await expect(status(page)).toHaveText("running", { timeout: 30_000 });
-    for (const what of [`Destroy ${name}`, `Turn off at once: ${name}`]) {
+    for (const what of [`Destroy ${name}`, `Power off ${name}`]) {
       await choose(what);
       await page.keyboard.type("another");
       await page.keyboard.press("Enter");
@@ -910,7 +910,7 @@ test.describe("signed in", () => {
       await page.keyboard.press("Escape");
       await expect(palette).toBeHidden();
     }
-    await choose(`Turn off at once: ${name}`);
+    await choose(`Power off ${name}`);
     await page.keyboard.type(name);
     await page.keyboard.press("Enter");
     await expect(status(page)).toHaveText("stopped", { timeout: 30_000 });

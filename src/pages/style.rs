@@ -155,7 +155,7 @@ fn Buttons(toasts: Toasts) -> impl IntoView {
             </p>
             <Confirm question title="Destroy web-1?">
                 <p>"The VM and everything on its disk are deleted. This cannot be undone."</p>
-                <form method="get" action="/style"><Confirmation question label="Destroy for good"/></form>
+                <form method="get" action="/style"><Confirmation question label="Destroy VM"/></form>
             </Confirm>
             <div class="chips">{chips.into_iter().collect_view()}</div>
             <div class="segments" role="group" aria-label="Time">{segments.into_iter().collect_view()}</div>
@@ -250,8 +250,8 @@ fn Figures() -> impl IntoView {
         <section class="panel block">
             <h2>"Figures"</h2>
             <div class="three">{hues.into_iter().map(hue).collect_view()}</div>
-            <div class="progress"><span class="line">"Launching: Booting · 14 s"</span><progress max="100" value="40" aria-label="Done of this step"></progress></div>
-            <div class="progress"><span class="line">"Waiting for its turn · 2 s"</span><i class="moving" aria-hidden="true"></i></div>
+            <div class="progress"><span class="line">"Launching: Booting · 14 s"</span><progress max="100" value="40" aria-label="Progress of this step"></progress></div>
+            <div class="progress"><span class="line">"Queued · 2 s"</span><i class="moving" aria-hidden="true"></i></div>
         </section>
     }
 }
@@ -444,8 +444,8 @@ fn Palette() -> impl IntoView {
                 <label class="search">
                     <Glyph icon=Icon::Search/>
                     <input
-                        type="text" value="web" placeholder="Jump to a page, VM or action" autocomplete="off" spellcheck="false"
-                        role="combobox" aria-label="Jump to a page, VM or action" aria-expanded="true"
+                        type="text" value="web" placeholder="Go to a page, VM or action" autocomplete="off" spellcheck="false"
+                        role="combobox" aria-label="Go to a page, VM or action" aria-expanded="true"
                         aria-controls="sample-places" aria-activedescendant="sample-place-0"
                     />
                 </label>
