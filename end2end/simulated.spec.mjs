@@ -292,11 +292,11 @@ test.describe("signed in", () => {
     await page.goto("/vms/new");
     await hydrated(page);
     const quota = page.getByTestId("quota");
-    await expect(quota).toContainText(/Launched VMs\s*0 of/);
+    await expect(quota).toContainText(/VMs\s*0 of/);
     await page.locator("[name=name]").fill(name);
     await page.getByRole("button", { name: /launch/i }).click();
     await expect(page).toHaveURL(/\/vms\/\d+$/);
-    await expect(quota).toContainText(/Launched VMs\s*1 of/);
+    await expect(quota).toContainText(/VMs\s*1 of/);
     await expect(status(page)).toHaveText(/pending/i);
     await expect(page.locator("main")).toContainText(/launching/i);
     await expect(status(page)).toHaveText(/running/i);
@@ -314,7 +314,7 @@ test.describe("signed in", () => {
     await expect(page).toHaveURL("/");
     await expect(row(page, name)).toHaveCount(0);
     await expect(page.locator("[data-vm]")).toHaveCount(VMS);
-    await expect(quota).toContainText(/Launched VMs\s*0 of/);
+    await expect(quota).toContainText(/VMs\s*0 of/);
   });
 
   test("what destroys something asks in a dialog that the keyboard can use", async ({ page }) => {

@@ -206,8 +206,8 @@ fn Marks() -> impl IntoView {
             <ul class="samples">
                 <li><span class="badge">"admin"</span></li>
                 <li><span class="badge off">"deactivated"</span></li>
-                <li><span class="link live"><i class="pulse"></i>"live, every 5 s"</span></li>
-                <li><span class="link lost"><i class="pulse"></i>"reconnecting…"</span></li>
+                <li><span class="link live"><i class="pulse"></i>"Live, every 5 s"</span></li>
+                <li><span class="link lost"><i class="pulse"></i>"Reconnecting…"</span></li>
             </ul>
         </section>
     }
@@ -372,13 +372,13 @@ fn Tables() -> impl IntoView {
 
 #[component]
 fn Messages() -> impl IntoView {
-    let error = || ApiError::new(crate::model::ErrorCode::Unavailable, "The server does not answer.");
+    let error = || ApiError::new(crate::model::ErrorCode::Unavailable, "The server is not responding.");
     view! {
         <section class="panel block">
             <h2>"Messages, and what stands where nothing is"</h2>
             <Refusal error=Signal::derive(move || Some(error()))/>
-            <p class="banner warn"><Glyph icon=Icon::Warning/><span>"Figures are late: the hypervisor does not answer."</span></p>
-            <p class="banner simulated"><Glyph icon=Icon::Warning/><span>"Simulated fleet: these VMs and figures are made up for trying out."</span></p>
+            <p class="banner warn"><Glyph icon=Icon::Warning/><span>"No current metrics: the hypervisor is not responding."</span></p>
+            <p class="banner simulated"><Glyph icon=Icon::Warning/><span>"Simulated fleet: these VMs and their metrics are made up."</span></p>
             <Failed error=error() retry=|| ()/>
             <div class="panel empty"><Glyph icon=Icon::Machine/><h2>"No VMs yet"</h2><p>"Choose an image and a size."</p><p><a class="btn primary" href="/style">"Launch your first VM"</a></p></div>
             <p class="none">"Nothing has happened yet."</p>
