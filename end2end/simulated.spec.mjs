@@ -433,7 +433,7 @@ test.describe("signed in", () => {
     const dismiss = (text) => toast(text).getByRole("button", { name: "Dismiss" });
     const name = await firstRunning(page);
     await page.getByRole("button", { name: `Stop ${name}`, exact: true }).click();
-    const stopped = `${name} was stopped.`;
+    const stopped = `${name} stopped.`;
     await expect(toast(stopped)).toBeVisible({ timeout: 30_000 });
     await dismiss(stopped).focus();
     for (const colorScheme of ["light", "dark"]) {
@@ -449,7 +449,7 @@ test.describe("signed in", () => {
 
     await page.setViewportSize({ width: 1280, height: 900 });
     await page.getByRole("button", { name: `Start ${name}`, exact: true }).click();
-    const started = `${name} was started.`;
+    const started = `${name} started.`;
     await expect(toast(started)).toBeVisible({ timeout: 30_000 });
     await toast(started).hover();
     await page.waitForTimeout(6_500); // it stays while it is pointed at, too
@@ -883,7 +883,7 @@ test.describe("signed in", () => {
     }
     await page.keyboard.type("-wrong-");
     await page.keyboard.press("Enter");
-    await expect(palette.getByRole("alert")).toContainText("A snapshot's name has");
+    await expect(palette.getByRole("alert")).toContainText("The snapshot name must have");
     await page.keyboard.press("Control+a");
     await page.keyboard.type("from-palette");
     await page.keyboard.press("Enter");

@@ -412,7 +412,7 @@ async fn a_form_with_nonsense_comes_back_without_scripts_with_its_words_and_what
     assert!(location.starts_with("/vms/new?size=small&"), "{location}");
     assert_eq!(page.status, StatusCode::OK);
     let words = page.words();
-    for text in ["only letters, digits and hyphens", "Memory is ", "A VM has 1 to 8 cores.", "The disk is "] {
+    for text in ["only letters, digits and hyphens", "Memory must be ", "A VM can have 1 to 8 cores.", "The disk must have "] {
         assert_eq!(words.matches(text).count(), 2, "above the form and at the field: {text}");
     }
     let held = |name| page.field(name);
@@ -420,7 +420,7 @@ async fn a_form_with_nonsense_comes_back_without_scripts_with_its_words_and_what
     assert_eq!((held("cpu_cores").as_deref(), held("disk_gb").as_deref()), (Some("99"), Some("0")));
     let chosen = page.text.split("<option").find(|option| option.contains(" selected")).unwrap();
     assert!(chosen.contains("debian-12"), "{chosen}");
-    assert!(log.text().contains("A VM has 1 to 8 cores."), "{}", log.text());
+    assert!(log.text().contains("A VM can have 1 to 8 cores."), "{}", log.text());
 
     // Sent again from there, the second try counts.
     let fields = [
@@ -431,7 +431,7 @@ async fn a_form_with_nonsense_comes_back_without_scripts_with_its_words_and_what
         ("disk_gb", "10"),
     ];
     let (location, page) = ada.submit(&location, "/api/v1/launch_vm", &fields).await;
-    assert!(page.words().contains("Memory is 512 to 16384 MB for this image."), "{}", page.words());
+    assert!(page.words().contains("Memory must be 512 to 16384 MB for this image."), "{}", page.words());
     assert_eq!(
         (page.field("name").as_deref(), page.field("ram_mb").as_deref()),
         (Some("web-1"), Some("lots"))

@@ -270,7 +270,7 @@ mod tests {
     #[test]
     fn a_vm_that_goes_while_it_is_destroyed_was_destroyed() {
         let before = [seen(1, Some((5, Destroy, Running))), seen(2, Some((3, Stop, Running)))];
-        assert_eq!(texts(&before, &[], "ada"), ["vm-1 was destroyed."]);
+        assert_eq!(texts(&before, &[], "ada"), ["vm-1 destroyed."]);
     }
 
     #[test]

@@ -197,7 +197,7 @@ impl RuleForm {
             0
         });
         let severity = Severity::parse(&self.severity).unwrap_or_else(|| {
-            wrong("severity", "Choose info, warning or error.".into());
+            wrong("severity", "Choose info, warning or error as the severity.".into());
             Severity::Warning
         });
         let repeat_secs = match self.repeat_minutes.trim() {

@@ -149,7 +149,7 @@ fn Buttons(toasts: Toasts) -> impl IntoView {
                 <a class="btn" href="/style">"A link"</a>
             </p>
             <p class="buttons">
-                <button type="button" class="btn" on:click=move |_| toasts.say("web-1 was started.")>"A toast"</button>
+                <button type="button" class="btn" on:click=move |_| toasts.say("web-1 started.")>"A toast"</button>
                 <button type="button" class="btn" on:click=move |_| toasts.warn("web-1: start failed. The box is missing.")>"A toast of trouble"</button>
                 <Ask question>"A dialog…"</Ask>
             </p>
@@ -167,7 +167,7 @@ fn Buttons(toasts: Toasts) -> impl IntoView {
 
 #[component]
 fn Fields() -> impl IntoView {
-    let refused = || Some(ApiError::invalid_field("wrong", "Memory is 512 to 16384 MB for this image."));
+    let refused = || Some(ApiError::invalid_field("wrong", "Memory must be 512 to 16384 MB for this image."));
     let checks = Checks::new(|| None, Signal::derive(refused));
     let text = |text: &str| RwSignal::new(text.to_owned());
     view! {
