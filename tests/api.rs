@@ -412,7 +412,12 @@ async fn a_form_with_nonsense_comes_back_without_scripts_with_its_words_and_what
     assert!(location.starts_with("/vms/new?size=small&"), "{location}");
     assert_eq!(page.status, StatusCode::OK);
     let words = page.words();
-    for text in ["only letters, digits and hyphens", "Memory must be ", "A VM can have 1 to 8 cores.", "The disk must have "] {
+    for text in [
+        "only letters, digits and hyphens",
+        "Memory must be ",
+        "A VM can have 1 to 8 cores.",
+        "The disk must have ",
+    ] {
         assert_eq!(words.matches(text).count(), 2, "above the form and at the field: {text}");
     }
     let held = |name| page.field(name);

@@ -169,10 +169,12 @@ impl Timeline {
         Signal::derive(move || {
             self.charts.with(|charts| {
                 let statistics = charts.of(metric).and_then(|(_, statistics)| statistics);
-                Some(statistics.map_or_else(
-                    || "no data in this range".into(),
-                    |statistics| in_words(statistics, told),
-                ))
+                Some(
+                    statistics.map_or_else(
+                        || "no data in this range".into(),
+                        |statistics| in_words(statistics, told),
+                    ),
+                )
             })
         })
     }

@@ -144,7 +144,10 @@ pub fn check_password(field: &str, password: &str) -> Result<(), ApiError> {
         let text = format!("The password must have at least {PASSWORD_MIN_CHARS} characters.");
         Err(ApiError::invalid_field(field, text))
     } else if password.len() > PASSWORD_MAX_BYTES {
-        Err(ApiError::invalid_field(field, format!("The password can have at most {PASSWORD_MAX_BYTES} bytes.")))
+        Err(ApiError::invalid_field(
+            field,
+            format!("The password can have at most {PASSWORD_MAX_BYTES} bytes."),
+        ))
     } else {
         Ok(())
     }

@@ -299,7 +299,10 @@ fn wrong_sizes(spec: &VmSpec, image: Option<&Image>, limits: Limits) -> Vec<Fiel
         wrong("cpu_cores", format!("A VM can have 1 to {} cores.", limits.max_cpu_cores));
     }
     if !(min_disk_gb..=limits.max_disk_gb).contains(&spec.disk_gb) {
-        wrong("disk_gb", format!("The disk must have {min_disk_gb} to {} GB for this image.", limits.max_disk_gb));
+        wrong(
+            "disk_gb",
+            format!("The disk must have {min_disk_gb} to {} GB for this image.", limits.max_disk_gb),
+        );
     }
     fields
 }

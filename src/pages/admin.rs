@@ -243,9 +243,7 @@ fn what_is_lost(kind: OrphanKind) -> &'static str {
     match kind {
         OrphanKind::Domain => "The machine and everything on its disk are deleted. This cannot be undone.",
         OrphanKind::Directory => "The folder and everything in it are deleted. This cannot be undone.",
-        OrphanKind::Row => {
-            "The VM's record and its folder are deleted. This cannot be undone."
-        }
+        OrphanKind::Row => "The VM's record and its folder are deleted. This cannot be undone.",
     }
 }
 

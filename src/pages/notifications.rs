@@ -78,9 +78,7 @@ fn Settings(
     };
     let has_webhook = settings.webhook_url.is_some();
     let mail = match (settings.mail_is_set_up, settings.email_is_on) {
-        (false, _) => {
-            "E-mail is not configured. An admin can set --smtp-url and --mail-from.".into()
-        }
+        (false, _) => "E-mail is not configured. An admin can set --smtp-url and --mail-from.".into(),
         (true, true) => format!("On. Alerts are sent to {}.", settings.email),
         (true, false) => format!("Off. Alerts can be sent to {}.", settings.email),
     };
