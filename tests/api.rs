@@ -1055,7 +1055,7 @@ impl GuestAccess for Index {
 #[tokio::test]
 async fn a_machine_is_not_adopted_before_what_it_was_given_is_known() {
     for (state, why) in [
-        (Some(DomainState::Stopped), "Run \"vagrant up\" in /home/ada/shop, then adopt it."),
+        (Some(DomainState::Stopped), "Run \"vagrant up\" in /home/ada/shop, then import it."),
         (
             Some(DomainState::Running),
             "Nobody knows the way. See that \"vagrant ssh\" works in /home/ada/shop",

@@ -189,7 +189,7 @@ fn places_of(vms: &[VmView], with_owner: bool) -> Vec<Place> {
         does: Does::Lead(format!("/vms/{}", vm.id)),
     };
     let actions = vms.iter().flat_map(|vm| {
-        // Of a machine that was taken over, its page says what is lost.
+        // For an imported VM, the confirmation on its page says what is lost.
         let may =
             |kind| vm.allowed.contains(&kind) && (kind != OperationKind::Destroy || vm.adopted.is_none());
         ACTIONS.iter().filter(move |(kind, _)| may(*kind)).map(move |(kind, word)| {
@@ -208,8 +208,8 @@ fn all_places(is_admin: bool, vms: &[VmView]) -> Vec<Place> {
     pages(is_admin).into_iter().chain(places_of(vms, is_admin)).chain(deeds()).collect()
 }
 
-/// Those that have all letters of `typed` in this order, first those whose name begins with it, then those that hold
-/// it in one piece.
+/// The entries with all letters of `typed` in this order: first those that start with it, then those that contain
+/// it.
 fn found(places: &[Place], typed: &str) -> Vec<Place> {
     let typed = typed.trim().to_ascii_lowercase();
     let rank = |place: &Place| {
@@ -228,22 +228,22 @@ fn found(places: &[Place], typed: &str) -> Vec<Place> {
     ranked.into_iter().map(|(_, place)| place.clone()).take(SHOWN).collect()
 }
 
-/// What opens a few buttons or fields over the page.
+/// Menus, which Escape closes.
 const MENUS: &str = "details.more";
 
-/// What a key has open.
+/// The open dialog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Opened {
     Palette,
     Keys,
 }
 
-/// Listens to the keys on every page of who is signed in. What they open comes when it is first asked for.
+/// Handles the shortcuts on all pages for signed-in users. The dialogs are loaded on first use.
 #[component]
 pub fn Keyboard(is_admin: bool) -> impl IntoView {
     let opened = RwSignal::new(None::<Opened>);
     let navigate = use_navigate();
-    // `g` waits for the letter behind it.
+    // `g` waits for the next letter.
     let after_g = StoredValue::new(false);
     Effect::new(move || {
         let navigate = navigate.clone();
@@ -254,7 +254,7 @@ pub fn Keyboard(is_admin: bool) -> impl IntoView {
                 opened.set(Some(Opened::Palette));
                 return;
             }
-            // A dialog closes by itself, and gives the focus back to what has opened it: that may be in a menu.
+            // A dialog handles Escape itself and returns the focus, possibly into a menu.
             if key == "Escape" && !browser::is_in_dialog(&event) {
                 browser::close_details(MENUS);
             }
@@ -274,7 +274,7 @@ pub fn Keyboard(is_admin: bool) -> impl IntoView {
                 }
                 "g" => after_g.set_value(true),
                 "?" => opened.set(Some(Opened::Keys)),
-                // The key itself is not what is searched for.
+                // Keeps the slash out of the search field.
                 "/" if browser::focus_search() => event.prevent_default(),
                 _ => {}
             }
@@ -302,7 +302,7 @@ fn dialogs(is_admin: bool, opened: RwSignal<Option<Opened>>) -> Result<AnyView, 
     Ok(view! { <Dialogs is_admin opened/> }.into_any())
 }
 
-/// The palette and the list of keys.
+/// The palette and the list of shortcuts.
 #[component]
 fn Dialogs(is_admin: bool, opened: RwSignal<Option<Opened>>) -> impl IntoView {
     let palette = NodeRef::<html::Dialog>::new();
@@ -314,9 +314,9 @@ fn Dialogs(is_admin: bool, opened: RwSignal<Option<Opened>>) -> impl IntoView {
     let shown = Memo::new(move |_| places.with(|places| found(places, &typed.get())));
     let step = RwSignal::new(None::<Step>);
     let refusal = RwSignal::new(None::<String>);
-    // Counts what was shown. An answer to what is not shown any more is for the page's edge, and leads nowhere.
+    // Counts openings. A response to an earlier one is shown as a toast and opens no page.
     let turn = StoredValue::new(0_u32);
-    // Whether the server is being asked: a second press of Enter asks nothing more.
+    // Whether a request is pending, to ignore a second press of Enter.
     let pending = RwSignal::new(false);
     let toasts = expect_context::<Toasts>();
     let navigate = use_navigate();
@@ -356,7 +356,7 @@ fn Dialogs(is_admin: bool, opened: RwSignal<Option<Opened>>) -> impl IntoView {
                 pending.set(false);
             }
             match answer {
-                // The overview shows how the destroying goes on, and that the VM is gone in the end.
+                // The overview shows the progress and the removal of the VM.
                 Ok(()) if is_shown && kind == OperationKind::Destroy => lead_to.run("/".into()),
                 Ok(()) if is_shown && kind.is_about_a_snapshot() => {
                     lead_to.run(format!("/vms/{vm_id}/snapshots"))
@@ -400,13 +400,13 @@ fn Dialogs(is_admin: bool, opened: RwSignal<Option<Opened>>) -> impl IntoView {
     };
     let open = move || {
         let Some(dialog) = palette.get_untracked() else { return };
-        // As a popover: a modal dialog makes the browser style every element of the page anew, which a press would wait
-        // for. It is refused while it is open already.
+        // A popover, because a modal dialog makes the browser restyle every element of the page, which delays the key
+        // press. Fails if it is already open.
         let _ = dialog.show_popover();
         show_step(None);
         spawn_local(async move {
             if let Ok(vms) = list_vms().await {
-                // What is chosen stays so, wherever it comes to stand.
+                // Keeps the selected entry when the list changes.
                 let before = shown.try_get_untracked().unwrap_or_default();
                 let place = chosen.try_get_untracked().and_then(|chosen| before.into_iter().nth(chosen));
                 places.try_set(all_places(is_admin, &vms));
@@ -436,7 +436,7 @@ fn Dialogs(is_admin: bool, opened: RwSignal<Option<Opened>>) -> impl IntoView {
             turn.update_value(|turn| *turn += 1);
         }
     };
-    // It is not modal: the focus may leave it, and then it is in the way.
+    // It is not modal, so it closes when the focus leaves it.
     let on_focus_out = move |event: ev::FocusEvent| {
         if browser::focus_leaves(&event) {
             close();
@@ -460,7 +460,7 @@ fn Dialogs(is_admin: bool, opened: RwSignal<Option<Opened>>) -> impl IntoView {
                     go(place);
                 }
             }
-            // There is nothing else in here to go to.
+            // There is nothing else to focus.
             "Tab" => {}
             _ => return,
         }

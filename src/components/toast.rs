@@ -94,7 +94,7 @@ pub fn ToastRegion(toasts: Toasts) -> impl IntoView {
     });
     let toast = move |Toast { id, text, is_bad }| {
         let mark = if is_bad { "mark failed" } else { "mark running" };
-        // The button that had the focus goes, and tells nobody that it has lost it.
+        // Removing the focused button does not fire a blur event.
         let dismiss = move |_| {
             held.update(|held| held.1 = false);
             toasts.dismiss(id);
