@@ -156,7 +156,7 @@ test.describe("a machine of another project", () => {
 
   test.beforeEach(({ context }) => signIn(context, server.url));
 
-  test("is adopted, watched from inside and taken off the list", async ({ page }) => {
+  test("is imported, watched from inside and taken off the list", async ({ page }) => {
     await page.goto("/vms/new");
     await page.getByTestId("adopt-instead").click();
     await expect(page).toHaveURL("/vms/adopt");
@@ -164,7 +164,7 @@ test.describe("a machine of another project", () => {
     const entry = page.getByRole("listitem").filter({ hasText: project });
     await entry.locator("[name=name]").fill("own-shop");
     await shot(page, "lab-adopt");
-    await entry.getByRole("button", { name: "Adopt" }).click();
+    await entry.getByRole("button", { name: "Import" }).click();
     await expect(page).toHaveURL(/\/vms\/\d+$/, { timeout: 60_000 });
     await expect(status(page)).toHaveText(/running/i);
     for (const figure of ["cpu", "memory", "disk", "network"]) {

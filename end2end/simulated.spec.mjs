@@ -186,7 +186,7 @@ test.describe("signed in", () => {
     await page.goto("/admin?search=nobody");
     await hydrated(page);
     const all = page.getByTestId("all-vms");
-    await expect(all).toContainText("No VM has that in its name or its owner's.");
+    await expect(all).toContainText("No matching VMs.");
     await all.getByRole("link", { name: "Show all" }).click();
     await expect(all.locator("[data-vm]")).toHaveCount(VMS);
     const name = await firstRunning(page);
@@ -292,11 +292,11 @@ test.describe("signed in", () => {
     await page.goto("/vms/new");
     await hydrated(page);
     const quota = page.getByTestId("quota");
-    await expect(quota).toContainText(/Launched VMs\s*0 of/);
+    await expect(quota).toContainText(/VMs\s*0 of/);
     await page.locator("[name=name]").fill(name);
     await page.getByRole("button", { name: /launch/i }).click();
     await expect(page).toHaveURL(/\/vms\/\d+$/);
-    await expect(quota).toContainText(/Launched VMs\s*1 of/);
+    await expect(quota).toContainText(/VMs\s*1 of/);
     await expect(status(page)).toHaveText(/pending/i);
     await expect(page.locator("main")).toContainText(/launching/i);
     await expect(status(page)).toHaveText(/running/i);
@@ -314,7 +314,7 @@ test.describe("signed in", () => {
     await expect(page).toHaveURL("/");
     await expect(row(page, name)).toHaveCount(0);
     await expect(page.locator("[data-vm]")).toHaveCount(VMS);
-    await expect(quota).toContainText(/Launched VMs\s*0 of/);
+    await expect(quota).toContainText(/VMs\s*0 of/);
   });
 
   test("what destroys something asks in a dialog that the keyboard can use", async ({ page }) => {
@@ -420,7 +420,7 @@ test.describe("signed in", () => {
     await launch.getByRole("link").click();
     await expect(launch.getByTestId("output")).toContainText("Machine booted and ready!");
     await page.getByTestId("more").click();
-    await confirm(page, "Turn off at once…", "all-of-it");
+    await confirm(page, "Power off…", "all-of-it");
     await page.getByRole("dialog").getByRole("button", { name: "Turn off", exact: true }).click();
     await expect(status(page)).toHaveText(/stopped/i);
   });
@@ -433,7 +433,7 @@ test.describe("signed in", () => {
     const dismiss = (text) => toast(text).getByRole("button", { name: "Dismiss" });
     const name = await firstRunning(page);
     await page.getByRole("button", { name: `Stop ${name}`, exact: true }).click();
-    const stopped = `${name} was stopped.`;
+    const stopped = `${name} stopped.`;
     await expect(toast(stopped)).toBeVisible({ timeout: 30_000 });
     await dismiss(stopped).focus();
     for (const colorScheme of ["light", "dark"]) {
@@ -449,7 +449,7 @@ test.describe("signed in", () => {
 
     await page.setViewportSize({ width: 1280, height: 900 });
     await page.getByRole("button", { name: `Start ${name}`, exact: true }).click();
-    const started = `${name} was started.`;
+    const started = `${name} started.`;
     await expect(toast(started)).toBeVisible({ timeout: 30_000 });
     await toast(started).hover();
     await page.waitForTimeout(6_500); // it stays while it is pointed at, too
@@ -459,10 +459,10 @@ test.describe("signed in", () => {
 
     await page.goto("/account");
     await hydrated(page);
-    await page.getByTestId("theme").getByRole("button", { name: "As the system" }).click();
-    await expect(toast("The theme is saved")).toBeVisible();
+    await page.getByTestId("theme").getByRole("button", { name: "System" }).click();
+    await expect(toast("Theme saved")).toBeVisible();
     await page.keyboard.press("Escape");
-    await expect(toast("The theme is saved")).toHaveCount(0);
+    await expect(toast("Theme saved")).toHaveCount(0);
   });
 
   test("a launch is cancelled and leaves no machine", async ({ page }) => {
@@ -478,8 +478,8 @@ test.describe("signed in", () => {
     await hydrated(page);
     const orphan = page.getByTestId("orphans").getByRole("listitem").filter({ hasText: "changed-my-mind" });
     await confirm(orphan, "Clean up…", "user1-changed-my-mind");
-    await orphan.getByRole("button", { name: "Remove it for good" }).click();
-    await expect(page.getByText("everything has its counterparts")).toBeVisible();
+    await orphan.getByRole("button", { name: "Delete permanently" }).click();
+    await expect(page.getByTestId("orphans")).toContainText("None found.");
   });
 
   test("charts show any time: a preset, an earlier one, what is drawn across them, and back again", async ({ page }) => {
@@ -501,7 +501,7 @@ test.describe("signed in", () => {
     await expect(page).toHaveURL(/\?from=.*&to=/);
     await expect.poll(() => timeAxis(canvas)).toBeLessThan(2000);
     await expect(page.getByTestId("custom-range")).toBeVisible();
-    await ranges.getByRole("link", { name: "Wider" }).click();
+    await ranges.getByRole("link", { name: "Zoom out" }).click();
     await expect.poll(() => timeAxis(canvas)).toBeGreaterThan(2000);
     await page.goBack();
     await page.goBack();
@@ -803,7 +803,7 @@ test.describe("signed in", () => {
     await page.locator(".custom summary").click();
     await page.getByLabel("From").fill("2026-07-01T08:00");
     await page.getByLabel("To", { exact: true }).fill("2026-07-01T09:30");
-    await page.locator(".custom").getByRole("button", { name: "Show" }).click();
+    await page.locator(".custom").getByRole("button", { name: "Apply" }).click();
     await expect(page.getByTestId("custom-range")).toContainText("1 Jul, 08:00");
     await expect(page.getByTestId("custom-range").locator("time").last()).toHaveAttribute("datetime", "2026-07-01T13:30:00Z");
     await context.close();
@@ -854,7 +854,7 @@ test.describe("signed in", () => {
     await expect(page.getByLabel("Search the text")).toBeVisible();
     await page.keyboard.press("?");
     await expect(page.getByTestId("keys")).toBeVisible();
-    await expect(page.getByTestId("keys")).toContainText("Jump to a page, VM or action");
+    await expect(page.getByTestId("keys")).toContainText("Go to a page, VM or action");
     await page.keyboard.press("Escape");
     await expect(page.getByTestId("keys")).toBeHidden();
     await page.keyboard.press("/");
@@ -876,14 +876,14 @@ test.describe("signed in", () => {
       await page.keyboard.press("Enter");
     };
     await choose(`Save a snapshot of ${name}`);
-    await expect(palette.getByLabel("The snapshot's name")).toBeFocused();
+    await expect(palette.getByLabel("Snapshot name")).toBeFocused();
     for (const colorScheme of ["light", "dark"]) {
       await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
       await fits(page, "palette-asks", colorScheme);
     }
     await page.keyboard.type("-wrong-");
     await page.keyboard.press("Enter");
-    await expect(palette.getByRole("alert")).toContainText("A snapshot's name has");
+    await expect(palette.getByRole("alert")).toContainText("The snapshot name must have");
     await page.keyboard.press("Control+a");
     await page.keyboard.type("from-palette");
     await page.keyboard.press("Enter");
@@ -900,7 +900,7 @@ test.describe("signed in", () => {
     await expect(status(page)).toHaveText("suspended", { timeout: 30_000 });
     await choose(`Resume ${name}`);
     await expect(status(page)).toHaveText("running", { timeout: 30_000 });
-    for (const what of [`Destroy ${name}`, `Turn off at once: ${name}`]) {
+    for (const what of [`Destroy ${name}`, `Power off ${name}`]) {
       await choose(what);
       await page.keyboard.type("another");
       await page.keyboard.press("Enter");
@@ -910,7 +910,7 @@ test.describe("signed in", () => {
       await page.keyboard.press("Escape");
       await expect(palette).toBeHidden();
     }
-    await choose(`Turn off at once: ${name}`);
+    await choose(`Power off ${name}`);
     await page.keyboard.type(name);
     await page.keyboard.press("Enter");
     await expect(status(page)).toHaveText("stopped", { timeout: 30_000 });
@@ -930,30 +930,30 @@ test.describe("signed in", () => {
     await page.goto("/alerts/rules");
     await hydrated(page);
     const form = page.getByTestId("rule-form");
-    const own = page.locator("[data-rule] .what", { hasText: "Every VM of ada: Network down at 5 MB/s or less for 30 s" });
+    const own = page.locator("[data-rule] .what", { hasText: "All VMs of ada: Network down at 5 MB/s or less for 30 s" });
     await expect(form.getByLabel("in the time zone")).not.toHaveValue("");
-    await form.getByLabel("Figure").selectOption("network_down");
-    await form.getByLabel("At (").fill("100001");
-    await form.getByLabel("Which is").selectOption("below");
-    await form.getByLabel("For seconds").fill("30");
-    await form.getByRole("button", { name: "Make the rule" }).click();
-    await expect(form.locator("[data-field=threshold]")).toHaveText("Enter a number from 0 to 100000, with two decimals at most.");
-    await expect(form.getByLabel("At (")).toHaveAttribute("aria-invalid", "true");
-    await form.getByLabel("At (").fill("5");
-    await form.getByRole("button", { name: "Make the rule" }).click();
+    await form.getByLabel("When", { exact: true }).selectOption("network_down");
+    await form.getByLabel("Threshold (").fill("100001");
+    await form.getByLabel("is", { exact: true }).selectOption("below");
+    await form.getByLabel("for (seconds)").fill("30");
+    await form.getByRole("button", { name: "Create rule" }).click();
+    await expect(form.locator("[data-field=threshold]")).toHaveText("Enter a number from 0 to 100000, with at most two decimals.");
+    await expect(form.getByLabel("Threshold (")).toHaveAttribute("aria-invalid", "true");
+    await form.getByLabel("Threshold (").fill("5");
+    await form.getByRole("button", { name: "Create rule" }).click();
     await expect(own).toBeVisible();
 
-    const entry = page.locator("[data-rule]", { has: page.getByText("Every VM of ada") });
-    await entry.getByRole("link", { name: "Change" }).click();
+    const entry = page.locator("[data-rule]", { has: page.getByText("All VMs of ada") });
+    await entry.getByRole("link", { name: "Edit" }).click();
     await form.getByLabel("No notifications from").fill("22:00");
     await form.getByLabel("until").fill("07:00");
-    await form.getByLabel("It is on").uncheck();
-    await form.getByRole("button", { name: "Save the rule" }).click();
+    await form.getByLabel("Enabled").uncheck();
+    await form.getByRole("button", { name: "Save rule" }).click();
     await expect(entry).toContainText("quiet from 22:00 to 07:00 in");
-    await expect(entry.locator(".badge")).toHaveText("off");
+    await expect(entry.locator(".badge")).toHaveText("disabled");
     await expect(page).toHaveURL("/alerts/rules");
     await confirm(entry, "Delete…", "network down");
-    await entry.getByRole("button", { name: "Delete it" }).click();
+    await entry.getByRole("button", { name: "Delete rule" }).click();
     await expect(entry).toHaveCount(0);
   });
 
@@ -971,9 +971,9 @@ test.describe("signed in", () => {
       const panel = page.getByTestId("notifications");
       await panel.getByLabel("Webhook").fill(`http://127.0.0.1:${receiver.address().port}/hook`);
       await panel.getByRole("button", { name: "Save" }).click();
-      await panel.getByText("What its messages are signed with").click();
+      await panel.getByText("Signing secret").click();
       await expect(panel.getByTestId("secret")).toHaveText(/^whsec_/);
-      await panel.getByRole("button", { name: "Send a test" }).click();
+      await panel.getByRole("button", { name: "Send test" }).click();
       await expect(panel.getByTestId("deliveries")).toContainText("webhook · sent", { timeout: 20_000 });
       expect(received).toEqual([expect.stringMatching(/^v1,/)]);
     } finally {
@@ -996,7 +996,7 @@ test.describe("signed in", () => {
     await page.goto("/account");
     await hydrated(page);
     const back = page.waitForResponse(/set_theme/);
-    await page.getByTestId("theme").getByRole("button", { name: "As the system" }).click();
+    await page.getByTestId("theme").getByRole("button", { name: "System" }).click();
     await back;
     await expect.poll(ground).toBe(light);
   });
@@ -1014,14 +1014,14 @@ test.describe("signed in", () => {
     await bob.locator("summary").click();
     await bob.locator("[name=amount]").fill("50");
     await bob.locator("[name=reason]").fill("for the course");
-    await bob.getByRole("button", { name: "Book it" }).click();
+    await bob.getByRole("button", { name: "Apply" }).click();
     await expect(bob.getByTestId("credits")).toHaveText("150 credits");
 
     const context = await browser.newContext({ baseURL: server.url });
     const other = await context.newPage();
     await enter(other, "/sign-in", { username: "bob", password: PERSON.password });
     await confirm(bob, "Deactivate…", "bob");
-    await bob.getByRole("button", { name: "Deactivate it" }).click();
+    await bob.getByRole("button", { name: "Deactivate", exact: true }).click();
     await expect(bob).toContainText("deactivated");
     await other.goto("/");
     await expect(other).toHaveURL("/sign-in");
@@ -1031,7 +1031,7 @@ test.describe("signed in", () => {
     await hydrated(page);
     const devices = page.getByTestId("devices").getByRole("listitem");
     const count = await devices.count();
-    await page.getByRole("button", { name: "Sign it out" }).first().click();
+    await page.getByTestId("devices").getByRole("button", { name: "Sign out", exact: true }).first().click();
     await expect(devices).toHaveCount(count - 1);
   });
 

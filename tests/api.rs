@@ -412,7 +412,12 @@ async fn a_form_with_nonsense_comes_back_without_scripts_with_its_words_and_what
     assert!(location.starts_with("/vms/new?size=small&"), "{location}");
     assert_eq!(page.status, StatusCode::OK);
     let words = page.words();
-    for text in ["only letters, digits and hyphens", "Memory is ", "A VM has 1 to 8 cores.", "The disk is "] {
+    for text in [
+        "only letters, digits and hyphens",
+        "Memory must be ",
+        "A VM can have 1 to 8 cores.",
+        "The disk must have ",
+    ] {
         assert_eq!(words.matches(text).count(), 2, "above the form and at the field: {text}");
     }
     let held = |name| page.field(name);
@@ -420,7 +425,7 @@ async fn a_form_with_nonsense_comes_back_without_scripts_with_its_words_and_what
     assert_eq!((held("cpu_cores").as_deref(), held("disk_gb").as_deref()), (Some("99"), Some("0")));
     let chosen = page.text.split("<option").find(|option| option.contains(" selected")).unwrap();
     assert!(chosen.contains("debian-12"), "{chosen}");
-    assert!(log.text().contains("A VM has 1 to 8 cores."), "{}", log.text());
+    assert!(log.text().contains("A VM can have 1 to 8 cores."), "{}", log.text());
 
     // Sent again from there, the second try counts.
     let fields = [
@@ -431,7 +436,7 @@ async fn a_form_with_nonsense_comes_back_without_scripts_with_its_words_and_what
         ("disk_gb", "10"),
     ];
     let (location, page) = ada.submit(&location, "/api/v1/launch_vm", &fields).await;
-    assert!(page.words().contains("Memory is 512 to 16384 MB for this image."), "{}", page.words());
+    assert!(page.words().contains("Memory must be 512 to 16384 MB for this image."), "{}", page.words());
     assert_eq!(
         (page.field("name").as_deref(), page.field("ram_mb").as_deref()),
         (Some("web-1"), Some("lots"))
@@ -1050,7 +1055,7 @@ impl GuestAccess for Index {
 #[tokio::test]
 async fn a_machine_is_not_adopted_before_what_it_was_given_is_known() {
     for (state, why) in [
-        (Some(DomainState::Stopped), "Run \"vagrant up\" in /home/ada/shop, then adopt it."),
+        (Some(DomainState::Stopped), "Run \"vagrant up\" in /home/ada/shop, then import it."),
         (
             Some(DomainState::Running),
             "Nobody knows the way. See that \"vagrant ssh\" works in /home/ada/shop",
@@ -1098,7 +1103,7 @@ async fn what_vagrant_does_not_know_is_not_adopted_and_what_was_launched_here_no
     let gone = ada.form("/api/v1/adopt_machine", &[("id", INDEXED), ("name", "shop")]).await;
     assert_eq!(gone.status, 404);
     let page = server.browser("ada").await.page("/vms/adopt").await;
-    assert!(page.words().contains("There is nothing to adopt"), "{}", page.words());
+    assert!(page.words().contains("No VMs to import"), "{}", page.words());
 
     let vm = ada.vm("web-1").await;
     let refused = ada.ask("release", vm["id"].as_i64().unwrap()).await;

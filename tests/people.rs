@@ -337,7 +337,7 @@ async fn an_alert_is_taken_care_of_by_who_may_see_it_and_once() {
         told.iter().filter(|text| text.contains("acknowledged the alert about bobs's CPU")).count(),
         1
     );
-    assert!(bob.page("/alerts").await.words().contains("bob takes care of it"));
+    assert!(bob.page("/alerts").await.words().contains("acknowledged by bob"));
 }
 
 #[tokio::test]
@@ -427,7 +427,7 @@ async fn users_make_rules_for_what_is_theirs() {
     assert_eq!(whats(&bob.get("/api/v1/open_alerts").await.json()), [("cpu", 50.0)]);
     let page = bob.page("/alerts/rules").await;
     assert!(page.words().contains("CPU at 50 % or more for 10 s"), "{}", page.words());
-    assert!(bob.page(&format!("/alerts/rules?edit={rule_id}")).await.text.contains("Save the rule"));
+    assert!(bob.page(&format!("/alerts/rules?edit={rule_id}")).await.text.contains("Save rule"));
 
     // Deleted: what it has open is over, and everybody's rule watches again.
     let delete = [("rule_id", &*rule_id)];

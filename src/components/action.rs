@@ -104,12 +104,12 @@ where
             let unreadable = |_| {
                 ApiError::new(
                     crate::model::ErrorCode::Unreachable,
-                    "It was done, but the server's answer could not be read: it has been updated. Please load this page again.",
+                    "The action succeeded, but the server has been updated since this page was loaded. Reload the page.",
                 )
             };
             <JsonEncoding as Decodes<S::Output>>::decode(bytes.into()).map_err(unreadable)
         });
-        // The page may be gone by now.
+        // The page may have been closed.
         action.value.try_set(Some(answer));
     };
     plain_form(S::PATH, action.asked, Arc::new(answered), class, id, novalidate, guard, children)

@@ -1,8 +1,8 @@
-//! What is wrong for longer than a moment: the bell at the top of a page with everything that is open, and the
-//! notice on the page of the VM that it is about. Both follow the page's one poll.
+//! Open alerts: the bell at the top of a page lists all of them, the notice on a VM's page shows its own. Both use
+//! the data of the page's poll.
 //!
-//! The list is a popover of the document's own, so that it opens without JavaScript, closes with Escape or a
-//! click beside it, and gives the focus back.
+//! The list is a native popover: it opens without JavaScript, closes with Escape or a click outside, and returns the
+//! focus.
 
 use super::{
     clock::{Moment, TimeForm},
@@ -40,7 +40,7 @@ pub fn AlertBell(feed: Feed) -> impl IntoView {
                 </For>
             </ul>
             {move || {
-                (count.get() == 0).then(|| view! { <p class="muted">"Nothing is wrong now."</p> })
+                (count.get() == 0).then(|| view! { <p class="muted">"Nothing needs your attention."</p> })
             }}
             <p><a class="underlined" href="/alerts">"All alerts"</a></p>
         </section>
@@ -63,21 +63,21 @@ fn Entry(alert: Alert) -> impl IntoView {
     }
 }
 
-/// `CPU at 90 % or more · 93 % when raised at 23 Nov, 06:15`.
+/// `CPU at 90 % or more 93 % when opened at 23 Nov, 06:15`.
 #[component]
 fn Words(alert: Alert) -> impl IntoView {
     let value = alert.raised_value.map(|value| format!("{} when ", alert.metric.shown(value)));
     view! {
         {alert.what()} " "
         <small>
-            {value} "raised at " <Moment at=alert.raised_at form=TimeForm::DayAndTime/>
-            {alert.acknowledged_by.map(|name| format!(" · {name} takes care of it"))}
+            {value} "opened at " <Moment at=alert.raised_at form=TimeForm::DayAndTime/>
+            {alert.acknowledged_by.map(|name| format!(" · acknowledged by {name}"))}
         </small>
     }
 }
 
-/// The open alerts of one VM, for its own page. Their place is there from the beginning, so that a screen
-/// reader tells of one that comes.
+/// The open alerts of one VM, for its own page. The live region is there from the beginning, so that
+/// screen readers announce new alerts.
 #[component]
 pub fn AlertNotices(feed: Feed, vm_id: i64) -> impl IntoView {
     let own = of_vm(feed, vm_id);

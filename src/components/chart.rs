@@ -1,5 +1,5 @@
-//! A live chart of one figure over time. The server draws it as a plain SVG, which is all there is without
-//! JavaScript; in the browser ECharts takes its place, one instance for as long as the chart is on the page.
+//! A live chart of one metric over time. The server renders a plain SVG, which also serves without JavaScript; in
+//! the browser an ECharts instance replaces it.
 
 use super::{
     browser, format,
@@ -10,7 +10,7 @@ use crate::model::{Severity, Source, UtcMillis};
 use leptos::{html, prelude::*};
 use std::time::Duration;
 
-/// Which of the page's hues a line has; the same figure has the same one everywhere.
+/// The colour of a line; a metric has the same one everywhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hue {
     Cpu,
@@ -32,14 +32,14 @@ impl Hue {
     }
 }
 
-/// What the values of a chart are.
+/// The kind of values in a chart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scale {
     /// 0 to 100.
     Percent,
-    /// MB/s, from 0 to what there is.
+    /// MB/s, from 0 to the maximum.
     Rate,
-    /// A plain number, from 0 to what there is.
+    /// A plain number, from 0 to the maximum.
     Count,
 }
 
@@ -48,15 +48,15 @@ pub enum Scale {
 pub struct Trace {
     /// Stable id, such as `rx`.
     pub name: &'static str,
-    /// What a person reads.
+    /// Its label.
     pub label: &'static str,
     pub hue: Hue,
     pub points: Vec<Point>,
-    /// The smallest and largest value that each of the first points stands for; none where a point is a single value.
+    /// The minimum and maximum of each of the first points; `None` if a point is a single value.
     pub extremes: Vec<Option<(f64, f64)>>,
 }
 
-/// Something that happened, drawn as a line across the time axis.
+/// An event, drawn as a line across the time axis.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mark {
     pub at: UtcMillis,
@@ -64,7 +64,7 @@ pub struct Mark {
     pub severity: Severity,
 }
 
-/// The lines of a chart and the stretch of time they are shown for.
+/// The lines of a chart and its time range.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChartData {
     pub from: UtcMillis,
@@ -74,7 +74,7 @@ pub struct ChartData {
 }
 
 impl ChartData {
-    /// Where the axis of values ends, and its step, for a scale that depends on them.
+    /// The end and step of the value axis, for a scale that depends on the values.
     pub fn axis(&self, scale: Scale) -> ValueAxis {
         let values = self.traces.iter().flat_map(|trace| &trace.points).filter_map(|point| point.1);
         let highest =
@@ -95,11 +95,11 @@ impl ChartData {
     }
 }
 
-/// How often, and how many times, a chart looks whether the ECharts script has arrived.
+/// The interval and number of attempts at waiting for the ECharts script.
 const SCRIPT_WAIT: (Duration, u32) = (Duration::from_millis(50), 600);
 
-/// `now_text` stands in the header, `foot` under it; `span` says in words what time is shown. A stretch that is drawn
-/// across the chart with the mouse is told to `on_span`, in shares of the chart's width; with Shift it is a move.
+/// `now_text` is shown in the header, `foot` below the chart; `span` is the time range in words. `on_span` receives a range
+/// selected with the mouse, in fractions of the chart's width; with Shift it is a move.
 #[component]
 pub fn TimeChart(
     test_id: &'static str,
@@ -121,7 +121,7 @@ pub fn TimeChart(
         data.with(|d| d.traces.first().map_or(0, |t| t.points.iter().filter(|p| p.1.is_some()).count()))
     };
     let summary =
-        move || format!("{title} over {}. Now: {}.", span.get(), now_text.get().replace('–', "not known"));
+        move || format!("{title} over {}. Now: {}.", span.get(), now_text.get().replace('–', "unknown"));
     view! {
         <section class="panel chart" data-testid=test_id data-latest=latest data-points=known>
             <header>
@@ -149,7 +149,7 @@ fn Canvas(
     let colours = Trigger::new();
 
     Effect::new(move || browser::on_colour_scheme_change(move || colours.notify()));
-    // The effect keeps the drawn chart, and takes it down when it ends itself.
+    // The effect owns the chart and disposes of it when it ends.
     Effect::new(move |drawn_before: Option<Option<browser::Plot>>| {
         colours.track();
         let element = element.get()?;
@@ -205,18 +205,18 @@ fn Canvas(
     }
 }
 
-/// What somebody wants of the time that a chart shows.
+/// A change of the time range by the mouse.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Drawn {
-    /// From here to there, in shares of the chart's width.
+    /// A selected range, in fractions of the chart's width.
     Span(f64, f64),
-    /// Moved by so much of the chart's width.
+    /// A move, as a fraction of the chart's width.
     Move(f64),
-    /// A wider one.
+    /// Zooms out.
     Out,
 }
 
-/// A stretch that is being drawn, in shares of the chart's width.
+/// A selection in progress, in fractions of the chart's width.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Drag {
     begin: f64,
@@ -225,7 +225,7 @@ struct Drag {
 }
 
 impl Drag {
-    /// None for what is a click rather than a stretch.
+    /// `None` for a click without a selection.
     fn drawn(self) -> Option<Drawn> {
         if (self.end - self.begin).abs() < 0.01 {
             None
@@ -251,7 +251,7 @@ impl Drag {
 pub const PLOT_LEFT_PX: i32 = 58;
 pub const PLOT_RIGHT_PX: i32 = 10;
 
-/// A finger scrolls the page.
+/// Touch scrolls the page instead.
 fn is_left_of_mouse(event: &leptos::ev::PointerEvent) -> bool {
     event.button() == 0 && event.pointer_type() == "mouse"
 }
@@ -264,12 +264,12 @@ fn share_at(element: &leptos::web_sys::HtmlDivElement, event: &leptos::ev::Point
     (x / plotted.max(1.0)).clamp(0.0, 1.0)
 }
 
-/// The chart may be gone by now.
+/// `None` if the chart has been removed.
 fn look_again(tries: RwSignal<u32>) {
     tries.try_update(|tries| *tries += 1);
 }
 
-/// The chart as a plain picture.
+/// The chart as a static SVG.
 #[component]
 fn Still(scale: Scale, data: Signal<ChartData>) -> impl IntoView {
     let viewport = move || {

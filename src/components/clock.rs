@@ -1,5 +1,5 @@
-//! Times on a page. The server, and the browser until it has taken over, write UTC; then the local zone
-//! appears. The exact time in UTC is always in the title.
+//! Times on a page. They are rendered in UTC, and in the local time zone after hydration. The title always has the
+//! exact time in UTC.
 
 use super::{browser, format};
 use crate::model::UtcMillis;
@@ -39,10 +39,10 @@ pub fn Moment(#[prop(into)] at: Signal<UtcMillis>, form: TimeForm) -> impl IntoV
     }
 }
 
-/// No clock of this world is further from UTC.
+/// No time zone is further from UTC.
 const OFFSET_MAX_MINUTES: i64 = 24 * 60;
 
-/// The time that a [`TimeField`] of this name has put into an address, or a whole RFC 3339 time.
+/// The time of a [`TimeField`] of this name in an address, or a complete RFC 3339 time.
 pub fn time_of_field(query: &ParamsMap, name: &str) -> Option<UtcMillis> {
     let offset = query.get(&format!("{name}_offset")).and_then(|text| text.parse().ok());
     let offset_minutes = offset.filter(|minutes: &i64| minutes.abs() <= OFFSET_MAX_MINUTES).unwrap_or(0);
@@ -54,19 +54,19 @@ pub fn time_of_field(query: &ParamsMap, name: &str) -> Option<UtcMillis> {
     })
 }
 
-/// A field for a day and a time of one's own zone; of UTC where there is no script. How far that zone is from UTC at the
-/// time entered goes with it in minutes, as `NAME_offset` or under another name.
+/// A field for a date and time in the local time zone; in UTC without JavaScript. The zone's offset from UTC at that time, in
+/// minutes, is submitted as `NAME_offset` or under another name.
 #[component]
 pub fn TimeField(
     name: &'static str,
     id: &'static str,
     label: &'static str,
-    /// What it begins with.
+    /// The initial value.
     #[prop(into)]
     at: Signal<Option<UtcMillis>>,
     #[prop(optional)] offset_name: Option<&'static str>,
     #[prop(optional)] required: bool,
-    /// Sends the form as soon as a time is entered.
+    /// Submits the form as soon as a time is entered.
     #[prop(optional)]
     sends: bool,
 ) -> impl IntoView {
@@ -78,7 +78,7 @@ pub fn TimeField(
         let local = |at: UtcMillis| at.plus_secs(60 * i64::from(offset_of(at))).to_rfc3339();
         at.get().and_then(|at| local(at).get(..16).map(str::to_owned)).unwrap_or_default()
     };
-    // At once: the form may be sent by the next event already.
+    // Immediately, because the next event may submit the form.
     let note_offset = move |event: Event| {
         let time = UtcMillis::from_rfc3339(&format!("{}:00Z", event_target_value(&event)));
         if let Some((field, time)) = offset.get_untracked().zip(time) {
@@ -97,8 +97,7 @@ pub fn TimeField(
     }
 }
 
-/// False on the server and while the browser takes over its page, then true: for what only a living page can
-/// do.
+/// False on the server and during hydration, then true: for features that need JavaScript.
 pub fn alive() -> Signal<bool> {
     let alive = RwSignal::new(false);
     Effect::new(move || alive.set(true));

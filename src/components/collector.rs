@@ -1,4 +1,4 @@
-//! How the collector of figures is doing, for admins: whoever else looks is never sent it.
+//! The collector's health. Only admins receive it.
 
 use super::{
     clock::{Moment, TimeForm},
@@ -35,18 +35,18 @@ pub fn Collector(feed: Feed) -> impl IntoView {
                 </header>
                 <dl class="facts">
                     <div>
-                        <dt>"Newest tick"</dt>
+                        <dt>"Last sample"</dt>
                         <dd>{move || if has_ticked.get() { newest_at().into_any() } else { format::UNKNOWN.into_any() }}</dd>
                     </div>
-                    <div><dt>"It took"</dt><dd data-testid="collector-took">{fact(|h| millis(h.tick_ms.last))}</dd></div>
+                    <div><dt>"Duration"</dt><dd data-testid="collector-took">{fact(|h| millis(h.tick_ms.last))}</dd></div>
                     <div><dt>{fact(|h| over(h.tick_ms))}</dt><dd>{fact(|h| mean_and_max(h.tick_ms))}</dd></div>
                     <div><dt>"Ticks"</dt><dd data-testid="collector-ticks">{fact(|h| h.ticks.to_string())}</dd></div>
-                    <div><dt>"Skipped, lost"</dt><dd>{fact(|h| format!("{}, {}", h.ticks_skipped, h.ticks_failed))}</dd></div>
-                    <div><dt>"Without an answer"</dt><dd>{fact(|h| h.readings_failed.to_string())}</dd></div>
-                    <div><dt>"VMs by source"</dt><dd data-testid="collector-sources">{fact(|h| sources(h.vms))}</dd></div>
+                    <div><dt>"Skipped, failed"</dt><dd>{fact(|h| format!("{}, {}", h.ticks_skipped, h.ticks_failed))}</dd></div>
+                    <div><dt>"No response"</dt><dd>{fact(|h| h.readings_failed.to_string())}</dd></div>
+                    <div><dt>"Sources"</dt><dd data-testid="collector-sources">{fact(|h| sources(h.vms))}</dd></div>
                     {move || error.get().map(|error| view! {
                         <div class="last-error">
-                            <dt>"Last trouble, " <Moment at=error.at form=TimeForm::DayAndTime/></dt>
+                            <dt>"Last error, " <Moment at=error.at form=TimeForm::DayAndTime/></dt>
                             <dd>{error.text}</dd>
                         </div>
                     })}
@@ -57,7 +57,7 @@ pub fn Collector(feed: Feed) -> impl IntoView {
     move || is_told.get().then(section)
 }
 
-/// The status whose mark says the same of a VM.
+/// The VM status with the matching mark.
 fn mark(state: CollectorState) -> &'static str {
     match state {
         CollectorState::Starting => "pending",
@@ -78,7 +78,7 @@ pub fn millis(millis: Option<f64>) -> String {
 }
 
 fn over(ticks: TickMillis) -> String {
-    format!("Mean and longest of {}", ticks.over)
+    format!("Mean, max of {}", ticks.over)
 }
 
 fn mean_and_max(ticks: TickMillis) -> String {

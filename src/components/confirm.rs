@@ -1,4 +1,4 @@
-//! What destroys something asks first: a dialog says what is lost, and its name must be typed.
+//! Confirmation of destructive actions: a dialog says what is lost, and the name must be typed.
 //!
 //! The button is a link to the dialog's id, so that without JavaScript the address opens it (`:target`) and the field's
 //! `pattern` compares; with it the dialog is modal, and the form's button waits for the name.
@@ -6,10 +6,10 @@
 use super::{browser, clock::alive};
 use leptos::{ev, html, prelude::*};
 
-/// One question of a page.
+/// A confirmation on a page.
 #[derive(Clone, Copy)]
 pub struct Question {
-    /// The dialog's; no other on the page has it.
+    /// The dialog's id, unique on the page.
     id: StoredValue<String>,
     /// What must be typed.
     wanted: StoredValue<String>,
@@ -26,7 +26,7 @@ impl Question {
     }
 }
 
-/// The button that opens the dialog. `of`, where many have the same words, tells whose it is.
+/// The button that opens the dialog. `of` names its object for screen readers, if several buttons have the same label.
 #[component]
 pub fn Ask(
     question: Question,
@@ -57,13 +57,13 @@ pub fn Ask(
     }
 }
 
-/// The dialog. Among its children is a form with the [`Confirmation`]; sending it closes the dialog, and the page says
-/// what becomes of it.
+/// The dialog. Its children include a form with the [`Confirmation`]; submitting it closes the dialog, and the page shows
+/// the result.
 #[component]
 pub fn Confirm(question: Question, #[prop(into)] title: String, children: Children) -> impl IntoView {
     let dialog = NodeRef::<html::Dialog>::new();
     let alive = alive();
-    // Opened by its address before the page came alive: now it takes the page's place, as it should.
+    // Opened by the address before hydration: now it becomes modal.
     Effect::new(move || {
         if let Some(dialog) = dialog.get()
             && dialog.matches(":target") == Ok(true)
@@ -90,8 +90,8 @@ pub fn Confirm(question: Question, #[prop(into)] title: String, children: Childr
     }
 }
 
-/// The end of the dialog's form: where the name is typed, the button that does it, and the way out. `field` is what
-/// the server takes the name as, where it wants to see it.
+/// The end of the dialog's form: the field for the name, the button and "Cancel". `field` is the form field of the name, if
+/// the server checks it too.
 #[component]
 pub fn Confirmation(
     question: Question,
@@ -136,7 +136,7 @@ pub fn Confirmation(
     }
 }
 
-/// A regular expression, as a field's `pattern` takes it, for this text and spaces around it.
+/// The regular expression for a field's `pattern` that matches this text with optional spaces around it.
 fn pattern(text: &str) -> String {
     let mut pattern = String::from("\\s*");
     for letter in text.chars() {

@@ -1,4 +1,4 @@
-//! Form fields that work without JavaScript, and answer as one types with it.
+//! Form fields that work without JavaScript, and validate while typing with it.
 
 use super::browser;
 use crate::model::ApiError;
@@ -8,7 +8,7 @@ use leptos_router::{
     hooks::{use_location, use_navigate, use_query_map},
 };
 
-/// Which fields a person has been in: what is wrong with a field is said once they have left it, or have sent
+/// Which fields the user has visited: a field's error is shown once they have left it or have submitted
 /// the form.
 #[derive(Clone, Copy)]
 pub struct Checks {
@@ -19,7 +19,7 @@ pub struct Checks {
 }
 
 impl Checks {
-    /// `wrong` is what the form's rules say of it now, `refused` what the server said of it when it was sent.
+    /// `wrong` is the result of validating the current values, `refused` the server's response to the last submission.
     pub fn new(
         wrong: impl Fn() -> Option<ApiError> + Send + Sync + 'static,
         refused: Signal<Option<ApiError>>,
@@ -32,7 +32,7 @@ impl Checks {
         }
     }
 
-    /// What to say beside a field.
+    /// The error of a field, to be shown next to it.
     pub fn of(self, field: &'static str) -> Option<String> {
         let own = self.wrong.with(|e| e.as_ref().and_then(|e| e.field(field).map(String::from)));
         let due = self.sent.get() || self.left.with(|left| left.contains(&field));
@@ -48,7 +48,7 @@ impl Checks {
         }
     }
 
-    /// Keeps a form that breaks its own rules from being sent.
+    /// Prevents the submission of an invalid form.
     pub fn guard(self, event: &leptos::web_sys::SubmitEvent) {
         self.sent.set(true);
         if self.wrong.with_untracked(Option::is_some) {
@@ -57,12 +57,12 @@ impl Checks {
     }
 }
 
-/// A form that puts what it holds into the page's address, and leaves the page where it is.
+/// A form that writes its values into the page's address without scrolling.
 #[component]
 pub fn QueryForm(
     #[prop(optional)] class: &'static str,
     #[prop(optional)] label: Option<&'static str>,
-    /// Whether it looks for something.
+    /// Whether it has the role of a search.
     #[prop(optional)]
     search: bool,
     children: Children,
@@ -79,13 +79,13 @@ pub fn QueryForm(
     view! { <form method="get" role=search.then_some("search") class=class aria-label=label on:submit=on_submit>{children()}</form> }
 }
 
-/// What a field begins with: a form that was refused without JavaScript brings back what was entered, in the
-/// page's address.
+/// The initial value of a field: without JavaScript, a rejected form returns the entered values in the page's
+/// address.
 pub fn entered(field: &str) -> Option<String> {
     use_query_map().with_untracked(|query| query.get(field))
 }
 
-/// A labelled input. `value` follows what is typed, and the other way round.
+/// A labelled input, bound to `value` in both directions.
 #[component]
 pub fn TextField(
     name: &'static str,
@@ -105,7 +105,7 @@ pub fn TextField(
         let wanted = value.get();
         let Some(input) = input.get() else { return };
         if begun.is_none() {
-            // What was typed before the page came alive counts.
+            // Keeps what was typed before hydration.
             value.set(input.value());
         } else if input.value() != wanted {
             input.set_value(&wanted);

@@ -1,10 +1,10 @@
-//! Figures and times as a person reads them. Pure: the same text on the server and in the browser, which
-//! hydration relies on. MB, GB and TB are binary; what is not known is [`UNKNOWN`], never zero.
+//! Formats values and times. Pure, because hydration needs the same text on the server and in the browser. MB, GB
+//! and TB are binary; an unknown value is [`UNKNOWN`], never zero.
 
 use crate::model::{UtcMillis, tenths};
 use time::OffsetDateTime;
 
-/// What stands where a figure would, when there is none.
+/// Shown instead of an unknown value.
 pub const UNKNOWN: &str = "–";
 
 /// One decimal below ten, none above, no trailing `.0`.
@@ -39,7 +39,7 @@ pub fn gigabytes(gb: f64) -> String {
     if gb < 1024.0 { format!("{} GB", tenths(gb)) } else { format!("{} TB", tenths(gb / 1024.0)) }
 }
 
-/// `6.2 of 8 GB`: both figures in the unit of the total, from GB.
+/// `6.2 of 8 GB`: both values in the unit of the total, from GB.
 pub fn used_of_gb(used: Option<f64>, total: Option<f64>) -> Option<String> {
     let (used, total) = (used?, total?);
     Some(if total < 1.0 {
@@ -62,7 +62,7 @@ pub fn count(value: Option<f64>) -> String {
     value.map_or(UNKNOWN.into(), short)
 }
 
-/// The figure and its unit apart; no unit for a rate that is not known.
+/// The value and its unit; no unit for an unknown rate.
 pub fn rate_parts(mb_per_s: Option<f64>) -> (String, &'static str) {
     let Some(mb) = mb_per_s else { return (UNKNOWN.into(), "") };
     if mb >= 1024.0 {
@@ -90,7 +90,7 @@ pub fn duration(seconds: u64) -> String {
     }
 }
 
-/// How long something took or has been going on, to the second: `14 s`, `2 m 5 s`, `1 h 3 m`.
+/// A duration to the second: `14 s`, `2 m 5 s`, `1 h 3 m`.
 pub fn elapsed(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds} s"),
@@ -99,7 +99,7 @@ pub fn elapsed(seconds: u64) -> String {
     }
 }
 
-/// Whole seconds from `since` to `now`; 0 when a clock says that `since` lies ahead.
+/// Whole seconds from `since` to `now`; 0 if `since` is in the future.
 pub fn seconds_between(since: UtcMillis, now: UtcMillis) -> u64 {
     now.secs_since(since).max(0.0) as u64
 }
@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_figure_that_is_not_known_is_a_dash_and_zero_is_zero() {
+    fn an_unknown_value_is_a_dash_and_zero_is_zero() {
         assert_eq!(percent(None), "–");
         assert_eq!(percent(Some(0.0)), "0 %");
         assert_eq!(rate(None), "–");
@@ -166,14 +166,14 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_below_a_megabyte_is_told_in_kilobytes() {
+    fn a_rate_below_a_megabyte_is_shown_in_kilobytes() {
         assert_eq!(rate(Some(8.44)), "8.4 MB/s");
         assert_eq!(rate(Some(0.332)), "340 KB/s");
         assert_eq!(rate(Some(0.001)), "1 KB/s");
     }
 
     #[test]
-    fn a_length_of_time_is_told_in_its_two_largest_units() {
+    fn a_duration_has_its_two_largest_units() {
         assert_eq!(duration(45), "45 s");
         assert_eq!(duration(6 * 3600 + 12 * 60 + 9), "6 h 12 m");
         assert_eq!(duration(3 * 86_400 + 4 * 3600), "3 d 4 h");
@@ -181,13 +181,13 @@ mod tests {
     }
 
     #[test]
-    fn a_time_ahead_of_the_clock_is_no_time_ago() {
+    fn a_time_in_the_future_is_zero_seconds_ago() {
         assert_eq!(seconds_between(UtcMillis(5000), UtcMillis(1000)), 0);
         assert_eq!(seconds_between(UtcMillis(1000), UtcMillis(15_900)), 14);
     }
 
     #[test]
-    fn times_are_told_in_the_zone_asked_for() {
+    fn times_are_formatted_in_the_requested_zone() {
         let at = UtcMillis::from_rfc3339("2026-11-23T23:15:54Z").unwrap();
         assert_eq!(date_and_time(at, 0), "23 Nov 2026, 23:15:54");
         assert_eq!(date_and_time(at, 60), "24 Nov 2026, 00:15:54");

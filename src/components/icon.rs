@@ -83,7 +83,7 @@ impl Icon {
     }
 }
 
-/// Says nothing to a screen reader: its button or link has words.
+/// Hidden from screen readers: its button or link has a label.
 #[component]
 pub fn Glyph(icon: Icon) -> impl IntoView {
     view! {

@@ -1,4 +1,4 @@
-//! The frame around the pages of who is signed in: it finds out who that is, and leads away who is not.
+//! The layout of the pages for signed-in users. It loads the session and redirects everyone else to sign in.
 
 use super::{
     browser,
@@ -19,7 +19,7 @@ use leptos_router::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Who looks at the page, and at which server.
+/// The current user and the server.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Session {
     pub me: Option<Me>,
@@ -27,8 +27,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// What a page of one's own needs: asked anew whenever such a page is entered from outside, so that
-    /// signing in or out leaves nothing behind.
+    /// Loaded whenever the user enters these pages, so that nothing remains of another session.
     pub async fn load() -> Result<Self, ApiError> {
         Ok(Self { me: current_user().await?, instance: get_instance().await? })
     }
@@ -38,7 +37,7 @@ impl Session {
 #[derive(Clone, Copy)]
 pub struct Viewer {
     session: Resource<Result<Session, ApiError>>,
-    /// Counts what may have changed what the rail tells.
+    /// Counts changes after which the navigation reloads its numbers.
     changes: RwSignal<u32>,
 }
 
@@ -51,12 +50,12 @@ impl Viewer {
         self.me().await.is_some_and(|me| me.role == Role::Admin)
     }
 
-    /// Has it asked anew how much of the quota is used, and how many alerts are open.
+    /// Reloads the used quota and the number of open alerts.
     pub fn something_changed(self) {
         self.changes.update(|changes| *changes += 1);
     }
 
-    /// Has the rail tell how many alerts are open whenever a page finds that there are more or fewer.
+    /// Updates the navigation when the number of open alerts changes on a page.
     pub fn follow_alerts(self, count: Memo<usize>) {
         Effect::new(move |before: Option<usize>| {
             let count = count.get();
@@ -67,7 +66,7 @@ impl Viewer {
         });
     }
 
-    /// The viewer's user name, once it is known.
+    /// The current user's name, once it is loaded.
     pub fn name_untracked(self) -> Option<String> {
         self.session.get_untracked()?.ok()?.me.map(|me| me.username)
     }
@@ -75,8 +74,8 @@ impl Viewer {
 
 const CONTENT_ID: &str = "content";
 
-/// The pages of who is signed in. This only leads away who is not: what one may see, each server function
-/// decides for itself.
+/// The pages for signed-in users. This only redirects; each server function checks permissions
+/// itself.
 #[component]
 pub fn SignedIn() -> impl IntoView {
     let session = Resource::new(|| (), |()| Session::load());
@@ -142,7 +141,7 @@ fn Guard(session: Resource<Result<Session, ApiError>>) -> impl IntoView {
     }
 }
 
-/// Where to sign in and come back to the page that is shown then.
+/// The address to sign in at, which returns to the current page.
 pub fn sign_in_address() -> impl Fn() -> String + Clone + Send + Sync + 'static {
     let shown = use_location();
     move || {
@@ -160,7 +159,7 @@ pub fn sign_in_address() -> impl Fn() -> String + Clone + Send + Sync + 'static 
 #[component]
 fn Rail(session: Resource<Result<Session, ApiError>>, changes: RwSignal<u32>) -> impl IntoView {
     let path = use_location().pathname;
-    // A launch leads to another page.
+    // Loaded again with every page, because a launch opens another one.
     let told = Resource::new(
         move || (path.get(), changes.get()),
         |_| async { Ok::<_, ApiError>((my_quota().await?, open_alert_count().await?)) },
@@ -238,7 +237,7 @@ fn Rail(session: Resource<Result<Session, ApiError>>, changes: RwSignal<u32>) ->
     }
 }
 
-/// What is left of what one may have.
+/// How much of the quota is used.
 #[component]
 fn QuotaUsed(quota: Quota) -> impl IntoView {
     let spent = quota.credits_granted - quota.credits_available;
@@ -248,15 +247,15 @@ fn QuotaUsed(quota: Quota) -> impl IntoView {
     };
     view! {
         <dl class="quota" data-testid="quota">
-            <div><dt>"Credits used"</dt><dd>{spent} " of " {quota.credits_granted}</dd></div>
+            <div><dt>"Credits"</dt><dd>{spent} " of " {quota.credits_granted}</dd></div>
             {bar(spent as f64, quota.credits_granted as f64)}
-            <div><dt>"Launched VMs"</dt><dd>{quota.vms} " of " {quota.max_vms}</dd></div>
+            <div><dt>"VMs"</dt><dd>{quota.vms} " of " {quota.max_vms}</dd></div>
             {bar(quota.vms.into(), quota.max_vms.into())}
         </dl>
     }
 }
 
-/// A plain form, on purpose: the browser loads a new document afterwards and nothing of the session stays in
+/// A plain form on purpose: the browser loads a new document, so nothing of the session stays in
 /// memory.
 #[component]
 pub fn SignOutButton() -> impl IntoView {
@@ -277,7 +276,7 @@ pub fn SimulatedBanner(instance: Instance) -> impl IntoView {
         view! {
             <p class="banner simulated" role="note" data-testid="simulated">
                 <Glyph icon=Icon::Warning/>
-                <span>"Simulated fleet: these VMs and figures are made up for trying out."</span>
+                <span>"Simulated fleet: these VMs and their metrics are made up."</span>
             </p>
         }
     })

@@ -1,4 +1,4 @@
-//! What a page has to say beside its figures: refusals, troubles, and that it has lost the server.
+//! Messages of a page: errors, warnings, and the state of the connection.
 
 use super::{
     clock::{Moment, TimeForm},
@@ -11,7 +11,7 @@ use crate::model::{ApiError, ErrorCode};
 use leptos::prelude::*;
 use leptos_router::components::Redirect;
 
-/// A refusal, read out when it appears. Its place is there from the beginning, or a screen reader would miss
+/// An error, announced by screen readers. The live region is there from the beginning, or they would miss
 /// it.
 #[component]
 pub fn Refusal(#[prop(into)] error: Signal<Option<ApiError>>) -> impl IntoView {
@@ -22,7 +22,7 @@ pub fn Refusal(#[prop(into)] error: Signal<Option<ApiError>>) -> impl IntoView {
     }
 }
 
-/// A whole page's worth of refusal: what was asked for cannot be shown.
+/// Shown instead of a page that could not be loaded.
 #[component]
 pub fn Unavailable(error: ApiError) -> impl IntoView {
     if error.code == ErrorCode::NotSignedIn {
@@ -30,28 +30,28 @@ pub fn Unavailable(error: ApiError) -> impl IntoView {
     }
     view! {
         <section class="panel empty" role="alert">
-            <h2>"This page cannot be shown"</h2>
+            <h2>"Page unavailable"</h2>
             <p>{error.text}</p>
-            // The document is loaded anew: to the router it would be the page that is there already.
+            // Reloads the document: the router would consider this the current page.
             <p><a class="btn" href="" rel="external">"Try again"</a></p>
         </section>
     }
     .into_any()
 }
 
-/// In the place of a page whose code did not come: the connection is gone, or the server is of another version now.
+/// Shown instead of a page whose code could not be loaded: no connection, or the server has a new version.
 #[component]
 pub fn NotLoaded() -> impl IntoView {
     view! {
         <section class="panel empty" role="alert">
-            <h2>"This page did not load"</h2>
-            <p>"The server could not be reached, or it has been updated since you opened this window."</p>
-            <p><a class="btn" href="" rel="external">"Load it again"</a></p>
+            <h2>"Page not loaded"</h2>
+            <p>"The server is unreachable, or was updated since you opened this page."</p>
+            <p><a class="btn" href="" rel="external">"Reload"</a></p>
         </section>
     }
 }
 
-/// In the place of a part of a page: it could not be read, and may be asked for again.
+/// Shown instead of a part of a page that could not be loaded, with a retry.
 #[component]
 pub fn Failed(error: ApiError, retry: impl Fn() + Send + Sync + 'static) -> impl IntoView {
     if error.code == ErrorCode::NotSignedIn {
@@ -60,7 +60,7 @@ pub fn Failed(error: ApiError, retry: impl Fn() + Send + Sync + 'static) -> impl
     view! {
         <div class="failed" role="alert">
             <p><Glyph icon=Icon::Warning/>{error.text}</p>
-            // Without JavaScript the page is asked for anew.
+            // Without JavaScript the link reloads the page.
             <a class="btn" role="button" href="" on:click=move |event| {
                 event.prevent_default();
                 retry();
@@ -72,25 +72,25 @@ pub fn Failed(error: ApiError, retry: impl Fn() + Send + Sync + 'static) -> impl
     .into_any()
 }
 
-/// The shape of what is being loaded: `class` says how much room it will take.
+/// A placeholder while loading; `class` sets its size.
 #[component]
 pub fn Loading(#[prop(default = "panel blank tall")] class: &'static str) -> impl IntoView {
     view! { <div class=class role="status" aria-label="Loading"></div> }
 }
 
-/// Whether the figures are live, and why not.
+/// Whether the metrics are live.
 #[component]
 pub fn LinkState(feed: Feed) -> impl IntoView {
     let state = move || {
         match feed.connection.get() {
         Connection::Live => view! {
-            <span class="link live"><i class="pulse"></i>"live, every " {feed.live.with_untracked(|l| l.period_secs)} " s"</span>
+            <span class="link live"><i class="pulse"></i>"Live, every " {feed.live.with_untracked(|l| l.period_secs)} " s"</span>
         }
         .into_any(),
         Connection::Lost { text, .. } => view! {
             <span class="link lost" title=text>
                 <i class="pulse"></i>
-                "reconnecting… figures of "
+                "Reconnecting… last data from "
                 <Moment at=Signal::derive(move || feed.live.with(|l| l.cursor)) form=TimeForm::TimeOfDay/>
             </span>
         }
@@ -101,8 +101,7 @@ pub fn LinkState(feed: Feed) -> impl IntoView {
     view! { <span role="status" data-testid="link">{state}</span> }
 }
 
-/// What a page with live figures says by itself: why there are no fresh ones; and, as toasts, what becomes of what was
-/// asked of its VMs.
+/// Why there are no current metrics; also shows the outcome of the user's operations as toasts.
 #[component]
 pub fn Trouble(feed: Feed) -> impl IntoView {
     toast::follow_operations(feed);
@@ -114,14 +113,14 @@ pub fn Trouble(feed: Feed) -> impl IntoView {
     }
 }
 
-/// In the place of a page that is for admins.
+/// Shown instead of a page for admins.
 #[component]
 pub fn NotAnAdmin(error: ApiError) -> impl IntoView {
     view! {
         <section class="panel empty">
-            <h2>"This page is for admins"</h2>
+            <h2>"Admins only"</h2>
             <p>{error.text}</p>
-            <p><a class="btn primary" href="/">"To the overview"</a></p>
+            <p><a class="btn primary" href="/">"Go to overview"</a></p>
         </section>
     }
 }

@@ -1,9 +1,9 @@
-//! The way through a list that comes in pages, newest first.
+//! Navigation through a paged list, newest first.
 
 use super::icon::{Glyph, Icon};
 use leptos::prelude::*;
 
-/// Links to the newest page and to the next older one, where there are such.
+/// Links to the newest page and to the next older one, if they exist.
 #[component]
 pub fn Paging(newest: Memo<Option<String>>, older: Memo<Option<String>>) -> impl IntoView {
     view! {

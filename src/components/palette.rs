@@ -1,5 +1,5 @@
-//! Everything by keyboard: the palette (Ctrl-K or Cmd-K) leads to any page and VM and does what may be asked of one, a few
-//! keys lead at once, and `?` lists them. Nothing of it is needed: each has a link or button of its own.
+//! Keyboard shortcuts: the command palette (Ctrl-K or Cmd-K) opens any page or VM and runs actions, `g` and a letter opens
+//! a page, and `?` lists the shortcuts. Everything also has a link or button.
 
 use super::{
     browser,
@@ -23,32 +23,32 @@ use leptos::{
 };
 use leptos_router::hooks::use_navigate;
 
-/// Where one can go, and what one can do.
+/// An entry: a page, a VM or an action.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Place {
     name: String,
-    /// What it is, for the eye.
+    /// Its kind, as shown.
     kind: String,
     does: Does,
 }
 
-/// What comes of choosing a place.
+/// What an entry does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Does {
-    /// Leads to this path.
+    /// Opens this path.
     Lead(String),
-    /// Asks something of a VM, and leads to it.
+    /// Requests an operation on a VM and opens its page.
     Ask(OperationKind, Target),
     Look(Theme),
     SignOut,
 }
 
-/// A VM of which something is asked.
+/// The VM of an action.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Target {
     id: i64,
     name: String,
-    /// Told where more than one person's VMs are seen: two of these may have the same name.
+    /// Set if VMs of several owners are shown, because names are unique per owner only.
     owner: Option<String>,
 }
 
@@ -68,7 +68,7 @@ impl Target {
     }
 }
 
-/// What can be asked of a VM here.
+/// The actions on a VM.
 const ACTIONS: [(OperationKind, &str); 8] = [
     (OperationKind::Start, "Start"),
     (OperationKind::Resume, "Resume"),
@@ -76,40 +76,40 @@ const ACTIONS: [(OperationKind, &str); 8] = [
     (OperationKind::Restart, "Restart"),
     (OperationKind::Suspend, "Suspend"),
     (OperationKind::SnapshotSave, "Save a snapshot of"),
-    (OperationKind::ForceStop, "Turn off at once:"),
+    (OperationKind::ForceStop, "Power off"),
     (OperationKind::Destroy, "Destroy"),
 ];
 
-/// What is asked before something is done to a VM.
+/// The question before an action on a VM.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Step {
     kind: OperationKind,
     vm: Target,
-    /// What is done, and what is lost by it.
+    /// What the action does, and what is lost.
     text: String,
     label: String,
     button: &'static str,
 }
 
 impl Step {
-    /// None where nothing needs to be asked.
+    /// `None` if the action needs no answer.
     fn before(kind: OperationKind, vm: &Target) -> Option<Self> {
         let (name, to_confirm) = (vm.whose(), format!("Type {} to confirm", vm.name));
         let (text, label, button) = match kind {
             OperationKind::SnapshotSave => (
-                format!("{name} can be put back to how it is now, as long as the snapshot is kept."),
-                "The snapshot's name".to_owned(),
-                "Save it",
+                format!("The snapshot lets you return {name} to its current state."),
+                "Snapshot name".to_owned(),
+                "Save snapshot",
             ),
             OperationKind::ForceStop => (
-                format!("{name} loses its power. What it has not written to its disk is lost."),
+                format!("{name} is powered off without a shutdown. Data not written to its disk is lost."),
                 to_confirm,
-                "Turn it off",
+                "Power off",
             ),
             OperationKind::Destroy => (
                 format!("{name}, its disk and its snapshots are deleted. This cannot be undone."),
                 to_confirm,
-                "Destroy for good",
+                "Destroy VM",
             ),
             _ => return None,
         };
@@ -124,7 +124,7 @@ impl Step {
     }
 }
 
-/// Asks something of a VM. `word` is what the step before it wanted to know.
+/// Requests an operation on a VM. `word` is the answer to its [`Step`].
 async fn ask(kind: OperationKind, vm_id: i64, word: String) -> Result<(), ApiError> {
     let answer = match kind {
         OperationKind::Start => start_vm(vm_id).await,
@@ -154,9 +154,9 @@ const PAGES: [(&str, &str, &str); 8] = [
     ("Accounts", "/admin/accounts", "u"),
     ("Account", "/account", "p"),
 ];
-/// Pages that lead an admin somewhere, and nobody else.
+/// Pages for admins only.
 const FOR_ADMINS: [&str; 2] = ["/admin", "/admin/accounts"];
-/// So many are shown at once.
+/// The maximum number of entries shown.
 const SHOWN: usize = 12;
 
 fn pages(is_admin: bool) -> Vec<Place> {
@@ -170,7 +170,7 @@ fn pages(is_admin: bool) -> Vec<Place> {
     pages.map(place).collect()
 }
 
-/// What can be done everywhere.
+/// Actions that are always available.
 fn deeds() -> impl Iterator<Item = Place> {
     let deeds = [
         ("Light theme", Does::Look(Theme::Light)),
@@ -181,7 +181,7 @@ fn deeds() -> impl Iterator<Item = Place> {
     deeds.into_iter().map(|(name, does)| Place { name: name.into(), kind: "action".into(), does })
 }
 
-/// The VMs, and behind them what may be asked of each now.
+/// The VMs, followed by the actions each allows now.
 fn places_of(vms: &[VmView], with_owner: bool) -> Vec<Place> {
     let place = |vm: &VmView| Place {
         name: vm.name.clone(),
@@ -189,7 +189,7 @@ fn places_of(vms: &[VmView], with_owner: bool) -> Vec<Place> {
         does: Does::Lead(format!("/vms/{}", vm.id)),
     };
     let actions = vms.iter().flat_map(|vm| {
-        // Of a machine that was taken over, its page says what is lost.
+        // For an imported VM, the confirmation on its page says what is lost.
         let may =
             |kind| vm.allowed.contains(&kind) && (kind != OperationKind::Destroy || vm.adopted.is_none());
         ACTIONS.iter().filter(move |(kind, _)| may(*kind)).map(move |(kind, word)| {
@@ -208,8 +208,8 @@ fn all_places(is_admin: bool, vms: &[VmView]) -> Vec<Place> {
     pages(is_admin).into_iter().chain(places_of(vms, is_admin)).chain(deeds()).collect()
 }
 
-/// Those that have all letters of `typed` in this order, first those whose name begins with it, then those that hold
-/// it in one piece.
+/// The entries with all letters of `typed` in this order: first those that start with it, then those that contain
+/// it.
 fn found(places: &[Place], typed: &str) -> Vec<Place> {
     let typed = typed.trim().to_ascii_lowercase();
     let rank = |place: &Place| {
@@ -228,22 +228,22 @@ fn found(places: &[Place], typed: &str) -> Vec<Place> {
     ranked.into_iter().map(|(_, place)| place.clone()).take(SHOWN).collect()
 }
 
-/// What opens a few buttons or fields over the page.
+/// Menus, which Escape closes.
 const MENUS: &str = "details.more";
 
-/// What a key has open.
+/// The open dialog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Opened {
     Palette,
     Keys,
 }
 
-/// Listens to the keys on every page of who is signed in. What they open comes when it is first asked for.
+/// Handles the shortcuts on all pages for signed-in users. The dialogs are loaded on first use.
 #[component]
 pub fn Keyboard(is_admin: bool) -> impl IntoView {
     let opened = RwSignal::new(None::<Opened>);
     let navigate = use_navigate();
-    // `g` waits for the letter behind it.
+    // `g` waits for the next letter.
     let after_g = StoredValue::new(false);
     Effect::new(move || {
         let navigate = navigate.clone();
@@ -254,7 +254,7 @@ pub fn Keyboard(is_admin: bool) -> impl IntoView {
                 opened.set(Some(Opened::Palette));
                 return;
             }
-            // A dialog closes by itself, and gives the focus back to what has opened it: that may be in a menu.
+            // A dialog handles Escape itself and returns the focus, possibly into a menu.
             if key == "Escape" && !browser::is_in_dialog(&event) {
                 browser::close_details(MENUS);
             }
@@ -274,7 +274,7 @@ pub fn Keyboard(is_admin: bool) -> impl IntoView {
                 }
                 "g" => after_g.set_value(true),
                 "?" => opened.set(Some(Opened::Keys)),
-                // The key itself is not what is searched for.
+                // Keeps the slash out of the search field.
                 "/" if browser::focus_search() => event.prevent_default(),
                 _ => {}
             }
@@ -302,7 +302,7 @@ fn dialogs(is_admin: bool, opened: RwSignal<Option<Opened>>) -> Result<AnyView, 
     Ok(view! { <Dialogs is_admin opened/> }.into_any())
 }
 
-/// The palette and the list of keys.
+/// The palette and the list of shortcuts.
 #[component]
 fn Dialogs(is_admin: bool, opened: RwSignal<Option<Opened>>) -> impl IntoView {
     let palette = NodeRef::<html::Dialog>::new();
@@ -314,9 +314,9 @@ fn Dialogs(is_admin: bool, opened: RwSignal<Option<Opened>>) -> impl IntoView {
     let shown = Memo::new(move |_| places.with(|places| found(places, &typed.get())));
     let step = RwSignal::new(None::<Step>);
     let refusal = RwSignal::new(None::<String>);
-    // Counts what was shown. An answer to what is not shown any more is for the page's edge, and leads nowhere.
+    // Counts openings. A response to an earlier one is shown as a toast and opens no page.
     let turn = StoredValue::new(0_u32);
-    // Whether the server is being asked: a second press of Enter asks nothing more.
+    // Whether a request is pending, to ignore a second press of Enter.
     let pending = RwSignal::new(false);
     let toasts = expect_context::<Toasts>();
     let navigate = use_navigate();
@@ -356,7 +356,7 @@ fn Dialogs(is_admin: bool, opened: RwSignal<Option<Opened>>) -> impl IntoView {
                 pending.set(false);
             }
             match answer {
-                // The overview shows how the destroying goes on, and that the VM is gone in the end.
+                // The overview shows the progress and the removal of the VM.
                 Ok(()) if is_shown && kind == OperationKind::Destroy => lead_to.run("/".into()),
                 Ok(()) if is_shown && kind.is_about_a_snapshot() => {
                     lead_to.run(format!("/vms/{vm_id}/snapshots"))
@@ -382,7 +382,7 @@ fn Dialogs(is_admin: bool, opened: RwSignal<Option<Opened>>) -> impl IntoView {
             browser::set_theme(theme);
             spawn_local(async move {
                 match set_theme(theme.as_str().into()).await {
-                    Ok(()) => toasts.say("The theme is saved for this browser."),
+                    Ok(()) => toasts.say("Theme saved for this browser."),
                     Err(error) => toasts.warn(error.text),
                 }
             });
@@ -400,13 +400,13 @@ fn Dialogs(is_admin: bool, opened: RwSignal<Option<Opened>>) -> impl IntoView {
     };
     let open = move || {
         let Some(dialog) = palette.get_untracked() else { return };
-        // As a popover: a modal dialog makes the browser style every element of the page anew, which a press would wait
-        // for. It is refused while it is open already.
+        // A popover, because a modal dialog makes the browser restyle every element of the page, which delays the key
+        // press. Fails if it is already open.
         let _ = dialog.show_popover();
         show_step(None);
         spawn_local(async move {
             if let Ok(vms) = list_vms().await {
-                // What is chosen stays so, wherever it comes to stand.
+                // Keeps the selected entry when the list changes.
                 let before = shown.try_get_untracked().unwrap_or_default();
                 let place = chosen.try_get_untracked().and_then(|chosen| before.into_iter().nth(chosen));
                 places.try_set(all_places(is_admin, &vms));
@@ -436,7 +436,7 @@ fn Dialogs(is_admin: bool, opened: RwSignal<Option<Opened>>) -> impl IntoView {
             turn.update_value(|turn| *turn += 1);
         }
     };
-    // It is not modal: the focus may leave it, and then it is in the way.
+    // It is not modal, so it closes when the focus leaves it.
     let on_focus_out = move |event: ev::FocusEvent| {
         if browser::focus_leaves(&event) {
             close();
@@ -460,7 +460,7 @@ fn Dialogs(is_admin: bool, opened: RwSignal<Option<Opened>>) -> impl IntoView {
                     go(place);
                 }
             }
-            // There is nothing else in here to go to.
+            // There is nothing else to focus.
             "Tab" => {}
             _ => return,
         }
@@ -482,7 +482,7 @@ fn Dialogs(is_admin: bool, opened: RwSignal<Option<Opened>>) -> impl IntoView {
             dialog.close();
         }
     };
-    const WHAT: &str = "Jump to a page, VM or action";
+    const WHAT: &str = "Go to a page, VM or action";
     let label =
         move || step.with(|step| step.as_ref().map_or_else(|| WHAT.to_owned(), |step| step.label.clone()));
     let list = move || {
@@ -490,7 +490,7 @@ fn Dialogs(is_admin: bool, opened: RwSignal<Option<Opened>>) -> impl IntoView {
             <ul id="places" role="listbox" aria-label="Places">
                 {move || shown.get().into_iter().enumerate().map(option).collect_view()}
             </ul>
-            {move || shown.with(Vec::is_empty).then(|| view! { <p class="none" role="status">"There is nothing with that name."</p> })}
+            {move || shown.with(Vec::is_empty).then(|| view! { <p class="none" role="status">"No matches."</p> })}
         }
     };
     let asked = move |step: Step| {
@@ -537,16 +537,16 @@ fn Dialogs(is_admin: bool, opened: RwSignal<Option<Opened>>) -> impl IntoView {
             }}
         </dialog>
         <dialog class="keys" node_ref=keys aria-labelledby="keys-title" data-testid="keys">
-            <h2 id="keys-title">"Keys"</h2>
+            <h2 id="keys-title">"Keyboard shortcuts"</h2>
             <dl>
-                <div><dt><kbd>"Ctrl"</kbd> " " <kbd>"K"</kbd></dt><dd>"Jump to a page, VM or action; what may be done to a VM, the theme, signing out"</dd></div>
+                <div><dt><kbd>"Ctrl"</kbd> " " <kbd>"K"</kbd></dt><dd>"Go to a page or VM, or run an action"</dd></div>
                 <div><dt><kbd>"/"</kbd></dt><dd>"Search on this page"</dd></div>
                 {pages(is_admin).into_iter().map(|place| {
                     let letter = PAGES.iter().find(|(name, ..)| *name == place.name).map_or("", |(.., letter)| letter);
                     view! { <div><dt><kbd>"g"</kbd> " " <kbd>{letter}</kbd></dt><dd>{place.name}</dd></div> }
                 }).collect_view()}
-                <div><dt><kbd>"?"</kbd></dt><dd>"This list"</dd></div>
-                <div><dt><kbd>"Esc"</kbd></dt><dd>"Close what is open"</dd></div>
+                <div><dt><kbd>"?"</kbd></dt><dd>"Show this list"</dd></div>
+                <div><dt><kbd>"Esc"</kbd></dt><dd>"Close the open menu or dialog"</dd></div>
             </dl>
             <footer class="buttons"><button type="button" class="btn" on:click=close_keys>"Close"</button></footer>
         </dialog>

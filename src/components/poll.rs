@@ -1,4 +1,4 @@
-//! For pages without live figures: asks again now and then, never while the page is hidden.
+//! Polling for pages without live metrics, never while the page is hidden.
 
 use super::browser;
 use leptos::prelude::*;
@@ -6,8 +6,8 @@ use std::time::Duration;
 
 const PERIOD: Duration = Duration::from_secs(5);
 
-/// Calls `ask` every 5 s while the page is seen, and when it is seen again, until the calling owner is cleaned up.
-/// Nothing of it runs on the server.
+/// Calls `ask` every 5 s while the page is visible, and when it becomes visible again, until the calling owner is cleaned
+/// up. Never runs on the server.
 pub fn poll(ask: impl Fn() + Copy + 'static) {
     Effect::new(move || {
         let ask_if_seen = move || {

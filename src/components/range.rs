@@ -1,5 +1,5 @@
-//! The stretch of time that a page's charts show. It stands in the page's address, so that it can be linked to, the
-//! back button leads to the one before, and it can be chosen without JavaScript.
+//! The time range of a page's charts. It is part of the page's address: it can be linked to, works with the
+//! back button, and can be chosen without JavaScript.
 
 use super::{
     clock::{Moment, TimeField, TimeForm, time_of_field},
@@ -19,9 +19,9 @@ const SHORTEST_SECS: i64 = 60;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Range {
-    /// So many seconds up to the newest tick, which it follows.
+    /// The last seconds up to the newest tick, which it follows.
     Last(u32),
-    /// A stretch that stays where it is.
+    /// A fixed range.
     Between(UtcMillis, UtcMillis),
 }
 
@@ -47,7 +47,7 @@ impl Range {
         Memo::new(move |_| query.with(Self::of_query))
     }
 
-    /// What an address asks for; nonsense asks for the last 15 minutes.
+    /// The range in an address; an invalid one means the last 15 minutes.
     fn of_query(query: &ParamsMap) -> Self {
         if let (Some(from), Some(to)) = (time_of_field(query, "from"), time_of_field(query, "to"))
             && let (from, to) = (from.min(to), from.max(to))
@@ -109,7 +109,7 @@ impl Range {
             Self::Last(21_600) => "the last 6 hours",
             Self::Last(86_400) => "the last 24 hours",
             Self::Last(_) => "the last 7 days",
-            Self::Between(..) => "the chosen time",
+            Self::Between(..) => "the selected time",
         }
     }
 }
@@ -133,7 +133,7 @@ impl ShowRange {
     }
 }
 
-/// Chooses the range: the usual ones, any other, earlier and later, closer and wider.
+/// Selects the range: a preset, a custom one, earlier, later, zoom in, zoom out.
 #[component]
 pub fn RangePicker(range: Memo<Range>, now: Signal<UtcMillis>, show: ShowRange) -> impl IntoView {
     let is_custom = move || matches!(range.get(), Range::Between(..));
@@ -155,7 +155,7 @@ pub fn RangePicker(range: Memo<Range>, now: Signal<UtcMillis>, show: ShowRange) 
         }
     };
     view! {
-        <nav class="ranges" aria-label="Time shown" data-testid="ranges">
+        <nav class="ranges" aria-label="Time range" data-testid="ranges">
             <div class="segments">{presets.into_iter().collect_view()}</div>
             <details class="more custom">
                 <summary class="btn" aria-current=move || is_custom().then_some("true")>"Custom"</summary>
@@ -164,8 +164,8 @@ pub fn RangePicker(range: Memo<Range>, now: Signal<UtcMillis>, show: ShowRange) 
             <span class="steps">
                 {step("Earlier", Icon::Left, |range, now| range.moved(-0.5, now))}
                 {step("Later", Icon::Right, |range, now| range.moved(0.5, now))}
-                {step("Closer", Icon::ZoomIn, |range, now| range.zoomed(0.5, now))}
-                {step("Wider", Icon::ZoomOut, |range, now| range.zoomed(2.0, now))}
+                {step("Zoom in", Icon::ZoomIn, |range, now| range.zoomed(0.5, now))}
+                {step("Zoom out", Icon::ZoomOut, |range, now| range.zoomed(2.0, now))}
             </span>
             {move || {
                 is_custom().then(|| {
@@ -184,7 +184,7 @@ pub fn RangePicker(range: Memo<Range>, now: Signal<UtcMillis>, show: ShowRange) 
 
 #[component]
 fn CustomRange(range: Memo<Range>, now: Signal<UtcMillis>) -> impl IntoView {
-    // It does not run on while one types.
+    // Does not follow the newest tick while the user types.
     let end = move |of_ends: fn((UtcMillis, UtcMillis)) -> UtcMillis| {
         Memo::new(move |_| Some(of_ends(range.get().bounds(now.get_untracked()))))
     };
@@ -193,7 +193,7 @@ fn CustomRange(range: Memo<Range>, now: Signal<UtcMillis>) -> impl IntoView {
         <QueryForm>
             <div class="field"><TimeField name="from" id="range-from" label="From" at=from required=true/></div>
             <div class="field"><TimeField name="to" id="range-to" label="To" at=to required=true/></div>
-            <button type="submit" class="btn primary">"Show"</button>
+            <button type="submit" class="btn primary">"Apply"</button>
         </QueryForm>
     }
 }

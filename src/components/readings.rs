@@ -15,7 +15,7 @@ pub struct Column {
     pub chart: Signal<ChartData>,
     /// Which line of the chart.
     pub trace: usize,
-    /// Puts a value into words.
+    /// Formats a value.
     pub told: fn(Option<f64>) -> String,
 }
 
@@ -33,8 +33,8 @@ pub fn usual_columns([cpu, memory, disk, network]: [Signal<ChartData>; 4]) -> Ve
 /// At most.
 const TABLE_ROWS: usize = 60;
 
-/// A table in the place of a picture. Nobody looks at a closed one: as long as it is, what fills it may spare the work.
-/// Without JavaScript it can be opened, so at first it is told to be open.
+/// A table as an alternative to a chart. While it is closed, its rows are not computed.
+/// Without JavaScript it can be opened, so it counts as open at first.
 #[component]
 pub fn Fold(#[prop(into)] label: String, closed: RwSignal<bool>, children: Children) -> impl IntoView {
     let details = NodeRef::<html::Details>::new();
@@ -48,14 +48,14 @@ pub fn Fold(#[prop(into)] label: String, closed: RwSignal<bool>, children: Child
     }
 }
 
-/// What happened from the time of a row on until that of the one above it. The last row has all that came before.
+/// The events between a row's time and that of the row above. The last row also has all earlier ones.
 fn events_of(marks: &[Mark], from: Option<UtcMillis>, until: Option<UtcMillis>) -> String {
     let is_of_row =
         |mark: &&Mark| from.is_none_or(|from| mark.at >= from) && until.is_none_or(|until| mark.at < until);
     marks.iter().filter(is_of_row).map(|mark| mark.text.as_str()).collect::<Vec<_>>().join(" ")
 }
 
-/// The figures of the columns, newest first, and what happened in between, if anything did.
+/// The values of the columns, newest first, with the events in between.
 #[component]
 pub fn Readings(columns: Vec<Column>) -> impl IntoView {
     let closed = RwSignal::new(false);
@@ -86,7 +86,7 @@ pub fn Readings(columns: Vec<Column>) -> impl IntoView {
         times.iter().enumerate().map(row).collect()
     });
     view! {
-        <Fold label="Readings" closed>
+        <Fold label="Values" closed>
             <thead>
                 <tr><th scope="col">"Time"</th>{heads}{move || any.get().then(|| view! { <th scope="col">"Events"</th> })}</tr>
             </thead>

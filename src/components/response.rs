@@ -1,6 +1,6 @@
-//! What a page has to do with HTTP; nothing in the browser.
+//! The HTTP response of a page; does nothing in the browser.
 
-/// Answers with the page as it is, and 404.
+/// Sets the status 404.
 pub fn page_not_found() {
     #[cfg(feature = "ssr")]
     if let Some(response) = leptos::prelude::use_context::<leptos_axum::ResponseOptions>() {

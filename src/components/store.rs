@@ -1,4 +1,4 @@
-//! How the store of samples is doing, for admins.
+//! The health of the sample store, for admins.
 
 use super::{
     clock::{Moment, TimeForm},
@@ -39,15 +39,15 @@ pub fn Store(health: StoreHealth) -> impl IntoView {
             <dl class="facts">
                 <div><dt>"Database file"</dt><dd data-testid="store-file">{fact(|h| format::bytes(h.file_bytes))}</dd></div>
                 <div><dt>"Write-ahead log"</dt><dd>{fact(|h| format::bytes(h.wal_bytes))}</dd></div>
-                <div><dt>"Free on its disk"</dt><dd>{fact(|h| h.disk_free_bytes.map_or(format::UNKNOWN.into(), format::bytes))}</dd></div>
-                <div><dt>"Waiting to be sealed"</dt><dd data-testid="store-waiting">{fact(|h| counted(h.waiting_ticks, "row"))}</dd></div>
-                <div><dt>"Sealed"</dt><dd data-testid="store-sealed">{fact(sealed)}</dd></div>
-                <div><dt>"A sealed value takes"</dt><dd>{fact(|h| h.bytes_per_value.map_or(format::UNKNOWN.into(), |bytes| format!("{bytes:.2} B")))}</dd></div>
+                <div><dt>"Free disk space"</dt><dd>{fact(|h| h.disk_free_bytes.map_or(format::UNKNOWN.into(), format::bytes))}</dd></div>
+                <div><dt>"Not yet compressed"</dt><dd data-testid="store-waiting">{fact(|h| counted(h.waiting_ticks, "row"))}</dd></div>
+                <div><dt>"Compressed"</dt><dd data-testid="store-sealed">{fact(sealed)}</dd></div>
+                <div><dt>"Bytes per value"</dt><dd>{fact(|h| h.bytes_per_value.map_or(format::UNKNOWN.into(), |bytes| format!("{bytes:.2} B")))}</dd></div>
                 <div><dt>"Oldest sample"</dt><dd>{moment(|h| h.oldest_tick_at)}</dd></div>
                 <div><dt>"Newest sample"</dt><dd>{moment(|h| h.newest_tick_at)}</dd></div>
-                <div><dt>"Samples are kept"</dt><dd>{fact(|h| counted(h.retention_days.into(), "day"))}</dd></div>
+                <div><dt>"Retention"</dt><dd>{fact(|h| counted(h.retention_days.into(), "day"))}</dd></div>
                 <div>
-                    <dt>"Last sealing " {fact(|h| if h.last_sealing.is_some() { String::new() } else { "since the start".into() })}</dt>
+                    <dt>"Last compression " {fact(|h| if h.last_sealing.is_some() { String::new() } else { "since startup".into() })}</dt>
                     <dd>{moment(|h| h.last_sealing.map(|sealing| sealing.at))} {fact(|h| h.last_sealing.map(took).unwrap_or_default())}</dd>
                 </div>
             </dl>

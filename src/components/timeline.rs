@@ -17,10 +17,10 @@ use leptos::{prelude::*, task::spawn_local};
 const STALE_SHARE: i64 = 60;
 const STALE_SECS: (i64, i64) = (30, 600);
 
-/// Whose charts these are; the host's without a VM.
+/// The VM of the charts; `None` for the host.
 pub type Subject = Option<i64>;
 
-/// Asks for what the charts of `range` show; `now` is the newest tick that is known, if one is.
+/// Loads the charts of `range`; `now` is the newest known tick.
 ///
 /// # Errors
 /// Those of the server functions.
@@ -35,7 +35,7 @@ pub async fn load(subject: Subject, range: Range, now: Option<UtcMillis>) -> Res
     }
 }
 
-/// A line of a chart: its metric, and where the poll keeps the same figure.
+/// A line of a chart: its stored metric, and the live values of the poll.
 #[derive(Clone, Copy)]
 pub struct Line {
     pub metric: &'static str,
@@ -50,16 +50,16 @@ pub struct Timeline {
     pub range: Memo<Range>,
     pub show: ShowRange,
     pub charts: RwSignal<Charts>,
-    /// Why what is asked for is not shown, if it is not.
+    /// The error of the last request.
     pub refusal: RwSignal<Option<ApiError>>,
     pub loading: RwSignal<bool>,
-    /// Counts what has happened that a mark may tell of.
+    /// Counts events, which change the marks.
     happened: RwSignal<u32>,
     feed: Feed,
 }
 
 impl Timeline {
-    /// `first` is what the page was rendered with.
+    /// `first` is the data of the first rendering.
     pub fn follow(feed: Feed, subject: Subject, range: Memo<Range>, first: Charts) -> Self {
         let timeline = Self {
             range,
@@ -71,13 +71,13 @@ impl Timeline {
             feed,
         };
         let cursor = Memo::new(move |_| feed.live.with(|live| live.cursor));
-        // What was asked for last: an earlier answer that comes late is not what is to be seen.
+        // The number of the last request; late answers to earlier ones are ignored.
         let asked = StoredValue::new(0_u32);
         Effect::new(move |before: Option<(Range, UtcMillis, u32)>| {
             let (range, now, happened) = (range.get(), cursor.get(), timeline.happened.get());
             let Some((shown, read_at, told)) = before else { return (range, now, happened) };
             let age_secs = (now.0 - read_at.0) / 1000;
-            // What could not be read is asked for again with every tick.
+            // A failed request is retried with every tick.
             let failed = timeline.refusal.with_untracked(Option::is_some);
             if range == shown
                 && happened == told
@@ -110,7 +110,7 @@ impl Timeline {
         timeline
     }
 
-    /// Reads the range anew for the marks in it, without waiting until its figures are old.
+    /// Reloads the range at once, for new marks.
     pub fn something_happened(self) {
         self.happened.update(|happened| *happened += 1);
     }
@@ -120,7 +120,7 @@ impl Timeline {
         Signal::derive(move || feed.live.with(|live| live.cursor))
     }
 
-    /// The ends of what is drawn. Until another range has been read, that is the one before.
+    /// The ends of the drawn range: while another range loads, those of the previous one.
     fn bounds(self) -> (UtcMillis, UtcMillis) {
         let range = self.range.get();
         if self.loading.get() || matches!(range, Range::Between(..)) {
@@ -164,15 +164,17 @@ impl Timeline {
         }))
     }
 
-    /// `mean 48 % · 95th 91 % · max 97 %` of a metric; `told` puts a value into words.
+    /// `mean 48 % · 95th 91 % · max 97 %` of a metric; `told` formats a value.
     pub fn statistics(self, metric: &'static str, told: fn(Option<f64>) -> String) -> Signal<Option<String>> {
         Signal::derive(move || {
             self.charts.with(|charts| {
                 let statistics = charts.of(metric).and_then(|(_, statistics)| statistics);
-                Some(statistics.map_or_else(
-                    || "no figures in this time".into(),
-                    |statistics| in_words(statistics, told),
-                ))
+                Some(
+                    statistics.map_or_else(
+                        || "no data in this range".into(),
+                        |statistics| in_words(statistics, told),
+                    ),
+                )
             })
         })
     }
@@ -182,7 +184,7 @@ impl Timeline {
         Signal::derive(move || range.get().words())
     }
 
-    /// Shows what somebody has drawn across a chart.
+    /// Shows the range that the user has selected in a chart.
     pub fn on_span(self) -> Callback<Drawn> {
         Callback::new(move |drawn: Drawn| {
             let now = self.now().get_untracked();

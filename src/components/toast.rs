@@ -1,5 +1,5 @@
-//! Short words about what was done, at the edge of the page: for answers that nothing else on it would show. Refusals
-//! are not among them; they stand where something was asked (`notice::Refusal`).
+//! Short messages at the edge of the page, for results that nothing else on it shows. Errors are shown next to
+//! the form instead (`notice::Refusal`).
 
 use super::{
     action::ServerAction,
@@ -12,10 +12,10 @@ use crate::model::{ApiError, OperationKind, OperationState, OperationView, VmVie
 use leptos::{ev, prelude::*, server_fn::ServerFn};
 use std::time::Duration;
 
-/// So many stay at once; the oldest make room.
+/// The maximum number shown; the oldest are removed first.
 const MOST: usize = 4;
 const STAY: Duration = Duration::from_secs(6);
-/// How long one that is being read waits until it looks again whether it still is.
+/// How long a toast stays after the pointer or focus was last seen on one.
 const LINGER: Duration = Duration::from_secs(2);
 
 #[derive(Clone, PartialEq)]
@@ -29,13 +29,13 @@ struct Toast {
 #[derive(Clone, Copy)]
 pub struct Toasts {
     shown: RwSignal<Vec<Toast>>,
-    /// Somebody points at one, or has the focus in it.
+    /// Whether the pointer is on a toast, and whether the focus is in one.
     held: RwSignal<(bool, bool)>,
     count: StoredValue<usize>,
 }
 
 impl Toasts {
-    /// Begins with none, for the calling owner's pages.
+    /// Provides an empty list as context.
     pub fn provide() -> Self {
         let toasts =
             Self { shown: RwSignal::default(), held: RwSignal::default(), count: StoredValue::default() };
@@ -94,7 +94,7 @@ pub fn ToastRegion(toasts: Toasts) -> impl IntoView {
     });
     let toast = move |Toast { id, text, is_bad }| {
         let mark = if is_bad { "mark failed" } else { "mark running" };
-        // The button that had the focus goes, and tells nobody that it has lost it.
+        // Removing the focused button does not fire a blur event.
         let dismiss = move |_| {
             held.update(|held| held.1 = false);
             toasts.dismiss(id);
@@ -120,7 +120,7 @@ pub fn ToastRegion(toasts: Toasts) -> impl IntoView {
     }
 }
 
-/// Says `text` whenever the server has done what it was asked.
+/// Shows `text` whenever the action succeeds.
 pub fn when_done<S>(action: ServerAction<S>, text: &'static str)
 where
     S: ServerFn<Error = ApiError> + 'static,
@@ -131,7 +131,7 @@ where
     say_after(Box::new(move || version.get()), Box::new(is_done), text);
 }
 
-/// One body for all actions.
+/// Not generic, so it is compiled once for all actions.
 fn say_after(
     answers: Box<dyn Fn() -> usize + Send + Sync>,
     is_done: Box<dyn Fn() -> bool + Send + Sync>,
@@ -147,7 +147,7 @@ fn say_after(
     });
 }
 
-/// Says what becomes of the operations that the viewer has asked for, as a page's figures tell it.
+/// Shows toasts about the current user's operations, from the data of the page's poll.
 pub fn follow_operations(feed: Feed) {
     let (toasts, viewer) = (expect_context::<Toasts>(), expect_context::<Viewer>());
     let operations = feed.of_facts(|vms| vms.iter().map(Seen::of).collect::<Vec<_>>());
@@ -166,7 +166,7 @@ pub fn follow_operations(feed: Feed) {
     });
 }
 
-/// A VM and its last operation, as one look at the figures showed them.
+/// A VM and its last operation, as of one poll.
 #[derive(Clone, PartialEq)]
 struct Seen {
     vm_id: i64,
@@ -180,7 +180,7 @@ impl Seen {
     }
 }
 
-/// What to say of operations that `person` has asked for, and whether it is bad, after two looks.
+/// The messages about `person`'s operations that changed between two polls, and whether each is an error.
 fn news(before: &[Seen], now: &[Seen], person: &str) -> Vec<(String, bool)> {
     let mine = |seen: &Seen| seen.operation.clone().filter(|operation| operation.requested_by == person);
     let told = now.iter().filter_map(|vm| {
@@ -207,7 +207,7 @@ fn outcome(vm: &str, operation: &OperationView) -> String {
             format!("{vm}: {}…", kind.present_participle().to_ascii_lowercase())
         }
         OperationState::Succeeded if kind == OperationKind::Resize => {
-            format!("{vm} gets its new size at its next start.")
+            format!("{vm}: the new size applies at the next start.")
         }
         OperationState::Succeeded => format!("{vm} {}.", kind.done()),
         OperationState::Cancelled => format!("{vm}: {} was cancelled.", kind.label()),
@@ -270,7 +270,7 @@ mod tests {
     #[test]
     fn a_vm_that_goes_while_it_is_destroyed_was_destroyed() {
         let before = [seen(1, Some((5, Destroy, Running))), seen(2, Some((3, Stop, Running)))];
-        assert_eq!(texts(&before, &[], "ada"), ["vm-1 was destroyed."]);
+        assert_eq!(texts(&before, &[], "ada"), ["vm-1 destroyed."]);
     }
 
     #[test]

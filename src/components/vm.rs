@@ -1,4 +1,4 @@
-//! What the overview and a VM's page both say of a VM.
+//! Components of a VM that both the overview and its page use.
 
 use super::{
     action::{ActionForm, ServerAction},
@@ -13,7 +13,7 @@ use crate::{
 };
 use leptos::prelude::*;
 
-/// A mark whose shape and colour both tell the status; the word always stands near it.
+/// A mark whose shape and colour show the status; the word is always next to it.
 #[component]
 pub fn StatusMark(#[prop(into)] status: Signal<VmStatus>) -> impl IntoView {
     view! { <i class=move || format!("mark {}", status.get().as_str()) aria-hidden="true"></i> }
@@ -24,11 +24,11 @@ pub fn describe(os_type: &str, spec: &VmSpec) -> String {
     format!("{os_type} · {} · {}", format::cores(spec.cpu_cores), format::megabytes(spec.ram_mb.into()))
 }
 
-/// `Launching: Booting · 14 s`; without a phase that is known, the newest line stands in its place.
+/// `Launching: Booting · 14 s`; without a known phase, the newest line of output.
 pub fn progress(operation: &OperationView, now: UtcMillis) -> String {
     let doing = match operation.state {
         _ if operation.is_being_cancelled => "Cancelling".to_owned(),
-        OperationState::Queued => "Waiting for its turn".to_owned(),
+        OperationState::Queued => "Queued".to_owned(),
         _ => operation.kind.present_participle().to_owned(),
     };
     let seconds = format::seconds_between(operation.requested_at, now);
@@ -38,8 +38,7 @@ pub fn progress(operation: &OperationView, now: UtcMillis) -> String {
     format!("{doing}{colon}{line}{share} · {}", format::elapsed(seconds))
 }
 
-/// An operation under way: what it does, and how much of that is done where somebody says so; else a bar that moves
-/// and claims no share.
+/// The progress of an operation: a bar with the percentage if it is known, else an indeterminate one.
 #[component]
 pub fn Progress(vm: Memo<Option<VmView>>, now: RwSignal<UtcMillis>) -> impl IntoView {
     let text = move || {
@@ -51,14 +50,14 @@ pub fn Progress(vm: Memo<Option<VmView>>, now: RwSignal<UtcMillis>) -> impl Into
         <div class="progress" data-testid="progress">
             <span class="line">{text}</span>
             {move || match percent.get() {
-                Some(percent) => view! { <progress max="100" value=percent aria-label="Done of this step"></progress> }.into_any(),
+                Some(percent) => view! { <progress max="100" value=percent aria-label="Progress of this step"></progress> }.into_any(),
                 None => view! { <i class="moving" aria-hidden="true"></i> }.into_any(),
             }}
         </div>
     }
 }
 
-/// All that turns VMs on and off, for as many as a page shows.
+/// The power actions, shared by all VMs of a page.
 #[derive(Clone, Copy)]
 pub struct Power {
     pub start: ServerAction<StartVm>,
@@ -70,7 +69,7 @@ pub struct Power {
 }
 
 impl Power {
-    /// `then` is called after each answer of the server.
+    /// `then` runs after each response.
     pub fn new(then: impl Fn() + Send + Sync + 'static) -> Self {
         let power = Self {
             start: ServerAction::new(),
@@ -95,7 +94,7 @@ impl Power {
         power
     }
 
-    /// Why the last request was refused, if it was.
+    /// The error of the last request.
     pub fn refusal(self) -> Signal<Option<ApiError>> {
         Signal::derive(move || {
             [
@@ -111,7 +110,7 @@ impl Power {
         })
     }
 
-    /// Whether anything has been asked of the VM that the server has not answered yet.
+    /// Whether a request about the VM is pending.
     pub fn under_way(self, vm_id: i64) -> bool {
         let id = vm_id.to_string();
         self.start.is_sent_with("vm_id", &id)
@@ -123,8 +122,8 @@ impl Power {
     }
 }
 
-/// The buttons for what may be asked of a VM now. Without `turn_off`, which asks before it pulls the plug, they are compact:
-/// starting and stopping only, as icons.
+/// The buttons of the actions a VM allows now. Without `turn_off`, the question before a power off, they are compact:
+/// start and stop only, as icons.
 #[component]
 pub fn PowerButtons(
     vm: Memo<Option<VmView>>,
@@ -166,7 +165,7 @@ pub fn PowerButtons(
                         <summary class="btn" data-testid="more">"More"</summary>
                         <div>
                             {suspend.map(|button| view! { <ActionForm action=power.suspend>{button}</ActionForm> })}
-                            {force_stop.map(|question| view! { <Ask question class="btn">"Turn off at once…"</Ask> })}
+                            {force_stop.map(|question| view! { <Ask question class="btn">"Power off…"</Ask> })}
                         </div>
                     </details>
                 })}
@@ -203,6 +202,6 @@ mod tests {
         let running = launch(OperationState::Running, "Booting VM...\n");
         assert_eq!(progress(&running, UtcMillis(15_000)), "Launching: Booting VM... · 14 s");
         let queued = launch(OperationState::Queued, "");
-        assert_eq!(progress(&queued, UtcMillis(0)), "Waiting for its turn · 0 s");
+        assert_eq!(progress(&queued, UtcMillis(0)), "Queued · 0 s");
     }
 }

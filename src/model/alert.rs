@@ -1,7 +1,7 @@
 use super::{Comparison, Severity, UtcMillis, rounded, tenths};
 use serde::{Deserialize, Serialize};
 
-/// What an alert is about.
+/// What a rule evaluates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AlertMetric {
@@ -11,11 +11,11 @@ pub enum AlertMetric {
     Swap,
     NetworkDown,
     NetworkUp,
-    /// The host's, over the last minute.
+    /// The host's load average over one minute.
     Load,
-    /// Whether there are any figures at all.
+    /// Whether samples arrive.
     Figures,
-    /// Whether it stopped though nobody asked for it here.
+    /// Whether the VM stopped without a request on this server.
     Stopped,
 }
 
@@ -50,7 +50,7 @@ impl AlertMetric {
         Self::ALL.into_iter().find(|metric| metric.as_str() == text)
     }
 
-    /// What a person reads.
+    /// Its name in sentences.
     pub fn label(self) -> &'static str {
         match self {
             Self::Cpu => "CPU",
@@ -60,22 +60,22 @@ impl AlertMetric {
             Self::NetworkDown => "network down",
             Self::NetworkUp => "network up",
             Self::Load => "load",
-            Self::Figures => "figures",
+            Self::Figures => "metrics",
             Self::Stopped => "stop",
         }
     }
 
-    /// What a person chooses.
+    /// Its name in a form.
     pub fn choice(self) -> &'static str {
         match self {
-            Self::Figures => "no figures",
+            Self::Figures => "no metrics",
             Self::Stopped => "unexpected stop",
             Self::Load => "load (the host)",
             other => other.label(),
         }
     }
 
-    /// Whether the host (or else a VM) has it.
+    /// Whether the host (or, if false, a VM) has this metric.
     pub fn is_of(self, host: bool) -> bool {
         match self {
             Self::Load => host,
@@ -84,7 +84,7 @@ impl AlertMetric {
         }
     }
 
-    /// The highest threshold, in the metric's unit; none where it is no figure.
+    /// The highest threshold, in the metric's unit; `None` if it has no numeric value.
     pub fn max_threshold(self) -> Option<f64> {
         match self {
             Self::Cpu | Self::Memory | Self::Disk | Self::Swap => Some(100.0),
@@ -93,12 +93,12 @@ impl AlertMetric {
         }
     }
 
-    /// A reading: `90 %`, `2.5 MB/s`, with one decimal at most.
+    /// A value, with at most one decimal: `90 %`, `2.5 MB/s`.
     pub fn shown(self, value: f64) -> String {
         self.with_unit(tenths(value).to_string())
     }
 
-    /// A threshold, which has two decimals at most: `90 %`, `0.04 MB/s`.
+    /// A threshold, with at most two decimals: `90 %`, `0.04 MB/s`.
     pub fn entered(self, threshold: f64) -> String {
         self.with_unit(rounded(threshold).to_string())
     }
@@ -111,11 +111,11 @@ impl AlertMetric {
         }
     }
 
-    /// What is wrong: `CPU at 90 % or more`, `No figures`.
+    /// The problem: `CPU at 90 % or more`, `No metrics`.
     pub fn wrong(self, comparison: Comparison, threshold: Option<f64>) -> String {
         match (self, threshold) {
             (Self::Stopped, _) => "Stopped unexpectedly".into(),
-            (Self::Figures, _) | (_, None) => "No figures".into(),
+            (Self::Figures, _) | (_, None) => "No metrics".into(),
             (_, Some(threshold)) => {
                 format!("{} at {} {}", capitalised(self.label()), self.entered(threshold), comparison.label())
             }
@@ -123,54 +123,54 @@ impl AlertMetric {
     }
 }
 
-/// How many alerts of the history come at once.
+/// The page size of the alert history.
 pub const ALERTS_PER_PAGE: usize = 100;
 
-/// Something that has been wrong for a while: open until `resolved_at` is known.
+/// Opened by a rule; open until `resolved_at` is set.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Alert {
     pub id: i64,
-    /// Unknown for the host's.
+    /// `None` for the host.
     pub vm_id: Option<i64>,
     pub vm_name: Option<String>,
-    /// Of the rule that raised it.
+    /// The rule that opened it.
     pub rule_id: i64,
     pub metric: AlertMetric,
     pub severity: Severity,
     #[serde(default)]
     pub comparison: Comparison,
-    /// Of the rule when it was raised, in the metric's unit; none where the metric is no figure.
+    /// The rule's threshold when it opened, in the metric's unit; `None` if the metric has no numeric value.
     pub threshold: Option<f64>,
-    /// When it was raised, in the metric's unit.
+    /// The value when it opened, in the metric's unit.
     pub raised_value: Option<f64>,
     pub raised_at: UtcMillis,
-    /// When somebody said that they take care of it.
+    /// When it was acknowledged.
     #[serde(default)]
     pub acknowledged_at: Option<UtcMillis>,
-    /// Who said so.
+    /// The user who acknowledged it.
     #[serde(default)]
     pub acknowledged_by: Option<String>,
-    /// In the metric's unit at that time.
+    /// The value at that time, in the metric's unit.
     #[serde(default)]
     pub acknowledged_value: Option<f64>,
     pub resolved_at: Option<UtcMillis>,
-    /// When it was resolved; none when its VM stopped or is gone.
+    /// The value when it was resolved; `None` if its VM stopped or is gone.
     pub resolved_value: Option<f64>,
 }
 
 impl Alert {
-    /// Whose it is: a VM's name, or `Host`.
+    /// The VM's name, or `Host`.
     pub fn subject(&self) -> &str {
         self.vm_name.as_deref().unwrap_or("Host")
     }
 
-    /// What is wrong: `CPU at 90 % or more`.
+    /// The problem: `CPU at 90 % or more`.
     pub fn what(&self) -> String {
         self.metric.wrong(self.comparison, self.threshold)
     }
 }
 
-/// Of a metric's English name.
+/// With an upper-case first letter.
 fn capitalised(word: &str) -> String {
     let mut word = word.to_owned();
     if let Some(first) = word.get_mut(..1) {

@@ -1,37 +1,37 @@
 use serde::{Deserialize, Serialize};
 
-/// What kind of refusal a client got. A closed list: a client may decide by it.
+/// The kind of an error. A closed list that clients may match on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorCode {
-    /// 401: nobody is signed in, or the token has ended.
+    /// 401: not signed in, or the token has expired.
     NotSignedIn,
-    /// 403: signed in, but this is not theirs to do.
+    /// 403: signed in, but not permitted.
     Forbidden,
-    /// 404: it is not there, or not theirs to see.
+    /// 404: does not exist, or is not visible to the user.
     NotFound,
-    /// 400: something in the request has no valid value; `fields` says what.
+    /// 400: invalid values; see `fields`.
     Invalid,
-    /// 409: well formed, but not possible in the present state.
+    /// 409: valid, but not possible in the current state.
     Conflict,
-    /// 429: too many at once.
+    /// 429: too many requests.
     TooMany,
-    /// 503: something this needs does not answer now.
+    /// 503: a dependency is not responding.
     Unavailable,
-    /// 500: our fault; the log has the details.
+    /// 500: a fault of the server; the log has the details.
     Internal,
-    /// The answer never came, or could not be read. Made by the client, never sent.
+    /// No response, or an unreadable one. Created by the client, never sent.
     Unreachable,
 }
 
-/// A field of a form or a request and what is wrong with it.
+/// An invalid field of a request, with a message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FieldError {
     pub field: String,
     pub text: String,
 }
 
-/// A refusal in words that say what to do. Details that are not for the client are logged where it is made.
+/// An error with a message that says what to do. Details that are not for the client are logged where it occurs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{text}")]
 pub struct ApiError {
@@ -71,21 +71,21 @@ impl ApiError {
         Self::invalid(vec![FieldError { field: field.into(), text: text.into() }])
     }
 
-    /// The client's own, when nothing came back.
+    /// Created by the client when there is no response.
     pub fn no_answer() -> Self {
-        Self::new(ErrorCode::Unreachable, "The server does not answer.")
+        Self::new(ErrorCode::Unreachable, "The server is not responding. Check your connection.")
     }
 
     pub fn internal() -> Self {
-        Self::new(ErrorCode::Internal, "Something went wrong on the server; its log says what.")
+        Self::new(ErrorCode::Internal, "Internal error. Details are in the server log.")
     }
 
-    /// What is wrong with `field`, if that is among the errors.
+    /// The message for `field`, if it is invalid.
     pub fn field(&self, field: &str) -> Option<&str> {
         self.fields.iter().find(|f| f.field == field).map(|f| f.text.as_str())
     }
 
-    /// The HTTP status a code is sent with.
+    /// The HTTP status of a code.
     pub fn http_status(&self) -> u16 {
         match self.code {
             ErrorCode::NotSignedIn => 401,

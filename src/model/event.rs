@@ -23,25 +23,25 @@ impl Severity {
     }
 }
 
-/// Something that happened, in one sentence.
+/// Something that happened, as one sentence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     pub id: i64,
     pub at: UtcMillis,
-    /// What it is about, for filtering: `vm_launched`, `vm_info_rebuilt`, …
+    /// Its kind, for filtering: `vm_launched`, `vm_info_rebuilt`, …
     pub kind: String,
     pub severity: Severity,
     pub vm_id: Option<i64>,
-    /// Of the VM, when it is asked for.
+    /// The VM's current name.
     #[serde(default)]
     pub vm_name: Option<String>,
-    /// Who did it or whose account it is about, when that is asked for.
+    /// The user who caused it or whose account it concerns.
     #[serde(default)]
     pub person: Option<String>,
     pub text: String,
 }
 
-/// What events are about, roughly.
+/// The subject of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EventCategory {
@@ -63,7 +63,7 @@ impl EventCategory {
         }
     }
 
-    /// What a person reads.
+    /// Its label.
     pub fn label(self) -> &'static str {
         match self {
             Self::Vm => "VMs",
@@ -78,7 +78,7 @@ impl EventCategory {
     }
 }
 
-/// Which events are wanted; all that is not told does not matter.
+/// A filter of events; `None` does not restrict.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct EventFilter {
     pub category: Option<EventCategory>,
@@ -87,13 +87,13 @@ pub struct EventFilter {
     pub vm: Option<String>,
     /// A user name.
     pub person: Option<String>,
-    /// What stands in the sentence, in any case.
+    /// A part of the sentence, ignoring case.
     pub text: Option<String>,
     pub from: Option<UtcMillis>,
     pub to: Option<UtcMillis>,
 }
 
-/// A filter as it stands in an address, every part a text that may be empty.
+/// A filter as in an address; every part may be empty.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct EventQuery {
@@ -110,17 +110,17 @@ pub struct EventQuery {
     /// `2026-11-23T06:15:00Z`, or `2026-11-23` for the beginning of that day in UTC.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub from: String,
-    /// As `from`; a day is meant to its end.
+    /// As `from`; a date means the end of that day.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub to: String,
 }
 
-/// No word that is searched for is longer.
+/// The maximum length of a search term.
 const QUERY_MAX_CHARS: usize = 100;
 
 impl EventQuery {
     /// # Errors
-    /// `Invalid`, with a text for every part that is wrong.
+    /// `Invalid`, with a message for every invalid part.
     pub fn filter(&self) -> Result<EventFilter, ApiError> {
         let mut fields = Vec::new();
         let mut wrong = |field: &str, text: &str| {
@@ -128,21 +128,21 @@ impl EventQuery {
         };
         let category = EventCategory::parse(&self.category);
         if category.is_none() && !self.category.is_empty() {
-            wrong("category", "A kind is vm, alert, account or system.");
+            wrong("category", "Choose vm, alert, account or system as the kind.");
         }
         let severity = Severity::parse(&self.severity);
         if severity.is_none() && !self.severity.is_empty() {
-            wrong("severity", "A severity is info, warning or error.");
+            wrong("severity", "Choose info, warning or error as the severity.");
         }
         for (field, value) in [("vm", &self.vm), ("person", &self.person), ("text", &self.text)] {
             if value.chars().count() > QUERY_MAX_CHARS {
-                wrong(field, "What is searched for has at most 100 characters.");
+                wrong(field, "Search terms can have at most 100 characters.");
             }
         }
         let (from, to) = self.times();
         for (field, text, time) in [("from", &self.from, from), ("to", &self.to, to)] {
             if time.is_none() && !text.is_empty() {
-                wrong(field, "A time looks like 2026-11-23 or 2026-11-23T06:15:00Z.");
+                wrong(field, "Enter a time such as 2026-11-23 or 2026-11-23T06:15:00Z.");
             }
         }
         if !fields.is_empty() {
@@ -172,7 +172,7 @@ fn time_of(text: &str, of_day: &str) -> Option<UtcMillis> {
     UtcMillis::from_rfc3339(text).or_else(|| UtcMillis::from_rfc3339(&format!("{text}{of_day}")))
 }
 
-/// How many events there are of each severity.
+/// The number of events of each severity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct SeverityCounts {
     pub info: u32,
@@ -186,7 +186,7 @@ pub struct EventPage {
     pub events: Vec<Event>,
     /// Whether there are older ones.
     pub more: bool,
-    /// Of all that the filter lets through, whatever severity it names.
+    /// Of all matching events, ignoring the filter of the severity.
     pub counts: SeverityCounts,
 }
 

@@ -1,22 +1,22 @@
 use super::UtcMillis;
 use serde::{Deserialize, Serialize};
 
-/// How the collector of figures itself is doing. Of this run of the server: a restart begins anew.
+/// The health of the metrics collector since the server started.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CollectorHealth {
     pub state: CollectorState,
-    /// Seconds between two ticks that are on time.
+    /// The interval of ticks, in seconds.
     pub period_secs: u32,
-    /// When the newest tick that was written was sampled; none was before the first.
+    /// The time of the newest written tick; `None` before the first.
     pub newest_tick_at: Option<UtcMillis>,
     pub tick_ms: TickMillis,
     /// Ticks that were written.
     pub ticks: u64,
-    /// Beats that passed while an earlier tick was still at work: skipped, never made up for.
+    /// Ticks skipped because an earlier one was still running.
     pub ticks_skipped: u64,
     /// Ticks that were lost because the database could not be read or written.
     pub ticks_failed: u64,
-    /// Ticks in which the hypervisor as a whole gave no answer.
+    /// Ticks in which the hypervisor did not respond.
     pub readings_failed: u64,
     pub vms: VmsBySource,
     pub last_error: Option<CollectorError>,
@@ -27,11 +27,11 @@ pub struct CollectorHealth {
 pub enum CollectorState {
     /// No tick has been written yet.
     Starting,
-    /// The newest tick is young and has figures.
+    /// The newest tick is recent and has metrics.
     Working,
-    /// Ticks go on, but the hypervisor does not answer.
+    /// Ticks are written, but the hypervisor is not responding.
     HypervisorSilent,
-    /// No tick has been written for some periods.
+    /// No tick has been written for several intervals.
     Stopped,
 }
 
@@ -40,13 +40,13 @@ impl CollectorState {
         match self {
             Self::Starting => "starting",
             Self::Working => "working",
-            Self::HypervisorSilent => "hypervisor silent",
+            Self::HypervisorSilent => "hypervisor not responding",
             Self::Stopped => "stopped",
         }
     }
 }
 
-/// How long ticks took, from the beat to the last `.vm_info`.
+/// The duration of ticks, from their start to the last `.vm_info`.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct TickMillis {
     pub last: Option<f64>,
@@ -54,53 +54,53 @@ pub struct TickMillis {
     pub mean: Option<f64>,
     /// Over the newest `over` ticks.
     pub max: Option<f64>,
-    /// How many ticks mean and maximum are taken over.
+    /// The number of ticks of the mean and maximum.
     pub over: usize,
 }
 
-/// How many VMs had a figure from each source in the newest tick. A VM with figures from two counts twice.
+/// The number of VMs with metrics from each source in the newest tick. A VM with two sources counts twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct VmsBySource {
     pub guest: u32,
     pub hypervisor: u32,
     pub simulated: u32,
-    /// Nobody told anything of these.
+    /// VMs without metrics.
     pub none: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CollectorError {
     pub at: UtcMillis,
-    /// In a person's words.
+    /// The message.
     pub text: String,
 }
 
-/// How the store of samples is doing.
+/// The health of the sample store.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StoreHealth {
-    /// The database's file, accounts and events included.
+    /// The size of the database file, which includes accounts and events.
     pub file_bytes: u64,
-    /// What is written and not yet taken over into the file.
+    /// The size of the write-ahead log.
     pub wal_bytes: u64,
-    /// Left on the file's disk for the server's user; not every file system tells.
+    /// Free space of the file system for the server's user, if known.
     pub disk_free_bytes: Option<u64>,
-    /// Ticks that are rows still: they are sealed once their hour is over.
+    /// Ticks that are still rows; they are sealed after the end of their hour.
     pub waiting_ticks: u64,
     pub sealed_hours: u64,
-    /// Columns of an hour, each compressed for itself.
+    /// Columns of one hour, compressed individually.
     pub chunks: u64,
     pub chunk_bytes: u64,
-    /// Over all values in chunks; none when there is none.
+    /// The mean over all values in chunks; `None` without chunks.
     pub bytes_per_value: Option<f64>,
     pub oldest_tick_at: Option<UtcMillis>,
     pub newest_tick_at: Option<UtcMillis>,
-    /// Older ticks are removed.
+    /// Older ticks are deleted.
     pub retention_days: u32,
-    /// Of this run of the server.
+    /// Since the server started.
     pub last_sealing: Option<Sealing>,
 }
 
-/// Hours that became chunks.
+/// A compression of whole hours into chunks.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Sealing {
     pub at: UtcMillis,

@@ -1,4 +1,4 @@
-//! What both sides speak. Knows nobody: no clock, no I/O, no other module of the project.
+//! Types and rules shared by browser and server. No clock, no I/O, no imports of other modules of the project.
 
 mod alert;
 mod error;

@@ -1,7 +1,7 @@
 use super::{ApiError, UtcMillis};
 use serde::{Deserialize, Serialize};
 
-/// A way to reach somebody.
+/// A notification channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Channel {
@@ -21,7 +21,7 @@ impl Channel {
         [Self::Webhook, Self::Email].into_iter().find(|channel| channel.as_str() == text)
     }
 
-    /// What a person reads.
+    /// Its label.
     pub fn label(self) -> &'static str {
         match self {
             Self::Webhook => "webhook",
@@ -36,7 +36,7 @@ pub enum DeliveryState {
     Queued,
     Sent,
     Failed,
-    /// There was no reason any more to send it.
+    /// No longer relevant.
     Dropped,
 }
 
@@ -57,7 +57,7 @@ impl DeliveryState {
     }
 }
 
-/// A message, and how far it has come.
+/// A message and the state of its delivery.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Delivery {
     pub id: i64,
@@ -67,21 +67,21 @@ pub struct Delivery {
     pub due_at: UtcMillis,
     pub attempts: u32,
     pub state: DeliveryState,
-    /// Why the last attempt did not succeed.
+    /// Why the last attempt failed.
     pub error: Option<String>,
 }
 
-/// How an account is told of alerts. Only its own person gets it.
+/// An account's notification settings, visible to its user only.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct NotificationSettings {
     pub webhook_url: Option<String>,
-    /// `whsec_…`, for the receiver to check the signatures with.
+    /// `whsec_…`, to verify the signatures with.
     pub webhook_secret: Option<String>,
     pub email: String,
     pub email_is_on: bool,
-    /// Whether the server can send mail at all.
+    /// Whether the server can send mail.
     pub mail_is_set_up: bool,
-    /// An admin's: of everybody's VMs, too.
+    /// For admins: notify about all VMs.
     pub of_all: bool,
     /// The newest ten, newest first.
     pub deliveries: Vec<Delivery>,
@@ -90,21 +90,21 @@ pub struct NotificationSettings {
 const WEBHOOK_URL_MAX_CHARS: usize = 500;
 
 /// # Errors
-/// `Invalid` when `url` is none that a webhook can have.
+/// `Invalid` if `url` is not a valid webhook address.
 pub fn check_webhook_url(url: &str) -> Result<(), ApiError> {
     let wrong = |text: &str| Err(ApiError::invalid_field("url", text));
     let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
     let Some(authority) = rest.map(|rest| rest.split(['/', '?', '#']).next().unwrap_or_default()) else {
-        return wrong("A webhook's address begins with https:// or http://.");
+        return wrong("The webhook address must start with https:// or http://.");
     };
     if url.len() > WEBHOOK_URL_MAX_CHARS || url.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        return wrong("A webhook's address has 500 characters at most, and no blanks.");
+        return wrong("The webhook address can have at most 500 characters and no spaces.");
     }
     if authority.is_empty() {
-        return wrong("A webhook's address names a host.");
+        return wrong("The webhook address must name a host.");
     }
     if authority.contains('@') {
-        return wrong("Leave user name and password out of the address; messages are signed instead.");
+        return wrong("Remove the user name and password from the address. Messages are signed instead.");
     }
     Ok(())
 }

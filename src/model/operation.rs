@@ -1,21 +1,21 @@
 use super::UtcMillis;
 use serde::{Deserialize, Serialize};
 
-/// What can be asked of a VM.
+/// An operation on a VM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OperationKind {
     Launch,
     Start,
-    /// Asks the guest to shut down, and turns the VM off when it does not in time.
+    /// Shuts the guest down; powers the VM off after a timeout.
     Stop,
-    /// Turns the VM off at once.
+    /// Powers the VM off immediately.
     ForceStop,
     Restart,
     Suspend,
     Resume,
     Destroy,
-    /// Gives it other resources, from its next start on.
+    /// Changes its resources from the next start on.
     Resize,
     SnapshotSave,
     SnapshotRestore,
@@ -59,10 +59,10 @@ impl OperationKind {
         Self::ALL.into_iter().find(|kind| kind.as_str() == text)
     }
 
-    /// What a person asks for: `force stop`, …
+    /// Its name: `power off`, …
     pub fn label(self) -> &'static str {
         match self {
-            Self::ForceStop => "force stop",
+            Self::ForceStop => "power off",
             Self::SnapshotSave => "save a snapshot",
             Self::SnapshotRestore => "restore a snapshot",
             Self::SnapshotDelete => "delete a snapshot",
@@ -70,13 +70,13 @@ impl OperationKind {
         }
     }
 
-    /// What a VM is doing while this runs: `Launching`, …
+    /// The state of a VM while it runs: `Launching`, …
     pub fn present_participle(self) -> &'static str {
         match self {
             Self::Launch => "Launching",
             Self::Start => "Starting",
             Self::Stop => "Stopping",
-            Self::ForceStop => "Turning off",
+            Self::ForceStop => "Powering off",
             Self::Restart => "Restarting",
             Self::Suspend => "Suspending",
             Self::Resume => "Resuming",
@@ -88,25 +88,25 @@ impl OperationKind {
         }
     }
 
-    /// What was done when this is over, after the VM's name: `was launched`, …
+    /// The outcome, to follow the VM's name: `launched`, …
     pub fn done(self) -> &'static str {
         match self {
-            Self::Launch => "was launched",
-            Self::Start => "was started",
-            Self::Stop => "was stopped",
-            Self::ForceStop => "was turned off",
-            Self::Restart => "was restarted",
-            Self::Suspend => "was suspended",
-            Self::Resume => "was resumed",
-            Self::Destroy => "was destroyed",
-            Self::Resize => "was resized",
+            Self::Launch => "launched",
+            Self::Start => "started",
+            Self::Stop => "stopped",
+            Self::ForceStop => "powered off",
+            Self::Restart => "restarted",
+            Self::Suspend => "suspended",
+            Self::Resume => "resumed",
+            Self::Destroy => "destroyed",
+            Self::Resize => "resized",
             Self::SnapshotSave => "has a new snapshot",
-            Self::SnapshotRestore => "is back at a snapshot",
-            Self::SnapshotDelete => "has a snapshot less",
+            Self::SnapshotRestore => "was restored to a snapshot",
+            Self::SnapshotDelete => "has one snapshot less",
         }
     }
 
-    /// Whether the VM, if this succeeds, runs with what it was given.
+    /// Whether the VM runs with its new resources after this succeeds.
     pub fn leads_up(self) -> bool {
         matches!(self, Self::Launch | Self::Start | Self::Restart)
     }
@@ -151,45 +151,45 @@ pub struct OperationView {
     pub id: i64,
     pub vm_id: i64,
     pub kind: OperationKind,
-    /// The snapshot that it is about, if it is about one.
+    /// The snapshot it concerns, if any.
     #[serde(default)]
     pub snapshot: Option<String>,
     pub state: OperationState,
-    /// Who asked.
+    /// The user who requested it.
     pub requested_by: String,
     pub requested_at: UtcMillis,
     pub finished_at: Option<UtcMillis>,
-    /// Somebody asked to end it, which takes a moment.
+    /// A cancellation was requested, which takes a moment.
     #[serde(default)]
     pub is_being_cancelled: bool,
-    /// What is being done just now, while that is known.
+    /// The current phase, if known.
     #[serde(default)]
     pub phase: Option<String>,
-    /// How much of the phase is done, where somebody says so.
+    /// The progress of the phase, if known.
     #[serde(default)]
     pub percent: Option<u8>,
     /// The newest line of Vagrant's output.
     pub last_line: String,
-    /// Why it failed, in a person's words.
+    /// Why it failed, as a sentence.
     pub error: Option<String>,
 }
 
-/// What became of a request.
+/// The result of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Requested {
     pub vm_id: i64,
-    /// What was begun, or leads there already; none when it is as asked.
+    /// The operation that was started, or is already leading there; `None` if there is nothing to do.
     pub operation: Option<OperationView>,
 }
 
-/// What became of a VM when something was asked of several.
+/// The result for one VM of a request for several.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VmOutcome {
     pub vm_id: i64,
     pub name: String,
     pub owner_name: String,
-    /// What brings it about, if something has to.
+    /// The operation, if one is needed.
     pub operation_id: Option<i64>,
-    /// In a person's words.
+    /// The result as a sentence.
     pub outcome: String,
 }

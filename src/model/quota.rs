@@ -1,10 +1,10 @@
-//! What VMs cost, and what an account may have.
+//! The price of VMs and the quota of accounts.
 
 use super::VmSpec;
 use serde::{Deserialize, Serialize};
 
 /// Credits that a VM of this size costs: 5 for each 512 MB of memory, 2 for each 10 GB of disk, 10 for each core;
-/// exact to the MB and GB, and rounded up once, in the end.
+/// proportional to the MB and GB, and rounded up once at the end.
 pub fn price(spec: &VmSpec) -> u32 {
     // In 1/2560 of a credit, so that every term is whole: 5 / 512 MB = 25, 2 / 10 GB = 512, 10 a core = 25600.
     const UNIT: u64 = 2560;
@@ -13,26 +13,26 @@ pub fn price(spec: &VmSpec) -> u32 {
     u32::try_from(exact.div_ceil(UNIT)).unwrap_or(u32::MAX)
 }
 
-/// What an account has, and what it may have.
+/// The quota of an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quota {
-    /// What can be spent now: neither spent nor reserved.
+    /// Credits that are neither spent nor reserved.
     pub credits_available: i64,
-    /// Set aside for what is under way.
+    /// Credits reserved for running operations.
     pub credits_reserved: i64,
-    /// All that was ever granted.
+    /// All credits ever granted.
     pub credits_granted: i64,
     pub vms: u32,
     pub max_vms: u32,
 }
 
-/// Whether a VM of some size could be launched now.
+/// Whether a VM of a given size can be launched now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QuotaCheck {
     pub price: u32,
     pub quota: Quota,
     pub allowed: bool,
-    /// Everything that stands against it, in a person's words.
+    /// The reasons why not, as sentences.
     pub reasons: Vec<String>,
 }
 

@@ -1,7 +1,7 @@
 use super::{AlertMetric, ApiError, FieldError, Severity, rounded};
 use serde::{Deserialize, Serialize};
 
-/// Whose figures a rule watches. As text: `host`, `every_vm`, `owner:3`, `vm:12`.
+/// Whose metrics a rule evaluates. As text: `host`, `every_vm`, `owner:3`, `vm:12`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RuleScope {
@@ -33,7 +33,7 @@ impl RuleScope {
     }
 }
 
-/// On which side of the threshold it is wrong; the threshold itself is.
+/// On which side of the threshold a value opens an alert; the threshold itself is included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Comparison {
@@ -63,10 +63,17 @@ impl Comparison {
             Self::Below => "or less",
         }
     }
+
+    /// What precedes a threshold in a form: `at or above`.
+    pub fn choice(self) -> &'static str {
+        match self {
+            Self::Above => "at or above",
+            Self::Below => "at or below",
+        }
+    }
 }
 
-/// From one time of the day to another, every day, when nobody is to be notified. Over midnight where it ends before
-/// it begins.
+/// The daily period without notifications. It spans midnight if it ends before it begins.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QuietHours {
     /// Minutes since midnight.
@@ -76,35 +83,35 @@ pub struct QuietHours {
     pub time_zone: String,
 }
 
-/// What is watched, and when it is an alert.
+/// The condition that opens an alert.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AlertRule {
     pub id: i64,
     pub scope: RuleScope,
-    /// Of the VM or the account in `scope`.
+    /// The name of the VM or account in `scope`.
     pub scope_name: Option<String>,
     pub metric: AlertMetric,
     pub comparison: Comparison,
-    /// In the metric's unit; none where the metric is no figure.
+    /// In the metric's unit; `None` if the metric has no numeric value.
     pub threshold: Option<f64>,
-    /// How long it must hold before an alert is raised, and not hold before it is resolved.
+    /// How long the condition must hold to open an alert, and not hold to resolve it.
     pub for_secs: u32,
     pub severity: Severity,
-    /// After how long those who were notified are again, while nobody takes care of it.
+    /// The interval of reminders while an alert is open and not acknowledged.
     pub repeat_secs: Option<u32>,
     pub quiet_hours: Option<QuietHours>,
     pub is_enabled: bool,
-    /// Whether the one who asks may change it.
+    /// Whether the current user may edit it.
     pub is_editable: bool,
 }
 
-/// A rule as a form sends it, every part a text that may be empty.
+/// A rule as a form submits it; every field may be empty.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RuleForm {
-    /// Of the rule that is changed; empty for a new one.
+    /// The id of the edited rule; empty for a new one.
     pub id: String,
-    /// As [`RuleScope::parse`] reads it.
+    /// See [`RuleScope::parse`].
     pub scope: String,
     pub metric: String,
     pub comparison: String,
@@ -116,7 +123,7 @@ pub struct RuleForm {
     pub quiet_from: String,
     pub quiet_to: String,
     pub time_zone: String,
-    /// `on` or empty, as a check box sends it.
+    /// `on` or empty, as a checkbox submits it.
     pub is_enabled: String,
 }
 
@@ -142,11 +149,10 @@ impl RuleForm {
         }
     }
 
-    /// The rule that is meant, with an id of 0 for a new one. Whether VM, account and time zone are known is the
-    /// server's to say.
+    /// Validates the form. A new rule has the id 0. The server checks whether the VM, account and time zone exist.
     ///
     /// # Errors
-    /// `Invalid`, with a text for every part that is wrong.
+    /// `Invalid`, with a message for every invalid field.
     pub fn check(&self) -> Result<AlertRule, ApiError> {
         let mut fields = Vec::new();
         let mut wrong = |field: &str, text: String| fields.push(FieldError { field: field.into(), text });
@@ -159,22 +165,22 @@ impl RuleForm {
             }),
         };
         let scope = RuleScope::parse(&self.scope).unwrap_or_else(|| {
-            wrong("scope", "Say what the rule watches.".into());
+            wrong("scope", "Choose what the rule applies to.".into());
             RuleScope::Host
         });
         let metric = AlertMetric::parse(&self.metric).unwrap_or_else(|| {
-            wrong("metric", "Choose a figure.".into());
+            wrong("metric", "Choose a metric.".into());
             AlertMetric::Cpu
         });
         let is_host = scope == RuleScope::Host;
         if !metric.is_of(is_host) {
             let whose = if is_host { "the host" } else { "a VM" };
-            wrong("metric", format!("There is no such figure of {whose}."));
+            wrong("metric", format!("This metric is not available for {whose}."));
         }
         let comparison = match self.comparison.as_str() {
             "" => Comparison::Above,
             text => Comparison::parse(text).unwrap_or_else(|| {
-                wrong("comparison", "Say above or below.".into());
+                wrong("comparison", "Choose above or below.".into());
                 Comparison::Above
             }),
         };
@@ -182,7 +188,7 @@ impl RuleForm {
             Ok(value) if (0.0..=max).contains(&value) && is_in_hundredths(value) => value,
             _ => {
                 let max = max as u32;
-                wrong("threshold", format!("Enter a number from 0 to {max}, with two decimals at most."));
+                wrong("threshold", format!("Enter a number from 0 to {max}, with at most two decimals."));
                 0.0
             }
         });
@@ -191,7 +197,7 @@ impl RuleForm {
             0
         });
         let severity = Severity::parse(&self.severity).unwrap_or_else(|| {
-            wrong("severity", "A severity is info, warning or error.".into());
+            wrong("severity", "Choose info, warning or error as the severity.".into());
             Severity::Warning
         });
         let repeat_secs = match self.repeat_minutes.trim() {
@@ -209,12 +215,12 @@ impl RuleForm {
             (from, to) => {
                 let (from, to) = (minute_of_day(from), minute_of_day(to));
                 if from.is_none() || to.is_none() || from == to {
-                    let text = "Enter two times of the day, such as 22:00 and 07:00, or none.";
+                    let text = "Enter both times, for example 22:00 and 07:00, or leave both empty.";
                     wrong("quiet_from", text.into());
                 }
                 let zone = self.time_zone.trim();
                 if zone.is_empty() || zone.len() > 64 {
-                    wrong("time_zone", "Enter a time zone, such as Europe/Berlin.".into());
+                    wrong("time_zone", "Enter a time zone, for example Europe/Berlin.".into());
                 }
                 from.zip(to).map(|(from_minute, to_minute)| QuietHours {
                     from_minute,
@@ -263,7 +269,7 @@ fn minute_of_day(text: &str) -> Option<u16> {
     (hours < 24 && minutes < 60).then_some(hours * 60 + minutes)
 }
 
-/// `60 s`, `5 min`, `1 h`: in the largest unit that tells it whole, from the second one of it on.
+/// `60 s`, `5 min`, `1 h`: in the largest unit that divides it, from two of that unit on (hours from one).
 pub fn in_whole_units(secs: u32) -> String {
     match secs {
         0 => "0 s".into(),

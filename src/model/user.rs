@@ -21,7 +21,7 @@ impl Role {
     }
 }
 
-/// The person who is signed in, as they may see themselves.
+/// The signed-in user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Me {
     pub id: i64,
@@ -30,17 +30,17 @@ pub struct Me {
     pub role: Role,
 }
 
-/// An account, as an admin sees it.
+/// An account, as shown to admins.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
     pub id: i64,
     pub username: String,
     pub email: String,
     pub role: Role,
-    /// Whether they can sign in.
+    /// Whether the user can sign in.
     pub is_active: bool,
     pub created_at: UtcMillis,
-    /// To 5 minutes; none when they are signed in nowhere.
+    /// With a precision of 5 minutes; `None` without a session.
     pub last_seen_at: Option<UtcMillis>,
     pub vms: u32,
     pub credits_available: i64,
@@ -50,31 +50,31 @@ pub struct Account {
 #[serde(rename_all = "snake_case")]
 pub enum DeviceKind {
     Browser,
-    /// Something else, with a bearer token.
+    /// An API client with a bearer token.
     Client,
 }
 
-/// Where somebody is signed in.
+/// A session of the user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignedInDevice {
     pub id: i64,
     pub kind: DeviceKind,
-    /// As it calls itself; may be empty.
+    /// The User-Agent header; may be empty.
     pub user_agent: String,
     pub signed_in_at: UtcMillis,
-    /// To 5 minutes.
+    /// With a precision of 5 minutes.
     pub last_used_at: UtcMillis,
-    /// Whether it is the one that asks.
+    /// Whether it is the current session.
     pub is_this: bool,
 }
 
-/// What the pages look like.
+/// The colour theme.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Theme {
     Light,
     Dark,
-    /// As the person's system has it.
+    /// Follows the operating system.
     #[default]
     System,
 }
@@ -101,13 +101,13 @@ impl Theme {
 }
 
 pub const PASSWORD_MIN_CHARS: usize = 10;
-/// Bounds the work that hashing a request's password can cost.
+/// Limits the cost of hashing a password.
 pub const PASSWORD_MAX_BYTES: usize = 512;
 
-/// Checks what a new account is made of; the same on both sides.
+/// Validates a new account; runs in the browser and on the server.
 ///
 /// # Errors
-/// `Invalid`, with a text for every field that is wrong.
+/// `Invalid`, with a message for every invalid field.
 pub fn check_registration(username: &str, email: &str, password: &str) -> Result<(), ApiError> {
     let mut fields = Vec::new();
     let mut wrong = |field: &str, text: String| fields.push(FieldError { field: field.into(), text });
@@ -117,7 +117,7 @@ pub fn check_registration(username: &str, email: &str, password: &str) -> Result
     if !name_ok {
         wrong(
             "username",
-            "A user name has 2 to 32 letters, digits, dots, hyphens or underscores and begins with a letter or digit."
+            "The user name must have 2 to 32 letters, digits, dots, hyphens or underscores and start with a letter or digit."
                 .into(),
         );
     }
@@ -127,7 +127,7 @@ pub fn check_registration(username: &str, email: &str, password: &str) -> Result
             .split_once('@')
             .is_some_and(|(local, host)| !local.is_empty() && !host.is_empty() && !host.contains('@'));
     if !email_ok {
-        wrong("email", "An e-mail address looks like name@example.org.".into());
+        wrong("email", "The e-mail address must look like name@example.org.".into());
     }
     if let Err(error) = check_password("password", password) {
         fields.extend(error.fields);
@@ -135,24 +135,27 @@ pub fn check_registration(username: &str, email: &str, password: &str) -> Result
     if fields.is_empty() { Ok(()) } else { Err(ApiError::invalid(fields)) }
 }
 
-/// Checks a new password; `field` is the form's name for it.
+/// Validates a new password; `field` is its name in the form.
 ///
 /// # Errors
 /// `Invalid` with that field.
 pub fn check_password(field: &str, password: &str) -> Result<(), ApiError> {
     if password.chars().count() < PASSWORD_MIN_CHARS {
-        let text = format!("A password has at least {PASSWORD_MIN_CHARS} characters.");
+        let text = format!("The password must have at least {PASSWORD_MIN_CHARS} characters.");
         Err(ApiError::invalid_field(field, text))
     } else if password.len() > PASSWORD_MAX_BYTES {
-        Err(ApiError::invalid_field(field, format!("A password has at most {PASSWORD_MAX_BYTES} bytes.")))
+        Err(ApiError::invalid_field(
+            field,
+            format!("The password can have at most {PASSWORD_MAX_BYTES} bytes."),
+        ))
     } else {
         Ok(())
     }
 }
 
-/// `Firefox on Linux`, by what a browser says of itself; None where that names no browser that people know.
+/// `Firefox on Linux`, from a User-Agent header; `None` for unknown browsers.
 pub fn browser_name(user_agent: &str) -> Option<String> {
-    // Most claim to be others as well: the more special ones first.
+    // Most also name other browsers, so the more specific ones come first.
     const BROWSERS: [(&str, &str); 6] = [
         ("Edg", "Edge"),
         ("OPR/", "Opera"),

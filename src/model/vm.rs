@@ -4,16 +4,16 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum VmStatus {
-    /// An operation is queued or under way.
+    /// An operation is queued or running.
     Pending,
     Running,
     Stopped,
     Suspended,
     /// The last operation failed and left the VM in no usable state.
     Failed,
-    /// The hypervisor has no such machine.
+    /// The hypervisor does not have the machine.
     NotCreated,
-    /// The hypervisor does not say.
+    /// The hypervisor does not report a state.
     Unknown,
 }
 
@@ -44,7 +44,7 @@ impl VmStatus {
         Self::ALL.into_iter().find(|s| s.as_str() == text)
     }
 
-    /// What a person reads.
+    /// Its label.
     pub fn label(self) -> &'static str {
         match self {
             Self::NotCreated => "not created",
@@ -61,12 +61,12 @@ pub struct VmName(String);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    #[error("A VM's name has 1 to 63 characters.")]
+    #[error("The VM name must have 1 to 63 characters.")]
     Length,
-    #[error("A VM's name has only letters, digits and hyphens, and no hyphen at either end.")]
+    #[error("The VM name can have only letters, digits and hyphens, and no hyphen at either end.")]
     Characters,
     #[error(
-        "A VM's name cannot consist of the digits 0-9 and the letters a-f only: Vagrant would take it for an id. \
+        "The VM name cannot consist of only digits and the letters a to f: Vagrant would take it for an id. \
          Add another letter or a hyphen."
     )]
     Hexadecimal,
@@ -116,7 +116,7 @@ impl std::fmt::Display for VmName {
     }
 }
 
-/// What a VM is given.
+/// The resources of a VM.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VmSpec {
     /// Key of an [`Image`].
@@ -126,14 +126,14 @@ pub struct VmSpec {
     pub disk_gb: u32,
 }
 
-/// Files that are handed to the guest when it is made, and run inside it only.
+/// Files for the guest at its creation; they run only inside it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GuestSetup {
-    /// A script for the guest's shell, run as root once.
+    /// A shell script that runs once, as root.
     #[serde(default)]
     pub provision_script: Option<String>,
-    /// cloud-init's user data, for images that have cloud-init.
+    /// User data for images with cloud-init.
     #[serde(default)]
     pub user_data: Option<String>,
 }
@@ -144,10 +144,10 @@ impl GuestSetup {
     }
 }
 
-/// No file that is handed to a guest is larger.
+/// The maximum size of such a file.
 pub const GUEST_FILE_MAX_BYTES: usize = 16 * 1024;
 
-/// The launch form, not yet checked.
+/// The launch form before validation.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Launch {
@@ -163,8 +163,8 @@ pub struct Launch {
 }
 
 impl Launch {
-    /// What a form holds, sent or still being filled in. What is no number is 0, which every rule refuses in its
-    /// own words.
+    /// From the fields of a form. A field that is not a number becomes 0, which the validation rejects with
+    /// that field's message.
     pub fn from_form(name: String, image: String, ram_mb: &str, cpu_cores: &str, disk_gb: &str) -> Self {
         Self {
             name,
@@ -176,7 +176,7 @@ impl Launch {
         }
     }
 
-    /// The size that is asked for, right or wrong.
+    /// The requested size, not validated.
     pub fn spec(&self) -> VmSpec {
         VmSpec {
             image: self.image.clone(),
@@ -187,12 +187,12 @@ impl Launch {
     }
 }
 
-/// A whole number out of a form's field; what is none is 0.
+/// The whole number in a field, or 0.
 pub fn parse_whole(text: &str) -> u32 {
     text.trim().parse().unwrap_or(0)
 }
 
-/// Other resources for a VM; what is not named stays.
+/// New resources for a VM; `None` keeps the current value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Resize {
     #[serde(default)]
@@ -203,7 +203,7 @@ pub struct Resize {
     pub disk_gb: Option<u32>,
 }
 
-/// What may be asked for at most.
+/// The maximum resources of a VM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     pub max_ram_mb: u32,
@@ -217,10 +217,10 @@ impl Default for Limits {
     }
 }
 
-/// Checks a launch form against the catalogue; the same on both sides.
+/// Validates a launch form against the catalogue; runs in the browser and on the server.
 ///
 /// # Errors
-/// `Invalid`, with a text for every field that is wrong.
+/// `Invalid`, with a message for every invalid field.
 pub fn check_launch(
     launch: &Launch,
     images: &[Image],
@@ -234,7 +234,7 @@ pub fn check_launch(
     }
     let image = images.iter().find(|image| image.key == launch.image);
     if image.is_none() {
-        fields.push(wrong("image", "Choose one of the images in the list.".into()));
+        fields.push(wrong("image", "Choose an image from the list.".into()));
     }
     let spec = launch.spec();
     fields.extend(wrong_sizes(&spec, image, limits));
@@ -245,11 +245,11 @@ pub fn check_launch(
     for (field, text) in [("provision_script", &setup.provision_script), ("user_data", &setup.user_data)] {
         if text.as_ref().is_some_and(|text| text.len() > GUEST_FILE_MAX_BYTES || text.contains('\0')) {
             let most = GUEST_FILE_MAX_BYTES / 1024;
-            fields.push(wrong(field, format!("This is a text of {most} KB at most.")));
+            fields.push(wrong(field, format!("The text can have at most {most} KB.")));
         }
     }
     if setup.user_data.as_ref().is_some_and(|text| !text.starts_with("#")) {
-        let text = "cloud-init's user data begins with #cloud-config, or with #! and a shell.";
+        let text = "cloud-init user data must start with #cloud-config, or with #! and a shell.";
         fields.push(wrong("user_data", text.into()));
     }
     match name {
@@ -258,16 +258,16 @@ pub fn check_launch(
     }
 }
 
-/// A form's line ends are those of HTTP; a guest's shell wants its own. Nothing but blanks is nothing.
+/// Converts the line ends of HTTP forms to those of a shell. Text of only white space becomes `None`.
 fn filled(text: Option<&str>) -> Option<String> {
     let text = text?.replace("\r\n", "\n");
     (!text.trim().is_empty()).then_some(text)
 }
 
-/// Checks a change of resources; the same on both sides. `now` is what the VM has, or is to have already.
+/// Validates a change of resources; runs in the browser and on the server. `now` is what the VM has, or has been changed to.
 ///
 /// # Errors
-/// `Invalid`, with a text for every field that is wrong.
+/// `Invalid`, with a message for every invalid field.
 pub fn check_resize(
     resize: Resize,
     now: &VmSpec,
@@ -282,7 +282,7 @@ pub fn check_resize(
     };
     let mut fields = wrong_sizes(&spec, image, limits);
     if spec.disk_gb < now.disk_gb && !fields.iter().any(|wrong| wrong.field == "disk_gb") {
-        let text = format!("A disk can only grow: it has {} GB.", now.disk_gb);
+        let text = format!("Disks can only grow: this one has {} GB.", now.disk_gb);
         fields.push(FieldError { field: "disk_gb".into(), text });
     }
     if fields.is_empty() { Ok(spec) } else { Err(ApiError::invalid(fields)) }
@@ -293,13 +293,16 @@ fn wrong_sizes(spec: &VmSpec, image: Option<&Image>, limits: Limits) -> Vec<Fiel
     let mut wrong = |field: &str, text: String| fields.push(FieldError { field: field.into(), text });
     let (min_ram_mb, min_disk_gb) = image.map_or((128, 1), |i| (i.min_ram_mb, i.min_disk_gb));
     if !(min_ram_mb..=limits.max_ram_mb).contains(&spec.ram_mb) {
-        wrong("ram_mb", format!("Memory is {min_ram_mb} to {} MB for this image.", limits.max_ram_mb));
+        wrong("ram_mb", format!("Memory must be {min_ram_mb} to {} MB for this image.", limits.max_ram_mb));
     }
     if !(1..=limits.max_cpu_cores).contains(&spec.cpu_cores) {
-        wrong("cpu_cores", format!("A VM has 1 to {} cores.", limits.max_cpu_cores));
+        wrong("cpu_cores", format!("A VM can have 1 to {} cores.", limits.max_cpu_cores));
     }
     if !(min_disk_gb..=limits.max_disk_gb).contains(&spec.disk_gb) {
-        wrong("disk_gb", format!("The disk is {min_disk_gb} to {} GB for this image.", limits.max_disk_gb));
+        wrong(
+            "disk_gb",
+            format!("The disk must have {min_disk_gb} to {} GB for this image.", limits.max_disk_gb),
+        );
     }
     fields
 }
@@ -321,7 +324,7 @@ impl SnapshotName {
         if right {
             return Ok(Self(name.to_owned()));
         }
-        let text = "A snapshot's name has 1 to 63 letters, digits, dots, hyphens and underscores, and begins with a \
+        let text = "The snapshot name must have 1 to 63 letters, digits, dots, hyphens or underscores and start with a \
                     letter or digit.";
         Err(ApiError::invalid_field("snapshot", text))
     }
@@ -349,11 +352,11 @@ impl From<SnapshotName> for String {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
     pub name: String,
-    /// When it was saved, as far as somebody tells.
+    /// When it was saved, if known.
     pub saved_at: Option<UtcMillis>,
 }
 
-/// What stood in a VM's Vagrantfile since some moment.
+/// A version of a VM's Vagrantfile.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VagrantfileVersion {
     pub id: i64,
@@ -361,37 +364,37 @@ pub struct VagrantfileVersion {
     pub text: String,
 }
 
-/// What is left without its counterparts.
+/// The kind of a leftover resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OrphanKind {
-    /// The hypervisor has a machine of this cloud's that is in no list.
+    /// A machine of this server without a VM record.
     Domain,
-    /// A folder of a VM that is in no list and that the hypervisor does not have.
+    /// A folder with neither a VM record nor a machine.
     Directory,
-    /// A VM in the list that the hypervisor does not have.
+    /// A VM record without a machine.
     Row,
 }
 
-/// Something of this cloud's that is left without its counterparts.
+/// A leftover resource of this server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Orphan {
     pub kind: OrphanKind,
-    /// The VM's folder within the cloud's, which names it: `user1-web-1`.
+    /// The VM's folder, which identifies it: `user1-web-1`.
     pub folder: String,
     pub name: String,
     pub owner_name: Option<String>,
-    /// The row's VM.
+    /// The VM of the record.
     pub vm_id: Option<i64>,
     /// The hypervisor's id of the domain.
     pub domain_uuid: Option<String>,
     pub can_adopt: bool,
     pub can_clean_up: bool,
-    /// What it is and what can be done, for an admin.
+    /// What it is and what an admin can do.
     pub text: String,
 }
 
-/// A VM as a page shows it.
+/// A VM, as shown by a page.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct VmView {
     pub id: i64,
@@ -401,63 +404,62 @@ pub struct VmView {
     /// Label of the image it was launched from.
     pub os_type: String,
     pub spec: VmSpec,
-    /// What the next start gives it, if that is something else.
+    /// The resources from the next start on, if they change.
     #[serde(default)]
     pub next_spec: Option<VmSpec>,
     pub status: VmStatus,
-    /// What is wrong with it and what to do about it.
+    /// The problem and what to do about it.
     pub problem: Option<String>,
     pub ip_address: Option<String>,
-    /// Where it comes from if it was not launched here.
+    /// Its origin, if it was imported.
     #[serde(default)]
     pub adopted: Option<Adopted>,
-    /// Whether it is started with the server.
+    /// Whether it starts with the server.
     #[serde(default)]
     pub auto_start: bool,
-    /// When it is to be turned off.
+    /// When it is scheduled to shut down.
     #[serde(default)]
     pub stop_at: Option<UtcMillis>,
-    /// When it stopped though nobody asked for it here, until it runs again or somebody takes care of it.
+    /// When it stopped unexpectedly; cleared when it runs again or the alert is acknowledged.
     #[serde(default)]
     pub fell_at: Option<UtcMillis>,
     pub created_at: UtcMillis,
     pub updated_at: UtcMillis,
     /// The newest operation, open or finished.
     pub operation: Option<OperationView>,
-    /// What may be asked of it now, by the rules the server decides with.
+    /// The operations it allows now, by the rules of the server.
     pub allowed: Vec<OperationKind>,
-    /// The figures of the newest tick; all unknown while it does not run.
+    /// The metrics of the newest tick; all unknown while it does not run.
     pub figures: VmFigures,
 }
 
 impl VmView {
-    /// What is typed to confirm that this VM is to be destroyed: the full path of an adopted one's project, the name of
-    /// any other.
+    /// What is typed to confirm destroying it: the full project path of an imported VM, else the name.
     pub fn to_confirm(&self) -> &str {
         self.adopted.as_ref().map_or(&self.name, |adopted| &adopted.directory)
     }
 }
 
-/// A machine of a person's own Vagrant project that was taken into the list.
+/// The origin of an imported VM: a machine of a user's own Vagrant project.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Adopted {
     /// The full path of the project's folder.
     pub directory: String,
-    /// Its name within the Vagrantfile.
+    /// Its name in the Vagrantfile.
     pub machine: String,
-    /// Vagrant's name of what runs it: `virtualbox`, `libvirt`, …
+    /// The Vagrant provider: `virtualbox`, `libvirt`, …
     pub provider: String,
 }
 
-/// A machine that Vagrant knows on the server's host and that is not in the list yet.
+/// A Vagrant machine of the host that can be imported.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Adoptable {
-    /// Vagrant's id of it.
+    /// Its Vagrant id.
     pub id: String,
     pub machine: Adopted,
-    /// What Vagrant knew last.
+    /// Its last state known to Vagrant.
     pub status: VmStatus,
-    /// A name that it could have in the list.
+    /// A suggested VM name.
     pub suggested_name: String,
 }
 
@@ -523,7 +525,7 @@ mod tests {
             ..Launch::default()
         };
         let error = check_launch(&launch, &[debian()], Limits::default()).unwrap_err();
-        assert_eq!(error.field("ram_mb"), Some("Memory is 512 to 16384 MB for this image."));
+        assert_eq!(error.field("ram_mb"), Some("Memory must be 512 to 16384 MB for this image."));
     }
 
     #[test]
@@ -533,7 +535,7 @@ mod tests {
         let grown = check(Resize { disk_gb: Some(40), ..Resize::default() }).unwrap();
         assert_eq!((grown.ram_mb, grown.cpu_cores, grown.disk_gb), (1024, 2, 40));
         let error = check(Resize { disk_gb: Some(19), ram_mb: Some(1), cpu_cores: None }).unwrap_err();
-        assert_eq!(error.field("disk_gb"), Some("A disk can only grow: it has 20 GB."));
+        assert_eq!(error.field("disk_gb"), Some("Disks can only grow: this one has 20 GB."));
         assert!(error.field("ram_mb").is_some());
     }
 

@@ -15,16 +15,16 @@ use crate::{
 use leptos::prelude::*;
 use leptos_meta::Title;
 
-/// One's own account.
+/// The account of the current user.
 #[component]
 pub fn Account() -> impl IntoView {
     let end = ServerAction::<EndSession>::new();
     let end_others = ServerAction::<EndOtherSessions>::new();
     let change = ServerAction::<ChangePassword>::new();
     let changed = move || (end.version().get(), end_others.version().get(), change.version().get());
-    toast::when_done(end, "The device is signed out.");
-    toast::when_done(end_others, "All other devices are signed out.");
-    toast::when_done(change, "Your password is changed, and your other devices are signed out.");
+    toast::when_done(end, "Device signed out.");
+    toast::when_done(end_others, "All other devices signed out.");
+    toast::when_done(change, "Password changed. Your other devices are signed out.");
     let devices = Resource::new(changed, |_| my_devices());
     let viewer = expect_context::<Viewer>();
     view! {
@@ -75,9 +75,9 @@ fn Password(change: ServerAction<ChangePassword>) -> impl IntoView {
             <h2>"Password"</h2>
             <Refusal error=refused/>
             <ActionForm action=change guard=Callback::new(move |event: leptos::ev::SubmitEvent| checks.guard(&event))>
-                <TextField name="old_password" label="Password now" kind="password" value=old_password checks autocomplete="current-password"/>
-                <TextField name="new_password" label="New password" kind="password" value=new_password checks autocomplete="new-password" hint="10 characters or more."/>
-                <button type="submit" class="btn" disabled=change.pending()>"Change the password"</button>
+                <TextField name="old_password" label="Current password" kind="password" value=old_password checks autocomplete="current-password"/>
+                <TextField name="new_password" label="New password" kind="password" value=new_password checks autocomplete="new-password" hint="At least 10 characters."/>
+                <button type="submit" class="btn" disabled=change.pending()>"Change password"</button>
             </ActionForm>
         </section>
     }
@@ -86,12 +86,12 @@ fn Password(change: ServerAction<ChangePassword>) -> impl IntoView {
 #[component]
 fn Themes() -> impl IntoView {
     let set = ServerAction::<SetTheme>::new();
-    toast::when_done(set, "The theme is saved for this browser.");
+    toast::when_done(set, "Theme saved for this browser.");
     let refused = Signal::derive(move || set.value().get().and_then(Result::err));
     let now = RwSignal::new(theme::of_request());
     Effect::new(move || {
         now.set(browser::theme());
-        // It is chosen elsewhere, too.
+        // The command palette changes it, too.
         browser::on_colour_scheme_change(move || now.set(browser::theme()));
     });
     let button = move |theme: Theme, label: &'static str| {
@@ -109,9 +109,9 @@ fn Themes() -> impl IntoView {
             <div class="segments" role="group" aria-label="Theme">
                 {button(Theme::Light, "Light")}
                 {button(Theme::Dark, "Dark")}
-                {button(Theme::System, "As the system")}
+                {button(Theme::System, "System")}
             </div>
-            <p class="hint">"It holds for this browser."</p>
+            <p class="hint">"Applies to this browser only."</p>
         </section>
     }
 }
@@ -131,12 +131,12 @@ fn Devices(
         let name = match (browser_name(&said), device.kind) {
             (Some(name), _) => name,
             (None, _) if !said.is_empty() => said.clone(),
-            (None, DeviceKind::Browser) => "A browser".into(),
-            (None, DeviceKind::Client) => "A client".into(),
+            (None, DeviceKind::Browser) => "Unknown browser".into(),
+            (None, DeviceKind::Client) => "Unknown client".into(),
         };
         let kind = match device.kind {
             DeviceKind::Browser => "browser",
-            DeviceKind::Client => "client with a token",
+            DeviceKind::Client => "API client",
         };
         view! {
             <li data-this=device.is_this.to_string()>
@@ -148,12 +148,12 @@ fn Devices(
                     </small>
                 </div>
                 {if device.is_this {
-                    view! { <span class="badge">"This one"</span> }.into_any()
+                    view! { <span class="badge">"This device"</span> }.into_any()
                 } else {
                     view! {
                         <ActionForm action=end>
                             <input type="hidden" name="session_id" value=device.id/>
-                            <button type="submit" class="btn">"Sign it out"</button>
+                            <button type="submit" class="btn">"Sign out"</button>
                         </ActionForm>
                     }
                     .into_any()
@@ -164,12 +164,12 @@ fn Devices(
     view! {
         <section class="panel block" data-testid="devices">
             <h2>"Signed-in devices"</h2>
-            <p class="hint">"A device is signed out by itself when it was not used for 7 days, and 30 days after it signed in."</p>
+            <p class="hint">"Devices are signed out after 7 days without use, and 30 days after signing in at the latest."</p>
             <Refusal error=refused/>
             <ul class="entries">{devices.into_iter().map(entry).collect_view()}</ul>
             {has_others.then(|| view! {
                 <ActionForm action=end_others>
-                    <button type="submit" class="btn danger">"Sign all others out"</button>
+                    <button type="submit" class="btn danger">"Sign out all other devices"</button>
                 </ActionForm>
             })}
         </section>

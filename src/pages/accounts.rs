@@ -19,14 +19,14 @@ use leptos_router::hooks::use_query_map;
 
 const LIST_ID: &str = "accounts";
 
-/// All that can be done with an account by an admin.
+/// What an admin can do with an account.
 #[derive(Clone, Copy)]
 struct Actions {
     create: ServerAction<CreateAccount>,
     set_active: ServerAction<SetAccountActive>,
     set_role: ServerAction<SetAccountRole>,
     grant: ServerAction<GrantCredits>,
-    /// How many answers have come.
+    /// The number of finished actions; a change reloads the list.
     answered: Memo<usize>,
 }
 
@@ -48,16 +48,16 @@ impl Actions {
     }
 }
 
-/// Everybody's accounts, for admins.
+/// All accounts, for admins.
 #[component]
 pub fn Accounts() -> impl IntoView {
     let query = use_query_map();
     let search = Memo::new(move |_| query.with(|query| query.get("search").unwrap_or_default()));
     let actions = Actions::new();
-    toast::when_done(actions.create, "The account is made.");
-    toast::when_done(actions.set_active, "The account is changed.");
-    toast::when_done(actions.set_role, "The account is changed.");
-    toast::when_done(actions.grant, "The credits are booked.");
+    toast::when_done(actions.create, "Account created.");
+    toast::when_done(actions.set_active, "Account updated.");
+    toast::when_done(actions.set_role, "Account updated.");
+    toast::when_done(actions.grant, "Credits updated.");
     Effect::new(move || {
         if actions.grant.value().with(|answer| matches!(answer, Some(Ok(_)))) {
             browser::close_details(".accounts details");
@@ -112,7 +112,7 @@ fn List(
                 <span class="search">
                     <Glyph icon=Icon::Search/>
                     <input
-                        type="search" name="search" aria-label="Search by name or e-mail" placeholder="Search by name or e-mail address"
+                        type="search" name="search" aria-label="Search by name or e-mail" placeholder="Search by name or e-mail"
                         value=move || search.get() prop:value=search autocomplete="off" on:change=move |event| browser::submit_form_of(&event)
                     />
                 </span>
@@ -121,7 +121,7 @@ fn List(
             <ul class="entries accounts" data-testid="accounts">
                 {accounts.into_iter().map(|account| view! { <Entry account actions own_id/> }).collect_view()}
             </ul>
-            {is_empty.then(|| view! { <p class="none" role="status">"No account has that in its name or address. " <a class="underlined" href="/admin/accounts">"Show all"</a></p> })}
+            {is_empty.then(|| view! { <p class="none" role="status">"No matching accounts. " <a class="underlined" href="/admin/accounts">"Show all"</a></p> })}
         </section>
     }
 }
@@ -131,8 +131,8 @@ fn Entry(account: model::Account, actions: Actions, own_id: Option<i64>) -> impl
     let id = account.id;
     let is_own = own_id == Some(id);
     let (other_role, promote) = match account.role {
-        Role::Admin => (Role::User, "Make a user"),
-        Role::User => (Role::Admin, "Make an admin"),
+        Role::Admin => (Role::User, "Make user"),
+        Role::User => (Role::Admin, "Make admin"),
     };
     let (amount_id, reason_id) = (format!("amount-{id}"), format!("reason-{id}"));
     let vms = if account.vms == 1 { "1 VM".to_owned() } else { format!("{} VMs", account.vms) };
@@ -153,14 +153,14 @@ fn Entry(account: model::Account, actions: Actions, own_id: Option<i64>) -> impl
                 <ActionForm action=actions.grant class="line-form">
                     <input type="hidden" name="account_id" value=id/>
                     <div class="field">
-                        <label for=amount_id.clone()>"Give so many, or take with a minus"</label>
+                        <label for=amount_id.clone()>"Credits to add (negative to remove)"</label>
                         <span class="control"><input id=amount_id name="amount" type="number" step="1" required value="100"/></span>
                     </div>
                     <div class="field">
                         <label for=reason_id.clone()>"Reason"</label>
                         <span class="control"><input id=reason_id name="reason" required maxlength="200" autocomplete="off"/></span>
                     </div>
-                    <button type="submit" class="btn primary" disabled=actions.grant.pending()>"Book it"</button>
+                    <button type="submit" class="btn primary" disabled=actions.grant.pending()>"Apply"</button>
                 </ActionForm>
             </details>
             {(!is_own).then(|| view! {
@@ -193,11 +193,11 @@ fn Deactivate(id: i64, username: String, set_active: ServerAction<SetAccountActi
     view! {
         <Ask question of=username>"Deactivate…"</Ask>
         <Confirm question title>
-            <p>"It is signed out everywhere at once and cannot sign in any more. Its VMs go on, and it can be activated again."</p>
+            <p>"The user is signed out everywhere and cannot sign in until you activate the account again. Their VMs keep running."</p>
             <ActionForm action=set_active>
                 <input type="hidden" name="account_id" value=id/>
                 <input type="hidden" name="is_active" value="false"/>
-                <Confirmation question label="Deactivate it" disabled=set_active.pending()/>
+                <Confirmation question label="Deactivate" disabled=set_active.pending()/>
             </ActionForm>
         </Confirm>
     }
@@ -224,13 +224,13 @@ fn Create(create: ServerAction<CreateAccount>) -> impl IntoView {
     let checks = Checks::new(wrong, refused);
     view! {
         <section class="panel block" data-testid="create-account">
-            <h2>"Make an account"</h2>
+            <h2>"New account"</h2>
             <Refusal error=refused/>
             <ActionForm action=create guard=Callback::new(move |event: leptos::ev::SubmitEvent| checks.guard(&event))>
                 <div class="three">
                     <TextField name="username" label="User name" value=username checks autocomplete="off"/>
                     <TextField name="email" label="E-mail" kind="email" value=email checks autocomplete="off"/>
-                    <TextField name="password" label="First password" kind="password" value=password checks autocomplete="new-password" hint="They can change it."/>
+                    <TextField name="password" label="Initial password" kind="password" value=password checks autocomplete="new-password" hint="The user can change it later."/>
                 </div>
                 <div class="field">
                     <label for="field-role">"Role"</label>
@@ -239,7 +239,7 @@ fn Create(create: ServerAction<CreateAccount>) -> impl IntoView {
                         <option value="admin">"admin"</option>
                     </select></span>
                 </div>
-                <button type="submit" class="btn primary" disabled=create.pending()>"Make the account"</button>
+                <button type="submit" class="btn primary" disabled=create.pending()>"Create account"</button>
             </ActionForm>
         </section>
     }

@@ -24,10 +24,10 @@ use leptos_meta::Title;
 use leptos_router::hooks::use_query_map;
 use serde::{Deserialize, Serialize};
 
-/// Of the page's figures only the newest are shown.
+/// The page shows only the latest values.
 const SCOPE: Scope = Scope { vm_id: None, window_secs: 60 };
 
-/// All that the page is rendered with.
+/// The data of the first rendering.
 #[derive(Clone, Serialize, Deserialize)]
 struct First {
     live: Live,
@@ -36,13 +36,13 @@ struct First {
 
 impl First {
     async fn load() -> Result<Self, ApiError> {
-        // Refuses whoever is no admin, before anything else is asked.
+        // First, because it rejects users who are not admins.
         let store = get_store_health().await?;
         Ok(Self { live: metrics_since(None, SCOPE.vm_id, Some(SCOPE.window_secs), None).await?, store })
     }
 }
 
-/// What is left without its counterpart, and what can be done about it; asked for beside the page's figures.
+/// Leftover resources and the actions on them, loaded separately from the metrics.
 #[derive(Clone, Copy)]
 struct FoundOrphans {
     orphans: Resource<Result<Vec<Orphan>, ApiError>>,
@@ -53,14 +53,14 @@ struct FoundOrphans {
 impl FoundOrphans {
     fn load() -> Self {
         let (adopt, clean_up) = (ServerAction::new(), ServerAction::new());
-        toast::when_done(adopt, "The VM is back in its owner's list.");
-        toast::when_done(clean_up, "The orphan is being cleaned up.");
+        toast::when_done(adopt, "VM imported. Its owner can see it again.");
+        toast::when_done(clean_up, "Cleaning up.");
         let changed = move || (adopt.version().get(), clean_up.version().get());
         Self { orphans: Resource::new(changed, |_| orphans()), adopt, clean_up }
     }
 }
 
-/// What only an admin sees and can put right.
+/// The page for admins: all VMs, the collector, the store, the emergency stop and leftover resources.
 #[component]
 pub fn Admin() -> impl IntoView {
     let found = FoundOrphans::load();
@@ -112,7 +112,7 @@ fn Body(first: First, found: FoundOrphans) -> impl IntoView {
     }
 }
 
-/// Everybody's VMs, as they were made.
+/// The VMs of all users, in the order of their creation.
 #[component]
 fn Vms(feed: Feed) -> impl IntoView {
     let search =
@@ -132,13 +132,13 @@ fn Vms(feed: Feed) -> impl IntoView {
         if any.get() {
             view! {
                 <p class="none" role="status">
-                    "No VM has that in its name or its owner's. "
+                    "No matching VMs. "
                     <a class="underlined" href="/admin" on:click=move |_| search.set(String::new())>"Show all"</a>
                 </p>
             }
             .into_any()
         } else {
-            view! { <p class="none">"There are no VMs yet. " <a class="underlined" href="/vms/new">"Launch the first one"</a></p> }
+            view! { <p class="none">"No VMs yet. " <a class="underlined" href="/vms/new">"Launch the first one"</a></p> }
                 .into_any()
         }
     };
@@ -220,14 +220,14 @@ fn StopAll() -> impl IntoView {
         <section class="panel block" data-testid="emergency-stop">
             <h2>"Emergency stop"</h2>
             <p class="hint">
-                "Turns every VM of everybody off at once, as if its plug were pulled, and cancels what is being launched or started."
+                "Powers off every VM immediately, without a clean shutdown, and cancels running launches and starts."
             </p>
             <Refusal error=refused/>
-            <p><Ask question><Glyph icon=Icon::Stop/>"Turn all VMs off…"</Ask></p>
-            <Confirm question title="Turn all VMs off?">
-                <p>"What a VM has not written to its disk yet is lost, and a launch that is under way leaves no VM."</p>
+            <p><Ask question><Glyph icon=Icon::Stop/>"Power off all VMs…"</Ask></p>
+            <Confirm question title="Power off all VMs?">
+                <p>"Data that a VM has not written to its disk is lost. VMs that are being launched are removed."</p>
                 <ActionForm action=stop>
-                    <Confirmation question field="confirm" label="Turn all VMs off" disabled=stop.pending()/>
+                    <Confirmation question field="confirm" label="Power off all VMs" disabled=stop.pending()/>
                 </ActionForm>
             </Confirm>
             <div role="status">
@@ -243,15 +243,13 @@ fn what_is_lost(kind: OrphanKind) -> &'static str {
     match kind {
         OrphanKind::Domain => "The machine and everything on its disk are deleted. This cannot be undone.",
         OrphanKind::Directory => "The folder and everything in it are deleted. This cannot be undone.",
-        OrphanKind::Row => {
-            "The VM is taken off the list, and its folder is deleted with it. This cannot be undone."
-        }
+        OrphanKind::Row => "The VM's record and its folder are deleted. This cannot be undone.",
     }
 }
 
 fn kind_words(kind: OrphanKind) -> &'static str {
     match kind {
-        OrphanKind::Domain => "Machine without an entry",
+        OrphanKind::Domain => "Machine without a VM record",
         OrphanKind::Directory => "Folder without a VM",
         OrphanKind::Row => "VM without a machine",
     }
@@ -265,9 +263,9 @@ fn Orphans(found: FoundOrphans) -> impl IntoView {
     });
     view! {
         <section class="panel block" data-testid="orphans">
-            <h2>"Orphans"</h2>
+            <h2>"Leftover resources"</h2>
             <p class="hint">
-                "Machines, folders and VMs that are left without their counterparts, as after a database was restored or somebody removed something by hand."
+                "Resources that no longer match: a machine without a VM record, a folder without a VM, a VM without a machine. Causes are a restored database or manual changes. Import or clean up each of them."
             </p>
             <Refusal error=refused/>
             <Transition fallback=|| view! { <Loading class="blank"/> }>
@@ -293,21 +291,21 @@ fn OrphanList(
         let folder = orphan.folder;
         let (adopted, removed) = (folder.clone(), folder.clone());
         let title = format!("Clean up {folder}?");
-        // A folder may have any name, which is no part of an address then.
+        // The folder's name may contain characters that an address cannot.
         let question = Question::new(format!("clean-up-{at}"), folder.clone());
         view! {
             <li>
                 <div class="what">
                     <b class="path">{folder.clone()}</b>
                     <small class="muted">
-                        {kind_words(orphan.kind)} {orphan.owner_name.map(|owner| format!(" · of {owner}"))}
+                        {kind_words(orphan.kind)} {orphan.owner_name.map(|owner| format!(" · owned by {owner}"))}
                     </small>
                     <p>{orphan.text}</p>
                 </div>
                 {orphan.can_adopt.then(|| view! {
                     <ActionForm action=adopt>
                         <input type="hidden" name="folder" value=adopted/>
-                        <button type="submit" class="btn">"Adopt"</button>
+                        <button type="submit" class="btn">"Import"</button>
                     </ActionForm>
                 })}
                 {orphan.can_clean_up.then(|| view! {
@@ -316,7 +314,7 @@ fn OrphanList(
                         <p>{what_is_lost(orphan.kind)}</p>
                         <ActionForm action=clean_up>
                             <input type="hidden" name="folder" value=removed/>
-                            <Confirmation question field="confirm_name" label="Remove it for good" disabled=clean_up.pending()/>
+                            <Confirmation question field="confirm_name" label="Delete permanently" disabled=clean_up.pending()/>
                         </ActionForm>
                     </Confirm>
                 })}
@@ -324,7 +322,7 @@ fn OrphanList(
         }
     };
     view! {
-        {is_empty.then(|| view! { <p class="none">"There are none: everything has its counterparts."</p> })}
+        {is_empty.then(|| view! { <p class="none">"None found."</p> })}
         <ul class="entries">{orphans.into_iter().enumerate().map(entry).collect_view()}</ul>
     }
 }

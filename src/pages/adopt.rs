@@ -11,13 +11,13 @@ use crate::{
 use leptos::prelude::*;
 use leptos_meta::Title;
 
-/// Takes machines into the list that Vagrant has made elsewhere on the server's host.
+/// Imports existing Vagrant machines of the server's host.
 #[component]
 pub fn Adopt() -> impl IntoView {
     let machines = Resource::new(|| (), |()| adoptable_machines());
     view! {
-        <Title text="Adopt a machine"/>
-        <header class="top"><h1>"Adopt a machine"</h1></header>
+        <Title text="Import a VM"/>
+        <header class="top"><h1>"Import a VM"</h1></header>
         <Transition fallback=|| view! { <Loading/> }>
             {move || Suspend::new(async move {
                 match machines.await {
@@ -34,12 +34,12 @@ pub fn Adopt() -> impl IntoView {
 fn Nothing() -> impl IntoView {
     view! {
         <section class="panel empty" data-testid="nothing-to-adopt">
-            <h2>"There is nothing to adopt"</h2>
+            <h2>"No VMs to import"</h2>
             <p>
-                "Here stand the machines of this host that Vagrant made for the server's own user, in projects that are "
-                "not in the list yet. Run \"vagrant up\" in such a project, then look again."
+                "Lists the Vagrant machines of this host that belong to the server's user and are not managed yet. "
+                "Run \"vagrant up\" as that user in a project folder, then refresh."
             </p>
-            <p><a class="btn" href="/vms/adopt">"Look again"</a></p>
+            <p><a class="btn" href="/vms/adopt">"Refresh"</a></p>
         </section>
     }
 }
@@ -48,13 +48,13 @@ fn Nothing() -> impl IntoView {
 fn List(machines: Vec<Adoptable>) -> impl IntoView {
     let adopt = ServerAction::<AdoptMachine>::new();
     let refused = Signal::derive(move || adopt.value().get().and_then(Result::err));
-    // What a form was refused with, without JavaScript, belongs to the machine it named.
+    // Without JavaScript, a rejected form's values come back in the address, with the machine's id.
     let brought_back = entered("id").zip(entered("name"));
     view! {
         <section class="panel adopt">
             <p class="muted">
-                "Vagrant made these for the server's own user. An adopted machine is watched, started and stopped where it is; "
-                "its project and its Vagrantfile stay as they are."
+                "Vagrant machines of the server's user. After the import you can monitor, start and stop a machine here; "
+                "its project folder and Vagrantfile do not change."
             </p>
             <Refusal error=refused/>
             <ul>
@@ -92,7 +92,7 @@ fn Entry(machine: Adoptable, adopt: ServerAction<AdoptMachine>, name: Option<Str
             <ActionForm action=adopt>
                 <input type="hidden" name="id" value=id/>
                 <div class="field">
-                    <label for=field.clone()>"Name in the list"</label>
+                    <label for=field.clone()>"VM name"</label>
                     <span class="control">
                         <input
                             id=field name="name" value=name.unwrap_or(suggested_name) required
@@ -101,7 +101,7 @@ fn Entry(machine: Adoptable, adopt: ServerAction<AdoptMachine>, name: Option<Str
                     </span>
                 </div>
                 <button type="submit" class="btn primary" disabled=busy>
-                    {move || if busy.get() && asked() { "Looking inside…" } else { "Adopt" }}
+                    {move || if busy.get() && asked() { "Importing…" } else { "Import" }}
                 </button>
             </ActionForm>
         </li>

@@ -24,14 +24,14 @@ use std::collections::BTreeMap;
 
 const ADDRESS: &str = "/alerts/rules";
 
-/// What is watched, and when it is an alert. `?edit=5` changes a rule, `?vm=12` begins a new one for that VM.
+/// The alert rules. `?edit=5` edits a rule, `?vm=12` starts a new one for that VM.
 #[component]
 pub fn AlertRules() -> impl IntoView {
     let save = ServerAction::<SaveAlertRule>::new();
     let delete = ServerAction::<DeleteAlertRule>::new();
-    toast::when_done(save, "The rule is saved.");
-    toast::when_done(delete, "The rule is deleted.");
-    // A refusal changes nothing, and must not take away what was entered.
+    toast::when_done(save, "Rule saved.");
+    toast::when_done(delete, "Rule deleted.");
+    // A failed request must not reload the rules: it would discard what was entered.
     let changed = Memo::new(move |before: Option<&(usize, usize)>| {
         let (saved, deleted) = before.copied().unwrap_or_default();
         let newest = (save.version().get(), delete.version().get());
@@ -86,12 +86,12 @@ fn Body(
     view! {
         <section class="panel block" data-testid="rules">
             <p class="hint">
-                "A VM's own rule stands in the place of its owner's for the same figure, and this one in the place of the one for every VM. "
-                "So turn a VM's own rule off to hear nothing of that figure."
+                "The most specific rule wins: VM, then owner, then all VMs. "
+                "Disable a VM's rule to silence that metric for it."
             </p>
             <Refusal error=refused/>
             <ul class="entries">{entries}</ul>
-            {is_empty.then(|| view! { <p class="none">"Nothing is watched. Make the first rule below."</p> })}
+            {is_empty.then(|| view! { <p class="none">"No rules yet. Create the first one below."</p> })}
         </section>
         {form}
     }
@@ -102,7 +102,7 @@ fn words(rule: &AlertRule) -> String {
     let wrong = rule.metric.wrong(rule.comparison, rule.threshold);
     let mut words = format!("{wrong} for {}", in_whole_units(rule.for_secs));
     if let Some(secs) = rule.repeat_secs {
-        words += &format!(", told again every {}", in_whole_units(secs));
+        words += &format!(", reminder every {}", in_whole_units(secs));
     }
     if let Some(quiet) = &rule.quiet_hours {
         let (from, to) = (time_of_day(quiet.from_minute), time_of_day(quiet.to_minute));
@@ -114,8 +114,8 @@ fn words(rule: &AlertRule) -> String {
 fn subject(scope: RuleScope, name: Option<&str>) -> String {
     match scope {
         RuleScope::Host => "The host".into(),
-        RuleScope::EveryVm => "Every VM".into(),
-        RuleScope::Owner(_) => format!("Every VM of {}", name.unwrap_or_default()),
+        RuleScope::EveryVm => "All VMs".into(),
+        RuleScope::Owner(_) => format!("All VMs of {}", name.unwrap_or_default()),
         RuleScope::Vm(_) => name.unwrap_or_default().into(),
     }
 }
@@ -123,7 +123,7 @@ fn subject(scope: RuleScope, name: Option<&str>) -> String {
 #[component]
 fn Entry(rule: AlertRule, delete: ServerAction<DeleteAlertRule>) -> impl IntoView {
     let severity = rule.severity.as_str();
-    // A rule has no name of its own; what it watches is the shortest that tells it from others.
+    // A rule has no name, so its metric is typed to confirm.
     let question = Question::new(format!("delete-{}", rule.id), rule.metric.label());
     let what = format!("{}: {}", subject(rule.scope, rule.scope_name.as_deref()), words(&rule));
     view! {
@@ -131,17 +131,17 @@ fn Entry(rule: AlertRule, delete: ServerAction<DeleteAlertRule>) -> impl IntoVie
             <div class="what">
                 <i class=format!("mark {severity}") title=severity></i> " "
                 <b>{subject(rule.scope, rule.scope_name.as_deref())}</b> ": " {words(&rule)}
-                {(!rule.is_enabled).then(|| view! { " " <span class="badge">"off"</span> })}
+                {(!rule.is_enabled).then(|| view! { " " <span class="badge">"disabled"</span> })}
             </div>
             {rule.is_editable.then(|| view! {
-                <a class="btn" href=format!("{ADDRESS}?edit={}#rule", rule.id)>"Change"</a>
+                <a class="btn" href=format!("{ADDRESS}?edit={}#rule", rule.id)>"Edit"</a>
                 <Ask question of=what.clone()>"Delete…"</Ask>
                 <Confirm question title="Delete this rule?">
                     <p><b>{what}</b>"."</p>
-                    <p>"It is not watched any more, and what it has found wrong is over."</p>
+                    <p>"Its open alerts are resolved. This cannot be undone."</p>
                     <ActionForm action=delete>
                         <input type="hidden" name="rule_id" value=rule.id/>
-                        <Confirmation question label="Delete it" disabled=delete.pending()/>
+                        <Confirmation question label="Delete rule" disabled=delete.pending()/>
                     </ActionForm>
                 </Confirm>
             })}
@@ -149,7 +149,7 @@ fn Entry(rule: AlertRule, delete: ServerAction<DeleteAlertRule>) -> impl IntoVie
     }
 }
 
-/// What was entered before it was refused, on a page without scripts.
+/// The values of a rejected form, on a page without JavaScript.
 fn entered(query: &ParamsMap) -> Option<RuleForm> {
     let part = |name: &str| query.get(&format!("rule[{name}]"));
     let scope = part("scope")?;
@@ -170,7 +170,7 @@ fn entered(query: &ParamsMap) -> Option<RuleForm> {
     })
 }
 
-/// A rule as a new one begins.
+/// The initial values of a new rule.
 fn new_rule(vm_id: Option<i64>, me: &Me) -> RuleForm {
     RuleForm {
         scope: vm_id.map_or(RuleScope::Owner(me.id), RuleScope::Vm).text(),
@@ -183,12 +183,12 @@ fn new_rule(vm_id: Option<i64>, me: &Me) -> RuleForm {
     }
 }
 
-/// What a rule may be for, each with its words.
+/// The scopes a rule may have, with their labels.
 fn scopes(vms: &[VmView], me: &Me, edited: Option<&AlertRule>) -> Vec<(String, String)> {
     let all = (me.role == Role::Admin).then_some([RuleScope::Host, RuleScope::EveryVm]);
     let mut scopes: Vec<_> =
         all.into_iter().flatten().map(|scope| (scope.text(), subject(scope, None))).collect();
-    scopes.push((RuleScope::Owner(me.id).text(), "Every VM of mine".into()));
+    scopes.push((RuleScope::Owner(me.id).text(), "All my VMs".into()));
     let others = vms.iter().filter(|vm| vm.owner_id != me.id);
     let owners: BTreeMap<_, _> = others.map(|vm| (vm.owner_name.as_str(), vm.owner_id)).collect();
     scopes.extend(owners.into_iter().map(|(name, id)| {
@@ -230,8 +230,8 @@ fn Form(begun: RuleForm, scopes: Vec<Choice>, save: ServerAction<SaveAlertRule>)
             zone.set(browser::time_zone());
         }
     });
-    let title = if is_new { "New rule" } else { "Change a rule" };
-    let at_least = choices(&Comparison::ALL, Comparison::as_str, Comparison::label);
+    let title = if is_new { "New rule" } else { "Edit rule" };
+    let comparisons = choices(&Comparison::ALL, Comparison::as_str, Comparison::choice);
     let metrics = choices(&AlertMetric::ALL, AlertMetric::as_str, AlertMetric::choice);
     let severities =
         choices(&[Severity::Info, Severity::Warning, Severity::Error], Severity::as_str, Severity::as_str);
@@ -242,14 +242,14 @@ fn Form(begun: RuleForm, scopes: Vec<Choice>, save: ServerAction<SaveAlertRule>)
             <ActionForm action=save>
                 <input type="hidden" name="rule[id]" value=begun.id/>
                 <div class="three">
-                    <Select name="scope" label="Watch" chosen=begun.scope choices=scopes refused/>
-                    <Select name="metric" label="Figure" chosen=begun.metric choices=metrics refused/>
+                    <Select name="scope" label="Applies to" chosen=begun.scope choices=scopes refused/>
+                    <Select name="metric" label="When" chosen=begun.metric choices=metrics refused/>
+                    <Select name="comparison" label="is" chosen=begun.comparison choices=comparisons refused/>
+                    <Input name="threshold" label="Threshold (%, MB/s or load)" kind="number" value=begun.threshold hint="Not used for missing metrics and unexpected stops." refused/>
+                    <Input name="for_secs" label="for (seconds)" kind="number" value=begun.for_secs max=RULE_MAX_FOR_SECS refused/>
                     <Select name="severity" label="Severity" chosen=begun.severity choices=severities refused/>
-                    <Input name="threshold" label="At (%, MB/s or load)" kind="number" value=begun.threshold hint="Not for figures and stops." refused/>
-                    <Select name="comparison" label="Which is" chosen=begun.comparison choices=at_least refused/>
-                    <Input name="for_secs" label="For seconds" kind="number" value=begun.for_secs max=RULE_MAX_FOR_SECS refused/>
-                    <Input name="repeat_minutes" label="Tell again after minutes" kind="number" value=begun.repeat_minutes hint="Empty: once." max=RULE_MAX_REPEAT_MINUTES refused/>
-                    <Input name="quiet_from" label="No notifications from" kind="time" value=begun.quiet_from hint="Empty: at any time." refused/>
+                    <Input name="repeat_minutes" label="Remind every (minutes)" kind="number" value=begun.repeat_minutes hint="Leave empty for no reminders." max=RULE_MAX_REPEAT_MINUTES refused/>
+                    <Input name="quiet_from" label="No notifications from" kind="time" value=begun.quiet_from hint="Leave empty to notify at any time." refused/>
                     <Input name="quiet_to" label="until" kind="time" value=begun.quiet_to refused/>
                     <div class="field" class:wrong=is_wrong(refused, "time_zone")>
                         <label for="field-time_zone">"in the time zone"</label>
@@ -261,19 +261,19 @@ fn Form(begun: RuleForm, scopes: Vec<Choice>, save: ServerAction<SaveAlertRule>)
                                 aria-invalid=invalid(refused, "time_zone") aria-describedby="field-time_zone-note"
                             />
                         </span>
-                        <Note name="time_zone" hint="Such as Europe/Berlin." refused/>
+                        <Note name="time_zone" hint="For example Europe/Berlin." refused/>
                     </div>
                 </div>
                 <label class="choice">
                     <input type="checkbox" name="rule[is_enabled]" value="on" checked=begun.is_enabled == "on"/>
-                    "It is on"
+                    "Enabled"
                 </label>
                 <p class="hint">
-                    "It is over when the figure has been well again for as long: 5 points of percent on the other side of the threshold, of rates and load 5 % of it."
+                    "An alert resolves after the same time 5 points below the threshold (5 % for rates and load), or above it if the rule says \"at or below\"."
                 </p>
                 <p class="buttons">
-                    <button type="submit" class="btn primary" disabled=save.pending()>{if is_new { "Make the rule" } else { "Save the rule" }}</button>
-                    {(!is_new).then(|| view! { <a class="btn" href=ADDRESS>"Leave it as it is"</a> })}
+                    <button type="submit" class="btn primary" disabled=save.pending()>{if is_new { "Create rule" } else { "Save rule" }}</button>
+                    {(!is_new).then(|| view! { <a class="btn" href=ADDRESS>"Cancel"</a> })}
                 </p>
             </ActionForm>
         </section>
@@ -343,7 +343,7 @@ fn invalid(
     move || is_wrong(refused, name)().then_some("true")
 }
 
-/// What is wrong with a field, or how it is meant.
+/// The error of a field, or its hint.
 #[component]
 fn Note(name: &'static str, hint: &'static str, refused: Signal<Option<ApiError>>) -> impl IntoView {
     let wrong = move || refused.with(|error| error.as_ref()?.field(name).map(str::to_owned));

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 const OPEN_ID: &str = "open";
 
-/// What is wrong now, and what was.
+/// Open and resolved alerts.
 #[component]
 pub fn Alerts() -> impl IntoView {
     let query = use_query_map();
@@ -43,9 +43,9 @@ pub fn Alerts() -> impl IntoView {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Listed {
     open: Vec<Alert>,
-    /// A page of those that are over.
+    /// A page of resolved alerts.
     over: Vec<Alert>,
-    /// Where the next page begins, if there may be one.
+    /// The id to continue from, if there may be older ones.
     older: Option<i64>,
 }
 
@@ -76,7 +76,7 @@ fn Body(alerts: Listed, before: Memo<Option<i64>>) -> impl IntoView {
         spawn_local(async move {
             let page = before.get_untracked();
             let answer = ask_for_all(page).await;
-            // Another page is to be seen by now.
+            // The user has opened another page in the meantime.
             if before.try_get_untracked() != Some(page) {
                 return;
             }
@@ -117,10 +117,10 @@ fn Body(alerts: Listed, before: Memo<Option<i64>>) -> impl IntoView {
                     <Open alert acknowledge/>
                 </For>
             </ul>
-            {move || open.with(Vec::is_empty).then(|| view! { <p class="none" role="status">"Nothing is wrong now."</p> })}
+            {move || open.with(Vec::is_empty).then(|| view! { <p class="none" role="status">"No open alerts."</p> })}
         </section>
         <section class="panel block" data-testid="over">
-            <h2>"Over"</h2>
+            <h2>"Resolved"</h2>
             <ul class="entries">
                 <For each=move || over.get() key=|alert| alert.id let:alert>
                     <Over alert/>
@@ -128,7 +128,7 @@ fn Body(alerts: Listed, before: Memo<Option<i64>>) -> impl IntoView {
             </ul>
             {move || over.with(Vec::is_empty).then(|| view! {
                 <p class="none">
-                    {if before.get().is_some() { "Nothing before that." } else { "Nothing is over yet. The rules say when something is wrong." }}
+                    {if before.get().is_some() { "No older alerts." } else { "No resolved alerts yet." }}
                 </p>
             })}
             <Paging newest older/>
@@ -148,7 +148,7 @@ fn What(alert: Alert) -> impl IntoView {
     view! { <i class=format!("mark {severity}") title=severity></i> " " {subject} ": " {alert.what()} }
 }
 
-/// `at 93 %`; nothing where no figure is known.
+/// `at 93 %`; nothing for an unknown value.
 fn at_value(metric: AlertMetric, value: Option<f64>) -> Option<String> {
     value.map(|value| format!(" at {}", metric.shown(value)))
 }
@@ -163,14 +163,14 @@ fn Open(alert: Alert, acknowledge: ServerAction<AcknowledgeAlert>) -> impl IntoV
             <div class="what">
                 <What alert/>
                 <small class="muted">
-                    "raised " <Moment at=Signal::stored(raised_at) form=TimeForm::DayAndSecond/> {at_value(metric, raised_value)}
-                    {by.map(|(name, at)| view! { " · " {name} " takes care of it since " <Moment at=Signal::stored(at) form=TimeForm::DayAndTime/> {at_value(metric, acknowledged_value)} })}
+                    "opened " <Moment at=Signal::stored(raised_at) form=TimeForm::DayAndSecond/> {at_value(metric, raised_value)}
+                    {by.map(|(name, at)| view! { " · acknowledged by " {name} " " <Moment at=Signal::stored(at) form=TimeForm::DayAndTime/> {at_value(metric, acknowledged_value)} })}
                 </small>
             </div>
             {is_new.then(|| view! {
                 <ActionForm action=acknowledge>
                     <input type="hidden" name="alert_id" value=id/>
-                    <button type="submit" class="btn">"I take care of it"</button>
+                    <button type="submit" class="btn">"Acknowledge"</button>
                 </ActionForm>
             })}
         </li>
@@ -190,9 +190,9 @@ fn Over(alert: Alert) -> impl IntoView {
             <div class="what">
                 <What alert/>
                 <small class="muted">
-                    "raised " <Moment at=Signal::stored(raised_at) form=TimeForm::DayAndSecond/> {at_value(metric, raised_value)}
-                    " · over " <Moment at=Signal::stored(resolved_at) form=TimeForm::DayAndSecond/> {at_value(metric, resolved_value)}
-                    {by.map(|(name, at)| view! { " · " {name} " took care of it " <Moment at=Signal::stored(at) form=TimeForm::DayAndTime/> {at_value(metric, acknowledged_value)} })}
+                    "opened " <Moment at=Signal::stored(raised_at) form=TimeForm::DayAndSecond/> {at_value(metric, raised_value)}
+                    " · resolved " <Moment at=Signal::stored(resolved_at) form=TimeForm::DayAndSecond/> {at_value(metric, resolved_value)}
+                    {by.map(|(name, at)| view! { " · acknowledged by " {name} " " <Moment at=Signal::stored(at) form=TimeForm::DayAndTime/> {at_value(metric, acknowledged_value)} })}
                     " · " {lasted}
                 </small>
             </div>

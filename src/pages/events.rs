@@ -15,7 +15,7 @@ use leptos::{prelude::*, task::spawn_local};
 use leptos_meta::Title;
 use leptos_router::{hooks::use_query_map, params::ParamsMap};
 
-/// What the page's address asks for.
+/// The filter in the page's address.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct Asked {
     query: EventQuery,
@@ -25,7 +25,7 @@ struct Asked {
 impl Asked {
     fn of(map: &ParamsMap) -> Self {
         let word = |name: &str| map.get(name).unwrap_or_default();
-        // What a field holds is a minute of the person's own clock, and that whole minute is meant.
+        // A field holds a minute of local time; "to" includes that whole minute.
         let time = |name: &str, millis: i64| {
             let text = word(name);
             let at = time_of_field(map, name).filter(|_| text.len() == "2026-11-23T06:15".len());
@@ -47,7 +47,7 @@ impl Asked {
         list_events(self.query, self.before).await
     }
 
-    /// The query of an address with these parts, each named and filled in.
+    /// The query string of an address with these parameters; an empty value removes one.
     fn address(&self, more: &[(&str, &str)]) -> String {
         let EventQuery { category, severity, vm, person, text, from, to } = &self.query;
         let own = [
@@ -89,7 +89,7 @@ pub fn Events() -> impl IntoView {
         <Transition fallback=Skeleton>
             {move || Suspend::new(async move {
                 match first.await {
-                    // A filter with nonsense in it can be mended on the page.
+                    // An invalid filter can be corrected on the page.
                     Ok(page) => view! { <Body asked page refused=None is_admin=viewer.is_admin().await/> }.into_any(),
                     Err(error) if !error.fields.is_empty() => {
                         let page = EventPage::default();
@@ -116,7 +116,7 @@ fn Skeleton() -> impl IntoView {
 fn Body(asked: Memo<Asked>, page: EventPage, refused: Option<ApiError>, is_admin: bool) -> impl IntoView {
     let page = RwSignal::new(page);
     let refusal = RwSignal::new(refused);
-    // An answer to an earlier question that comes late is not what is to be seen.
+    // Ignores late answers to an earlier filter.
     let ask = move || {
         let question = asked.get_untracked();
         spawn_local(async move {
@@ -174,9 +174,9 @@ fn Body(asked: Memo<Asked>, page: EventPage, refused: Option<ApiError>, is_admin
             {move || {
                 let nothing = page.with(|page| page.events.is_empty());
                 let words = if asked.with(Asked::is_filtered) {
-                    "Nothing like that has happened. Take a filter away to see more."
+                    "No matching events. Remove a filter to see more."
                 } else {
-                    "Nothing has happened yet. Launch a VM, and it is told here."
+                    "No events yet. Launching a VM creates the first one."
                 };
                 nothing.then(|| view! { <p class="none" role="status">{words}</p> })
             }}
@@ -220,21 +220,21 @@ fn Filters(asked: Memo<Asked>, is_admin: bool) -> impl IntoView {
     let to = Memo::new(move |_| asked.with(|asked| asked.query.times().1));
     let categories = EventCategory::ALL.map(|category| (category.as_str(), category.label()));
     view! {
-        <QueryForm search=true class="toolbar filters" label="Filter the events">
+        <QueryForm search=true class="toolbar filters" label="Filter events">
             {input("text", "Search the text", |q| &q.text)}
-            {select("category", "Kind", "Everything", categories.to_vec(), |q| &q.category)}
-            {select("severity", "Severity", "Any severity", vec![("info", "Info"), ("warning", "Warning"), ("error", "Error")], |q| &q.severity)}
+            {select("category", "Kind", "All kinds", categories.to_vec(), |q| &q.category)}
+            {select("severity", "Severity", "All severities", vec![("info", "Info"), ("warning", "Warning"), ("error", "Error")], |q| &q.severity)}
             {input("vm", "VM", |q| &q.vm)}
-            {is_admin.then(|| input("person", "Person", |q| &q.person))}
+            {is_admin.then(|| input("person", "User", |q| &q.person))}
             <div class="dated"><TimeField name="from" id="events-from" label="From" at=from sends=true/></div>
             <div class="dated"><TimeField name="to" id="events-to" label="To" at=to sends=true/></div>
-            <button type="submit" class="btn" hidden=alive>"Show"</button>
+            <button type="submit" class="btn" hidden=alive>"Apply"</button>
             {move || asked.with(Asked::is_filtered).then(|| view! { <a class="btn quiet" href="/events" data-noscroll="">"Clear"</a> })}
         </QueryForm>
     }
 }
 
-/// How many there are of each severity, each a way to see those alone.
+/// The number of events of each severity, as links that filter by it.
 #[component]
 fn Counts(asked: Memo<Asked>, page: RwSignal<EventPage>) -> impl IntoView {
     let chip = move |severity: Option<Severity>, label: &'static str| {
@@ -283,8 +283,8 @@ fn List(page: RwSignal<EventPage>, is_admin: bool) -> impl IntoView {
                         <div><dt>"Severity"</dt><dd>{severity}</dd></div>
                         <div><dt>"Kind"</dt><dd class="mono">{event.kind}</dd></div>
                         {vm.map(|(name, id)| view! { <div><dt>"VM"</dt><dd><a href=format!("/vms/{id}")>{name}</a></dd></div> })}
-                        {person.map(|name| view! { <div><dt>"Person"</dt><dd>{name}</dd></div> })}
-                        <div><dt>"Number"</dt><dd>{event.id}</dd></div>
+                        {person.map(|name| view! { <div><dt>"User"</dt><dd>{name}</dd></div> })}
+                        <div><dt>"ID"</dt><dd>{event.id}</dd></div>
                     </dl>
                 </details>
             </li>

@@ -17,7 +17,7 @@ use leptos_meta::Title;
 use leptos_router::hooks::use_query_map;
 use serde::{Deserialize, Serialize};
 
-/// A size to begin from; `key` is its name in the page's address.
+/// A preset size; `key` is its name in the page's address.
 struct Preset {
     key: &'static str,
     label: &'static str,
@@ -32,7 +32,7 @@ const PRESETS: [Preset; 3] = [
     Preset { key: "large", label: "Large", ram_mb: 4096, cpu_cores: 4, disk_gb: 40 },
 ];
 
-/// What can be launched, and by whom.
+/// What the user can launch.
 #[derive(Clone, Serialize, Deserialize)]
 struct Offer {
     images: Vec<Image>,
@@ -72,9 +72,9 @@ pub fn Launch() -> impl IntoView {
 fn AdoptInstead() -> impl IntoView {
     view! {
         <p class="aside">
-            "Is there a Vagrant machine on this host already? "
-            <a href="/vms/adopt" data-testid="adopt-instead">"Adopt it"</a>
-            " instead."
+            "Already have a Vagrant machine on this host? "
+            <a href="/vms/adopt" data-testid="adopt-instead">"Import it"</a>
+            "."
         </p>
     }
 }
@@ -83,8 +83,8 @@ fn AdoptInstead() -> impl IntoView {
 fn NoImages() -> impl IntoView {
     view! {
         <section class="panel empty">
-            <h2>"There is nothing to launch from"</h2>
-            <p>"The images catalogue of this server is empty. Whoever runs it adds images to the file that --images names, and starts it again."</p>
+            <h2>"No images"</h2>
+            <p>"The image catalogue is empty. An admin can add images to the file given by --images and restart the server."</p>
         </section>
     }
 }
@@ -142,7 +142,7 @@ fn Form(offer: Offer) -> impl IntoView {
                 checks
                 autocomplete="off"
                 autofocus=true
-                hint="1 to 63 letters, digits and hyphens; also the VM's host name."
+                hint="1 to 63 letters, digits and hyphens. Also used as the host name."
             />
             <ImageSelect images image/>
             <Presets ram_mb cpu_cores disk_gb/>
@@ -182,7 +182,7 @@ fn Form(offer: Offer) -> impl IntoView {
     }
 }
 
-/// The field above it, by hand. Not sent: the field is.
+/// Sets the field above it. It has no name, so only the field is submitted.
 #[component]
 fn Slider(
     label: &'static str,
@@ -205,7 +205,7 @@ fn Slider(
     }
 }
 
-/// The Vagrantfile that it would be made with. Asked for while somebody looks at it.
+/// The Vagrantfile of the VM, loaded while the section is open.
 #[component]
 fn Preview(asked: Signal<model::Launch>) -> impl IntoView {
     let alive = alive();
@@ -216,7 +216,7 @@ fn Preview(asked: Signal<model::Launch>) -> impl IntoView {
         spawn_local(async move {
             let has = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.trim().is_empty());
             let (with_script, with_user_data) = (has(&launch.provision_script), has(&launch.user_data));
-            // A name may still be missing while one chooses the rest.
+            // The preview does not require a name yet.
             let name = if launch.name.trim().is_empty() { "my-vm".to_owned() } else { launch.name.clone() };
             let [ram_mb, cpu_cores, disk_gb] =
                 [launch.ram_mb, launch.cpu_cores, launch.disk_gb].map(|number| number.to_string());
@@ -247,15 +247,15 @@ fn Preview(asked: Signal<model::Launch>) -> impl IntoView {
     }
 }
 
-/// What it costs and what is left then, and what stands in the way.
+/// The price, the remaining credits, and why the launch is not possible.
 #[component]
 fn Price(cost: Memo<u32>, quota: Quota) -> impl IntoView {
     let left = move || quota.credits_available - i64::from(cost.get());
     let reason = move || {
         if quota.vms >= quota.max_vms {
-            Some("You have as many VMs as an account may have. Destroy one first.")
+            Some("You have reached the maximum number of VMs. Destroy one first.")
         } else {
-            (left() < 0).then_some("That is more than you have. Choose a smaller size.")
+            (left() < 0).then_some("Not enough credits. Choose a smaller size.")
         }
     };
     view! {
@@ -298,9 +298,9 @@ fn GuestSetup(
     };
     view! {
         <details class="readings">
-            <summary>"Set up the guest"</summary>
-            {text("provision_script", "Script", "Run once inside the guest, as root. 16 KB at most.", provision_script)}
-            {text("user_data", "cloud-init user data", "For images with cloud-init. 16 KB at most.", user_data)}
+            <summary>"Guest setup"</summary>
+            {text("provision_script", "Script", "Runs once in the guest, as root. At most 16 KB.", provision_script)}
+            {text("user_data", "cloud-init user data", "For images with cloud-init. At most 16 KB.", user_data)}
         </details>
     }
 }
@@ -317,7 +317,7 @@ fn ImageSelect(images: StoredValue<Vec<Image>>, image: RwSignal<String>) -> impl
         images.with_value(|images| {
             images.iter().find(|i| i.key == image.get()).map(|i| {
                 format!(
-                    "Needs at least {} of memory and {} of disk.",
+                    "Needs at least {} of memory and {} of disk space.",
                     format::megabytes(i.min_ram_mb.into()),
                     format::gigabytes(i.min_disk_gb.into())
                 )
@@ -352,8 +352,8 @@ fn ImageSelect(images: StoredValue<Vec<Image>>, image: RwSignal<String>) -> impl
     }
 }
 
-/// Links, so that a size can be chosen without JavaScript too; with it they fill in the fields and leave the
-/// page where it is.
+/// Links, so that they work without JavaScript; with it they fill in the fields and stay on the
+/// page.
 #[component]
 fn Presets(
     ram_mb: RwSignal<String>,
@@ -388,7 +388,7 @@ fn Presets(
         }
     };
     view! {
-        <div class="presets" role="group" aria-label="Sizes to begin from">
+        <div class="presets" role="group" aria-label="Presets">
             {PRESETS.iter().map(preset).collect_view()}
         </div>
     }

@@ -23,7 +23,7 @@ use leptos_meta::Title;
 use serde::{Deserialize, Serialize};
 
 const SCOPE: Scope = Scope { vm_id: None, window_secs: 60 };
-/// What the poll brings is kept this long: the store is read anew before.
+/// How long live values are kept; the store is read again before that.
 const TRAIL_SECS: i64 = 900;
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -40,7 +40,7 @@ impl First {
     }
 }
 
-/// The host, and what its VMs make of it.
+/// Charts of the host, and the current metrics of its VMs.
 #[component]
 pub fn Monitor() -> impl IntoView {
     let range = Range::of_page();
@@ -68,7 +68,7 @@ fn Skeleton() -> impl IntoView {
     }
 }
 
-/// The host's figures of the ticks that the page has seen.
+/// The host's metrics of the ticks since the page was opened.
 fn trail(feed: Feed) -> RwSignal<Vec<(UtcMillis, HostFigures)>> {
     let trail = RwSignal::new(Vec::new());
     Effect::new(move || {
@@ -173,9 +173,9 @@ fn HostCharts(
     let mut columns = usual_columns([cpu, memory, disk, network]);
     columns.extend([
         Column { label: "Swap", chart: swap, trace: 0, told: format::percent },
-        Column { label: "Load of 1 min", chart: load, trace: 0, told: format::count },
-        Column { label: "5 min", chart: load, trace: 1, told: format::count },
-        Column { label: "15 min", chart: load, trace: 2, told: format::count },
+        Column { label: "Load, 1 min", chart: load, trace: 0, told: format::count },
+        Column { label: "Load, 5 min", chart: load, trace: 1, told: format::count },
+        Column { label: "Load, 15 min", chart: load, trace: 2, told: format::count },
     ]);
     view! {
         <div class="charts host" class:stale=move || feed.is_stale() class:loading=timeline.loading>
@@ -226,7 +226,7 @@ fn with_amount(used: Option<f64>, total: Option<f64>, percent: Option<f64>) -> S
     format::used_of_gb(used, total).map_or_else(|| percent.clone(), |amount| format!("{amount} · {percent}"))
 }
 
-/// Every VM in a line, the busiest first.
+/// A row per VM, sorted by CPU usage.
 #[component]
 fn PerVm(feed: Feed) -> impl IntoView {
     let order = Memo::new(move |_| {
@@ -258,8 +258,8 @@ fn PerVm(feed: Feed) -> impl IntoView {
         }
     };
     view! {
-        <section class="panel per-vm" aria-label="By VM" data-testid="per-vm">
-            <div class="scroll" tabindex="0" role="region" aria-label="Figures by VM">
+        <section class="panel per-vm" aria-label="Metrics by VM" data-testid="per-vm">
+            <div class="scroll" tabindex="0" role="region" aria-label="Metrics by VM">
                 <table>
                     <thead><tr>
                         <th scope="col">"VM"</th><th scope="col">"Status"</th><th scope="col">"CPU"</th><th scope="col">"Memory"</th>
@@ -268,7 +268,7 @@ fn PerVm(feed: Feed) -> impl IntoView {
                     <tbody><For each=move || order.get() key=|id| *id children=row/></tbody>
                 </table>
             </div>
-            {move || order.with(Vec::is_empty).then(|| view! { <p class="none">"There are no VMs yet. " <a class="underlined" href="/vms/new">"Launch the first one"</a></p> })}
+            {move || order.with(Vec::is_empty).then(|| view! { <p class="none">"No VMs yet. " <a class="underlined" href="/vms/new">"Launch the first one"</a></p> })}
         </section>
     }
 }

@@ -5,7 +5,7 @@ use crate::{
 use leptos::prelude::*;
 use leptos_meta::Title;
 
-/// An address that leads nowhere.
+/// The page for unknown addresses.
 #[component]
 pub fn NotFound() -> impl IntoView {
     response::page_not_found();
@@ -20,9 +20,9 @@ pub fn NotFound() -> impl IntoView {
         <main class="alone">
             <Brand/>
             <section class="panel card">
-                <h1>"There is no such page"</h1>
-                <p>"The address may be mistyped, or what it led to has been destroyed."</p>
-                <p><a class="btn primary" href="/">"To the overview"</a></p>
+                <h1>"Page not found"</h1>
+                <p>"Check the address. The VM may have been destroyed."</p>
+                <p><a class="btn primary" href="/">"Go to overview"</a></p>
             </section>
         </main>
     }

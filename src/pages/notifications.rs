@@ -12,17 +12,17 @@ use crate::{
 };
 use leptos::prelude::*;
 
-/// How one is told of alerts: a part of the page of one's own account.
+/// How the user is notified about alerts: a section of the account page.
 #[component]
 pub fn Notifications() -> impl IntoView {
     let set = ServerAction::<SetWebhook>::new();
     let email = ServerAction::<SetEmailNotifications>::new();
     let all = ServerAction::<SetNotifyOfAll>::new();
     let test = ServerAction::<TestNotification>::new();
-    toast::when_done(set, "The webhook is saved.");
-    toast::when_done(email, "Your notifications are changed.");
-    toast::when_done(all, "Your notifications are changed.");
-    toast::when_done(test, "A test is on its way.");
+    toast::when_done(set, "Webhook saved.");
+    toast::when_done(email, "Notification settings saved.");
+    toast::when_done(all, "Notification settings saved.");
+    toast::when_done(test, "Test message queued.");
     let changed =
         move || (set.version().get(), email.version().get(), all.version().get(), test.version().get());
     let settings = Resource::new(changed, |_| my_notifications());
@@ -40,7 +40,7 @@ pub fn Notifications() -> impl IntoView {
     view! {
         <section class="panel block" data-testid="notifications">
             <h2>"Notifications"</h2>
-            <p class="hint">"What alerts of your VMs are sent to, as they are raised and when they are over. " <a class="underlined" href="/alerts/rules">"The rules"</a> " say what is an alert."</p>
+            <p class="hint">"Where alerts about your VMs are sent when they open and resolve. " <a class="underlined" href="/alerts/rules">"Alert rules"</a> " define what opens one."</p>
             <Refusal error=refused/>
             <Transition fallback=|| view! { <Loading class="blank tall"/> }>
                 {move || Suspend::new(async move {
@@ -72,17 +72,15 @@ fn Settings(
         view! {
             <ActionForm action=test>
                 <input type="hidden" name="channel" value=channel.as_str()/>
-                <button type="submit" class="btn" disabled=test.pending()>"Send a test"</button>
+                <button type="submit" class="btn" disabled=test.pending()>"Send test"</button>
             </ActionForm>
         }
     };
     let has_webhook = settings.webhook_url.is_some();
     let mail = match (settings.mail_is_set_up, settings.email_is_on) {
-        (false, _) => {
-            "This server sends no mail; its admin sets that up with --smtp-url and --mail-from.".into()
-        }
-        (true, true) => format!("Alerts go to {}.", settings.email),
-        (true, false) => format!("Alerts can go to {}.", settings.email),
+        (false, _) => "E-mail is not configured. An admin can set --smtp-url and --mail-from.".into(),
+        (true, true) => format!("On. Alerts are sent to {}.", settings.email),
+        (true, false) => format!("Off. Alerts can be sent to {}.", settings.email),
     };
     view! {
         <ul class="entries">
@@ -99,11 +97,11 @@ fn Settings(
             {settings.webhook_secret.map(|secret| view! {
                 <li>
                     <details class="what">
-                        <summary class="underlined">"What its messages are signed with"</summary>
+                        <summary class="underlined">"Signing secret"</summary>
                         <p><code data-testid="secret">{secret}</code></p>
                         <p class="hint">
-                            "The header webhook-signature holds \"v1,\" and the base64 of HMAC-SHA256 over webhook-id, webhook-timestamp and the body, "
-                            "with a dot between each; the key is what follows whsec_, decoded. To have another secret, save the address again."
+                            "The header webhook-signature is \"v1,\" followed by the base64 of HMAC-SHA256 over webhook-id, webhook-timestamp and the body, "
+                            "joined by dots. The key is the decoded part after whsec_. To replace the secret, save the address again."
                         </p>
                     </details>
                 </li>
@@ -121,12 +119,12 @@ fn Settings(
             {is_admin.then(|| view! {
                 <li>
                     <span class="what">
-                        <b>"Everybody's VMs"</b>
-                        <small class="muted">{if settings.of_all { "You are told of all VMs and the host." } else { "You are told of your own VMs and the host." }}</small>
+                        <b>"Scope"</b>
+                        <small class="muted">{if settings.of_all { "You are notified about all VMs and the host." } else { "You are notified about your own VMs and the host." }}</small>
                     </span>
                     <ActionForm action=all>
                         <input type="hidden" name="is_on" value=(!settings.of_all).to_string()/>
-                        <button type="submit" class="btn">{if settings.of_all { "Only mine" } else { "Tell me of all" }}</button>
+                        <button type="submit" class="btn">{if settings.of_all { "Notify me about my VMs only" } else { "Notify me about all VMs" }}</button>
                     </ActionForm>
                 </li>
             })}
@@ -156,7 +154,7 @@ fn Deliveries(deliveries: Vec<Delivery>) -> impl IntoView {
                     <i class=format!("mark {mark}") title=delivery.state.as_str()></i> " " {delivery.text}
                     <small class="muted">
                         {delivery.channel.label()} " · " {delivery.state.as_str()} " · " <Moment at=Signal::stored(delivery.queued_at) form=TimeForm::DayAndSecond/> {tried}
-                        {later.then(|| view! { " · again " <Moment at=Signal::stored(delivery.due_at) form=TimeForm::DayAndSecond/> })}
+                        {later.then(|| view! { " · next try " <Moment at=Signal::stored(delivery.due_at) form=TimeForm::DayAndSecond/> })}
                         {delivery.error.map(|error| format!(" · {error}"))}
                     </small>
                 </div>
@@ -164,7 +162,7 @@ fn Deliveries(deliveries: Vec<Delivery>) -> impl IntoView {
         }
     };
     is_any.then(|| view! {
-        <h3>"Last messages"</h3>
+        <h3>"Recent messages"</h3>
         <div role="status"><ul class="entries" data-testid="deliveries">{deliveries.into_iter().map(entry).collect_view()}</ul></div>
     })
 }

@@ -30,10 +30,10 @@ pub fn Register() -> impl IntoView {
                             <Brand/>
                             <section class="panel card">
                                 <h1>"Create an account"</h1>
-                                <p class="lead">"You see and operate your own VMs only."</p>
+                                <p class="lead">"You can see and manage only your own VMs."</p>
                                 <RegistrationForm label="Create account"/>
                             </section>
-                            <p class="aside">"You have an account? "<a href="/sign-in">"Sign in"</a>"."</p>
+                            <p class="aside">"Already have an account? "<a href="/sign-in">"Sign in"</a>"."</p>
                         </main>
                     }
                     .into_any(),
@@ -44,7 +44,7 @@ pub fn Register() -> impl IntoView {
     }
 }
 
-/// Makes an account and signs it in. `label` is its button's.
+/// Creates an account and signs the user in. `label` is the button's.
 #[component]
 pub fn RegistrationForm(label: &'static str) -> impl IntoView {
     let register = ServerAction::<api::Register>::new();
@@ -63,7 +63,7 @@ pub fn RegistrationForm(label: &'static str) -> impl IntoView {
             novalidate=alive
         >
             <TextField name="username" label="User name" value=username checks autocomplete="username" autofocus=true/>
-            <TextField name="email" label="E-mail address" kind="email" value=email checks autocomplete="email"/>
+            <TextField name="email" label="E-mail" kind="email" value=email checks autocomplete="email"/>
             <TextField
                 name="password"
                 label="Password"
@@ -71,7 +71,7 @@ pub fn RegistrationForm(label: &'static str) -> impl IntoView {
                 value=password
                 checks
                 autocomplete="new-password"
-                hint="At least 10 characters. A few unrelated words make a good one."
+                hint="At least 10 characters. Several unrelated words work well."
             />
             <button type="submit" class="btn primary wide" disabled=register.pending()>{label}</button>
         </ActionForm>

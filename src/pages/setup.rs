@@ -11,8 +11,8 @@ use leptos::prelude::*;
 use leptos_meta::Title;
 use leptos_router::components::Redirect;
 
-/// The first start: greets the server's owner and makes their account. That it becomes the admin's is decided where
-/// accounts are made, not here.
+/// The page of the first start: creates the first account. The server decides that it becomes an admin,
+/// not this page.
 #[component]
 pub fn Setup() -> impl IntoView {
     let session = Resource::new(|| (), |()| Session::load());
@@ -36,13 +36,13 @@ fn Welcome(instance: Instance) -> impl IntoView {
     let (provider, about_provider, next) = match instance.provider {
         ProviderKind::Vagrant => (
             "Vagrant",
-            "It runs real VMs on this machine, through Vagrant.",
-            "The overview opens, still empty. Launch your first VM there; its figures appear as soon as it runs.",
+            "It runs real VMs on this host with Vagrant.",
+            "The overview opens. Launch your first VM there; its metrics appear as soon as it runs.",
         ),
         ProviderKind::Simulated => (
             "Simulated fleet",
-            "It shows a simulated fleet: every VM and figure is made up, for trying things out. For real VMs, start it with --provider vagrant and another data folder.",
-            "The overview opens, with a few made-up VMs that are yours to try everything out on.",
+            "It runs a simulated fleet: all VMs and metrics are made up. For real VMs, start the server with --provider vagrant and a different data folder.",
+            "The overview opens with a few simulated VMs to try things out.",
         ),
     };
     view! {
@@ -51,7 +51,7 @@ fn Welcome(instance: Instance) -> impl IntoView {
             <div class="welcome">
                 <section class="about">
                     <h1>"Welcome to your own cloud"</h1>
-                    <p>"This server turns the machine it runs on into a small cloud: people launch virtual machines here, and see live what each of them really uses."</p>
+                    <p>"This server turns its host into a small cloud: users launch VMs and see live what each of them uses."</p>
                     <p>{about_provider}</p>
                     <dl class="facts">
                         <div><dt>"Provider"</dt><dd data-testid="provider">{provider}</dd></div>
@@ -59,14 +59,14 @@ fn Welcome(instance: Instance) -> impl IntoView {
                     </dl>
                     <h2>"What happens next"</h2>
                     <ol>
-                        <li>"You create the admin account. It sees and operates everybody's VMs."</li>
+                        <li>"You create the admin account. It can see and manage all VMs."</li>
                         <li>{next}</li>
-                        <li>"Others create accounts of their own at this address, and see their own VMs only."</li>
+                        <li>"Other users register at this address and see only their own VMs."</li>
                     </ol>
                 </section>
                 <section class="panel card">
-                    <h2>"Create the admin account"</h2>
-                    <RegistrationForm label="Create the admin account"/>
+                    <h2>"Admin account"</h2>
+                    <RegistrationForm label="Create admin account"/>
                 </section>
             </div>
         </main>

@@ -149,13 +149,13 @@ fn Buttons(toasts: Toasts) -> impl IntoView {
                 <a class="btn" href="/style">"A link"</a>
             </p>
             <p class="buttons">
-                <button type="button" class="btn" on:click=move |_| toasts.say("web-1 was started.")>"A toast"</button>
+                <button type="button" class="btn" on:click=move |_| toasts.say("web-1 started.")>"A toast"</button>
                 <button type="button" class="btn" on:click=move |_| toasts.warn("web-1: start failed. The box is missing.")>"A toast of trouble"</button>
                 <Ask question>"A dialog…"</Ask>
             </p>
             <Confirm question title="Destroy web-1?">
                 <p>"The VM and everything on its disk are deleted. This cannot be undone."</p>
-                <form method="get" action="/style"><Confirmation question label="Destroy for good"/></form>
+                <form method="get" action="/style"><Confirmation question label="Destroy VM"/></form>
             </Confirm>
             <div class="chips">{chips.into_iter().collect_view()}</div>
             <div class="segments" role="group" aria-label="Time">{segments.into_iter().collect_view()}</div>
@@ -167,7 +167,7 @@ fn Buttons(toasts: Toasts) -> impl IntoView {
 
 #[component]
 fn Fields() -> impl IntoView {
-    let refused = || Some(ApiError::invalid_field("wrong", "Memory is 512 to 16384 MB for this image."));
+    let refused = || Some(ApiError::invalid_field("wrong", "Memory must be 512 to 16384 MB for this image."));
     let checks = Checks::new(|| None, Signal::derive(refused));
     let text = |text: &str| RwSignal::new(text.to_owned());
     view! {
@@ -206,8 +206,8 @@ fn Marks() -> impl IntoView {
             <ul class="samples">
                 <li><span class="badge">"admin"</span></li>
                 <li><span class="badge off">"deactivated"</span></li>
-                <li><span class="link live"><i class="pulse"></i>"live, every 5 s"</span></li>
-                <li><span class="link lost"><i class="pulse"></i>"reconnecting…"</span></li>
+                <li><span class="link live"><i class="pulse"></i>"Live, every 5 s"</span></li>
+                <li><span class="link lost"><i class="pulse"></i>"Reconnecting…"</span></li>
             </ul>
         </section>
     }
@@ -250,8 +250,8 @@ fn Figures() -> impl IntoView {
         <section class="panel block">
             <h2>"Figures"</h2>
             <div class="three">{hues.into_iter().map(hue).collect_view()}</div>
-            <div class="progress"><span class="line">"Launching: Booting · 14 s"</span><progress max="100" value="40" aria-label="Done of this step"></progress></div>
-            <div class="progress"><span class="line">"Waiting for its turn · 2 s"</span><i class="moving" aria-hidden="true"></i></div>
+            <div class="progress"><span class="line">"Launching: Booting · 14 s"</span><progress max="100" value="40" aria-label="Progress of this step"></progress></div>
+            <div class="progress"><span class="line">"Queued · 2 s"</span><i class="moving" aria-hidden="true"></i></div>
         </section>
     }
 }
@@ -372,13 +372,13 @@ fn Tables() -> impl IntoView {
 
 #[component]
 fn Messages() -> impl IntoView {
-    let error = || ApiError::new(crate::model::ErrorCode::Unavailable, "The server does not answer.");
+    let error = || ApiError::new(crate::model::ErrorCode::Unavailable, "The server is not responding.");
     view! {
         <section class="panel block">
             <h2>"Messages, and what stands where nothing is"</h2>
             <Refusal error=Signal::derive(move || Some(error()))/>
-            <p class="banner warn"><Glyph icon=Icon::Warning/><span>"Figures are late: the hypervisor does not answer."</span></p>
-            <p class="banner simulated"><Glyph icon=Icon::Warning/><span>"Simulated fleet: these VMs and figures are made up for trying out."</span></p>
+            <p class="banner warn"><Glyph icon=Icon::Warning/><span>"No current metrics: the hypervisor is not responding."</span></p>
+            <p class="banner simulated"><Glyph icon=Icon::Warning/><span>"Simulated fleet: these VMs and their metrics are made up."</span></p>
             <Failed error=error() retry=|| ()/>
             <div class="panel empty"><Glyph icon=Icon::Machine/><h2>"No VMs yet"</h2><p>"Choose an image and a size."</p><p><a class="btn primary" href="/style">"Launch your first VM"</a></p></div>
             <p class="none">"Nothing has happened yet."</p>
@@ -401,7 +401,7 @@ fn Bells() -> impl IntoView {
         }
     };
     let all = || view! { <p><a class="underlined" href="/style">"All alerts"</a></p> };
-    let raised = || view! { "raised at " <Moment at=MINUTE.0 form=TimeForm::DayAndTime/> };
+    let raised = || view! { "opened at " <Moment at=MINUTE.0 form=TimeForm::DayAndTime/> };
     view! {
         <section class="panel block">
             <h2>"Bell"</h2>
@@ -412,14 +412,14 @@ fn Bells() -> impl IntoView {
                         <h2>"2 open alerts"</h2>
                         <ul>
                             <li><i class="mark error" title="error"></i><span><a href="/style">"web-1"</a> ": CPU at 90 % or more " <small>"93 % when " {raised()}</small></span></li>
-                            <li><i class="mark warning" title="warning"></i><span><b>"Host"</b> ": Memory at 80 % or more " <small>"84 % when " {raised()} " · ada takes care of it"</small></span></li>
+                            <li><i class="mark warning" title="warning"></i><span><b>"Host"</b> ": Memory at 80 % or more " <small>"84 % when " {raised()} " · acknowledged by ada"</small></span></li>
                         </ul>
                         {all()}
                     </div>
                 </div>
                 <div class="sample">
                     {bell("none", "No open alerts", None)}
-                    <div class="alerts"><h2>"No open alerts"</h2><ul></ul><p class="muted">"Nothing is wrong now."</p>{all()}</div>
+                    <div class="alerts"><h2>"No open alerts"</h2><ul></ul><p class="muted">"Nothing needs your attention."</p>{all()}</div>
                 </div>
             </div>
         </section>
@@ -444,8 +444,8 @@ fn Palette() -> impl IntoView {
                 <label class="search">
                     <Glyph icon=Icon::Search/>
                     <input
-                        type="text" value="web" placeholder="Jump to a page, VM or action" autocomplete="off" spellcheck="false"
-                        role="combobox" aria-label="Jump to a page, VM or action" aria-expanded="true"
+                        type="text" value="web" placeholder="Go to a page, VM or action" autocomplete="off" spellcheck="false"
+                        role="combobox" aria-label="Go to a page, VM or action" aria-expanded="true"
                         aria-controls="sample-places" aria-activedescendant="sample-place-0"
                     />
                 </label>

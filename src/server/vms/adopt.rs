@@ -227,7 +227,7 @@ async fn told_by_guest(
     let shown = machine.vagrant_directory().display();
     if state != DomainState::Running {
         return Err(ApiError::conflict(format!(
-            "It does not run, so nobody tells its memory, cores and disk. Run \"vagrant up\" in {shown}, then adopt it."
+            "The VM is not running, so its memory, cores and disk are unknown. Run \"vagrant up\" in {shown}, then import it."
         )));
     }
     let reading = guest::read_once(adoption.guests.as_ref(), machine).await.map_err(|error| {

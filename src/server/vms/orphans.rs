@@ -91,8 +91,7 @@ impl Vms {
                 domain_uuid: None,
                 can_adopt: false,
                 can_clean_up: true,
-                text: "This VM is in the list, but the hypervisor does not have it. Start it to have it made anew, or \
-                       remove what is left of it."
+                text: "The hypervisor does not have this VM. Start it to create it again, or clean it up."
                     .into(),
             });
         }
