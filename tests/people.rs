@@ -232,7 +232,7 @@ async fn events_are_saved_as_files_with_what_the_filter_lets_through() {
     let lines: Vec<_> = csv.text.lines().collect();
     assert_eq!(lines[0], "id,time,kind,severity,vm,person,text");
     assert!(
-        lines[1].ends_with(",account_created,info,,bob,\"The account bob was created with the role user.\""),
+        lines[1].ends_with(",account_created,info,,bob,The account bob was created with the role user."),
         "{}",
         lines[1]
     );

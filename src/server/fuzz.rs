@@ -49,7 +49,8 @@ impl Chance {
 /// Damages valid `examples` and hands each result to `check`, which parses it and asserts what holds for every input.
 pub fn fuzz(examples: &[&[u8]], check: impl Fn(&[u8])) {
     let mut chance = Chance(examples.len() as u64);
-    let secs = env::var("FUZZ_SECS").map_or(DEFAULT_SECS, |secs| secs.parse().expect("FUZZ_SECS is a number"));
+    let secs =
+        env::var("FUZZ_SECS").map_or(DEFAULT_SECS, |secs| secs.parse().expect("FUZZ_SECS is a number"));
     let (began, mut count) = (Instant::now(), 0_u64);
     while began.elapsed() < Duration::from_secs(secs) {
         let mut input = examples[chance.below(examples.len())].to_vec();
