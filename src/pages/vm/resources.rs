@@ -40,7 +40,7 @@ pub fn Resources(feed: Feed, id: i64, vm: Memo<Option<VmView>>) -> impl IntoView
             disk_gb: parse_whole(&disk_gb.get()),
         };
         let now = vm.with(|vm| vm.as_ref().map_or(0, |vm| price(&vm.spec)));
-        match price(&wanted) - now {
+        match price(&wanted).saturating_sub(now) {
             1 => "1 extra credit.".to_owned(),
             extra @ 2.. => format!("{extra} extra credits."),
             _ => "No extra credits. Shrinking refunds nothing.".to_owned(),
