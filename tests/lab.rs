@@ -364,10 +364,10 @@ async fn what_a_guest_says_of_itself_is_what_is_shown() {
     let begin = Instant::now();
     // The connection ends with the guest.
     let _ = shell.command("reboot").status();
-    let fell = |vm: &Value| {
+    let stopped_unexpectedly = |vm: &Value| {
         from(vm, "uptime", "guest") && number(vm, "uptime_seconds") < number(&before, "uptime_seconds")
     };
-    let vm = until(&mut server, &ada, VM, 180, fell).await;
+    let vm = until(&mut server, &ada, VM, 180, stopped_unexpectedly).await;
     let own = shell.numbers("cat /proc/uptime", "")[0];
     println!("told {}, {own} by its own clock, {:?} after", number(&vm, "uptime_seconds"), begin.elapsed());
     assert!((own - number(&vm, "uptime_seconds")).abs() < 10.0, "{vm:#}");

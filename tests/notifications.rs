@@ -103,7 +103,7 @@ async fn execute(server: &Server, sql: &'static str) {
 async fn raise(server: &Server, vm_id: Option<i64>) -> i64 {
     let mut tx = server.state.database.write().await.unwrap();
     let id = sqlx::query_scalar(
-        "INSERT INTO alert (vm_id, rule_id, metric, severity, threshold, raised_value, raised_at, told_at)
+        "INSERT INTO alert (vm_id, rule_id, metric, severity, threshold, raised_value, raised_at, last_notified_at)
          VALUES (?1, iif(?1 IS NULL, 1, 5), 'cpu', 'warning', 90, 97, ?2, ?2) RETURNING id",
     )
     .bind(vm_id)

@@ -289,7 +289,7 @@ pub mod tests {
             next_spec: None,
             auto_start: false,
             stop_at: None,
-            fell_at: None,
+            unexpected_stop_at: None,
             status: VmStatus::Running,
             problem: None,
             ip_address: None,

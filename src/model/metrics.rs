@@ -441,7 +441,7 @@ mod tests {
         live.vms[0].figures.cpu_percent = Some(34.56);
         live.vms[0].figures.network_rx_mb = Some(1_234_567.89);
         live.vms[0].figures.network_rx_mb_per_s = Some(0.0103);
-        live.vms[1].fell_at = Some(UtcMillis(5));
+        live.vms[1].unexpected_stop_at = Some(UtcMillis(5));
         assert_eq!(sent(&live), live);
         let beside = live.clone().beside(Some(""));
         assert_eq!(sent(&beside), beside);

@@ -422,7 +422,7 @@ pub struct VmView {
     pub stop_at: Option<UtcMillis>,
     /// When it stopped unexpectedly; cleared when it runs again or the alert is acknowledged.
     #[serde(default)]
-    pub fell_at: Option<UtcMillis>,
+    pub unexpected_stop_at: Option<UtcMillis>,
     pub created_at: UtcMillis,
     pub updated_at: UtcMillis,
     /// The newest operation, open or finished.

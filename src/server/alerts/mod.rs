@@ -92,7 +92,7 @@ impl Alerts {
                 .map_err(internal)?;
             // An acknowledged stop is treated as intended until the VM is started again.
             if metric == AlertMetric::Stopped.as_str() {
-                sqlx::query("UPDATE vm SET fell_at = NULL WHERE id = ?")
+                sqlx::query("UPDATE vm SET unexpected_stop_at = NULL WHERE id = ?")
                     .bind(vm_id)
                     .execute(&mut *tx)
                     .await
@@ -265,7 +265,7 @@ impl AlertEngine {
              JOIN alert_rule ON alert_rule.id = alert.rule_id
              LEFT JOIN vm ON vm.id = alert.vm_id
              WHERE alert.resolved_at IS NULL AND alert.acknowledged_at IS NULL
-               AND alert.told_at + alert_rule.repeat_secs * 1000 <= ?",
+               AND alert.last_notified_at + alert_rule.repeat_secs * 1000 <= ?",
         )
         .bind(now.0)
         .fetch_all(self.database.read())
@@ -284,7 +284,7 @@ impl AlertEngine {
             );
             let told = notifications::Occasion::Repeated;
             notifications::queue(&mut tx, alert_id, told, &text, now, quiet_until(rule, now)).await?;
-            sqlx::query("UPDATE alert SET told_at = ? WHERE id = ?")
+            sqlx::query("UPDATE alert SET last_notified_at = ? WHERE id = ?")
                 .bind(now.0)
                 .bind(alert_id)
                 .execute(&mut *tx)
@@ -331,7 +331,7 @@ async fn raise(
     now: UtcMillis,
 ) -> Result<Option<NewEvent>, sqlx::Error> {
     let alert_id: Option<i64> = sqlx::query_scalar(
-        "INSERT INTO alert (vm_id, rule_id, metric, comparison, severity, threshold, raised_value, raised_at, told_at)
+        "INSERT INTO alert (vm_id, rule_id, metric, comparison, severity, threshold, raised_value, raised_at, last_notified_at)
          SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8
          WHERE ?1 IS NULL OR EXISTS (SELECT 1 FROM vm WHERE id = ?1 AND destroyed_at IS NULL)
          ON CONFLICT DO NOTHING RETURNING id",

@@ -115,12 +115,12 @@ pub fn evaluate_host(rule: &AlertRule, host: &HostFigures) -> Evaluation {
 
 /// While an operation runs or the hypervisor is unresponsive, a VM's values are not evaluated.
 pub fn evaluate_vm(rule: &AlertRule, vm: &VmView) -> Evaluation {
-    let fell = vm.fell_at.is_some();
+    let stopped_unexpectedly = vm.unexpected_stop_at.is_some();
     match (vm.status, rule.metric) {
         (VmStatus::Pending | VmStatus::Unknown, _) => Evaluation::only(Level::Unknown),
         (VmStatus::Running, AlertMetric::Stopped) => Evaluation::only(Level::Under),
         (VmStatus::Running, _) => evaluate_running(rule, &vm.figures),
-        (VmStatus::Stopped | VmStatus::NotCreated, AlertMetric::Stopped) if fell => {
+        (VmStatus::Stopped | VmStatus::NotCreated, AlertMetric::Stopped) if stopped_unexpectedly => {
             Evaluation::only(Level::Over)
         }
         (VmStatus::Stopped | VmStatus::Suspended | VmStatus::Failed | VmStatus::NotCreated, _) => {

@@ -214,29 +214,29 @@ impl Guest {
 
     /// Memory follows the load a little and fills in the first half hour after a boot.
     fn balloon(&self, boot: &Boot, now: UtcMillis) -> Balloon {
-        let told_at = match self.statistics_period_secs {
+        let sampled_at = match self.statistics_period_secs {
             Some(period) => {
                 let period_ms = i64::from(period.max(1)) * 1000;
                 UtcMillis(now.0.div_euclid(period_ms) * period_ms)
             }
             None => boot.started_at.plus_secs(2),
         };
-        let lately = self.processor.seconds_between(UtcMillis(told_at.0 - 5 * 60_000), told_at) / 300.0;
+        let lately = self.processor.seconds_between(UtcMillis(sampled_at.0 - 5 * 60_000), sampled_at) / 300.0;
         let base = match self.profile {
             Profile::Database => 0.55,
             Profile::Hot => 0.6,
             _ => 0.2 + 0.3 * unit(hash(self.seed, 8, 0)),
         };
-        let up_secs = told_at.secs_since(boot.started_at).max(0.0);
+        let up_secs = sampled_at.secs_since(boot.started_at).max(0.0);
         let filled = 1.0 - 0.5 * (-up_secs / 1800.0).exp();
-        let drift = 0.03 * (TAU * told_at.0 as f64 / (2.3 * HOUR_MS as f64) + base * 40.0).sin();
+        let drift = 0.03 * (TAU * sampled_at.0 as f64 / (2.3 * HOUR_MS as f64) + base * 40.0).sin();
         let share = ((base + 0.25 * lately + drift) * filled).clamp(0.03, 0.96);
         // The kernel keeps some for itself before it counts.
         let available = u64::from(self.spec.ram_mb) * 1024 * 97 / 100;
         Balloon {
             available_kib: Some(available),
             usable_kib: Some((available as f64 * (1.0 - share)) as u64),
-            last_update_secs: Some(told_at.0.div_euclid(1000)),
+            last_update_secs: Some(sampled_at.0.div_euclid(1000)),
         }
     }
 

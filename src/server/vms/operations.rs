@@ -109,18 +109,18 @@ impl Operations {
 /// The kind of event that a request for an operation is.
 pub fn requested_kind(kind: OperationKind) -> &'static str {
     match kind {
-        OperationKind::Launch => "vm_launch_asked",
-        OperationKind::Start => "vm_start_asked",
-        OperationKind::Stop => "vm_stop_asked",
-        OperationKind::ForceStop => "vm_force_stop_asked",
-        OperationKind::Restart => "vm_restart_asked",
-        OperationKind::Suspend => "vm_suspend_asked",
-        OperationKind::Resume => "vm_resume_asked",
-        OperationKind::Destroy => "vm_destroy_asked",
-        OperationKind::Resize => "vm_resize_asked",
-        OperationKind::SnapshotSave => "vm_snapshot_save_asked",
-        OperationKind::SnapshotRestore => "vm_snapshot_restore_asked",
-        OperationKind::SnapshotDelete => "vm_snapshot_delete_asked",
+        OperationKind::Launch => "vm_launch_requested",
+        OperationKind::Start => "vm_start_requested",
+        OperationKind::Stop => "vm_stop_requested",
+        OperationKind::ForceStop => "vm_force_stop_requested",
+        OperationKind::Restart => "vm_restart_requested",
+        OperationKind::Suspend => "vm_suspend_requested",
+        OperationKind::Resume => "vm_resume_requested",
+        OperationKind::Destroy => "vm_destroy_requested",
+        OperationKind::Resize => "vm_resize_requested",
+        OperationKind::SnapshotSave => "vm_snapshot_save_requested",
+        OperationKind::SnapshotRestore => "vm_snapshot_restore_requested",
+        OperationKind::SnapshotDelete => "vm_snapshot_delete_requested",
     }
 }
 

@@ -38,7 +38,7 @@ pub struct StatusChange {
     pub problem: Option<String>,
     pub event: Option<NewEvent>,
     /// It stopped unexpectedly: no request here caused it.
-    pub fell: bool,
+    pub stopped_unexpectedly: bool,
 }
 
 /// What follows, if anything has changed.
@@ -48,9 +48,14 @@ pub struct StatusChange {
 pub fn reconcile(vm: RecordedStatus<'_>, observed: ObservedStatus) -> Option<StatusChange> {
     use VmStatus::{Failed, NotCreated, Running, Stopped, Suspended, Unknown};
     let name = vm.name;
-    let fell = |status| vm.status == Running && matches!(status, Stopped | NotCreated);
+    let stopped_unexpectedly = |status| vm.status == Running && matches!(status, Stopped | NotCreated);
     let found_out = |status| {
-        Some(StatusChange { status, problem: vm.problem.map(str::to_owned), event: None, fell: false })
+        Some(StatusChange {
+            status,
+            problem: vm.problem.map(str::to_owned),
+            event: None,
+            stopped_unexpectedly: false,
+        })
     };
     let from_outside = |status, what: &str| {
         let event = NewEvent::warning(
@@ -58,11 +63,21 @@ pub fn reconcile(vm: RecordedStatus<'_>, observed: ObservedStatus) -> Option<Sta
             Some(vm.vm_id),
             format!("{name} was {what} outside Twarga Cloud."),
         );
-        Some(StatusChange { status, problem: None, event: Some(event), fell: fell(status) })
+        Some(StatusChange {
+            status,
+            problem: None,
+            event: Some(event),
+            stopped_unexpectedly: stopped_unexpectedly(status),
+        })
     };
     let trouble = |status, kind, text: String| {
         let event = NewEvent::error(kind, Some(vm.vm_id), text.clone());
-        Some(StatusChange { status, problem: Some(text), event: Some(event), fell: fell(status) })
+        Some(StatusChange {
+            status,
+            problem: Some(text),
+            event: Some(event),
+            stopped_unexpectedly: stopped_unexpectedly(status),
+        })
     };
 
     match (observed, vm.status) {
@@ -138,8 +153,12 @@ mod tests {
     fn a_vm_stopped_behind_our_back_is_reported_as_such() {
         let change = seen(VmStatus::Running, ObservedStatus::Is(DomainState::Stopped)).unwrap();
         assert_eq!(change.status, VmStatus::Stopped);
-        assert!(change.fell && change.event.unwrap().text.contains("outside Twarga Cloud"));
-        assert!(!seen(VmStatus::Running, ObservedStatus::Is(DomainState::Suspended)).unwrap().fell);
+        assert!(change.stopped_unexpectedly && change.event.unwrap().text.contains("outside Twarga Cloud"));
+        assert!(
+            !seen(VmStatus::Running, ObservedStatus::Is(DomainState::Suspended))
+                .unwrap()
+                .stopped_unexpectedly
+        );
     }
 
     #[test]
@@ -212,7 +231,7 @@ mod tests {
                 status: VmStatus::Stopped,
                 problem: Some("It died.".into()),
                 event: None,
-                fell: false
+                stopped_unexpectedly: false
             }
         );
         assert_eq!(seen(VmStatus::NotCreated, ObservedStatus::Silence), None);

@@ -111,7 +111,7 @@ pub struct VmRow {
     next_disk_gb: Option<u32>,
     auto_start: bool,
     stop_at: Option<i64>,
-    fell_at: Option<i64>,
+    unexpected_stop_at: Option<i64>,
     provision_script: Option<String>,
     user_data: Option<String>,
     /// Its machine came up once, so that there may be something on its disk.
@@ -129,7 +129,7 @@ pub async fn select(database: &Database, scope: Scope) -> Result<Vec<VmRow>, sql
     sqlx::query_as(concat!(
         "SELECT vm.id, vm.owner_id, account.username AS owner_name, vm.name, vm.image, vm.os_type, vm.vagrant_box,
                 vm.box_url, vm.ram_mb, vm.cpu_cores, vm.disk_gb, vm.next_ram_mb, vm.next_cpu_cores, vm.next_disk_gb,
-                vm.auto_start, vm.stop_at, vm.fell_at, vm.status, vm.problem, vm.ip_address, vm.domain_uuid,
+                vm.auto_start, vm.stop_at, vm.unexpected_stop_at, vm.status, vm.problem, vm.ip_address, vm.domain_uuid,
                 adopted.directory AS adopted_directory, adopted.vagrantfile AS adopted_vagrantfile,
                 adopted.data_directory AS adopted_data_directory, adopted.machine AS adopted_machine,
                 adopted.provider AS adopted_provider, adopted.is_indexed AS adopted_is_indexed,
@@ -213,7 +213,7 @@ impl VmRow {
             adopted,
             auto_start: self.auto_start,
             stop_at: self.stop_at.map(UtcMillis),
-            fell_at: self.fell_at.map(UtcMillis),
+            unexpected_stop_at: self.unexpected_stop_at.map(UtcMillis),
             created_at: UtcMillis(self.created_at),
             updated_at: UtcMillis(self.updated_at),
             operation: self.operation.0,
@@ -361,7 +361,7 @@ pub async fn set_status(
     problem: Option<&str>,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "UPDATE vm SET status = ?2, problem = ?3, updated_at = max(?4, updated_at + 1), fell_at = NULL,
+        "UPDATE vm SET status = ?2, problem = ?3, updated_at = max(?4, updated_at + 1), unexpected_stop_at = NULL,
                        ip_address = CASE WHEN ?2 = 'running' THEN ip_address END
          WHERE id = ?1",
     )
@@ -383,7 +383,7 @@ pub async fn note_status(
 ) -> Result<bool, sqlx::Error> {
     let done = sqlx::query(
         "UPDATE vm SET status = ?3, problem = ?4, updated_at = max(?5, updated_at + 1),
-                       fell_at = CASE WHEN ?6 THEN ?5 WHEN ?3 IN ('running', 'suspended') THEN NULL ELSE fell_at END,
+                       unexpected_stop_at = CASE WHEN ?6 THEN ?5 WHEN ?3 IN ('running', 'suspended') THEN NULL ELSE unexpected_stop_at END,
                        ip_address = CASE WHEN ?3 = 'running' THEN ip_address END
          WHERE id = ?1 AND updated_at = ?2 AND destroyed_at IS NULL AND NOT EXISTS
                (SELECT 1 FROM operation WHERE vm_id = ?1 AND state IN ('queued', 'running'))",
@@ -393,7 +393,7 @@ pub async fn note_status(
     .bind(change.status.as_str())
     .bind(&change.problem)
     .bind(stamp())
-    .bind(change.fell)
+    .bind(change.stopped_unexpectedly)
     .execute(&mut **tx)
     .await?;
     Ok(done.rows_affected() == 1)

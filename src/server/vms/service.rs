@@ -319,7 +319,7 @@ impl Vms {
             _ => return Err(ApiError::conflict("It has already finished.")),
         };
         let text = format!("{} cancelled \"{}\" of {}.", me.username, kind.label(), vm.name);
-        NewEvent::info("vm_operation_cancel_asked", Some(vm.id), text)
+        NewEvent::info("vm_operation_cancel_requested", Some(vm.id), text)
             .by(me.id)
             .write(&mut tx)
             .await

@@ -280,7 +280,7 @@ mod tests {
             next_spec: None,
             auto_start: false,
             stop_at: None,
-            fell_at: None,
+            unexpected_stop_at: None,
             status: VmStatus::Running,
             problem: None,
             ip_address: None,
