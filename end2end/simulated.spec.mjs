@@ -813,6 +813,7 @@ test.describe("signed in", () => {
     await openRunning(page);
     await expect(chart(page, "cpu").locator("canvas").first()).toBeVisible();
     await page.getByRole("link", { name: "Monitor" }).click();
+    await expect(page.getByRole("heading", { level: 1, name: "Monitor" })).toBeVisible();
     const canvas = chart(page, "cpu").locator("canvas").first();
     const colours = () =>
       canvas.evaluate((canvas) => {
