@@ -1,10 +1,10 @@
 //! What a page has to say beside its figures: refusals, troubles, and that it has lost the server.
 
 use super::{
+    auth::sign_in_address,
     clock::{Moment, TimeForm},
     feed::{Connection, Feed},
     icon::{Glyph, Icon},
-    layout::sign_in_address,
     toast,
 };
 use crate::model::{ApiError, ErrorCode};
