@@ -1,6 +1,7 @@
 //! The document and the table of routes.
 
 use crate::{
+    asset_urls::AssetUrls,
     components::{layout::SignedIn, theme},
     pages::{
         Account, Accounts, Admin, Adopt, AlertRules, Alerts, Events, Launch, Monitor, NotFound, Overview,
@@ -15,16 +16,6 @@ use leptos_router::{
     components::{ParentRoute, Route, Router, Routes},
     path,
 };
-use serde::Deserialize;
-
-/// The addresses of what a page loads. They hold a hash of the build; the server provides them before it renders.
-#[derive(Debug, Clone, Deserialize)]
-pub struct AssetUrls {
-    pub css: String,
-    pub js: String,
-    pub wasm: String,
-    pub echarts: String,
-}
 
 /// The document around the app; only the server renders it.
 pub fn shell(options: LeptosOptions) -> impl IntoView {

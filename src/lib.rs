@@ -4,6 +4,7 @@
 
 pub mod api;
 pub mod app;
+pub mod asset_urls;
 mod components;
 pub mod model;
 mod pages;

@@ -1119,7 +1119,7 @@ async fn real_and_simulated_vms_never_share_a_folder() {
     drop(Server::start_in(folder.path(), &simulated, |_| Source::simulated(fleet.fleet.clone())).await);
     let arguments = support::arguments(folder.path(), &["--provider", "vagrant"]);
     let source = Source::new(&arguments);
-    let assets = twarga_cloud::app::AssetUrls {
+    let assets = twarga_cloud::asset_urls::AssetUrls {
         css: String::new(),
         js: String::new(),
         wasm: String::new(),

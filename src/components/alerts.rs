@@ -5,10 +5,10 @@
 //! focus.
 
 use super::{
+    auth::Viewer,
     clock::{Moment, TimeForm},
     feed::Feed,
     icon::{Glyph, Icon},
-    layout::Viewer,
 };
 use crate::model::{Alert, Severity};
 use leptos::prelude::*;

@@ -6,8 +6,8 @@
 //! owner that started it is disposed. It never runs on the server.
 
 use super::{
+    auth::sign_in_address,
     browser,
-    layout::sign_in_address,
     notify::Notify,
     sparkline_geometry::{self, Point},
 };

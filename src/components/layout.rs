@@ -1,6 +1,7 @@
 //! The layout of the pages for signed-in users. It loads the session and redirects everyone else to sign in.
 
 use super::{
+    auth::{Session, Viewer, sign_in_address},
     browser,
     icon::{Brand, Glyph, Icon},
     meter::meter_width,
@@ -8,69 +9,14 @@ use super::{
     toast::{ToastRegion, Toasts},
 };
 use crate::{
-    api::{SignOut, current_user, get_instance, my_quota, open_alert_count},
-    model::{ApiError, Instance, Me, ProviderKind, Quota, Role},
+    api::{SignOut, my_quota, open_alert_count},
+    model::{ApiError, Instance, ProviderKind, Quota, Role},
 };
 use leptos::prelude::*;
 use leptos_router::{
     components::{Outlet, Redirect},
     hooks::use_location,
-    params::ParamsMap,
 };
-use serde::{Deserialize, Serialize};
-
-/// The current user and the server.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Session {
-    pub me: Option<Me>,
-    pub instance: Instance,
-}
-
-impl Session {
-    /// Loaded whenever the user enters these pages, so that nothing remains of another session.
-    pub async fn load() -> Result<Self, ApiError> {
-        Ok(Self { me: current_user().await?, instance: get_instance().await? })
-    }
-}
-
-/// The session of the pages within [`SignedIn`].
-#[derive(Clone, Copy)]
-pub struct Viewer {
-    session: Resource<Result<Session, ApiError>>,
-    /// Counts changes after which the navigation reloads its numbers.
-    changes: RwSignal<u32>,
-}
-
-impl Viewer {
-    pub async fn me(self) -> Option<Me> {
-        self.session.await.ok().and_then(|session| session.me)
-    }
-
-    pub async fn is_admin(self) -> bool {
-        self.me().await.is_some_and(|me| me.role == Role::Admin)
-    }
-
-    /// Reloads the used quota and the number of open alerts.
-    pub fn something_changed(self) {
-        self.changes.update(|changes| *changes += 1);
-    }
-
-    /// Updates the navigation when the number of open alerts changes on a page.
-    pub fn follow_alerts(self, count: Memo<usize>) {
-        Effect::new(move |before: Option<usize>| {
-            let count = count.get();
-            if before.is_some_and(|before| before != count) {
-                self.something_changed();
-            }
-            count
-        });
-    }
-
-    /// The current user's name, once it is loaded.
-    pub fn name_untracked(self) -> Option<String> {
-        self.session.get_untracked()?.ok()?.me.map(|me| me.username)
-    }
-}
 
 const CONTENT_ID: &str = "content";
 
@@ -80,7 +26,7 @@ const CONTENT_ID: &str = "content";
 pub fn SignedIn() -> impl IntoView {
     let session = Resource::new(|| (), |()| Session::load());
     let changes = RwSignal::new(0);
-    provide_context(Viewer { session, changes });
+    provide_context(Viewer::new(session, changes));
     let toasts = Toasts::provide();
     let path = use_location().pathname;
     Effect::new(move |before: Option<String>| {
@@ -138,21 +84,6 @@ fn Guard(session: Resource<Result<Session, ApiError>>) -> impl IntoView {
             })
             }}
         </Suspense>
-    }
-}
-
-/// The address to sign in at, which returns to the current page.
-pub fn sign_in_address() -> impl Fn() -> String + Clone + Send + Sync + 'static {
-    let shown = use_location();
-    move || {
-        let search = shown.search.get_untracked();
-        let query = if search.is_empty() { search } else { format!("?{}", search.trim_start_matches('?')) };
-        let page = shown.pathname.get_untracked() + &query;
-        let mut next = ParamsMap::new();
-        if page != "/" {
-            next.insert("next", page);
-        }
-        format!("/sign-in{}", next.to_query_string())
     }
 }
 

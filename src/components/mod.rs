@@ -2,6 +2,7 @@
 
 pub mod action;
 pub mod alerts;
+pub mod auth;
 pub mod browser;
 pub mod chart;
 pub mod clock;

@@ -1,10 +1,10 @@
 //! Messages of a page: errors, warnings, and the state of the connection.
 
 use super::{
+    auth::sign_in_address,
     clock::{Moment, TimeForm},
     feed::{Connection, Feed},
     icon::{Glyph, Icon},
-    layout::sign_in_address,
     toast,
 };
 use crate::model::{ApiError, ErrorCode};

@@ -3,10 +3,10 @@
 
 use super::{
     action::ServerAction,
+    auth::Viewer,
     browser,
     feed::Feed,
     icon::{Glyph, Icon},
-    layout::Viewer,
 };
 use crate::model::{ApiError, OperationKind, OperationState, OperationView, VmView};
 use leptos::{ev, prelude::*, server_fn::ServerFn};

@@ -2,10 +2,11 @@ use crate::{
     api::{ChangePassword, EndOtherSessions, EndSession, SetTheme, my_devices},
     components::{
         action::{ActionForm, ServerAction},
+        auth::Viewer,
         browser,
         clock::{Moment, TimeForm},
         form::{Checks, TextField},
-        layout::{SignOutButton, Viewer},
+        layout::SignOutButton,
         notice::{Failed, Loading, Refusal},
         theme, toast,
     },

@@ -2,12 +2,12 @@ use crate::{
     api::{CreateAccount, GrantCredits, SetAccountActive, SetAccountRole, list_accounts},
     components::{
         action::{ActionForm, ServerAction},
+        auth::Viewer,
         browser,
         clock::{Moment, TimeForm, alive},
         confirm::{Ask, Confirm, Confirmation, Question},
         form::{Checks, QueryForm, TextField, entered},
         icon::{Glyph, Icon},
-        layout::Viewer,
         notice::{Loading, NotAnAdmin, Refusal, Unavailable},
         toast,
     },

@@ -2,9 +2,9 @@ use crate::{
     api::{DeleteAlertRule, SaveAlertRule, alert_rules, list_vms},
     components::{
         action::{ActionForm, ServerAction},
+        auth::Viewer,
         browser,
         confirm::{Ask, Confirm, Confirmation, Question},
-        layout::Viewer,
         notice::{Loading, Refusal, Unavailable},
         toast,
     },

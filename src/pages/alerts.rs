@@ -2,10 +2,10 @@ use crate::{
     api::{AcknowledgeAlert, alert_history, open_alerts},
     components::{
         action::{ActionForm, ServerAction},
+        auth::Viewer,
         browser,
         clock::{Moment, TimeForm},
         format,
-        layout::Viewer,
         notice::{Refusal, Unavailable},
         paging::Paging,
         poll::poll,

@@ -1,10 +1,10 @@
 use crate::{
     api::list_events,
     components::{
+        auth::Viewer,
         browser,
         clock::{Moment, TimeField, TimeForm, alive, time_of_field},
         form::QueryForm,
-        layout::Viewer,
         notice::{Refusal, Unavailable},
         paging::Paging,
         poll::poll,

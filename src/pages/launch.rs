@@ -2,12 +2,12 @@ use crate::{
     api::{LaunchVm, images, launch_limits, my_quota, preview_vagrantfile},
     components::{
         action::{ActionForm, ServerAction},
+        auth::Viewer,
         browser,
         clock::alive,
         form::{Checks, TextField, entered},
         format,
         icon::{Glyph, Icon},
-        layout::Viewer,
         notice::{Loading, Refusal, Unavailable},
     },
     model::{self, ApiError, GUEST_FILE_MAX_BYTES, Image, Limits, Quota, check_launch, price},

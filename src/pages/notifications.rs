@@ -2,8 +2,8 @@ use crate::{
     api::{SetEmailNotifications, SetNotifyOfAll, SetWebhook, TestNotification, my_notifications},
     components::{
         action::{ActionForm, ServerAction},
+        auth::Viewer,
         clock::{Moment, TimeForm},
-        layout::Viewer,
         notice::{Failed, Loading, Refusal},
         poll::poll,
         toast,

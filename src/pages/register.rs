@@ -2,10 +2,11 @@ use crate::{
     api,
     components::{
         action::{ActionForm, ServerAction},
+        auth::Session,
         clock::alive,
         form::{Checks, TextField, entered},
         icon::Brand,
-        layout::{Session, SimulatedBanner},
+        layout::SimulatedBanner,
         notice::{Refusal, Unavailable},
     },
     model::check_registration,

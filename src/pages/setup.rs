@@ -1,10 +1,6 @@
 use super::register::RegistrationForm;
 use crate::{
-    components::{
-        icon::Brand,
-        layout::{Session, SimulatedBanner},
-        notice::Unavailable,
-    },
+    components::{auth::Session, icon::Brand, layout::SimulatedBanner, notice::Unavailable},
     model::{Instance, ProviderKind},
 };
 use leptos::prelude::*;

@@ -2,9 +2,10 @@ use crate::{
     api,
     components::{
         action::{ActionForm, ServerAction},
+        auth::Session,
         form::{Checks, TextField, entered},
         icon::Brand,
-        layout::{Session, SimulatedBanner},
+        layout::SimulatedBanner,
         notice::{Refusal, Unavailable},
     },
 };

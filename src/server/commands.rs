@@ -21,7 +21,7 @@ use super::{
     web,
 };
 use crate::{
-    app::AssetUrls,
+    asset_urls::AssetUrls,
     model::{HostFigures, Limits, ProviderKind, Role, UtcMillis},
 };
 use nix::fcntl::{Flock, FlockArg};

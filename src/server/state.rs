@@ -13,7 +13,7 @@ use super::{
     vms::{Scope, Vms},
 };
 use crate::{
-    app::AssetUrls,
+    asset_urls::AssetUrls,
     model::{
         ApiError, Charts, CollectorHealth, Instance, Live, Me, ProviderKind, UtcMillis, VmFigures, VmView,
     },

@@ -18,7 +18,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use tempfile::TempDir;
 use tower::ServiceExt;
 use twarga_cloud::{
-    app::AssetUrls,
+    asset_urls::AssetUrls,
     server::{
         commands::{ServerBuilder, Source, assemble},
         config::{Cli, ServeArgs},

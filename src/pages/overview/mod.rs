@@ -11,9 +11,9 @@ use crate::{
     api::{host_ranges, metrics_since},
     components::{
         alerts::AlertBell,
+        auth::Viewer,
         feed::{Feed, Scope},
         icon::{Glyph, Icon},
-        layout::Viewer,
         notice::{LinkState, Refusal, Trouble, Unavailable},
         vm::Power,
     },

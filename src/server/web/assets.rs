@@ -4,7 +4,7 @@
 //! A debug server reads `target/site` anew at each request, so that a rebuilt site needs no restart; a release
 //! server carries the site within itself, with the compressed forms that lie beside the files.
 
-use crate::app::AssetUrls;
+use crate::asset_urls::AssetUrls;
 use axum::{
     body::Body,
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header},
