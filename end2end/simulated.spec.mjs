@@ -1048,7 +1048,7 @@ test.describe("signed in", () => {
     await page.getByTestId("resources").getByLabel("Memory").fill("100000");
     await page.getByRole("button", { name: "Apply at next start" }).click();
     await expect(page).toHaveURL(/\/vms\/\d+\/settings\?/);
-    await expect(page.getByTestId("resources").getByTestId("refusal")).toContainText("Memory is");
+    await expect(page.getByTestId("resources").getByTestId("refusal")).toContainText("Memory must be");
     await page.getByTestId("resources").getByLabel("Memory").fill("512");
     await page.getByRole("button", { name: "Apply at next start" }).click();
     await expect(page.getByTestId("next-spec")).toContainText("512 MB");

@@ -22,6 +22,7 @@ pub mod palette;
 pub mod poll;
 pub mod range;
 pub mod readings;
+pub mod resource;
 pub mod response;
 pub mod source_badge;
 pub mod sparkline;

@@ -28,6 +28,9 @@ pub fn Unavailable(error: ApiError) -> impl IntoView {
     if error.code == ErrorCode::NotSignedIn {
         return view! { <Redirect path=sign_in_address()()/> }.into_any();
     }
+    if error.code == ErrorCode::Forbidden {
+        return view! { <NotAnAdmin error/> }.into_any();
+    }
     view! {
         <section class="panel empty" role="alert">
             <h2>"Page unavailable"</h2>
@@ -115,7 +118,7 @@ pub fn Trouble(feed: Feed) -> impl IntoView {
 
 /// Shown instead of a page for admins.
 #[component]
-pub fn NotAnAdmin(error: ApiError) -> impl IntoView {
+fn NotAnAdmin(error: ApiError) -> impl IntoView {
     view! {
         <section class="panel empty">
             <h2>"Admins only"</h2>

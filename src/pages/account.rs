@@ -7,7 +7,8 @@ use crate::{
         clock::{Moment, TimeForm},
         form::{Checks, TextField},
         layout::SignOutButton,
-        notice::{Failed, Loading, Refusal},
+        notice::{Loading, Refusal},
+        resource::section_view,
         theme, toast,
     },
     model::{DeviceKind, SignedInDevice, Theme, browser_name, check_password},
@@ -45,14 +46,9 @@ pub fn Account() -> impl IntoView {
             <Themes/>
         </div>
         <Notifications/>
-        <Transition fallback=|| view! { <Loading/> }>
-            {move || Suspend::new(async move {
-                match devices.await {
-                    Ok(devices) => view! { <Devices devices end end_others/> }.into_any(),
-                    Err(error) => view! { <Failed error retry=move || devices.refetch()/> }.into_any(),
-                }
-            })}
-        </Transition>
+        {section_view(devices, || view! { <Loading/> }.into_any(), move |devices| async move {
+            view! { <Devices devices end end_others/> }.into_any()
+        })}
     }
 }
 

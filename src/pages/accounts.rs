@@ -8,10 +8,11 @@ use crate::{
         confirm::{Ask, Confirm, Confirmation, Question},
         form::{Checks, QueryForm, TextField, entered},
         icon::{Glyph, Icon},
-        notice::{Loading, NotAnAdmin, Refusal, Unavailable},
+        notice::{Loading, Refusal},
+        resource::page_view,
         toast,
     },
-    model::{self, ApiError, ErrorCode, Role, check_registration},
+    model::{self, ApiError, Role, check_registration},
 };
 use leptos::prelude::*;
 use leptos_meta::Title;
@@ -74,18 +75,10 @@ pub fn Accounts() -> impl IntoView {
             <a class="btn" href="/admin"><Glyph icon=Icon::Shield/>"Admin"</a>
         </header>
         <Refusal error=actions.refusal()/>
-        <Transition fallback=|| view! { <Loading/> }>
-            {move || Suspend::new(async move {
-                match accounts.await {
-                    Ok(accounts) => {
-                        let own_id = viewer.me().await.map(|me| me.id);
-                        view! { <List accounts search actions own_id/> }.into_any()
-                    }
-                    Err(error) if error.code == ErrorCode::Forbidden => view! { <NotAnAdmin error/> }.into_any(),
-                    Err(error) => view! { <Unavailable error/> }.into_any(),
-                }
-            })}
-        </Transition>
+        {page_view(accounts, || view! { <Loading/> }.into_any(), move |accounts| async move {
+            let own_id = viewer.me().await.map(|me| me.id);
+            view! { <List accounts search actions own_id/> }.into_any()
+        })}
         <Suspense>
             {move || Suspend::new(async move { viewer.is_admin().await.then(|| view! { <Create create=actions.create/> }) })}
         </Suspense>

@@ -10,14 +10,13 @@ use crate::{
         form::QueryForm,
         format,
         icon::{Glyph, Icon},
-        notice::{Failed, LinkState, Loading, NotAnAdmin, Refusal, Trouble, Unavailable},
+        notice::{LinkState, Loading, Refusal, Trouble},
+        resource::{page_view, section_view},
         store::Store,
         toast,
         vm::StatusMark,
     },
-    model::{
-        ApiError, ErrorCode, Live, Orphan, OrphanKind, StoreHealth, VmOutcome, VmSpec, VmStatus, VmView,
-    },
+    model::{ApiError, Live, Orphan, OrphanKind, StoreHealth, VmOutcome, VmSpec, VmStatus, VmView},
 };
 use leptos::prelude::*;
 use leptos_meta::Title;
@@ -67,15 +66,7 @@ pub fn Admin() -> impl IntoView {
     let first = Resource::new(|| (), |()| First::load());
     view! {
         <Title text="Admin"/>
-        <Transition fallback=Skeleton>
-            {move || Suspend::new(async move {
-                match first.await {
-                    Ok(first) => view! { <Body first found/> }.into_any(),
-                    Err(error) if error.code == ErrorCode::Forbidden => view! { <NotAnAdmin error/> }.into_any(),
-                    Err(error) => view! { <Unavailable error/> }.into_any(),
-                }
-            })}
-        </Transition>
+        {page_view(first, || view! { <Skeleton/> }.into_any(), move |first| async move { view! { <Body first found/> }.into_any() })}
     }
 }
 
@@ -268,14 +259,11 @@ fn Orphans(found: FoundOrphans) -> impl IntoView {
                 "Resources that no longer match: a machine without a VM record, a folder without a VM, a VM without a machine. Causes are a restored database or manual changes. Import or clean up each of them."
             </p>
             <Refusal error=refused/>
-            <Transition fallback=|| view! { <Loading class="blank"/> }>
-                {move || Suspend::new(async move {
-                    match orphans.await {
-                        Ok(orphans) => view! { <OrphanList orphans adopt clean_up/> }.into_any(),
-                        Err(error) => view! { <Failed error retry=move || orphans.refetch()/> }.into_any(),
-                    }
-                })}
-            </Transition>
+            {section_view(
+                orphans,
+                || view! { <Loading class="blank"/> }.into_any(),
+                move |orphans| async move { view! { <OrphanList orphans adopt clean_up/> }.into_any() },
+            )}
         </section>
     }
 }

@@ -3,7 +3,8 @@ use crate::{
     components::{
         action::{ActionForm, ServerAction},
         form::entered,
-        notice::{Loading, Refusal, Unavailable},
+        notice::{Loading, Refusal},
+        resource::page_view,
         vm::StatusMark,
     },
     model::{Adoptable, Adopted},
@@ -18,15 +19,9 @@ pub fn Adopt() -> impl IntoView {
     view! {
         <Title text="Import a VM"/>
         <header class="top"><h1>"Import a VM"</h1></header>
-        <Transition fallback=|| view! { <Loading/> }>
-            {move || Suspend::new(async move {
-                match machines.await {
-                    Ok(machines) if machines.is_empty() => view! { <Nothing/> }.into_any(),
-                    Ok(machines) => view! { <List machines/> }.into_any(),
-                    Err(error) => view! { <Unavailable error/> }.into_any(),
-                }
-            })}
-        </Transition>
+        {page_view(machines, || view! { <Loading/> }.into_any(), |machines| async move {
+            if machines.is_empty() { view! { <Nothing/> }.into_any() } else { view! { <List machines/> }.into_any() }
+        })}
     }
 }
 

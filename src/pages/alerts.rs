@@ -6,9 +6,10 @@ use crate::{
         browser,
         clock::{Moment, TimeForm},
         format,
-        notice::{Refusal, Unavailable},
+        notice::Refusal,
         paging::Paging,
         poll::poll,
+        resource::page_view,
     },
     model::{ALERTS_PER_PAGE, Alert, AlertMetric, ApiError, UtcMillis},
 };
@@ -28,14 +29,7 @@ pub fn Alerts() -> impl IntoView {
     let first = Resource::new(|| (), move |()| ask_for_all(before.get_untracked()));
     view! {
         <Title text="Alerts"/>
-        <Transition fallback=Skeleton>
-            {move || Suspend::new(async move {
-                match first.await {
-                    Ok(alerts) => view! { <Body alerts before/> }.into_any(),
-                    Err(error) => view! { <Unavailable error/> }.into_any(),
-                }
-            })}
-        </Transition>
+        {page_view(first, || view! { <Skeleton/> }.into_any(), move |alerts| async move { view! { <Body alerts before/> }.into_any() })}
     }
 }
 

@@ -5,9 +5,10 @@ use crate::{
         browser,
         clock::{Moment, TimeField, TimeForm, alive, time_of_field},
         form::QueryForm,
-        notice::{Refusal, Unavailable},
+        notice::Refusal,
         paging::Paging,
         poll::poll,
+        resource::page_view,
     },
     model::{ApiError, Event, EventCategory, EventPage, EventQuery, Severity, UtcMillis},
 };
@@ -82,23 +83,22 @@ impl Asked {
 pub fn Events() -> impl IntoView {
     let map = use_query_map();
     let asked = Memo::new(move |_| map.with(Asked::of));
-    let first = Resource::new(|| (), move |()| asked.get_untracked().load());
+    let first = Resource::new(
+        || (),
+        move |()| async move {
+            match asked.get_untracked().load().await {
+                // An invalid filter can be corrected on the page.
+                Err(error) if !error.fields.is_empty() => Ok((EventPage::default(), Some(error))),
+                page => page.map(|page| (page, None)),
+            }
+        },
+    );
     let viewer = expect_context::<Viewer>();
     view! {
         <Title text="Events"/>
-        <Transition fallback=Skeleton>
-            {move || Suspend::new(async move {
-                match first.await {
-                    // An invalid filter can be corrected on the page.
-                    Ok(page) => view! { <Body asked page refused=None is_admin=viewer.is_admin().await/> }.into_any(),
-                    Err(error) if !error.fields.is_empty() => {
-                        let page = EventPage::default();
-                        view! { <Body asked page refused=Some(error) is_admin=viewer.is_admin().await/> }.into_any()
-                    }
-                    Err(error) => view! { <Unavailable error/> }.into_any(),
-                }
-            })}
-        </Transition>
+        {page_view(first, || view! { <Skeleton/> }.into_any(), move |(page, refused)| async move {
+            view! { <Body asked page refused is_admin=viewer.is_admin().await/> }.into_any()
+        })}
     }
 }
 

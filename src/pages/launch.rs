@@ -8,7 +8,8 @@ use crate::{
         form::{Checks, TextField, entered},
         format,
         icon::{Glyph, Icon},
-        notice::{Loading, Refusal, Unavailable},
+        notice::{Loading, Refusal},
+        resource::page_view,
     },
     model::{self, ApiError, GUEST_FILE_MAX_BYTES, Image, Limits, Quota, check_launch, price},
 };
@@ -53,15 +54,9 @@ pub fn Launch() -> impl IntoView {
     view! {
         <Title text="Launch a VM"/>
         <header class="top"><h1>"Launch a VM"</h1></header>
-        <Transition fallback=|| view! { <Loading class="panel blank sheet"/> }>
-            {move || Suspend::new(async move {
-                match offer.await {
-                    Ok(offer) if offer.images.is_empty() => view! { <NoImages/> }.into_any(),
-                    Ok(offer) => view! { <Form offer/> }.into_any(),
-                    Err(error) => view! { <Unavailable error/> }.into_any(),
-                }
-            })}
-        </Transition>
+        {page_view(offer, || view! { <Loading class="panel blank sheet"/> }.into_any(), |offer| async move {
+            if offer.images.is_empty() { view! { <NoImages/> }.into_any() } else { view! { <Form offer/> }.into_any() }
+        })}
         <Suspense>
             {move || Suspend::new(async move { viewer.is_admin().await.then(|| view! { <AdoptInstead/> }) })}
         </Suspense>

@@ -9,9 +9,10 @@ use crate::{
         feed::{Feed, Scope},
         format,
         icon::{Glyph, Icon},
-        notice::{LinkState, Refusal, Trouble, Unavailable},
+        notice::{LinkState, Refusal, Trouble},
         range::{Range, RangePicker},
         readings::{Column, Readings, usual_columns},
+        resource::page_view,
         sparkline_geometry::Point,
         timeline::{self, Line, Timeline},
         vm::StatusMark,
@@ -47,14 +48,7 @@ pub fn Monitor() -> impl IntoView {
     let first = Resource::new(|| (), move |()| First::load(range.get_untracked()));
     view! {
         <Title text="Monitor"/>
-        <Transition fallback=Skeleton>
-            {move || Suspend::new(async move {
-                match first.await {
-                    Ok(first) => view! { <Body first range/> }.into_any(),
-                    Err(error) => view! { <Unavailable error/> }.into_any(),
-                }
-            })}
-        </Transition>
+        {page_view(first, || view! { <Skeleton/> }.into_any(), move |first| async move { view! { <Body first range/> }.into_any() })}
     }
 }
 

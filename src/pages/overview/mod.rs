@@ -14,7 +14,8 @@ use crate::{
         auth::Viewer,
         feed::{Feed, Scope},
         icon::{Glyph, Icon},
-        notice::{LinkState, Refusal, Trouble, Unavailable},
+        notice::{LinkState, Refusal, Trouble},
+        resource::page_view,
         vm::Power,
     },
     model::{ApiError, Live},
@@ -59,17 +60,10 @@ pub fn Overview() -> impl IntoView {
     let viewer = expect_context::<Viewer>();
     view! {
         <Title text="Overview"/>
-        <Transition fallback=Skeleton>
-            {move || Suspend::new(async move {
-                match first.await {
-                    Ok(first) => {
-                        let with_owner = viewer.is_admin().await;
-                        view! { <Body first with_owner/> }.into_any()
-                    }
-                    Err(error) => view! { <Unavailable error/> }.into_any(),
-                }
-            })}
-        </Transition>
+        {page_view(first, || view! { <Skeleton/> }.into_any(), move |first| async move {
+            let with_owner = viewer.is_admin().await;
+            view! { <Body first with_owner/> }.into_any()
+        })}
     }
 }
 

@@ -7,8 +7,9 @@ use crate::{
     components::{
         alerts,
         feed::Feed,
-        notice::{Failed, Loading},
+        notice,
         range::Range,
+        resource::{Loading, section_view},
         timeline,
     },
     model::{ApiError, Charts, Event, OperationState, OperationView, Snapshot, VagrantfileVersion, VmView},
@@ -27,13 +28,13 @@ pub struct Output {
 /// render a tab several times, and a request of a discarded rendering would keep the page from ending.
 #[derive(Clone, Copy)]
 pub struct TabData {
-    pub charts: Resource<Result<Option<Charts>, ApiError>>,
-    pub events: Resource<Result<Option<Vec<Event>>, ApiError>>,
-    pub snapshots: Resource<Result<Option<Vec<Snapshot>>, ApiError>>,
-    pub operations: Resource<Result<Option<Vec<OperationView>>, ApiError>>,
+    pub charts: Loading<Option<Charts>>,
+    pub events: Loading<Option<Vec<Event>>>,
+    pub snapshots: Loading<Option<Vec<Snapshot>>>,
+    pub operations: Loading<Option<Vec<OperationView>>>,
     /// Of the selected operation, else of the newest.
-    pub output: Resource<Result<Option<Option<Output>>, ApiError>>,
-    pub vagrantfiles: Resource<Result<Option<Vec<VagrantfileVersion>>, ApiError>>,
+    pub output: Loading<Option<Option<Output>>>,
+    pub vagrantfiles: Loading<Option<Vec<VagrantfileVersion>>>,
     /// Counts changes of the VM's status, problem, operation and alerts.
     pub changes: RwSignal<u32>,
     /// Counts operations that have ended: an open one has not changed the snapshots yet.
@@ -126,7 +127,7 @@ fn read<V, T, Fut>(
     shown_for: impl Fn() -> Option<i64> + Send + Sync + 'static,
     version: impl Fn() -> V + Send + Sync + 'static,
     ask: impl Fn(i64, V) -> Fut + Send + Sync + 'static,
-) -> Resource<Result<Option<T>, ApiError>>
+) -> Loading<Option<T>>
 where
     V: PartialEq + Clone + Send + Sync + 'static,
     T: Serialize + serde::de::DeserializeOwned + Send + Sync + 'static,
@@ -165,30 +166,20 @@ async fn read_output(vm_id: i64, operation_id: Option<i64>) -> Result<Option<Out
     Ok(Some(Output { operation_id, lines: operation_output(vm_id, operation_id).await? }))
 }
 
-/// Shows a tab's resource: `blank` until it is there, and a way to try again when it cannot be read.
+/// Shows a tab's resource: `blank` until it is there, and a retry when it cannot be read.
 pub fn when_loaded<T>(
-    loaded: Resource<Result<Option<T>, ApiError>>,
+    loading: Loading<Option<T>>,
     blank: fn() -> AnyView,
     view: impl Fn(T) -> AnyView + Copy + Send + Sync + 'static,
 ) -> impl IntoView
 where
     T: Clone + Serialize + serde::de::DeserializeOwned + Send + Sync + 'static,
 {
-    view! {
-        <Transition fallback=blank>
-            {move || Suspend::new(async move {
-                match loaded.await {
-                    Ok(Some(value)) => view(value),
-                    // The tab has only just been opened.
-                    Ok(None) => blank(),
-                    Err(error) => view! { <Failed error retry=move || loaded.refetch()/> }.into_any(),
-                }
-            })}
-        </Transition>
-    }
+    // The tab has only just been opened where there is no value.
+    section_view(loading, blank, move |value| async move { value.map_or_else(blank, view) })
 }
 
 /// The usual `blank`.
 pub fn blank() -> AnyView {
-    view! { <Loading class="blank"/> }.into_any()
+    view! { <notice::Loading class="blank"/> }.into_any()
 }

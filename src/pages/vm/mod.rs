@@ -24,6 +24,7 @@ use crate::{
         icon::{Glyph, Icon},
         notice::{Trouble, Unavailable},
         range::Range,
+        resource::resource_view,
         response, toast,
         vm::Power,
     },
@@ -100,15 +101,15 @@ pub fn Vm() -> impl IntoView {
     );
     view! {
         {address.moved_to().map(|path| view! { <Redirect path/> })}
-        <Transition fallback=Skeleton>
-            {move || Suspend::new(async move {
-                match first.await {
-                    Ok(live) => view! { <Body live address data/> }.into_any(),
-                    Err(error) if error.code == ErrorCode::NotFound => view! { <NoSuchVm/> }.into_any(),
-                    Err(error) => view! { <Unavailable error/> }.into_any(),
-                }
-            })}
-        </Transition>
+        {resource_view(
+            first,
+            || view! { <Skeleton/> }.into_any(),
+            move |live| async move { view! { <Body live address data/> }.into_any() },
+            |error| match error.code {
+                ErrorCode::NotFound => view! { <NoSuchVm/> }.into_any(),
+                _ => view! { <Unavailable error/> }.into_any(),
+            },
+        )}
     }
 }
 
