@@ -4,6 +4,8 @@
 //! from `package-lock.json`. Nothing is looked up on PATH but cargo.
 
 mod files;
+#[cfg(test)]
+mod imports;
 mod package;
 mod release;
 mod site;
