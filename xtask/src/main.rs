@@ -6,6 +6,8 @@
 mod files;
 #[cfg(test)]
 mod imports;
+#[cfg(test)]
+mod licences;
 mod package;
 mod release;
 mod site;
