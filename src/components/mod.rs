@@ -5,6 +5,7 @@ pub mod alerts;
 pub mod auth;
 pub mod browser;
 pub mod chart;
+pub mod chart_data;
 pub mod clock;
 pub mod collector;
 pub mod confirm;

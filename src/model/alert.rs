@@ -1,5 +1,45 @@
-use super::{Comparison, Severity, UtcMillis, rounded, tenths};
+use super::{Severity, UtcMillis, rounded, tenths};
 use serde::{Deserialize, Serialize};
+
+/// On which side of the threshold a value opens an alert; the threshold itself is included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Comparison {
+    #[default]
+    Above,
+    Below,
+}
+
+impl Comparison {
+    pub const ALL: [Self; 2] = [Self::Above, Self::Below];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Above => "above",
+            Self::Below => "below",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| one.as_str() == text)
+    }
+
+    /// What follows a value: `90 % or more`.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Above => "or more",
+            Self::Below => "or less",
+        }
+    }
+
+    /// What precedes a threshold in a form: `at or above`.
+    pub fn choice(self) -> &'static str {
+        match self {
+            Self::Above => "at or above",
+            Self::Below => "at or below",
+        }
+    }
+}
 
 /// What a rule evaluates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -3,6 +3,7 @@
 mod alert;
 mod error;
 mod event;
+mod figures;
 mod health;
 mod image;
 mod instance;
@@ -16,9 +17,10 @@ mod user;
 mod utc;
 mod vm;
 
-pub use alert::{ALERTS_PER_PAGE, Alert, AlertMetric};
+pub use alert::{ALERTS_PER_PAGE, Alert, AlertMetric, Comparison};
 pub use error::{ApiError, ErrorCode, FieldError};
 pub use event::{Event, EventCategory, EventFilter, EventPage, EventQuery, Severity, SeverityCounts};
+pub use figures::{Source, Sources, VmFigures};
 pub use health::{
     CollectorError, CollectorHealth, CollectorState, Sealing, StoreHealth, TickMillis, VmsBySource,
 };
@@ -26,15 +28,15 @@ pub use image::Image;
 pub use instance::{Instance, ProviderKind};
 pub use metrics::{
     Charts, HostFigures, Live, Metric, MetricHistory, MetricPoint, MetricRange, MetricStatistics, Series,
-    Source, Sources, VmFigures, VmMetrics,
+    VmMetrics,
 };
 pub use notification::{Channel, Delivery, DeliveryState, NotificationSettings, check_webhook_url};
 pub use number::{rounded, tenths};
 pub use operation::{OperationKind, OperationState, OperationView, Requested, VmOutcome};
 pub use quota::{Quota, QuotaCheck, price};
 pub use rule::{
-    AlertRule, Comparison, QuietHours, RULE_MAX_FOR_SECS, RULE_MAX_REPEAT_MINUTES, RuleForm, RuleScope,
-    in_whole_units, time_of_day,
+    AlertRule, QuietHours, RULE_MAX_FOR_SECS, RULE_MAX_REPEAT_MINUTES, RuleForm, RuleScope, in_whole_units,
+    time_of_day,
 };
 pub use user::{
     Account, DeviceKind, Me, PASSWORD_MAX_BYTES, PASSWORD_MIN_CHARS, Role, SignedInDevice, Theme,

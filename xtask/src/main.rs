@@ -4,6 +4,10 @@
 //! from `package-lock.json`. Nothing is looked up on PATH but cargo.
 
 mod files;
+#[cfg(test)]
+mod imports;
+#[cfg(test)]
+mod licences;
 mod package;
 mod release;
 mod site;

@@ -1,4 +1,4 @@
-use crate::components::chart::{ChartData, Scale};
+use crate::components::chart_data::{ChartData, Scale};
 use crate::model::UtcMillis;
 use leptos::web_sys::HtmlDivElement;
 

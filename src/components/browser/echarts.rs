@@ -3,7 +3,7 @@
 
 use crate::{
     components::{
-        chart::{ChartData, Hue, PLOT_LEFT_PX, PLOT_RIGHT_PX, Scale, Trace},
+        chart_data::{ChartData, Hue, PLOT_LEFT_PX, PLOT_RIGHT_PX, Scale, Trace},
         format,
         lazy::if_ready,
         sparkline_geometry::ValueAxis,
