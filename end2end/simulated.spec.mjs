@@ -1176,7 +1176,7 @@ test.describe("signed in", () => {
     letGo();
     await hydrated(page);
     await expect(name).toHaveValue("early");
-    await snapshots.getByRole("button", { name: "Save a snapshot" }).click();
+    await snapshots.getByRole("button", { name: "Save snapshot" }).click();
     await expect(snapshots.locator(".entries")).toContainText("early", { timeout: 30_000 });
   });
 
