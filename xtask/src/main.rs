@@ -3,6 +3,8 @@
 //! Everything it runs is pinned: wasm-bindgen is linked in (so it cannot differ from the crate's), the rest comes
 //! from `package-lock.json`. Nothing is looked up on PATH but cargo.
 
+#[cfg(test)]
+mod docs;
 mod files;
 #[cfg(test)]
 mod imports;
