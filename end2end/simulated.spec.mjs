@@ -364,12 +364,12 @@ test.describe("signed in", () => {
     await entry.getByRole("button", { name: "Delete…" }).click();
     await shot(page, "delete-rule-plain");
     await dialog.getByRole("textbox").fill("memory");
-    await dialog.getByRole("button", { name: "Delete it" }).click();
+    await dialog.getByRole("button", { name: "Delete rule" }).click();
     await expect(dialog.locator("input:invalid")).toHaveCount(1);
     await dialog.getByRole("button", { name: "Cancel" }).click();
     await expect(dialog).toBeHidden();
     await confirm(entry, "Delete…", "swap");
-    await dialog.getByRole("button", { name: "Delete it" }).click();
+    await dialog.getByRole("button", { name: "Delete rule" }).click();
     await expect(entry).toHaveCount(0);
     await context.close();
   });

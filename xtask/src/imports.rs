@@ -294,7 +294,7 @@ impl Crate {
         let tests: Vec<Path> = files
             .iter()
             .flat_map(|(path, file)| {
-                file.test_modules.iter().map(|test| [&path[..], &[test.clone()]].concat())
+                file.test_modules.iter().map(|test| [&path[..], std::slice::from_ref(test)].concat())
             })
             .collect();
         files.retain(|path, _| !tests.iter().any(|test| path.starts_with(test)));
