@@ -79,3 +79,9 @@ lint_code() {
     step 'lints, browser half'
     cargo clippy -p twarga-cloud --lib --target wasm32-unknown-unknown --features hydrate -- -D warnings
 }
+
+# document_code: the code's documentation, without a warning.
+document_code() {
+    step 'documentation'
+    RUSTDOCFLAGS='-D warnings' cargo doc -q --no-deps -p twarga-cloud -p xtask --features twarga-cloud/ssr
+}

@@ -71,7 +71,7 @@ pub enum UserCommand {
         /// Give it the role of an admin.
         #[arg(long)]
         admin: bool,
-        /// Its e-mail address [default: NAME@localhost].
+        /// Its e-mail address; `NAME@localhost` by default.
         #[arg(long)]
         email: Option<String>,
         #[command(flatten)]

@@ -36,7 +36,7 @@ const MAX_BODY_BYTES: usize = 128 * 1024;
 /// resources forever.
 static PAGE_ROUTES: LazyLock<Vec<AxumRouteListing>> = LazyLock::new(|| generate_route_list(App));
 
-/// [`router`], for a server that reports its peers: [`prometheus`] needs their addresses.
+/// [`router`], for a server that reports its peers: `prometheus` needs their addresses.
 pub fn service(state: AppState) -> IntoMakeServiceWithConnectInfo<Router, SocketAddr> {
     router(state).into_make_service_with_connect_info()
 }
