@@ -421,7 +421,7 @@ test.describe("signed in", () => {
     await expect(launch.getByTestId("output")).toContainText("Machine booted and ready!");
     await page.getByTestId("more").click();
     await confirm(page, "Power off…", "all-of-it");
-    await page.getByRole("dialog").getByRole("button", { name: "Turn off", exact: true }).click();
+    await page.getByRole("dialog").getByRole("button", { name: "Power off", exact: true }).click();
     await expect(status(page)).toHaveText(/stopped/i);
   });
 

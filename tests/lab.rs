@@ -306,10 +306,10 @@ fn number(vm: &Value, figure: &str) -> f64 {
 }
 
 #[track_caller]
-fn assert_within(percent: f64, told: f64, measured: f64) {
-    let off = 100.0 * (told - measured).abs() / measured;
-    println!("told {told:.2}, measured {measured:.2}: {off:.2} % off");
-    assert!(off <= percent, "told {told}, measured {measured}");
+fn assert_within(percent: f64, shown: f64, measured: f64) {
+    let off = 100.0 * (shown - measured).abs() / measured;
+    println!("shown {shown:.2}, measured {measured:.2}: {off:.2} % off");
+    assert!(off <= percent, "shown {shown}, measured {measured}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

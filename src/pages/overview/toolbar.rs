@@ -71,7 +71,7 @@ pub fn Toolbar(
             </span>
             <input type="hidden" name="status" value=parameter(0)/>
             <input type="hidden" name="order" value=parameter(3)/>
-            <button type="submit" class="btn" hidden=alive>"Show"</button>
+            <button type="submit" class="btn" hidden=alive>"Apply"</button>
             <span class="muted" data-testid="counts">{counts}</span>
         </QueryForm>
     }

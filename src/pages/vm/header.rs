@@ -91,11 +91,11 @@ pub fn UnderWay(feed: Feed, id: i64, vm: Memo<Option<VmView>>) -> impl IntoView 
 #[component]
 pub fn TurnOffDialog(id: i64, name: String, question: Question, power: Power) -> impl IntoView {
     view! {
-        <Confirm question title=format!("Turn {name} off at once?")>
+        <Confirm question title=format!("Power off {name}?")>
             <p>"Like pulling the plug: unsaved data is lost. For a clean shutdown, use Stop."</p>
             <ActionForm action=power.force_stop>
                 <input type="hidden" name="vm_id" value=id/>
-                <Confirmation question label="Turn off" disabled=power.force_stop.pending()/>
+                <Confirmation question label="Power off" disabled=power.force_stop.pending()/>
             </ActionForm>
         </Confirm>
     }

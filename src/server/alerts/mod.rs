@@ -282,8 +282,8 @@ impl AlertEngine {
                 UtcMillis(raised_at).to_rfc3339()[..16].replace('T', " "),
                 vm_name.as_deref().unwrap_or("The host")
             );
-            let told = notifications::Occasion::Repeated;
-            notifications::queue(&mut tx, alert_id, told, &text, now, quiet_until(rule, now)).await?;
+            let occasion = notifications::Occasion::Repeated;
+            notifications::queue(&mut tx, alert_id, occasion, &text, now, quiet_until(rule, now)).await?;
             sqlx::query("UPDATE alert SET last_notified_at = ? WHERE id = ?")
                 .bind(now.0)
                 .bind(alert_id)
@@ -348,8 +348,8 @@ async fn raise(
     .await?;
     let Some(alert_id) = alert_id else { return Ok(None) };
     let text = rules::raised_text(rule, news.vm_name.as_deref(), value);
-    let told = notifications::Occasion::Raised;
-    notifications::queue(tx, alert_id, told, &text, now, quiet_until(rule, now)).await?;
+    let occasion = notifications::Occasion::Raised;
+    notifications::queue(tx, alert_id, occasion, &text, now, quiet_until(rule, now)).await?;
     Ok(Some(NewEvent {
         kind: "alert_raised",
         severity: rule.severity,
@@ -392,8 +392,8 @@ async fn resolve(
         (name, _) => name.clone(),
     };
     let text = rules::resolved_text(rule, name.as_deref(), resolved);
-    let told = notifications::Occasion::Resolved;
-    notifications::queue(tx, alert_id, told, &text, now, quiet_until(rule, now)).await?;
+    let occasion = notifications::Occasion::Resolved;
+    notifications::queue(tx, alert_id, occasion, &text, now, quiet_until(rule, now)).await?;
     Ok(Some(NewEvent::info("alert_resolved", news.vm_id, text)))
 }
 

@@ -36,8 +36,8 @@ pub enum Occasion {
     Resolved,
 }
 
-/// Queues what is to be sent about an alert, within the transaction that changed it. In quiet hours it waits for
-/// `not_before`. Who was not occasion yet that it was raised is not occasion that it is over either.
+/// Queues the notifications about an alert, within the transaction that changed it. In quiet hours they wait until
+/// `not_before`. A recipient whose notification of the opening was not sent yet gets none of the resolving either.
 ///
 /// # Errors
 /// When SQLite cannot.
