@@ -5,14 +5,18 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Comparison {
+    /// Opens at the threshold or above.
     #[default]
     Above,
+    /// Opens at the threshold or below.
     Below,
 }
 
 impl Comparison {
+    /// Both comparisons, in form order.
     pub const ALL: [Self; 2] = [Self::Above, Self::Below];
 
+    /// The name in the API and the database.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Above => "above",
@@ -20,6 +24,7 @@ impl Comparison {
         }
     }
 
+    /// The inverse of [`Self::as_str`]; `None` for any other text.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|one| one.as_str() == text)
     }
@@ -45,11 +50,17 @@ impl Comparison {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AlertMetric {
+    /// CPU usage, in percent.
     Cpu,
+    /// Memory usage, in percent.
     Memory,
+    /// Disk usage, in percent; for VMs, only as reported by the guest.
     Disk,
+    /// Swap usage, in percent.
     Swap,
+    /// Received traffic, in MB/s.
     NetworkDown,
+    /// Sent traffic, in MB/s.
     NetworkUp,
     /// The host's load average over one minute.
     Load,
@@ -60,6 +71,7 @@ pub enum AlertMetric {
 }
 
 impl AlertMetric {
+    /// Every metric, in form order.
     pub const ALL: [Self; 9] = [
         Self::Cpu,
         Self::Memory,
@@ -72,6 +84,7 @@ impl AlertMetric {
         Self::Stopped,
     ];
 
+    /// The name in the API and the database.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Cpu => "cpu",
@@ -86,6 +99,7 @@ impl AlertMetric {
         }
     }
 
+    /// The inverse of [`Self::as_str`]; `None` for any other text.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|metric| metric.as_str() == text)
     }
@@ -169,20 +183,26 @@ pub const ALERTS_PER_PAGE: usize = 100;
 /// Opened by a rule; open until `resolved_at` is set.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Alert {
+    /// The alert's id.
     pub id: i64,
     /// `None` for the host.
     pub vm_id: Option<i64>,
+    /// The VM's name; `None` for the host.
     pub vm_name: Option<String>,
     /// The rule that opened it.
     pub rule_id: i64,
+    /// The metric that the rule evaluates.
     pub metric: AlertMetric,
+    /// The rule's severity when it opened.
     pub severity: Severity,
+    /// The rule's comparison when it opened.
     #[serde(default)]
     pub comparison: Comparison,
     /// The rule's threshold when it opened, in the metric's unit; `None` if the metric has no numeric value.
     pub threshold: Option<f64>,
     /// The value when it opened, in the metric's unit.
     pub raised_value: Option<f64>,
+    /// When it opened.
     pub raised_at: UtcMillis,
     /// When it was acknowledged.
     #[serde(default)]
@@ -193,6 +213,7 @@ pub struct Alert {
     /// The value at that time, in the metric's unit.
     #[serde(default)]
     pub acknowledged_value: Option<f64>,
+    /// When it was resolved; `None` while it is open.
     pub resolved_at: Option<UtcMillis>,
     /// The value when it was resolved; `None` if its VM stopped or is gone.
     pub resolved_value: Option<f64>,

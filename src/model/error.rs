@@ -27,7 +27,9 @@ pub enum ErrorCode {
 /// An invalid field of a request, with a message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FieldError {
+    /// The field's name in the request.
     pub field: String,
+    /// What is wrong and what to enter instead.
     pub text: String,
 }
 
@@ -35,38 +37,48 @@ pub struct FieldError {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{text}")]
 pub struct ApiError {
+    /// The kind of error, which decides the HTTP status.
     pub code: ErrorCode,
+    /// The message for the user.
     pub text: String,
+    /// The invalid fields; empty unless `code` is `Invalid`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<FieldError>,
 }
 
 impl ApiError {
+    /// An error without field messages.
     pub fn new(code: ErrorCode, text: impl Into<String>) -> Self {
         Self { code, text: text.into(), fields: Vec::new() }
     }
 
+    /// `NotSignedIn`, with a request to sign in.
     pub fn not_signed_in() -> Self {
         Self::new(ErrorCode::NotSignedIn, "Please sign in first.")
     }
 
+    /// `Forbidden`, with a message for the user.
     pub fn forbidden(text: impl Into<String>) -> Self {
         Self::new(ErrorCode::Forbidden, text)
     }
 
+    /// `NotFound`, with the message "There is no such `what`."
     pub fn not_found(what: &str) -> Self {
         Self::new(ErrorCode::NotFound, format!("There is no such {what}."))
     }
 
+    /// `Conflict`, with a message for the user.
     pub fn conflict(text: impl Into<String>) -> Self {
         Self::new(ErrorCode::Conflict, text)
     }
 
+    /// `Invalid`; its message joins those of the fields.
     pub fn invalid(fields: Vec<FieldError>) -> Self {
         let text = fields.iter().map(|f| f.text.as_str()).collect::<Vec<_>>().join(" ");
         Self { code: ErrorCode::Invalid, text, fields }
     }
 
+    /// `Invalid`, with a single field.
     pub fn invalid_field(field: &str, text: impl Into<String>) -> Self {
         Self::invalid(vec![FieldError { field: field.into(), text: text.into() }])
     }
@@ -76,6 +88,7 @@ impl ApiError {
         Self::new(ErrorCode::Unreachable, "The server is not responding. Check your connection.")
     }
 
+    /// `Internal`, with a generic message. Log the cause where it occurs.
     pub fn internal() -> Self {
         Self::new(ErrorCode::Internal, "Internal error. Details are in the server log.")
     }

@@ -1,15 +1,20 @@
 use super::{ApiError, FieldError, UtcMillis};
 use serde::{Deserialize, Serialize};
 
+/// How serious an event or alert is, in ascending order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
+    /// Normal operation; no action needed.
     Info,
+    /// May need attention.
     Warning,
+    /// Something failed or needs action.
     Error,
 }
 
 impl Severity {
+    /// The name in the API and the database.
     pub fn as_str(self) -> &'static str {
         match self {
             Severity::Info => "info",
@@ -18,6 +23,7 @@ impl Severity {
         }
     }
 
+    /// The inverse of [`Self::as_str`]; `None` for any other text.
     pub fn parse(text: &str) -> Option<Self> {
         [Self::Info, Self::Warning, Self::Error].into_iter().find(|severity| severity.as_str() == text)
     }
@@ -26,11 +32,15 @@ impl Severity {
 /// Something that happened, as one sentence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
+    /// Newer events have higher ids.
     pub id: i64,
+    /// When it happened.
     pub at: UtcMillis,
     /// Its kind, for filtering: `vm_launched`, `vm_info_rebuilt`, …
     pub kind: String,
+    /// How serious it is.
     pub severity: Severity,
+    /// The VM it concerns, if any.
     pub vm_id: Option<i64>,
     /// The VM's current name.
     #[serde(default)]
@@ -38,6 +48,7 @@ pub struct Event {
     /// The user who caused it or whose account it concerns.
     #[serde(default)]
     pub person: Option<String>,
+    /// The sentence, as shown to users.
     pub text: String,
 }
 
@@ -45,15 +56,21 @@ pub struct Event {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EventCategory {
+    /// VMs and their operations.
     Vm,
+    /// Alerts and their rules.
     Alert,
+    /// Accounts and credits.
     Account,
+    /// The server and the host.
     System,
 }
 
 impl EventCategory {
+    /// Every category, in form order.
     pub const ALL: [Self; 4] = [Self::Vm, Self::Alert, Self::Account, Self::System];
 
+    /// The name in the API and in addresses.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Vm => "vm",
@@ -73,6 +90,7 @@ impl EventCategory {
         }
     }
 
+    /// The inverse of [`Self::as_str`]; `None` for any other text.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|category| category.as_str() == text)
     }
@@ -81,7 +99,9 @@ impl EventCategory {
 /// A filter of events; `None` does not restrict.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct EventFilter {
+    /// Only events of this category.
     pub category: Option<EventCategory>,
+    /// Only events of exactly this severity.
     pub severity: Option<Severity>,
     /// A VM's name.
     pub vm: Option<String>,
@@ -89,7 +109,9 @@ pub struct EventFilter {
     pub person: Option<String>,
     /// A part of the sentence, ignoring case.
     pub text: Option<String>,
+    /// The earliest time, inclusive.
     pub from: Option<UtcMillis>,
+    /// The latest time, inclusive.
     pub to: Option<UtcMillis>,
 }
 
@@ -97,14 +119,19 @@ pub struct EventFilter {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct EventQuery {
+    /// `vm`, `alert`, `account` or `system`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub category: String,
+    /// `info`, `warning` or `error`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub severity: String,
+    /// A VM's name, at most 100 characters.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub vm: String,
+    /// A user name, at most 100 characters.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub person: String,
+    /// A part of the sentence, at most 100 characters.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub text: String,
     /// `2026-11-23T06:15:00Z`, or `2026-11-23` for the beginning of that day in UTC.
@@ -119,6 +146,8 @@ pub struct EventQuery {
 const QUERY_MAX_CHARS: usize = 100;
 
 impl EventQuery {
+    /// Validates the query; a part of only white space does not restrict.
+    ///
     /// # Errors
     /// `Invalid`, with a message for every invalid part.
     pub fn filter(&self) -> Result<EventFilter, ApiError> {
@@ -175,14 +204,18 @@ fn time_of(text: &str, of_day: &str) -> Option<UtcMillis> {
 /// The number of events of each severity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct SeverityCounts {
+    /// Events of [`Severity::Info`].
     pub info: u32,
+    /// Events of [`Severity::Warning`].
     pub warning: u32,
+    /// Events of [`Severity::Error`].
     pub error: u32,
 }
 
 /// Events, newest first.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct EventPage {
+    /// The events of this page, newest first.
     pub events: Vec<Event>,
     /// Whether there are older ones.
     pub more: bool,

@@ -12,11 +12,13 @@ pub enum Source {
     Simulated,
     /// Known earlier, but too old to be shown.
     Stale,
+    /// No source has reported it.
     #[default]
     Unknown,
 }
 
 impl Source {
+    /// The name in the API and in exports.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Guest => "guest",
@@ -31,10 +33,15 @@ impl Source {
 /// The source of each group of metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Sources {
+    /// Of the CPU usage.
     pub cpu: Source,
+    /// Of the memory and swap usage.
     pub memory: Source,
+    /// Of the disk usage.
     pub disk: Source,
+    /// Of the traffic and its rates.
     pub network: Source,
+    /// Of the uptime.
     pub uptime: Source,
 }
 
@@ -45,14 +52,18 @@ pub struct VmFigures {
     pub cpu_percent: Option<f64>,
     /// 0 to 100: percent of the memory the guest sees.
     pub memory_percent: Option<f64>,
+    /// Memory in use, in MB.
     pub memory_used_mb: Option<f64>,
+    /// Memory still available in the guest, in MB.
     pub memory_available_mb: Option<f64>,
     /// 0 to 100, reported by the guest; unknown without swap.
     #[serde(default)]
     pub swap_percent: Option<f64>,
-    /// 0 to 100.
+    /// 0 to 100: of the guest's root file system or, from the hypervisor, how far the disk images have grown.
     pub disk_percent: Option<f64>,
+    /// In GB: the used space of that file system, or the size of those images.
     pub disk_used_gb: Option<f64>,
+    /// In GB: the free space of that file system, or how much those images can still grow.
     pub disk_available_gb: Option<f64>,
     /// Received since the VM's boot, over all its interfaces.
     pub network_rx_mb: Option<f64>,
@@ -64,6 +75,7 @@ pub struct VmFigures {
     pub network_tx_mb_per_s: Option<f64>,
     /// Since the VM's last boot; 0 while it does not run.
     pub uptime_seconds: Option<u64>,
+    /// Where each group of metrics comes from.
     pub sources: Sources,
 }
 

@@ -4,11 +4,13 @@ use serde::{Deserialize, Serialize};
 /// The health of the metrics collector since the server started.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CollectorHealth {
+    /// Whether it works, and if not, why.
     pub state: CollectorState,
     /// The interval of ticks, in seconds.
     pub period_secs: u32,
     /// The time of the newest written tick; `None` before the first.
     pub newest_tick_at: Option<UtcMillis>,
+    /// How long ticks take.
     pub tick_ms: TickMillis,
     /// Ticks that were written.
     pub ticks: u64,
@@ -18,10 +20,13 @@ pub struct CollectorHealth {
     pub ticks_failed: u64,
     /// Ticks in which the hypervisor did not respond.
     pub readings_failed: u64,
+    /// Which sources the VMs' metrics come from.
     pub vms: VmsBySource,
+    /// The latest error since the server started; `None` without one.
     pub last_error: Option<CollectorError>,
 }
 
+/// The state of the collector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CollectorState {
@@ -36,6 +41,7 @@ pub enum CollectorState {
 }
 
 impl CollectorState {
+    /// The label shown to admins.
     pub fn label(self) -> &'static str {
         match self {
             Self::Starting => "starting",
@@ -49,6 +55,7 @@ impl CollectorState {
 /// The duration of ticks, from their start to the last `.vm_info`.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct TickMillis {
+    /// The newest tick's duration in milliseconds; `None` before the first.
     pub last: Option<f64>,
     /// Over the newest `over` ticks.
     pub mean: Option<f64>,
@@ -61,15 +68,20 @@ pub struct TickMillis {
 /// The number of VMs with metrics from each source in the newest tick. A VM with two sources counts twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct VmsBySource {
+    /// VMs with metrics reported by the guest.
     pub guest: u32,
+    /// VMs with metrics from the hypervisor's counters.
     pub hypervisor: u32,
+    /// VMs with simulated metrics.
     pub simulated: u32,
     /// VMs without metrics.
     pub none: u32,
 }
 
+/// An error of the collector.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CollectorError {
+    /// When it occurred.
     pub at: UtcMillis,
     /// The message.
     pub text: String,
@@ -86,13 +98,17 @@ pub struct StoreHealth {
     pub disk_free_bytes: Option<u64>,
     /// Ticks that are still rows; they are sealed after the end of their hour.
     pub waiting_ticks: u64,
+    /// Hours that are compressed into chunks.
     pub sealed_hours: u64,
     /// Columns of one hour, compressed individually.
     pub chunks: u64,
+    /// The total size of all chunks.
     pub chunk_bytes: u64,
     /// The mean over all values in chunks; `None` without chunks.
     pub bytes_per_value: Option<f64>,
+    /// The time of the oldest stored tick; `None` without ticks.
     pub oldest_tick_at: Option<UtcMillis>,
+    /// The time of the newest stored tick; `None` without ticks.
     pub newest_tick_at: Option<UtcMillis>,
     /// Older ticks are deleted.
     pub retention_days: u32,
@@ -103,7 +119,10 @@ pub struct StoreHealth {
 /// A compression of whole hours into chunks.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Sealing {
+    /// When it finished.
     pub at: UtcMillis,
+    /// Its duration in milliseconds.
     pub took_ms: f64,
+    /// The number of hours compressed.
     pub hours: usize,
 }

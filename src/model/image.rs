@@ -14,6 +14,8 @@ pub struct Image {
     /// Where the box comes from when Vagrant cannot find it by name.
     #[serde(default)]
     pub box_url: Option<String>,
+    /// The minimum memory of a VM with this image, in MB.
     pub min_ram_mb: u32,
+    /// The minimum disk of a VM with this image, in GB.
     pub min_disk_gb: u32,
 }

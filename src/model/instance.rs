@@ -4,11 +4,14 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProviderKind {
+    /// Real VMs, managed with Vagrant.
     Vagrant,
+    /// A simulated fleet for demos and tests.
     Simulated,
 }
 
 impl ProviderKind {
+    /// The name in the API and the database.
     pub fn as_str(self) -> &'static str {
         match self {
             ProviderKind::Vagrant => "vagrant",
@@ -20,8 +23,10 @@ impl ProviderKind {
 /// What every page needs to know about the running server, signed in or not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Instance {
+    /// Whether the VMs are real or simulated.
     pub provider: ProviderKind,
     /// Nobody has an account yet: the first one becomes the admin.
     pub needs_first_account: bool,
+    /// The server's version, such as `0.1.0`.
     pub version: String,
 }

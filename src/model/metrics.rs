@@ -4,12 +4,19 @@ use serde::{Deserialize, Serialize};
 /// The metrics of the host in one tick. MB and GB are binary.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct HostFigures {
+    /// 0 to 100, over all cores; `None` in the first tick.
     pub cpu_percent: Option<f64>,
+    /// 0 to 100; reclaimable caches do not count as used.
     pub memory_percent: Option<f64>,
+    /// In GB; reclaimable caches do not count as used.
     pub memory_used_gb: Option<f64>,
+    /// Total memory in GB.
     pub memory_total_gb: Option<f64>,
+    /// 0 to 100, of the file system that holds the data directory.
     pub disk_percent: Option<f64>,
+    /// In GB, on the same file system.
     pub disk_used_gb: Option<f64>,
+    /// The size of that file system in GB.
     pub disk_total_gb: Option<f64>,
     /// MB/s over all physical interfaces.
     pub net_send_speed: Option<f64>,
@@ -18,8 +25,10 @@ pub struct HostFigures {
     /// 0 to 100; unknown without swap.
     #[serde(default)]
     pub swap_percent: Option<f64>,
+    /// In GB; `None` without swap.
     #[serde(default)]
     pub swap_used_gb: Option<f64>,
+    /// In GB; 0 without swap.
     #[serde(default)]
     pub swap_total_gb: Option<f64>,
     /// Processes that ran or waited to, on average over the last minute.
@@ -31,37 +40,58 @@ pub struct HostFigures {
     /// The same over 15 minutes.
     #[serde(default)]
     pub load_15: Option<f64>,
+    /// Logical cores; 0 if unknown.
     pub cpu_cores: u32,
 }
 
 /// The response of `GET /api/metrics/vm/{vm_id}`. Values have two decimals.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct VmMetrics {
+    /// The VM's id.
     pub vm_id: i64,
+    /// The VM's name.
     pub vm_name: String,
+    /// The VM's current status.
     pub vm_status: VmStatus,
+    /// The VM's IP address; `None` while unknown.
     pub ip_address: Option<String>,
+    /// Allocated memory in MB.
     pub ram_allocated_mb: u32,
+    /// Allocated disk in GB.
     pub disk_allocated_gb: u32,
+    /// Allocated virtual cores.
     pub cpu_allocated_cores: u32,
+    /// 0 to 100: percent of the VM's cores.
     pub cpu_percent: Option<f64>,
+    /// 0 to 100: percent of the memory the guest sees.
     pub memory_percent: Option<f64>,
+    /// 0 to 100; see [`VmFigures::disk_percent`].
     pub disk_percent: Option<f64>,
+    /// Memory in use, in MB.
     pub memory_used_mb: Option<f64>,
+    /// Memory still available in the guest, in MB.
     pub memory_available_mb: Option<f64>,
+    /// Disk space in use, in GB.
     pub disk_used_gb: Option<f64>,
+    /// Free disk space, in GB.
     pub disk_available_gb: Option<f64>,
+    /// MB received since the VM's boot, over all its interfaces.
     pub network_rx_mb: Option<f64>,
+    /// MB sent since the VM's boot, over all its interfaces.
     pub network_tx_mb: Option<f64>,
+    /// Seconds since the VM's last boot; 0 while it does not run.
     pub uptime_seconds: Option<u64>,
+    /// The same in hours.
     pub uptime_hours: Option<f64>,
     /// The time of the sample.
     #[serde(with = "utc::rfc3339")]
     pub timestamp: UtcMillis,
+    /// Where each group of metrics comes from.
     pub sources: Sources,
 }
 
 impl VmMetrics {
+    /// Builds the response from a VM and the time of its sample.
     pub fn new(vm: &VmView, sampled_at: UtcMillis) -> Self {
         let f = &vm.figures;
         Self {
@@ -92,12 +122,16 @@ impl VmMetrics {
 /// The name and unit of a stored metric, and whether it is of VMs or of the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Metric {
+    /// The name in the API, such as `vm_cpu_percent`.
     pub name: &'static str,
+    /// `%`, `MB`, `GB`, `MB/s`, `seconds`, `load` or `cores`.
     pub unit: &'static str,
+    /// Whether it is a metric of the host rather than of VMs.
     pub of_host: bool,
 }
 
 impl Metric {
+    /// Every stored metric, those of VMs first.
     pub const ALL: [Self; 23] = [
         Self::of_vm("vm_cpu_percent", "%"),
         Self::of_vm("vm_memory_percent", "%"),
@@ -148,12 +182,17 @@ impl Metric {
 /// `None` is a gap between its neighbours.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MetricPoint {
+    /// In `unit`; `None` is a gap.
     pub value: Option<f64>,
+    /// The unit of `value`, `min` and `max`; see [`Metric::unit`].
     pub unit: String,
+    /// The time of the value, or of the last of several.
     #[serde(with = "utc::rfc3339")]
     pub timestamp: UtcMillis,
+    /// The smallest of several values; `None` for a single value or a gap.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min: Option<f64>,
+    /// The largest of several values; `None` for a single value or a gap.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max: Option<f64>,
 }
@@ -161,9 +200,13 @@ pub struct MetricPoint {
 /// Stored values of one metric, newest first. `vm_id` is null for the host.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MetricHistory {
+    /// The VM's id; `None` for the host.
     pub vm_id: Option<i64>,
+    /// See [`Metric::name`].
     pub metric_name: String,
+    /// The length of `data`.
     pub count: usize,
+    /// The points, newest first.
     pub data: Vec<MetricPoint>,
 }
 
@@ -171,22 +214,32 @@ pub struct MetricHistory {
 /// `at`. A point of `None` is a gap. `vm_id` is null for the host.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MetricRange {
+    /// The VM's id; `None` for the host.
     pub vm_id: Option<i64>,
+    /// See [`Metric::name`].
     pub metric_name: String,
+    /// The unit of all values; see [`Metric::unit`].
     pub unit: String,
     /// The time of each point's last value.
     pub at: Vec<UtcMillis>,
+    /// The smallest value of each point.
     pub min: Vec<Option<f64>>,
+    /// The mean of each point's values.
     pub mean: Vec<Option<f64>>,
+    /// The largest value of each point.
     pub max: Vec<Option<f64>>,
 }
 
 /// Statistics of the known values of a metric in a time range.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct MetricStatistics {
+    /// The number of known values.
     pub count: usize,
+    /// The smallest value, in the metric's unit.
     pub min: f64,
+    /// The mean of the values, in the metric's unit.
     pub mean: f64,
+    /// The largest value, in the metric's unit.
     pub max: f64,
     /// The smallest value that at least 95 % of them do not exceed.
     pub p95: f64,
@@ -195,8 +248,11 @@ pub struct MetricStatistics {
 /// The charts of a VM or of the host in a time range.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Charts {
+    /// The start of the range.
     pub from: UtcMillis,
+    /// The end of the range.
     pub to: UtcMillis,
+    /// One per charted metric.
     pub ranges: Vec<MetricRange>,
     /// For each of `ranges`; `None` without known values.
     pub statistics: Vec<Option<MetricStatistics>>,
@@ -215,12 +271,19 @@ impl Charts {
 /// One VM's points, oldest first; all vectors have the length of `sampled_at`. Unknown is `None`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Series {
+    /// The VM's id.
     pub vm_id: i64,
+    /// The time of each point.
     pub sampled_at: Vec<UtcMillis>,
+    /// 0 to 100: percent of the VM's cores.
     pub cpu_percent: Vec<Option<f64>>,
+    /// 0 to 100: percent of the memory the guest sees.
     pub memory_percent: Vec<Option<f64>>,
+    /// 0 to 100; see [`VmFigures::disk_percent`].
     pub disk_percent: Vec<Option<f64>>,
+    /// Received, in MB/s.
     pub network_rx_mb_per_s: Vec<Option<f64>>,
+    /// Sent, in MB/s.
     pub network_tx_mb_per_s: Vec<Option<f64>>,
 }
 
@@ -275,9 +338,11 @@ impl Series {
 pub struct Live {
     /// The time of the newest tick; pass it back to get only newer points.
     pub cursor: UtcMillis,
+    /// The interval of ticks, in seconds.
     pub period_secs: u32,
     /// Why there are no current metrics, if the hypervisor is not responding.
     pub trouble: Option<String>,
+    /// The host's metrics in the newest tick.
     pub host: HostFigures,
     /// The version of the VMs without their metrics; pass it back with the cursor.
     #[serde(default)]
@@ -287,6 +352,7 @@ pub struct Live {
     /// In that case, the metrics of each VM, in the same order as before.
     #[serde(default)]
     pub figures: Vec<VmFigures>,
+    /// The points after the passed cursor, one series per VM.
     pub series: Vec<Series>,
     /// All open alerts visible to the user, by severity and then newest first, regardless of the requested VMs.
     pub alerts: Vec<Alert>,

@@ -1,4 +1,5 @@
 //! Types and rules shared by browser and server. No clock, no I/O, no imports of other modules of the project.
+#![warn(missing_docs)]
 
 mod alert;
 mod error;

@@ -5,11 +5,14 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Channel {
+    /// Signed HTTP POST requests to an address of the user's.
     Webhook,
+    /// Messages to the account's e-mail address.
     Email,
 }
 
 impl Channel {
+    /// The name in the API and the database.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Webhook => "webhook",
@@ -17,6 +20,7 @@ impl Channel {
         }
     }
 
+    /// The inverse of [`Self::as_str`]; `None` for any other text.
     pub fn parse(text: &str) -> Option<Self> {
         [Self::Webhook, Self::Email].into_iter().find(|channel| channel.as_str() == text)
     }
@@ -30,11 +34,15 @@ impl Channel {
     }
 }
 
+/// The progress of a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeliveryState {
+    /// Waiting for its first or next attempt.
     Queued,
+    /// Accepted by the receiver.
     Sent,
+    /// The last attempt failed; no more retries.
     Failed,
     /// No longer relevant.
     Dropped,
@@ -43,6 +51,7 @@ pub enum DeliveryState {
 impl DeliveryState {
     const ALL: [Self; 4] = [Self::Queued, Self::Sent, Self::Failed, Self::Dropped];
 
+    /// The name in the API and the database.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Queued => "queued",
@@ -52,6 +61,7 @@ impl DeliveryState {
         }
     }
 
+    /// The inverse of [`Self::as_str`]; `None` for any other text.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.as_str() == text)
     }
@@ -60,12 +70,19 @@ impl DeliveryState {
 /// A message and the state of its delivery.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Delivery {
+    /// The delivery's id.
     pub id: i64,
+    /// How it is sent.
     pub channel: Channel,
+    /// The message.
     pub text: String,
+    /// When it was queued.
     pub queued_at: UtcMillis,
+    /// The earliest time of the next attempt.
     pub due_at: UtcMillis,
+    /// Attempts so far.
     pub attempts: u32,
+    /// Its progress.
     pub state: DeliveryState,
     /// Why the last attempt failed.
     pub error: Option<String>,
@@ -74,10 +91,13 @@ pub struct Delivery {
 /// An account's notification settings, visible to its user only.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct NotificationSettings {
+    /// The webhook address; `None` if there is no webhook.
     pub webhook_url: Option<String>,
     /// `whsec_…`, to verify the signatures with.
     pub webhook_secret: Option<String>,
+    /// The account's e-mail address.
     pub email: String,
+    /// Whether notifications are sent by e-mail.
     pub email_is_on: bool,
     /// Whether the server can send mail.
     pub mail_is_set_up: bool,
@@ -89,6 +109,8 @@ pub struct NotificationSettings {
 
 const WEBHOOK_URL_MAX_CHARS: usize = 500;
 
+/// Validates a webhook address; runs in the browser and on the server.
+///
 /// # Errors
 /// `Invalid` if `url` is not a valid webhook address.
 pub fn check_webhook_url(url: &str) -> Result<(), ApiError> {

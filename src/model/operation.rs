@@ -5,24 +5,34 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OperationKind {
+    /// Creates the VM and starts it for the first time.
     Launch,
+    /// Boots a stopped VM.
     Start,
     /// Shuts the guest down; powers the VM off after a timeout.
     Stop,
     /// Powers the VM off immediately.
     ForceStop,
+    /// Shuts the guest down and boots it again.
     Restart,
+    /// Suspends the running VM with its state.
     Suspend,
+    /// Continues a suspended VM.
     Resume,
+    /// Deletes the VM with its disk.
     Destroy,
     /// Changes its resources from the next start on.
     Resize,
+    /// Saves a new snapshot.
     SnapshotSave,
+    /// Restores the VM to a snapshot.
     SnapshotRestore,
+    /// Deletes a snapshot.
     SnapshotDelete,
 }
 
 impl OperationKind {
+    /// Every kind of operation.
     pub const ALL: [Self; 12] = [
         Self::Launch,
         Self::Start,
@@ -38,6 +48,7 @@ impl OperationKind {
         Self::SnapshotDelete,
     ];
 
+    /// The name in the API and the database.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Launch => "launch",
@@ -55,6 +66,7 @@ impl OperationKind {
         }
     }
 
+    /// The inverse of [`Self::as_str`]; `None` for any other text.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == text)
     }
@@ -117,19 +129,27 @@ impl OperationKind {
     }
 }
 
+/// The progress of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OperationState {
+    /// Waiting to run.
     Queued,
+    /// Started and not finished.
     Running,
+    /// Finished as requested.
     Succeeded,
+    /// Finished with an error; see [`OperationView::error`].
     Failed,
+    /// Cancelled before it finished.
     Cancelled,
 }
 
 impl OperationState {
+    /// Every state, open ones first.
     pub const ALL: [Self; 5] = [Self::Queued, Self::Running, Self::Succeeded, Self::Failed, Self::Cancelled];
 
+    /// The name in the API and the database.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Queued => "queued",
@@ -140,6 +160,7 @@ impl OperationState {
         }
     }
 
+    /// Whether it is queued or running.
     pub fn is_open(self) -> bool {
         matches!(self, Self::Queued | Self::Running)
     }
@@ -148,16 +169,22 @@ impl OperationState {
 /// An operation as a page shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OperationView {
+    /// The operation's id.
     pub id: i64,
+    /// The VM it is performed on.
     pub vm_id: i64,
+    /// What it does.
     pub kind: OperationKind,
     /// The snapshot it concerns, if any.
     #[serde(default)]
     pub snapshot: Option<String>,
+    /// Its progress.
     pub state: OperationState,
     /// The user who requested it.
     pub requested_by: String,
+    /// When it was requested.
     pub requested_at: UtcMillis,
+    /// When it finished; `None` while it is open.
     pub finished_at: Option<UtcMillis>,
     /// A cancellation was requested, which takes a moment.
     #[serde(default)]
@@ -177,6 +204,7 @@ pub struct OperationView {
 /// The result of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Requested {
+    /// The VM of the request.
     pub vm_id: i64,
     /// The operation that was started, or is already leading there; `None` if there is nothing to do.
     pub operation: Option<OperationView>,
@@ -185,8 +213,11 @@ pub struct Requested {
 /// The result for one VM of a request for several.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VmOutcome {
+    /// The VM's id.
     pub vm_id: i64,
+    /// The VM's name.
     pub name: String,
+    /// The owner's user name.
     pub owner_name: String,
     /// The operation, if one is needed.
     pub operation_id: Option<i64>,

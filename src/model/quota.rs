@@ -22,15 +22,20 @@ pub struct Quota {
     pub credits_reserved: i64,
     /// All credits ever granted.
     pub credits_granted: i64,
+    /// VMs that count towards `max_vms`.
     pub vms: u32,
+    /// The maximum number of VMs.
     pub max_vms: u32,
 }
 
 /// Whether a VM of a given size can be launched now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QuotaCheck {
+    /// What the VM costs, in credits.
     pub price: u32,
+    /// The account's current quota.
     pub quota: Quota,
+    /// Whether the launch is possible, that is, whether `reasons` is empty.
     pub allowed: bool,
     /// The reasons why not, as sentences.
     pub reasons: Vec<String>,

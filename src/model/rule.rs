@@ -5,14 +5,18 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RuleScope {
+    /// The host itself.
     Host,
+    /// Every VM on this server.
     EveryVm,
     /// Every VM of an account.
     Owner(i64),
+    /// The VM with this id.
     Vm(i64),
 }
 
 impl RuleScope {
+    /// The inverse of [`Self::text`]; `None` for any other text.
     pub fn parse(text: &str) -> Option<Self> {
         match text.split_once(':') {
             None if text == "host" => Some(Self::Host),
@@ -23,6 +27,7 @@ impl RuleScope {
         }
     }
 
+    /// The text form: `vm:12`.
     pub fn text(self) -> String {
         match self {
             Self::Host => "host".into(),
@@ -38,6 +43,7 @@ impl RuleScope {
 pub struct QuietHours {
     /// Minutes since midnight.
     pub from_minute: u16,
+    /// Minutes since midnight, exclusive.
     pub to_minute: u16,
     /// By its name in the IANA database: `Europe/Berlin`.
     pub time_zone: String,
@@ -46,20 +52,27 @@ pub struct QuietHours {
 /// The condition that opens an alert.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AlertRule {
+    /// 0 for a rule that is not stored yet.
     pub id: i64,
+    /// Whose metrics it evaluates.
     pub scope: RuleScope,
     /// The name of the VM or account in `scope`.
     pub scope_name: Option<String>,
+    /// The metric it evaluates.
     pub metric: AlertMetric,
+    /// The side of the threshold on which an alert opens.
     pub comparison: Comparison,
     /// In the metric's unit; `None` if the metric has no numeric value.
     pub threshold: Option<f64>,
     /// How long the condition must hold to open an alert, and not hold to resolve it.
     pub for_secs: u32,
+    /// The severity of its alerts.
     pub severity: Severity,
     /// The interval of reminders while an alert is open and not acknowledged.
     pub repeat_secs: Option<u32>,
+    /// When notifications are held back; `None` for never.
     pub quiet_hours: Option<QuietHours>,
+    /// Whether the rule is evaluated.
     pub is_enabled: bool,
     /// Whether the current user may edit it.
     pub is_editable: bool,
@@ -73,24 +86,35 @@ pub struct RuleForm {
     pub id: String,
     /// See [`RuleScope::parse`].
     pub scope: String,
+    /// See [`AlertMetric::parse`].
     pub metric: String,
+    /// `above` or `below`; empty means `above`.
     pub comparison: String,
+    /// In the metric's unit, with at most two decimals; ignored if the metric has no numeric value.
     pub threshold: String,
+    /// Whole seconds, from 0 to [`RULE_MAX_FOR_SECS`].
     pub for_secs: String,
+    /// `info`, `warning` or `error`.
     pub severity: String,
+    /// Whole minutes, from 1 to [`RULE_MAX_REPEAT_MINUTES`]; empty for no reminders.
     pub repeat_minutes: String,
     /// `22:00`
     pub quiet_from: String,
+    /// `07:00`; empty like `quiet_from` for no quiet hours.
     pub quiet_to: String,
+    /// See [`QuietHours::time_zone`]; required with quiet hours.
     pub time_zone: String,
     /// `on` or empty, as a checkbox submits it.
     pub is_enabled: String,
 }
 
+/// The maximum of [`AlertRule::for_secs`]: one day.
 pub const RULE_MAX_FOR_SECS: u32 = 24 * 3600;
+/// The maximum interval of reminders: one week.
 pub const RULE_MAX_REPEAT_MINUTES: u32 = 7 * 24 * 60;
 
 impl RuleForm {
+    /// The form filled with a rule's values, for editing it.
     pub fn of(rule: &AlertRule) -> Self {
         let quiet = rule.quiet_hours.as_ref();
         Self {

@@ -1,14 +1,18 @@
 use super::{ApiError, FieldError, UtcMillis};
 use serde::{Deserialize, Serialize};
 
+/// The role of an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
+    /// Manages the user's own VMs and rules.
     User,
+    /// Manages all VMs, accounts and the host.
     Admin,
 }
 
 impl Role {
+    /// The name in the API and the database.
     pub fn as_str(self) -> &'static str {
         match self {
             Role::User => "user",
@@ -16,6 +20,7 @@ impl Role {
         }
     }
 
+    /// The inverse of [`Self::as_str`]; `None` for any other text.
     pub fn parse(text: &str) -> Option<Self> {
         [Self::User, Self::Admin].into_iter().find(|role| role.as_str() == text)
     }
@@ -24,31 +29,44 @@ impl Role {
 /// The signed-in user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Me {
+    /// The account's id.
     pub id: i64,
+    /// The name used to sign in.
     pub username: String,
+    /// The e-mail address for notifications.
     pub email: String,
+    /// The role, which decides the permissions.
     pub role: Role,
 }
 
 /// An account, as shown to admins.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
+    /// The account's id.
     pub id: i64,
+    /// The name used to sign in.
     pub username: String,
+    /// The e-mail address for notifications.
     pub email: String,
+    /// The role, which decides the permissions.
     pub role: Role,
     /// Whether the user can sign in.
     pub is_active: bool,
+    /// When the account was created.
     pub created_at: UtcMillis,
     /// With a precision of 5 minutes; `None` without a session.
     pub last_seen_at: Option<UtcMillis>,
+    /// The number of VMs it owns.
     pub vms: u32,
+    /// Credits that are neither spent nor reserved.
     pub credits_available: i64,
 }
 
+/// The kind of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeviceKind {
+    /// A browser with a session cookie.
     Browser,
     /// An API client with a bearer token.
     Client,
@@ -57,10 +75,13 @@ pub enum DeviceKind {
 /// A session of the user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignedInDevice {
+    /// The session's id.
     pub id: i64,
+    /// A browser or an API client.
     pub kind: DeviceKind,
     /// The User-Agent header; may be empty.
     pub user_agent: String,
+    /// When the session started.
     pub signed_in_at: UtcMillis,
     /// With a precision of 5 minutes.
     pub last_used_at: UtcMillis,
@@ -72,7 +93,9 @@ pub struct SignedInDevice {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Theme {
+    /// Dark text on a light background.
     Light,
+    /// Light text on a dark background.
     Dark,
     /// Follows the operating system.
     #[default]
@@ -80,8 +103,10 @@ pub enum Theme {
 }
 
 impl Theme {
+    /// Every theme, in menu order.
     pub const ALL: [Self; 3] = [Self::Light, Self::Dark, Self::System];
 
+    /// The name in forms and in the cookie.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Light => "light",
@@ -90,6 +115,7 @@ impl Theme {
         }
     }
 
+    /// The inverse of [`Self::as_str`]; `None` for any other text.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|theme| theme.as_str() == text)
     }
@@ -100,6 +126,7 @@ impl Theme {
     }
 }
 
+/// The minimum length of a password, in characters.
 pub const PASSWORD_MIN_CHARS: usize = 10;
 /// Limits the cost of hashing a password.
 pub const PASSWORD_MAX_BYTES: usize = 512;

@@ -21,6 +21,7 @@ impl UtcMillis {
         i64::try_from(nanos.div_euclid(1_000_000)).ok().map(Self)
     }
 
+    /// The time `secs` seconds later, or earlier if negative; saturates.
     pub fn plus_secs(self, secs: i64) -> Self {
         Self(self.0.saturating_add(secs.saturating_mul(1000)))
     }
@@ -42,10 +43,12 @@ pub mod rfc3339 {
     use super::UtcMillis;
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
+    /// Writes a time as RFC 3339 text.
     pub fn serialize<S: Serializer>(time: &UtcMillis, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&time.to_rfc3339())
     }
 
+    /// Reads a time from RFC 3339 text.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<UtcMillis, D::Error> {
         let text = String::deserialize(deserializer)?;
         UtcMillis::from_rfc3339(&text)

@@ -1,13 +1,17 @@
 use super::{ApiError, FieldError, Image, OperationKind, OperationView, UtcMillis, VmFigures};
 use serde::{Deserialize, Serialize};
 
+/// The status of a VM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum VmStatus {
     /// An operation is queued or running.
     Pending,
+    /// The machine runs.
     Running,
+    /// The machine is shut down or powered off.
     Stopped,
+    /// The machine is suspended and can be resumed.
     Suspended,
     /// The last operation failed and left the VM in no usable state.
     Failed,
@@ -18,6 +22,7 @@ pub enum VmStatus {
 }
 
 impl VmStatus {
+    /// Every status.
     pub const ALL: [Self; 7] = [
         Self::Pending,
         Self::Running,
@@ -28,6 +33,7 @@ impl VmStatus {
         Self::Unknown,
     ];
 
+    /// The name in the API and the database.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",
@@ -40,6 +46,7 @@ impl VmStatus {
         }
     }
 
+    /// The inverse of [`Self::as_str`]; `None` for any other text.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|s| s.as_str() == text)
     }
@@ -59,12 +66,16 @@ impl VmStatus {
 #[serde(try_from = "String", into = "String")]
 pub struct VmName(String);
 
+/// Why a text is not a valid [`VmName`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
+    /// Empty, or longer than 63 characters.
     #[error("The VM name must have 1 to 63 characters.")]
     Length,
+    /// Contains a character that is not allowed, or a hyphen at either end.
     #[error("The VM name can have only letters, digits and hyphens, and no hyphen at either end.")]
     Characters,
+    /// Could be mistaken for a Vagrant machine id.
     #[error(
         "The VM name cannot consist of only digits and the letters a to f: Vagrant would take it for an id. \
          Add another letter or a hyphen."
@@ -73,6 +84,8 @@ pub enum NameError {
 }
 
 impl VmName {
+    /// Validates a name after converting it to lower case.
+    ///
     /// # Errors
     /// The rule that `name` breaks.
     pub fn new(name: &str) -> Result<Self, NameError> {
@@ -91,6 +104,7 @@ impl VmName {
         }
     }
 
+    /// The name, in lower case.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -121,8 +135,11 @@ impl std::fmt::Display for VmName {
 pub struct VmSpec {
     /// Key of an [`Image`].
     pub image: String,
+    /// Memory in MB.
     pub ram_mb: u32,
+    /// The number of virtual cores.
     pub cpu_cores: u32,
+    /// The size of the disk in GB; it never shrinks.
     pub disk_gb: u32,
 }
 
@@ -139,6 +156,7 @@ pub struct GuestSetup {
 }
 
 impl GuestSetup {
+    /// Whether there is neither a script nor user data.
     pub fn is_empty(&self) -> bool {
         self.provision_script.is_none() && self.user_data.is_none()
     }
@@ -151,13 +169,20 @@ pub const GUEST_FILE_MAX_BYTES: usize = 16 * 1024;
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Launch {
+    /// The VM's name; must be a valid [`VmName`] after trimming.
     pub name: String,
+    /// Key of an [`Image`].
     pub image: String,
+    /// Memory in MB, from the image's minimum to [`Limits::max_ram_mb`].
     pub ram_mb: u32,
+    /// Virtual cores, from 1 to [`Limits::max_cpu_cores`].
     pub cpu_cores: u32,
+    /// Disk in GB, from the image's minimum to [`Limits::max_disk_gb`].
     pub disk_gb: u32,
+    /// See [`GuestSetup::provision_script`]; blank counts as `None`.
     #[serde(default)]
     pub provision_script: Option<String>,
+    /// See [`GuestSetup::user_data`]; blank counts as `None`.
     #[serde(default)]
     pub user_data: Option<String>,
 }
@@ -195,10 +220,13 @@ pub fn parse_whole(text: &str) -> u32 {
 /// New resources for a VM; `None` keeps the current value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Resize {
+    /// Memory in MB.
     #[serde(default)]
     pub ram_mb: Option<u32>,
+    /// The number of virtual cores.
     #[serde(default)]
     pub cpu_cores: Option<u32>,
+    /// The size of the disk in GB; it can only grow.
     #[serde(default)]
     pub disk_gb: Option<u32>,
 }
@@ -206,8 +234,11 @@ pub struct Resize {
 /// The maximum resources of a VM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
+    /// Memory in MB; 16384 by default.
     pub max_ram_mb: u32,
+    /// Virtual cores; 8 by default.
     pub max_cpu_cores: u32,
+    /// Disk in GB; 500 by default.
     pub max_disk_gb: u32,
 }
 
@@ -264,7 +295,8 @@ fn filled(text: Option<&str>) -> Option<String> {
     (!text.trim().is_empty()).then_some(text)
 }
 
-/// Validates a change of resources; runs in the browser and on the server. `now` is what the VM has, or has been changed to.
+/// Validates a change of resources; runs in the browser and on the server. `now` is what the VM has, or has been
+/// changed to.
 ///
 /// # Errors
 /// `Invalid`, with a message for every invalid field.
@@ -314,6 +346,8 @@ fn wrong_sizes(spec: &VmSpec, image: Option<&Image>, limits: Limits) -> Vec<Fiel
 pub struct SnapshotName(String);
 
 impl SnapshotName {
+    /// Validates a snapshot name.
+    ///
     /// # Errors
     /// `Invalid` for the field `snapshot`.
     pub fn new(name: &str) -> Result<Self, ApiError> {
@@ -329,6 +363,7 @@ impl SnapshotName {
         Err(ApiError::invalid_field("snapshot", text))
     }
 
+    /// The name as given.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -351,6 +386,7 @@ impl From<SnapshotName> for String {
 /// A snapshot of a VM.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
+    /// The snapshot's name, unique within its VM.
     pub name: String,
     /// When it was saved, if known.
     pub saved_at: Option<UtcMillis>,
@@ -359,8 +395,11 @@ pub struct Snapshot {
 /// A version of a VM's Vagrantfile.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VagrantfileVersion {
+    /// The version's id; newer versions have higher ids.
     pub id: i64,
+    /// When the server first read this version.
     pub seen_at: UtcMillis,
+    /// The full text of the file.
     pub text: String,
 }
 
@@ -379,16 +418,21 @@ pub enum OrphanKind {
 /// A leftover resource of this server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Orphan {
+    /// What is left over.
     pub kind: OrphanKind,
     /// The VM's folder, which identifies it: `user1-web-1`.
     pub folder: String,
+    /// The name of the machine or VM.
     pub name: String,
+    /// The owner's user name; `None` if the account no longer exists.
     pub owner_name: Option<String>,
     /// The VM of the record.
     pub vm_id: Option<i64>,
     /// The hypervisor's id of the domain.
     pub domain_uuid: Option<String>,
+    /// Whether an admin can import it as a VM of its owner.
     pub can_adopt: bool,
+    /// Whether an admin can remove it.
     pub can_clean_up: bool,
     /// What it is and what an admin can do.
     pub text: String,
@@ -397,19 +441,26 @@ pub struct Orphan {
 /// A VM, as shown by a page.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct VmView {
+    /// The VM's id, unique on this server.
     pub id: i64,
+    /// The VM's name, unique among its owner's VMs.
     pub name: String,
+    /// The account id of the owner.
     pub owner_id: i64,
+    /// The owner's user name.
     pub owner_name: String,
     /// Label of the image it was launched from.
     pub os_type: String,
+    /// The current resources.
     pub spec: VmSpec,
     /// The resources from the next start on, if they change.
     #[serde(default)]
     pub next_spec: Option<VmSpec>,
+    /// The current status; `Pending` during an operation.
     pub status: VmStatus,
     /// The problem and what to do about it.
     pub problem: Option<String>,
+    /// The IP address; `None` while unknown.
     pub ip_address: Option<String>,
     /// Its origin, if it was imported.
     #[serde(default)]
@@ -423,7 +474,9 @@ pub struct VmView {
     /// When it stopped unexpectedly; cleared when it runs again or the alert is acknowledged.
     #[serde(default)]
     pub unexpected_stop_at: Option<UtcMillis>,
+    /// When its launch or import was requested.
     pub created_at: UtcMillis,
+    /// When its record last changed; increases with every change.
     pub updated_at: UtcMillis,
     /// The newest operation, open or finished.
     pub operation: Option<OperationView>,
@@ -456,6 +509,7 @@ pub struct Adopted {
 pub struct Adoptable {
     /// Its Vagrant id.
     pub id: String,
+    /// Where the machine comes from.
     pub machine: Adopted,
     /// Its last state known to Vagrant.
     pub status: VmStatus,
