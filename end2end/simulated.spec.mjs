@@ -855,7 +855,7 @@ test.describe("signed in", () => {
     await expect(page.getByLabel("Search the text")).toBeVisible();
     await page.keyboard.press("?");
     await expect(page.getByTestId("keys")).toBeVisible();
-    await expect(page.getByTestId("keys")).toContainText("Go to a page, VM or action");
+    await expect(page.getByTestId("keys")).toContainText("Go to a page or VM, or run an action");
     await page.keyboard.press("Escape");
     await expect(page.getByTestId("keys")).toBeHidden();
     await page.keyboard.press("/");
