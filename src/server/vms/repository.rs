@@ -10,7 +10,7 @@ use crate::{
 };
 use sqlx::{FromRow, Row, Sqlite, Transaction, sqlite::SqliteRow};
 
-/// A row of the table `operation`, with who asked, as [`operation_columns`] names them.
+/// A row of the table `operation`, with its requester, as `operation_columns` names them.
 pub struct OperationRow(Option<OperationView>);
 
 macro_rules! operation_columns {
