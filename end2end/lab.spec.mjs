@@ -168,7 +168,7 @@ test.describe("a machine of another project", () => {
     await expect(page).toHaveURL(/\/vms\/\d+$/, { timeout: 60_000 });
     await expect(status(page)).toHaveText(/running/i);
     for (const figure of ["cpu", "memory", "disk", "network"]) {
-      await expect(chart(page, figure)).toContainText("guest", { timeout: 60_000 });
+      await expect(chart(page, figure).locator(".source")).toHaveText("guest", { timeout: 60_000 });
     }
     await shot(page, "lab-adopted");
 
