@@ -19,6 +19,7 @@ for (const file of process.argv.slice(2)) {
   module.optimize();
   // A second time finds a little more.
   module.optimize();
+  module.runPasses(["strip-producers", "strip-target-features"]);
   writeFileSync(file, module.emitBinary());
   module.dispose();
 }

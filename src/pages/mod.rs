@@ -65,10 +65,10 @@ macro_rules! pages {
 pages! {
     overview: overview::Overview, overview_page, load_overview;
     vm: vm::Vm, vm_page, load_vm;
-    watch: monitor::Monitor, monitor_page, load_monitor;
-    watch: alerts::Alerts, alerts_page, load_alerts;
-    watch: alert_rules::AlertRules, alert_rules_page, load_alert_rules;
-    watch: events::Events, events_page, load_events;
+    monitor: monitor::Monitor, monitor_page, load_monitor;
+    alerts: alerts::Alerts, alerts_page, load_alerts;
+    alerts: alert_rules::AlertRules, alert_rules_page, load_alert_rules;
+    alerts: events::Events, events_page, load_events;
     manage: account::Account, account_page, load_account;
     manage: accounts::Accounts, accounts_page, load_accounts;
     manage: admin::Admin, admin_page, load_admin;

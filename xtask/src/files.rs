@@ -31,7 +31,9 @@ const WORTH_COMPRESSING_BYTES: usize = 1024;
 
 /// The compressed forms of a file that a server can offer: extension and content.
 pub fn compressed(name: &str, content: &[u8]) -> Result<Vec<(&'static str, Vec<u8>)>> {
-    let text_or_wasm = ["css", "html", "ico", "js", "json", "svg", "txt", "wasm", "webmanifest", "xml"];
+    // `bin`: modules of wasm
+    let text_or_wasm =
+        ["bin", "css", "html", "ico", "js", "json", "svg", "txt", "wasm", "webmanifest", "xml"];
     let compressible = name.rsplit_once('.').is_some_and(|(_, extension)| text_or_wasm.contains(&extension));
     if !compressible || content.len() < WORTH_COMPRESSING_BYTES {
         return Ok(vec![]);
