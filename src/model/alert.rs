@@ -119,13 +119,18 @@ impl AlertMetric {
         }
     }
 
-    /// Its name in a form.
+    /// Its name in a form, with the unit of its threshold.
     pub fn choice(self) -> &'static str {
         match self {
+            Self::Cpu => "CPU (%)",
+            Self::Memory => "memory (%)",
+            Self::Disk => "disk (%)",
+            Self::Swap => "swap (%)",
+            Self::NetworkDown => "network down (MB/s)",
+            Self::NetworkUp => "network up (MB/s)",
+            Self::Load => "load (the host)",
             Self::Figures => "no metrics",
             Self::Stopped => "unexpected stop",
-            Self::Load => "load (the host)",
-            other => other.label(),
         }
     }
 

@@ -241,15 +241,19 @@ fn Form(begun: RuleForm, scopes: Vec<Choice>, save: ServerAction<SaveAlertRule>)
             <Refusal error=refused/>
             <ActionForm action=save>
                 <input type="hidden" name="rule[id]" value=begun.id/>
-                <div class="three">
+                <div class="two">
                     <Select name="scope" label="Applies to" chosen=begun.scope choices=scopes refused/>
+                    <Select name="severity" label="Severity" chosen=begun.severity choices=severities refused/>
+                </div>
+                <div class="sentence">
                     <Select name="metric" label="When" chosen=begun.metric choices=metrics refused/>
                     <Select name="comparison" label="is" chosen=begun.comparison choices=comparisons refused/>
-                    <Input name="threshold" label="Threshold (%, MB/s or load)" kind="number" value=begun.threshold hint="Not used for missing metrics and unexpected stops." refused/>
-                    <Input name="for_secs" label="for (seconds)" kind="number" value=begun.for_secs max=RULE_MAX_FOR_SECS refused/>
-                    <Select name="severity" label="Severity" chosen=begun.severity choices=severities refused/>
-                    <Input name="repeat_minutes" label="Remind every (minutes)" kind="number" value=begun.repeat_minutes hint="Leave empty for no reminders." max=RULE_MAX_REPEAT_MINUTES refused/>
-                    <Input name="quiet_from" label="No notifications from" kind="time" value=begun.quiet_from hint="Leave empty to notify at any time." refused/>
+                    <Input name="threshold" label="Threshold" kind="number" value=begun.threshold refused/>
+                    <Input name="for_secs" label="for" unit="s" kind="number" value=begun.for_secs max=RULE_MAX_FOR_SECS refused/>
+                    <Input name="repeat_minutes" label="Remind every" unit="min" kind="number" value=begun.repeat_minutes hint="Empty: no reminders." max=RULE_MAX_REPEAT_MINUTES refused/>
+                </div>
+                <div class="sentence">
+                    <Input name="quiet_from" label="No notifications from" kind="time" value=begun.quiet_from hint="Empty: notify at any time." refused/>
                     <Input name="quiet_to" label="until" kind="time" value=begun.quiet_to refused/>
                     <div class="field" class:wrong=is_wrong(refused, "time_zone")>
                         <label for="field-time_zone">"in the time zone"</label>
@@ -313,6 +317,7 @@ fn Input(
     label: &'static str,
     kind: &'static str,
     value: String,
+    #[prop(optional)] unit: &'static str,
     #[prop(optional)] hint: &'static str,
     #[prop(optional)] max: Option<u32>,
     refused: Signal<Option<ApiError>>,
@@ -326,6 +331,7 @@ fn Input(
                     aria-invalid=invalid(refused, name) name=format!("rule[{name}]") type=kind value=value min=(kind == "number").then_some("0") max=max
                     step=(name == "threshold").then_some("any") autocomplete="off" aria-describedby=format!("{id}-note") id=id
                 />
+                {(!unit.is_empty()).then(|| view! { <span class="unit">{unit}</span> })}
             </span>
             <Note name hint refused/>
         </div>
