@@ -447,8 +447,9 @@ impl Vms {
         let machine = self.machine(vm);
         let (allowances, now) = (&self.0.allowances, stamp());
         let mut tx = self.0.database.write().await?;
-        sqlx::query(
-            "UPDATE operation SET state = ?, finished_at = ?, last_line = ?, output = ?, error = ? WHERE id = ?",
+        let started_at: Option<i64> = sqlx::query_scalar(
+            "UPDATE operation SET state = ?, finished_at = ?, last_line = ?, output = ?, error = ? WHERE id = ?
+             RETURNING started_at",
         )
         .bind(ending.state().as_str())
         .bind(now)
@@ -456,7 +457,7 @@ impl Vms {
         .bind(lines.join("\n"))
         .bind(ending.error().map(|error| error.text.clone()))
         .bind(operation_id)
-        .execute(&mut *tx)
+        .fetch_one(&mut *tx)
         .await?;
         let uuid = machine.as_ref().and_then(|machine| self.0.machines.domain_uuid(machine));
         if matches!(ending, Ending::TakenBack(_)) {
@@ -515,7 +516,7 @@ impl Vms {
             repository::set_status(&mut tx, vm.id, status, problem).await?;
         }
         let event = match ending.error() {
-            None => NewEvent::info(done_kind(kind), vm_id, format!("{name} {}.", kind.done())),
+            None => NewEvent::info(done_kind(kind), vm_id, done_text(name, kind, started_at, now)),
             Some(error) if error.kind == MachineErrorKind::Cancelled => NewEvent::info(
                 "vm_operation_cancelled",
                 vm_id,
@@ -536,6 +537,25 @@ impl Vms {
             self.write_info(view, machine.directory, Expect::Existing).await;
         }
         Ok(())
+    }
+}
+
+/// `web-1 launched in 32 s.`
+fn done_text(name: &str, kind: OperationKind, started_at: Option<i64>, now: i64) -> String {
+    let done = kind.done();
+    match started_at {
+        Some(started_at) if !kind.is_about_a_snapshot() && kind != OperationKind::Resize => {
+            format!("{name} {done} in {}.", duration(now - started_at))
+        }
+        _ => format!("{name} {done}."),
+    }
+}
+
+/// `32 s`, `2 min 5 s`
+fn duration(ms: i64) -> String {
+    match ms.max(0) / 1000 {
+        secs if secs < 60 => format!("{secs} s"),
+        secs => format!("{} min {} s", secs / 60, secs % 60),
     }
 }
 
