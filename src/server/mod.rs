@@ -22,10 +22,32 @@ pub mod vagrant;
 pub mod vms;
 pub mod web;
 
-use crate::model::ApiError;
+use crate::model::{ApiError, ErrorCode};
 
-/// Logs what a client must not see, once, and makes the one generic answer of it.
+/// Logs what a client must not see, once, and returns the generic error. Both have the same reference, so that the line in
+/// the log can be found.
 fn internal(error: impl std::fmt::Display) -> ApiError {
-    tracing::error!(%error, "a request failed");
-    ApiError::internal()
+    let mut bytes = [0; 4];
+    if getrandom::fill(&mut bytes).is_err() {
+        tracing::error!(%error, "a request failed");
+        return ApiError::internal();
+    }
+    let reference = format!("{:08x}", u32::from_be_bytes(bytes));
+    tracing::error!(%error, reference, "a request failed");
+    ApiError::new(
+        ErrorCode::Internal,
+        format!("Internal error. Details are in the server log (reference {reference})."),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn internal_errors_show_a_reference_and_not_their_cause() {
+        let text = super::internal("disk image is malformed").text;
+        let reference = text.split_once("(reference ").unwrap().1.trim_end_matches(").");
+        assert_eq!(reference.len(), 8, "{text}");
+        assert!(!text.contains("malformed"), "{text}");
+        assert_ne!(super::internal("x").text, text);
+    }
 }
