@@ -57,7 +57,7 @@ test("the first start greets its owner, and takes a form without JavaScript", as
     await plain.locator(`[name=${name}]`).fill(value);
   }
   await submit(plain, "password");
-  await expect(plain.getByTestId("refusal")).toContainText("10");
+  await expect(plain.getByTestId("error")).toContainText("10");
   await expect(plain.locator("[name=email]")).toHaveValue(PERSON.email);
   await expect(plain.locator("[name=password]")).toHaveValue("");
   await context.close();
@@ -130,7 +130,7 @@ test("a launch that is refused without JavaScript comes back as it was filled in
   await page.locator("[name=name]").fill(taken);
   await page.locator("[name=ram_mb]").fill("2048");
   await page.getByRole("button", { name: /launch/i }).click();
-  await expect(page.getByTestId("refusal")).toContainText(`You already have a VM called ${taken}.`);
+  await expect(page.getByTestId("error")).toContainText(`You already have a VM called ${taken}.`);
   await expect(page.locator("[name=name]")).toHaveValue(taken);
   await expect(page.locator("[name=ram_mb]")).toHaveValue("2048");
   await context.close();
@@ -511,13 +511,13 @@ test.describe("signed in", () => {
 
   test("what the charts show can be read as a table and saved as files", async ({ page }) => {
     await openRunning(page);
-    const readings = page.getByTestId("readings");
-    await readings.locator("summary").click();
-    await expect(readings.getByRole("row").nth(1)).toContainText("%");
+    const table = page.getByTestId("chart-table");
+    await table.locator("summary").click();
+    await expect(table.getByRole("row").nth(1)).toContainText("%");
     const vmId = Number(new URL(page.url()).pathname.split("/").at(-1));
     await page.request.post("/api/v1/stop_after", { form: { vm_id: vmId, hours: "8" }, headers: { origin: server.url } });
     await press(page, "Restart");
-    await expect(readings.locator("td.events", { hasText: "restart" }).first()).toBeVisible({ timeout: 2 * POLL_MS });
+    await expect(table.locator("td.events", { hasText: "restart" }).first()).toBeVisible({ timeout: 2 * POLL_MS });
     const marks = () => chart(page, "cpu").locator("canvas").first().evaluate((canvas) => {
       const instance = globalThis.echarts.getInstanceByDom(canvas.closest("[_echarts_instance_]"));
       return instance.getOption().series[0].markLine.data.map((mark) => mark.name);
@@ -821,9 +821,9 @@ test.describe("signed in", () => {
         return instance.getOption().series[0].lineStyle.color;
       });
     expect(await colours()).toMatch(/^#|rgb|oklch/);
-    const readings = page.getByTestId("readings");
-    await readings.locator("summary").click();
-    await expect(readings.getByRole("row").nth(1)).toContainText("%");
+    const table = page.getByTestId("chart-table");
+    await table.locator("summary").click();
+    await expect(table.getByRole("row").nth(1)).toContainText("%");
   });
 
   test("the monitor shows the host on six charts that go on", async ({ page }) => {
@@ -1048,7 +1048,7 @@ test.describe("signed in", () => {
     await page.getByTestId("resources").getByLabel("Memory").fill("100000");
     await page.getByRole("button", { name: "Apply at next start" }).click();
     await expect(page).toHaveURL(/\/vms\/\d+\/settings\?/);
-    await expect(page.getByTestId("resources").getByTestId("refusal")).toContainText("Memory must be");
+    await expect(page.getByTestId("resources").getByTestId("error")).toContainText("Memory must be");
     await page.getByTestId("resources").getByLabel("Memory").fill("512");
     await page.getByRole("button", { name: "Apply at next start" }).click();
     await expect(page.getByTestId("next-spec")).toContainText("512 MB");

@@ -1,9 +1,9 @@
 //! The collector's health. Only admins receive it.
 
 use super::{
-    clock::{Moment, TimeForm},
     feed::Feed,
     format,
+    local_time::{LocalTime, TimeFormat},
 };
 use crate::model::{CollectorHealth, CollectorState, TickMillis, VmsBySource};
 use leptos::prelude::*;
@@ -22,7 +22,7 @@ pub fn Collector(feed: Feed) -> impl IntoView {
     let has_ticked = Memo::new(move |_| newest.with(Option::is_some));
     let newest_at = move || {
         let at = Signal::derive(move || newest.get().unwrap_or_default());
-        view! { <Moment at form=TimeForm::TimeOfDay/> }
+        view! { <LocalTime at form=TimeFormat::TimeOfDay/> }
     };
     let error = Memo::new(move |_| health.with(|health| health.as_ref().and_then(|h| h.last_error.clone())));
     let section = move || {
@@ -46,7 +46,7 @@ pub fn Collector(feed: Feed) -> impl IntoView {
                     <div><dt>"Sources"</dt><dd data-testid="collector-sources">{fact(|h| sources(h.vms))}</dd></div>
                     {move || error.get().map(|error| view! {
                         <div class="last-error">
-                            <dt>"Last error, " <Moment at=error.at form=TimeForm::DayAndTime/></dt>
+                            <dt>"Last error, " <LocalTime at=error.at form=TimeFormat::DayAndTime/></dt>
                             <dd>{error.text}</dd>
                         </div>
                     })}

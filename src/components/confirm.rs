@@ -3,7 +3,7 @@
 //! The button is a link to the dialog's id, so that without JavaScript the address opens it (`:target`) and the field's
 //! `pattern` compares; with it the dialog is modal, and the form's button waits for the name.
 
-use super::{browser, clock::alive};
+use super::{browser, hydration::is_hydrated};
 use leptos::{ev, html, prelude::*};
 
 /// A confirmation on a page.
@@ -62,7 +62,7 @@ pub fn Ask(
 #[component]
 pub fn Confirm(question: Question, #[prop(into)] title: String, children: Children) -> impl IntoView {
     let dialog = NodeRef::<html::Dialog>::new();
-    let alive = alive();
+    let is_hydrated = is_hydrated();
     // Opened by the address before hydration: now it becomes modal.
     Effect::new(move || {
         if let Some(dialog) = dialog.get()
@@ -76,7 +76,7 @@ pub fn Confirm(question: Question, #[prop(into)] title: String, children: Childr
     let labelled_by = title_id.clone();
     view! {
         <dialog
-            id=id node_ref=dialog class:plain=move || !alive.get() aria-labelledby=labelled_by
+            id=id node_ref=dialog class:plain=move || !is_hydrated.get() aria-labelledby=labelled_by
             on:close=move |_| question.typed.set(String::new())
             on:submit=move |_| {
                 if let Some(dialog) = dialog.get_untracked() {
@@ -101,7 +101,7 @@ pub fn Confirmation(
     #[prop(optional)] children: Option<Children>,
 ) -> impl IntoView {
     let Question { id, wanted, typed } = question;
-    let alive = alive();
+    let is_hydrated = is_hydrated();
     let is_typed = Memo::new(move |_| typed.with(|typed| wanted.with_value(|wanted| typed.trim() == wanted)));
     let input_id = id.with_value(|id| format!("name-for-{id}"));
     let wanted = wanted.get_value();
@@ -119,7 +119,7 @@ pub fn Confirmation(
         </div>
         {children.map(|children| children())}
         <footer class="buttons">
-            <button type="submit" class="btn danger filled" disabled=move || disabled.get() || alive.get() && !is_typed.get()>
+            <button type="submit" class="btn danger filled" disabled=move || disabled.get() || is_hydrated.get() && !is_typed.get()>
                 {label}
             </button>
             <a

@@ -107,14 +107,14 @@ impl Feed {
     /// Waits for the next poll and runs it. False when polling has to stop.
     async fn poll_next(self) -> bool {
         let wake = self.wake.get_value();
-        browser::within(self.wait_millis(), wake.notified()).await;
+        browser::timeout(self.wait_millis(), wake.notified()).await;
         while !browser::page_is_visible() {
             wake.notified().await;
         }
         let Scope { vm_id, window_secs } = self.scope;
         let (cursor, version) = self.live.with_untracked(|live| (live.cursor, live.version.clone()));
         let poll = metrics_since(Some(cursor), vm_id, Some(window_secs), Some(version.clone()));
-        let answer = browser::within(POLL_TIMEOUT_MILLIS, poll).await;
+        let answer = browser::timeout(POLL_TIMEOUT_MILLIS, poll).await;
         match answer.unwrap_or_else(|| Err(ApiError::no_answer())) {
             Ok(newer) => {
                 self.live.update(|live| merge(live, newer, self.scope.window_secs));

@@ -281,7 +281,7 @@ pub fn Keyboard(is_admin: bool) -> impl IntoView {
         });
         let pressed = window_event_listener(ev::click, |event| {
             if !browser::is_in_dialog(&event) {
-                browser::close_details_beside(MENUS, &event);
+                browser::close_other_details(MENUS, &event);
             }
         });
         on_cleanup(move || {
@@ -428,7 +428,7 @@ fn Dialogs(is_admin: bool, opened: RwSignal<Option<Opened>>) -> impl IntoView {
         }
         opened.set(None);
     });
-    Effect::new(move || browser::show_element(&format!("place-{}", chosen.get())));
+    Effect::new(move || browser::scroll_into_view(&format!("place-{}", chosen.get())));
     let on_toggle = move |_| {
         let is_open =
             palette.get_untracked().is_some_and(|dialog| dialog.matches(":popover-open") == Ok(true));

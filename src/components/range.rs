@@ -2,9 +2,10 @@
 //! back button, and can be chosen without JavaScript.
 
 use super::{
-    clock::{Moment, TimeField, TimeForm, time_of_field},
+    datetime_field::{DateTimeField, parse_datetime_field},
     form::QueryForm,
     icon::{Glyph, Icon},
+    local_time::{LocalTime, TimeFormat},
 };
 use crate::model::UtcMillis;
 use leptos::prelude::*;
@@ -49,7 +50,8 @@ impl Range {
 
     /// The range in an address; an invalid one means the last 15 minutes.
     fn of_query(query: &ParamsMap) -> Self {
-        if let (Some(from), Some(to)) = (time_of_field(query, "from"), time_of_field(query, "to"))
+        if let (Some(from), Some(to)) =
+            (parse_datetime_field(query, "from"), parse_datetime_field(query, "to"))
             && let (from, to) = (from.min(to), from.max(to))
             && to.0 - from.0 >= SHORTEST_SECS * 1000
         {
@@ -172,8 +174,8 @@ pub fn RangePicker(range: Memo<Range>, now: Signal<UtcMillis>, show: ShowRange) 
                     let (from, to) = range.get().bounds(now.get_untracked());
                     view! {
                         <span class="muted" data-testid="custom-range">
-                            <Moment at=Signal::stored(from) form=TimeForm::DayAndTime/> " to "
-                            <Moment at=Signal::stored(to) form=TimeForm::DayAndTime/>
+                            <LocalTime at=Signal::stored(from) form=TimeFormat::DayAndTime/> " to "
+                            <LocalTime at=Signal::stored(to) form=TimeFormat::DayAndTime/>
                         </span>
                     }
                 })
@@ -191,8 +193,8 @@ fn CustomRange(range: Memo<Range>, now: Signal<UtcMillis>) -> impl IntoView {
     let (from, to) = (end(|ends| ends.0), end(|ends| ends.1));
     view! {
         <QueryForm>
-            <div class="field"><TimeField name="from" id="range-from" label="From" at=from required=true/></div>
-            <div class="field"><TimeField name="to" id="range-to" label="To" at=to required=true/></div>
+            <div class="field"><DateTimeField name="from" id="range-from" label="From" at=from required=true/></div>
+            <div class="field"><DateTimeField name="to" id="range-to" label="To" at=to required=true/></div>
             <button type="submit" class="btn primary">"Apply"</button>
         </QueryForm>
     }

@@ -1,5 +1,5 @@
 //! Short messages at the edge of the page, for results that nothing else on it shows. Errors are shown next to
-//! the form instead (`notice::Refusal`).
+//! the form instead (`banner::ErrorBanner`).
 
 use super::{
     action::ServerAction,
@@ -25,7 +25,7 @@ struct Toast {
     is_bad: bool,
 }
 
-/// The toasts of the pages within [`super::layout::SignedIn`].
+/// The toasts of the pages within [`super::app_layout::AppLayout`].
 #[derive(Clone, Copy)]
 pub struct Toasts {
     shown: RwSignal<Vec<Toast>>,

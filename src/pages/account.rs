@@ -2,12 +2,12 @@ use crate::{
     api::{ChangePassword, EndOtherSessions, EndSession, SetTheme, my_devices},
     components::{
         action::{ActionForm, ServerAction},
+        app_layout::SignOutButton,
         auth::Viewer,
+        banner::{ErrorBanner, Loading},
         browser,
-        clock::{Moment, TimeForm},
         form::{Checks, TextField},
-        layout::SignOutButton,
-        notice::{Loading, Refusal},
+        local_time::{LocalTime, TimeFormat},
         resource::section_view,
         theme, toast,
     },
@@ -70,7 +70,7 @@ fn Password(change: ServerAction<ChangePassword>) -> impl IntoView {
     view! {
         <section class="panel block" data-testid="password">
             <h2>"Password"</h2>
-            <Refusal error=refused/>
+            <ErrorBanner error=refused/>
             <ActionForm action=change guard=Callback::new(move |event: leptos::ev::SubmitEvent| checks.guard(&event))>
                 <TextField name="old_password" label="Current password" kind="password" value=old_password checks autocomplete="current-password"/>
                 <TextField name="new_password" label="New password" kind="password" value=new_password checks autocomplete="new-password" hint="At least 10 characters."/>
@@ -102,7 +102,7 @@ fn Themes() -> impl IntoView {
     view! {
         <section class="panel block" data-testid="theme">
             <h2>"Theme"</h2>
-            <Refusal error=refused/>
+            <ErrorBanner error=refused/>
             <div class="segments" role="group" aria-label="Theme">
                 {button(Theme::Light, "Light")}
                 {button(Theme::Dark, "Dark")}
@@ -140,8 +140,8 @@ fn Devices(
                 <div class="what">
                     <b title=said>{name}</b>
                     <small class="muted">
-                        {kind} " · signed in " <Moment at=Signal::stored(device.signed_in_at) form=TimeForm::DayAndTime/>
-                        " · last used " <Moment at=Signal::stored(device.last_used_at) form=TimeForm::DayAndTime/>
+                        {kind} " · signed in " <LocalTime at=Signal::stored(device.signed_in_at) form=TimeFormat::DayAndTime/>
+                        " · last used " <LocalTime at=Signal::stored(device.last_used_at) form=TimeFormat::DayAndTime/>
                     </small>
                 </div>
                 {if device.is_this {
@@ -162,7 +162,7 @@ fn Devices(
         <section class="panel block" data-testid="devices">
             <h2>"Signed-in devices"</h2>
             <p class="hint">"Devices are signed out after 7 days without use, and 30 days after signing in at the latest."</p>
-            <Refusal error=refused/>
+            <ErrorBanner error=refused/>
             <ul class="entries">{devices.into_iter().map(entry).collect_view()}</ul>
             {has_others.then(|| view! {
                 <ActionForm action=end_others>

@@ -3,14 +3,14 @@ use crate::{
     components::{
         action::{ActionForm, ServerAction},
         alerts::AlertBell,
-        clock::alive,
+        banner::{CollectorBanner, ConnectionStatus, ErrorBanner, Loading},
         collector::Collector,
         confirm::{Ask, Confirm, Confirmation, Question},
         feed::{Feed, Scope},
         form::QueryForm,
         format,
+        hydration::is_hydrated,
         icon::{Glyph, Icon},
-        notice::{LinkState, Loading, Refusal, Trouble},
         resource::{page_view, section_view},
         store::Store,
         toast,
@@ -87,10 +87,10 @@ fn Body(first: First, found: FoundOrphans) -> impl IntoView {
     let First { live, store } = first;
     let feed = Feed::start(live, SCOPE);
     view! {
-        <Trouble feed/>
+        <CollectorBanner feed/>
         <header class="top">
             <h1>"Admin"</h1>
-            <LinkState feed/>
+            <ConnectionStatus feed/>
             <span class="push"></span>
             <AlertBell feed/>
             <a class="btn" href="/admin/accounts"><Glyph icon=Icon::Person/>"Accounts"</a>
@@ -108,7 +108,7 @@ fn Body(first: First, found: FoundOrphans) -> impl IntoView {
 fn Vms(feed: Feed) -> impl IntoView {
     let search =
         RwSignal::new(use_query_map().with_untracked(|query| query.get("search")).unwrap_or_default());
-    let alive = alive();
+    let is_hydrated = is_hydrated();
     let found = Memo::new(move |_| {
         let wanted = search.get().trim().to_ascii_lowercase();
         let holds = |text: &str| text.to_ascii_lowercase().contains(&wanted);
@@ -144,7 +144,7 @@ fn Vms(feed: Feed) -> impl IntoView {
                         value=search.get_untracked() prop:value=search on:input=move |event| search.set(event_target_value(&event))
                     />
                 </span>
-                <button type="submit" class="btn" hidden=alive>"Search"</button>
+                <button type="submit" class="btn" hidden=is_hydrated>"Search"</button>
                 <span class="muted">{count}</span>
             </QueryForm>
             <div class="wide"><table class="vms" class:stale=move || feed.is_stale() hidden=move || found.with(Vec::is_empty)>
@@ -213,7 +213,7 @@ fn StopAll() -> impl IntoView {
             <p class="hint">
                 "Powers off every VM immediately, without a clean shutdown, and cancels running launches and starts."
             </p>
-            <Refusal error=refused/>
+            <ErrorBanner error=refused/>
             <p><Ask question><Glyph icon=Icon::Stop/>"Power off all VMs…"</Ask></p>
             <Confirm question title="Power off all VMs?">
                 <p>"Data that a VM has not written to its disk is lost. VMs that are being launched are removed."</p>
@@ -258,7 +258,7 @@ fn Orphans(found: FoundOrphans) -> impl IntoView {
             <p class="hint">
                 "Resources that no longer match: a machine without a VM record, a folder without a VM, a VM without a machine. Causes are a restored database or manual changes. Import or clean up each of them."
             </p>
-            <Refusal error=refused/>
+            <ErrorBanner error=refused/>
             {section_view(
                 orphans,
                 || view! { <Loading class="blank"/> }.into_any(),

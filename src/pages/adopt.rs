@@ -2,8 +2,8 @@ use crate::{
     api::{AdoptMachine, adoptable_machines},
     components::{
         action::{ActionForm, ServerAction},
+        banner::{ErrorBanner, Loading},
         form::entered,
-        notice::{Loading, Refusal},
         resource::page_view,
         vm::StatusMark,
     },
@@ -51,7 +51,7 @@ fn List(machines: Vec<Adoptable>) -> impl IntoView {
                 "Vagrant machines of the server's user. After the import you can monitor, start and stop a machine here; "
                 "its project folder and Vagrantfile do not change."
             </p>
-            <Refusal error=refused/>
+            <ErrorBanner error=refused/>
             <ul>
                 {machines
                     .into_iter()

@@ -3,9 +3,9 @@ use crate::{
     components::{
         action::{ActionForm, ServerAction},
         auth::Viewer,
+        banner::{ErrorBanner, Loading, PageError},
         browser,
         confirm::{Ask, Confirm, Confirmation, Question},
-        notice::{Loading, Refusal, Unavailable},
         toast,
     },
     model::{
@@ -55,8 +55,8 @@ pub fn AlertRules() -> impl IntoView {
             {move || Suspend::new(async move {
                 match (rules.await, viewer.me().await) {
                     (Ok((rules, vms)), Some(me)) => view! { <Body rules vms me save delete/> }.into_any(),
-                    (Err(error), _) => view! { <Unavailable error/> }.into_any(),
-                    (Ok(_), None) => view! { <Unavailable error=ApiError::not_signed_in()/> }.into_any(),
+                    (Err(error), _) => view! { <PageError error/> }.into_any(),
+                    (Ok(_), None) => view! { <PageError error=ApiError::not_signed_in()/> }.into_any(),
                 }
             })}
         </Transition>
@@ -89,7 +89,7 @@ fn Body(
                 "The most specific rule wins: VM, then owner, then all VMs. "
                 "Disable a VM's rule to silence that metric for it."
             </p>
-            <Refusal error=refused/>
+            <ErrorBanner error=refused/>
             <ul class="entries">{entries}</ul>
             {is_empty.then(|| view! { <p class="none">"No rules yet. Create the first one below."</p> })}
         </section>
@@ -238,7 +238,7 @@ fn Form(begun: RuleForm, scopes: Vec<Choice>, save: ServerAction<SaveAlertRule>)
     view! {
         <section class="panel block" id="rule" data-testid="rule-form">
             <h2>{title}</h2>
-            <Refusal error=refused/>
+            <ErrorBanner error=refused/>
             <ActionForm action=save>
                 <input type="hidden" name="rule[id]" value=begun.id/>
                 <div class="three">

@@ -3,10 +3,9 @@ use crate::{
     components::{
         action::{ActionForm, ServerAction},
         auth::Viewer,
-        browser,
-        clock::{Moment, TimeForm},
-        format,
-        notice::Refusal,
+        banner::ErrorBanner,
+        browser, format,
+        local_time::{LocalTime, TimeFormat},
         paging::Paging,
         poll::poll,
         resource::page_view,
@@ -79,7 +78,7 @@ fn Body(alerts: Listed, before: Memo<Option<i64>>) -> impl IntoView {
                 && alerts.try_with_untracked(|alerts| *alerts != newer) == Some(true)
             {
                 alerts.try_set(newer);
-                browser::catch_focus(OPEN_ID);
+                browser::recover_focus(OPEN_ID);
             }
         });
     };
@@ -102,8 +101,8 @@ fn Body(alerts: Listed, before: Memo<Option<i64>>) -> impl IntoView {
             <span class="push"></span>
             <a class="btn" href="/alerts/rules">"Rules"</a>
         </header>
-        <Refusal error=refused/>
-        <Refusal error=lost/>
+        <ErrorBanner error=refused/>
+        <ErrorBanner error=lost/>
         <section class="panel block" data-testid="open">
             <h2 id=OPEN_ID tabindex="-1">"Open"</h2>
             <ul class="entries">
@@ -157,8 +156,8 @@ fn Open(alert: Alert, acknowledge: ServerAction<AcknowledgeAlert>) -> impl IntoV
             <div class="what">
                 <What alert/>
                 <small class="muted">
-                    "opened " <Moment at=Signal::stored(raised_at) form=TimeForm::DayAndSecond/> {at_value(metric, raised_value)}
-                    {by.map(|(name, at)| view! { " · acknowledged by " {name} " " <Moment at=Signal::stored(at) form=TimeForm::DayAndTime/> {at_value(metric, acknowledged_value)} })}
+                    "opened " <LocalTime at=Signal::stored(raised_at) form=TimeFormat::DayAndSecond/> {at_value(metric, raised_value)}
+                    {by.map(|(name, at)| view! { " · acknowledged by " {name} " " <LocalTime at=Signal::stored(at) form=TimeFormat::DayAndTime/> {at_value(metric, acknowledged_value)} })}
                 </small>
             </div>
             {is_new.then(|| view! {
@@ -184,9 +183,9 @@ fn Over(alert: Alert) -> impl IntoView {
             <div class="what">
                 <What alert/>
                 <small class="muted">
-                    "opened " <Moment at=Signal::stored(raised_at) form=TimeForm::DayAndSecond/> {at_value(metric, raised_value)}
-                    " · resolved " <Moment at=Signal::stored(resolved_at) form=TimeForm::DayAndSecond/> {at_value(metric, resolved_value)}
-                    {by.map(|(name, at)| view! { " · acknowledged by " {name} " " <Moment at=Signal::stored(at) form=TimeForm::DayAndTime/> {at_value(metric, acknowledged_value)} })}
+                    "opened " <LocalTime at=Signal::stored(raised_at) form=TimeFormat::DayAndSecond/> {at_value(metric, raised_value)}
+                    " · resolved " <LocalTime at=Signal::stored(resolved_at) form=TimeFormat::DayAndSecond/> {at_value(metric, resolved_value)}
+                    {by.map(|(name, at)| view! { " · acknowledged by " {name} " " <LocalTime at=Signal::stored(at) form=TimeFormat::DayAndTime/> {at_value(metric, acknowledged_value)} })}
                     " · " {lasted}
                 </small>
             </div>

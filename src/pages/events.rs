@@ -2,10 +2,12 @@ use crate::{
     api::list_events,
     components::{
         auth::Viewer,
+        banner::ErrorBanner,
         browser,
-        clock::{Moment, TimeField, TimeForm, alive, time_of_field},
+        datetime_field::{DateTimeField, parse_datetime_field},
         form::QueryForm,
-        notice::Refusal,
+        hydration::is_hydrated,
+        local_time::{LocalTime, TimeFormat},
         paging::Paging,
         poll::poll,
         resource::page_view,
@@ -29,7 +31,7 @@ impl Asked {
         // A field holds a minute of local time; "to" includes that whole minute.
         let time = |name: &str, millis: i64| {
             let text = word(name);
-            let at = time_of_field(map, name).filter(|_| text.len() == "2026-11-23T06:15".len());
+            let at = parse_datetime_field(map, name).filter(|_| text.len() == "2026-11-23T06:15".len());
             at.map_or(text, |at| UtcMillis(at.0 + millis).to_rfc3339())
         };
         let query = EventQuery {
@@ -166,7 +168,7 @@ fn Body(asked: Memo<Asked>, page: EventPage, refused: Option<ApiError>, is_admin
                 </div>
             </details>
         </header>
-        <Refusal error=refusal/>
+        <ErrorBanner error=refusal/>
         <section class="panel" aria-label="Events">
             <Filters asked is_admin/>
             <Counts asked page/>
@@ -187,7 +189,7 @@ fn Body(asked: Memo<Asked>, page: EventPage, refused: Option<ApiError>, is_admin
 
 #[component]
 fn Filters(asked: Memo<Asked>, is_admin: bool) -> impl IntoView {
-    let alive = alive();
+    let is_hydrated = is_hydrated();
     let chosen =
         move |read: fn(&EventQuery) -> &String| move || asked.with(|asked| read(&asked.query).clone());
     let select = move |name: &'static str,
@@ -226,9 +228,9 @@ fn Filters(asked: Memo<Asked>, is_admin: bool) -> impl IntoView {
             {select("severity", "Severity", "All severities", vec![("info", "Info"), ("warning", "Warning"), ("error", "Error")], |q| &q.severity)}
             {input("vm", "VM", |q| &q.vm)}
             {is_admin.then(|| input("person", "User", |q| &q.person))}
-            <div class="dated"><TimeField name="from" id="events-from" label="From" at=from sends=true/></div>
-            <div class="dated"><TimeField name="to" id="events-to" label="To" at=to sends=true/></div>
-            <button type="submit" class="btn" hidden=alive>"Apply"</button>
+            <div class="dated"><DateTimeField name="from" id="events-from" label="From" at=from submit_on_change=true/></div>
+            <div class="dated"><DateTimeField name="to" id="events-to" label="To" at=to submit_on_change=true/></div>
+            <button type="submit" class="btn" hidden=is_hydrated>"Apply"</button>
             {move || asked.with(Asked::is_filtered).then(|| view! { <a class="btn quiet" href="/events" data-noscroll="">"Clear"</a> })}
         </QueryForm>
     }
@@ -275,7 +277,7 @@ fn List(page: RwSignal<EventPage>, is_admin: bool) -> impl IntoView {
         let person = event.person.clone().filter(|_| is_admin);
         view! {
             <li data-severity=severity data-kind=kind>
-                <Moment at=Signal::stored(event.at) form=TimeForm::DayAndSecond/>
+                <LocalTime at=Signal::stored(event.at) form=TimeFormat::DayAndSecond/>
                 <i class=format!("mark {severity}") aria-hidden="true"></i>
                 <details>
                     <summary><span class="unseen">{severity} ": "</span>{event.text}</summary>

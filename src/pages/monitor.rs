@@ -2,16 +2,16 @@ use crate::{
     api::metrics_since,
     components::{
         alerts::AlertBell,
+        banner::{CollectorBanner, ConnectionStatus, ErrorBanner},
         browser,
         chart::{Hue, Scale, TimeChart},
-        clock::alive,
+        chart_table::{ChartTable, Column, default_columns},
         collector::Collector,
         feed::{Feed, Scope},
         format,
+        hydration::is_hydrated,
         icon::{Glyph, Icon},
-        notice::{LinkState, Refusal, Trouble},
         range::{Range, RangePicker},
-        readings::{Column, Readings, usual_columns},
         resource::page_view,
         sparkline_geometry::Point,
         timeline::{self, Line, Timeline},
@@ -82,16 +82,16 @@ fn Body(first: First, range: Memo<Range>) -> impl IntoView {
     let feed = Feed::start(first.live, SCOPE);
     let timeline = Timeline::follow(feed, None, range, first.charts);
     let trail = trail(feed);
-    let alive = alive();
+    let is_hydrated = is_hydrated();
     view! {
         <div id="wall" class="wall">
-            <Trouble feed/>
+            <CollectorBanner feed/>
             <header class="top">
                 <h1>"Monitor"</h1>
-                <LinkState feed/>
+                <ConnectionStatus feed/>
                 <span class="push"></span>
                 <AlertBell feed/>
-                {move || alive.get().then(|| view! {
+                {move || is_hydrated.get().then(|| view! {
                     <button type="button" class="btn" data-testid="full-screen" on:click=move |_| browser::toggle_full_screen("wall")>
                         <Glyph icon=Icon::Expand/>"Full screen"
                     </button>
@@ -102,7 +102,7 @@ fn Body(first: First, range: Memo<Range>) -> impl IntoView {
                 <span class="push"></span>
                 <Export timeline/>
             </div>
-            <Refusal error=timeline.refusal/>
+            <ErrorBanner error=timeline.refusal/>
             <HostCharts feed timeline trail/>
             <PerVm feed/>
             <Collector feed/>
@@ -112,7 +112,7 @@ fn Body(first: First, range: Memo<Range>) -> impl IntoView {
 
 #[component]
 fn Export(timeline: Timeline) -> impl IntoView {
-    let alive = alive();
+    let is_hydrated = is_hydrated();
     let address = move |format: &str| {
         let (from, to) = timeline.range.get().bounds(timeline.now().get());
         format!("/api/metrics/host/export?format={format}&from={}&to={}", from.to_rfc3339(), to.to_rfc3339())
@@ -123,7 +123,7 @@ fn Export(timeline: Timeline) -> impl IntoView {
             <div>
                 <a class="btn" href=move || address("csv") download rel="external">"CSV"</a>
                 <a class="btn" href=move || address("json") download rel="external">"JSON"</a>
-                {move || alive.get().then(|| view! {
+                {move || is_hydrated.get().then(|| view! {
                     <button type="button" class="btn" on:click=|_| browser::save_charts_as_png("host")>"PNG"</button>
                 })}
             </div>
@@ -164,12 +164,12 @@ fn HostCharts(
         line("host_load_5", "load-5", "5 minutes", Hue::Received, |h| h.load_5),
         line("host_load_15", "load-15", "15 minutes", Hue::Sent, |h| h.load_15),
     ]);
-    let mut columns = usual_columns([cpu, memory, disk, network]);
+    let mut columns = default_columns([cpu, memory, disk, network]);
     columns.extend([
-        Column { label: "Swap", chart: swap, trace: 0, told: format::percent },
-        Column { label: "Load, 1 min", chart: load, trace: 0, told: format::count },
-        Column { label: "Load, 5 min", chart: load, trace: 1, told: format::count },
-        Column { label: "Load, 15 min", chart: load, trace: 2, told: format::count },
+        Column { label: "Swap", chart: swap, trace: 0, format: format::percent },
+        Column { label: "Load, 1 min", chart: load, trace: 0, format: format::count },
+        Column { label: "Load, 5 min", chart: load, trace: 1, format: format::count },
+        Column { label: "Load, 15 min", chart: load, trace: 2, format: format::count },
     ]);
     view! {
         <div class="charts host" class:stale=move || feed.is_stale() class:loading=timeline.loading>
@@ -210,7 +210,7 @@ fn HostCharts(
                 span foot=timeline.statistics("host_load_1", format::count) on_span
             />
         </div>
-        <Readings columns/>
+        <ChartTable columns/>
     }
 }
 

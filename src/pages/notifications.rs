@@ -3,8 +3,8 @@ use crate::{
     components::{
         action::{ActionForm, ServerAction},
         auth::Viewer,
-        clock::{Moment, TimeForm},
-        notice::{Failed, Loading, Refusal},
+        banner::{ErrorBanner, Loading, SectionError},
+        local_time::{LocalTime, TimeFormat},
         poll::poll,
         toast,
     },
@@ -41,7 +41,7 @@ pub fn Notifications() -> impl IntoView {
         <section class="panel block" data-testid="notifications">
             <h2>"Notifications"</h2>
             <p class="hint">"Where alerts about your VMs are sent when they open and resolve. " <a class="underlined" href="/alerts/rules">"Alert rules"</a> " define what opens one."</p>
-            <Refusal error=refused/>
+            <ErrorBanner error=refused/>
             <Transition fallback=|| view! { <Loading class="blank tall"/> }>
                 {move || Suspend::new(async move {
                     let is_admin = viewer.me().await.is_some_and(|me| me.role == Role::Admin);
@@ -51,7 +51,7 @@ pub fn Notifications() -> impl IntoView {
                             is_queued.set(settings.deliveries.iter().any(waits));
                             view! { <Settings settings is_admin set email all test/> }.into_any()
                         }
-                        Err(error) => view! { <Failed error retry=move || settings.refetch()/> }.into_any(),
+                        Err(error) => view! { <SectionError error retry=move || settings.refetch()/> }.into_any(),
                     }
                 })}
             </Transition>
@@ -153,8 +153,8 @@ fn Deliveries(deliveries: Vec<Delivery>) -> impl IntoView {
                 <div class="what">
                     <i class=format!("mark {mark}") title=delivery.state.as_str()></i> " " {delivery.text}
                     <small class="muted">
-                        {delivery.channel.label()} " · " {delivery.state.as_str()} " · " <Moment at=Signal::stored(delivery.queued_at) form=TimeForm::DayAndSecond/> {tried}
-                        {later.then(|| view! { " · next try " <Moment at=Signal::stored(delivery.due_at) form=TimeForm::DayAndSecond/> })}
+                        {delivery.channel.label()} " · " {delivery.state.as_str()} " · " <LocalTime at=Signal::stored(delivery.queued_at) form=TimeFormat::DayAndSecond/> {tried}
+                        {later.then(|| view! { " · next try " <LocalTime at=Signal::stored(delivery.due_at) form=TimeFormat::DayAndSecond/> })}
                         {delivery.error.map(|error| format!(" · {error}"))}
                     </small>
                 </div>

@@ -3,11 +3,10 @@ use crate::{
     components::{
         action::{ActionForm, ServerAction},
         auth::Session,
-        clock::alive,
+        banner::{ErrorBanner, PageError, SimulatedBanner},
         form::{Checks, TextField, entered},
+        hydration::is_hydrated,
         icon::Brand,
-        layout::SimulatedBanner,
-        notice::{Refusal, Unavailable},
     },
     model::check_registration,
 };
@@ -38,7 +37,7 @@ pub fn Register() -> impl IntoView {
                         </main>
                     }
                     .into_any(),
-                    Err(error) => view! { <main class="alone"><Unavailable error/></main> }.into_any(),
+                    Err(error) => view! { <main class="alone"><PageError error/></main> }.into_any(),
                 }
             })}
         </Suspense>
@@ -55,13 +54,13 @@ pub fn RegistrationForm(label: &'static str) -> impl IntoView {
     let password = RwSignal::new(String::new());
     let wrong = move || check_registration(username.get().trim(), email.get().trim(), &password.get()).err();
     let checks = Checks::new(wrong, refused);
-    let alive = alive();
+    let is_hydrated = is_hydrated();
     view! {
-        <Refusal error=refused/>
+        <ErrorBanner error=refused/>
         <ActionForm
             action=register
             guard=Callback::new(move |event: leptos::ev::SubmitEvent| checks.guard(&event))
-            novalidate=alive
+            novalidate=is_hydrated
         >
             <TextField name="username" label="User name" value=username checks autocomplete="username" autofocus=true/>
             <TextField name="email" label="E-mail" kind="email" value=email checks autocomplete="email"/>

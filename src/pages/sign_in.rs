@@ -3,10 +3,9 @@ use crate::{
     components::{
         action::{ActionForm, ServerAction},
         auth::Session,
+        banner::{ErrorBanner, PageError, SimulatedBanner},
         form::{Checks, TextField, entered},
         icon::Brand,
-        layout::SimulatedBanner,
-        notice::{Refusal, Unavailable},
     },
 };
 use leptos::prelude::*;
@@ -26,7 +25,7 @@ pub fn SignIn() -> impl IntoView {
                         view! { <Redirect path="/setup"/> }.into_any()
                     }
                     Ok(Session { instance, .. }) => view! { <SimulatedBanner instance/><Form/> }.into_any(),
-                    Err(error) => view! { <main class="alone"><Unavailable error/></main> }.into_any(),
+                    Err(error) => view! { <main class="alone"><PageError error/></main> }.into_any(),
                 }
             })}
         </Suspense>
@@ -46,7 +45,7 @@ fn Form() -> impl IntoView {
             <Brand/>
             <section class="panel card">
                 <h1>"Sign in"</h1>
-                <Refusal error=refused/>
+                <ErrorBanner error=refused/>
                 <ActionForm action=sign_in>
                     {next.map(|next| view! { <input type="hidden" name="next" value=next/> })}
                     <TextField name="username" label="User name" value=username checks autocomplete="username" autofocus=true/>

@@ -3,15 +3,15 @@
 
 use crate::{
     components::{
+        banner::{ErrorBanner, SectionError},
         chart::{ChartData, Hue, Mark, Scale, TimeChart, Trace},
-        clock::{Moment, TimeForm},
+        chart_table::{ChartTable, Column},
         confirm::{Ask, Confirm, Confirmation, Question},
         form::{Checks, TextField},
         format,
         icon::{Brand, Glyph, Icon},
+        local_time::{LocalTime, TimeFormat},
         meter::Meter,
-        notice::{Failed, Refusal},
-        readings::{Column, Readings},
         source_badge::SourceBadge,
         sparkline::Sparkline,
         sparkline_geometry::{Path, Point, Viewport},
@@ -269,8 +269,8 @@ fn Charts() -> impl IntoView {
     let rates = vec![trace("rx", "Received", Hue::Received, 0.1), trace("tx", "Sent", Hue::Sent, 0.04)];
     let network = chart(rates, Vec::new());
     let columns = vec![
-        Column { label: "CPU", chart: cpu, trace: 0, told: format::percent },
-        Column { label: "Received", chart: network, trace: 0, told: format::rate },
+        Column { label: "CPU", chart: cpu, trace: 0, format: format::percent },
+        Column { label: "Received", chart: network, trace: 0, format: format::rate },
     ];
     let layers = [
         ("step-0", "web-1", "40 %", "M0 100V60L200 40L400 70L600 50V100Z"),
@@ -296,7 +296,7 @@ fn Charts() -> impl IntoView {
                     now_text=text("↓ 3.1 MB/s  ↑ 1.2 MB/s") data=network span="a minute" foot=None
                 />
             </div>
-            <div class="sample"><Readings columns/></div>
+            <div class="sample"><ChartTable columns/></div>
             <div class="sample hue-cpu">
                 <p>"CPU by VM"</p>
                 <svg class="stacked" viewBox="0 0 600 100" preserveAspectRatio="none" aria-hidden="true">
@@ -376,10 +376,10 @@ fn Messages() -> impl IntoView {
     view! {
         <section class="panel block">
             <h2>"Messages, and what stands where nothing is"</h2>
-            <Refusal error=Signal::derive(move || Some(error()))/>
+            <ErrorBanner error=Signal::derive(move || Some(error()))/>
             <p class="banner warn"><Glyph icon=Icon::Warning/><span>"No current metrics: the hypervisor is not responding."</span></p>
             <p class="banner simulated"><Glyph icon=Icon::Warning/><span>"Simulated fleet: these VMs and their metrics are made up."</span></p>
-            <Failed error=error() retry=|| ()/>
+            <SectionError error=error() retry=|| ()/>
             <div class="panel empty"><Glyph icon=Icon::Machine/><h2>"No VMs yet"</h2><p>"Choose an image and a size."</p><p><a class="btn primary" href="/style">"Launch your first VM"</a></p></div>
             <p class="none">"Nothing has happened yet."</p>
             <div class="panel blank" role="status" aria-label="Loading"></div>
@@ -401,7 +401,7 @@ fn Bells() -> impl IntoView {
         }
     };
     let all = || view! { <p><a class="underlined" href="/style">"All alerts"</a></p> };
-    let raised = || view! { "opened at " <Moment at=MINUTE.0 form=TimeForm::DayAndTime/> };
+    let raised = || view! { "opened at " <LocalTime at=MINUTE.0 form=TimeFormat::DayAndTime/> };
     view! {
         <section class="panel block">
             <h2>"Bell"</h2>

@@ -474,7 +474,7 @@ mod tests {
         let imports = project.imports();
         let path = |text: &str| text.split("::").map(str::to_owned).collect::<Path>();
         assert!(imports.len() > 150);
-        assert!(imports[&path("app")].contains(&path("components::layout")));
+        assert!(imports[&path("app")].contains(&path("components::app_layout")));
         assert!(imports[&path("api::vms")].contains(&path("model::vm")));
     }
 

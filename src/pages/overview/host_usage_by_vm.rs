@@ -3,9 +3,9 @@
 use crate::{
     components::{
         chart::Hue,
+        chart_table::TableDetails,
         feed::Feed,
         format,
-        readings::Fold,
         sparkline_geometry::{self, push_pair},
     },
     model::{Live, Series, VmView},
@@ -239,7 +239,7 @@ fn StackChart(
 /// The chart as a table.
 #[component]
 fn StackTable(title: &'static str, stack: Memo<Stack>) -> impl IntoView {
-    let closed = RwSignal::new(false);
+    let is_closed = RwSignal::new(false);
     let rows = move || {
         let row = |stack: &Stack, layer: &Layer| {
             let (mean, highest) = stack.mean_and_highest(layer);
@@ -247,13 +247,13 @@ fn StackTable(title: &'static str, stack: Memo<Stack>) -> impl IntoView {
             view! { <tr><th scope="row">{layer.name.clone()}</th><td>{mean}</td><td>{highest}</td></tr> }
         };
         let rows = |stack: &Stack| stack.layers.iter().map(|layer| row(stack, layer)).collect_view();
-        (!closed.get()).then(|| stack.with(rows))
+        (!is_closed.get()).then(|| stack.with(rows))
     };
     view! {
-        <Fold label=title closed>
+        <TableDetails label=title is_closed>
             <thead><tr><th scope="col">"VM"</th><th scope="col">"Mean, 15 min"</th><th scope="col">"Max"</th></tr></thead>
             <tbody>{rows}</tbody>
-        </Fold>
+        </TableDetails>
     }
 }
 

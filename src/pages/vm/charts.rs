@@ -2,14 +2,14 @@
 
 use crate::{
     components::{
+        banner::ErrorBanner,
         browser,
         chart::{Hue, Scale, TimeChart},
-        clock::alive,
+        chart_table::{ChartTable, default_columns},
         feed::Feed,
         format,
-        notice::Refusal,
+        hydration::is_hydrated,
         range::RangePicker,
-        readings::{Readings, usual_columns},
         timeline::{Line, Timeline},
     },
     model::{Series, Source, Sources, VmFigures, VmView},
@@ -51,7 +51,7 @@ pub fn VmCharts(feed: Feed, id: i64, vm: Memo<Option<VmView>>, timeline: Timelin
             <span class="push"></span>
             <Export id vm timeline/>
         </div>
-        <Refusal error=timeline.refusal/>
+        <ErrorBanner error=timeline.refusal/>
         <div class="charts" class:stale=move || feed.is_stale() class:loading=timeline.loading aria-busy=move || timeline.loading.get().to_string()>
             <TimeChart
                 test_id="chart-cpu" title="CPU" hue=Hue::Cpu scale=Scale::Percent source=source(|s| s.cpu)
@@ -83,7 +83,7 @@ pub fn VmCharts(feed: Feed, id: i64, vm: Memo<Option<VmView>>, timeline: Timelin
                 data=network span foot=of_network on_span
             />
         </div>
-        <Readings columns=usual_columns([cpu, memory, disk, network])/>
+        <ChartTable columns=default_columns([cpu, memory, disk, network])/>
     }
 }
 
@@ -96,7 +96,7 @@ fn with_percent(amount: Option<String>, percent: Option<f64>) -> String {
 /// The shown time as files: every sample in it, or the picture of it.
 #[component]
 fn Export(id: i64, vm: Memo<Option<VmView>>, timeline: Timeline) -> impl IntoView {
-    let alive = alive();
+    let is_hydrated = is_hydrated();
     let address = move |format: &str| {
         let (from, to) = timeline.range.get().bounds(timeline.now().get());
         let (from, to) = (from.to_rfc3339(), to.to_rfc3339());
@@ -112,7 +112,7 @@ fn Export(id: i64, vm: Memo<Option<VmView>>, timeline: Timeline) -> impl IntoVie
             <div>
                 <a class="btn" href=move || address("csv") download rel="external">"CSV"</a>
                 <a class="btn" href=move || address("json") download rel="external">"JSON"</a>
-                {move || alive.get().then(|| view! { <button type="button" class="btn" on:click=picture>"PNG"</button> })}
+                {move || is_hydrated.get().then(|| view! { <button type="button" class="btn" on:click=picture>"PNG"</button> })}
             </div>
         </details>
     }

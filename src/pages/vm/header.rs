@@ -9,10 +9,10 @@ use crate::{
     components::{
         action::{ActionForm, ServerAction},
         alerts::AlertBell,
+        banner::{ConnectionStatus, ErrorBanner},
         confirm::{Confirm, Confirmation, Question},
         feed::{Feed, open_operation},
         format,
-        notice::{LinkState, Refusal},
         source_badge::source_label,
         vm::{Power, PowerButtons, Progress, StatusMark},
     },
@@ -50,13 +50,13 @@ pub fn Header(
                 <StatusMark status/>
                 <h1>{name}</h1>
                 <span class="muted"><span data-testid="status">{move || status.get().label()}</span><span title=source>{up}</span></span>
-                <LinkState feed/>
+                <ConnectionStatus feed/>
                 <span class="push"></span>
                 <AlertBell feed/>
                 <PowerButtons vm power turn_off/>
             </header>
             <Tabs id tab is_imported/>
-            <Refusal error/>
+            <ErrorBanner error/>
         </div>
     }
 }
@@ -85,7 +85,7 @@ pub fn UnderWay(feed: Feed, id: i64, vm: Memo<Option<VmView>>) -> impl IntoView 
             },
         )
     };
-    view! { <section class="panel under-way"><Progress vm now=feed.now/>{cancel_button}<Refusal error/></section> }
+    view! { <section class="panel under-way"><Progress vm now=feed.now/>{cancel_button}<ErrorBanner error/></section> }
 }
 
 #[component]

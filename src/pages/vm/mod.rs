@@ -19,10 +19,10 @@ use crate::{
     components::{
         action::ServerAction,
         alerts::AlertNotices,
+        banner::{CollectorBanner, PageError},
         confirm::Question,
         feed::{Connection, Feed, Scope, open_operation},
         icon::{Glyph, Icon},
-        notice::{Trouble, Unavailable},
         range::Range,
         resource::resource_view,
         response, toast,
@@ -107,7 +107,7 @@ pub fn Vm() -> impl IntoView {
             move |live| async move { view! { <Body live address data/> }.into_any() },
             |error| match error.code {
                 ErrorCode::NotFound => view! { <NoSuchVm/> }.into_any(),
-                _ => view! { <Unavailable error/> }.into_any(),
+                _ => view! { <PageError error/> }.into_any(),
             },
         )}
     }
@@ -250,7 +250,7 @@ fn Present(
     };
     view! {
         <Header feed id vm tab=address.tab name=name.clone() is_imported power turn_off error/>
-        <Trouble feed/>
+        <CollectorBanner feed/>
         {move || {
             problem.get().map(|text| {
                 view! { <p class="banner bad" role="alert" data-testid="problem"><Glyph icon=Icon::Warning/><span>{text}</span></p> }
