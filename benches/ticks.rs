@@ -4,7 +4,7 @@
 //! making counters up, which a real hypervisor does in another process.
 
 use crate::{
-    Figures, cpu_time, millis, resident_mb,
+    Results, cpu_time, millis, resident_mb,
     support::{Client, Server},
     thread_time,
 };
@@ -40,9 +40,9 @@ impl Hypervisor for Counted {
     async fn read(&self) -> Result<HypervisorSample, ReadError> {
         // The fleet answers at once, on this thread; others work meanwhile.
         let before = thread_time();
-        let reading = self.fleet.read().await;
+        let sample = self.fleet.read().await;
         *self.spent.lock().unwrap() += thread_time() - before;
-        reading
+        sample
     }
 
     async fn enable_memory_statistics(&self, uuid: &str, period_secs: u32) -> Result<(), ReadError> {
@@ -57,16 +57,16 @@ impl Hypervisor for Counted {
 /// Ticks of an hour.
 const HOUR: u32 = 720;
 
-pub async fn measure(figures: &mut Figures) {
+pub async fn measure(results: &mut Results) {
     println!("simulated VMs; CPU time of the process a tick: derive, store, .vm_info");
     // Memory is measured first, before anything else of this process needs some.
     for vms in [200, 20, 100, 1000] {
         let mut run = Run::start(vms).await;
         let cost = run.cost_of_ticks(TICKS).await;
-        figures.tell(&format!("tick_{vms}_cpu_ms"), cost, "ms", &format!("one tick, {vms} VMs"));
+        results.report(&format!("tick_{vms}_cpu_ms"), cost, "ms", &format!("one tick, {vms} VMs"));
         if vms == 200 {
             run.an_hour_with_queries().await;
-            figures.tell("rss_200_mb", resident_mb(), "MB", "resident after an hour of ticks with queries");
+            results.report("rss_200_mb", resident_mb(), "MB", "resident after an hour of ticks with queries");
         }
     }
 }

@@ -24,7 +24,7 @@ use support::{
     form_request,
 };
 use twarga_cloud::{
-    model::{HostFigures, OperationKind, UtcMillis, VmFigures},
+    model::{HostUsage, OperationKind, UtcMillis, VmUsage},
     server::{
         commands::Source,
         provider::{
@@ -252,9 +252,9 @@ async fn a_session_is_a_cookie_that_scripts_cannot_read_and_ends_at_sign_out() {
         request.headers_mut().insert("sec-fetch-site", site.parse().unwrap());
         request
     };
-    let me = || with_cookie(form_request("/api/auth/me", &[]), "same-origin");
+    let user = || with_cookie(form_request("/api/auth/me", &[]), "same-origin");
     let get_me = || {
-        let mut request = me();
+        let mut request = user();
         *request.method_mut() = Method::GET;
         let nobody = server.nobody();
         async move { nobody.send(request).await }
@@ -745,17 +745,21 @@ async fn charts_statistics_and_files_are_of_ones_own_vms() {
     let both =
         "vm_ids[0]=1&vm_ids[1]=2&metric_names[0]=vm_cpu_percent&metric_names[1]=vm_network_rx_mb_per_s";
     let ranges = ada.get(&format!("/api/v1/vm_ranges?{both}")).await.json();
-    let told: Vec<_> = ranges.as_array().unwrap().iter().map(|r| (&r["vm_id"], &r["metric_name"])).collect();
-    assert_eq!(told.len(), 4);
+    let series: Vec<_> =
+        ranges.as_array().unwrap().iter().map(|r| (&r["vm_id"], &r["metric_name"])).collect();
+    assert_eq!(series.len(), 4);
     assert_eq!(ranges[0]["at"].as_array().unwrap().len(), ranges[0]["max"].as_array().unwrap().len());
     let none = ada.get("/api/v1/vm_ranges?vm_ids[0]=1&metric_names[0]=vm_loudness").await;
     assert_eq!(none.status, StatusCode::NOT_FOUND);
     let of_all = ada.get("/api/v1/vm_ranges?vm_ids[0]=1&vm_ids[1]=77&metric_names[0]=vm_cpu_percent").await;
     assert_eq!(of_all.status, StatusCode::NOT_FOUND);
 
-    let told = ada.get("/api/metrics/vm/1/statistics?metric_name=vm_uptime").await.json();
-    assert_eq!(told["count"], 6);
-    assert!(told["min"].as_f64() < told["p95"].as_f64() && told["p95"] == told["max"], "{told}");
+    let statistics = ada.get("/api/metrics/vm/1/statistics?metric_name=vm_uptime").await.json();
+    assert_eq!(statistics["count"], 6);
+    assert!(
+        statistics["min"].as_f64() < statistics["p95"].as_f64() && statistics["p95"] == statistics["max"],
+        "{statistics}"
+    );
 
     let csv = ada.get("/api/metrics/vm/1/export").await;
     assert_eq!(csv.headers[header::CONTENT_TYPE], "text/csv; charset=utf-8");
@@ -909,9 +913,9 @@ async fn a_vm_that_is_busy_for_a_minute_is_an_alert_of_its_owners_and_the_admins
     assert_eq!(bob.get(&format!("/api/v1/alert_history?before={id}")).await.json(), json!([]));
     assert_eq!(bob.get(&format!("/api/v1/alert_history?before={}", id + 1)).await.json(), history);
     assert_eq!((&history[0]["threshold"], &history[0]["resolved_value"]), (&json!(90.0), &json!(20.0)));
-    let told = server.events().await.into_iter().filter(|(kind, _)| kind.starts_with("alert_"));
-    let told: Vec<_> = told.map(|(_, text)| text).filter(|text| text.contains("web-1")).collect();
-    assert_eq!(told.len(), 2, "{told:?}");
+    let texts = server.events().await.into_iter().filter(|(kind, _)| kind.starts_with("alert_"));
+    let texts: Vec<_> = texts.map(|(_, text)| text).filter(|text| text.contains("web-1")).collect();
+    assert_eq!(texts.len(), 2, "{texts:?}");
 }
 
 #[tokio::test]
@@ -988,7 +992,7 @@ async fn the_hosts_alerts_are_the_admins_alone() {
     let fleet = Fleet::new();
     let mut server = fleet.serve(0).await;
     let (ada, bob) = (server.person("ada").await, server.person("bob").await);
-    let full = HostFigures { disk_percent: Some(97.0), ..HostFigures::default() };
+    let full = HostUsage { disk_percent: Some(97.0), ..HostUsage::default() };
     for secs in (0..=60).step_by(5) {
         let at = UtcMillis(MORNING + secs * 1000);
         server.collector.alerts.evaluate(at, &full, &[]).await.unwrap();
@@ -1009,15 +1013,15 @@ async fn a_vm_that_runs_and_sends_nothing_is_an_alert() {
     let ada = server.person("ada").await;
     fleet.ticks(&mut server, 1).await;
     let mut silent = server.state.vms.list(Scope::All).await.unwrap();
-    silent[0].figures = VmFigures::default();
-    let host = HostFigures::default();
+    silent[0].usage = VmUsage::default();
+    let host = HostUsage::default();
     for secs in (10..=70).step_by(5) {
         let at = UtcMillis(MORNING + secs * 1000);
         server.collector.alerts.evaluate(at, &host, &silent).await.unwrap();
     }
     assert_eq!(open_alerts(&ada).await, [("web-1".to_owned(), "figures".to_owned())]);
-    let told = "web-1 is running but has reported no metrics for 60 s.";
-    assert!(ada.page("/vms/1").await.words().contains(told));
+    let problem = "web-1 is running but has reported no metrics for 60 s.";
+    assert!(ada.page("/vms/1").await.words().contains(problem));
 }
 
 /// Vagrant's index with one machine of VirtualBox's, and nobody who knows the way into it.

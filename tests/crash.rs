@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 use twarga_cloud::{
-    model::{HostFigures, UtcMillis, VmFigures},
+    model::{HostUsage, UtcMillis, VmUsage},
     server::{
         database::Database,
         metrics::{Span, Store},
@@ -61,14 +61,14 @@ fn writer() {
         let first = if newest == UtcMillis(0) { 0 } else { tick_at(newest) + 1 };
         // The parent kills it long before.
         for tick in first..first + 200_000 {
-            let figures = VmFigures {
+            let usage = VmUsage {
                 cpu_percent: Some((tick % 100) as f64),
                 uptime_seconds: Some(tick.unsigned_abs()),
-                ..VmFigures::default()
+                ..VmUsage::default()
             };
             let mut tx = database.write().await.unwrap();
-            let vms = VMS.map(|id| (id, figures));
-            let recorded = store.record(&mut tx, at(tick), &vms, &HostFigures::default()).await.unwrap();
+            let vms = VMS.map(|id| (id, usage));
+            let recorded = store.record(&mut tx, at(tick), &vms, &HostUsage::default()).await.unwrap();
             tx.commit().await.unwrap();
             store.publish(recorded);
             println!("committed {tick}");
@@ -137,8 +137,8 @@ async fn a_hundred_kills_lose_no_tick_and_double_none() {
         chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let wait = Duration::from_millis(chance >> 33 & 0xFF);
         let writer = Writer::start(folder.path());
-        let told = tokio::task::spawn_blocking(move || writer.killed_after(wait));
-        let last = tokio::time::timeout(PATIENCE, told).await.expect("it ends in time").unwrap();
+        let killed = tokio::task::spawn_blocking(move || writer.killed_after(wait));
+        let last = tokio::time::timeout(PATIENCE, killed).await.expect("it ends in time").unwrap();
 
         let (database, store) = open(folder.path()).await;
         let sound: String =

@@ -112,7 +112,7 @@ async fn asked<F: Future<Output = support::Answer>>(server: &Server, request: F)
 
 /// What has gone wrong with a VM is told to its owner: on its page and in the overview, with the status it has,
 /// and by an event; and neither its row nor its folder is lost.
-async fn told(server: &Server, ada: &Client, name: &str, text: &str, status: &str, event: &str) {
+async fn assert_reported(server: &Server, ada: &Client, name: &str, text: &str, status: &str, event: &str) {
     let browser = server.browser("ada").await;
     let vm = ada.vm(name).await;
     assert_eq!(vm["status"], status, "{vm:#}");
@@ -161,7 +161,7 @@ async fn a_real_vm_on_its_bad_days() {
         assert!(kept, "what was there is kept beside");
     }
     let text = "The .vm_info of bad-days could not be read and was rebuilt from the database";
-    told(&server, &ada, "bad-days", text, "running", "vm_info_rebuilt").await;
+    assert_reported(&server, &ada, "bad-days", text, "running", "vm_info_rebuilt").await;
 
     // libvirtd is down: the VM lives on, nobody knows how it stands, and nothing is begun.
     end(libvirtd_pid(), "-TERM");
@@ -170,13 +170,14 @@ async fn a_real_vm_on_its_bad_days() {
     assert_eq!((&vm["status"], &vm["figures"]["cpu_percent"]), (&json!("unknown"), &Value::Null));
     let trouble = ada.get("/api/v1/metrics_since").await.json()["trouble"].clone();
     assert!(trouble.as_str().is_some_and(|text| text.contains("libvirt")), "{trouble}");
-    told(&server, &ada, "bad-days", trouble.as_str().unwrap(), "unknown", "hypervisor_silent").await;
+    assert_reported(&server, &ada, "bad-days", trouble.as_str().unwrap(), "unknown", "hypervisor_silent")
+        .await;
     assert_eq!(ada.ask("stop", vm_id).await.status, 409);
     ada.launch("no-libvirt", "lab-tiny").await;
     server.settled().await;
     let text = problem(&ada.vm("no-libvirt").await);
     assert!(text.contains("libvirt"), "{text}");
-    told(&server, &ada, "no-libvirt", &text, "failed", "vm_operation_failed").await;
+    assert_reported(&server, &ada, "no-libvirt", &text, "failed", "vm_operation_failed").await;
     start_libvirtd();
     let vm = within_two_ticks(&mut server, &ada, "bad-days").await;
     assert_eq!((&vm["status"], &vm["problem"]), (&json!("running"), &Value::Null));
@@ -192,7 +193,7 @@ async fn a_real_vm_on_its_bad_days() {
     let vm = within_two_ticks(&mut server, &ada, "bad-days").await;
     assert_eq!((&vm["status"], &vm["operation"]["state"]), (&json!("running"), &json!("failed")));
     assert!(problem(&vm).contains("Vagrantfile"), "{vm:#}");
-    told(&server, &ada, "bad-days", &problem(&vm), "running", "vm_operation_failed").await;
+    assert_reported(&server, &ada, "bad-days", &problem(&vm), "running", "vm_operation_failed").await;
     let kept = fs::read_to_string(&vagrantfile).unwrap();
     assert!(kept.ends_with("config.vm.box = \n"), "nobody's edit is overwritten: {kept}");
     fs::write(&vagrantfile, good).unwrap();
@@ -204,7 +205,7 @@ async fn a_real_vm_on_its_bad_days() {
     let vm = within_two_ticks(&mut server, &ada, "bad-days").await;
     assert_eq!(vm["status"], "stopped");
     assert!(problem(&vm).contains("start it again"), "{vm:#}");
-    told(&server, &ada, "bad-days", &problem(&vm), "stopped", "vm_crashed").await;
+    assert_reported(&server, &ada, "bad-days", &problem(&vm), "stopped", "vm_crashed").await;
     asked(&server, ada.ask("start", vm_id)).await;
     let vm = within_two_ticks(&mut server, &ada, "bad-days").await;
     assert_eq!((&vm["status"], &vm["problem"]), (&json!("running"), &Value::Null));
@@ -215,13 +216,20 @@ async fn a_real_vm_on_its_bad_days() {
     let vm = within_two_ticks(&mut server, &ada, "bad-days").await;
     assert_eq!(vm["status"], "not_created");
     assert!(problem(&vm).contains("removed from the hypervisor"), "{vm:#}");
-    told(&server, &ada, "bad-days", &problem(&vm), "not_created", "vm_domain_removed").await;
+    assert_reported(&server, &ada, "bad-days", &problem(&vm), "not_created", "vm_domain_removed").await;
     asked(&server, ada.ask("start", vm_id)).await;
     let vm = within_two_ticks(&mut server, &ada, "bad-days").await;
     assert!(problem(&vm).contains("disk"), "the old disk is not lost: {vm:#}");
     assert!(virsh(&["vol-list", "default"]).contains("twarga-user1-bad-days_default"), "nor is it removed");
-    told(&server, &ada, "bad-days", &problem(&vm), vm["status"].as_str().unwrap(), "vm_operation_failed")
-        .await;
+    assert_reported(
+        &server,
+        &ada,
+        "bad-days",
+        &problem(&vm),
+        vm["status"].as_str().unwrap(),
+        "vm_operation_failed",
+    )
+    .await;
 
     asked(&server, ada.destroy(vm_id, "bad-days")).await;
     assert_eq!(ada.vm("bad-days").await, Value::Null);
@@ -253,10 +261,10 @@ struct Shell {
 
 impl Shell {
     fn into(folder: &Path) -> Self {
-        let told = Command::new("vagrant").arg("ssh-config").current_dir(folder).output().unwrap();
-        assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+        let output = Command::new("vagrant").arg("ssh-config").current_dir(folder).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let config = tempfile::NamedTempFile::new().unwrap();
-        fs::write(config.path(), told.stdout).unwrap();
+        fs::write(config.path(), output.stdout).unwrap();
         Self { config }
     }
 
@@ -592,7 +600,7 @@ async fn a_missing_box_is_reported_by_name() {
     let vm = within_two_ticks(&mut server, &ada, "no-box").await;
     assert_eq!(vm["status"], "failed");
     assert!(problem(&vm).contains("twarga/nowhere"), "{vm:#}");
-    told(&server, &ada, "no-box", &problem(&vm), "failed", "vm_operation_failed").await;
+    assert_reported(&server, &ada, "no-box", &problem(&vm), "failed", "vm_operation_failed").await;
     asked(&server, ada.destroy(vm_id, "no-box")).await;
     assert!(!server.vm_folder(1, "no-box").exists());
 }
@@ -616,7 +624,7 @@ async fn another_users_domain_of_the_same_name_is_left_alone() {
     let vm = within_two_ticks(&mut server, &ada, "taken").await;
     assert_eq!(vm["status"], "failed");
     assert!(problem(&vm).contains("twarga-user1-taken_default"), "{vm:#}");
-    told(&server, &ada, "taken", &problem(&vm), "failed", "vm_operation_failed").await;
+    assert_reported(&server, &ada, "taken", &problem(&vm), "failed", "vm_operation_failed").await;
     asked(&server, ada.destroy(vm_id, "taken")).await;
     assert_eq!(ada.vm("taken").await, Value::Null);
     assert!(virsh(&["list", "--all", "--name"]).contains("twarga-user1-taken_default"));

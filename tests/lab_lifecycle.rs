@@ -354,7 +354,7 @@ async fn a_server_that_is_killed_at_random_moments_loses_and_doubles_nothing() {
             }
         };
         let log = fs::read_to_string(data_dir.with_extension("log")).unwrap_or_default();
-        let told = || log.lines().rev().take(60).collect::<Vec<_>>().join("\n");
+        let tail = || log.lines().rev().take(60).collect::<Vec<_>>().join("\n");
         let there = *action != "destroy";
         println!("{action}: {of_one} kills, {:.0} s, {}", begin.elapsed().as_secs_f64(), vm["status"]);
         let expected = match *action {
@@ -362,7 +362,7 @@ async fn a_server_that_is_killed_at_random_moments_loses_and_doubles_nothing() {
             "destroy" => Value::Null,
             _ => json!("running"),
         };
-        assert_eq!(vm["status"], expected, "{action}: {vm:#}\n{}", told());
+        assert_eq!(vm["status"], expected, "{action}: {vm:#}\n{}", tail());
         let ours =
             |listed: String| listed.lines().filter(|line| line.contains("twarga-user1-killed-")).count();
         assert_eq!(ours(virsh(&["list", "--all", "--name"])), usize::from(there), "domains after {action}");

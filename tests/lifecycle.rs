@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use std::{collections::HashSet, fs, time::Duration};
 use support::{Client, Server, fleet::Fleet, http};
 use twarga_cloud::{
-    model::{HostFigures, OperationKind, UtcMillis, VmSpec, price},
+    model::{HostUsage, OperationKind, UtcMillis, VmSpec, price},
     server::{commands::Source, provider::MachineErrorKind},
 };
 
@@ -280,11 +280,11 @@ async fn an_account_has_no_more_than_it_can_pay_and_may_have() {
 #[tokio::test]
 async fn the_host_gives_no_more_than_it_has() {
     let fleet = Fleet::new();
-    let host = HostFigures {
+    let host = HostUsage {
         memory_total_gb: Some(1.0),
         disk_total_gb: Some(100.0),
         cpu_cores: 2,
-        ..HostFigures::default()
+        ..HostUsage::default()
     };
     let source = Source { host: Some(host), ..Source::simulated(fleet.fleet.clone()) };
     let arguments = ["--provider", "simulated", "--simulated-vms", "0", "--memory-overcommit", "100"];
@@ -550,9 +550,9 @@ async fn an_emergency_stop_turns_all_off_and_says_what_became_of_each() {
     let (ada, bob) = (server.person("ada").await, server.person("bob").await);
     let bobs = bob.json(Method::POST, "/api/vms", &launch("bobs-1")).await.json()["vm_id"].clone();
     let answer = ada.form("/api/v1/stop_all_vms", &[("confirm", "stop")]).await;
-    let told = answer.json();
-    assert_eq!(told.as_array().unwrap().len(), 3, "{told}");
-    assert!(told.as_array().unwrap().iter().all(|vm| vm["operation_id"].is_i64()), "{told}");
+    let outcomes = answer.json();
+    assert_eq!(outcomes.as_array().unwrap().len(), 3, "{outcomes}");
+    assert!(outcomes.as_array().unwrap().iter().all(|vm| vm["operation_id"].is_i64()), "{outcomes}");
     server.settled().await;
     fleet.ticks(&mut server, 1).await;
     let vms = ada.get("/api/vms").await.json();

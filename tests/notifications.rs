@@ -115,9 +115,9 @@ async fn raise(server: &Server, vm_id: Option<i64>) -> i64 {
     id
 }
 
-async fn tell(server: &Server, alert_id: i64, told: Occasion, not_before: Option<UtcMillis>) {
+async fn queue(server: &Server, alert_id: i64, occasion: Occasion, not_before: Option<UtcMillis>) {
     let mut tx = server.state.database.write().await.unwrap();
-    notifications::queue(&mut tx, alert_id, told, "shop is slow.", NOW, not_before).await.unwrap();
+    notifications::queue(&mut tx, alert_id, occasion, "shop is slow.", NOW, not_before).await.unwrap();
     tx.commit().await.unwrap();
 }
 
@@ -141,10 +141,10 @@ async fn an_alert_reaches_the_webhook_signed_and_its_end_does_too() {
     let ada = hooked(&server, "ada", &receiver).await;
     let vm_id = ada.get("/api/v1/list_vms").await.json()[0]["id"].as_i64().unwrap();
     let alert_id = raise(&server, Some(vm_id)).await;
-    tell(&server, alert_id, Occasion::Raised, None).await;
+    queue(&server, alert_id, Occasion::Raised, None).await;
     let notifier = notifier(&server, None);
     pass(&notifier, 0).await;
-    tell(&server, alert_id, Occasion::Resolved, None).await;
+    queue(&server, alert_id, Occasion::Resolved, None).await;
     pass(&notifier, 1).await;
 
     let got = receiver.got();
@@ -173,7 +173,7 @@ async fn what_was_not_taken_is_sent_again_with_the_same_id_also_after_a_restart(
     receiver.will_answer((StatusCode::TOO_MANY_REQUESTS, [("retry-after", "60")]));
     receiver.will_answer((StatusCode::FOUND, [("location", "/hook")]));
     let alert_id = raise(&server, None).await;
-    tell(&server, alert_id, Occasion::Raised, None).await;
+    queue(&server, alert_id, Occasion::Raised, None).await;
     pass(&notifier(&server, None), 0).await;
     assert_eq!(deliveries(&ada).await, [("queued".into(), 1)]);
     pass(&notifier(&server, None), 4).await;
@@ -200,17 +200,17 @@ async fn what_never_succeeds_is_given_up_and_reported() {
         receiver.will_answer(StatusCode::GONE);
     }
     let alert_id = raise(&server, None).await;
-    tell(&server, alert_id, Occasion::Raised, None).await;
+    queue(&server, alert_id, Occasion::Raised, None).await;
     for day in 0..10 {
         pass(&notifier(&server, None), day * 86_400).await;
     }
     assert_eq!(deliveries(&ada).await, [("failed".into(), 7)]);
-    let told = server.events().await;
+    let events = server.events().await;
     assert!(
-        told.iter().any(|(kind, text)| kind == "notification_failed" && text.contains("410")),
-        "{told:?}"
+        events.iter().any(|(kind, text)| kind == "notification_failed" && text.contains("410")),
+        "{events:?}"
     );
-    tell(&server, alert_id, Occasion::Resolved, None).await;
+    queue(&server, alert_id, Occasion::Resolved, None).await;
     assert_eq!(deliveries(&ada).await.len(), 1, "who was never told is not told of its end");
 }
 
@@ -253,11 +253,11 @@ async fn an_unreported_alert_is_not_reported_as_resolved() {
     let ada = hooked(&server, "ada", &receiver).await;
     let quiet = Some(NOW.plus_secs(3600));
     let alert_id = raise(&server, None).await;
-    tell(&server, alert_id, Occasion::Raised, quiet).await;
-    tell(&server, alert_id, Occasion::Repeated, quiet).await;
+    queue(&server, alert_id, Occasion::Raised, quiet).await;
+    queue(&server, alert_id, Occasion::Repeated, quiet).await;
     pass(&notifier(&server, None), 60).await;
     assert_eq!(deliveries(&ada).await, [("queued".into(), 0)], "once, and not in quiet hours");
-    tell(&server, alert_id, Occasion::Resolved, quiet).await;
+    queue(&server, alert_id, Occasion::Resolved, quiet).await;
     pass(&notifier(&server, None), 7200).await;
     assert_eq!((receiver.got().len(), deliveries(&ada).await), (0, vec![("dropped".into(), 0)]));
 }
@@ -272,12 +272,12 @@ async fn users_are_notified_about_their_own_and_admins_of_the_host_and_of_all_if
     server.settled().await;
     let queued = async || (deliveries(&ada).await.len(), deliveries(&bob).await.len());
     let (host, vm) = (raise(&server, None).await, raise(&server, Some(vm_id)).await);
-    tell(&server, host, Occasion::Raised, None).await;
+    queue(&server, host, Occasion::Raised, None).await;
     assert_eq!(queued().await, (1, 0));
-    tell(&server, vm, Occasion::Raised, None).await;
+    queue(&server, vm, Occasion::Raised, None).await;
     assert_eq!(queued().await, (1, 1));
     assert_eq!(ada.form("/api/v1/set_notify_of_all", &[("is_on", "true")]).await.status, StatusCode::OK);
-    tell(&server, vm, Occasion::Repeated, None).await;
+    queue(&server, vm, Occasion::Repeated, None).await;
     assert_eq!(queued().await, (2, 1), "bob has one that waits");
     // Turned off since: what waits is not sent.
     assert_eq!(bob.form("/api/v1/set_webhook", &[("url", "")]).await.status, StatusCode::OK);
@@ -293,10 +293,10 @@ async fn nobody_hears_that_it_is_over_before_they_hear_that_it_is() {
     let _ada = hooked(&server, "ada", &receiver).await;
     receiver.will_answer(StatusCode::BAD_GATEWAY);
     let alert_id = raise(&server, None).await;
-    tell(&server, alert_id, Occasion::Raised, None).await;
+    queue(&server, alert_id, Occasion::Raised, None).await;
     let notifier = notifier(&server, None);
     pass(&notifier, 0).await;
-    tell(&server, alert_id, Occasion::Resolved, None).await;
+    queue(&server, alert_id, Occasion::Resolved, None).await;
     pass(&notifier, 1).await;
     assert_eq!(receiver.got().len(), 1);
     pass(&notifier, 10).await;
@@ -346,7 +346,7 @@ async fn an_alert_comes_by_mail() {
     let url = format!("smtp://{}", listener.local_addr().unwrap());
     let taken = tokio::spawn(take_mail(listener));
     let alert_id = raise(&server, None).await;
-    tell(&server, alert_id, Occasion::Raised, None).await;
+    queue(&server, alert_id, Occasion::Raised, None).await;
     pass(&notifier(&server, Some(Mail::new(&url, "cloud@example.org", None).unwrap())), 0).await;
     let mail = taken.await.unwrap();
     for part in ["From: cloud@example.org", "Subject: shop is slow", "shop is slow.", "To: "] {

@@ -286,7 +286,7 @@ async fn a_real_prometheus_has_the_values_that_our_api_returns() {
     });
 
     // The figures of a VM, what a unit of theirs is in Prometheus, and their name there.
-    let figures = [
+    let usage = [
         ("cpu_percent", 0.01, "twarga_vm_cpu_usage_ratio"),
         ("memory_used_mb", 1_048_576.0, "twarga_vm_memory_used_bytes"),
         ("memory_available_mb", 1_048_576.0, "twarga_vm_memory_available_bytes"),
@@ -297,18 +297,18 @@ async fn a_real_prometheus_has_the_values_that_our_api_returns() {
         ("uptime_seconds", 1.0, "twarga_vm_uptime_seconds"),
     ];
     // Our paths tell two decimals.
-    let same = |told: f64, scraped: f64| (told - scraped).abs() <= 0.005_001;
+    let same = |reported: f64, scraped: f64| (reported - scraped).abs() <= 0.005_001;
     let mut compared = 0;
     for vm_id in ["1", "2", "3", "4"] {
-        let told = ada.get(&format!("/api/metrics/vm/{vm_id}")).await.json();
-        for (figure, unit, metric) in figures {
+        let reported = ada.get(&format!("/api/metrics/vm/{vm_id}")).await.json();
+        for (figure, unit, metric) in usage {
             for job in ["machine", "admin", "user"] {
                 let scraped = prometheus.query(&format!("{metric}{{job='{job}', vm_id='{vm_id}'}}"));
                 let scraped = scraped.get(vm_id).map(|value| value / unit);
-                let expected = told[figure].as_f64().filter(|_| job != "user" || vm_id == "4");
+                let expected = reported[figure].as_f64().filter(|_| job != "user" || vm_id == "4");
                 let agree = match (expected, scraped) {
-                    (Some(told), Some(scraped)) => same(told, scraped),
-                    (told, scraped) => told == scraped,
+                    (Some(reported), Some(scraped)) => same(reported, scraped),
+                    (reported, scraped) => reported == scraped,
                 };
                 assert!(agree, "{job} {vm_id} {figure}: {expected:?} is not {scraped:?}");
                 compared += usize::from(expected.is_some());

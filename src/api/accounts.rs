@@ -1,4 +1,4 @@
-use crate::model::{Account, ApiError, Instance, Me, SignedInDevice};
+use crate::model::{Account, ApiError, CurrentUser, Instance, SignedInDevice};
 use leptos::prelude::*;
 use leptos::server_fn::codec::GetUrl;
 
@@ -6,7 +6,7 @@ use leptos::server_fn::codec::GetUrl;
 #[server(prefix = "/api/v1", endpoint = "register")]
 pub async fn register(username: String, email: String, password: String) -> Result<(), ApiError> {
     use crate::server::web::request_context;
-    let state = request_context::anyone()?;
+    let state = request_context::app_state()?;
     state.register(&username, &email, &password).await?;
     request_context::sign_in(&state, &username, &password, None).await
 }
@@ -19,7 +19,7 @@ pub async fn sign_in(
     #[server(default)] next: Option<String>,
 ) -> Result<(), ApiError> {
     use crate::server::web::request_context;
-    let state = request_context::anyone()?;
+    let state = request_context::app_state()?;
     request_context::sign_in(&state, &username, &password, next.as_deref()).await
 }
 
@@ -27,12 +27,12 @@ pub async fn sign_in(
 #[server(prefix = "/api/v1", endpoint = "sign_out")]
 pub async fn sign_out() -> Result<(), ApiError> {
     use crate::server::web::request_context;
-    request_context::sign_out(&request_context::anyone()?).await
+    request_context::sign_out(&request_context::app_state()?).await
 }
 
 /// Who is signed in. Anyone may ask; nobody is `None`.
 #[server(prefix = "/api/v1", endpoint = "current_user", input = GetUrl)]
-pub async fn current_user() -> Result<Option<Me>, ApiError> {
+pub async fn get_current_user() -> Result<Option<CurrentUser>, ApiError> {
     use crate::server::web::request_context;
     request_context::current_user().await
 }
@@ -41,17 +41,17 @@ pub async fn current_user() -> Result<Option<Me>, ApiError> {
 #[server(prefix = "/api/v1", endpoint = "instance", input = GetUrl)]
 pub async fn get_instance() -> Result<Instance, ApiError> {
     use crate::server::web::request_context;
-    request_context::anyone()?.instance().await
+    request_context::app_state()?.instance().await
 }
 
 /// Exchanges the caller's password and signs their other devices out.
 #[server(prefix = "/api/v1", endpoint = "change_password")]
 pub async fn change_password(old_password: String, new_password: String) -> Result<(), ApiError> {
     use crate::server::web::request_context;
-    let (state, me) = request_context::signed_in().await?;
+    let (state, user) = request_context::require_user().await?;
     state
         .accounts
-        .change_password(&me, &request_context::own_token(&state), &old_password, &new_password)
+        .change_password(&user, &request_context::session_token(&state), &old_password, &new_password)
         .await
 }
 
@@ -59,24 +59,24 @@ pub async fn change_password(old_password: String, new_password: String) -> Resu
 #[server(prefix = "/api/v1", endpoint = "my_devices", input = GetUrl)]
 pub async fn my_devices() -> Result<Vec<SignedInDevice>, ApiError> {
     use crate::server::web::request_context;
-    let (state, me) = request_context::signed_in().await?;
-    state.accounts.devices(&me, &request_context::own_token(&state)).await
+    let (state, user) = request_context::require_user().await?;
+    state.accounts.devices(&user, &request_context::session_token(&state)).await
 }
 
 /// Signs one of the caller's devices out.
 #[server(prefix = "/api/v1", endpoint = "end_session")]
 pub async fn end_session(session_id: i64) -> Result<(), ApiError> {
     use crate::server::web::request_context;
-    let (state, me) = request_context::signed_in().await?;
-    state.accounts.end_session(&me, session_id).await
+    let (state, user) = request_context::require_user().await?;
+    state.accounts.end_session(&user, session_id).await
 }
 
 /// Signs all of the caller's devices out but the one that asks.
 #[server(prefix = "/api/v1", endpoint = "end_other_sessions")]
 pub async fn end_other_sessions() -> Result<(), ApiError> {
     use crate::server::web::request_context;
-    let (state, me) = request_context::signed_in().await?;
-    state.accounts.end_other_sessions(&me, &request_context::own_token(&state)).await
+    let (state, user) = request_context::require_user().await?;
+    state.accounts.end_other_sessions(&user, &request_context::session_token(&state)).await
 }
 
 /// Has the caller's browser show its pages in `light`, `dark`, or as its `system` does. Anyone may.
@@ -92,7 +92,7 @@ pub async fn set_theme(theme: String) -> Result<(), ApiError> {
 #[server(prefix = "/api/v1", endpoint = "accounts", input = GetUrl)]
 pub async fn list_accounts(#[server(default)] search: String) -> Result<Vec<Account>, ApiError> {
     use crate::server::web::request_context;
-    let (state, _) = request_context::admin().await?;
+    let (state, _) = request_context::require_admin().await?;
     state.accounts.list(&search).await
 }
 
@@ -105,7 +105,7 @@ pub async fn create_account(
     role: String,
 ) -> Result<(), ApiError> {
     use crate::{model::Role, server::web::request_context};
-    let (state, _) = request_context::admin().await?;
+    let (state, _) = request_context::require_admin().await?;
     let role =
         Role::parse(&role).ok_or_else(|| ApiError::invalid_field("role", "A role is user or admin."))?;
     state.accounts.create(&username, &email, &password, Some(role)).await?;
@@ -116,24 +116,24 @@ pub async fn create_account(
 #[server(prefix = "/api/v1", endpoint = "set_account_active")]
 pub async fn set_account_active(account_id: i64, is_active: bool) -> Result<(), ApiError> {
     use crate::server::web::request_context;
-    let (state, me) = request_context::admin().await?;
-    state.accounts.set_active(&me, account_id, is_active).await
+    let (state, user) = request_context::require_admin().await?;
+    state.accounts.set_active(&user, account_id, is_active).await
 }
 
 /// Gives somebody the role `user` or `admin`; for admins, of others.
 #[server(prefix = "/api/v1", endpoint = "set_account_role")]
 pub async fn set_account_role(account_id: i64, role: String) -> Result<(), ApiError> {
     use crate::{model::Role, server::web::request_context};
-    let (state, me) = request_context::admin().await?;
+    let (state, user) = request_context::require_admin().await?;
     let role =
         Role::parse(&role).ok_or_else(|| ApiError::invalid_field("role", "A role is user or admin."))?;
-    state.accounts.set_role(&me, account_id, role).await
+    state.accounts.set_role(&user, account_id, role).await
 }
 
 /// Gives an account credits, or takes some with an `amount` below 0, for a reason that is kept; for admins.
 #[server(prefix = "/api/v1", endpoint = "grant_credits")]
 pub async fn grant_credits(account_id: i64, amount: i64, reason: String) -> Result<(), ApiError> {
     use crate::server::web::request_context;
-    let (state, me) = request_context::admin().await?;
-    state.accounts.grant(&me, account_id, amount, &reason).await
+    let (state, user) = request_context::require_admin().await?;
+    state.accounts.grant(&user, account_id, amount, &reason).await
 }

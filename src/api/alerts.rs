@@ -6,16 +6,16 @@ use leptos::server_fn::codec::GetUrl;
 #[server(prefix = "/api/v1", endpoint = "open_alerts", input = GetUrl)]
 pub async fn open_alerts() -> Result<Vec<Alert>, ApiError> {
     use crate::server::{vms::Scope, web::request_context};
-    let (state, me) = request_context::signed_in().await?;
-    state.alerts.open(Scope::of(&me)).await
+    let (state, user) = request_context::require_user().await?;
+    state.alerts.open(Scope::of(&user)).await
 }
 
 /// How many [`open_alerts`] there are.
 #[server(prefix = "/api/v1", endpoint = "open_alert_count", input = GetUrl)]
 pub async fn open_alert_count() -> Result<usize, ApiError> {
     use crate::server::{vms::Scope, web::request_context};
-    let (state, me) = request_context::signed_in().await?;
-    Ok(state.alerts.open(Scope::of(&me)).await?.len())
+    let (state, user) = request_context::require_user().await?;
+    Ok(state.alerts.open(Scope::of(&user)).await?.len())
 }
 
 /// The newest 100 alerts of the caller's VMs, or those before the one with the id `before`; open or resolved, newest
@@ -23,24 +23,24 @@ pub async fn open_alert_count() -> Result<usize, ApiError> {
 #[server(prefix = "/api/v1", endpoint = "alert_history", input = GetUrl)]
 pub async fn alert_history(before: Option<i64>) -> Result<Vec<Alert>, ApiError> {
     use crate::server::{vms::Scope, web::request_context};
-    let (state, me) = request_context::signed_in().await?;
-    state.alerts.history(Scope::of(&me), before).await
+    let (state, user) = request_context::require_user().await?;
+    state.alerts.history(Scope::of(&user), before).await
 }
 
 /// Notes that the caller takes care of an open alert; whoever may see it may.
 #[server(prefix = "/api/v1", endpoint = "acknowledge_alert")]
 pub async fn acknowledge_alert(alert_id: i64) -> Result<(), ApiError> {
     use crate::server::{database, web::request_context};
-    let (state, me) = request_context::signed_in().await?;
-    state.alerts.acknowledge(&me, alert_id, database::now(), &state.latest.get()).await
+    let (state, user) = request_context::require_user().await?;
+    state.alerts.acknowledge(&user, alert_id, database::now(), &state.latest.get()).await
 }
 
 /// The rules that watch what the caller may see: the broadest first, each with whether the caller may change it.
 #[server(prefix = "/api/v1", endpoint = "alert_rules", input = GetUrl)]
 pub async fn alert_rules() -> Result<Vec<AlertRule>, ApiError> {
     use crate::server::web::request_context;
-    let (state, me) = request_context::signed_in().await?;
-    state.alerts.rules(&me).await
+    let (state, user) = request_context::require_user().await?;
+    state.alerts.rules(&user).await
 }
 
 /// Makes a rule, or changes the one with the form's id; gives its id. Owners do so for their VMs, admins for all and
@@ -48,14 +48,14 @@ pub async fn alert_rules() -> Result<Vec<AlertRule>, ApiError> {
 #[server(prefix = "/api/v1", endpoint = "save_alert_rule")]
 pub async fn save_alert_rule(#[server(default)] rule: RuleForm) -> Result<i64, ApiError> {
     use crate::server::web::request_context;
-    let (state, me) = request_context::signed_in().await?;
-    state.alerts.save_rule(&me, &rule.check()?).await
+    let (state, user) = request_context::require_user().await?;
+    state.alerts.save_rule(&user, &rule.check()?).await
 }
 
 /// Deletes a rule that the caller may change.
 #[server(prefix = "/api/v1", endpoint = "delete_alert_rule")]
 pub async fn delete_alert_rule(rule_id: i64) -> Result<(), ApiError> {
     use crate::server::{database, web::request_context};
-    let (state, me) = request_context::signed_in().await?;
-    state.alerts.delete_rule(&me, rule_id, database::now()).await
+    let (state, user) = request_context::require_user().await?;
+    state.alerts.delete_rule(&user, rule_id, database::now()).await
 }

@@ -6,7 +6,7 @@ use leptos::server_fn::codec::GetUrl;
 #[server(prefix = "/api/v1", endpoint = "vm_events", input = GetUrl)]
 pub async fn vm_events(vm_id: i64) -> Result<Vec<Event>, ApiError> {
     use crate::server::web::request_context;
-    let (state, access) = request_context::vm(vm_id).await?;
+    let (state, access) = request_context::require_vm(vm_id).await?;
     state.events.of_vm(access.vm().id).await
 }
 
@@ -18,7 +18,7 @@ pub async fn list_events(
     before: Option<i64>,
 ) -> Result<EventPage, ApiError> {
     use crate::server::{events::Search, web::request_context};
-    let (state, me) = request_context::signed_in().await?;
+    let (state, user) = request_context::require_user().await?;
     let filter = query.filter()?;
-    state.events.page(Search { me: &me, filter: &filter }, before).await
+    state.events.page(Search { user: &user, filter: &filter }, before).await
 }

@@ -22,14 +22,14 @@ pub async fn metrics_since(
     };
     match vm_id {
         Some(vm_id) => {
-            let (state, access) = request_context::vm(vm_id).await?;
-            let live = state.live(access.me(), access.scope(), cursor, window_secs).await?;
+            let (state, access) = request_context::require_vm(vm_id).await?;
+            let live = state.live(access.user(), access.scope(), cursor, window_secs).await?;
             Ok(live.beside(version.as_deref()))
         }
         None => {
-            let (state, me) = request_context::signed_in().await?;
-            let live = state.live(&me, Scope::of(&me), cursor, window_secs).await?;
-            let collector = (me.role == Role::Admin).then(|| state.collector_health());
+            let (state, user) = request_context::require_user().await?;
+            let live = state.live(&user, Scope::of(&user), cursor, window_secs).await?;
+            let collector = (user.role == Role::Admin).then(|| state.collector_health());
             Ok(Live { collector, ..live.beside(version.as_deref()) })
         }
     }
@@ -39,7 +39,7 @@ pub async fn metrics_since(
 #[server(prefix = "/api/v1", endpoint = "vm_metrics", input = GetUrl)]
 pub async fn get_vm_metrics(vm_id: i64) -> Result<VmMetrics, ApiError> {
     use crate::server::web::request_context;
-    let (state, access) = request_context::vm(vm_id).await?;
+    let (state, access) = request_context::require_vm(vm_id).await?;
     Ok(state.vms.metrics(&access))
 }
 
@@ -59,7 +59,7 @@ pub async fn vm_history(
         metrics::{HistoryQuery, Span},
         web::request_context,
     };
-    let (state, access) = request_context::vm(vm_id).await?;
+    let (state, access) = request_context::require_vm(vm_id).await?;
     let query = HistoryQuery { limit, points, span: Span { from, to } };
     state.store.history(Some(access.vm().id), &metric_name, query).await
 }
@@ -77,7 +77,7 @@ pub async fn host_history(
         metrics::{HistoryQuery, Span},
         web::request_context,
     };
-    let (state, _) = request_context::signed_in().await?;
+    let (state, _) = request_context::require_user().await?;
     let query = HistoryQuery { limit, points, span: Span { from, to } };
     state.store.history(None, &metric_name, query).await
 }
@@ -93,7 +93,7 @@ pub async fn vm_ranges(
     points: Option<u32>,
 ) -> Result<Vec<MetricRange>, ApiError> {
     use crate::server::{metrics::Span, web::request_context};
-    let (state, vm_ids) = request_context::vms(&vm_ids).await?;
+    let (state, vm_ids) = request_context::require_vms(&vm_ids).await?;
     state.store.ranges(&vm_ids, &metric_names, Span { from, to }, points).await
 }
 
@@ -106,7 +106,7 @@ pub async fn host_ranges(
     points: Option<u32>,
 ) -> Result<Vec<MetricRange>, ApiError> {
     use crate::server::{metrics::Span, web::request_context};
-    let (state, _) = request_context::signed_in().await?;
+    let (state, _) = request_context::require_user().await?;
     state.store.ranges(&[], &metric_names, Span { from, to }, points).await
 }
 
@@ -121,7 +121,7 @@ pub async fn vm_charts(
     last_secs: Option<u32>,
 ) -> Result<Charts, ApiError> {
     use crate::server::{metrics::Span, web::request_context};
-    let (state, access) = request_context::vm(vm_id).await?;
+    let (state, access) = request_context::require_vm(vm_id).await?;
     state.charts(Some(access.vm().id), Span { from, to }, last_secs).await
 }
 
@@ -136,9 +136,9 @@ pub async fn host_charts(
         model::Role,
         server::{metrics::Span, web::request_context},
     };
-    let (state, me) = request_context::signed_in().await?;
+    let (state, user) = request_context::require_user().await?;
     let mut charts = state.charts(None, Span { from, to }, last_secs).await?;
-    if me.role != Role::Admin {
+    if user.role != Role::Admin {
         charts.events.clear();
     }
     Ok(charts)
@@ -153,7 +153,7 @@ pub async fn vm_statistics(
     to: Option<UtcMillis>,
 ) -> Result<Option<MetricStatistics>, ApiError> {
     use crate::server::{metrics::Span, web::request_context};
-    let (state, access) = request_context::vm(vm_id).await?;
+    let (state, access) = request_context::require_vm(vm_id).await?;
     state.store.statistics(Some(access.vm().id), &metric_name, Span { from, to }).await
 }
 
@@ -165,7 +165,7 @@ pub async fn host_statistics(
     to: Option<UtcMillis>,
 ) -> Result<Option<MetricStatistics>, ApiError> {
     use crate::server::{metrics::Span, web::request_context};
-    let (state, _) = request_context::signed_in().await?;
+    let (state, _) = request_context::require_user().await?;
     state.store.statistics(None, &metric_name, Span { from, to }).await
 }
 
@@ -173,7 +173,7 @@ pub async fn host_statistics(
 #[server(prefix = "/api/v1", endpoint = "collector_health", input = GetUrl)]
 pub async fn get_collector_health() -> Result<CollectorHealth, ApiError> {
     use crate::server::web::request_context;
-    let (state, _) = request_context::admin().await?;
+    let (state, _) = request_context::require_admin().await?;
     Ok(state.collector_health())
 }
 
@@ -181,6 +181,6 @@ pub async fn get_collector_health() -> Result<CollectorHealth, ApiError> {
 #[server(prefix = "/api/v1", endpoint = "store_health", input = GetUrl)]
 pub async fn get_store_health() -> Result<StoreHealth, ApiError> {
     use crate::server::web::request_context;
-    let (state, _) = request_context::admin().await?;
+    let (state, _) = request_context::require_admin().await?;
     state.store.health(state.retention_days).await
 }

@@ -6,32 +6,32 @@ use leptos::server_fn::codec::GetUrl;
 #[server(prefix = "/api/v1", endpoint = "my_notifications", input = GetUrl)]
 pub async fn my_notifications() -> Result<NotificationSettings, ApiError> {
     use crate::server::web::request_context;
-    let (state, me) = request_context::signed_in().await?;
-    state.notifications.settings(&me).await
+    let (state, user) = request_context::require_user().await?;
+    state.notifications.settings(&user).await
 }
 
 /// Sends the caller's alerts to `url` from now on, signed with a new secret; to none where it is empty.
 #[server(prefix = "/api/v1", endpoint = "set_webhook")]
 pub async fn set_webhook(#[server(default)] url: String) -> Result<(), ApiError> {
     use crate::server::web::request_context;
-    let (state, me) = request_context::signed_in().await?;
-    state.notifications.set_webhook(&me, &url).await
+    let (state, user) = request_context::require_user().await?;
+    state.notifications.set_webhook(&user, &url).await
 }
 
 /// Whether the caller's alerts are sent to their e-mail address.
 #[server(prefix = "/api/v1", endpoint = "set_email_notifications")]
 pub async fn set_email_notifications(is_on: bool) -> Result<(), ApiError> {
     use crate::server::web::request_context;
-    let (state, me) = request_context::signed_in().await?;
-    state.notifications.set_email(&me, is_on).await
+    let (state, user) = request_context::require_user().await?;
+    state.notifications.set_email(&user, is_on).await
 }
 
 /// Whether the caller, an admin, is told of everybody's VMs.
 #[server(prefix = "/api/v1", endpoint = "set_notify_of_all")]
 pub async fn set_notify_of_all(is_on: bool) -> Result<(), ApiError> {
     use crate::server::web::request_context;
-    let (state, me) = request_context::admin().await?;
-    state.notifications.set_of_all(&me, is_on).await
+    let (state, user) = request_context::require_admin().await?;
+    state.notifications.set_of_all(&user, is_on).await
 }
 
 /// Sends the caller a test by `webhook` or `email`; the settings tell how it fared.
@@ -41,8 +41,8 @@ pub async fn test_notification(channel: String) -> Result<(), ApiError> {
         model::Channel,
         server::{database, web::request_context},
     };
-    let (state, me) = request_context::signed_in().await?;
+    let (state, user) = request_context::require_user().await?;
     let channel = Channel::parse(&channel)
         .ok_or_else(|| ApiError::invalid_field("channel", "A channel is webhook or email."))?;
-    state.notifications.test(&me, channel, database::now()).await
+    state.notifications.test(&user, channel, database::now()).await
 }

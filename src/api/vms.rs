@@ -9,15 +9,15 @@ use leptos::server_fn::codec::GetUrl;
 #[server(prefix = "/api/v1", endpoint = "list_vms", input = GetUrl)]
 pub async fn list_vms() -> Result<Vec<VmView>, ApiError> {
     use crate::server::{vms::Scope, web::request_context};
-    let (state, me) = request_context::signed_in().await?;
-    state.vms.list(Scope::of(&me)).await
+    let (state, user) = request_context::require_user().await?;
+    state.vms.list(Scope::of(&user)).await
 }
 
 /// What a VM can be launched from.
 #[server(prefix = "/api/v1", endpoint = "images", input = GetUrl)]
 pub async fn images() -> Result<Vec<Image>, ApiError> {
     use crate::server::web::request_context;
-    let (state, _) = request_context::signed_in().await?;
+    let (state, _) = request_context::require_user().await?;
     Ok(state.vms.images().to_vec())
 }
 
@@ -25,7 +25,7 @@ pub async fn images() -> Result<Vec<Image>, ApiError> {
 #[server(prefix = "/api/v1", endpoint = "launch_limits", input = GetUrl)]
 pub async fn launch_limits() -> Result<Limits, ApiError> {
     use crate::server::web::request_context;
-    let (state, _) = request_context::signed_in().await?;
+    let (state, _) = request_context::require_user().await?;
     Ok(state.vms.limits())
 }
 
@@ -33,8 +33,8 @@ pub async fn launch_limits() -> Result<Limits, ApiError> {
 #[server(prefix = "/api/v1", endpoint = "my_quota", input = GetUrl)]
 pub async fn my_quota() -> Result<Quota, ApiError> {
     use crate::server::web::request_context;
-    let (state, me) = request_context::signed_in().await?;
-    state.vms.quota(me.id).await
+    let (state, user) = request_context::require_user().await?;
+    state.vms.quota(user.id).await
 }
 
 /// What a VM of this size would cost the caller, and what stands against it.
@@ -46,8 +46,8 @@ pub async fn check_quota(
     disk_gb: u32,
 ) -> Result<QuotaCheck, ApiError> {
     use crate::{model::VmSpec, server::web::request_context};
-    let (state, me) = request_context::signed_in().await?;
-    state.vms.check_quota(&me, &VmSpec { image, ram_mb, cpu_cores, disk_gb }).await
+    let (state, user) = request_context::require_user().await?;
+    state.vms.check_quota(&user, &VmSpec { image, ram_mb, cpu_cores, disk_gb }).await
 }
 
 /// Begins to launch a VM of the caller's. A browser's form leads to its page, and may hold anything: each field that
@@ -63,14 +63,14 @@ pub async fn launch_vm(
     #[server(default)] user_data: String,
 ) -> Result<Requested, ApiError> {
     use crate::{model::Launch, server::web::request_context};
-    let (state, me) = request_context::signed_in().await?;
+    let (state, user) = request_context::require_user().await?;
     let launch = Launch {
         provision_script: Some(provision_script),
         user_data: Some(user_data),
         ..Launch::from_form(name, image, &ram_mb, &cpu_cores, &disk_gb)
     };
-    let requested = state.vms.launch(&me, &launch).await?;
-    request_context::lead_to(&format!("/vms/{}", requested.vm_id));
+    let requested = state.vms.launch(&user, &launch).await?;
+    request_context::redirect(&format!("/vms/{}", requested.vm_id));
     Ok(requested)
 }
 
@@ -87,21 +87,21 @@ pub async fn preview_vagrantfile(
     #[server(default)] with_user_data: bool,
 ) -> Result<String, ApiError> {
     use crate::{model::Launch, server::web::request_context};
-    let (state, me) = request_context::signed_in().await?;
+    let (state, user) = request_context::require_user().await?;
     let some = |is_there: bool| is_there.then(|| "#".to_owned());
     let launch = Launch {
         provision_script: some(with_script),
         user_data: some(with_user_data),
         ..Launch::from_form(name, image, &ram_mb, &cpu_cores, &disk_gb)
     };
-    state.vms.preview_vagrantfile(&me, &launch)
+    state.vms.preview_vagrantfile(&user, &launch)
 }
 
 /// Begins to start a VM; the owner or an admin may. Nothing happens when it runs already.
 #[server(prefix = "/api/v1", endpoint = "start_vm")]
 pub async fn start_vm(vm_id: i64) -> Result<Requested, ApiError> {
     use crate::{model::OperationKind::Start, server::web::request_context};
-    let (state, access) = request_context::vm(vm_id).await?;
+    let (state, access) = request_context::require_vm(vm_id).await?;
     state.vms.request(&access, Start).await
 }
 
@@ -110,7 +110,7 @@ pub async fn start_vm(vm_id: i64) -> Result<Requested, ApiError> {
 #[server(prefix = "/api/v1", endpoint = "stop_vm")]
 pub async fn stop_vm(vm_id: i64) -> Result<Requested, ApiError> {
     use crate::{model::OperationKind::Stop, server::web::request_context};
-    let (state, access) = request_context::vm(vm_id).await?;
+    let (state, access) = request_context::require_vm(vm_id).await?;
     state.vms.request(&access, Stop).await
 }
 
@@ -118,7 +118,7 @@ pub async fn stop_vm(vm_id: i64) -> Result<Requested, ApiError> {
 #[server(prefix = "/api/v1", endpoint = "force_stop_vm")]
 pub async fn force_stop_vm(vm_id: i64) -> Result<Requested, ApiError> {
     use crate::{model::OperationKind::ForceStop, server::web::request_context};
-    let (state, access) = request_context::vm(vm_id).await?;
+    let (state, access) = request_context::require_vm(vm_id).await?;
     state.vms.request(&access, ForceStop).await
 }
 
@@ -126,7 +126,7 @@ pub async fn force_stop_vm(vm_id: i64) -> Result<Requested, ApiError> {
 #[server(prefix = "/api/v1", endpoint = "restart_vm")]
 pub async fn restart_vm(vm_id: i64) -> Result<Requested, ApiError> {
     use crate::{model::OperationKind::Restart, server::web::request_context};
-    let (state, access) = request_context::vm(vm_id).await?;
+    let (state, access) = request_context::require_vm(vm_id).await?;
     state.vms.request(&access, Restart).await
 }
 
@@ -134,7 +134,7 @@ pub async fn restart_vm(vm_id: i64) -> Result<Requested, ApiError> {
 #[server(prefix = "/api/v1", endpoint = "suspend_vm")]
 pub async fn suspend_vm(vm_id: i64) -> Result<Requested, ApiError> {
     use crate::{model::OperationKind::Suspend, server::web::request_context};
-    let (state, access) = request_context::vm(vm_id).await?;
+    let (state, access) = request_context::require_vm(vm_id).await?;
     state.vms.request(&access, Suspend).await
 }
 
@@ -142,7 +142,7 @@ pub async fn suspend_vm(vm_id: i64) -> Result<Requested, ApiError> {
 #[server(prefix = "/api/v1", endpoint = "resume_vm")]
 pub async fn resume_vm(vm_id: i64) -> Result<Requested, ApiError> {
     use crate::{model::OperationKind::Resume, server::web::request_context};
-    let (state, access) = request_context::vm(vm_id).await?;
+    let (state, access) = request_context::require_vm(vm_id).await?;
     state.vms.request(&access, Resume).await
 }
 
@@ -159,7 +159,7 @@ pub async fn resize_vm(
         model::{Resize, parse_whole},
         server::web::request_context,
     };
-    let (state, access) = request_context::vm(vm_id).await?;
+    let (state, access) = request_context::require_vm(vm_id).await?;
     let given = |text: &str| Some(parse_whole(text));
     let resize = Resize { ram_mb: given(&ram_mb), cpu_cores: given(&cpu_cores), disk_gb: given(&disk_gb) };
     state.vms.resize(&access, resize).await
@@ -169,7 +169,7 @@ pub async fn resize_vm(
 #[server(prefix = "/api/v1", endpoint = "vm_snapshots", input = GetUrl)]
 pub async fn vm_snapshots(vm_id: i64) -> Result<Vec<Snapshot>, ApiError> {
     use crate::server::web::request_context;
-    let (state, access) = request_context::vm(vm_id).await?;
+    let (state, access) = request_context::require_vm(vm_id).await?;
     state.vms.snapshots(&access).await
 }
 
@@ -180,7 +180,7 @@ pub async fn save_snapshot(vm_id: i64, snapshot: String) -> Result<Requested, Ap
         model::{OperationKind::SnapshotSave, SnapshotName},
         server::web::request_context,
     };
-    let (state, access) = request_context::vm(vm_id).await?;
+    let (state, access) = request_context::require_vm(vm_id).await?;
     let snapshot = SnapshotName::new(snapshot.trim())?;
     state.vms.request_on_snapshot(&access, SnapshotSave, snapshot).await
 }
@@ -193,7 +193,7 @@ pub async fn restore_snapshot(vm_id: i64, snapshot: String) -> Result<Requested,
         model::{OperationKind::SnapshotRestore, SnapshotName},
         server::web::request_context,
     };
-    let (state, access) = request_context::vm(vm_id).await?;
+    let (state, access) = request_context::require_vm(vm_id).await?;
     let snapshot = SnapshotName::new(snapshot.trim())?;
     state.vms.request_on_snapshot(&access, SnapshotRestore, snapshot).await
 }
@@ -205,7 +205,7 @@ pub async fn delete_snapshot(vm_id: i64, snapshot: String) -> Result<Requested, 
         model::{OperationKind::SnapshotDelete, SnapshotName},
         server::web::request_context,
     };
-    let (state, access) = request_context::vm(vm_id).await?;
+    let (state, access) = request_context::require_vm(vm_id).await?;
     let snapshot = SnapshotName::new(snapshot.trim())?;
     state.vms.request_on_snapshot(&access, SnapshotDelete, snapshot).await
 }
@@ -214,7 +214,7 @@ pub async fn delete_snapshot(vm_id: i64, snapshot: String) -> Result<Requested, 
 #[server(prefix = "/api/v1", endpoint = "set_auto_start")]
 pub async fn set_auto_start(vm_id: i64, #[server(default)] auto_start: bool) -> Result<(), ApiError> {
     use crate::server::web::request_context;
-    let (state, access) = request_context::vm(vm_id).await?;
+    let (state, access) = request_context::require_vm(vm_id).await?;
     state.vms.set_auto_start(&access, auto_start).await
 }
 
@@ -222,7 +222,7 @@ pub async fn set_auto_start(vm_id: i64, #[server(default)] auto_start: bool) -> 
 #[server(prefix = "/api/v1", endpoint = "stop_after")]
 pub async fn stop_after(vm_id: i64, hours: f64) -> Result<(), ApiError> {
     use crate::server::web::request_context;
-    let (state, access) = request_context::vm(vm_id).await?;
+    let (state, access) = request_context::require_vm(vm_id).await?;
     state.vms.stop_after(&access, hours).await
 }
 
@@ -235,7 +235,7 @@ pub async fn stop_at(
     #[server(default)] offset_minutes: i16,
 ) -> Result<(), ApiError> {
     use crate::{model::UtcMillis, server::web::request_context};
-    let (state, access) = request_context::vm(vm_id).await?;
+    let (state, access) = request_context::require_vm(vm_id).await?;
     let wrong = || ApiError::invalid_field("at", "This is a time such as 2026-11-23T06:15:00Z.");
     let at = match at.trim() {
         "" => None,
@@ -252,7 +252,7 @@ pub async fn stop_at(
 #[server(prefix = "/api/v1", endpoint = "vm_vagrantfiles", input = GetUrl)]
 pub async fn vm_vagrantfiles(vm_id: i64) -> Result<Vec<VagrantfileVersion>, ApiError> {
     use crate::server::web::request_context;
-    let (state, access) = request_context::vm(vm_id).await?;
+    let (state, access) = request_context::require_vm(vm_id).await?;
     state.vms.vagrantfiles(&access).await
 }
 
@@ -260,7 +260,7 @@ pub async fn vm_vagrantfiles(vm_id: i64) -> Result<Vec<VagrantfileVersion>, ApiE
 #[server(prefix = "/api/v1", endpoint = "vm_operations", input = GetUrl)]
 pub async fn vm_operations(vm_id: i64, before: Option<i64>) -> Result<Vec<OperationView>, ApiError> {
     use crate::server::web::request_context;
-    let (state, access) = request_context::vm(vm_id).await?;
+    let (state, access) = request_context::require_vm(vm_id).await?;
     state.vms.operations(&access, before, 50).await
 }
 
@@ -268,7 +268,7 @@ pub async fn vm_operations(vm_id: i64, before: Option<i64>) -> Result<Vec<Operat
 #[server(prefix = "/api/v1", endpoint = "cancel_operation")]
 pub async fn cancel_operation(vm_id: i64, operation_id: i64) -> Result<(), ApiError> {
     use crate::server::web::request_context;
-    let (state, access) = request_context::vm(vm_id).await?;
+    let (state, access) = request_context::require_vm(vm_id).await?;
     state.vms.cancel(&access, operation_id).await
 }
 
@@ -279,28 +279,28 @@ pub async fn act_on_vms(
     action: String,
 ) -> Result<Vec<VmOutcome>, ApiError> {
     use crate::{model::OperationKind, server::web::request_context};
-    let (state, me) = request_context::signed_in().await?;
+    let (state, user) = request_context::require_user().await?;
     let kind = OperationKind::parse(&action)
         .ok_or_else(|| ApiError::invalid_field("action", "Several VMs can be started or stopped."))?;
-    state.vms.request_of_several(&me, &vm_ids, kind).await
+    state.vms.request_of_several(&user, &vm_ids, kind).await
 }
 
 /// Turns every VM off at once and tells what becomes of each; for admins. `confirm` must be the word `stop`.
 #[server(prefix = "/api/v1", endpoint = "stop_all_vms")]
 pub async fn stop_all_vms(confirm: String) -> Result<Vec<VmOutcome>, ApiError> {
     use crate::server::web::request_context;
-    let (state, me) = request_context::admin().await?;
+    let (state, user) = request_context::require_admin().await?;
     if confirm.trim() != "stop" {
         return Err(ApiError::invalid_field("confirm", "Type stop to confirm."));
     }
-    state.vms.emergency_stop(&me).await
+    state.vms.emergency_stop(&user).await
 }
 
 /// Machines, folders and VMs that are left without their counterparts; for admins.
 #[server(prefix = "/api/v1", endpoint = "orphans", input = GetUrl)]
 pub async fn orphans() -> Result<Vec<Orphan>, ApiError> {
     use crate::server::web::request_context;
-    let (state, _) = request_context::admin().await?;
+    let (state, _) = request_context::require_admin().await?;
     state.vms.orphans().await
 }
 
@@ -308,26 +308,26 @@ pub async fn orphans() -> Result<Vec<Orphan>, ApiError> {
 #[server(prefix = "/api/v1", endpoint = "adopt_orphan")]
 pub async fn adopt_orphan(folder: String) -> Result<i64, ApiError> {
     use crate::server::web::request_context;
-    let (state, me) = request_context::admin().await?;
-    state.vms.adopt_orphan(&me, &folder).await
+    let (state, user) = request_context::require_admin().await?;
+    state.vms.adopt_orphan(&user, &folder).await
 }
 
 /// Removes what is left, with its disk if it has one; for admins. `confirm_name` must be its folder's name.
 #[server(prefix = "/api/v1", endpoint = "clean_up_orphan")]
 pub async fn clean_up_orphan(folder: String, confirm_name: String) -> Result<(), ApiError> {
     use crate::server::web::request_context;
-    let (state, me) = request_context::admin().await?;
+    let (state, user) = request_context::require_admin().await?;
     if confirm_name.trim() != folder {
         return Err(ApiError::invalid_field("confirm_name", format!("Type {folder} to confirm.")));
     }
-    state.vms.clean_up_orphan(&me, &folder).await
+    state.vms.clean_up_orphan(&user, &folder).await
 }
 
 /// The machines of the server's host that Vagrant knows and that are not in the list; for admins.
 #[server(prefix = "/api/v1", endpoint = "adoptable_machines", input = GetUrl)]
 pub async fn adoptable_machines() -> Result<Vec<Adoptable>, ApiError> {
     use crate::server::web::request_context;
-    let (state, _) = request_context::admin().await?;
+    let (state, _) = request_context::require_admin().await?;
     state.vms.adoptable().await
 }
 
@@ -336,9 +336,9 @@ pub async fn adoptable_machines() -> Result<Vec<Adoptable>, ApiError> {
 #[server(prefix = "/api/v1", endpoint = "adopt_machine")]
 pub async fn adopt_machine(id: String, name: String) -> Result<i64, ApiError> {
     use crate::server::web::request_context;
-    let (state, me) = request_context::admin().await?;
-    let vm_id = state.vms.adopt(&me, &id, &name).await?;
-    request_context::lead_to(&format!("/vms/{vm_id}"));
+    let (state, user) = request_context::require_admin().await?;
+    let vm_id = state.vms.adopt(&user, &id, &name).await?;
+    request_context::redirect(&format!("/vms/{vm_id}"));
     Ok(vm_id)
 }
 
@@ -346,9 +346,9 @@ pub async fn adopt_machine(id: String, name: String) -> Result<i64, ApiError> {
 #[server(prefix = "/api/v1", endpoint = "release_vm")]
 pub async fn release_vm(vm_id: i64) -> Result<(), ApiError> {
     use crate::server::web::request_context;
-    let (state, access) = request_context::vm(vm_id).await?;
+    let (state, access) = request_context::require_vm(vm_id).await?;
     state.vms.release(&access).await?;
-    request_context::lead_to("/");
+    request_context::redirect("/");
     Ok(())
 }
 
@@ -362,10 +362,10 @@ pub async fn destroy_vm(
     #[server(default)] forget_samples: bool,
 ) -> Result<Requested, ApiError> {
     use crate::server::web::request_context;
-    let (state, access) = request_context::vm(vm_id).await?;
+    let (state, access) = request_context::require_vm(vm_id).await?;
     access.confirmed_by(&confirm_name)?;
     let requested = state.vms.destroy(&access, forget_samples).await?;
-    request_context::lead_to("/");
+    request_context::redirect("/");
     Ok(requested)
 }
 
@@ -373,6 +373,6 @@ pub async fn destroy_vm(
 #[server(prefix = "/api/v1", endpoint = "operation_output", input = GetUrl)]
 pub async fn operation_output(vm_id: i64, operation_id: i64) -> Result<Vec<String>, ApiError> {
     use crate::server::web::request_context;
-    let (state, access) = request_context::vm(vm_id).await?;
+    let (state, access) = request_context::require_vm(vm_id).await?;
     state.vms.output(&access, operation_id).await
 }

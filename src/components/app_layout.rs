@@ -39,8 +39,8 @@ pub fn AppLayout() -> impl IntoView {
         <AuthGuard session/>
         <Suspense>
             {move || Suspend::new(async move {
-                let me = session.await.ok().and_then(|session| session.me);
-                me.map(|me| view! { <Keyboard is_admin=me.role == Role::Admin/> })
+                let user = session.await.ok().and_then(|session| session.user);
+                user.map(|user| view! { <Keyboard is_admin=user.role == Role::Admin/> })
             })}
         </Suspense>
         <div class="shell">
@@ -111,8 +111,8 @@ fn Navigation(session: Resource<Result<Session, ApiError>>, changes: RwSignal<u3
             </a>
             <Suspense>
                 {move || Suspend::new(async move {
-                    let me = session.await.ok().and_then(|session| session.me);
-                    me.filter(|me| me.role == Role::Admin).map(|_| view! {
+                    let user = session.await.ok().and_then(|session| session.user);
+                    user.filter(|user| user.role == Role::Admin).map(|_| view! {
                         <a class="entry" href="/admin" aria-current=move || is_admin().then_some("page")>
                             <Glyph icon=Icon::Shield/>
                             <span>"Admin"</span>
@@ -134,10 +134,10 @@ fn Navigation(session: Resource<Result<Session, ApiError>>, changes: RwSignal<u3
             </Suspense>
             <div class="person">
                 <a class="name" href="/account" title="Your account" data-testid="user">
-                    <Glyph icon=Icon::Person/>
+                    <Glyph icon=Icon::User/>
                     <Suspense>
                         {move || Suspend::new(async move {
-                            session.await.ok().and_then(|session| session.me).map(|me| view! { <span>{me.username}</span> })
+                            session.await.ok().and_then(|session| session.user).map(|user| view! { <span>{user.username}</span> })
                         })}
                     </Suspense>
                 </a>

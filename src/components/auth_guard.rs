@@ -14,7 +14,7 @@ pub fn AuthGuard(session: Resource<Result<Session, ApiError>>) -> impl IntoView 
             {move || {
                 let sign_in = sign_in.clone();
                 Suspend::new(async move {
-                    let unauthenticated = session.await.ok().filter(|session| session.me.is_none());
+                    let unauthenticated = session.await.ok().filter(|session| session.user.is_none());
                     unauthenticated.map(|session| {
                         let path = if session.instance.needs_first_account { "/setup".into() } else { sign_in() };
                         view! { <Redirect path/> }

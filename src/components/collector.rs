@@ -42,7 +42,7 @@ pub fn Collector(feed: Feed) -> impl IntoView {
                     <div><dt>{fact(|h| over(h.tick_ms))}</dt><dd>{fact(|h| mean_and_max(h.tick_ms))}</dd></div>
                     <div><dt>"Ticks"</dt><dd data-testid="collector-ticks">{fact(|h| h.ticks.to_string())}</dd></div>
                     <div><dt>"Skipped, failed"</dt><dd>{fact(|h| format!("{}, {}", h.ticks_skipped, h.ticks_failed))}</dd></div>
-                    <div><dt>"No response"</dt><dd>{fact(|h| h.readings_failed.to_string())}</dd></div>
+                    <div><dt>"No response"</dt><dd>{fact(|h| h.samples_failed.to_string())}</dd></div>
                     <div><dt>"Sources"</dt><dd data-testid="collector-sources">{fact(|h| sources(h.vms))}</dd></div>
                     {move || error.get().map(|error| view! {
                         <div class="last-error">
@@ -93,12 +93,12 @@ fn sources(vms: VmsBySource) -> String {
         (vms.simulated, "simulated"),
         (vms.none, "none"),
     ];
-    let told: Vec<_> = counts
+    let texts: Vec<_> = counts
         .iter()
         .filter(|(count, _)| *count > 0)
         .map(|(count, source)| format!("{count} {source}"))
         .collect();
-    if told.is_empty() { "no VMs".into() } else { told.join(", ") }
+    if texts.is_empty() { "no VMs".into() } else { texts.join(", ") }
 }
 
 #[cfg(test)]
@@ -107,8 +107,8 @@ mod tests {
 
     #[test]
     fn a_length_of_time_has_two_digits_that_matter() {
-        let told = [None, Some(0.04), Some(7.24), Some(34.4), Some(999.4), Some(4512.0)].map(millis);
-        assert_eq!(told, ["–", "0.0 ms", "7.2 ms", "34 ms", "999 ms", "4.5 s"]);
+        let texts = [None, Some(0.04), Some(7.24), Some(34.4), Some(999.4), Some(4512.0)].map(millis);
+        assert_eq!(texts, ["–", "0.0 ms", "7.2 ms", "34 ms", "999 ms", "4.5 s"]);
     }
 
     #[test]

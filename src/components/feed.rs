@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     api::metrics_since,
-    model::{ApiError, ErrorCode, Live, OperationView, Series, UtcMillis, VmFigures, VmView},
+    model::{ApiError, ErrorCode, Live, OperationView, Series, UtcMillis, VmUsage, VmView},
 };
 use leptos::{prelude::*, reactive::spawn_local_scoped_with_cancellation};
 use leptos_router::{NavigateOptions, hooks::use_navigate};
@@ -179,11 +179,11 @@ impl Feed {
     }
 
     /// The latest metrics of VM `id`; notifies only when one of them has changed.
-    pub fn figures(self, id: i64) -> Memo<VmFigures> {
+    pub fn usage(self, id: i64) -> Memo<VmUsage> {
         let index = CachedIndex::default();
         Memo::new(move |_| {
             self.live.with(|live| {
-                index.find(&live.vms, |vm| vm.id == id).map_or_else(Default::default, |vm| vm.figures)
+                index.find(&live.vms, |vm| vm.id == id).map_or_else(Default::default, |vm| vm.usage)
             })
         })
     }
@@ -193,7 +193,7 @@ impl Feed {
         let index = CachedIndex::default();
         Memo::new(move |_| {
             self.follow_facts();
-            let bare = |vm: &VmView| VmView { figures: VmFigures::default(), ..vm.clone() };
+            let bare = |vm: &VmView| VmView { usage: VmUsage::default(), ..vm.clone() };
             self.live.with_untracked(|live| index.find(&live.vms, |vm| vm.id == id).map(bare))
         })
     }
@@ -276,7 +276,7 @@ fn merge(live: &mut Live, newer: Live, window_secs: u32) {
 #[cfg(test)]
 pub mod tests {
     use super::*;
-    use crate::model::{HostFigures, VmFigures, VmSpec, VmStatus};
+    use crate::model::{HostUsage, VmSpec, VmStatus, VmUsage};
 
     pub fn vm(id: i64) -> VmView {
         VmView {
@@ -298,7 +298,7 @@ pub mod tests {
             updated_at: UtcMillis(0),
             operation: None,
             allowed: vec![],
-            figures: VmFigures::default(),
+            usage: VmUsage::default(),
         }
     }
 
@@ -320,9 +320,9 @@ pub mod tests {
             cursor: UtcMillis(cursor_secs * 1000),
             period_secs: 5,
             trouble: None,
-            host: HostFigures::default(),
+            host: HostUsage::default(),
             version: String::new(),
-            figures: vec![],
+            usage: vec![],
             vms: vms.iter().copied().map(vm).collect(),
             series,
             alerts: vec![],
@@ -335,10 +335,10 @@ pub mod tests {
         let whole = |cursor| Live { version: "a".into(), ..live(cursor, &[1, 2], vec![]) };
         let mut own = whole(5);
         let mut newer = whole(10);
-        newer.vms[1].figures.cpu_percent = Some(7.0);
+        newer.vms[1].usage.cpu_percent = Some(7.0);
         let expected = newer.clone();
         let sent = newer.beside(Some("a"));
-        assert!(sent.vms.is_empty() && sent.figures.len() == 2);
+        assert!(sent.vms.is_empty() && sent.usage.len() == 2);
         merge(&mut own, sent, 900);
         assert_eq!(own, expected);
         assert_eq!(whole(15).beside(Some("b")), whole(15));

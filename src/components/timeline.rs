@@ -75,16 +75,16 @@ impl Timeline {
         let asked = StoredValue::new(0_u32);
         Effect::new(move |before: Option<(Range, UtcMillis, u32)>| {
             let (range, now, happened) = (range.get(), cursor.get(), timeline.happened.get());
-            let Some((shown, read_at, told)) = before else { return (range, now, happened) };
+            let Some((shown, read_at, shown_events)) = before else { return (range, now, happened) };
             let age_secs = (now.0 - read_at.0) / 1000;
             // A failed request is retried with every tick.
             let failed = timeline.refusal.with_untracked(Option::is_some);
             if range == shown
-                && happened == told
+                && happened == shown_events
                 && !failed
                 && (matches!(range, Range::Between(..)) || age_secs < refresh_secs(range))
             {
-                return (shown, read_at, told);
+                return (shown, read_at, shown_events);
             }
             asked.update_value(|asked| *asked += 1);
             let turn = asked.get_value();
@@ -164,17 +164,19 @@ impl Timeline {
         }))
     }
 
-    /// `mean 48 % · 95th 91 % · max 97 %` of a metric; `told` formats a value.
-    pub fn statistics(self, metric: &'static str, told: fn(Option<f64>) -> String) -> Signal<Option<String>> {
+    /// `mean 48 % · 95th 91 % · max 97 %` of a metric; `format` formats a value.
+    pub fn statistics(
+        self,
+        metric: &'static str,
+        format: fn(Option<f64>) -> String,
+    ) -> Signal<Option<String>> {
         Signal::derive(move || {
             self.charts.with(|charts| {
                 let statistics = charts.of(metric).and_then(|(_, statistics)| statistics);
-                Some(
-                    statistics.map_or_else(
-                        || "no data in this range".into(),
-                        |statistics| in_words(statistics, told),
-                    ),
-                )
+                Some(statistics.map_or_else(
+                    || "no data in this range".into(),
+                    |statistics| in_words(statistics, format),
+                ))
             })
         })
     }
@@ -208,8 +210,8 @@ fn refresh_secs(range: Range) -> i64 {
     }
 }
 
-fn in_words(statistics: MetricStatistics, told: fn(Option<f64>) -> String) -> String {
-    let [mean, p95, max] = [statistics.mean, statistics.p95, statistics.max].map(|value| told(Some(value)));
+fn in_words(statistics: MetricStatistics, format: fn(Option<f64>) -> String) -> String {
+    let [mean, p95, max] = [statistics.mean, statistics.p95, statistics.max].map(|value| format(Some(value)));
     format!("mean {mean} · 95th {p95} · max {max}")
 }
 

@@ -183,7 +183,7 @@ impl Seen {
 /// The messages about `person`'s operations that changed between two polls, and whether each is an error.
 fn news(before: &[Seen], now: &[Seen], person: &str) -> Vec<(String, bool)> {
     let mine = |seen: &Seen| seen.operation.clone().filter(|operation| operation.requested_by == person);
-    let told = now.iter().filter_map(|vm| {
+    let finished = now.iter().filter_map(|vm| {
         let operation = mine(vm)?;
         let earlier = before.iter().find(|earlier| earlier.vm_id == vm.vm_id)?.operation.as_ref();
         let same = earlier.filter(|earlier| earlier.id == operation.id);
@@ -197,7 +197,7 @@ fn news(before: &[Seen], now: &[Seen], person: &str) -> Vec<(String, bool)> {
         let is_gone = now.iter().all(|vm| vm.vm_id != earlier.vm_id);
         is_gone.then(|| (format!("{} {}.", earlier.name, operation.kind.done()), false))
     });
-    told.chain(destroyed).collect()
+    finished.chain(destroyed).collect()
 }
 
 fn outcome(vm: &str, operation: &OperationView) -> String {
@@ -256,15 +256,15 @@ mod tests {
         let working = [seen(1, Some((5, Start, Running))), seen(2, Some((6, SnapshotSave, Running)))];
         assert!(texts(&asked(), &working, "ada").is_empty());
         let over = [seen(1, Some((5, Start, Failed))), seen(2, Some((6, SnapshotSave, Succeeded)))];
-        let told = news(&working, &over, "ada");
-        assert_eq!(told[0], ("vm-1: start failed. The box is missing.".into(), true));
-        assert_eq!(told[1], ("vm-2 has a new snapshot.".into(), false));
+        let messages = news(&working, &over, "ada");
+        assert_eq!(messages[0], ("vm-1: start failed. The box is missing.".into(), true));
+        assert_eq!(messages[1], ("vm-2 has a new snapshot.".into(), false));
     }
 
     #[test]
     fn one_that_ends_between_two_looks_is_told_once() {
-        let told = texts(&[seen(1, None)], &[seen(1, Some((5, Stop, Cancelled)))], "ada");
-        assert_eq!(told, ["vm-1: stop was cancelled."]);
+        let messages = texts(&[seen(1, None)], &[seen(1, Some((5, Stop, Cancelled)))], "ada");
+        assert_eq!(messages, ["vm-1: stop was cancelled."]);
     }
 
     #[test]

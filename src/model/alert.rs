@@ -65,7 +65,7 @@ pub enum AlertMetric {
     /// The host's load average over one minute.
     Load,
     /// Whether samples arrive.
-    Figures,
+    NoMetrics,
     /// Whether the VM stopped without a request on this server.
     Stopped,
 }
@@ -80,7 +80,7 @@ impl AlertMetric {
         Self::NetworkDown,
         Self::NetworkUp,
         Self::Load,
-        Self::Figures,
+        Self::NoMetrics,
         Self::Stopped,
     ];
 
@@ -94,7 +94,7 @@ impl AlertMetric {
             Self::NetworkDown => "network_down",
             Self::NetworkUp => "network_up",
             Self::Load => "load",
-            Self::Figures => "figures",
+            Self::NoMetrics => "figures",
             Self::Stopped => "stopped",
         }
     }
@@ -114,7 +114,7 @@ impl AlertMetric {
             Self::NetworkDown => "network down",
             Self::NetworkUp => "network up",
             Self::Load => "load",
-            Self::Figures => "metrics",
+            Self::NoMetrics => "metrics",
             Self::Stopped => "stop",
         }
     }
@@ -122,7 +122,7 @@ impl AlertMetric {
     /// Its name in a form.
     pub fn choice(self) -> &'static str {
         match self {
-            Self::Figures => "no metrics",
+            Self::NoMetrics => "no metrics",
             Self::Stopped => "unexpected stop",
             Self::Load => "load (the host)",
             other => other.label(),
@@ -133,7 +133,7 @@ impl AlertMetric {
     pub fn is_of(self, host: bool) -> bool {
         match self {
             Self::Load => host,
-            Self::Figures | Self::Stopped => !host,
+            Self::NoMetrics | Self::Stopped => !host,
             _ => true,
         }
     }
@@ -143,7 +143,7 @@ impl AlertMetric {
         match self {
             Self::Cpu | Self::Memory | Self::Disk | Self::Swap => Some(100.0),
             Self::NetworkDown | Self::NetworkUp | Self::Load => Some(100_000.0),
-            Self::Figures | Self::Stopped => None,
+            Self::NoMetrics | Self::Stopped => None,
         }
     }
 
@@ -161,7 +161,7 @@ impl AlertMetric {
         match self {
             Self::Cpu | Self::Memory | Self::Disk | Self::Swap => format!("{value} %"),
             Self::NetworkDown | Self::NetworkUp => format!("{value} MB/s"),
-            Self::Load | Self::Figures | Self::Stopped => value,
+            Self::Load | Self::NoMetrics | Self::Stopped => value,
         }
     }
 
@@ -169,7 +169,7 @@ impl AlertMetric {
     pub fn wrong(self, comparison: Comparison, threshold: Option<f64>) -> String {
         match (self, threshold) {
             (Self::Stopped, _) => "Stopped unexpectedly".into(),
-            (Self::Figures, _) | (_, None) => "No metrics".into(),
+            (Self::NoMetrics, _) | (_, None) => "No metrics".into(),
             (_, Some(threshold)) => {
                 format!("{} at {} {}", capitalised(self.label()), self.entered(threshold), comparison.label())
             }

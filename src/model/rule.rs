@@ -334,18 +334,18 @@ mod tests {
 
     #[test]
     fn a_threshold_is_told_as_it_was_entered() {
-        let told = |metric: &str, threshold: &str| {
+        let text = |metric: &str, threshold: &str| {
             let scope = if metric == "load" { "host".into() } else { form().scope };
             let rule =
                 RuleForm { metric: metric.into(), threshold: threshold.into(), scope, ..form() }.check();
             let rule = rule.unwrap();
             rule.metric.wrong(rule.comparison, rule.threshold)
         };
-        assert_eq!(told("load", "0.01"), "Load at 0.01 or more");
-        assert_eq!(told("network_down", "0.04"), "Network down at 0.04 MB/s or more");
-        assert_eq!(told("cpu", "89.97"), "CPU at 89.97 % or more");
-        assert_eq!(told("cpu", "90"), "CPU at 90 % or more");
-        assert_eq!(told("cpu", "100"), "CPU at 100 % or more");
+        assert_eq!(text("load", "0.01"), "Load at 0.01 or more");
+        assert_eq!(text("network_down", "0.04"), "Network down at 0.04 MB/s or more");
+        assert_eq!(text("cpu", "89.97"), "CPU at 89.97 % or more");
+        assert_eq!(text("cpu", "90"), "CPU at 90 % or more");
+        assert_eq!(text("cpu", "100"), "CPU at 100 % or more");
     }
 
     #[test]

@@ -28,7 +28,7 @@ impl Role {
 
 /// The signed-in user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Me {
+pub struct CurrentUser {
     /// The account's id.
     pub id: i64,
     /// The name used to sign in.

@@ -1,4 +1,4 @@
-use super::{ApiError, FieldError, Image, OperationKind, OperationView, UtcMillis, VmFigures};
+use super::{ApiError, FieldError, Image, OperationKind, OperationView, UtcMillis, VmUsage};
 use serde::{Deserialize, Serialize};
 
 /// The status of a VM.
@@ -483,7 +483,8 @@ pub struct VmView {
     /// The operations it allows now, by the rules of the server.
     pub allowed: Vec<OperationKind>,
     /// The metrics of the newest tick; all unknown while it does not run.
-    pub figures: VmFigures,
+    #[serde(rename = "figures")]
+    pub usage: VmUsage,
 }
 
 impl VmView {

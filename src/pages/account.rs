@@ -35,7 +35,7 @@ pub fn Account() -> impl IntoView {
             <h1>"Account"</h1>
             <Suspense>
                 {move || Suspend::new(async move {
-                    viewer.me().await.map(|me| view! { <span class="muted">{me.username} " · " {me.email} " · " {me.role.as_str()}</span> })
+                    viewer.user().await.map(|user| view! { <span class="muted">{user.username} " · " {user.email} " · " {user.role.as_str()}</span> })
                 })}
             </Suspense>
             <span class="push"></span>

@@ -77,7 +77,7 @@ pub fn Accounts() -> impl IntoView {
         </header>
         <ErrorBanner error=actions.refusal()/>
         {page_view(accounts, || view! { <Loading/> }.into_any(), move |accounts| async move {
-            let own_id = viewer.me().await.map(|me| me.id);
+            let own_id = viewer.user().await.map(|user| user.id);
             view! { <List accounts search actions own_id/> }.into_any()
         })}
         <Suspense>

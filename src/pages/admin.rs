@@ -93,7 +93,7 @@ fn Body(first: First, found: FoundOrphans) -> impl IntoView {
             <ConnectionStatus feed/>
             <span class="push"></span>
             <AlertBell feed/>
-            <a class="btn" href="/admin/accounts"><Glyph icon=Icon::Person/>"Accounts"</a>
+            <a class="btn" href="/admin/accounts"><Glyph icon=Icon::User/>"Accounts"</a>
         </header>
         <Vms feed/>
         <Collector feed/>
@@ -162,8 +162,8 @@ fn Vms(feed: Feed) -> impl IntoView {
 #[component]
 fn Row(feed: Feed, id: i64) -> impl IntoView {
     let vm = feed.vm(id);
-    let cell = move |told: fn(&VmView) -> String| {
-        let text = Memo::new(move |_| vm.with(|vm| vm.as_ref().map(told).unwrap_or_default()));
+    let cell = move |format: fn(&VmView) -> String| {
+        let text = Memo::new(move |_| vm.with(|vm| vm.as_ref().map(format).unwrap_or_default()));
         move || text.get()
     };
     let status = Memo::new(move |_| vm.with(|vm| vm.as_ref().map_or(VmStatus::Unknown, |vm| vm.status)));
@@ -179,8 +179,8 @@ fn Row(feed: Feed, id: i64) -> impl IntoView {
             <td data-label="Status">{move || status.get().label()}</td>
             <td data-label="Cores, memory, disk">{cell(|vm| given(&vm.spec))}</td>
             <td data-label="Address" class="mono">{cell(|vm| vm.ip_address.clone().unwrap_or_else(|| format::UNKNOWN.into()))}</td>
-            <td data-label="CPU">{cell(|vm| format::percent(vm.figures.cpu_percent))}</td>
-            <td data-label="Memory">{cell(|vm| format::percent(vm.figures.memory_percent))}</td>
+            <td data-label="CPU">{cell(|vm| format::percent(vm.usage.cpu_percent))}</td>
+            <td data-label="Memory">{cell(|vm| format::percent(vm.usage.memory_percent))}</td>
         </tr>
     }
 }
@@ -195,7 +195,7 @@ fn given(spec: &VmSpec) -> String {
 fn StopAll() -> impl IntoView {
     let stop = ServerAction::<StopAllVms>::new();
     let refused = Signal::derive(move || stop.value().get().and_then(Result::err));
-    let told = move || stop.value().get().and_then(Result::ok);
+    let outcomes = move || stop.value().get().and_then(Result::ok);
     let line = |vm: VmOutcome| {
         view! {
             <li>
@@ -222,8 +222,8 @@ fn StopAll() -> impl IntoView {
                 </ActionForm>
             </Confirm>
             <div role="status">
-                {move || told().map(|told| view! {
-                    <ul class="entries" data-testid="stopped">{told.into_iter().map(line).collect_view()}</ul>
+                {move || outcomes().map(|outcomes| view! {
+                    <ul class="entries" data-testid="stopped">{outcomes.into_iter().map(line).collect_view()}</ul>
                 })}
             </div>
         </section>

@@ -9,8 +9,8 @@ use crate::{
         toast,
     },
     model::{
-        AlertMetric, AlertRule, ApiError, Comparison, Me, RULE_MAX_FOR_SECS, RULE_MAX_REPEAT_MINUTES, Role,
-        RuleForm, RuleScope, Severity, VmView, in_whole_units, time_of_day,
+        AlertMetric, AlertRule, ApiError, Comparison, CurrentUser, RULE_MAX_FOR_SECS,
+        RULE_MAX_REPEAT_MINUTES, Role, RuleForm, RuleScope, Severity, VmView, in_whole_units, time_of_day,
     },
 };
 use leptos::prelude::*;
@@ -53,8 +53,8 @@ pub fn AlertRules() -> impl IntoView {
         </header>
         <Transition fallback=|| view! { <Loading/> }>
             {move || Suspend::new(async move {
-                match (rules.await, viewer.me().await) {
-                    (Ok((rules, vms)), Some(me)) => view! { <Body rules vms me save delete/> }.into_any(),
+                match (rules.await, viewer.user().await) {
+                    (Ok((rules, vms)), Some(user)) => view! { <Body rules vms user save delete/> }.into_any(),
                     (Err(error), _) => view! { <PageError error/> }.into_any(),
                     (Ok(_), None) => view! { <PageError error=ApiError::not_signed_in()/> }.into_any(),
                 }
@@ -67,7 +67,7 @@ pub fn AlertRules() -> impl IntoView {
 fn Body(
     rules: Vec<AlertRule>,
     vms: Vec<VmView>,
-    me: Me,
+    user: CurrentUser,
     save: ServerAction<SaveAlertRule>,
     delete: ServerAction<DeleteAlertRule>,
 ) -> impl IntoView {
@@ -79,9 +79,9 @@ fn Body(
         let asked = |name: &str| query.with(|query| query.get(name)).and_then(|id| id.parse::<i64>().ok());
         let entered = query.with_untracked(entered);
         let edited = asked("edit").and_then(|id| rules.iter().find(|rule| rule.id == id && rule.is_editable));
-        let begun = edited.map_or_else(|| new_rule(asked("vm"), &me), RuleForm::of);
+        let begun = edited.map_or_else(|| new_rule(asked("vm"), &user), RuleForm::of);
         let begun = entered.unwrap_or(begun);
-        view! { <Form begun scopes=scopes(&vms, &me, edited) save/> }
+        view! { <Form begun scopes=scopes(&vms, &user, edited) save/> }
     };
     view! {
         <section class="panel block" data-testid="rules">
@@ -171,9 +171,9 @@ fn entered(query: &ParamsMap) -> Option<RuleForm> {
 }
 
 /// The initial values of a new rule.
-fn new_rule(vm_id: Option<i64>, me: &Me) -> RuleForm {
+fn new_rule(vm_id: Option<i64>, user: &CurrentUser) -> RuleForm {
     RuleForm {
-        scope: vm_id.map_or(RuleScope::Owner(me.id), RuleScope::Vm).text(),
+        scope: vm_id.map_or(RuleScope::Owner(user.id), RuleScope::Vm).text(),
         metric: AlertMetric::Cpu.as_str().into(),
         threshold: "90".into(),
         for_secs: "60".into(),
@@ -184,19 +184,19 @@ fn new_rule(vm_id: Option<i64>, me: &Me) -> RuleForm {
 }
 
 /// The scopes a rule may have, with their labels.
-fn scopes(vms: &[VmView], me: &Me, edited: Option<&AlertRule>) -> Vec<(String, String)> {
-    let all = (me.role == Role::Admin).then_some([RuleScope::Host, RuleScope::EveryVm]);
+fn scopes(vms: &[VmView], user: &CurrentUser, edited: Option<&AlertRule>) -> Vec<(String, String)> {
+    let all = (user.role == Role::Admin).then_some([RuleScope::Host, RuleScope::EveryVm]);
     let mut scopes: Vec<_> =
         all.into_iter().flatten().map(|scope| (scope.text(), subject(scope, None))).collect();
-    scopes.push((RuleScope::Owner(me.id).text(), "All my VMs".into()));
-    let others = vms.iter().filter(|vm| vm.owner_id != me.id);
+    scopes.push((RuleScope::Owner(user.id).text(), "All my VMs".into()));
+    let others = vms.iter().filter(|vm| vm.owner_id != user.id);
     let owners: BTreeMap<_, _> = others.map(|vm| (vm.owner_name.as_str(), vm.owner_id)).collect();
     scopes.extend(owners.into_iter().map(|(name, id)| {
         let scope = RuleScope::Owner(id);
         (scope.text(), subject(scope, Some(name)))
     }));
     scopes.extend(vms.iter().map(|vm| {
-        let of = if vm.owner_id == me.id { String::new() } else { format!(" of {}", vm.owner_name) };
+        let of = if vm.owner_id == user.id { String::new() } else { format!(" of {}", vm.owner_name) };
         (RuleScope::Vm(vm.id).text(), vm.name.clone() + &of)
     }));
     if let Some(rule) = edited.filter(|rule| scopes.iter().all(|(value, _)| *value != rule.scope.text())) {

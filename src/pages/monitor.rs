@@ -17,7 +17,7 @@ use crate::{
         timeline::{self, Line, Timeline},
         vm::StatusMark,
     },
-    model::{ApiError, Charts, HostFigures, Live, UtcMillis, VmView},
+    model::{ApiError, Charts, HostUsage, Live, UtcMillis, VmView},
 };
 use leptos::prelude::*;
 use leptos_meta::Title;
@@ -63,11 +63,11 @@ fn Skeleton() -> impl IntoView {
 }
 
 /// The host's metrics of the ticks since the page was opened.
-fn trail(feed: Feed) -> RwSignal<Vec<(UtcMillis, HostFigures)>> {
+fn trail(feed: Feed) -> RwSignal<Vec<(UtcMillis, HostUsage)>> {
     let trail = RwSignal::new(Vec::new());
     Effect::new(move || {
         let (at, host) = feed.live.with(|live| (live.cursor, live.host));
-        trail.update(|trail: &mut Vec<(UtcMillis, HostFigures)>| {
+        trail.update(|trail: &mut Vec<(UtcMillis, HostUsage)>| {
             if trail.last().is_none_or(|(last, _)| *last < at) {
                 trail.push((at, host));
             }
@@ -131,22 +131,18 @@ fn Export(timeline: Timeline) -> impl IntoView {
     }
 }
 
-type Read = fn(&HostFigures) -> Option<f64>;
+type Read = fn(&HostUsage) -> Option<f64>;
 
 #[component]
-fn HostCharts(
-    feed: Feed,
-    timeline: Timeline,
-    trail: RwSignal<Vec<(UtcMillis, HostFigures)>>,
-) -> impl IntoView {
+fn HostCharts(feed: Feed, timeline: Timeline, trail: RwSignal<Vec<(UtcMillis, HostUsage)>>) -> impl IntoView {
     let line = move |metric, name, label, hue, read: Read| {
         let live = Signal::from(Memo::new(move |_| {
             trail.with(|trail| trail.iter().map(|(at, host)| (*at, read(host))).collect::<Vec<Point>>())
         }));
         Line { metric, name, label, hue, live }
     };
-    let text = move |told: fn(&HostFigures) -> String| {
-        Signal::derive(move || feed.live.with(|live| told(&live.host)))
+    let text = move |format: fn(&HostUsage) -> String| {
+        Signal::derive(move || feed.live.with(|live| format(&live.host)))
     };
     let (span, on_span) = (timeline.words(), timeline.on_span());
     let of = move |metric| timeline.statistics(metric, format::percent);
@@ -225,15 +221,15 @@ fn with_amount(used: Option<f64>, total: Option<f64>, percent: Option<f64>) -> S
 fn PerVm(feed: Feed) -> impl IntoView {
     let order = Memo::new(move |_| {
         feed.live.with(|live| {
-            let mut vms: Vec<_> = live.vms.iter().map(|vm| (vm.id, vm.figures.cpu_percent)).collect();
+            let mut vms: Vec<_> = live.vms.iter().map(|vm| (vm.id, vm.usage.cpu_percent)).collect();
             vms.sort_by(|a, b| b.1.unwrap_or(-1.0).total_cmp(&a.1.unwrap_or(-1.0)).then(a.0.cmp(&b.0)));
             vms.into_iter().map(|(id, _)| id).collect::<Vec<_>>()
         })
     });
     let row = move |id: i64| {
         let vm = feed.vm(id);
-        let cell = move |told: fn(&VmView) -> String| {
-            move || vm.with(|vm| vm.as_ref().map(told).unwrap_or_default())
+        let cell = move |format: fn(&VmView) -> String| {
+            move || vm.with(|vm| vm.as_ref().map(format).unwrap_or_default())
         };
         let status = Memo::new(move |_| {
             vm.with(|vm| vm.as_ref().map(|vm| vm.status).unwrap_or(crate::model::VmStatus::Unknown))
@@ -242,11 +238,11 @@ fn PerVm(feed: Feed) -> impl IntoView {
             <tr>
                 <th scope="row"><span class="named"><StatusMark status/><a href=format!("/vms/{id}")>{cell(|vm| vm.name.clone())}</a></span></th>
                 <td>{move || status.get().label()}</td>
-                <td>{cell(|vm| format::percent(vm.figures.cpu_percent))}</td>
-                <td>{cell(|vm| format::percent(vm.figures.memory_percent))}</td>
-                <td>{cell(|vm| format::percent(vm.figures.disk_percent))}</td>
-                <td>{cell(|vm| format::rate(vm.figures.network_rx_mb_per_s))}</td>
-                <td>{cell(|vm| format::rate(vm.figures.network_tx_mb_per_s))}</td>
+                <td>{cell(|vm| format::percent(vm.usage.cpu_percent))}</td>
+                <td>{cell(|vm| format::percent(vm.usage.memory_percent))}</td>
+                <td>{cell(|vm| format::percent(vm.usage.disk_percent))}</td>
+                <td>{cell(|vm| format::rate(vm.usage.network_rx_mb_per_s))}</td>
+                <td>{cell(|vm| format::rate(vm.usage.network_tx_mb_per_s))}</td>
                 <td>{cell(|vm| vm.owner_name.clone())}</td>
             </tr>
         }

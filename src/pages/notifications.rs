@@ -44,7 +44,7 @@ pub fn Notifications() -> impl IntoView {
             <ErrorBanner error=refused/>
             <Transition fallback=|| view! { <Loading class="blank tall"/> }>
                 {move || Suspend::new(async move {
-                    let is_admin = viewer.me().await.is_some_and(|me| me.role == Role::Admin);
+                    let is_admin = viewer.user().await.is_some_and(|user| user.role == Role::Admin);
                     match settings.await {
                         Ok(settings) => {
                             let waits = |delivery: &Delivery| delivery.state == DeliveryState::Queued;

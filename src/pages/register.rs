@@ -22,7 +22,7 @@ pub fn Register() -> impl IntoView {
         <Suspense>
             {move || Suspend::new(async move {
                 match session.await {
-                    Ok(Session { me: Some(_), .. }) => view! { <Redirect path="/"/> }.into_any(),
+                    Ok(Session { user: Some(_), .. }) => view! { <Redirect path="/"/> }.into_any(),
                     Ok(session) if session.instance.needs_first_account => view! { <Redirect path="/setup"/> }.into_any(),
                     Ok(Session { instance, .. }) => view! {
                         <SimulatedBanner instance/>

@@ -54,7 +54,7 @@ pub fn Style() -> impl IntoView {
             <Buttons toasts/>
             <Fields/>
             <Marks/>
-            <Figures/>
+            <Meters/>
             <Charts/>
             <Tables/>
             <Messages/>
@@ -227,7 +227,7 @@ fn wave_path((width, height): (f64, f64)) -> Path {
 }
 
 #[component]
-fn Figures() -> impl IntoView {
+fn Meters() -> impl IntoView {
     let size = (300.0, 36.0);
     let path = wave_path(size);
     let hue = |(hue, name, percent): (Hue, &'static str, Option<f64>)| {

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     asset_urls::AssetUrls,
-    model::{HostFigures, Limits, ProviderKind, Role, UtcMillis},
+    model::{HostUsage, Limits, ProviderKind, Role, UtcMillis},
 };
 use nix::fcntl::{Flock, FlockArg};
 use std::{
@@ -69,7 +69,7 @@ pub struct Source {
     /// The fleet, when they are simulated.
     pub simulated: Option<Arc<SimulatedFleet>>,
     /// What the host has, where VMs take of it.
-    pub host: Option<HostFigures>,
+    pub host: Option<HostUsage>,
 }
 
 impl Source {
@@ -295,11 +295,11 @@ pub async fn user(command: UserCommand) -> Result<(), String> {
     };
     let database = database.map_err(|e| e.to_string())?;
     let email = email.unwrap_or_else(|| format!("{name}@localhost"));
-    let me = Accounts::new(database, allowances(credits, None))
+    let user = Accounts::new(database, allowances(credits, None))
         .create(&name, &email, password, admin.then_some(Role::Admin))
         .await
         .map_err(|e| e.to_string())?;
-    println!("{} can sign in now, as {}.", me.username, me.role.as_str());
+    println!("{} can sign in now, as {}.", user.username, user.role.as_str());
     Ok(())
 }
 
@@ -328,7 +328,7 @@ pub async fn restore(file: &Path, data_dir: &Path) -> Result<(), String> {
 }
 
 /// What accounts are given and may have, and what the host has for all.
-fn allowances(credits: CreditArgs, limits: Option<(LimitArgs, Option<HostFigures>)>) -> Allowances {
+fn allowances(credits: CreditArgs, limits: Option<(LimitArgs, Option<HostUsage>)>) -> Allowances {
     let given = Allowances {
         user_credits: credits.credits,
         admin_credits: credits.admin_credits,

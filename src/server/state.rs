@@ -15,7 +15,8 @@ use super::{
 use crate::{
     asset_urls::AssetUrls,
     model::{
-        ApiError, Charts, CollectorHealth, Instance, Live, Me, ProviderKind, UtcMillis, VmFigures, VmView,
+        ApiError, Charts, CollectorHealth, CurrentUser, Instance, Live, ProviderKind, UtcMillis, VmUsage,
+        VmView,
     },
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
@@ -52,7 +53,7 @@ const CHARTED_OF_HOST: [&str; 9] = [
 fn version(vms: &[VmView]) -> String {
     let mut digest = Sha256::new();
     for vm in vms {
-        let bare = VmView { figures: VmFigures::default(), ..vm.clone() };
+        let bare = VmView { usage: VmUsage::default(), ..vm.clone() };
         digest.update(serde_json::to_vec(&bare).unwrap_or_default());
     }
     BASE64.encode(&digest.finalize()[..12])
@@ -95,10 +96,15 @@ impl AppState {
     ///
     /// # Errors
     /// As [`Accounts::register`].
-    pub async fn register(&self, username: &str, email: &str, password: &str) -> Result<Me, ApiError> {
-        let me = self.accounts.register(username, email, password).await?;
+    pub async fn register(
+        &self,
+        username: &str,
+        email: &str,
+        password: &str,
+    ) -> Result<CurrentUser, ApiError> {
+        let user = self.accounts.register(username, email, password).await?;
         self.seed_simulated_fleet().await?;
-        Ok(me)
+        Ok(user)
     }
 
     /// How the VMs of a scope stand, and their points since `cursor`, or of the last `window_secs`; and whatever
@@ -108,7 +114,7 @@ impl AppState {
     /// `Internal` when the database cannot be read.
     pub async fn live(
         &self,
-        me: &Me,
+        user: &CurrentUser,
         scope: Scope,
         cursor: Option<UtcMillis>,
         window_secs: Option<u32>,
@@ -116,7 +122,7 @@ impl AppState {
         let snapshot = self.latest.get();
         let mut vms = self.vms.list(scope).await?;
         for vm in &mut vms {
-            vm.figures = vm.figures.rounded();
+            vm.usage = vm.usage.rounded();
         }
         let oldest =
             snapshot.sampled_at.plus_secs(-i64::from(window_secs.unwrap_or(WINDOW_SECS).min(WINDOW_SECS)));
@@ -136,9 +142,9 @@ impl AppState {
             host: snapshot.host,
             version: version(&vms),
             vms,
-            figures: Vec::new(),
+            usage: Vec::new(),
             series,
-            alerts: self.alerts.open(Scope::of(me)).await?,
+            alerts: self.alerts.open(Scope::of(user)).await?,
             collector: None,
         })
     }

@@ -263,7 +263,7 @@ impl Build {
     fn note_sizes(&self, folder: &str, chunks: &BTreeMap<String, Vec<String>>) -> Result<()> {
         let file = self.root.join("target/bench.json");
         let known = fs::read(&file).ok().and_then(|text| serde_json::from_slice(&text).ok());
-        let mut figures: serde_json::Map<String, serde_json::Value> = known.unwrap_or_default();
+        let mut results: serde_json::Map<String, serde_json::Value> = known.unwrap_or_default();
         let brotli_kb = |name: &str| -> Result<f64> {
             // What is too small to be compressed is sent as it is.
             let path = self.site.join(folder).join(name);
@@ -291,9 +291,9 @@ impl Build {
             if kb > ceiling_kb {
                 over.push(format!("{figure} is {kb} kB, above its ceiling of {ceiling_kb} kB"));
             }
-            figures.insert(figure.into(), serde_json::json!({ "value": kb, "unit": "kB" }));
+            results.insert(figure.into(), serde_json::json!({ "value": kb, "unit": "kB" }));
         }
-        replace(&file, &serde_json::to_vec_pretty(&figures)?)?;
+        replace(&file, &serde_json::to_vec_pretty(&results)?)?;
         ensure!(over.is_empty(), "{}", over.join("; "));
         Ok(())
     }

@@ -177,7 +177,7 @@ pub fn HostTiles(feed: Feed, series: TileSeries, redraw: Memo<i64>) -> impl Into
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::HostFigures;
+    use crate::model::HostUsage;
 
     fn series(vm_id: i64, rates: &[Option<f64>]) -> Series {
         Series {
@@ -194,10 +194,10 @@ mod tests {
             cursor: UtcMillis(10_000),
             period_secs: 5,
             trouble: None,
-            host: HostFigures { cpu_percent: Some(42.0), ..HostFigures::default() },
+            host: HostUsage { cpu_percent: Some(42.0), ..HostUsage::default() },
             version: String::new(),
             vms: vec![],
-            figures: vec![],
+            usage: vec![],
             series,
             alerts: vec![],
             collector: None,

@@ -31,18 +31,18 @@ struct Resource {
 const CPU: Resource = Resource {
     factor: |live, vm| Some(f64::from(vm.spec.cpu_cores) / f64::from(live.host.cpu_cores).max(1.0)),
     column: |series| &series.cpu_percent,
-    now: |vm| vm.figures.cpu_percent,
+    now: |vm| vm.usage.cpu_percent,
 };
 
 /// Based on the memory that the guest sees, the sum of its used and available parts.
 const MEMORY: Resource = Resource {
     factor: |live, vm| {
         let seen_mb =
-            vm.figures.memory_used_mb.zip(vm.figures.memory_available_mb).map(|(used, free)| used + free);
+            vm.usage.memory_used_mb.zip(vm.usage.memory_available_mb).map(|(used, free)| used + free);
         Some(seen_mb.unwrap_or(vm.spec.ram_mb.into()) / (live.host.memory_total_gb? * 1024.0))
     },
     column: |series| &series.memory_percent,
-    now: |vm| vm.figures.memory_percent,
+    now: |vm| vm.usage.memory_percent,
 };
 
 /// The usage of one VM, or of all others together; percent of the host.
@@ -279,7 +279,7 @@ mod tests {
         live.vms = (1..=8).map(vm).collect();
         for (i, vm) in live.vms.iter_mut().enumerate().skip(1) {
             let percent = Some(10.0 * i as f64);
-            vm.figures.cpu_percent = percent;
+            vm.usage.cpu_percent = percent;
             live.series.push(Series {
                 vm_id: vm.id,
                 sampled_at: vec![UtcMillis(890_000), UtcMillis(895_000)],

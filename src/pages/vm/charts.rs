@@ -12,7 +12,7 @@ use crate::{
         range::RangePicker,
         timeline::{Line, Timeline},
     },
-    model::{Series, Source, Sources, VmFigures, VmView},
+    model::{Series, Source, Sources, VmUsage, VmView},
 };
 use leptos::prelude::*;
 
@@ -34,11 +34,11 @@ pub fn VmCharts(feed: Feed, id: i64, vm: Memo<Option<VmView>>, timeline: Timelin
     ]);
     let source = move |read: fn(&Sources) -> Source| {
         Signal::derive(move || {
-            vm.with(|vm| vm.as_ref().map_or(Source::Unknown, |vm| read(&vm.figures.sources)))
+            vm.with(|vm| vm.as_ref().map_or(Source::Unknown, |vm| read(&vm.usage.sources)))
         })
     };
-    let text = move |read: fn(&VmFigures) -> String| {
-        Signal::derive(move || vm.with(|vm| vm.as_ref().map(|vm| read(&vm.figures)).unwrap_or_default()))
+    let text = move |read: fn(&VmUsage) -> String| {
+        Signal::derive(move || vm.with(|vm| vm.as_ref().map(|vm| read(&vm.usage)).unwrap_or_default()))
     };
     let received = timeline.statistics("vm_network_rx_mb_per_s", format::rate);
     let sent = timeline.statistics("vm_network_tx_mb_per_s", format::rate);

@@ -37,11 +37,11 @@ pub fn Header(
     let up = move || {
         vm.with(|vm| {
             let vm = vm.as_ref().filter(|vm| vm.status == VmStatus::Running)?;
-            vm.figures.uptime_seconds.map(|s| format!(" · up {}", format::duration(s)))
+            vm.usage.uptime_seconds.map(|s| format!(" · up {}", format::duration(s)))
         })
     };
     let source = move || {
-        let source = vm.with(|vm| vm.as_ref().map_or(Source::Unknown, |vm| vm.figures.sources.uptime));
+        let source = vm.with(|vm| vm.as_ref().map_or(Source::Unknown, |vm| vm.usage.sources.uptime));
         format!("Uptime source: {}", source_label(source))
     };
     view! {

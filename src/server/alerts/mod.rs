@@ -13,8 +13,8 @@ use super::{
     database::Database, events::NewEvent, internal, monitor::latest::Snapshot, notifications, vms::Scope,
 };
 use crate::model::{
-    ALERTS_PER_PAGE, Alert, AlertMetric, AlertRule, ApiError, Comparison, HostFigures, Me, Role, RuleScope,
-    Severity, UtcMillis, VmView,
+    ALERTS_PER_PAGE, Alert, AlertMetric, AlertRule, ApiError, Comparison, CurrentUser, HostUsage, Role,
+    RuleScope, Severity, UtcMillis, VmView,
 };
 use rules::{Evaluation, Level, Resolved, State, Timing, Transition, next_state};
 use sqlx::{FromRow, Sqlite, Transaction};
@@ -55,7 +55,7 @@ impl Alerts {
     /// `NotFound` when there is no such alert, or it is not theirs to see; `Conflict` when it is over.
     pub async fn acknowledge(
         &self,
-        me: &Me,
+        user: &CurrentUser,
         alert_id: i64,
         at: UtcMillis,
         newest: &Snapshot,
@@ -67,8 +67,8 @@ impl Alerts {
              WHERE alert.id = ?1 AND (?2 OR (vm.owner_id = ?3 AND vm.destroyed_at IS NULL))",
         )
         .bind(alert_id)
-        .bind(me.role == Role::Admin)
-        .bind(me.id)
+        .bind(user.role == Role::Admin)
+        .bind(user.id)
         .fetch_optional(&mut *tx)
         .await
         .map_err(internal)?;
@@ -78,13 +78,13 @@ impl Alerts {
         }
         if is_new {
             let value = AlertMetric::parse(&metric).and_then(|metric| match vm_id {
-                Some(id) => rules::value_of_vm(metric, &newest.figures_of(id)),
+                Some(id) => rules::value_of_vm(metric, &newest.usage_of(id)),
                 None => rules::value_of_host(metric, &newest.host),
             });
             let sql = "UPDATE alert SET acknowledged_at = ?, acknowledged_by = ?, acknowledged_value = ? WHERE id = ?";
             sqlx::query(sql)
                 .bind(at.0)
-                .bind(me.id)
+                .bind(user.id)
                 .bind(value)
                 .bind(alert_id)
                 .execute(&mut *tx)
@@ -100,9 +100,9 @@ impl Alerts {
             }
             let label = AlertMetric::parse(&metric).map_or("figures", AlertMetric::label);
             let subject = vm_name.as_deref().unwrap_or("the host");
-            let text = format!("{} acknowledged the alert about {subject}'s {label}.", me.username);
+            let text = format!("{} acknowledged the alert about {subject}'s {label}.", user.username);
             NewEvent::info("alert_acknowledged", vm_id, text)
-                .by(me.id)
+                .by(user.id)
                 .write(&mut tx)
                 .await
                 .map_err(internal)?;
@@ -235,7 +235,7 @@ impl AlertEngine {
     pub async fn evaluate(
         &mut self,
         now: UtcMillis,
-        host: &HostFigures,
+        host: &HostUsage,
         vms: &[VmView],
     ) -> Result<(), sqlx::Error> {
         let rules = rule_store::all(&mut *self.database.read().acquire().await?).await?;
@@ -407,7 +407,7 @@ fn evaluate_rules(
     states: &HashMap<Key, State>,
     now: UtcMillis,
     period_secs: u32,
-    host: &HostFigures,
+    host: &HostUsage,
     vms: &[VmView],
 ) -> (HashMap<Key, State>, Vec<AlertTransition>) {
     let mut next = HashMap::new();

@@ -2,7 +2,7 @@
 
 use super::{Event, EventRow, Events};
 use crate::{
-    model::{ApiError, EventCategory, EventFilter, EventPage, Me, Role, Severity, SeverityCounts},
+    model::{ApiError, CurrentUser, EventCategory, EventFilter, EventPage, Role, Severity, SeverityCounts},
     server::internal,
 };
 use sqlx::{QueryBuilder, Sqlite};
@@ -14,7 +14,7 @@ const FILE_LENGTH: i64 = 50_000;
 /// What is asked for by whom.
 #[derive(Debug, Clone, Copy)]
 pub struct Search<'a> {
-    pub me: &'a Me,
+    pub user: &'a CurrentUser,
     pub filter: &'a EventFilter,
 }
 
@@ -75,13 +75,13 @@ impl Events {
 
 /// Where the events come from and which are wanted. A user sees what happened to their VMs, those that are gone
 /// included, and what they did themselves.
-fn push_from(query: &mut QueryBuilder<Sqlite>, Search { me, filter }: Search<'_>) {
+fn push_from(query: &mut QueryBuilder<Sqlite>, Search { user, filter }: Search<'_>) {
     query.push(
         "FROM event LEFT JOIN vm ON vm.id = event.vm_id LEFT JOIN account ON account.id = event.account_id WHERE TRUE",
     );
-    if me.role != Role::Admin {
-        query.push(" AND (vm.owner_id = ").push_bind(me.id);
-        query.push(" OR event.account_id = ").push_bind(me.id).push(")");
+    if user.role != Role::Admin {
+        query.push(" AND (vm.owner_id = ").push_bind(user.id);
+        query.push(" OR event.account_id = ").push_bind(user.id).push(")");
     }
     if let Some(category) = filter.category {
         let prefix = "substr(event.kind, 1, instr(event.kind, '_') - 1)";

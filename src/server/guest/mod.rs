@@ -107,7 +107,7 @@ struct Followed {
     domain_uuid: String,
     started_at: Option<UtcMillis>,
     busy: Arc<AtomicBool>,
-    readings: Arc<Mutex<Option<GuestSamples>>>,
+    samples: Arc<Mutex<Option<GuestSamples>>>,
     task: JoinHandle<()>,
 }
 
@@ -174,7 +174,7 @@ impl Probes {
     pub fn newest(&self, vm_id: i64, domain: &Domain) -> Option<GuestSamples> {
         let followed = self.followed();
         let one = followed.get(&vm_id).filter(|one| one.is_of(&domain.uuid, domain.started_at))?;
-        one.readings.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        one.samples.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn followed(&self) -> MutexGuard<'_, HashMap<i64, Followed>> {
@@ -200,10 +200,10 @@ pub async fn read_once(access: &dyn GuestAccess, machine: &Machine) -> Result<Gu
 impl Followed {
     fn begin(guest: RunningGuest, shared: &Arc<Shared>, ticked: watch::Receiver<Option<Instant>>) -> Self {
         let busy = Arc::new(AtomicBool::new(guest.busy));
-        let readings = Arc::new(Mutex::new(None));
+        let samples = Arc::new(Mutex::new(None));
         let (domain_uuid, started_at) = (guest.domain_uuid.clone(), guest.started_at);
-        let probe = Probe::new(guest, shared.clone(), busy.clone(), readings.clone());
-        Self { domain_uuid, started_at, busy, readings, task: tokio::spawn(probe.follow(ticked)) }
+        let probe = Probe::new(guest, shared.clone(), busy.clone(), samples.clone());
+        Self { domain_uuid, started_at, busy, samples, task: tokio::spawn(probe.follow(ticked)) }
     }
 
     fn is_of(&self, domain_uuid: &str, started_at: Option<UtcMillis>) -> bool {

@@ -60,7 +60,7 @@ pub(super) struct Probe {
     shared: Arc<Shared>,
     /// An operation is under way on the VM.
     busy: Arc<AtomicBool>,
-    readings: Arc<Mutex<Option<GuestSamples>>>,
+    samples: Arc<Mutex<Option<GuestSamples>>>,
     connection: Option<Connection>,
     ssh: Retry,
     asking: Retry,
@@ -76,7 +76,7 @@ impl Probe {
         guest: RunningGuest,
         shared: Arc<Shared>,
         busy: Arc<AtomicBool>,
-        readings: Arc<Mutex<Option<GuestSamples>>>,
+        samples: Arc<Mutex<Option<GuestSamples>>>,
     ) -> Self {
         let interval = &shared.interval;
         Self {
@@ -91,7 +91,7 @@ impl Probe {
             refused: false,
             guest,
             busy,
-            readings,
+            samples,
             shared,
         }
     }
@@ -102,10 +102,10 @@ impl Probe {
         let period = self.shared.interval.period;
         ticked.mark_unchanged();
         loop {
-            if let Some(reading) = self.read().await {
-                let mut readings = self.readings.lock().unwrap_or_else(PoisonError::into_inner);
-                let before = readings.take().map(|readings| readings.newest);
-                *readings = Some(GuestSamples { newest: Arc::new(reading), before });
+            if let Some(sample) = self.read().await {
+                let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
+                let before = samples.take().map(|samples| samples.newest);
+                *samples = Some(GuestSamples { newest: Arc::new(sample), before });
             }
             match timeout(period, ticked.changed()).await {
                 Ok(Ok(())) => {
@@ -124,11 +124,11 @@ impl Probe {
     async fn read(&mut self) -> Option<GuestSample> {
         if self.ssh.is_due(Instant::now()) {
             match self.read_over_ssh().await {
-                Ok(reading) => {
+                Ok(sample) => {
                     self.ssh.worked();
                     self.asking.worked();
                     self.other.worked();
-                    return Some(reading);
+                    return Some(sample);
                 }
                 Err(trouble) => {
                     self.ssh.failed(Instant::now());
@@ -144,9 +144,9 @@ impl Probe {
             return None;
         }
         match self.read_through_agent().await {
-            Ok(reading) => {
+            Ok(sample) => {
                 self.other.worked();
-                Some(reading)
+                Some(sample)
             }
             Err(trouble) => {
                 self.other.failed(Instant::now());
@@ -160,9 +160,9 @@ impl Probe {
         // Back in its place only after a reading that worked.
         if let Some(connection) = self.connection.take() {
             match Self::read_over(&connection).await {
-                Ok(reading) => {
+                Ok(sample) => {
                     self.connection = Some(connection);
-                    return Ok(reading);
+                    return Ok(sample);
                 }
                 // The guest's ssh server may have been restarted.
                 Err(Trouble::Ssh(SshError::Broken(_))) => {}
@@ -170,9 +170,9 @@ impl Probe {
             }
         }
         let connection = self.connect().await?;
-        let reading = Self::read_over(&connection).await?;
+        let sample = Self::read_over(&connection).await?;
         self.connection = Some(connection);
-        Ok(reading)
+        Ok(sample)
     }
 
     async fn read_over(connection: &Connection) -> Result<GuestSample, Trouble> {
@@ -264,8 +264,8 @@ impl Probe {
     }
 }
 
-fn understood(reading: GuestSample) -> Result<GuestSample, Trouble> {
-    if reading.is_empty() { Err(Trouble::Unreadable) } else { Ok(reading) }
+fn understood(sample: GuestSample) -> Result<GuestSample, Trouble> {
+    if sample.is_empty() { Err(Trouble::Unreadable) } else { Ok(sample) }
 }
 
 fn another_key(guest: &RunningGuest, way: &SshConfig) -> String {

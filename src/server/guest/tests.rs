@@ -204,9 +204,9 @@ async fn a_guest_is_read_again_and_again_over_one_connection() {
     bench.lead_to("web-1", &guest);
     bench.probes.watch(vec![bench.running(1)], &[]);
     until(|| (guest.commands() >= 5).then_some(())).await;
-    let readings = until(|| bench.newest(1).filter(|readings| readings.before.is_some())).await;
-    assert_eq!(readings.newest.uptime_secs, Some(107.25));
-    assert!(readings.before.unwrap().taken_at < readings.newest.taken_at);
+    let samples = until(|| bench.newest(1).filter(|samples| samples.before.is_some())).await;
+    assert_eq!(samples.newest.uptime_secs, Some(107.25));
+    assert!(samples.before.unwrap().taken_at < samples.newest.taken_at);
     assert_eq!((guest.connections(), bench.ways.asked.load(Ordering::SeqCst)), (1, 1));
 }
 
@@ -235,7 +235,7 @@ async fn after_the_guest_hung_up_it_is_reconnected_without_asking_again() {
     let first = until(|| bench.newest(1)).await.newest.taken_at;
     guest.hang_up();
     until(|| (guest.connections() == 2).then_some(())).await;
-    until(|| bench.newest(1).filter(|readings| readings.newest.taken_at > first)).await;
+    until(|| bench.newest(1).filter(|samples| samples.newest.taken_at > first)).await;
     assert_eq!(bench.ways.asked.load(Ordering::SeqCst), 1);
 }
 

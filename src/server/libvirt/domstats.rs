@@ -208,9 +208,9 @@ Domain: 'twarga-user1-web-1_default'
     #[test]
     fn every_listed_domain_is_keyed_by_its_uuid() {
         let domains = parse(TWO_DOMAINS);
-        let told: Vec<_> = domains.iter().map(|d| (d.uuid.as_str(), d.name.as_str(), d.state)).collect();
+        let parsed: Vec<_> = domains.iter().map(|d| (d.uuid.as_str(), d.name.as_str(), d.state)).collect();
         assert_eq!(
-            told,
+            parsed,
             [
                 ("6695eb01-f6a4-8304-79aa-97f2502e193f", "twarga-user1-web-1_default", DomainState::Running),
                 ("b1b2b3b4-0000-4000-8000-97f2502e193f", "it's odd = yes_default", DomainState::Crashed),
@@ -310,7 +310,7 @@ Domain: 'twarga-user1-web-1_default'
             let before = parse(TWO_DOMAINS);
             for domain in parse(&String::from_utf8_lossy(input)) {
                 let earlier = before.iter().find(|earlier| earlier.uuid == domain.uuid);
-                let figures = derive(Inputs {
+                let usage = derive(Inputs {
                     previous: earlier.map(|earlier| (earlier, begin)),
                     current: (&domain, begin + Duration::from_secs(5)),
                     guest: None,
@@ -318,8 +318,8 @@ Domain: 'twarga-user1-web-1_default'
                     now,
                     period_secs: 5,
                 });
-                for percent in [figures.cpu_percent, figures.memory_percent, figures.disk_percent] {
-                    assert!(percent.is_none_or(|percent| (0.0..=100.0).contains(&percent)), "{figures:?}");
+                for percent in [usage.cpu_percent, usage.memory_percent, usage.disk_percent] {
+                    assert!(percent.is_none_or(|percent| (0.0..=100.0).contains(&percent)), "{usage:?}");
                 }
             }
         });

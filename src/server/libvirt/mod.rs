@@ -457,11 +457,11 @@ mod tests {
         );
         let (folder, libvirt) = with_virsh(&script);
         fs::write(folder.path().join("x1.pid"), "1").unwrap();
-        let reading = libvirt.read().await.unwrap();
-        assert_eq!(reading.domains.len(), 1);
-        let domain = &reading.domains[0];
+        let sample = libvirt.read().await.unwrap();
+        assert_eq!(sample.domains.len(), 1);
+        let domain = &sample.domains[0];
         assert_eq!((domain.uuid.as_str(), domain.state), (UUID, DomainState::Running));
-        assert!(domain.started_at.is_some_and(|start| start.secs_since(reading.sampled_at).abs() < 60.0));
+        assert!(domain.started_at.is_some_and(|start| start.secs_since(sample.sampled_at).abs() < 60.0));
         assert_eq!(
             fs::read_to_string(folder.path().join("calls")).unwrap(),
             "--quiet --connect qemu:///system list --all --uuid --name; domstats --raw --nowait\n"
@@ -490,10 +490,10 @@ mod tests {
             ));
             let libvirt = Libvirt { time_limit: Duration::from_secs(2), ..libvirt };
             let start = Instant::now();
-            let reading = libvirt.read().await.unwrap();
-            assert_eq!(reading.domains.len(), 1, "{trouble}");
-            assert_eq!(reading.domains[0].state, DomainState::Running, "{trouble}");
-            assert!(reading.taken_at > start);
+            let sample = libvirt.read().await.unwrap();
+            assert_eq!(sample.domains.len(), 1, "{trouble}");
+            assert_eq!(sample.domains[0].state, DomainState::Running, "{trouble}");
+            assert!(sample.taken_at > start);
         }
     }
 
@@ -532,10 +532,10 @@ mod tests {
     /// The numbers of the domains that were read, of nine.
     async fn read(libvirt: &Libvirt) -> Vec<usize> {
         let begin = Instant::now();
-        let reading = libvirt.read().await.unwrap();
+        let sample = libvirt.read().await.unwrap();
         assert!(begin.elapsed() < libvirt.time_limit, "{:?}", begin.elapsed());
-        assert_eq!(reading.domains.len(), 9, "nobody is forgotten");
-        let known = |number: &usize| reading.domains[*number].state == DomainState::Running;
+        assert_eq!(sample.domains.len(), 9, "nobody is forgotten");
+        let known = |number: &usize| sample.domains[*number].state == DomainState::Running;
         (0..9).filter(known).collect()
     }
 

@@ -319,8 +319,11 @@ mod tests {
 
     #[test]
     fn the_95th_percentile_is_the_95th_of_a_hundred() {
-        let told = statistics((1..=100).map(f64::from).collect()).unwrap();
-        assert_eq!((told.count, told.min, told.mean, told.max, told.p95), (100, 1.0, 50.5, 100.0, 95.0));
+        let summary = statistics((1..=100).map(f64::from).collect()).unwrap();
+        assert_eq!(
+            (summary.count, summary.min, summary.mean, summary.max, summary.p95),
+            (100, 1.0, 50.5, 100.0, 95.0)
+        );
         assert_eq!(statistics(vec![7.0]).unwrap().p95, 7.0);
         assert!(statistics(Vec::new()).is_none());
     }
@@ -347,9 +350,9 @@ mod tests {
                     _ => plain.push((at / millis, vec![value])),
                 }
             }
-            let told: Vec<_> = (0..seen.at.len()).filter(|i| seen.mean[*i].is_some()).collect();
-            prop_assert_eq!(told.len(), plain.len());
-            for (i, (_, values)) in told.into_iter().zip(plain) {
+            let found: Vec<_> = (0..seen.at.len()).filter(|i| seen.mean[*i].is_some()).collect();
+            prop_assert_eq!(found.len(), plain.len());
+            for (i, (_, values)) in found.into_iter().zip(plain) {
                 let (min, max) = values.iter().fold((f64::MAX, f64::MIN), |(a, b), v| (a.min(*v), b.max(*v)));
                 let mean = values.iter().sum::<f64>() / values.len() as f64;
                 prop_assert_eq!((seen.min[i], seen.max[i]), (Some(min), Some(max)));
@@ -362,16 +365,16 @@ mod tests {
         fn nothing_is_made_up(given in any_values()) {
             let seen = downsampled(&given, Resolution::Each);
             let known: Vec<_> = given.into_iter().filter_map(|(at, value)| Some((at, value?))).collect();
-            let told: Vec<_> = seen.at.into_iter().zip(seen.mean).filter_map(|(at, v)| Some((at, v?))).collect();
-            prop_assert_eq!(told, known);
+            let found: Vec<_> = seen.at.into_iter().zip(seen.mean).filter_map(|(at, v)| Some((at, v?))).collect();
+            prop_assert_eq!(found, known);
         }
 
         #[test]
         fn statistics_are_those_of_the_sorted_values(mut given in vec(-1e6..1e6_f64, 1..500)) {
-            let told = statistics(given.clone()).unwrap();
+            let summary = statistics(given.clone()).unwrap();
             given.sort_by(f64::total_cmp);
             let rank = (0.95 * given.len() as f64 - 1e-9).ceil() as usize;
-            prop_assert_eq!((told.min, told.p95, told.max), (given[0], given[rank - 1], given[given.len() - 1]));
+            prop_assert_eq!((summary.min, summary.p95, summary.max), (given[0], given[rank - 1], given[given.len() - 1]));
         }
     }
 }

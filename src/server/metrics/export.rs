@@ -24,7 +24,7 @@ pub enum ExportFormat {
 
 impl ExportFormat {
     /// `csv` or `json`.
-    pub fn called(name: &str) -> Option<Self> {
+    pub fn parse(name: &str) -> Option<Self> {
         match name {
             "csv" => Some(Self::Csv),
             "json" => Some(Self::Json),

@@ -17,7 +17,7 @@ mod seal;
 mod series;
 
 use super::{database::Database, internal};
-use crate::model::{ApiError, HostFigures, Sealing, Series, UtcMillis, VmFigures};
+use crate::model::{ApiError, HostUsage, Sealing, Series, UtcMillis, VmUsage};
 use chunk::UNKNOWN;
 use downsample::gap_millis;
 pub use export::ExportFormat;
@@ -106,13 +106,13 @@ impl Store {
         &self,
         tx: &mut Transaction<'_, Sqlite>,
         sampled_at: UtcMillis,
-        vms: &[(i64, VmFigures)],
-        host: &HostFigures,
+        vms: &[(i64, VmUsage)],
+        host: &HostUsage,
     ) -> Result<Recorded, sqlx::Error> {
         let tick = Tick {
             sampled_at: sampled_at.0,
             host: sample::host_sample(host),
-            vms: vms.iter().map(|(vm_id, figures)| (*vm_id, sample::vm_sample(figures))).collect(),
+            vms: vms.iter().map(|(vm_id, usage)| (*vm_id, sample::vm_sample(usage))).collect(),
         };
         seal::insert(tx, &tick).await?;
         Ok(Recorded(tick))

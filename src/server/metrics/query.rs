@@ -63,17 +63,17 @@ impl Store {
             // One more than asked for tells nothing: a limit beside it still holds.
             let limit = bounded("limit", query.limit.unwrap_or(MAX_LIMIT))?;
             let (from, to) = self.bounds(query.span)?;
-            let told = self.points(&[subject], &[formula], from, to, points).await.map_err(internal)?;
-            let Some(told) = told.into_iter().next() else { return Err(ApiError::internal()) };
+            let series = self.points(&[subject], &[formula], from, to, points).await.map_err(internal)?;
+            let Some(series) = series.into_iter().next() else { return Err(ApiError::internal()) };
             let of = |value: Option<f64>| value.map(|value| metric.rounded(value));
             let point = |i: usize| MetricPoint {
-                value: of(told.mean[i]),
+                value: of(series.mean[i]),
                 unit: metric.unit.into(),
-                timestamp: UtcMillis(told.at[i]),
-                min: of(told.min[i]),
-                max: of(told.max[i]),
+                timestamp: UtcMillis(series.at[i]),
+                min: of(series.min[i]),
+                max: of(series.max[i]),
             };
-            (0..told.at.len()).rev().take(limit as usize).map(point).collect()
+            (0..series.at.len()).rev().take(limit as usize).map(point).collect()
         } else {
             let limit = bounded("limit", query.limit.unwrap_or(DEFAULT_LIMIT))?;
             let (from, to) = self.bounds(query.span)?;
@@ -92,7 +92,7 @@ impl Store {
     }
 
     /// Metrics over a span of time for charts: of several VMs, or of the host when `vm_ids` is empty. At most
-    /// `points` (600 when not told) points each, with the smallest, mean and largest value of each; single values
+    /// `points` (600 when not series) points each, with the smallest, mean and largest value of each; single values
     /// where these are no closer together than the ticks.
     ///
     /// # Errors
@@ -124,10 +124,10 @@ impl Store {
         }
         let (from, to) = self.bounds(span)?;
         let formulas: Vec<_> = metrics.iter().map(|(_, formula)| *formula).collect();
-        let told = self.points(&subjects, &formulas, from, to, points).await.map_err(internal)?;
+        let series = self.points(&subjects, &formulas, from, to, points).await.map_err(internal)?;
         let asked =
             subjects.iter().flat_map(|subject| metrics.iter().map(move |(metric, _)| (*subject, *metric)));
-        let range = |((subject, metric), told): ((Subject, Metric), Points)| {
+        let range = |((subject, metric), series): ((Subject, Metric), Points)| {
             let all = |values: Vec<Option<f64>>| {
                 values.into_iter().map(|value| value.map(|value| metric.rounded(value))).collect()
             };
@@ -135,13 +135,13 @@ impl Store {
                 vm_id: (!of_host).then_some(subject.0),
                 metric_name: metric.name.into(),
                 unit: metric.unit.into(),
-                at: told.at.into_iter().map(UtcMillis).collect(),
-                min: all(told.min),
-                mean: all(told.mean),
-                max: all(told.max),
+                at: series.at.into_iter().map(UtcMillis).collect(),
+                min: all(series.min),
+                mean: all(series.mean),
+                max: all(series.max),
             }
         };
-        Ok(asked.zip(told).map(range).collect())
+        Ok(asked.zip(series).map(range).collect())
     }
 
     /// What all values of a metric in a span of time come to; `None` when none is known.
@@ -162,13 +162,13 @@ impl Store {
             values.extend(self.known_values(subject, formula, start, end).await.map_err(internal)?);
         }
         let values = values.into_iter().map(|(_, value)| value).collect();
-        let told = super::off_thread(|| statistics(values)).await.map_err(internal)?;
-        Ok(told.map(|told| MetricStatistics {
-            count: told.count,
-            min: metric.rounded(told.min),
-            mean: metric.rounded(told.mean),
-            max: metric.rounded(told.max),
-            p95: metric.rounded(told.p95),
+        let summary = super::off_thread(|| statistics(values)).await.map_err(internal)?;
+        Ok(summary.map(|summary| MetricStatistics {
+            count: summary.count,
+            min: metric.rounded(summary.min),
+            mean: metric.rounded(summary.mean),
+            max: metric.rounded(summary.max),
+            p95: metric.rounded(summary.p95),
         }))
     }
 

@@ -3,7 +3,7 @@
 //! A value is rounded once, when it is recorded, so that rows, memory and chunks agree. Percentages of memory and disk
 //! are not stored: they are computed from the amounts.
 
-use crate::model::{HostFigures, Metric, Source, Sources, VmFigures};
+use crate::model::{HostUsage, Metric, Source, Sources, VmUsage};
 
 /// A column of a VM's or of the host's samples, by its place.
 pub type Column = u8;
@@ -81,7 +81,7 @@ pub type VmSample = [Option<i64>; vm::COUNT];
 /// The host's columns at one tick; unknown is `None`.
 pub type HostSample = [Option<i64>; host::COUNT];
 
-pub fn vm_sample(f: &VmFigures) -> VmSample {
+pub fn vm_sample(f: &VmUsage) -> VmSample {
     let total = |used: Option<f64>, available: Option<f64>| Some(used? + available?);
     [
         scaled(f.cpu_percent, PER_PERCENT),
@@ -96,7 +96,7 @@ pub fn vm_sample(f: &VmFigures) -> VmSample {
     ]
 }
 
-pub fn host_sample(f: &HostFigures) -> HostSample {
+pub fn host_sample(f: &HostUsage) -> HostSample {
     [
         scaled(f.cpu_percent, PER_PERCENT),
         scaled(f.memory_percent, PER_PERCENT),

@@ -22,10 +22,10 @@ async fn reopened(folder: &TempDir) -> Store {
 }
 
 /// Figures with something to compress.
-fn figures(i: i64) -> VmFigures {
+fn usage(i: i64) -> VmUsage {
     let wave = (i as f64 / 20.0).sin();
     let known = i % 97 != 0;
-    VmFigures {
+    VmUsage {
         cpu_percent: known.then_some(40.0 + 30.0 * wave),
         memory_percent: None,
         memory_used_mb: Some(300.0 + 20.0 * wave),
@@ -36,12 +36,12 @@ fn figures(i: i64) -> VmFigures {
         network_tx_mb: Some(i as f64 * 0.11),
         uptime_seconds: Some(i.unsigned_abs() * 5),
         sources: Sources { cpu: Source::Hypervisor, ..Sources::default() },
-        ..VmFigures::default()
+        ..VmUsage::default()
     }
 }
 
-async fn record(store: &Store, at: i64, vms: &[(i64, VmFigures)]) {
-    let host = HostFigures { cpu_percent: Some(12.5), cpu_cores: 2, ..HostFigures::default() };
+async fn record(store: &Store, at: i64, vms: &[(i64, VmUsage)]) {
+    let host = HostUsage { cpu_percent: Some(12.5), cpu_cores: 2, ..HostUsage::default() };
     let mut tx = store.0.database.write().await.unwrap();
     let recorded = store.record(&mut tx, UtcMillis(at), vms, &host).await.unwrap();
     tx.commit().await.unwrap();
@@ -51,9 +51,9 @@ async fn record(store: &Store, at: i64, vms: &[(i64, VmFigures)]) {
 /// Ticks of two VMs; the second one is away now and then.
 async fn record_ticks(store: &Store, ticks: std::ops::Range<i64>) {
     for i in ticks {
-        let mut vms = vec![(1, figures(i))];
+        let mut vms = vec![(1, usage(i))];
         if i % 50 != 7 {
-            vms.push((2, figures(i + 1000)));
+            vms.push((2, usage(i + 1000)));
         }
         record(store, BEGIN + i * 5000, &vms).await;
     }
@@ -214,9 +214,9 @@ async fn a_damaged_chunk_is_a_gap() {
         .unwrap();
     tx.commit().await.unwrap();
     let names = ["vm_cpu_percent".to_owned(), "vm_memory_used_mb".to_owned()];
-    let told = store.ranges(&[1], &names, Span::default(), Some(10_000)).await.unwrap();
-    assert!(told[0].at[0] >= UtcMillis(BEGIN + 720 * 5000), "nothing is known of the first hour's CPU");
-    assert_eq!(told[1].at[0], UtcMillis(BEGIN));
+    let ranges = store.ranges(&[1], &names, Span::default(), Some(10_000)).await.unwrap();
+    assert!(ranges[0].at[0] >= UtcMillis(BEGIN + 720 * 5000), "nothing is known of the first hour's CPU");
+    assert_eq!(ranges[1].at[0], UtcMillis(BEGIN));
 }
 
 #[tokio::test]
@@ -225,8 +225,11 @@ async fn statistics_are_of_the_span_alone() {
     record_ticks(&store, 0..1000).await;
     store.seal().await.unwrap();
     let span = Span { from: Some(UtcMillis(BEGIN + 10 * 5000)), to: Some(UtcMillis(BEGIN + 19 * 5000)) };
-    let told = store.statistics(Some(1), "vm_uptime", span).await.unwrap().unwrap();
-    assert_eq!((told.count, told.min, told.mean, told.max, told.p95), (10, 50.0, 72.5, 95.0, 95.0));
+    let statistics = store.statistics(Some(1), "vm_uptime", span).await.unwrap().unwrap();
+    assert_eq!(
+        (statistics.count, statistics.min, statistics.mean, statistics.max, statistics.p95),
+        (10, 50.0, 72.5, 95.0, 95.0)
+    );
     assert_eq!(store.statistics(Some(3), "vm_uptime", span).await.unwrap(), None);
     let of_host = store.statistics(None, "host_cpu_percent", Span::default()).await.unwrap().unwrap();
     assert_eq!((of_host.count, of_host.mean), (1000, 12.5));
@@ -243,7 +246,7 @@ async fn an_export_has_every_tick_and_every_metric() {
     assert_eq!(rows.len(), 980, "20 ticks are without the VM");
     assert_eq!(rows[0]["cpu_source"], "hypervisor");
     assert_eq!(rows[1]["vm_uptime"], 5005.0);
-    record(&store, BEGIN + 40 * HOUR_MILLIS, &[(3, figures(1))]).await;
+    record(&store, BEGIN + 40 * HOUR_MILLIS, &[(3, usage(1))]).await;
     let late: Vec<String> =
         store.export(Some(3), Span::default(), ExportFormat::Json).unwrap().try_collect().await.unwrap();
     let late: Vec<serde_json::Value> = serde_json::from_str(&late.concat()).unwrap();
@@ -288,7 +291,7 @@ async fn a_backup_of_a_running_store_is_the_whole_as_it_stood_and_can_be_put_bac
     assert_eq!(everything(&restored).await, before);
 }
 
-fn any_figures() -> impl Strategy<Value = VmFigures> {
+fn any_usage() -> impl Strategy<Value = VmUsage> {
     let amount = || option::weighted(0.9, 0.0..1e5_f64);
     (
         option::weighted(0.9, 0.0..=100.0_f64),
@@ -306,7 +309,7 @@ fn any_figures() -> impl Strategy<Value = VmFigures> {
                 network_rx_mb,
                 disk_used_gb,
                 uptime_seconds,
-            )| VmFigures {
+            )| VmUsage {
                 cpu_percent,
                 memory_used_mb,
                 memory_available_mb,
@@ -314,7 +317,7 @@ fn any_figures() -> impl Strategy<Value = VmFigures> {
                 disk_used_gb,
                 disk_available_gb: disk_used_gb.map(|used| used / 2.0),
                 uptime_seconds,
-                ..VmFigures::default()
+                ..VmUsage::default()
             },
         )
 }
@@ -324,7 +327,7 @@ proptest! {
 
     #[test]
     fn sealing_changes_no_answer(
-        ticks in vec((1..400_000_i64, option::weighted(0.8, any_figures()), any_figures()), 1..200),
+        ticks in vec((1..400_000_i64, option::weighted(0.8, any_usage()), any_usage()), 1..200),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
@@ -332,7 +335,7 @@ proptest! {
             let mut at = BEGIN;
             for (millis, one, two) in ticks {
                 at += millis;
-                let one = one.map(|figures| (1, figures));
+                let one = one.map(|usage| (1, usage));
                 record(&store, at, &one.into_iter().chain([(2, two)]).collect::<Vec<_>>()).await;
             }
             let before = everything(&store).await;

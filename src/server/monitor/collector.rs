@@ -14,7 +14,7 @@ use super::{
     schedule::TickSchedule,
 };
 use crate::{
-    model::{HostFigures, Source, UtcMillis, VmFigures, VmStatus, VmView},
+    model::{HostUsage, Source, UtcMillis, VmStatus, VmUsage, VmView},
     server::{
         alerts,
         database::Database,
@@ -69,7 +69,7 @@ pub struct Memory {
     previous: Option<PreviousSample>,
     /// When the last tick began.
     began: Option<Moment>,
-    failed_readings: u32,
+    failed_samples: u32,
     newest: UtcMillis,
     /// Since when the clock has been far behind the newest sample.
     behind_since: Option<Instant>,
@@ -119,24 +119,24 @@ impl Collector {
     pub async fn tick(&mut self) -> Result<(), sqlx::Error> {
         let (begin, began) = (Instant::now(), self.hypervisor.now());
         let monitored = self.vms.monitored().await?;
-        let (reading, indexed, mut host) =
+        let (sample, indexed, mut host) =
             tokio::join!(self.read(), self.indexed(&monitored), self.sample_host());
         let before = self.memory.began.replace(began);
         if !before.is_some_and(|before| is_comparable(before, began, self.period_secs)) {
             (host.cpu_percent, host.net_send_speed, host.net_recv_speed) = (None, None, None);
         }
-        let (reading, trouble) = match reading {
-            Ok(reading) => {
-                if self.memory.failed_readings > 0 {
+        let (sample, trouble) = match sample {
+            Ok(sample) => {
+                if self.memory.failed_samples > 0 {
                     let text = "The hypervisor is responding again.";
                     self.events.record(NewEvent::info("hypervisor_answers", None, text)).await;
                 }
-                self.memory.failed_readings = 0;
-                (Some(reading), None)
+                self.memory.failed_samples = 0;
+                (Some(sample), None)
             }
             Err(error) => {
-                self.memory.failed_readings += 1;
-                if self.memory.failed_readings == 1 {
+                self.memory.failed_samples += 1;
+                if self.memory.failed_samples == 1 {
                     tracing::error!(detail = error.detail, "the hypervisor could not be read");
                     self.events.record(NewEvent::error("hypervisor_silent", None, &error.text)).await;
                 }
@@ -145,16 +145,16 @@ impl Collector {
         };
         self.health.read(began.utc, trouble.as_deref());
 
-        let domains = Domains { taken: reading.map(PreviousSample::from), indexed: indexed.map(by_uuid) };
+        let domains = Domains { taken: sample.map(PreviousSample::from), indexed: indexed.map(by_uuid) };
         let monitored = self.with_current_domains(monitored, &domains).await?;
         let now = domains.taken.as_ref().map_or_else(|| self.hypervisor.now(), PreviousSample::at);
-        let figures = self.figures(&monitored, &domains, now, before.map(|before| before.monotonic));
+        let usage = self.usage(&monitored, &domains, now, before.map(|before| before.monotonic));
         self.note_silent_domains(&monitored, &domains, began.utc);
         let recorded_at = self.next_tick_time(now).await?;
         let sampled_at = recorded_at.unwrap_or(now.utc);
         let running: Vec<_> = monitored
             .iter()
-            .zip(&figures)
+            .zip(&usage)
             .filter(|(w, _)| domains.is_up(w))
             .map(|(w, f)| (w.view.id, *f))
             .collect();
@@ -165,8 +165,8 @@ impl Collector {
             None => None,
         };
         let mut views = Vec::with_capacity(monitored.len());
-        for (w, figures) in monitored.iter().zip(&figures) {
-            views.push(self.reconciled(&mut tx, w, *figures, &domains).await?);
+        for (w, usage) in monitored.iter().zip(&usage) {
+            views.push(self.reconciled(&mut tx, w, *usage, &domains).await?);
         }
         tx.commit().await?;
         if let Some(recorded) = recorded {
@@ -174,7 +174,7 @@ impl Collector {
         }
 
         let mut snapshot = Snapshot { sampled_at, host, trouble, ..Snapshot::default() };
-        snapshot.vms = monitored.iter().map(|w| w.view.id).zip(figures.iter().copied()).collect();
+        snapshot.vms = monitored.iter().map(|w| w.view.id).zip(usage.iter().copied()).collect();
         self.latest.set(snapshot);
         // The sample is kept even if the alert cannot be written; the next tick retries.
         if let Err(error) = self.alerts.evaluate(sampled_at, &host, &views).await {
@@ -189,7 +189,7 @@ impl Collector {
         if domains.taken.is_some() {
             self.memory.previous = domains.taken;
         }
-        self.health.ticked(sampled_at, begin, Instant::now(), &figures);
+        self.health.ticked(sampled_at, begin, Instant::now(), &usage);
         Ok(())
     }
 
@@ -200,12 +200,12 @@ impl Collector {
     pub async fn look(&self) -> Result<(), sqlx::Error> {
         let monitored = self.vms.monitored().await?;
         // A tick reports an unresponsive hypervisor.
-        let Ok(reading) = self.read().await else { return Ok(()) };
-        let domains = Domains { taken: Some(PreviousSample::from(reading)), indexed: None };
+        let Ok(sample) = self.read().await else { return Ok(()) };
+        let domains = Domains { taken: Some(PreviousSample::from(sample)), indexed: None };
         let monitored = self.with_current_domains(monitored, &domains).await?;
         let mut tx = self.database.write().await?;
         for w in monitored.iter().filter(|w| domains.are_heard(w)) {
-            self.reconciled(&mut tx, w, w.view.figures, &domains).await?;
+            self.reconciled(&mut tx, w, w.view.usage, &domains).await?;
         }
         tx.commit().await
     }
@@ -255,12 +255,12 @@ impl Collector {
 
     /// Samples the host. Figures of a disk that hangs, and of the ticks until it is back, are unknown: they wait
     /// for nobody, and no second thread gets stuck beside the first.
-    async fn sample_host(&self) -> HostFigures {
+    async fn sample_host(&self) -> HostUsage {
         let host = self.host.clone();
         let sampled = tokio::task::spawn_blocking(move || match host.try_lock() {
             Ok(mut host) => host.sample(Instant::now()),
             Err(TryLockError::Poisoned(host)) => host.into_inner().sample(Instant::now()),
-            Err(TryLockError::WouldBlock) => HostFigures::default(),
+            Err(TryLockError::WouldBlock) => HostUsage::default(),
         });
         timeout(time_limit(self.period_secs), sampled).await.ok().and_then(Result::ok).unwrap_or_default()
     }
@@ -303,14 +303,14 @@ impl Collector {
         Ok(monitored)
     }
 
-    fn figures(
+    fn usage(
         &self,
         monitored: &[MonitoredVm],
         domains: &Domains,
         now: Moment,
         tick_before: Option<Instant>,
-    ) -> Vec<VmFigures> {
-        let figures = |w: &MonitoredVm| {
+    ) -> Vec<VmUsage> {
+        let usage = |w: &MonitoredVm| {
             let domain = domains.of(w)?;
             let previous = self.memory.previous.as_ref();
             Some(derive(Inputs {
@@ -322,7 +322,7 @@ impl Collector {
                 period_secs: self.period_secs,
             }))
         };
-        monitored.iter().map(|w| figures(w).unwrap_or_default()).collect()
+        monitored.iter().map(|w| usage(w).unwrap_or_default()).collect()
     }
 
     /// A VM about which the hypervisor reports nothing while it reports others: its domain hangs.
@@ -340,10 +340,10 @@ impl Collector {
         &self,
         tx: &mut sqlx::Transaction<'_, sqlx::Sqlite>,
         w: &MonitoredVm,
-        figures: VmFigures,
+        usage: VmUsage,
         domains: &Domains,
     ) -> Result<VmView, sqlx::Error> {
-        let mut view = VmView { figures, ..w.view.clone() };
+        let mut view = VmView { usage, ..w.view.clone() };
         if w.busy {
             return Ok(view);
         }
@@ -351,7 +351,7 @@ impl Collector {
             Some(domain) => ObservedStatus::Is(domain.state),
             None if domains.are_heard(w) => ObservedStatus::Absent,
             // Once may be a hiccup.
-            None if !w.machine.is_indexed() && self.memory.failed_readings < 2 => return Ok(view),
+            None if !w.machine.is_indexed() && self.memory.failed_samples < 2 => return Ok(view),
             None => ObservedStatus::Silence,
         };
         if view.status == VmStatus::Failed && observed == ObservedStatus::Absent {

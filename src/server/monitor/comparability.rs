@@ -52,8 +52,8 @@ impl PreviousSample {
 }
 
 impl From<HypervisorSample> for PreviousSample {
-    fn from(reading: HypervisorSample) -> Self {
-        Self { at: reading.moment(), domains: by_uuid(reading.domains) }
+    fn from(sample: HypervisorSample) -> Self {
+        Self { at: sample.moment(), domains: by_uuid(sample.domains) }
     }
 }
 
@@ -65,7 +65,7 @@ pub fn by_uuid(domains: impl IntoIterator<Item = Domain>) -> HashMap<String, Dom
 mod tests {
     use super::*;
     use crate::{
-        model::{Source, UtcMillis, VmFigures},
+        model::{Source, UtcMillis, VmUsage},
         server::{
             monitor::derive::{Inputs, derive},
             provider::{Counters, DomainState, Traffic},
@@ -202,23 +202,23 @@ mod tests {
                 };
                 ran_secs += ran;
                 let domain = vm(ran_secs * 1024 * 1024, ran_secs * 300_000_000, started_at);
-                let reading = HypervisorSample { taken_at: now.monotonic, sampled_at: now.utc, domains: vec![domain] };
-                let domain = &reading.domains[0];
+                let sample = HypervisorSample { taken_at: now.monotonic, sampled_at: now.utc, domains: vec![domain] };
+                let domain = &sample.domains[0];
                 let earlier = previous.as_ref().and_then(|p| p.before(domain, now, PERIOD_SECS));
-                let VmFigures { cpu_percent, network_rx_mb_per_s, .. } =
+                let VmUsage { cpu_percent, network_rx_mb_per_s, .. } =
                     derive(Inputs {
                         previous: earlier,
-                        current: (domain, reading.taken_at),
+                        current: (domain, sample.taken_at),
                         guest: None,
                         tick_before: None,
-                        now: reading.sampled_at,
+                        now: sample.sampled_at,
                         period_secs: PERIOD_SECS,
                     });
                 prop_assert!(cpu_percent.is_none_or(|cpu| (cpu - 30.0).abs() < 1e-6), "{cpu_percent:?} after {between:?}");
                 prop_assert!(network_rx_mb_per_s.is_none_or(|rate| (rate - 1.0).abs() < 1e-6), "{network_rx_mb_per_s:?}");
                 let quiet = matches!(between, Between::Periods(1..=3));
                 prop_assert!(cpu_percent.is_some() || !quiet || previous.is_none(), "no gap for nothing");
-                previous = Some(PreviousSample::from(reading));
+                previous = Some(PreviousSample::from(sample));
             }
         }
     }

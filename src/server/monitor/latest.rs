@@ -1,7 +1,7 @@
 //! The latest tick, in memory: what a page shows first.
 
 use super::health::patience;
-use crate::model::{HostFigures, UtcMillis, VmFigures};
+use crate::model::{HostUsage, UtcMillis, VmUsage};
 use std::{
     collections::HashMap,
     sync::{Arc, PoisonError, RwLock},
@@ -11,9 +11,9 @@ use std::{
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     pub sampled_at: UtcMillis,
-    pub host: HostFigures,
+    pub host: HostUsage,
     /// By the VM's id; a VM that the tick did not see is not there.
-    pub vms: HashMap<i64, VmFigures>,
+    pub vms: HashMap<i64, VmUsage>,
     /// Why the hypervisor could not be read, as a message for users.
     pub trouble: Option<String>,
     /// When this was set; nothing was before the first tick.
@@ -22,7 +22,7 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// A VM's values; all unknown when the tick did not include it.
-    pub fn figures_of(&self, vm_id: i64) -> VmFigures {
+    pub fn usage_of(&self, vm_id: i64) -> VmUsage {
         self.vms.get(&vm_id).copied().unwrap_or_default()
     }
 

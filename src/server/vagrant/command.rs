@@ -194,8 +194,8 @@ impl Said {
         if let Some((class, text)) = record.as_ref().and_then(Record::error_exit) {
             self.error_exit = Some((class.into(), text.into()));
         }
-        if let Some(told) = record.as_ref().and_then(Record::ssh_config) {
-            self.ssh_config = Some(told.into());
+        if let Some(config) = record.as_ref().and_then(Record::ssh_config) {
+            self.ssh_config = Some(config.into());
         }
         let Some((level, text)) = record.as_ref().and_then(Record::ui) else { return };
         if level == "error" {

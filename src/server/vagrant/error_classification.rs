@@ -290,15 +290,15 @@ fn telling_line(stderr: &str) -> &str {
         return after;
     }
     let mut lines = stderr.lines().filter(|line| !line.trim().is_empty());
-    let telling = lines
+    let relevant = lines
         .clone()
         .find(|line| line.contains("Error") || line.contains("error"))
         .or_else(|| lines.next())
         .unwrap_or("");
     // Ruby puts the place in front: `file:7:in `name': what happened`.
-    match telling.split_once(":in `") {
-        Some((_, rest)) => rest.split_once("': ").map_or(telling, |(_, what)| what),
-        None => telling,
+    match relevant.split_once(":in `") {
+        Some((_, rest)) => rest.split_once("': ").map_or(relevant, |(_, what)| what),
+        None => relevant,
     }
 }
 

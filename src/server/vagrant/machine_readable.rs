@@ -133,8 +133,8 @@ mod tests {
             let line = String::from_utf8_lossy(input);
             if let Some(record) = Record::parse(&line) {
                 assert!(!record.kind.is_empty());
-                let told = record.data.iter().map(String::len).sum::<usize>();
-                assert!(told <= line.len(), "no more than was said");
+                let length = record.data.iter().map(String::len).sum::<usize>();
+                assert!(length <= line.len(), "no more than was said");
                 let _ = (record.ui(), record.error_exit(), record.ssh_config());
             }
         });

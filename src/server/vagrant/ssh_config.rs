@@ -89,7 +89,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const TOLD: &str = "Host default
+    const OUTPUT: &str = "Host default
   HostName 192.168.121.30
   User vagrant
   Port 2222
@@ -109,12 +109,12 @@ mod tests {
             user: "vagrant".into(),
             identity_file: "/srv/my cloud/private_key".into(),
         };
-        assert_eq!(SshConfig::parse(TOLD), Some(expected));
+        assert_eq!(SshConfig::parse(OUTPUT), Some(expected));
     }
 
     #[test]
     fn of_several_keys_the_first_counts_and_no_port_is_the_usual_one() {
-        let text = TOLD.replace("  Port 2222\n", "").replace("IdentitiesOnly yes", "IdentityFile /other");
+        let text = OUTPUT.replace("  Port 2222\n", "").replace("IdentitiesOnly yes", "IdentityFile /other");
         let way = SshConfig::parse(&text).unwrap();
         assert_eq!((way.port, way.identity_file.to_str()), (22, Some("/srv/my cloud/private_key")));
     }
@@ -122,16 +122,16 @@ mod tests {
     #[test]
     fn what_lacks_a_part_or_goes_through_another_machine_is_no_way_in() {
         for lacking in ["HostName", "User ", "IdentityFile"] {
-            assert_eq!(SshConfig::parse(&TOLD.replace(lacking, "X")), None, "{lacking}");
+            assert_eq!(SshConfig::parse(&OUTPUT.replace(lacking, "X")), None, "{lacking}");
         }
-        assert_eq!(SshConfig::parse(&TOLD.replace("2222", "0")), None);
-        assert_eq!(SshConfig::parse(&format!("{TOLD}  ProxyCommand ssh gate -W %h:%p\n")), None);
+        assert_eq!(SshConfig::parse(&OUTPUT.replace("2222", "0")), None);
+        assert_eq!(SshConfig::parse(&format!("{OUTPUT}  ProxyCommand ssh gate -W %h:%p\n")), None);
     }
 
     #[test]
     #[ignore = "takes a minute; make test asks for it"]
     fn fuzz_parser() {
-        crate::server::fuzz::fuzz(&[TOLD.as_bytes()], |input| {
+        crate::server::fuzz::fuzz(&[OUTPUT.as_bytes()], |input| {
             if let Some(way) = SshConfig::parse(&String::from_utf8_lossy(input)) {
                 assert!(way.port > 0 && !way.host.is_empty() && !way.user.is_empty(), "{way:?}");
             }

@@ -1,19 +1,19 @@
 //! Who may see and operate which VM.
 
 use super::{Scope, Vms};
-use crate::model::{ApiError, Me, Role, VmView};
+use crate::model::{ApiError, CurrentUser, Role, VmView};
 
 /// A VM that somebody may see and operate, and who that is. Made by [`Vms::access`] only, so that whoever holds
 /// one has been let in.
 #[derive(Debug, Clone)]
 pub struct VmAccess {
-    me: Me,
+    user: CurrentUser,
     vm: VmView,
 }
 
 impl VmAccess {
-    pub fn me(&self) -> &Me {
-        &self.me
+    pub fn user(&self) -> &CurrentUser {
+        &self.user
     }
 
     pub fn vm(&self) -> &VmView {
@@ -40,10 +40,10 @@ impl VmAccess {
 
 impl Scope {
     /// Everything that `me` may see: their own VMs, or all.
-    pub fn of(me: &Me) -> Self {
-        match me.role {
+    pub fn of(user: &CurrentUser) -> Self {
+        match user.role {
             Role::Admin => Self::All,
-            Role::User => Self::Owner(me.id),
+            Role::User => Self::Owner(user.id),
         }
     }
 }
@@ -53,9 +53,11 @@ impl Vms {
     ///
     /// # Errors
     /// `NotFound` for everybody else, as if the VM were not there.
-    pub async fn access(&self, me: &Me, vm_id: i64) -> Result<VmAccess, ApiError> {
+    pub async fn access(&self, user: &CurrentUser, vm_id: i64) -> Result<VmAccess, ApiError> {
         match self.find(vm_id).await? {
-            Some(vm) if vm.owner_id == me.id || me.role == Role::Admin => Ok(VmAccess { me: me.clone(), vm }),
+            Some(vm) if vm.owner_id == user.id || user.role == Role::Admin => {
+                Ok(VmAccess { user: user.clone(), vm })
+            }
             _ => Err(ApiError::not_found("VM")),
         }
     }

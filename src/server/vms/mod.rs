@@ -145,8 +145,8 @@ impl Vms {
         Ok(rows
             .into_iter()
             .map(|row| {
-                let figures = snapshot.figures_of(row.id);
-                self.view(row, figures)
+                let usage = snapshot.usage_of(row.id);
+                self.view(row, usage)
             })
             .collect())
     }
@@ -420,14 +420,14 @@ impl Vms {
     pub async fn refresh_info(&self, vms: Vec<(VmView, PathBuf)>, sampled_at: UtcMillis) {
         let inner = self.0.clone();
         let written = tokio::task::spawn_blocking(move || {
-            let mut told = Vec::new();
+            let mut new_events = Vec::new();
             for (vm, folder) in vms {
                 let busy = vm.operation.as_ref().is_some_and(|o| o.state.is_open());
                 let expect = if busy { Expect::New } else { Expect::Existing };
                 let outcome = inner.files.write(&folder, &vm, Some(sampled_at), expect, Durability::Refresh);
-                told.extend(info_event(&vm, &folder, outcome));
+                new_events.extend(info_event(&vm, &folder, outcome));
             }
-            told
+            new_events
         });
         for event in written.await.unwrap_or_default() {
             self.0.events.record(event).await;
@@ -470,8 +470,8 @@ impl Vms {
         })
     }
 
-    fn view(&self, row: VmRow, figures: crate::model::VmFigures) -> VmView {
-        let mut view = row.into_view(figures);
+    fn view(&self, row: VmRow, usage: crate::model::VmUsage) -> VmView {
+        let mut view = row.into_view(usage);
         if let Some(operation) = view.operation.as_mut() {
             self.0.operations.complete(operation);
         }

@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn after_a_silence_nothing_is_reported_twice() {
-        let told = RecordedStatus {
+        let recorded = RecordedStatus {
             vm_id: 7,
             name: "web-1",
             status: VmStatus::Stopped,
@@ -221,9 +221,9 @@ mod tests {
             had_domain: true,
             is_adopted: false,
         };
-        let silent = reconcile(told, ObservedStatus::Silence).unwrap();
+        let silent = reconcile(recorded, ObservedStatus::Silence).unwrap();
         assert_eq!((silent.status, silent.problem.as_deref()), (VmStatus::Unknown, Some("It died.")));
-        let again = RecordedStatus { status: VmStatus::Unknown, ..told };
+        let again = RecordedStatus { status: VmStatus::Unknown, ..recorded };
         let found = reconcile(again, ObservedStatus::Is(DomainState::Crashed)).unwrap();
         assert_eq!(
             found,

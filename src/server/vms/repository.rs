@@ -3,8 +3,8 @@
 use super::{Lifecycle, Scope, StatusChange, stamp};
 use crate::{
     model::{
-        Adopted, GuestSetup, Image, OperationKind, OperationState, OperationView, UtcMillis, VmFigures,
-        VmName, VmSpec, VmStatus, VmView,
+        Adopted, GuestSetup, Image, OperationKind, OperationState, OperationView, UtcMillis, VmName, VmSpec,
+        VmStatus, VmUsage, VmView,
     },
     server::{database::Database, provider::Project},
 };
@@ -192,7 +192,7 @@ impl VmRow {
     }
 
     /// `allowed` is left empty.
-    pub fn into_view(self, figures: VmFigures) -> VmView {
+    pub fn into_view(self, usage: VmUsage) -> VmView {
         let (spec, next_spec) = (self.spec(), self.next_spec());
         let adopted = self.project().map(|project| Adopted {
             directory: project.directory.display().to_string(),
@@ -218,7 +218,7 @@ impl VmRow {
             updated_at: UtcMillis(self.updated_at),
             operation: self.operation.0,
             allowed: Vec::new(),
-            figures,
+            usage,
         }
     }
 }

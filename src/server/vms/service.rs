@@ -5,8 +5,8 @@
 use super::{VmAccess, Vms, lifecycle::Decision, operations, repository, stamp, transcript::Transcript};
 use crate::{
     model::{
-        ApiError, Launch, Me, OperationKind, QuotaCheck, Requested, Resize, SnapshotName, VmOutcome, VmSpec,
-        VmStatus, VmView, check_launch, check_resize, price,
+        ApiError, CurrentUser, Launch, OperationKind, QuotaCheck, Requested, Resize, SnapshotName, VmOutcome,
+        VmSpec, VmStatus, VmView, check_launch, check_resize, price,
     },
     server::{
         credits::{self, Settle},
@@ -25,7 +25,7 @@ const MAX_SEVERAL: usize = 500;
 
 /// A request for an operation on one VM.
 struct Asked<'a> {
-    me: &'a Me,
+    user: &'a CurrentUser,
     vm: &'a VmView,
     kind: OperationKind,
     snapshot: Option<SnapshotName>,
@@ -39,13 +39,13 @@ impl Vms {
     /// # Errors
     /// `Invalid` with the fields that are wrong; `Conflict` when the name is taken, or when credits, the number of VMs
     /// or the host do not allow it.
-    pub async fn launch(&self, me: &Me, launch: &Launch) -> Result<Requested, ApiError> {
+    pub async fn launch(&self, user: &CurrentUser, launch: &Launch) -> Result<Requested, ApiError> {
         let (name, spec, setup) = check_launch(launch, &self.0.images, self.0.limits)?;
-        let folder = self.folder(me.id, &name);
+        let folder = self.folder(user.id, &name);
         let mut tx = self.0.database.write().await.map_err(internal)?;
-        let quota = self.0.allowances.quota(&mut *tx, me.id).await.map_err(internal)?;
+        let quota = self.0.allowances.quota(&mut *tx, user.id).await.map_err(internal)?;
         let vm_id =
-            repository::insert(&mut tx, me.id, &name, &spec, self.image(&spec.image), VmStatus::Pending)
+            repository::insert(&mut tx, user.id, &name, &spec, self.image(&spec.image), VmStatus::Pending)
                 .await
                 .map_err(|error| super::name_taken(error, &name))?;
         if tokio::fs::try_exists(&folder).await.unwrap_or(false) {
@@ -57,11 +57,11 @@ impl Vms {
         self.fits(&mut tx, vm_id, &spec).await?;
         repository::insert_setup(&mut tx, vm_id, &setup).await.map_err(internal)?;
         let kind = OperationKind::Launch;
-        let operation_id = operations::insert(&mut tx, vm_id, kind, None, me.id).await.map_err(internal)?;
-        self.0.allowances.reserve(&mut tx, me.id, vm_id, Some(operation_id), &spec, stamp()).await?;
-        let text = operations::requested_text(&me.username, kind, name.as_str(), None);
+        let operation_id = operations::insert(&mut tx, vm_id, kind, None, user.id).await.map_err(internal)?;
+        self.0.allowances.reserve(&mut tx, user.id, vm_id, Some(operation_id), &spec, stamp()).await?;
+        let text = operations::requested_text(&user.username, kind, name.as_str(), None);
         NewEvent::info(operations::requested_kind(kind), Some(vm_id), text)
-            .by(me.id)
+            .by(user.id)
             .write(&mut tx)
             .await
             .map_err(internal)?;
@@ -73,13 +73,13 @@ impl Vms {
     ///
     /// # Errors
     /// `Invalid` with the fields that are wrong.
-    pub fn preview_vagrantfile(&self, me: &Me, launch: &Launch) -> Result<String, ApiError> {
+    pub fn preview_vagrantfile(&self, user: &CurrentUser, launch: &Launch) -> Result<String, ApiError> {
         let (name, spec, setup) = check_launch(launch, &self.0.images, self.0.limits)?;
         let image = self.0.images.iter().find(|image| image.key == spec.image);
         let image = image.ok_or_else(|| ApiError::not_found("image"))?;
         Ok(self.0.machines.vagrantfile(&Machine {
-            owner_id: me.id,
-            directory: self.folder(me.id, &name),
+            owner_id: user.id,
+            directory: self.folder(user.id, &name),
             name,
             vagrant_box: image.vagrant_box.clone(),
             box_url: image.box_url.clone(),
@@ -95,7 +95,7 @@ impl Vms {
     ///
     /// # Errors
     /// `Invalid` with the fields that are wrong; `Internal` when the database cannot be read.
-    pub async fn check_quota(&self, me: &Me, spec: &VmSpec) -> Result<QuotaCheck, ApiError> {
+    pub async fn check_quota(&self, user: &CurrentUser, spec: &VmSpec) -> Result<QuotaCheck, ApiError> {
         // A name that is right, as none is asked for yet.
         let launch = Launch {
             name: "new-vm".into(),
@@ -106,7 +106,7 @@ impl Vms {
             ..Launch::default()
         };
         let (_, spec, _) = check_launch(&launch, &self.0.images, self.0.limits)?;
-        let quota = self.quota(me.id).await?;
+        let quota = self.quota(user.id).await?;
         let price = price(&spec);
         let against = self.0.allowances.against_capacity(self.0.database.read(), None, &spec).await;
         let own = [credits::too_many(quota), credits::too_expensive(i64::from(price), quota)];
@@ -161,24 +161,24 @@ impl Vms {
         kind: OperationKind,
         snapshot: Option<SnapshotName>,
     ) -> Result<Requested, ApiError> {
-        let (me, vm) = (access.me(), access.vm());
-        let why = operations::requested_text(&me.username, kind, &vm.name, snapshot.as_ref());
-        self.enact(Asked { me, vm, kind, snapshot, why }).await
+        let (user, vm) = (access.user(), access.vm());
+        let why = operations::requested_text(&user.username, kind, &vm.name, snapshot.as_ref());
+        self.enact(Asked { user, vm, kind, snapshot, why }).await
     }
 
     /// The same because it was asked for before: by somebody who set a time, or who wants the VM up with the server.
     pub(super) async fn run_scheduled(
         &self,
-        owner: &Me,
+        owner: &CurrentUser,
         vm: &VmView,
         kind: OperationKind,
         why: String,
     ) -> Result<Requested, ApiError> {
-        self.enact(Asked { me: owner, vm, kind, snapshot: None, why }).await
+        self.enact(Asked { user: owner, vm, kind, snapshot: None, why }).await
     }
 
     async fn enact(&self, asked: Asked<'_>) -> Result<Requested, ApiError> {
-        let Asked { me, vm, mut kind, snapshot, why } = asked;
+        let Asked { user, vm, mut kind, snapshot, why } = asked;
         let mut tx = self.0.database.write().await.map_err(internal)?;
         let found = repository::lifecycle(&mut tx, vm.id).await.map_err(internal)?;
         let Some(lifecycle) = found else { return Err(ApiError::not_found("VM")) };
@@ -199,7 +199,7 @@ impl Vms {
             kind = OperationKind::Resume;
         }
         let operation_id =
-            operations::insert(&mut tx, vm.id, kind, snapshot.as_ref(), me.id).await.map_err(internal)?;
+            operations::insert(&mut tx, vm.id, kind, snapshot.as_ref(), user.id).await.map_err(internal)?;
         if kind.leads_up() && !lifecycle.is_adopted {
             let spec = repository::wanted_spec(&mut tx, vm.id).await.map_err(internal)?;
             self.fits(&mut tx, vm.id, &spec).await?;
@@ -210,7 +210,7 @@ impl Vms {
         }
         repository::set_pending(&mut tx, vm.id).await.map_err(internal)?;
         NewEvent::info(operations::requested_kind(kind), Some(vm.id), why)
-            .by(me.id)
+            .by(user.id)
             .write(&mut tx)
             .await
             .map_err(internal)?;
@@ -234,7 +234,7 @@ impl Vms {
     /// # Errors
     /// `Invalid` with the fields that are wrong; `Conflict` with the reason when this is not possible now.
     pub async fn resize(&self, access: &VmAccess, resize: Resize) -> Result<Requested, ApiError> {
-        let (me, vm, kind) = (access.me(), access.vm(), OperationKind::Resize);
+        let (user, vm, kind) = (access.user(), access.vm(), OperationKind::Resize);
         let mut tx = self.0.database.write().await.map_err(internal)?;
         let found = repository::lifecycle(&mut tx, vm.id).await.map_err(internal)?;
         let lifecycle = found.ok_or_else(|| ApiError::not_found("VM"))?;
@@ -257,7 +257,7 @@ impl Vms {
         if lifecycle.status != VmStatus::Stopped {
             self.fits(&mut tx, vm.id, &spec).await?;
         }
-        let operation_id = operations::insert(&mut tx, vm.id, kind, None, me.id).await.map_err(internal)?;
+        let operation_id = operations::insert(&mut tx, vm.id, kind, None, user.id).await.map_err(internal)?;
         let is_made = !matches!(lifecycle.status, VmStatus::Failed | VmStatus::NotCreated);
         if is_made {
             self.0.allowances.reserve(&mut tx, vm.owner_id, vm.id, None, &spec, stamp()).await?;
@@ -274,9 +274,9 @@ impl Vms {
         .await
         .map_err(internal)?;
         let text =
-            format!("{} gives {} other resources from its next start on: {given}.", me.username, vm.name);
+            format!("{} gives {} other resources from its next start on: {given}.", user.username, vm.name);
         NewEvent::info(operations::requested_kind(kind), Some(vm.id), text)
-            .by(me.id)
+            .by(user.id)
             .write(&mut tx)
             .await
             .map_err(internal)?;
@@ -290,7 +290,7 @@ impl Vms {
     /// # Errors
     /// `NotFound` when the VM has no such operation; `Conflict` when it has ended.
     pub async fn cancel(&self, access: &VmAccess, operation_id: i64) -> Result<(), ApiError> {
-        let (me, vm) = (access.me(), access.vm());
+        let (user, vm) = (access.user(), access.vm());
         let mut tx = self.0.database.write().await.map_err(internal)?;
         let found: Option<(String, String)> =
             sqlx::query_as("SELECT kind, state FROM operation WHERE id = ? AND vm_id = ?")
@@ -318,9 +318,9 @@ impl Vms {
             }
             _ => return Err(ApiError::conflict("It has already finished.")),
         };
-        let text = format!("{} cancelled \"{}\" of {}.", me.username, kind.label(), vm.name);
+        let text = format!("{} cancelled \"{}\" of {}.", user.username, kind.label(), vm.name);
         NewEvent::info("vm_operation_cancel_requested", Some(vm.id), text)
-            .by(me.id)
+            .by(user.id)
             .write(&mut tx)
             .await
             .map_err(internal)?;
@@ -336,17 +336,17 @@ impl Vms {
     ///
     /// # Errors
     /// `Internal` when the database cannot be read.
-    pub async fn emergency_stop(&self, me: &Me) -> Result<Vec<VmOutcome>, ApiError> {
-        let text = format!("{} pressed the emergency stop: every VM is turned off.", me.username);
-        self.0.events.record(NewEvent::warning("emergency_stop", None, text).by(me.id)).await;
-        let mut told = Vec::new();
+    pub async fn emergency_stop(&self, user: &CurrentUser) -> Result<Vec<VmOutcome>, ApiError> {
+        let text = format!("{} pressed the emergency stop: every VM is turned off.", user.username);
+        self.0.events.record(NewEvent::warning("emergency_stop", None, text).by(user.id)).await;
+        let mut outcomes = Vec::new();
         for vm in self.list(super::Scope::All).await? {
             let kind = OperationKind::ForceStop;
-            let why = format!("Emergency stop by {}: {} is turned off.", me.username, vm.name);
-            let outcome = self.enact(Asked { me, vm: &vm, kind, snapshot: None, why }).await;
-            told.push(outcome_of(vm, outcome, ("Powering off.", "It is not running.")));
+            let why = format!("Emergency stop by {}: {} is turned off.", user.username, vm.name);
+            let outcome = self.enact(Asked { user, vm: &vm, kind, snapshot: None, why }).await;
+            outcomes.push(outcome_of(vm, outcome, ("Powering off.", "It is not running.")));
         }
-        Ok(told)
+        Ok(outcomes)
     }
 
     /// Begins to start or to stop several VMs of those that `me` may operate, and tells for each what becomes of it.
@@ -356,7 +356,7 @@ impl Vms {
     /// there or not theirs; then nothing is begun.
     pub async fn request_of_several(
         &self,
-        me: &Me,
+        user: &CurrentUser,
         vm_ids: &[i64],
         kind: OperationKind,
     ) -> Result<Vec<VmOutcome>, ApiError> {
@@ -369,17 +369,17 @@ impl Vms {
             let text = format!("Choose 1 to {MAX_SEVERAL} VMs.");
             return Err(ApiError::invalid_field("vm_ids", text));
         }
-        let theirs = self.list(super::Scope::of(me)).await?;
+        let theirs = self.list(super::Scope::of(user)).await?;
         if !vm_ids.iter().all(|id| theirs.iter().any(|vm| vm.id == *id)) {
             return Err(ApiError::not_found("VM"));
         }
-        let mut told = Vec::new();
+        let mut outcomes = Vec::new();
         for vm in theirs.into_iter().filter(|vm| vm_ids.contains(&vm.id)) {
-            let why = operations::requested_text(&me.username, kind, &vm.name, None);
-            let outcome = self.enact(Asked { me, vm: &vm, kind, snapshot: None, why }).await;
-            told.push(outcome_of(vm, outcome, doing));
+            let why = operations::requested_text(&user.username, kind, &vm.name, None);
+            let outcome = self.enact(Asked { user, vm: &vm, kind, snapshot: None, why }).await;
+            outcomes.push(outcome_of(vm, outcome, doing));
         }
-        Ok(told)
+        Ok(outcomes)
     }
 
     /// Refuses what the host has no room for.

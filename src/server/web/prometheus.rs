@@ -3,11 +3,10 @@
 //! An admin's bearer token and requests from this machine see everything; a user's token sees that user's VMs; all
 //! other requests are rejected. A cookie grants nothing here. An unknown value has no line: never zero, never NaN.
 
-use super::{request_context, rest::Refused};
+use super::request_context;
 use crate::{
     model::{
-        ApiError, CollectorHealth, CollectorState, HostFigures, Role, VmFigures, VmStatus, VmView,
-        VmsBySource,
+        ApiError, CollectorHealth, CollectorState, HostUsage, Role, VmStatus, VmUsage, VmView, VmsBySource,
     },
     server::{internal, state::AppState, vms::Scope},
 };
@@ -30,19 +29,19 @@ const FORWARDED: [&str; 5] = ["forwarded", "via", "x-forwarded-for", "x-forwarde
 
 /// What a scraper may see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sees {
+pub enum Access {
     Everything,
     VmsOf(i64),
 }
 
-impl FromRequestParts<AppState> for Sees {
-    type Rejection = Refused;
+impl FromRequestParts<AppState> for Access {
+    type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Refused> {
-        if let Some(me) = request_context::by_bearer_token(state, &parts.headers).await? {
-            return Ok(match me.role {
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        if let Some(user) = request_context::authenticate_bearer(state, &parts.headers).await? {
+            return Ok(match user.role {
                 Role::Admin => Self::Everything,
-                Role::User => Self::VmsOf(me.id),
+                Role::User => Self::VmsOf(user.id),
             });
         }
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip());
@@ -50,7 +49,7 @@ impl FromRequestParts<AppState> for Sees {
         if !state.https && is_from_this_machine(peer, &parts.headers) {
             return Ok(Self::Everything);
         }
-        Err(ApiError::not_signed_in().into())
+        Err(ApiError::not_signed_in())
     }
 }
 
@@ -71,22 +70,22 @@ fn is_from_this_machine(peer: Option<IpAddr>, headers: &HeaderMap) -> bool {
     peer.is_some_and(is_loopback) && ours && for_itself
 }
 
-pub async fn metrics(State(state): State<AppState>, sees: Sees) -> Result<Response, Refused> {
+pub async fn metrics(State(state): State<AppState>, access: Access) -> Result<Response, ApiError> {
     let snapshot = state.latest.get();
     // Figures of ticks that have stopped are not how things stand.
     let old = snapshot.is_old(state.period_secs);
-    let scope = match sees {
-        Sees::Everything => Scope::All,
-        Sees::VmsOf(owner_id) => Scope::Owner(owner_id),
+    let scope = match access {
+        Access::Everything => Scope::All,
+        Access::VmsOf(owner_id) => Scope::Owner(owner_id),
     };
     let mut vms = state.vms.list(scope).await?;
     if old {
-        vms.iter_mut().for_each(|vm| vm.figures = VmFigures::default());
+        vms.iter_mut().for_each(|vm| vm.usage = VmUsage::default());
     }
     let mut families = vec![of_build()];
     families.extend(of_vms(&vms));
-    if sees == Sees::Everything {
-        families.extend(of_host(&if old { HostFigures::default() } else { snapshot.host }));
+    if access == Access::Everything {
+        families.extend(of_host(&if old { HostUsage::default() } else { snapshot.host }));
         families.extend(of_collector(&state.collector_health()));
     }
     families.retain(|family| !family.get_metric().is_empty());
@@ -95,49 +94,57 @@ pub async fn metrics(State(state): State<AppState>, sees: Sees) -> Result<Respon
 }
 
 /// A metric of a `T`: its name and how it is read.
-struct Figure<T> {
+struct MetricDefinition<T> {
     kind: MetricType,
     name: &'static str,
     help: &'static str,
     read: fn(&T) -> Option<f64>,
 }
 
-const fn gauge<T>(name: &'static str, help: &'static str, read: fn(&T) -> Option<f64>) -> Figure<T> {
-    Figure { kind: MetricType::GAUGE, name, help, read }
+const fn gauge<T>(
+    name: &'static str,
+    help: &'static str,
+    read: fn(&T) -> Option<f64>,
+) -> MetricDefinition<T> {
+    MetricDefinition { kind: MetricType::GAUGE, name, help, read }
 }
 
-const fn counter<T>(name: &'static str, help: &'static str, read: fn(&T) -> Option<f64>) -> Figure<T> {
-    Figure { kind: MetricType::COUNTER, name, help, read }
+const fn counter<T>(
+    name: &'static str,
+    help: &'static str,
+    read: fn(&T) -> Option<f64>,
+) -> MetricDefinition<T> {
+    MetricDefinition { kind: MetricType::COUNTER, name, help, read }
 }
 
-const VM: [Figure<VmView>; 8] = [
+const VM: [MetricDefinition<VmView>; 8] = [
     gauge("twarga_vm_cpu_usage_ratio", "Share of the cores the VM was given that it used, 0 to 1.", |vm| {
-        vm.figures.cpu_percent.map(ratio)
+        vm.usage.cpu_percent.map(ratio)
     }),
     gauge("twarga_vm_memory_used_bytes", "Memory that the guest uses.", |vm| {
-        vm.figures.memory_used_mb.map(bytes_of_mb)
+        vm.usage.memory_used_mb.map(bytes_of_mb)
     }),
     gauge("twarga_vm_memory_available_bytes", "Memory that the guest could still use.", |vm| {
-        vm.figures.memory_available_mb.map(bytes_of_mb)
+        vm.usage.memory_available_mb.map(bytes_of_mb)
     }),
     gauge("twarga_vm_disk_used_bytes", "Disk space that the VM uses.", |vm| {
-        vm.figures.disk_used_gb.map(bytes_of_gb)
+        vm.usage.disk_used_gb.map(bytes_of_gb)
     }),
     gauge("twarga_vm_disk_available_bytes", "Disk space that the VM could still use.", |vm| {
-        vm.figures.disk_available_gb.map(bytes_of_gb)
+        vm.usage.disk_available_gb.map(bytes_of_gb)
     }),
     counter("twarga_vm_network_receive_bytes_total", "Bytes that the VM received since its boot.", |vm| {
-        vm.figures.network_rx_mb.map(bytes_of_mb)
+        vm.usage.network_rx_mb.map(bytes_of_mb)
     }),
     counter("twarga_vm_network_transmit_bytes_total", "Bytes that the VM sent since its boot.", |vm| {
-        vm.figures.network_tx_mb.map(bytes_of_mb)
+        vm.usage.network_tx_mb.map(bytes_of_mb)
     }),
     gauge("twarga_vm_uptime_seconds", "Seconds since the VM's boot; 0 while it does not run.", |vm| {
-        vm.figures.uptime_seconds.map(|secs| secs as f64)
+        vm.usage.uptime_seconds.map(|secs| secs as f64)
     }),
 ];
 
-const HOST: [Figure<HostFigures>; 13] = [
+const HOST: [MetricDefinition<HostUsage>; 13] = [
     gauge("twarga_host_cpu_usage_ratio", "Share of the host's cores that is used, 0 to 1.", |host| {
         host.cpu_percent.map(ratio)
     }),
@@ -181,7 +188,7 @@ const HOST: [Figure<HostFigures>; 13] = [
     ),
 ];
 
-const COLLECTOR: [Figure<CollectorHealth>; 7] = [
+const COLLECTOR: [MetricDefinition<CollectorHealth>; 7] = [
     gauge(
         "twarga_collector_working",
         "1 while figures are being recorded and the hypervisor answers.",
@@ -205,7 +212,7 @@ const COLLECTOR: [Figure<CollectorHealth>; 7] = [
     counter(
         "twarga_collector_readings_failed_total",
         "Ticks without an answer of the hypervisor.",
-        |health| Some(health.readings_failed as f64),
+        |health| Some(health.samples_failed as f64),
     ),
 ];
 
@@ -239,11 +246,11 @@ fn of_vms(vms: &[VmView]) -> impl Iterator<Item = MetricFamily> {
             (labels, if *status == vm.status { &1.0 } else { &0.0 })
         })
     });
-    VM.iter().map(move |figure| family(figure, rows())).chain([family(&status, statuses)])
+    VM.iter().map(move |definition| family(definition, rows())).chain([family(&status, statuses)])
 }
 
-fn of_host(host: &HostFigures) -> impl Iterator<Item = MetricFamily> {
-    HOST.iter().map(move |figure| family(figure, [(Vec::new(), host)]))
+fn of_host(host: &HostUsage) -> impl Iterator<Item = MetricFamily> {
+    HOST.iter().map(move |definition| family(definition, [(Vec::new(), host)]))
 }
 
 fn of_collector(health: &CollectorHealth) -> impl Iterator<Item = MetricFamily> {
@@ -252,18 +259,18 @@ fn of_collector(health: &CollectorHealth) -> impl Iterator<Item = MetricFamily> 
     let help = "VMs with a figure from this source in the newest tick; \"none\" had no figure at all.";
     let vms = gauge("twarga_collector_vms", help, |count: &u32| Some(f64::from(*count)));
     let by_source = family(&vms, counts.iter().map(|(source, count)| (labels([("source", *source)]), count)));
-    COLLECTOR.iter().map(move |figure| family(figure, [(Vec::new(), health)])).chain([by_source])
+    COLLECTOR.iter().map(move |definition| family(definition, [(Vec::new(), health)])).chain([by_source])
 }
 
 /// All known values of a metric. An unknown value, or one that is not a number, has no line.
 fn family<'a, T: 'a>(
-    figure: &Figure<T>,
+    definition: &MetricDefinition<T>,
     rows: impl IntoIterator<Item = (Vec<LabelPair>, &'a T)>,
 ) -> MetricFamily {
     let metrics = rows.into_iter().filter_map(|(labels, of)| {
-        let value = (figure.read)(of).filter(|value| value.is_finite())?;
+        let value = (definition.read)(of).filter(|value| value.is_finite())?;
         let mut metric = Metric::from_label(labels);
-        if figure.kind == MetricType::COUNTER {
+        if definition.kind == MetricType::COUNTER {
             let mut counter = Counter::default();
             counter.set_value(value);
             metric.set_counter(counter);
@@ -275,9 +282,9 @@ fn family<'a, T: 'a>(
         Some(metric)
     });
     let mut family = MetricFamily::default();
-    family.set_name(figure.name.into());
-    family.set_help(figure.help.into());
-    family.set_field_type(figure.kind);
+    family.set_name(definition.name.into());
+    family.set_help(definition.help.into());
+    family.set_field_type(definition.kind);
     family.set_metric(metrics.collect());
     family
 }
@@ -346,8 +353,8 @@ mod tests {
     }
 
     fn written(name: &str, value: Option<f64>) -> String {
-        let figure = gauge("twarga_test", "Help.", |value: &Option<f64>| *value);
-        let family = family(&figure, [(labels([("vm", name)]), &value)]);
+        let definition = gauge("twarga_test", "Help.", |value: &Option<f64>| *value);
+        let family = family(&definition, [(labels([("vm", name)]), &value)]);
         TextEncoder::new().encode_to_string(&[family]).unwrap_or_default()
     }
 
@@ -380,9 +387,9 @@ mod tests {
             assert!(units.iter().any(|unit| name.ends_with(unit)), "{name}");
             assert_eq!(name.ends_with("_total"), kind == MetricType::COUNTER, "{name}");
         };
-        VM.iter().for_each(|figure| named(figure.kind, figure.name));
-        HOST.iter().for_each(|figure| named(figure.kind, figure.name));
-        COLLECTOR.iter().for_each(|figure| named(figure.kind, figure.name));
+        VM.iter().for_each(|definition| named(definition.kind, definition.name));
+        HOST.iter().for_each(|definition| named(definition.kind, definition.name));
+        COLLECTOR.iter().for_each(|definition| named(definition.kind, definition.name));
     }
 
     proptest! {
