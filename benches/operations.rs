@@ -33,7 +33,7 @@ async fn launch_and_ask(
     disk_gb: u32,
     name: &str,
 ) {
-    let ada = server.person("ada").await;
+    let ada = server.user("ada").await;
     let listening = server.listen().await;
     let token = ada.token().unwrap().to_owned();
     let collector = tokio::spawn(server.collector.run());
@@ -66,6 +66,6 @@ async fn launch_and_ask(
         let path = format!("/api/vms/{}/action", vm.id);
         assert_eq!(http::send(listening.address, "POST", &path, &token, &body).await.0, 202);
     }
-    server.state.vms.settled(MOST).await;
+    server.state.vms.wait_until_idle(MOST).await;
     collector.abort();
 }

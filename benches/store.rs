@@ -1,7 +1,7 @@
 //! The store with 200 VMs and a week of ticks 5 s apart: how large it gets and how fast it answers.
 //!
 //! The data is made up, of what real VMs show: daily curves with noise in every tick, memory that wanders, disks that
-//! grow in steps, traffic in bursts, reboots, hours off, and single figures that are not known.
+//! grow in steps, traffic in bursts, reboots, hours off, and single unknown values.
 
 use crate::{Results, cpu_time, millis};
 use std::{
@@ -19,7 +19,7 @@ use twarga_cloud::{
 const VMS: i64 = 200;
 const DAYS: i64 = 7;
 const TICKS: i64 = DAYS * 24 * 720;
-const PERIOD_SECS: u32 = 5;
+const INTERVAL_SECS: u32 = 5;
 const BEGIN: i64 = 1_795_392_000_000;
 /// Values stored of a VM and tick: the metrics of the contract.
 const METRICS: f64 = 8.0;
@@ -27,8 +27,8 @@ const METRICS: f64 = 8.0;
 pub async fn measure(results: &mut Results) {
     let folder = tempfile::tempdir().unwrap();
     let database = Database::open(folder.path()).await.unwrap();
-    let store = Store::open(database.clone(), PERIOD_SECS).await.unwrap();
-    println!("\n{VMS} VMs, {DAYS} days, a tick every {PERIOD_SECS} s");
+    let store = Store::open(database.clone(), INTERVAL_SECS).await.unwrap();
+    println!("\n{VMS} VMs, {DAYS} days, a tick every {INTERVAL_SECS} s");
 
     let began = Instant::now();
     let mut noise = Noise(7);

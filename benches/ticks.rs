@@ -1,4 +1,4 @@
-//! What a tick costs, from the reading to the last `.vm_info`, on the simulated fleet with a clock of its own.
+//! The cost of a tick, from the sample to the last `.vm_info`, on the simulated fleet with a clock of its own.
 //!
 //! CPU time is that of the whole process (user and system) in the measured ticks, without the fleet's own work of
 //! making counters up, which a real hypervisor does in another process.
@@ -45,8 +45,8 @@ impl Hypervisor for Counted {
         sample
     }
 
-    async fn enable_memory_statistics(&self, uuid: &str, period_secs: u32) -> Result<(), ReadError> {
-        self.fleet.enable_memory_statistics(uuid, period_secs).await
+    async fn enable_memory_statistics(&self, uuid: &str, interval_secs: u32) -> Result<(), ReadError> {
+        self.fleet.enable_memory_statistics(uuid, interval_secs).await
     }
 
     async fn address(&self, uuid: &str) -> Result<Option<String>, ReadError> {
@@ -94,11 +94,11 @@ impl Run {
         let source = Source::simulated(fleet.clone());
         let mut server =
             Server::start(&["--provider", "simulated", "--simulated-vms", &count], |_| source).await;
-        let ada = server.person("ada").await;
+        let ada = server.user("ada").await;
         let counted = Arc::new(Counted { fleet, spent: Mutex::default() });
         server.collector.hypervisor = counted.clone();
         let mut run = Self { server, ada, counted, passed_secs };
-        // The first ticks set up what later ones only keep: files, statistics periods, addresses.
+        // The first ticks set up what later ones only maintain: files, memory statistics, addresses.
         for _ in 0..5 {
             run.tick().await;
         }
@@ -122,7 +122,7 @@ impl Run {
         millis(spent) / f64::from(count)
     }
 
-    /// Somebody looks at all VMs, polls at every tick, and opens a VM's page now and then.
+    /// A user views all VMs, polls at every tick, and opens a VM's page now and then.
     async fn an_hour_with_queries(&mut self) {
         let mut cursor = None;
         for i in 0..HOUR {

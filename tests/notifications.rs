@@ -1,4 +1,4 @@
-//! Alerts reach people: by webhook and by mail, signed, again when it did not succeed.
+//! Alerts reach users by webhook and mail: signed, and retried after failures.
 
 mod support;
 
@@ -128,7 +128,7 @@ async fn deliveries(client: &Client) -> Vec<(String, u64)> {
 }
 
 async fn hooked(server: &Server, name: &str, receiver: &Receiver) -> Client {
-    let client = server.person(name).await;
+    let client = server.user(name).await;
     let answer = client.form("/api/v1/set_webhook", &[("url", &receiver.address)]).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
     client
@@ -165,7 +165,7 @@ async fn an_alert_reaches_the_webhook_signed_and_its_end_does_too() {
 }
 
 #[tokio::test]
-async fn what_was_not_taken_is_sent_again_with_the_same_id_also_after_a_restart() {
+async fn a_failed_notification_is_sent_again_with_the_same_id_even_after_a_restart() {
     let server = Fleet::new().serve(0).await;
     let receiver = Receiver::begin().await;
     let ada = hooked(&server, "ada", &receiver).await;
@@ -181,7 +181,7 @@ async fn what_was_not_taken_is_sent_again_with_the_same_id_also_after_a_restart(
     // Each with a sender of its own, as after a restart.
     pass(&notifier(&server, None), 10).await;
     pass(&notifier(&server, None), 60).await;
-    assert_eq!(receiver.got().len(), 2, "left alone as long as it asked");
+    assert_eq!(receiver.got().len(), 2, "not before the time to retry after");
     pass(&notifier(&server, None), 80).await;
     assert_eq!((receiver.got().len(), deliveries(&ada).await), (3, vec![("queued".into(), 3)]));
     pass(&notifier(&server, None), 300).await;
@@ -192,7 +192,7 @@ async fn what_was_not_taken_is_sent_again_with_the_same_id_also_after_a_restart(
 }
 
 #[tokio::test]
-async fn what_never_succeeds_is_given_up_and_reported() {
+async fn a_notification_that_never_succeeds_is_given_up_and_reported() {
     let server = Fleet::new().serve(0).await;
     let receiver = Receiver::begin().await;
     let ada = hooked(&server, "ada", &receiver).await;
@@ -211,14 +211,14 @@ async fn what_never_succeeds_is_given_up_and_reported() {
         "{events:?}"
     );
     queue(&server, alert_id, Occasion::Resolved, None).await;
-    assert_eq!(deliveries(&ada).await.len(), 1, "who was never told is not told of its end");
+    assert_eq!(deliveries(&ada).await.len(), 1, "no resolution is sent without an opening");
 }
 
 #[tokio::test]
 async fn only_admins_webhooks_lead_into_the_servers_own_network() {
     let server = Fleet::new().serve(0).await;
     let receiver = Receiver::begin().await;
-    let _admin = server.person("ada").await;
+    let _admin = server.user("ada").await;
     let bob = hooked(&server, "bob", &receiver).await;
     let test = async |url: &str, secs: i64| {
         assert_eq!(bob.form("/api/v1/set_webhook", &[("url", url)]).await.status, StatusCode::OK);
@@ -269,7 +269,7 @@ async fn users_are_notified_about_their_own_and_admins_of_the_host_and_of_all_if
     let ada = hooked(&server, "ada", &of_ada).await;
     let bob = hooked(&server, "bob", &of_bob).await;
     let vm_id = bob.launch("bobs", "alpine-3.23").await.json()["vm_id"].as_i64().unwrap();
-    server.settled().await;
+    server.wait_until_idle().await;
     let queued = async || (deliveries(&ada).await.len(), deliveries(&bob).await.len());
     let (host, vm) = (raise(&server, None).await, raise(&server, Some(vm_id)).await);
     queue(&server, host, Occasion::Raised, None).await;
@@ -287,7 +287,7 @@ async fn users_are_notified_about_their_own_and_admins_of_the_host_and_of_all_if
 }
 
 #[tokio::test]
-async fn nobody_hears_that_it_is_over_before_they_hear_that_it_is() {
+async fn a_resolved_alert_is_never_sent_before_its_opening() {
     let server = Fleet::new().serve(0).await;
     let receiver = Receiver::begin().await;
     let _ada = hooked(&server, "ada", &receiver).await;
@@ -338,7 +338,7 @@ async fn take_mail(listener: TcpListener) -> String {
 #[tokio::test]
 async fn an_alert_comes_by_mail() {
     let server = Fleet::new().serve(0).await;
-    let ada = server.person("ada").await;
+    let ada = server.user("ada").await;
     let off = ada.form("/api/v1/set_email_notifications", &[("is_on", "true")]).await;
     assert_eq!((off.status, off.text.contains("--smtp-url")), (StatusCode::CONFLICT, true));
     execute(&server, "INSERT INTO notification_setting (account_id, email_is_on) VALUES (1, 1)").await;

@@ -2,7 +2,7 @@ use crate::model::{ApiError, Event, EventPage, EventQuery};
 use leptos::prelude::*;
 use leptos::server_fn::codec::GetUrl;
 
-/// What happened to a VM, newest first, the last 50; its owner or an admin may.
+/// The last 50 events of a VM, newest first; for its owner and admins.
 #[server(prefix = "/api/v1", endpoint = "vm_events", input = GetUrl)]
 pub async fn vm_events(vm_id: i64) -> Result<Vec<Event>, ApiError> {
     use crate::server::web::request_context;
@@ -10,8 +10,8 @@ pub async fn vm_events(vm_id: i64) -> Result<Vec<Event>, ApiError> {
     state.events.of_vm(access.vm().id).await
 }
 
-/// What happened, newest first, 50 at a time, older than the event `before` if it is named: to the caller's VMs and by
-/// their own hand; an admin sees everything. Each part of `query` narrows it.
+/// Events, newest first, 50 at a time, older than the event `before` if given: those of the user's VMs and account; for
+/// admins, all. Each part of `query` restricts them.
 #[server(prefix = "/api/v1", endpoint = "events", input = GetUrl)]
 pub async fn list_events(
     #[server(default)] query: EventQuery,

@@ -2,7 +2,7 @@ use crate::model::{ApiError, NotificationSettings};
 use leptos::prelude::*;
 use leptos::server_fn::codec::GetUrl;
 
-/// How the caller is told of alerts, with the newest messages and how they fared.
+/// The user's notification settings, with the newest messages and their delivery states.
 #[server(prefix = "/api/v1", endpoint = "my_notifications", input = GetUrl)]
 pub async fn my_notifications() -> Result<NotificationSettings, ApiError> {
     use crate::server::web::request_context;
@@ -10,7 +10,7 @@ pub async fn my_notifications() -> Result<NotificationSettings, ApiError> {
     state.notifications.settings(&user).await
 }
 
-/// Sends the caller's alerts to `url` from now on, signed with a new secret; to none where it is empty.
+/// Sets the webhook for the user's alerts, with a new secret; an empty `url` removes it.
 #[server(prefix = "/api/v1", endpoint = "set_webhook")]
 pub async fn set_webhook(#[server(default)] url: String) -> Result<(), ApiError> {
     use crate::server::web::request_context;
@@ -18,7 +18,7 @@ pub async fn set_webhook(#[server(default)] url: String) -> Result<(), ApiError>
     state.notifications.set_webhook(&user, &url).await
 }
 
-/// Whether the caller's alerts are sent to their e-mail address.
+/// Whether the user's alerts are sent to their e-mail address.
 #[server(prefix = "/api/v1", endpoint = "set_email_notifications")]
 pub async fn set_email_notifications(is_on: bool) -> Result<(), ApiError> {
     use crate::server::web::request_context;
@@ -26,7 +26,7 @@ pub async fn set_email_notifications(is_on: bool) -> Result<(), ApiError> {
     state.notifications.set_email(&user, is_on).await
 }
 
-/// Whether the caller, an admin, is told of everybody's VMs.
+/// Whether the user, an admin, is notified about the VMs of all users.
 #[server(prefix = "/api/v1", endpoint = "set_notify_of_all")]
 pub async fn set_notify_of_all(is_on: bool) -> Result<(), ApiError> {
     use crate::server::web::request_context;
@@ -34,7 +34,7 @@ pub async fn set_notify_of_all(is_on: bool) -> Result<(), ApiError> {
     state.notifications.set_of_all(&user, is_on).await
 }
 
-/// Sends the caller a test by `webhook` or `email`; the settings tell how it fared.
+/// Sends the user a test by `webhook` or `email`; the settings then show its delivery state.
 #[server(prefix = "/api/v1", endpoint = "test_notification")]
 pub async fn test_notification(channel: String) -> Result<(), ApiError> {
     use crate::{

@@ -132,7 +132,7 @@ fn Navigation(session: Resource<Result<Session, ApiError>>, changes: RwSignal<u3
                     })
                 })}
             </Suspense>
-            <div class="person">
+            <div class="user">
                 <a class="name" href="/account" title="Your account" data-testid="user">
                     <Glyph icon=Icon::User/>
                     <Suspense>

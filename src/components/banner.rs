@@ -86,7 +86,7 @@ pub fn ConnectionStatus(feed: Feed) -> impl IntoView {
     let state = move || {
         match feed.connection.get() {
         Connection::Live => view! {
-            <span class="link live"><i class="pulse"></i>"Live, every " {feed.live.with_untracked(|l| l.period_secs)} " s"</span>
+            <span class="link live"><i class="pulse"></i>"Live, every " {feed.live.with_untracked(|l| l.interval_secs)} " s"</span>
         }
         .into_any(),
         Connection::Lost { text, .. } => view! {

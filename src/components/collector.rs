@@ -11,7 +11,7 @@ use leptos::prelude::*;
 #[component]
 pub fn Collector(feed: Feed) -> impl IntoView {
     let health = Memo::new(move |_| feed.live.with(|live| live.collector.clone()));
-    let is_told = Memo::new(move |_| health.with(Option::is_some));
+    let has_health = Memo::new(move |_| health.with(Option::is_some));
     let fact = move |read: fn(&CollectorHealth) -> String| {
         Memo::new(move |_| health.with(|health| health.as_ref().map(read).unwrap_or_default()))
     };
@@ -54,7 +54,7 @@ pub fn Collector(feed: Feed) -> impl IntoView {
             </section>
         }
     };
-    move || is_told.get().then(section)
+    move || has_health.get().then(section)
 }
 
 /// The VM status with the matching mark.
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn only_sources_that_tell_something_are_named() {
+    fn only_sources_with_vms_are_named() {
         assert_eq!(
             sources(VmsBySource { hypervisor: 3, guest: 2, simulated: 0, none: 1 }),
             "3 hypervisor, 2 guest, 1 none"

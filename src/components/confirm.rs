@@ -12,15 +12,15 @@ pub struct Question {
     /// The dialog's id, unique on the page.
     id: StoredValue<String>,
     /// What must be typed.
-    wanted: StoredValue<String>,
+    expected: StoredValue<String>,
     typed: RwSignal<String>,
 }
 
 impl Question {
-    pub fn new(id: impl Into<String>, wanted: impl Into<String>) -> Self {
+    pub fn new(id: impl Into<String>, expected: impl Into<String>) -> Self {
         Self {
             id: StoredValue::new(id.into()),
-            wanted: StoredValue::new(wanted.into()),
+            expected: StoredValue::new(expected.into()),
             typed: RwSignal::default(),
         }
     }
@@ -28,7 +28,7 @@ impl Question {
 
 /// The button that opens the dialog. `of` names its object for screen readers, if several buttons have the same label.
 #[component]
-pub fn Ask(
+pub fn ConfirmButton(
     question: Question,
     #[prop(default = "btn danger")] class: &'static str,
     #[prop(optional)] test_id: Option<&'static str>,
@@ -100,17 +100,18 @@ pub fn Confirmation(
     #[prop(optional, into)] disabled: Signal<bool>,
     #[prop(optional)] children: Option<Children>,
 ) -> impl IntoView {
-    let Question { id, wanted, typed } = question;
+    let Question { id, expected, typed } = question;
     let is_hydrated = is_hydrated();
-    let is_typed = Memo::new(move |_| typed.with(|typed| wanted.with_value(|wanted| typed.trim() == wanted)));
+    let is_typed =
+        Memo::new(move |_| typed.with(|typed| expected.with_value(|expected| typed.trim() == expected)));
     let input_id = id.with_value(|id| format!("name-for-{id}"));
-    let wanted = wanted.get_value();
+    let expected = expected.get_value();
     view! {
         <div class="field">
-            <label for=input_id.clone()>"Type " <b class="path">{wanted.clone()}</b> " to confirm"</label>
+            <label for=input_id.clone()>"Type " <b class="path">{expected.clone()}</b> " to confirm"</label>
             <span class="control">
                 <input
-                    id=input_id name=field required pattern=pattern(&wanted) title=format!("Type {wanted}.")
+                    id=input_id name=field required pattern=pattern(&expected) title=format!("Type {expected}.")
                     autocomplete="off" autocapitalize="none" spellcheck="false"
                     prop:value=typed
                     on:input=move |event| typed.set(event_target_value(&event))

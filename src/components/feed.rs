@@ -44,7 +44,7 @@ pub enum Connection {
 
 const POLL_TIMEOUT_MILLIS: u32 = 10_000;
 /// The interval while an operation is queued or running, to follow its output.
-const BUSY_PERIOD_MILLIS: u32 = 1500;
+const BUSY_INTERVAL_MILLIS: u32 = 1500;
 const LONGEST_WAIT_MILLIS: u32 = 30_000;
 
 #[derive(Clone, Copy)]
@@ -144,9 +144,9 @@ impl Feed {
     fn wait_millis(self) -> u32 {
         match self.connection.get_untracked() {
             Connection::Lost { failures, .. } => backoff_millis(failures),
-            Connection::Live | Connection::Gone if self.is_busy() => BUSY_PERIOD_MILLIS,
+            Connection::Live | Connection::Gone if self.is_busy() => BUSY_INTERVAL_MILLIS,
             Connection::Live | Connection::Gone => {
-                self.live.with_untracked(|live| live.period_secs.max(1) * 1000)
+                self.live.with_untracked(|live| live.interval_secs.max(1) * 1000)
             }
         }
     }
@@ -318,7 +318,7 @@ pub mod tests {
     pub fn live(cursor_secs: i64, vms: &[i64], series: Vec<Series>) -> Live {
         Live {
             cursor: UtcMillis(cursor_secs * 1000),
-            period_secs: 5,
+            interval_secs: 5,
             trouble: None,
             host: HostUsage::default(),
             version: String::new(),

@@ -43,13 +43,13 @@ impl Default for Range {
 
 impl Range {
     /// The range of the page's address.
-    pub fn of_page() -> Memo<Self> {
+    pub fn for_page() -> Memo<Self> {
         let query = use_query_map();
-        Memo::new(move |_| query.with(Self::of_query))
+        Memo::new(move |_| query.with(Self::from_query))
     }
 
     /// The range in an address; an invalid one means the last 15 minutes.
-    fn of_query(query: &ParamsMap) -> Self {
+    fn from_query(query: &ParamsMap) -> Self {
         if let (Some(from), Some(to)) =
             (parse_datetime_field(query, "from"), parse_datetime_field(query, "to"))
             && let (from, to) = (from.min(to), from.max(to))
@@ -187,8 +187,8 @@ pub fn RangePicker(range: Memo<Range>, now: Signal<UtcMillis>, show: ShowRange) 
 #[component]
 fn CustomRange(range: Memo<Range>, now: Signal<UtcMillis>) -> impl IntoView {
     // Does not follow the newest tick while the user types.
-    let end = move |of_ends: fn((UtcMillis, UtcMillis)) -> UtcMillis| {
-        Memo::new(move |_| Some(of_ends(range.get().bounds(now.get_untracked()))))
+    let end = move |bound: fn((UtcMillis, UtcMillis)) -> UtcMillis| {
+        Memo::new(move |_| Some(bound(range.get().bounds(now.get_untracked()))))
     };
     let (from, to) = (end(|ends| ends.0), end(|ends| ends.1));
     view! {
@@ -205,7 +205,7 @@ mod tests {
     use super::*;
 
     fn range(pairs: &[(&'static str, &str)]) -> Range {
-        Range::of_query(&pairs.iter().map(|(name, value)| (*name, (*value).to_owned())).collect())
+        Range::from_query(&pairs.iter().map(|(name, value)| (*name, (*value).to_owned())).collect())
     }
 
     const NOON: UtcMillis = UtcMillis(1_795_435_200_000);

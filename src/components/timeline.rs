@@ -1,5 +1,5 @@
 //! The one time axis of a page's charts: what the store holds of the shown range, and behind that what the page's poll
-//! brings. The stored part is read anew when the range changes, and now and then while it follows the newest tick.
+//! brings. The stored part is reloaded when the range changes, and now and then while it follows the newest tick.
 
 use super::{
     chart::{ChartData, Drawn, Hue, Mark, Trace},
@@ -13,7 +13,7 @@ use crate::{
 };
 use leptos::{prelude::*, task::spawn_local};
 
-/// A statistic that is older than this much of its range, within these bounds, is read anew.
+/// A statistic that is older than this share of its range, within these bounds, is reloaded.
 const STALE_SHARE: i64 = 60;
 const STALE_SECS: (i64, i64) = (30, 600);
 
@@ -51,7 +51,7 @@ pub struct Timeline {
     pub show: ShowRange,
     pub charts: RwSignal<Charts>,
     /// The error of the last request.
-    pub refusal: RwSignal<Option<ApiError>>,
+    pub error: RwSignal<Option<ApiError>>,
     pub loading: RwSignal<bool>,
     /// Counts events, which change the marks.
     happened: RwSignal<u32>,
@@ -65,7 +65,7 @@ impl Timeline {
             range,
             show: ShowRange::on_this_page(),
             charts: RwSignal::new(first),
-            refusal: RwSignal::new(None),
+            error: RwSignal::new(None),
             loading: RwSignal::new(false),
             happened: RwSignal::new(0),
             feed,
@@ -78,7 +78,7 @@ impl Timeline {
             let Some((shown, read_at, shown_events)) = before else { return (range, now, happened) };
             let age_secs = (now.0 - read_at.0) / 1000;
             // A failed request is retried with every tick.
-            let failed = timeline.refusal.with_untracked(Option::is_some);
+            let failed = timeline.error.with_untracked(Option::is_some);
             if range == shown
                 && happened == shown_events
                 && !failed
@@ -98,10 +98,10 @@ impl Timeline {
                     Ok(charts) => {
                         timeline.loading.try_set(false);
                         timeline.charts.try_set(charts);
-                        timeline.refusal.try_set(None);
+                        timeline.error.try_set(None);
                     }
                     Err(error) => {
-                        timeline.refusal.try_set(Some(error));
+                        timeline.error.try_set(Some(error));
                     }
                 }
             });
@@ -251,12 +251,12 @@ mod tests {
     }
 
     #[test]
-    fn a_week_is_read_anew_every_ten_minutes_and_a_quarter_of_an_hour_every_half_minute() {
+    fn a_week_is_reloaded_every_ten_minutes_and_a_quarter_of_an_hour_every_half_minute() {
         assert_eq!([900, 3600, 604_800].map(|secs| refresh_secs(Range::Last(secs))), [30, 60, 600]);
     }
 
     #[test]
-    fn statistics_are_told_in_the_figures_own_words() {
+    fn statistics_are_shown_in_the_metrics_format() {
         let statistics = MetricStatistics { count: 3, min: 1.0, mean: 48.2, max: 97.0, p95: 91.4 };
         assert_eq!(in_words(statistics, super::super::format::percent), "mean 48 % · 95th 91 % · max 97 %");
     }

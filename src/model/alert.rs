@@ -130,7 +130,7 @@ impl AlertMetric {
     }
 
     /// Whether the host (or, if false, a VM) has this metric.
-    pub fn is_of(self, host: bool) -> bool {
+    pub fn belongs_to(self, host: bool) -> bool {
         match self {
             Self::Load => host,
             Self::NoMetrics | Self::Stopped => !host,

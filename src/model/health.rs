@@ -7,7 +7,7 @@ pub struct CollectorHealth {
     /// Whether it works, and if not, why.
     pub state: CollectorState,
     /// The interval of ticks, in seconds.
-    pub period_secs: u32,
+    pub interval_secs: u32,
     /// The time of the newest written tick; `None` before the first.
     pub newest_tick_at: Option<UtcMillis>,
     /// How long ticks take.

@@ -210,7 +210,7 @@ pub struct MetricHistory {
     pub data: Vec<MetricPoint>,
 }
 
-/// One metric over a span of time, oldest first, as many points as were asked for; all vectors have the length of
+/// One metric over a span of time, oldest first, with the requested number of points; all vectors have the length of
 /// `at`. A point of `None` is a gap. `vm_id` is null for the host.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MetricRange {
@@ -339,7 +339,7 @@ pub struct Live {
     /// The time of the newest tick; pass it back to get only newer points.
     pub cursor: UtcMillis,
     /// The interval of ticks, in seconds.
-    pub period_secs: u32,
+    pub interval_secs: u32,
     /// Why there are no current metrics, if the hypervisor is not responding.
     pub trouble: Option<String>,
     /// The host's metrics in the newest tick.
@@ -442,7 +442,7 @@ mod tests {
             severity: Severity::Warning,
             vm_id: None,
             vm_name: None,
-            person: Some("ada".into()),
+            user: Some("ada".into()),
             text: "…".into(),
         };
         let charts = Charts {
@@ -456,7 +456,7 @@ mod tests {
     }
 
     #[test]
-    fn points_are_appended_once_and_old_ones_forgotten() {
+    fn points_are_appended_once_and_old_ones_dropped() {
         let mut own = series(&[1, 2, 3]);
         own.append(&series(&[2, 3, 4, 5]), UtcMillis(2));
         assert_eq!(own, series(&[2, 3, 4, 5]));

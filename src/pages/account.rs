@@ -54,7 +54,7 @@ pub fn Account() -> impl IntoView {
 
 #[component]
 fn Password(change: ServerAction<ChangePassword>) -> impl IntoView {
-    let refused = Signal::derive(move || change.value().get().and_then(Result::err));
+    let error = Signal::derive(move || change.value().get().and_then(Result::err));
     let done = move || change.value().with(|answer| matches!(answer, Some(Ok(()))));
     let (old_password, new_password) = (RwSignal::new(String::new()), RwSignal::new(String::new()));
     Effect::new(move || {
@@ -66,11 +66,11 @@ fn Password(change: ServerAction<ChangePassword>) -> impl IntoView {
     let wrong = move || {
         check_password("new_password", &new_password.get()).err().filter(|_| !new_password.get().is_empty())
     };
-    let checks = Checks::new(wrong, refused);
+    let checks = Checks::new(wrong, error);
     view! {
         <section class="panel block" data-testid="password">
             <h2>"Password"</h2>
-            <ErrorBanner error=refused/>
+            <ErrorBanner error/>
             <ActionForm action=change guard=Callback::new(move |event: leptos::ev::SubmitEvent| checks.guard(&event))>
                 <TextField name="old_password" label="Current password" kind="password" value=old_password checks autocomplete="current-password"/>
                 <TextField name="new_password" label="New password" kind="password" value=new_password checks autocomplete="new-password" hint="At least 10 characters."/>
@@ -84,7 +84,7 @@ fn Password(change: ServerAction<ChangePassword>) -> impl IntoView {
 fn Themes() -> impl IntoView {
     let set = ServerAction::<SetTheme>::new();
     toast::when_done(set, "Theme saved for this browser.");
-    let refused = Signal::derive(move || set.value().get().and_then(Result::err));
+    let error = Signal::derive(move || set.value().get().and_then(Result::err));
     let now = RwSignal::new(theme::of_request());
     Effect::new(move || {
         now.set(browser::theme());
@@ -102,7 +102,7 @@ fn Themes() -> impl IntoView {
     view! {
         <section class="panel block" data-testid="theme">
             <h2>"Theme"</h2>
-            <ErrorBanner error=refused/>
+            <ErrorBanner error/>
             <div class="segments" role="group" aria-label="Theme">
                 {button(Theme::Light, "Light")}
                 {button(Theme::Dark, "Dark")}
@@ -119,7 +119,7 @@ fn Devices(
     end: ServerAction<EndSession>,
     end_others: ServerAction<EndOtherSessions>,
 ) -> impl IntoView {
-    let refused = Signal::derive(move || {
+    let error = Signal::derive(move || {
         end.value().get().and_then(Result::err).or_else(|| end_others.value().get().and_then(Result::err))
     });
     let has_others = devices.len() > 1;
@@ -162,7 +162,7 @@ fn Devices(
         <section class="panel block" data-testid="devices">
             <h2>"Signed-in devices"</h2>
             <p class="hint">"Devices are signed out after 7 days without use, and 30 days after signing in at the latest."</p>
-            <ErrorBanner error=refused/>
+            <ErrorBanner error/>
             <ul class="entries">{devices.into_iter().map(entry).collect_view()}</ul>
             {has_others.then(|| view! {
                 <ActionForm action=end_others>

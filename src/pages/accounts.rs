@@ -5,7 +5,7 @@ use crate::{
         auth::Viewer,
         banner::{ErrorBanner, Loading},
         browser,
-        confirm::{Ask, Confirm, Confirmation, Question},
+        confirm::{Confirm, ConfirmButton, Confirmation, Question},
         form::{Checks, QueryForm, TextField, entered},
         hydration::is_hydrated,
         icon::{Glyph, Icon},
@@ -41,7 +41,7 @@ impl Actions {
         Self { create, set_active, set_role, grant, answered }
     }
 
-    fn refusal(self) -> Signal<Option<ApiError>> {
+    fn error(self) -> Signal<Option<ApiError>> {
         Signal::derive(move || {
             [self.set_active.value().get(), self.set_role.value().get(), self.grant.value().get()]
                 .into_iter()
@@ -75,7 +75,7 @@ pub fn Accounts() -> impl IntoView {
             <span class="push"></span>
             <a class="btn" href="/admin"><Glyph icon=Icon::Shield/>"Admin"</a>
         </header>
-        <ErrorBanner error=actions.refusal()/>
+        <ErrorBanner error=actions.error()/>
         {page_view(accounts, || view! { <Loading/> }.into_any(), move |accounts| async move {
             let own_id = viewer.user().await.map(|user| user.id);
             view! { <List accounts search actions own_id/> }.into_any()
@@ -185,7 +185,7 @@ fn Deactivate(id: i64, username: String, set_active: ServerAction<SetAccountActi
     let question = Question::new(format!("deactivate-{id}"), username.clone());
     let title = format!("Deactivate {username}?");
     view! {
-        <Ask question of=username>"Deactivate…"</Ask>
+        <ConfirmButton question of=username>"Deactivate…"</ConfirmButton>
         <Confirm question title>
             <p>"The user is signed out everywhere and cannot sign in until you activate the account again. Their VMs keep running."</p>
             <ActionForm action=set_active>
@@ -199,7 +199,7 @@ fn Deactivate(id: i64, username: String, set_active: ServerAction<SetAccountActi
 
 #[component]
 fn Create(create: ServerAction<CreateAccount>) -> impl IntoView {
-    let refused = Signal::derive(move || create.value().get().and_then(Result::err));
+    let error = Signal::derive(move || create.value().get().and_then(Result::err));
     let text = |field: &str| RwSignal::new(entered(field).unwrap_or_default());
     let (username, email, password) = (text("username"), text("email"), RwSignal::new(String::new()));
     let done = move || create.value().with(|answer| matches!(answer, Some(Ok(()))));
@@ -215,11 +215,11 @@ fn Create(create: ServerAction<CreateAccount>) -> impl IntoView {
         let is_empty = username.is_empty() && email.is_empty() && password.is_empty();
         check_registration(username.trim(), email.trim(), &password).err().filter(|_| !is_empty)
     };
-    let checks = Checks::new(wrong, refused);
+    let checks = Checks::new(wrong, error);
     view! {
         <section class="panel block" data-testid="create-account">
             <h2>"New account"</h2>
-            <ErrorBanner error=refused/>
+            <ErrorBanner error/>
             <ActionForm action=create guard=Callback::new(move |event: leptos::ev::SubmitEvent| checks.guard(&event))>
                 <div class="three">
                     <TextField name="username" label="User name" value=username checks autocomplete="off"/>

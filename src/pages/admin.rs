@@ -5,7 +5,7 @@ use crate::{
         alerts::AlertBell,
         banner::{CollectorBanner, ConnectionStatus, ErrorBanner, Loading},
         collector::Collector,
-        confirm::{Ask, Confirm, Confirmation, Question},
+        confirm::{Confirm, ConfirmButton, Confirmation, Question},
         feed::{Feed, Scope},
         form::QueryForm,
         format,
@@ -194,7 +194,7 @@ fn given(spec: &VmSpec) -> String {
 #[component]
 fn StopAll() -> impl IntoView {
     let stop = ServerAction::<StopAllVms>::new();
-    let refused = Signal::derive(move || stop.value().get().and_then(Result::err));
+    let error = Signal::derive(move || stop.value().get().and_then(Result::err));
     let outcomes = move || stop.value().get().and_then(Result::ok);
     let line = |vm: VmOutcome| {
         view! {
@@ -213,8 +213,8 @@ fn StopAll() -> impl IntoView {
             <p class="hint">
                 "Powers off every VM immediately, without a clean shutdown, and cancels running launches and starts."
             </p>
-            <ErrorBanner error=refused/>
-            <p><Ask question><Glyph icon=Icon::Stop/>"Power off all VMs…"</Ask></p>
+            <ErrorBanner error/>
+            <p><ConfirmButton question><Glyph icon=Icon::Stop/>"Power off all VMs…"</ConfirmButton></p>
             <Confirm question title="Power off all VMs?">
                 <p>"Data that a VM has not written to its disk is lost. VMs that are being launched are removed."</p>
                 <ActionForm action=stop>
@@ -249,7 +249,7 @@ fn kind_words(kind: OrphanKind) -> &'static str {
 #[component]
 fn Orphans(found: FoundOrphans) -> impl IntoView {
     let FoundOrphans { orphans, adopt, clean_up } = found;
-    let refused = Signal::derive(move || {
+    let error = Signal::derive(move || {
         clean_up.value().get().and_then(Result::err).or_else(|| adopt.value().get().and_then(Result::err))
     });
     view! {
@@ -258,7 +258,7 @@ fn Orphans(found: FoundOrphans) -> impl IntoView {
             <p class="hint">
                 "Resources that no longer match: a machine without a VM record, a folder without a VM, a VM without a machine. Causes are a restored database or manual changes. Import or clean up each of them."
             </p>
-            <ErrorBanner error=refused/>
+            <ErrorBanner error/>
             {section_view(
                 orphans,
                 || view! { <Loading class="blank"/> }.into_any(),
@@ -297,7 +297,7 @@ fn OrphanList(
                     </ActionForm>
                 })}
                 {orphan.can_clean_up.then(|| view! {
-                    <Ask question of=folder><Glyph icon=Icon::Bin/>"Clean up…"</Ask>
+                    <ConfirmButton question of=folder><Glyph icon=Icon::Bin/>"Clean up…"</ConfirmButton>
                     <Confirm question title>
                         <p>{what_is_lost(orphan.kind)}</p>
                         <ActionForm action=clean_up>

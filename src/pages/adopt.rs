@@ -42,7 +42,7 @@ fn Nothing() -> impl IntoView {
 #[component]
 fn List(machines: Vec<Adoptable>) -> impl IntoView {
     let adopt = ServerAction::<AdoptMachine>::new();
-    let refused = Signal::derive(move || adopt.value().get().and_then(Result::err));
+    let error = Signal::derive(move || adopt.value().get().and_then(Result::err));
     // Without JavaScript, a rejected form's values come back in the address, with the machine's id.
     let brought_back = entered("id").zip(entered("name"));
     view! {
@@ -51,7 +51,7 @@ fn List(machines: Vec<Adoptable>) -> impl IntoView {
                 "Vagrant machines of the server's user. After the import you can monitor, start and stop a machine here; "
                 "its project folder and Vagrantfile do not change."
             </p>
-            <ErrorBanner error=refused/>
+            <ErrorBanner error/>
             <ul>
                 {machines
                     .into_iter()

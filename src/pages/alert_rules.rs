@@ -5,7 +5,7 @@ use crate::{
         auth::Viewer,
         banner::{ErrorBanner, Loading, PageError},
         browser,
-        confirm::{Ask, Confirm, Confirmation, Question},
+        confirm::{Confirm, ConfirmButton, Confirmation, Question},
         toast,
     },
     model::{
@@ -71,7 +71,7 @@ fn Body(
     save: ServerAction<SaveAlertRule>,
     delete: ServerAction<DeleteAlertRule>,
 ) -> impl IntoView {
-    let refused = Signal::derive(move || delete.value().get().and_then(Result::err));
+    let error = Signal::derive(move || delete.value().get().and_then(Result::err));
     let query = use_query_map();
     let is_empty = rules.is_empty();
     let entries = rules.iter().map(|rule| view! { <Entry rule=rule.clone() delete/> }).collect_view();
@@ -89,7 +89,7 @@ fn Body(
                 "The most specific rule wins: VM, then owner, then all VMs. "
                 "Disable a VM's rule to silence that metric for it."
             </p>
-            <ErrorBanner error=refused/>
+            <ErrorBanner error/>
             <ul class="entries">{entries}</ul>
             {is_empty.then(|| view! { <p class="none">"No rules yet. Create the first one below."</p> })}
         </section>
@@ -135,7 +135,7 @@ fn Entry(rule: AlertRule, delete: ServerAction<DeleteAlertRule>) -> impl IntoVie
             </div>
             {rule.is_editable.then(|| view! {
                 <a class="btn" href=format!("{ADDRESS}?edit={}#rule", rule.id)>"Edit"</a>
-                <Ask question of=what.clone()>"Delete…"</Ask>
+                <ConfirmButton question of=what.clone()>"Delete…"</ConfirmButton>
                 <Confirm question title="Delete this rule?">
                     <p><b>{what}</b>"."</p>
                     <p>"Its open alerts are resolved. This cannot be undone."</p>
@@ -213,7 +213,7 @@ fn choices<T: Copy>(all: &[T], value: fn(T) -> &'static str, label: fn(T) -> &'s
 
 #[component]
 fn Form(begun: RuleForm, scopes: Vec<Choice>, save: ServerAction<SaveAlertRule>) -> impl IntoView {
-    let refused = Signal::derive(move || save.value().get().and_then(Result::err));
+    let error = Signal::derive(move || save.value().get().and_then(Result::err));
     let is_new = begun.id.is_empty();
     let navigate = use_navigate();
     Effect::new(move |seen: Option<usize>| {
@@ -238,30 +238,30 @@ fn Form(begun: RuleForm, scopes: Vec<Choice>, save: ServerAction<SaveAlertRule>)
     view! {
         <section class="panel block" id="rule" data-testid="rule-form">
             <h2>{title}</h2>
-            <ErrorBanner error=refused/>
+            <ErrorBanner error/>
             <ActionForm action=save>
                 <input type="hidden" name="rule[id]" value=begun.id/>
                 <div class="three">
-                    <Select name="scope" label="Applies to" chosen=begun.scope choices=scopes refused/>
-                    <Select name="metric" label="When" chosen=begun.metric choices=metrics refused/>
-                    <Select name="comparison" label="is" chosen=begun.comparison choices=comparisons refused/>
-                    <Input name="threshold" label="Threshold (%, MB/s or load)" kind="number" value=begun.threshold hint="Not used for missing metrics and unexpected stops." refused/>
-                    <Input name="for_secs" label="for (seconds)" kind="number" value=begun.for_secs max=RULE_MAX_FOR_SECS refused/>
-                    <Select name="severity" label="Severity" chosen=begun.severity choices=severities refused/>
-                    <Input name="repeat_minutes" label="Remind every (minutes)" kind="number" value=begun.repeat_minutes hint="Leave empty for no reminders." max=RULE_MAX_REPEAT_MINUTES refused/>
-                    <Input name="quiet_from" label="No notifications from" kind="time" value=begun.quiet_from hint="Leave empty to notify at any time." refused/>
-                    <Input name="quiet_to" label="until" kind="time" value=begun.quiet_to refused/>
-                    <div class="field" class:wrong=is_wrong(refused, "time_zone")>
+                    <Select name="scope" label="Applies to" chosen=begun.scope choices=scopes error/>
+                    <Select name="metric" label="When" chosen=begun.metric choices=metrics error/>
+                    <Select name="comparison" label="is" chosen=begun.comparison choices=comparisons error/>
+                    <Input name="threshold" label="Threshold (%, MB/s or load)" kind="number" value=begun.threshold hint="Not used for missing metrics and unexpected stops." error/>
+                    <Input name="for_secs" label="for (seconds)" kind="number" value=begun.for_secs max=RULE_MAX_FOR_SECS error/>
+                    <Select name="severity" label="Severity" chosen=begun.severity choices=severities error/>
+                    <Input name="repeat_minutes" label="Remind every (minutes)" kind="number" value=begun.repeat_minutes hint="Leave empty for no reminders." max=RULE_MAX_REPEAT_MINUTES error/>
+                    <Input name="quiet_from" label="No notifications from" kind="time" value=begun.quiet_from hint="Leave empty to notify at any time." error/>
+                    <Input name="quiet_to" label="until" kind="time" value=begun.quiet_to error/>
+                    <div class="field" class:wrong=is_wrong(error, "time_zone")>
                         <label for="field-time_zone">"in the time zone"</label>
                         <span class="control">
                             <input
                                 id="field-time_zone" name="rule[time_zone]" maxlength="64" autocomplete="off" spellcheck="false"
                                 value=zone.get_untracked() prop:value=zone
                                 on:input=move |event| zone.set(event_target_value(&event))
-                                aria-invalid=invalid(refused, "time_zone") aria-describedby="field-time_zone-note"
+                                aria-invalid=invalid(error, "time_zone") aria-describedby="field-time_zone-note"
                             />
                         </span>
-                        <Note name="time_zone" hint="For example Europe/Berlin." refused/>
+                        <Note name="time_zone" hint="For example Europe/Berlin." error/>
                     </div>
                 </div>
                 <label class="choice">
@@ -286,7 +286,7 @@ fn Select(
     label: &'static str,
     chosen: String,
     choices: Vec<Choice>,
-    refused: Signal<Option<ApiError>>,
+    error: Signal<Option<ApiError>>,
 ) -> impl IntoView {
     let id = format!("field-{name}");
     let options = choices
@@ -297,12 +297,12 @@ fn Select(
         })
         .collect_view();
     view! {
-        <div class="field" class:wrong=is_wrong(refused, name)>
+        <div class="field" class:wrong=is_wrong(error, name)>
             <label for=id.clone()>{label}</label>
             <span class="control">
-                <select name=format!("rule[{name}]") aria-invalid=invalid(refused, name) aria-describedby=format!("{id}-note") id=id>{options}</select>
+                <select name=format!("rule[{name}]") aria-invalid=invalid(error, name) aria-describedby=format!("{id}-note") id=id>{options}</select>
             </span>
-            <Note name hint="" refused/>
+            <Note name hint="" error/>
         </div>
     }
 }
@@ -315,37 +315,34 @@ fn Input(
     value: String,
     #[prop(optional)] hint: &'static str,
     #[prop(optional)] max: Option<u32>,
-    refused: Signal<Option<ApiError>>,
+    error: Signal<Option<ApiError>>,
 ) -> impl IntoView {
     let id = format!("field-{name}");
     view! {
-        <div class="field" class:wrong=is_wrong(refused, name)>
+        <div class="field" class:wrong=is_wrong(error, name)>
             <label for=id.clone()>{label}</label>
             <span class="control">
                 <input
-                    aria-invalid=invalid(refused, name) name=format!("rule[{name}]") type=kind value=value min=(kind == "number").then_some("0") max=max
+                    aria-invalid=invalid(error, name) name=format!("rule[{name}]") type=kind value=value min=(kind == "number").then_some("0") max=max
                     step=(name == "threshold").then_some("any") autocomplete="off" aria-describedby=format!("{id}-note") id=id
                 />
             </span>
-            <Note name hint refused/>
+            <Note name hint error/>
         </div>
     }
 }
 
-fn is_wrong(refused: Signal<Option<ApiError>>, name: &'static str) -> impl Fn() -> bool + Copy {
-    move || refused.with(|error| error.as_ref().is_some_and(|error| error.field(name).is_some()))
+fn is_wrong(error: Signal<Option<ApiError>>, name: &'static str) -> impl Fn() -> bool + Copy {
+    move || error.with(|error| error.as_ref().is_some_and(|error| error.field(name).is_some()))
 }
 
-fn invalid(
-    refused: Signal<Option<ApiError>>,
-    name: &'static str,
-) -> impl Fn() -> Option<&'static str> + Copy {
-    move || is_wrong(refused, name)().then_some("true")
+fn invalid(error: Signal<Option<ApiError>>, name: &'static str) -> impl Fn() -> Option<&'static str> + Copy {
+    move || is_wrong(error, name)().then_some("true")
 }
 
 /// The error of a field, or its hint.
 #[component]
-fn Note(name: &'static str, hint: &'static str, refused: Signal<Option<ApiError>>) -> impl IntoView {
-    let wrong = move || refused.with(|error| error.as_ref()?.field(name).map(str::to_owned));
+fn Note(name: &'static str, hint: &'static str, error: Signal<Option<ApiError>>) -> impl IntoView {
+    let wrong = move || error.with(|error| error.as_ref()?.field(name).map(str::to_owned));
     view! { <p class="note" id=format!("field-{name}-note") data-field=name>{move || wrong().unwrap_or_else(|| hint.into())}</p> }
 }

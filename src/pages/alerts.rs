@@ -25,7 +25,7 @@ pub fn Alerts() -> impl IntoView {
     let query = use_query_map();
     let before =
         Memo::new(move |_| query.with(|query| query.get("before").and_then(|id| id.parse::<i64>().ok())));
-    let first = Resource::new(|| (), move |()| ask_for_all(before.get_untracked()));
+    let first = Resource::new(|| (), move |()| load_all(before.get_untracked()));
     view! {
         <Title text="Alerts"/>
         {page_view(first, || view! { <Skeleton/> }.into_any(), move |alerts| async move { view! { <Body alerts before/> }.into_any() })}
@@ -42,7 +42,7 @@ struct Listed {
     older: Option<i64>,
 }
 
-async fn ask_for_all(before: Option<i64>) -> Result<Listed, ApiError> {
+async fn load_all(before: Option<i64>) -> Result<Listed, ApiError> {
     let (open, mut over) = (open_alerts().await?, alert_history(before).await?);
     let older = over.last().filter(|_| over.len() == ALERTS_PER_PAGE).map(|alert| alert.id);
     over.retain(|alert| alert.resolved_at.is_some());
@@ -64,11 +64,11 @@ fn Body(alerts: Listed, before: Memo<Option<i64>>) -> impl IntoView {
     let alerts = RwSignal::new(alerts);
     let lost = RwSignal::new(None);
     let acknowledge = ServerAction::<AcknowledgeAlert>::new();
-    let refused = Signal::derive(move || acknowledge.value().get().and_then(Result::err));
+    let error = Signal::derive(move || acknowledge.value().get().and_then(Result::err));
     let ask = move || {
         spawn_local(async move {
             let page = before.get_untracked();
-            let answer = ask_for_all(page).await;
+            let answer = load_all(page).await;
             // The user has opened another page in the meantime.
             if before.try_get_untracked() != Some(page) {
                 return;
@@ -101,7 +101,7 @@ fn Body(alerts: Listed, before: Memo<Option<i64>>) -> impl IntoView {
             <span class="push"></span>
             <a class="btn" href="/alerts/rules">"Rules"</a>
         </header>
-        <ErrorBanner error=refused/>
+        <ErrorBanner error/>
         <ErrorBanner error=lost/>
         <section class="panel block" data-testid="open">
             <h2 id=OPEN_ID tabindex="-1">"Open"</h2>

@@ -90,7 +90,7 @@ fn Form(offer: Offer) -> impl IntoView {
     let asked = use_query_map().with_untracked(|query| query.get("size"));
     let begin = PRESETS.iter().find(|preset| Some(preset.key) == asked.as_deref()).unwrap_or(&PRESETS[0]);
     let launch = ServerAction::<LaunchVm>::new();
-    let refused = Signal::derive(move || launch.value().get().and_then(Result::err));
+    let error = Signal::derive(move || launch.value().get().and_then(Result::err));
     let images = StoredValue::new(images);
     let first_image = images.with_value(|images| {
         let known = entered("image").filter(|key| images.iter().any(|image| image.key == *key));
@@ -116,7 +116,7 @@ fn Form(offer: Offer) -> impl IntoView {
     };
     let wrong = move || images.with_value(|images| check_launch(&asked(), images, limits)).err();
     let cost = Memo::new(move |_| price(&asked().spec()));
-    let checks = Checks::new(wrong, refused);
+    let checks = Checks::new(wrong, error);
     let of_image = move |what: fn(&Image) -> u32| {
         images.with_value(|images| images.iter().find(|i| i.key == image.get()).map(what))
     };
@@ -129,7 +129,7 @@ fn Form(offer: Offer) -> impl IntoView {
             novalidate=is_hydrated
             class="panel sheet"
         >
-            <ErrorBanner error=refused/>
+            <ErrorBanner error/>
             <TextField
                 name="name"
                 label="Name"

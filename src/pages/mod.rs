@@ -1,5 +1,5 @@
 //! A file per route. A page is a lazy route: the browser loads its code when it is first opened, together with that of the
-//! pages in the same chunk, which people go between anyway.
+//! pages in the same chunk, between which users navigate anyway.
 
 mod account;
 mod accounts;

@@ -44,7 +44,7 @@ impl First {
 /// Charts of the host, and the current metrics of its VMs.
 #[component]
 pub fn Monitor() -> impl IntoView {
-    let range = Range::of_page();
+    let range = Range::for_page();
     let first = Resource::new(|| (), move |()| First::load(range.get_untracked()));
     view! {
         <Title text="Monitor"/>
@@ -102,7 +102,7 @@ fn Body(first: First, range: Memo<Range>) -> impl IntoView {
                 <span class="push"></span>
                 <Export timeline/>
             </div>
-            <ErrorBanner error=timeline.refusal/>
+            <ErrorBanner error=timeline.error/>
             <HostCharts feed timeline trail/>
             <PerVm feed/>
             <Collector feed/>

@@ -26,7 +26,7 @@ pub fn Notifications() -> impl IntoView {
     let changed =
         move || (set.version().get(), email.version().get(), all.version().get(), test.version().get());
     let settings = Resource::new(changed, |_| my_notifications());
-    let refused = Signal::derive(move || {
+    let error = Signal::derive(move || {
         let of = [set.value().get(), email.value().get(), all.value().get(), test.value().get()];
         of.into_iter().flatten().find_map(Result::err)
     });
@@ -41,7 +41,7 @@ pub fn Notifications() -> impl IntoView {
         <section class="panel block" data-testid="notifications">
             <h2>"Notifications"</h2>
             <p class="hint">"Where alerts about your VMs are sent when they open and resolve. " <a class="underlined" href="/alerts/rules">"Alert rules"</a> " define what opens one."</p>
-            <ErrorBanner error=refused/>
+            <ErrorBanner error/>
             <Transition fallback=|| view! { <Loading class="blank tall"/> }>
                 {move || Suspend::new(async move {
                     let is_admin = viewer.user().await.is_some_and(|user| user.role == Role::Admin);

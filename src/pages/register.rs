@@ -48,15 +48,15 @@ pub fn Register() -> impl IntoView {
 #[component]
 pub fn RegistrationForm(label: &'static str) -> impl IntoView {
     let register = ServerAction::<api::Register>::new();
-    let refused = Signal::derive(move || register.value().get().and_then(Result::err));
+    let error = Signal::derive(move || register.value().get().and_then(Result::err));
     let username = RwSignal::new(entered("username").unwrap_or_default());
     let email = RwSignal::new(entered("email").unwrap_or_default());
     let password = RwSignal::new(String::new());
     let wrong = move || check_registration(username.get().trim(), email.get().trim(), &password.get()).err();
-    let checks = Checks::new(wrong, refused);
+    let checks = Checks::new(wrong, error);
     let is_hydrated = is_hydrated();
     view! {
-        <ErrorBanner error=refused/>
+        <ErrorBanner error/>
         <ActionForm
             action=register
             guard=Callback::new(move |event: leptos::ev::SubmitEvent| checks.guard(&event))

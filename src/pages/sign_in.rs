@@ -35,8 +35,8 @@ pub fn SignIn() -> impl IntoView {
 #[component]
 fn Form() -> impl IntoView {
     let sign_in = ServerAction::<api::SignIn>::new();
-    let refused = Signal::derive(move || sign_in.value().get().and_then(Result::err));
-    let checks = Checks::new(|| None, refused);
+    let error = Signal::derive(move || sign_in.value().get().and_then(Result::err));
+    let checks = Checks::new(|| None, error);
     let next = entered("next");
     let username = RwSignal::new(entered("username").unwrap_or_default());
     let password = RwSignal::new(String::new());
@@ -45,7 +45,7 @@ fn Form() -> impl IntoView {
             <Brand/>
             <section class="panel card">
                 <h1>"Sign in"</h1>
-                <ErrorBanner error=refused/>
+                <ErrorBanner error/>
                 <ActionForm action=sign_in>
                     {next.map(|next| view! { <input type="hidden" name="next" value=next/> })}
                     <TextField name="username" label="User name" value=username checks autocomplete="username" autofocus=true/>

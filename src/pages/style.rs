@@ -6,7 +6,7 @@ use crate::{
         banner::{ErrorBanner, SectionError},
         chart::{ChartData, Hue, Mark, Scale, TimeChart, Trace},
         chart_table::{ChartTable, Column},
-        confirm::{Ask, Confirm, Confirmation, Question},
+        confirm::{Confirm, ConfirmButton, Confirmation, Question},
         form::{Checks, TextField},
         format,
         icon::{Brand, Glyph, Icon},
@@ -151,7 +151,7 @@ fn Buttons(toasts: Toasts) -> impl IntoView {
             <p class="buttons">
                 <button type="button" class="btn" on:click=move |_| toasts.say("web-1 started.")>"A toast"</button>
                 <button type="button" class="btn" on:click=move |_| toasts.warn("web-1: start failed. The box is missing.")>"A toast of trouble"</button>
-                <Ask question>"A dialog…"</Ask>
+                <ConfirmButton question>"A dialog…"</ConfirmButton>
             </p>
             <Confirm question title="Destroy web-1?">
                 <p>"The VM and everything on its disk are deleted. This cannot be undone."</p>
@@ -167,8 +167,8 @@ fn Buttons(toasts: Toasts) -> impl IntoView {
 
 #[component]
 fn Fields() -> impl IntoView {
-    let refused = || Some(ApiError::invalid_field("wrong", "Memory must be 512 to 16384 MB for this image."));
-    let checks = Checks::new(|| None, Signal::derive(refused));
+    let error = || Some(ApiError::invalid_field("wrong", "Memory must be 512 to 16384 MB for this image."));
+    let checks = Checks::new(|| None, Signal::derive(error));
     let text = |text: &str| RwSignal::new(text.to_owned());
     view! {
         <section class="panel block">
@@ -315,11 +315,11 @@ fn Tables() -> impl IntoView {
         let order = (label == "CPU").then_some("descending");
         view! { <th scope="col" aria-sort=order><a href="/style">{label} {order.map(|_| " ↓")}</a></th> }
     };
-    let figure = |label: &'static str, percent: Option<f64>, picture: AnyView| {
+    let metric = |label: &'static str, percent: Option<f64>, picture: AnyView| {
         let is_high = percent.is_some_and(|percent| percent >= 90.0);
         view! {
             <td data-label=label>
-                <div class="figure"><b><span class="now" class:high=is_high>{format::percent(percent)}</span></b><div>{picture}</div></div>
+                <div class="metric"><b><span class="now" class:high=is_high>{format::percent(percent)}</span></b><div>{picture}</div></div>
             </td>
         }
     };
@@ -339,9 +339,9 @@ fn Tables() -> impl IntoView {
                     <StatusMark status=Signal::stored(status)/>
                     <span><a href="/style">{name}</a><small>{status.label()} " · Debian 12 · 2 cores · 2 GB"</small></span>
                 </div></td>
-                {figure("CPU", cpu, line(Hue::Cpu))}
-                {figure("Memory", memory, line(Hue::Memory))}
-                {figure("Disk", disk, view! { <Meter percent=disk hue=Hue::Disk/> }.into_any())}
+                {metric("CPU", cpu, line(Hue::Cpu))}
+                {metric("Memory", memory, line(Hue::Memory))}
+                {metric("Disk", disk, view! { <Meter percent=disk hue=Hue::Disk/> }.into_any())}
                 <td data-label="Network" class="rates"><div><span class="now">{received}</span> " " <span class="now muted">{sent}</span></div></td>
                 <td data-label="Uptime, address"><span class="now">{if runs { "3 h" } else { "–" }}</span><span class="address">{runs.then_some("10.77.31.97")}</span></td>
                 <td class="actions"><div>
@@ -426,7 +426,7 @@ fn Bells() -> impl IntoView {
     }
 }
 
-/// Written out and not modal: the real one lies over the page and asks the server.
+/// Static and not modal: the real palette covers the page and calls the server.
 #[component]
 fn Palette() -> impl IntoView {
     let place = |(i, (name, kind)): (usize, (&'static str, &'static str))| {
@@ -494,7 +494,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_are_told_in_pixels() {
+    fn lengths_are_shown_in_pixels() {
         assert_eq!([".75rem", "6px", "140ms"].map(pixels), [Some(12.0), Some(6.0), None]);
     }
 }

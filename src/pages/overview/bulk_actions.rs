@@ -47,7 +47,7 @@ pub fn BulkActions(feed: Feed, selected: RwSignal<Vec<i64>>, items: Memo<Vec<Ite
     };
     view! {
         <div class="bulk-actions" hidden=move || is_hydrated.get() && count() == 0 && act.value().with(|answer| !matches!(answer, Some(Err(_)))) data-testid="bulk-actions">
-            <ErrorBanner error=error/>
+            <ErrorBanner error/>
             <ActionForm action=act id=BULK_FORM_ID class="line-form">
                 <span>{move || if is_hydrated.get() { format!("{} selected", count()) } else { "Selected VMs:".into() }}</span>
                 {move || is_hydrated.get().then(|| view! { <button type="button" class="btn quiet" on:click=all>"Select all"</button> })}

@@ -96,7 +96,7 @@ fn Body(first: First, with_owner: bool) -> impl IntoView {
             <AlertBell feed/>
             <a class="btn primary" href="/vms/new"><Glyph icon=Icon::Plus/>"Launch VM"</a>
         </header>
-        <ErrorBanner error=power.refusal()/>
+        <ErrorBanner error=power.error()/>
         <HostTiles feed series redraw/>
         {move || {
             if any.get() { view! { <HostUsageByVm feed redraw/><VmTable feed power with_owner redraw/> }.into_any() } else { view! { <Empty/> }.into_any() }

@@ -138,19 +138,19 @@ fn MetricCells(
     let disk = Signal::derive(move || values.with(|values| values.disk_percent));
     view! {
         <td data-label="CPU">
-            <div class="figure">
+            <div class="metric">
                 {percent("cpu", |values| values.cpu_percent)}
                 <div>{line(Hue::Cpu, |series| &series.cpu_percent)}</div>
             </div>
         </td>
         <td data-label="Memory">
-            <div class="figure">
+            <div class="metric">
                 {percent("memory", |values| values.memory_percent)}
                 <div>{line(Hue::Memory, |series| &series.memory_percent)}</div>
             </div>
         </td>
         <td data-label="Disk">
-            <div class="figure">
+            <div class="metric">
                 {percent("disk", |values| values.disk_percent)}
                 <div><Meter percent=disk hue=Hue::Disk/></div>
             </div>

@@ -51,7 +51,7 @@ pub fn VmCharts(feed: Feed, id: i64, vm: Memo<Option<VmView>>, timeline: Timelin
             <span class="push"></span>
             <Export id vm timeline/>
         </div>
-        <ErrorBanner error=timeline.refusal/>
+        <ErrorBanner error=timeline.error/>
         <div class="charts" class:stale=move || feed.is_stale() class:loading=timeline.loading aria-busy=move || timeline.loading.get().to_string()>
             <TimeChart
                 test_id="chart-cpu" title="CPU" hue=Hue::Cpu scale=Scale::Percent source=source(|s| s.cpu)

@@ -20,7 +20,7 @@ use crate::{
 };
 use leptos::prelude::*;
 
-/// `error` is of what was last asked of the VM: it stays in sight.
+/// `error` is that of the last request for this VM; it stays visible.
 #[component]
 pub fn Header(
     feed: Feed,

@@ -10,7 +10,7 @@ use crate::{
     components::{
         action::{ActionForm, ServerAction},
         banner::ErrorBanner,
-        confirm::{Ask, Confirm, Confirmation, Question},
+        confirm::{Confirm, ConfirmButton, Confirmation, Question},
         feed::Feed,
         local_time::{LocalTime, TimeFormat},
     },
@@ -47,8 +47,8 @@ pub fn Snapshots(feed: Feed, id: i64, vm: Memo<Option<VmView>>, data: TabData) -
                         {saved_at.map(|at| view! { <LocalTime at=Signal::stored(at) form=TimeFormat::DayAndTime/> })}
                     </small>
                 </div>
-                <Ask question=to_restore class="btn quiet" of=name.clone()>"Restore…"</Ask>
-                <Ask question=to_delete class="btn quiet" of=name.clone()>"Delete…"</Ask>
+                <ConfirmButton question=to_restore class="btn quiet" of=name.clone()>"Restore…"</ConfirmButton>
+                <ConfirmButton question=to_delete class="btn quiet" of=name.clone()>"Delete…"</ConfirmButton>
                 <Confirm question=to_restore title=title_of_restore>
                     <p>"The VM returns to the state it had when this snapshot was saved. Everything written since then is lost."</p>
                     <ActionForm action=restore>

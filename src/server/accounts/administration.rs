@@ -42,7 +42,7 @@ impl From<ListedRow> for Account {
 }
 
 impl Accounts {
-    /// The first 200 accounts by name, of those whose name or e-mail address has `search` in it.
+    /// The first 200 accounts by name whose name or e-mail address contains `search`.
     ///
     /// # Errors
     /// `Internal` when the database cannot be read.

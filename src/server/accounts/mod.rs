@@ -204,7 +204,7 @@ impl Accounts {
         Ok(token)
     }
 
-    /// Whose token this is, if its session has not ended. A token serves only in the way it was given out.
+    /// The owner of a token, if its session has not ended. A token is only valid with the carrier that it was issued for.
     ///
     /// # Errors
     /// `Internal` when the database cannot be read.

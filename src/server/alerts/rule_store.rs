@@ -66,11 +66,11 @@ impl RuleRow {
     }
 }
 
-/// Rules in force, those first that are about the most; and those that left an alert open. `reader` is the account
-/// that asks, and whether it is an admin's; none for the watcher, who reads all.
+/// Rules in force, the most general first; and those with an open alert. `viewer` is the requesting account and whether
+/// it is an admin's; `None` for the alert engine, which reads all.
 async fn select(
     connection: &mut SqliteConnection,
-    reader: Option<(i64, bool)>,
+    viewer: Option<(i64, bool)>,
 ) -> Result<Vec<AlertRule>, sqlx::Error> {
     let rows: Vec<RuleRow> = sqlx::query_as(
         "SELECT rule.id, rule.scope, rule.owner_id, rule.vm_id, coalesce(vm.name, account.username) AS scope_name,
@@ -87,8 +87,8 @@ async fn select(
            AND (?1 IS NULL OR ?2 OR rule.scope = 'every_vm' OR rule.owner_id = ?1 OR vm.owner_id = ?1)
          ORDER BY instr('host every_vm owner vm', rule.scope), scope_name, rule.id",
     )
-    .bind(reader.map(|(id, _)| id))
-    .bind(reader.is_some_and(|(_, is_admin)| is_admin))
+    .bind(viewer.map(|(id, _)| id))
+    .bind(viewer.is_some_and(|(_, is_admin)| is_admin))
     .fetch_all(connection)
     .await?;
     Ok(rows.into_iter().filter_map(RuleRow::into_rule).collect())
@@ -100,7 +100,7 @@ pub(super) async fn all(connection: &mut SqliteConnection) -> Result<Vec<AlertRu
 }
 
 impl Alerts {
-    /// The rules that watch what `me` may see, each with whether they may change it.
+    /// The rules for what `user` may see, each with whether they may change it.
     ///
     /// # Errors
     /// `Internal` when the database cannot be read.
@@ -242,7 +242,7 @@ fn columns(scope: RuleScope) -> (&'static str, Option<i64>, Option<i64>) {
     }
 }
 
-/// What a rule is for, in words, if `me` may make rules for it.
+/// The subject of a rule, if `user` may create rules for it.
 async fn subject_of(
     tx: &mut Transaction<'_, Sqlite>,
     user: &CurrentUser,

@@ -30,8 +30,8 @@ pub struct Timing {
 }
 
 impl Timing {
-    pub fn new(rule: &AlertRule, period_secs: u32) -> Self {
-        Self { for_secs: rule.for_secs, gap_secs: period_secs.saturating_mul(3).max(30) }
+    pub fn new(rule: &AlertRule, interval_secs: u32) -> Self {
+        Self { for_secs: rule.for_secs, gap_secs: interval_secs.saturating_mul(3).max(30) }
     }
 }
 
@@ -46,10 +46,10 @@ pub fn rules_of(rules: &[AlertRule], vm_id: i64, owner_id: i64) -> impl Iterator
     };
     rules.iter().filter(move |rule| {
         let own = rank(rule);
-        let stands_before = |other: &AlertRule| {
+        let precedes = |other: &AlertRule| {
             rank(other) > own && (other.metric, other.comparison) == (rule.metric, rule.comparison)
         };
-        rule.is_enabled && own.is_some() && !rules.iter().any(stands_before)
+        rule.is_enabled && own.is_some() && !rules.iter().any(precedes)
     })
 }
 
@@ -99,8 +99,8 @@ pub fn value_of_vm(metric: AlertMetric, usage: &VmUsage) -> Option<f64> {
     match metric {
         AlertMetric::Cpu => usage.cpu_percent,
         AlertMetric::Memory => usage.memory_percent,
-        // The hypervisor tells how far the image has grown, which is no file system that fills up; and where the two
-        // took turns, an alert would come and go with them.
+        // The hypervisor reports how far the image has grown, not how full a file system is. Alternating between the two
+        // sources would open and resolve an alert again and again.
         AlertMetric::Disk => usage.disk_percent.filter(|_| usage.sources.disk != Source::Hypervisor),
         AlertMetric::Swap => usage.swap_percent,
         AlertMetric::NetworkDown => usage.network_rx_mb_per_s,
@@ -262,8 +262,8 @@ impl State {
 }
 
 impl Run {
-    /// `self` with a reading at `now`, or one that begins there: when too long nothing was known, or the clock
-    /// was put back.
+    /// `self` continued by a sample at `now`, or a new run from there: after too long without samples, or if the clock
+    /// was set back.
     fn with(self, now: UtcMillis, gap_secs: u32) -> Self {
         let pause_secs = now.secs_since(self.seen_at);
         if (0.0..=f64::from(gap_secs)).contains(&pause_secs) {

@@ -11,7 +11,7 @@ const PAGE_LENGTH: usize = 50;
 /// A file holds the newest so many.
 const FILE_LENGTH: i64 = 50_000;
 
-/// What is asked for by whom.
+/// A filter, and the user who searches.
 #[derive(Debug, Clone, Copy)]
 pub struct Search<'a> {
     pub user: &'a CurrentUser,
@@ -60,7 +60,7 @@ impl Events {
     ) -> Result<Vec<Event>, ApiError> {
         let mut query = QueryBuilder::new(
             "SELECT event.id, event.at, event.kind, event.severity, event.vm_id, event.text,
-                    vm.name AS vm_name, account.username AS person ",
+                    vm.name AS vm_name, account.username AS user ",
         );
         push_from(&mut query, search);
         if let Some(before) = before {
@@ -73,8 +73,8 @@ impl Events {
     }
 }
 
-/// Where the events come from and which are wanted. A user sees what happened to their VMs, those that are gone
-/// included, and what they did themselves.
+/// The tables and conditions of a search. Users see the events of their VMs, destroyed ones included, and of their own
+/// account.
 fn push_from(query: &mut QueryBuilder<Sqlite>, Search { user, filter }: Search<'_>) {
     query.push(
         "FROM event LEFT JOIN vm ON vm.id = event.vm_id LEFT JOIN account ON account.id = event.account_id WHERE TRUE",
@@ -100,10 +100,10 @@ fn push_from(query: &mut QueryBuilder<Sqlite>, Search { user, filter }: Search<'
     if let Some(name) = &filter.vm {
         query.push(" AND vm.name = ").push_bind(name.to_ascii_lowercase());
     }
-    if let Some(person) = &filter.person {
-        query.push(" AND (account.username = ").push_bind(person.clone());
+    if let Some(user) = &filter.user {
+        query.push(" AND (account.username = ").push_bind(user.clone());
         query.push(" OR event.done_by IN (SELECT id FROM account WHERE username = ");
-        query.push_bind(person.clone()).push("))");
+        query.push_bind(user.clone()).push("))");
     }
     if let Some(text) = &filter.text {
         let escaped: String = text

@@ -1,4 +1,4 @@
-//! What a guest says about itself: the script that asks, and the parser of what it prints.
+//! A guest's own sample: the script that takes it, and the parser of its output.
 //!
 //! The script runs in any POSIX shell, BusyBox's too, and prints a section per source, each under a line that
 //! begins with `@twarga`:
@@ -11,8 +11,8 @@
 //! /dev/vda2            88584   40120     41296      50% /
 //! @twarga end
 //! ```
-//! A section counts only when the next one begins after it, so that output which was cut off anywhere gives fewer
-//! figures, never wrong ones. Pure: whatever the guest prints, a part that is not clearly there is `None`.
+//! A section only counts if another one follows it, so that truncated output gives fewer values, never wrong ones. Pure:
+//! whatever the guest prints, a part that is not clearly there is `None`.
 
 use std::{collections::BTreeMap, time::Instant};
 
@@ -32,12 +32,12 @@ echo '@twarga end'
 const MARK: &str = "@twarga ";
 const BYTES_PER_KIB: u64 = 1024;
 
-/// One look into a guest. What it did not say is `None`.
+/// One sample of a guest. What it did not report is `None`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GuestSample {
-    /// Monotonic, taken before the guest was asked.
+    /// Monotonic, taken before the script ran.
     pub taken_at: Instant,
-    /// Tells one boot of the guest from the next.
+    /// Identifies one boot of the guest.
     pub boot_id: Option<String>,
     pub cpu: Option<CpuTime>,
     pub memory: Option<Memory>,
@@ -328,7 +328,7 @@ Filesystem           1024-blocks    Used Available Capacity Mounted on
     }
 
     #[test]
-    #[ignore = "takes a minute; make test asks for it"]
+    #[ignore = "takes a minute; make test runs it"]
     fn fuzz_parser() {
         crate::server::fuzz::fuzz(&[TINY.as_bytes()], |input| {
             let sample = GuestSample::parse(Instant::now(), input);

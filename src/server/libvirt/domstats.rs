@@ -69,7 +69,7 @@ fn state(section: &Section<'_>) -> DomainState {
     const SHUTOFF_CRASHED: i64 = 3;
     const SHUTOFF_DAEMON: i64 = 8;
     match number::<i64>(section, "state.state") {
-        // Running; blocked on a resource; shutting down, which it may yet refuse.
+        // Running; blocked on a resource; shutting down, which the guest may still ignore.
         Some(1 | 2 | 4) => DomainState::Running,
         Some(3 | 7) => DomainState::Suspended,
         Some(5) => match number::<i64>(section, "state.reason") {
@@ -127,9 +127,9 @@ fn interface(device: Section<'_>) -> Option<(String, Traffic)> {
 
 /// A writable disk. An empty drive has no path, and an ISO image is a CD.
 ///
-/// Which figure is the image's bytes on the host? `physical` is what its blocks take, as `ls -s` tells, of a raw
-/// image with holes too. `allocation` is, while the domain runs, how far into the file QEMU has written: a little
-/// more in the beginning, and less than the truth for a file that has holes filled behind it.
+/// Which value is the image's size on the host? `physical` is the size of its blocks, as shown by `ls -s`, for a raw
+/// image with holes too. `allocation` is, while the domain runs, the highest offset that QEMU has written: a little more
+/// at first, and too little for a file whose holes were filled behind it.
 fn disk(device: Section<'_>) -> Option<(String, DiskUse)> {
     let name = device.get("name")?;
     let path = device.get("path")?;
@@ -298,7 +298,7 @@ Domain: 'twarga-user1-web-1_default'
     }
 
     #[test]
-    #[ignore = "takes a minute; make test asks for it"]
+    #[ignore = "takes a minute; make test runs it"]
     fn fuzz_parser() {
         use crate::{
             model::UtcMillis,
@@ -316,7 +316,7 @@ Domain: 'twarga-user1-web-1_default'
                     guest: None,
                     tick_before: None,
                     now,
-                    period_secs: 5,
+                    interval_secs: 5,
                 });
                 for percent in [usage.cpu_percent, usage.memory_percent, usage.disk_percent] {
                     assert!(percent.is_none_or(|percent| (0.0..=100.0).contains(&percent)), "{usage:?}");

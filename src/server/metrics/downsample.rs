@@ -12,10 +12,10 @@ use crate::model::MetricStatistics;
 /// Samples closer together than this come from a clock that was set back, not from two ticks.
 const LEAST_MILLIS: i64 = 500;
 
-/// Two samples further apart than this have a gap between them: one tick may be late, two are missing. Where the
-/// period is very short, ticks may be slower than the interval.
-pub fn gap_millis(period_secs: u32) -> i64 {
-    (i64::from(period_secs) * 2500).max(12_500)
+/// Two samples further apart than this have a gap between them: one tick may be late, two are missing. With a very short
+/// interval, ticks may take longer than that.
+pub fn gap_millis(interval_secs: u32) -> i64 {
+    (i64::from(interval_secs) * 2500).max(12_500)
 }
 
 /// Hands each tick's value to `see`, in the order of the blocks, which is that of time. The blocks hold `columns`.
@@ -275,7 +275,11 @@ mod tests {
             ],
         )];
         let seen = values(rate, &blocks);
-        assert_eq!(seen[..4], [None, Some(1.0), None, None], "whoever tells the uptime, the counter is one");
+        assert_eq!(
+            seen[..4],
+            [None, Some(1.0), None, None],
+            "the counter is one, whatever the source of the uptime"
+        );
         assert!(seen[4].is_some());
     }
 

@@ -27,7 +27,7 @@ pub mod vm {
     pub const NETWORK_TX: Column = 6;
     /// Seconds.
     pub const UPTIME: Column = 7;
-    /// Where the figures come from, three bits a group.
+    /// The sources of the metrics, three bits per group.
     pub const SOURCES: Column = 8;
     pub const COUNT: usize = 9;
 }
@@ -59,7 +59,7 @@ const PER_GB: f64 = 1024.0 * PER_MB;
 const KB_PER_MB: f64 = 1024.0;
 const BYTES_PER_MB: f64 = 1024.0 * 1024.0;
 
-/// Whose samples: a VM's, by its id, or the host's.
+/// The subject of samples: a VM, by its id, or the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Subject(pub i64);
 
@@ -114,7 +114,7 @@ pub fn host_sample(f: &HostUsage) -> HostSample {
     ]
 }
 
-/// A bound far above any real figure, so that sums and differences of columns never overflow.
+/// A bound far above any real value, so that sums and differences of columns never overflow.
 const LARGEST: f64 = 4e18;
 
 fn scaled(value: Option<f64>, factor: f64) -> Option<i64> {
@@ -145,7 +145,7 @@ fn code(source: Source) -> i64 {
     }
 }
 
-/// The other way round of what a sample stores.
+/// The inverse of what a sample stores.
 pub fn sources(packed: i64) -> Sources {
     let source = |group: u32| match packed >> (3 * group) & 7 {
         1 => Source::Guest,

@@ -7,7 +7,7 @@ use futures::TryStreamExt;
 use proptest::{collection::vec, option, prelude::*, test_runner::Config};
 use tempfile::TempDir;
 
-const PERIOD_SECS: u32 = 5;
+const INTERVAL_SECS: u32 = 5;
 /// The beginning of an hour.
 const BEGIN: i64 = 1_795_420_800_000;
 
@@ -18,10 +18,10 @@ async fn store() -> (TempDir, Store) {
 }
 
 async fn reopened(folder: &TempDir) -> Store {
-    Store::open(Database::open(folder.path()).await.unwrap(), PERIOD_SECS).await.unwrap()
+    Store::open(Database::open(folder.path()).await.unwrap(), INTERVAL_SECS).await.unwrap()
 }
 
-/// Figures with something to compress.
+/// Metrics with something to compress.
 fn usage(i: i64) -> VmUsage {
     let wave = (i as f64 / 20.0).sin();
     let known = i % 97 != 0;
@@ -91,7 +91,7 @@ async fn rows_and_chunks_give_what_rows_alone_gave() {
 }
 
 #[tokio::test]
-async fn the_stores_health_shows_what_waits_what_is_sealed_and_what_was_forgotten() {
+async fn the_stores_health_shows_unsealed_sealed_and_deleted_ticks() {
     let (folder, store) = store().await;
     let empty = store.health(7).await.unwrap();
     assert_eq!((empty.waiting_ticks, empty.chunks, empty.bytes_per_value), (0, 0, None));
@@ -117,7 +117,7 @@ async fn the_stores_health_shows_what_waits_what_is_sealed_and_what_was_forgotte
     assert_eq!(sealed.last_sealing.map(|sealing| sealing.hours), Some(2));
     assert_eq!(store.health(7).await.unwrap().chunk_bytes, sealed.chunk_bytes);
 
-    store.forget(UtcMillis(BEGIN + 720 * 5000)).await.unwrap();
+    store.delete_before(UtcMillis(BEGIN + 720 * 5000)).await.unwrap();
     let left = store.health(7).await.unwrap();
     assert_eq!((left.sealed_hours, left.oldest_tick_at), (1, at(720)));
     assert!(left.chunks < sealed.chunks && left.file_bytes > 0);
@@ -138,21 +138,21 @@ async fn the_newest_values_come_from_both() {
 }
 
 #[tokio::test]
-async fn what_is_forgotten_is_gone_and_the_rest_stays() {
+async fn deleted_samples_are_gone_and_the_rest_stays() {
     let (folder, store) = store().await;
     record_ticks(&store, 0..2500).await;
     store.seal().await.unwrap();
     let size = || std::fs::metadata(folder.path().join("twarga.sqlite")).unwrap().len();
     let names = ["vm_uptime".to_owned()];
     // In the middle of the second hour: only the first one is all too old.
-    let gone = store.forget(UtcMillis(BEGIN + 1000 * 5000)).await.unwrap();
+    let gone = store.delete_before(UtcMillis(BEGIN + 1000 * 5000)).await.unwrap();
     assert_eq!(gone, 720);
     let left = store.ranges(&[1], &names, Span::default(), Some(10_000)).await.unwrap();
     assert_eq!(left[0].at.first(), Some(&UtcMillis(BEGIN + 720 * 5000)));
     let free: i64 =
         sqlx::query_scalar("PRAGMA freelist_count").fetch_one(store.0.database.read()).await.unwrap();
     assert_eq!(free, 0, "space is given back; the file has {} bytes", size());
-    assert_eq!(store.forget(UtcMillis(BEGIN + 10_000 * 5000)).await.unwrap(), 2500 - 720);
+    assert_eq!(store.delete_before(UtcMillis(BEGIN + 10_000 * 5000)).await.unwrap(), 2500 - 720);
     assert_eq!((count(&store, "tick").await, count(&store, "chunk").await), (0, 0));
     assert_eq!(store.ranges(&[1], &names, Span::default(), None).await.unwrap()[0].at, []);
 }

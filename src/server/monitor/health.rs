@@ -12,7 +12,7 @@ use std::{
 /// Mean and maximum are taken over so many ticks: five minutes at 5 s.
 const RECENT: usize = 60;
 
-/// Shared by the collector, which notes, and everybody who asks.
+/// Written by the collector, read by pages and `/metrics`.
 #[derive(Debug, Clone, Default)]
 pub struct Health(Arc<Mutex<Record>>);
 
@@ -31,8 +31,8 @@ struct Record {
 }
 
 /// How long the newest tick may be past before the collector counts as stopped.
-pub fn patience(period_secs: u32) -> Duration {
-    Duration::from_secs(u64::from(period_secs) * 3 + 10)
+pub fn stale_after(interval_secs: u32) -> Duration {
+    Duration::from_secs(u64::from(interval_secs) * 3 + 10)
 }
 
 impl Health {
@@ -48,8 +48,8 @@ impl Health {
         record.vms = by_source(usage);
     }
 
-    pub fn skipped(&self, beats: u64) {
-        self.record().ticks_skipped += beats;
+    pub fn skipped(&self, ticks: u64) {
+        self.record().ticks_skipped += ticks;
     }
 
     /// A tick could not be written. `text` is shown to users.
@@ -74,12 +74,12 @@ impl Health {
     }
 
     /// The health at `now`.
-    pub fn report(&self, now: Instant, period_secs: u32) -> CollectorHealth {
+    pub fn report(&self, now: Instant, interval_secs: u32) -> CollectorHealth {
         let record = self.record();
         let state = match record.newest {
             None if record.ticks_failed > 0 => CollectorState::Stopped,
             None => CollectorState::Starting,
-            Some((_, at)) if now.saturating_duration_since(at) > patience(period_secs) => {
+            Some((_, at)) if now.saturating_duration_since(at) > stale_after(interval_secs) => {
                 CollectorState::Stopped
             }
             Some(_) if record.hypervisor_silent => CollectorState::HypervisorSilent,
@@ -87,7 +87,7 @@ impl Health {
         };
         CollectorHealth {
             state,
-            period_secs,
+            interval_secs,
             newest_tick_at: record.newest.map(|(sampled_at, _)| sampled_at),
             tick_ms: tick_millis(&record.took),
             ticks: record.ticks,

@@ -59,7 +59,7 @@ impl Host {
         }
         let total = system.total_memory() as f64;
         if total > 0.0 {
-            // What programs could still get, not what lies idle: caches are given back when asked for.
+            // Available rather than free memory: caches are released on demand.
             let used = (total - system.available_memory() as f64).max(0.0);
             usage.memory_percent = Some(100.0 * used / total);
             usage.memory_used_gb = Some(used / BYTES_PER_GB);
@@ -98,8 +98,8 @@ impl Host {
     }
 }
 
-/// Received and sent over the interfaces in both samples. `None` when there is none, no time passed, or a counter
-/// went down: the interface was made anew.
+/// Received and sent over the interfaces in both samples. `None` without any, if no time has passed, or if a counter
+/// decreased because the interface was recreated.
 fn mb_per_s(before: &Totals, after: &Totals, secs: f64) -> Option<(f64, f64)> {
     let mut sum: Option<(u64, u64)> = None;
     for (name, (received_before, sent_before)) in before {

@@ -1,6 +1,6 @@
 //! The latest tick, in memory: what a page shows first.
 
-use super::health::patience;
+use super::health::stale_after;
 use crate::model::{HostUsage, UtcMillis, VmUsage};
 use std::{
     collections::HashMap,
@@ -27,14 +27,14 @@ impl Snapshot {
     }
 
     /// Whether the ticks have stopped.
-    pub fn is_old(&self, period_secs: u32) -> bool {
-        self.set_at.is_some_and(|at| at.elapsed() > patience(period_secs))
+    pub fn is_old(&self, interval_secs: u32) -> bool {
+        self.set_at.is_some_and(|at| at.elapsed() > stale_after(interval_secs))
     }
 
-    /// Why what is here is not how things stand: the hypervisor is silent, or the ticks have stopped.
-    pub fn trouble(&self, period_secs: u32) -> Option<String> {
+    /// Why these values are not current: the hypervisor is not responding, or the ticks have stopped.
+    pub fn trouble(&self, interval_secs: u32) -> Option<String> {
         self.trouble.clone().or_else(|| {
-            self.is_old(period_secs)
+            self.is_old(interval_secs)
                 .then(|| "No new figures are being recorded. Details are in the server log.".to_owned())
         })
     }
@@ -44,7 +44,7 @@ impl Snapshot {
     }
 }
 
-/// Shared by the collector, which sets it, and everybody who reads it.
+/// Set by the collector, read by everything else.
 #[derive(Debug, Clone, Default)]
 pub struct Latest(Arc<RwLock<Arc<Snapshot>>>);
 

@@ -104,7 +104,7 @@ pub struct Notifications {
     mail_is_set_up: bool,
 }
 
-/// Address and secret of the webhook; whether there are mails; whether about everybody's VMs.
+/// Address and secret of the webhook; whether mail is sent; whether about the VMs of all users.
 type SettingRow = (Option<String>, Option<Vec<u8>>, bool, bool);
 type DeliveryRow = (i64, String, String, i64, i64, u32, String, Option<String>);
 

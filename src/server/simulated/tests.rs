@@ -13,7 +13,7 @@ use tokio::sync::mpsc::unbounded_channel;
 
 const NOW: i64 = 1_795_396_900_000;
 
-/// A domain's figures, each domain with the reading it is of.
+/// A domain's values, from domains with the samples they are part of.
 fn usage(
     before: Option<(&HypervisorSample, &Domain)>,
     (sample, domain): (&HypervisorSample, &Domain),
@@ -24,7 +24,7 @@ fn usage(
         guest: None,
         tick_before: None,
         now: sample.sampled_at,
-        period_secs: 5,
+        interval_secs: 5,
     })
 }
 
@@ -141,7 +141,7 @@ async fn five_seconds_of_a_vm_are_believable_and_marked() {
 }
 
 #[tokio::test]
-async fn without_a_statistics_period_memory_goes_stale() {
+async fn without_a_statistics_interval_memory_goes_stale() {
     let bench = Bench::new();
     let machine = bench.machine("web-1");
     bench.run(OperationKind::Launch, &machine).await.unwrap();
@@ -234,7 +234,7 @@ async fn a_failed_provisioner_leaves_the_vm_running() {
 }
 
 #[tokio::test]
-async fn operations_fail_by_themselves_as_often_as_asked() {
+async fn operations_fail_as_often_as_configured() {
     let bench = Bench::with(|options| options.failure_rate = 0.5);
     let machine = bench.machine("web-1");
     let mut failed = 0;

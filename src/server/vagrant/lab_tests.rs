@@ -74,7 +74,7 @@ impl Lab {
         result.map(|()| lines)
     }
 
-    /// The reading and the machine's domain in it.
+    /// The sample and the machine's domain in it.
     async fn read(&self, machine: &Machine) -> (HypervisorSample, Domain) {
         let uuid = self.vagrant.domain_uuid(machine).expect("it was created");
         let sample = self.libvirt.read().await.unwrap();
@@ -150,7 +150,7 @@ async fn a_vm_lives_is_watched_crashes_and_comes_back() {
         guest: None,
         tick_before: None,
         now: after_sample.sampled_at,
-        period_secs: 5,
+        interval_secs: 5,
     });
     println!("{usage:#?}");
     assert!(usage.network_rx_mb.unwrap() > 5.0 && usage.network_tx_mb.unwrap() < 5.0, "{usage:?}");
@@ -166,7 +166,7 @@ async fn a_vm_lives_is_watched_crashes_and_comes_back() {
     signal_qemu(&up, "-STOP");
     let asked = Instant::now();
     let (_, hanging) = lab.read(&machine).await;
-    println!("a reading while it hangs took {:?}: {hanging:?}", asked.elapsed());
+    println!("a sample while it hangs took {:?}: {hanging:?}", asked.elapsed());
     assert_eq!(hanging.state, DomainState::Running);
     let asked = Instant::now();
     lab.read(&machine).await;

@@ -18,7 +18,7 @@ use std::{path::Path, sync::Arc};
 const KIB_PER_MB: u64 = 1024;
 const BYTES_PER_GB: u64 = 1024 * 1024 * 1024;
 
-/// Who is asked about a machine that is to be adopted.
+/// What adoption needs to know about machines.
 #[derive(Clone)]
 pub struct Adoption {
     pub index: Arc<dyn MachineIndex>,
@@ -66,12 +66,12 @@ impl Vms {
         Ok(found)
     }
 
-    /// Takes a machine of Vagrant's index into the list as a VM of `me`, and answers the VM's id. What it was given is
-    /// asked of the hypervisor or, where that does not know it, of the guest itself, which takes seconds.
+    /// Adopts a machine of Vagrant's index as a VM of `user`, and returns the VM's id. Its resources come from the hypervisor
+    /// or, if that does not know it, from the guest itself, which takes seconds.
     ///
     /// # Errors
-    /// `NotFound` when Vagrant has no such machine; `Invalid` for the name; `Conflict` when name or machine are in the
-    /// list, or when nobody tells what the machine was given.
+    /// `NotFound` when Vagrant has no such machine; `Invalid` for the name; `Conflict` when the name is taken, the machine is
+    /// managed already, or its resources are unknown.
     pub async fn adopt(&self, user: &CurrentUser, id: &str, name: &str) -> Result<i64, ApiError> {
         let adoption = self.0.adoption.as_ref().ok_or_else(|| ApiError::not_found("machine"))?;
         let name = VmName::new(name.trim()).map_err(|e| ApiError::invalid_field("name", e.to_string()))?;
@@ -101,7 +101,7 @@ impl Vms {
             None => {
                 found.project.is_indexed = true;
                 let machine = machine(&found.project);
-                (told_by_guest(adoption, &machine, state).await?, found.id.clone(), status(state))
+                (spec_from_guest(adoption, &machine, state).await?, found.id.clone(), status(state))
             }
         };
         let given =
@@ -123,7 +123,7 @@ impl Vms {
         };
         let (vms, user) = (self.clone(), user.clone());
         // In a task of its own: a client that hangs up in between must not leave a folder without a VM.
-        let taken_in = tokio::spawn(async move {
+        let adoption = tokio::spawn(async move {
             let mut tx = vms.0.database.write().await.map_err(internal)?;
             let vm_id = repository::insert(&mut tx, user.id, &name, &spec, Some(&image), status)
                 .await
@@ -148,14 +148,14 @@ impl Vms {
             }
             Ok(vm_id)
         });
-        taken_in.await.map_err(internal)?
+        adoption.await.map_err(internal)?
     }
 
-    /// Takes an adopted VM off the list; its machine stays as it is.
+    /// Stops managing an adopted VM; its machine stays as it is.
     ///
     /// # Errors
-    /// `Conflict` when it was launched here, or while an operation is under way.
-    pub async fn release(&self, access: &VmAccess) -> Result<(), ApiError> {
+    /// `Conflict` when it was launched here, or while an operation is open.
+    pub async fn unmanage(&self, access: &VmAccess) -> Result<(), ApiError> {
         let vm = access.vm();
         let Some(adopted) = &vm.adopted else {
             let text = format!("{} was launched here, so it can only be destroyed.", vm.name);
@@ -165,7 +165,7 @@ impl Vms {
         let lifecycle = repository::lifecycle(&mut tx, vm.id).await.map_err(internal)?;
         let lifecycle = lifecycle.ok_or_else(|| ApiError::not_found("VM"))?;
         if let Some(open) = lifecycle.open {
-            let busy = super::lifecycle::Refusal::Busy(open);
+            let busy = super::lifecycle::Rejection::Busy(open);
             return Err(ApiError::conflict(format!("{} cannot be unmanaged now. {busy}", vm.name)));
         }
         repository::set_destroyed(&mut tx, vm.id).await.map_err(internal)?;
@@ -186,7 +186,7 @@ impl Vms {
         released.await.map_err(internal)?
     }
 
-    /// Whether a project is a person's own, not the folder of one of our VMs.
+    /// Whether a project is outside the folders of our VMs.
     fn is_elsewhere(&self, project: &Project) -> bool {
         !project.directory.starts_with(&self.0.folders)
     }
@@ -219,7 +219,7 @@ async fn indexed(adoption: &Adoption) -> Result<Vec<IndexedMachine>, ApiError> {
     })
 }
 
-async fn told_by_guest(
+async fn spec_from_guest(
     adoption: &Adoption,
     machine: &Machine,
     state: DomainState,

@@ -14,7 +14,7 @@ mod transcript;
 mod vm_info;
 
 use super::{
-    credits::{Allowances, Settle},
+    credits::{Allowances, Settlement},
     database::{Database, now},
     events::{Events, NewEvent},
     internal,
@@ -44,7 +44,7 @@ const MAX_OPERATIONS: u32 = 200;
 const MAX_VAGRANTFILE_BYTES: u64 = 64 * 1024;
 const KEPT_VAGRANTFILES: u32 = 50;
 
-/// Whose VMs a question is about.
+/// The VMs that a query covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
     All,
@@ -216,7 +216,7 @@ impl Vms {
         })
     }
 
-    /// What stood in the VM's Vagrantfile, newest first.
+    /// The versions of the VM's Vagrantfile, newest first.
     ///
     /// # Errors
     /// `Internal` when the database cannot be read.
@@ -359,18 +359,18 @@ impl Vms {
             event.write(tx).await?;
         }
         if changed && change.status == VmStatus::Running {
-            // A launch that was given up and whose machine runs all the same: what was set aside is due.
-            self.0.allowances.settle(tx, vm.id, None, Settle::Capture, stamp()).await?;
+            // A launch that was given up, but whose machine runs: its reservation is due.
+            self.0.allowances.settle(tx, vm.id, None, Settlement::Capture, stamp()).await?;
         }
         Ok(changed)
     }
 
-    /// Releases what was set aside for launches that failed and could not be taken back, now that the hypervisor says
+    /// Releases the reservations of launches that failed and could not be undone, now that the hypervisor says
     /// that it has no machine of theirs.
     ///
     /// # Errors
     /// When the database cannot be written.
-    pub async fn release_unmade(
+    pub async fn release_unbuilt(
         &self,
         tx: &mut sqlx::Transaction<'_, sqlx::Sqlite>,
         vm: &VmView,
@@ -386,7 +386,7 @@ impl Vms {
         .fetch_optional(&mut **tx)
         .await?;
         if unmade.is_some() {
-            self.0.allowances.settle(tx, vm.id, None, Settle::Release, stamp()).await?;
+            self.0.allowances.settle(tx, vm.id, None, Settlement::Release, stamp()).await?;
         }
         Ok(())
     }

@@ -27,7 +27,7 @@ struct FolderInfo {
 }
 
 impl Vms {
-    /// Everything that is left without its counterparts. What is being launched or destroyed just now is not.
+    /// All leftover resources, except those of open launches and destructions.
     ///
     /// # Errors
     /// `Unavailable` when the hypervisor does not answer; `Internal` when folders or database cannot be read.
@@ -100,11 +100,11 @@ impl Vms {
         Ok(orphans)
     }
 
-    /// Takes an orphaned machine back into its owner's list, with the size its `.vm_info` tells. It is on nobody's
-    /// account.
+    /// Creates a VM record for an orphaned machine, for its owner, with the resources in its `.vm_info`. It costs no
+    /// credits.
     ///
     /// # Errors
-    /// `NotFound` when there is none of this folder; `Conflict` when nobody knows what it was given.
+    /// `NotFound` when there is none with this folder; `Conflict` when its resources are unknown.
     pub async fn adopt_orphan(&self, user: &CurrentUser, folder: &str) -> Result<i64, ApiError> {
         let orphan = self.orphan(folder, Some(OrphanKind::Domain)).await?;
         let cannot = || ApiError::conflict("Its specification is unknown or its owner no longer exists.");
@@ -134,7 +134,7 @@ impl Vms {
     /// Removes what is left: a machine with its disks and its folder, a folder, or a row with its folder.
     ///
     /// # Errors
-    /// `NotFound` when there is no such orphan any more; `Unavailable` when the hypervisor refuses.
+    /// `NotFound` when there is no such orphan any more; `Unavailable` when the hypervisor fails.
     pub async fn clean_up_orphan(&self, user: &CurrentUser, folder: &str) -> Result<(), ApiError> {
         let orphan = self.orphan(folder, None).await?;
         if let Some(vm_id) = orphan.vm_id {

@@ -105,8 +105,7 @@ impl Vms {
         Ok(())
     }
 
-    /// Begins to start every VM that starts with the server and does not run. To be called once it is known how they
-    /// stand.
+    /// Starts every VM that starts with the server and does not run. To be called once their status is known.
     ///
     /// # Errors
     /// `Internal` when the database cannot be read.

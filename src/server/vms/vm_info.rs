@@ -43,7 +43,7 @@ pub enum Expect {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
-    /// Figures only: the next tick writes them again.
+    /// Metrics only: the next tick writes them again.
     Refresh,
     /// Status or specification changed: on the disk before this returns.
     Synced,

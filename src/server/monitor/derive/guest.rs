@@ -4,7 +4,7 @@
 //! Rates come from two samples within one boot of the guest, by the guest's own clock: same boot id, increasing uptime.
 //! Samples that are far apart give none, because an old average is not the current rate.
 
-use super::units::{BYTES_PER_GB, BYTES_PER_MB, FRESH_PERIODS, KIB_PER_MB};
+use super::units::{BYTES_PER_GB, BYTES_PER_MB, FRESH_INTERVALS, KIB_PER_MB};
 use crate::{
     model::{Source, VmUsage},
     server::{
@@ -14,13 +14,13 @@ use crate::{
 };
 use std::time::{Duration, Instant};
 
-/// Two samples no further apart than this give rates, however short the period: one attempt that
-/// failed is between them.
+/// Two samples no further apart than this give rates, however short the interval: at most one attempt failed between
+/// them.
 const LEAST_BOUND: Duration = Duration::from_secs(10);
 
 /// How long a guest's value is shown.
-fn fresh(period_secs: u32) -> Duration {
-    Duration::from_secs(u64::from(FRESH_PERIODS) * u64::from(period_secs))
+fn fresh(interval_secs: u32) -> Duration {
+    Duration::from_secs(u64::from(FRESH_INTERVALS) * u64::from(interval_secs))
 }
 
 /// Merges the guest's latest sample, as of `at`; one that is too old adds nothing.
@@ -29,21 +29,21 @@ pub(super) fn merge(
     samples: &GuestSamples,
     at: Instant,
     tick_before: Option<Instant>,
-    period_secs: u32,
+    interval_secs: u32,
 ) {
     let newest = samples.newest.as_ref();
     let age = at.saturating_duration_since(newest.taken_at);
-    if age > fresh(period_secs) {
+    if age > fresh(interval_secs) {
         return;
     }
     disk(newest, usage);
     memory(newest, usage);
     uptime(newest, age, usage);
-    let span = samples.before.as_deref().and_then(|before| Span::between(before, newest, period_secs));
+    let span = samples.before.as_deref().and_then(|before| Span::between(before, newest, interval_secs));
     if usage.cpu_percent.is_none() {
         cpu(span.as_ref(), usage);
     }
-    // Used for a second tick, a counter would look as if nothing had been sent in between.
+    // Used in a second tick, the counter would seem not to have changed.
     let is_new = tick_before.is_none_or(|before| newest.taken_at > before);
     if usage.network_rx_mb.is_none() && is_new {
         network(newest, span.as_ref(), usage);
@@ -121,9 +121,9 @@ struct Span<'a> {
 }
 
 impl<'a> Span<'a> {
-    fn between(earlier: &'a GuestSample, later: &'a GuestSample, period_secs: u32) -> Option<Self> {
+    fn between(earlier: &'a GuestSample, later: &'a GuestSample, interval_secs: u32) -> Option<Self> {
         let apart = later.taken_at.checked_duration_since(earlier.taken_at)?;
-        if apart > LEAST_BOUND.max(fresh(period_secs)) {
+        if apart > LEAST_BOUND.max(fresh(interval_secs)) {
             return None;
         }
         let secs = later.uptime_secs? - earlier.uptime_secs?;
@@ -170,7 +170,7 @@ pub(crate) mod tests {
     use std::{collections::BTreeMap, sync::Arc};
 
     const NOW: UtcMillis = UtcMillis(1_795_396_900_000);
-    const PERIOD_SECS: u32 = 5;
+    const INTERVAL_SECS: u32 = 5;
     const MB: u64 = 1024 * 1024;
     const GB: u64 = 1024 * MB;
 
@@ -235,7 +235,7 @@ pub(crate) mod tests {
             guest: Some(samples),
             tick_before: None,
             now: NOW,
-            period_secs: PERIOD_SECS,
+            interval_secs: INTERVAL_SECS,
         })
     }
 
@@ -272,7 +272,7 @@ pub(crate) mod tests {
                 guest: Some(&samples),
                 tick_before: Some(tick_before),
                 now: NOW,
-                period_secs: PERIOD_SECS,
+                interval_secs: INTERVAL_SECS,
             })
         };
         let heard = at_tick(samples.newest.taken_at - Duration::from_secs(1));
@@ -299,7 +299,7 @@ pub(crate) mod tests {
         };
         let usage = usage_after(0, &domain, &samples());
         assert_eq!((usage.disk_used_gb, usage.memory_percent), (Some(3.0), Some(25.0)));
-        assert_eq!(usage.uptime_seconds, Some(105), "it was booted anew inside");
+        assert_eq!(usage.uptime_seconds, Some(105), "the guest was rebooted from inside");
         assert_eq!((usage.network_rx_mb, usage.network_rx_mb_per_s), (Some(1.0), None));
         let (guest, hypervisor) = (Source::Guest, Source::Hypervisor);
         let expected = Sources { cpu: guest, memory: guest, disk: guest, network: hypervisor, uptime: guest };
@@ -307,7 +307,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_sample_counts_for_three_periods_and_not_longer() {
+    fn a_sample_counts_for_three_intervals_and_not_longer() {
         assert_eq!(usage_after(15, &silent(), &samples()).uptime_seconds, Some(120));
         assert_eq!(usage_after(16, &silent(), &samples()), VmUsage::default());
     }
@@ -332,7 +332,7 @@ pub(crate) mod tests {
         ] {
             let usage = usage_after(0, &silent(), &changed(&samples(), change));
             assert_eq!((usage.cpu_percent, usage.network_rx_mb_per_s), (None, None));
-            assert_eq!(usage.network_rx_mb, Some(100.0), "the totals are of one reading");
+            assert_eq!(usage.network_rx_mb, Some(100.0), "the totals are of one sample");
         }
     }
 
@@ -342,7 +342,7 @@ pub(crate) mod tests {
             let samples = samples();
             let taken_at = samples.before.as_ref().unwrap().taken_at + Duration::from_secs(secs);
             let usage = usage_after(0, &silent(), &changed(&samples, |sample| sample.taken_at = taken_at));
-            assert_eq!(usage.network_rx_mb, Some(100.0), "the totals are of one reading");
+            assert_eq!(usage.network_rx_mb, Some(100.0), "the totals are of one sample");
             (usage.cpu_percent.is_some(), usage.network_rx_mb_per_s.is_some())
         };
         assert_eq!(apart(15), (true, true));

@@ -2,7 +2,7 @@
 
 use super::{
     inputs::Inputs,
-    units::{BYTES_PER_GB, BYTES_PER_MB, FRESH_PERIODS, KIB_PER_MB},
+    units::{BYTES_PER_GB, BYTES_PER_MB, FRESH_INTERVALS, KIB_PER_MB},
 };
 use crate::{
     model::{Source, Sources, UtcMillis, VmUsage},
@@ -12,13 +12,13 @@ use std::{collections::BTreeMap, time::Instant};
 
 /// The values from the hypervisor's counters alone.
 pub(super) fn usage(inputs: Inputs<'_>) -> VmUsage {
-    let Inputs { previous, current: (domain, taken_at), now, period_secs, .. } = inputs;
+    let Inputs { previous, current: (domain, taken_at), now, interval_secs, .. } = inputs;
     let mut usage = VmUsage::default();
     disk(domain, &mut usage);
     match domain.state {
         DomainState::Running => {
             uptime(domain, now, &mut usage);
-            memory(domain, now, period_secs, &mut usage);
+            memory(domain, now, interval_secs, &mut usage);
             network(domain, &mut usage);
             if let Some((earlier, earlier_at)) = previous
                 && let Some(span) = Span::between(earlier, earlier_at, domain, taken_at)
@@ -115,7 +115,7 @@ fn uptime(domain: &Domain, now: UtcMillis, usage: &mut VmUsage) {
     usage.uptime_seconds = domain.started_at.map(|start| now.secs_since(start).max(0.0) as u64);
 }
 
-fn memory(domain: &Domain, now: UtcMillis, period_secs: u32, usage: &mut VmUsage) {
+fn memory(domain: &Domain, now: UtcMillis, interval_secs: u32, usage: &mut VmUsage) {
     let Balloon { available_kib, usable_kib, last_update_secs } = domain.counters.balloon;
     let (Some(available), Some(usable), Some(last_update)) =
         (available_kib.filter(|kib| *kib > 0), usable_kib, last_update_secs)
@@ -124,7 +124,7 @@ fn memory(domain: &Domain, now: UtcMillis, period_secs: u32, usage: &mut VmUsage
     };
     // Whole seconds on one side: compare whole seconds. A time ahead of the clock is as doubtful as an old one.
     let age_secs = now.0.div_euclid(1000).saturating_sub(last_update);
-    if age_secs.saturating_abs() > i64::from(FRESH_PERIODS) * i64::from(period_secs) {
+    if age_secs.saturating_abs() > i64::from(FRESH_INTERVALS) * i64::from(interval_secs) {
         usage.sources.memory = Source::Stale;
         return;
     }

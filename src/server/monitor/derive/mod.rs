@@ -23,7 +23,7 @@ pub fn derive(inputs: Inputs<'_>) -> VmUsage {
     if domain.state == DomainState::Running
         && let Some(samples) = inputs.guest
     {
-        guest::merge(&mut usage, samples, taken_at, inputs.tick_before, inputs.period_secs);
+        guest::merge(&mut usage, samples, taken_at, inputs.tick_before, inputs.interval_secs);
     }
     usage
 }
@@ -44,7 +44,7 @@ mod tests {
         time::{Duration, Instant},
     };
 
-    const PERIOD_SECS: u32 = 5;
+    const INTERVAL_SECS: u32 = 5;
     const NOW: UtcMillis = UtcMillis(1_795_396_900_000);
     const MB: u64 = 1024 * 1024;
     const SEC: u64 = 1_000_000_000;
@@ -93,7 +93,7 @@ mod tests {
             guest: None,
             tick_before: None,
             now: NOW,
-            period_secs: PERIOD_SECS,
+            interval_secs: INTERVAL_SECS,
         }
     }
 
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_counts_for_three_periods_and_is_stale_after() {
+    fn memory_counts_for_three_intervals_and_is_stale_after() {
         let mut domain = running();
         domain.counters.balloon.last_update_secs = Some(NOW.0 / 1000 - 15);
         assert_eq!(usage_of(&domain).memory_percent, Some(25.0));
@@ -351,13 +351,13 @@ mod tests {
             before in any_domain(),
             after in any_domain(),
             millis in 0..10_000_u64,
-            period_secs in any::<u32>(),
+            interval_secs in any::<u32>(),
             guest in option::of(any_samples()),
         ) {
             let start = Instant::now();
             let later = start + Duration::from_millis(millis);
             let previous = Some((&before, start));
-            let f = derive(Inputs { previous, guest: guest.as_ref(), period_secs, ..inputs(&after, later) });
+            let f = derive(Inputs { previous, guest: guest.as_ref(), interval_secs, ..inputs(&after, later) });
             for percent in [f.cpu_percent, f.memory_percent, f.disk_percent].into_iter().flatten() {
                 prop_assert!((0.0..=100.0).contains(&percent), "{percent}");
             }

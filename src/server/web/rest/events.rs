@@ -46,7 +46,7 @@ fn events_csv(events: &[Event]) -> String {
             &event.kind,
             event.severity.as_str(),
             event.vm_name.as_deref().unwrap_or_default(),
-            event.person.as_deref().unwrap_or_default(),
+            event.user.as_deref().unwrap_or_default(),
             &event.text,
         ];
         let columns = columns.map(csv_field).join(",");
