@@ -1,4 +1,4 @@
-# What people do with this project. "make" alone lists it.
+# The tasks of this project. "make" alone lists it.
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check build package bench pictures lab-up lab-down
@@ -30,7 +30,7 @@ bench: ## benchmarks
 	cargo build --release -p twarga-cloud --features ssr
 	node end2end/bench.mjs
 
-pictures: ## take the pages' pictures anew (docs/pictures), which the README shows
+pictures: ## retake the pictures of the pages (docs/pictures) that the README shows
 	@scripts/setup bench
 	cargo xtask site
 	cargo build -p twarga-cloud --features ssr

@@ -1,4 +1,4 @@
-//! Tells cargo which files outside `src/` the server is made of, so that a change of them rebuilds it.
+//! Declares the files outside `src/` that are part of the server, so that cargo rebuilds it when they change.
 
 use std::{env, path::Path};
 

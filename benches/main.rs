@@ -1,4 +1,4 @@
-//! What the product costs, measured: `make bench` prints the figures and writes them to `target/bench.json` as
+//! Benchmarks of the server: `make bench` prints the results and writes them to `target/bench.json` as
 //! `{"name": {"value": …, "unit": …}}`.
 //!
 //! `cargo bench … -- ticks`, `-- store` or `-- operations` measures one part alone; `-- operations_lab`, inside the lab
@@ -14,40 +14,39 @@ use nix::sys::resource::{UsageWho, getrusage};
 use serde_json::{Map, json};
 use std::{path::Path, time::Duration};
 
-/// The figures so far, by name.
-struct Figures(Map<String, serde_json::Value>);
+/// The results so far, by name.
+struct Results(Map<String, serde_json::Value>);
 
-impl Figures {
-    /// `aim` is what the figure should be at most.
-    fn tell(&mut self, name: &str, value: f64, unit: &str, what: &str) {
+impl Results {
+    fn report(&mut self, name: &str, value: f64, unit: &str, what: &str) {
         println!("{name:<24} {value:>9.2} {unit:<6} {what}");
         self.0.insert(name.to_owned(), json!({ "value": (value * 1000.0).round() / 1000.0, "unit": unit }));
     }
 }
 
 fn main() {
-    let asked: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
-    let wanted = |half: &str| asked.is_empty() || asked.iter().any(|a| a == half);
+    let chosen: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
+    let is_chosen = |half: &str| chosen.is_empty() || chosen.iter().any(|a| a == half);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench.json");
     // What was measured elsewhere stays.
     let known = std::fs::read(&file).ok().and_then(|text| serde_json::from_slice(&text).ok());
-    let mut figures = Figures(known.unwrap_or_default());
+    let mut results = Results(known.unwrap_or_default());
     // The store's half needs much memory for itself: the resident memory of a server is measured before.
-    if wanted("ticks") {
-        runtime.block_on(ticks::measure(&mut figures));
+    if is_chosen("ticks") {
+        runtime.block_on(ticks::measure(&mut results));
     }
-    if wanted("store") {
-        runtime.block_on(store::measure(&mut figures));
+    if is_chosen("store") {
+        runtime.block_on(store::measure(&mut results));
     }
-    if wanted("operations") {
-        runtime.block_on(operations::measure(&mut figures));
+    if is_chosen("operations") {
+        runtime.block_on(operations::measure(&mut results));
     }
-    if asked.iter().any(|part| part == "operations_lab") {
-        runtime.block_on(operations::measure_in_lab(&mut figures));
+    if chosen.iter().any(|part| part == "operations_lab") {
+        runtime.block_on(operations::measure_in_lab(&mut results));
     }
     std::fs::create_dir_all(file.parent().unwrap()).unwrap();
-    std::fs::write(&file, serde_json::to_vec_pretty(&figures.0).unwrap()).unwrap();
+    std::fs::write(&file, serde_json::to_vec_pretty(&results.0).unwrap()).unwrap();
     println!("written to target/bench.json");
 }
 

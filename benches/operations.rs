@@ -1,7 +1,7 @@
 //! Whether the server answers while VMs are launched.
 
 use super::{
-    Figures,
+    Results,
     support::{Server, fleet::Fleet, http},
 };
 use std::time::{Duration, Instant};
@@ -13,27 +13,27 @@ const PAUSE: Duration = Duration::from_millis(10);
 const MOST: Duration = Duration::from_secs(600);
 
 /// In a simulated fleet, whose launches take as long as real ones and no CPU time.
-pub async fn measure(figures: &mut Figures) {
+pub async fn measure(results: &mut Results) {
     let fleet = Fleet::with(|options| options.speed = 1.0);
     let server = fleet.serve_with(&["--simulated-vms", "0", "--max-vms", "10", "--operations", "10"]).await;
-    launch_and_ask(figures, server, "debian-12", 512, 10, "health_p99").await;
+    launch_and_ask(results, server, "debian-12", 512, 10, "health_p99").await;
 }
 
 /// In the lab, with real VMs: as many at once as there are cores.
-pub async fn measure_in_lab(figures: &mut Figures) {
+pub async fn measure_in_lab(results: &mut Results) {
     let server = Server::start(&["--provider", "vagrant", "--max-vms", "10"], Source::new).await;
-    launch_and_ask(figures, server, "lab-tiny", 128, 1, "health_p99_lab").await;
+    launch_and_ask(results, server, "lab-tiny", 128, 1, "health_p99_lab").await;
 }
 
 async fn launch_and_ask(
-    figures: &mut Figures,
+    results: &mut Results,
     server: Server,
     image: &str,
     ram_mb: u32,
     disk_gb: u32,
     name: &str,
 ) {
-    let ada = server.person("ada").await;
+    let ada = server.user("ada").await;
     let listening = server.listen().await;
     let token = ada.token().unwrap().to_owned();
     let collector = tokio::spawn(server.collector.run());
@@ -60,12 +60,12 @@ async fn launch_and_ask(
         "GET /health while {LAUNCHES} launches run, 99th percentile of {} (aim: 20; longest {longest:.1})",
         took.len()
     );
-    figures.tell(name, p99, "ms", &what);
+    results.report(name, p99, "ms", &what);
     for vm in server.state.vms.list(twarga_cloud::server::vms::Scope::All).await.unwrap() {
         let body = format!(r#"{{"action":"destroy","confirm_name":"{}"}}"#, vm.name);
         let path = format!("/api/vms/{}/action", vm.id);
         assert_eq!(http::send(listening.address, "POST", &path, &token, &body).await.0, 202);
     }
-    server.state.vms.settled(MOST).await;
+    server.state.vms.wait_until_idle(MOST).await;
     collector.abort();
 }

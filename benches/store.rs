@@ -1,15 +1,15 @@
 //! The store with 200 VMs and a week of ticks 5 s apart: how large it gets and how fast it answers.
 //!
 //! The data is made up, of what real VMs show: daily curves with noise in every tick, memory that wanders, disks that
-//! grow in steps, traffic in bursts, reboots, hours off, and single figures that are not known.
+//! grow in steps, traffic in bursts, reboots, hours off, and single unknown values.
 
-use crate::{Figures, cpu_time, millis};
+use crate::{Results, cpu_time, millis};
 use std::{
     f64::consts::TAU,
     time::{Duration, Instant},
 };
 use twarga_cloud::{
-    model::{HostFigures, Source, Sources, UtcMillis, VmFigures},
+    model::{HostUsage, Source, Sources, UtcMillis, VmUsage},
     server::{
         database::Database,
         metrics::{Span, Store},
@@ -19,16 +19,16 @@ use twarga_cloud::{
 const VMS: i64 = 200;
 const DAYS: i64 = 7;
 const TICKS: i64 = DAYS * 24 * 720;
-const PERIOD_SECS: u32 = 5;
+const INTERVAL_SECS: u32 = 5;
 const BEGIN: i64 = 1_795_392_000_000;
 /// Values stored of a VM and tick: the metrics of the contract.
 const METRICS: f64 = 8.0;
 
-pub async fn measure(figures: &mut Figures) {
+pub async fn measure(results: &mut Results) {
     let folder = tempfile::tempdir().unwrap();
     let database = Database::open(folder.path()).await.unwrap();
-    let store = Store::open(database.clone(), PERIOD_SECS).await.unwrap();
-    println!("\n{VMS} VMs, {DAYS} days, a tick every {PERIOD_SECS} s");
+    let store = Store::open(database.clone(), INTERVAL_SECS).await.unwrap();
+    println!("\n{VMS} VMs, {DAYS} days, a tick every {INTERVAL_SECS} s");
 
     let began = Instant::now();
     let mut noise = Noise(7);
@@ -57,9 +57,14 @@ pub async fn measure(figures: &mut Figures) {
     }
     println!("filled with {samples} ticks of a VM in {:.0} s", began.elapsed().as_secs_f64());
     sealing.sort_by(f64::total_cmp);
-    figures.tell("seal_hour_200_ms", sealing[sealing.len() / 2], "ms", "sealing an hour, median");
-    figures.tell("seal_hour_200_cpu_ms", millis(sealing_cpu) / f64::from(hours), "ms", "the same, CPU time");
-    figures.tell(
+    results.report("seal_hour_200_ms", sealing[sealing.len() / 2], "ms", "sealing an hour, median");
+    results.report(
+        "seal_hour_200_cpu_ms",
+        millis(sealing_cpu) / f64::from(hours),
+        "ms",
+        "the same, CPU time",
+    );
+    results.report(
         "tick_delay_by_seal_ms",
         delay_by_sealing(&store, &database, &mut vms, &mut noise).await,
         "ms",
@@ -71,7 +76,7 @@ pub async fn measure(figures: &mut Figures) {
         .await
         .unwrap();
     let size = std::fs::metadata(folder.path().join("twarga.sqlite")).unwrap().len();
-    figures.tell("file_200x7d_mb", size as f64 / 1e6, "MB", "the whole file");
+    results.report("file_200x7d_mb", size as f64 / 1e6, "MB", "the whole file");
     let (bytes, rows): (i64, i64) =
         sqlx::query_as("SELECT sum(length(data)), count(*) FROM chunk WHERE vm_id > 0")
             .fetch_one(database.read())
@@ -79,9 +84,9 @@ pub async fn measure(figures: &mut Figures) {
             .unwrap();
     let sealed: f64 = sealed_values(&database).await;
     // A row's id, header and pointer beside its data.
-    figures.tell("bytes_per_value", (bytes + 12 * rows) as f64 / sealed, "B", "sealed, over the 8 metrics");
+    results.report("bytes_per_value", (bytes + 12 * rows) as f64 / sealed, "B", "sealed, over the 8 metrics");
 
-    queries(figures, &store).await;
+    queries(results, &store).await;
 }
 
 async fn database_pool(folder: &std::path::Path) -> sqlx::SqlitePool {
@@ -129,7 +134,7 @@ async fn delay_by_sealing(store: &Store, database: &Database, vms: &mut [Vm], no
     millis(longest)
 }
 
-async fn queries(figures: &mut Figures, store: &Store) {
+async fn queries(results: &mut Results, store: &Store) {
     let mut noise = Noise(11);
     let newest = store.newest_tick();
     let metrics = ["vm_cpu_percent", "vm_memory_percent", "vm_disk_percent", "vm_network_rx_mb_per_s"];
@@ -139,12 +144,12 @@ async fn queries(figures: &mut Figures, store: &Store) {
         let vm = 1 + (noise.unit() * VMS as f64) as i64;
         let name = [metrics[i % 3].to_owned()];
         let began = Instant::now();
-        let told = store.ranges(&[vm], &name, week, Some(600)).await.unwrap();
+        let ranges = store.ranges(&[vm], &name, week, Some(600)).await.unwrap();
         took.push(millis(began.elapsed()));
-        assert!(told[0].at.len() > 300, "{}", told[0].at.len());
+        assert!(ranges[0].at.len() > 300, "{}", ranges[0].at.len());
     }
-    figures.tell("history_7d_600_p99_ms", p99(&mut took), "ms", "7 days of a metric of a VM, 600 points");
-    figures.tell("history_7d_600_p50_ms", took[took.len() / 2], "ms", "the same, median");
+    results.report("history_7d_600_p99_ms", p99(&mut took), "ms", "7 days of a metric of a VM, 600 points");
+    results.report("history_7d_600_p50_ms", took[took.len() / 2], "ms", "the same, median");
 
     let hour = Span { from: Some(newest.plus_secs(-3600)), to: Some(newest) };
     let names = metrics.map(str::to_owned);
@@ -153,12 +158,12 @@ async fn queries(figures: &mut Figures, store: &Store) {
         let first = 1 + (noise.unit() * (VMS - 20) as f64) as i64;
         let vms: Vec<_> = (first..first + 20).collect();
         let began = Instant::now();
-        let told = store.ranges(&vms, &names, hour, Some(600)).await.unwrap();
+        let ranges = store.ranges(&vms, &names, hour, Some(600)).await.unwrap();
         took.push(millis(began.elapsed()));
-        assert_eq!(told.len(), 80);
+        assert_eq!(ranges.len(), 80);
     }
-    figures.tell("hour_4x20_p99_ms", p99(&mut took), "ms", "the last hour of 4 metrics of 20 VMs");
-    figures.tell("hour_4x20_p50_ms", took[took.len() / 2], "ms", "the same, median");
+    results.report("hour_4x20_p99_ms", p99(&mut took), "ms", "the last hour of 4 metrics of 20 VMs");
+    results.report("hour_4x20_p50_ms", took[took.len() / 2], "ms", "the same, median");
 }
 
 fn p99(took: &mut [f64]) -> f64 {
@@ -220,7 +225,7 @@ impl Vm {
     }
 
     /// `None` while it is off.
-    fn tick(&mut self, i: i64, noise: &mut Noise) -> Option<VmFigures> {
+    fn tick(&mut self, i: i64, noise: &mut Noise) -> Option<VmUsage> {
         if i < self.off_until {
             return None;
         }
@@ -254,7 +259,7 @@ impl Vm {
         ALL_TICKS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let known = noise.unit() > 0.0005;
         let used = self.memory * self.memory_mb;
-        Some(VmFigures {
+        Some(VmUsage {
             cpu_percent: known.then_some(100.0 * cpu),
             memory_percent: Some(100.0 * self.memory),
             memory_used_mb: Some(used),
@@ -279,10 +284,10 @@ impl Vm {
     }
 }
 
-fn host(i: i64, noise: &mut Noise) -> HostFigures {
+fn host(i: i64, noise: &mut Noise) -> HostUsage {
     let daily = 0.5 + 0.5 * (TAU * i as f64 / 17_280.0).cos();
     let cpu = (20.0 + 50.0 * daily + 4.0 * noise.normal()).clamp(0.0, 100.0);
-    HostFigures {
+    HostUsage {
         cpu_percent: Some(cpu),
         memory_percent: Some(60.0 + 5.0 * daily),
         memory_used_gb: Some(38.4 + 3.2 * daily + 0.01 * noise.normal()),
@@ -296,6 +301,6 @@ fn host(i: i64, noise: &mut Noise) -> HostFigures {
         load_5: Some(cpu / 6.5),
         load_15: Some(cpu / 7.0),
         cpu_cores: 16,
-        ..HostFigures::default()
+        ..HostUsage::default()
     }
 }

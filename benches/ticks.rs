@@ -1,10 +1,10 @@
-//! What a tick costs, from the reading to the last `.vm_info`, on the simulated fleet with a clock of its own.
+//! The cost of a tick, from the sample to the last `.vm_info`, on the simulated fleet with a clock of its own.
 //!
 //! CPU time is that of the whole process (user and system) in the measured ticks, without the fleet's own work of
 //! making counters up, which a real hypervisor does in another process.
 
 use crate::{
-    Figures, cpu_time, millis, resident_mb,
+    Results, cpu_time, millis, resident_mb,
     support::{Client, Server},
     thread_time,
 };
@@ -40,13 +40,13 @@ impl Hypervisor for Counted {
     async fn read(&self) -> Result<HypervisorSample, ReadError> {
         // The fleet answers at once, on this thread; others work meanwhile.
         let before = thread_time();
-        let reading = self.fleet.read().await;
+        let sample = self.fleet.read().await;
         *self.spent.lock().unwrap() += thread_time() - before;
-        reading
+        sample
     }
 
-    async fn enable_memory_statistics(&self, uuid: &str, period_secs: u32) -> Result<(), ReadError> {
-        self.fleet.enable_memory_statistics(uuid, period_secs).await
+    async fn enable_memory_statistics(&self, uuid: &str, interval_secs: u32) -> Result<(), ReadError> {
+        self.fleet.enable_memory_statistics(uuid, interval_secs).await
     }
 
     async fn address(&self, uuid: &str) -> Result<Option<String>, ReadError> {
@@ -57,16 +57,16 @@ impl Hypervisor for Counted {
 /// Ticks of an hour.
 const HOUR: u32 = 720;
 
-pub async fn measure(figures: &mut Figures) {
+pub async fn measure(results: &mut Results) {
     println!("simulated VMs; CPU time of the process a tick: derive, store, .vm_info");
     // Memory is measured first, before anything else of this process needs some.
     for vms in [200, 20, 100, 1000] {
         let mut run = Run::start(vms).await;
         let cost = run.cost_of_ticks(TICKS).await;
-        figures.tell(&format!("tick_{vms}_cpu_ms"), cost, "ms", &format!("one tick, {vms} VMs"));
+        results.report(&format!("tick_{vms}_cpu_ms"), cost, "ms", &format!("one tick, {vms} VMs"));
         if vms == 200 {
             run.an_hour_with_queries().await;
-            figures.tell("rss_200_mb", resident_mb(), "MB", "resident after an hour of ticks with queries");
+            results.report("rss_200_mb", resident_mb(), "MB", "resident after an hour of ticks with queries");
         }
     }
 }
@@ -94,11 +94,11 @@ impl Run {
         let source = Source::simulated(fleet.clone());
         let mut server =
             Server::start(&["--provider", "simulated", "--simulated-vms", &count], |_| source).await;
-        let ada = server.person("ada").await;
+        let ada = server.user("ada").await;
         let counted = Arc::new(Counted { fleet, spent: Mutex::default() });
         server.collector.hypervisor = counted.clone();
         let mut run = Self { server, ada, counted, passed_secs };
-        // The first ticks set up what later ones only keep: files, statistics periods, addresses.
+        // The first ticks set up what later ones only maintain: files, memory statistics, addresses.
         for _ in 0..5 {
             run.tick().await;
         }
@@ -122,7 +122,7 @@ impl Run {
         millis(spent) / f64::from(count)
     }
 
-    /// Somebody looks at all VMs, polls at every tick, and opens a VM's page now and then.
+    /// A user views all VMs, polls at every tick, and opens a VM's page now and then.
     async fn an_hour_with_queries(&mut self) {
         let mut cursor = None;
         for i in 0..HOUR {

@@ -1,11 +1,11 @@
 // What the pages cost in a browser, measured: `make bench` runs it last, and `node end2end/bench.mjs` alone, on the
-// release build with its release site. Prints the figures and adds them to target/bench.json.
+// release build with its release site. Prints the results and adds them to target/bench.json.
 //
 // lcp_ms, cls          of the overview with 20 VMs, nothing cached; the median of several loads
 // interaction_ms       the slowest of some interactions, to the next paint, with the processor slowed down 4 times
 // poll_N_kb            one poll of the overview with N VMs, as it comes over the wire, headers and all; the median
-// poll_N_main_ms       what the main thread does in one period, the poll and the drawing of it; the mean, less what it
-//                      does in as much time while the page asks for nothing; in a browser without Playwright
+// poll_N_main_ms       what the main thread does in one interval, the poll and the drawing of it; the mean, less what it
+//                      does in as much time while the page requests nothing; in a browser without Playwright
 // heap_growth_hour_mb  of the overview with 20 VMs over the 720 polls of an hour, one a second: objects of the script
 //                      and the memory of the wasm, each after a garbage collection
 
@@ -24,31 +24,31 @@ const { startServer } = await import("./server.mjs");
 const EXECUTABLE = existsSync("/usr/bin/chromium") ? "/usr/bin/chromium" : chromium.executablePath();
 
 const BENCH = join(ROOT, "target/bench.json");
-const PERSON = { username: "ada", email: "ada@example.org", password: "correct horse battery" };
+const USER = { username: "ada", email: "ada@example.org", password: "correct horse battery" };
 const LOADS = 7;
 // A minute, in which the lines of rows are drawn twice.
 const POLLS = 12;
-const PERIOD_MS = 5_000;
-const REST_PERIODS = 4;
+const INTERVAL_MS = 5_000;
+const REST_INTERVALS = 4;
 // Until the browser has compiled what runs with every poll.
-const WARM_UP_PERIODS = 8;
+const WARM_UP_INTERVALS = 8;
 const HOUR_OF_POLLS = 720;
 const WARM_UP_POLLS = 30;
 const POLL = /\/api\/v1\/metrics_since/;
 
-const figures = {};
+const results = {};
 
-function tell(name, value, unit, what) {
-  figures[name] = { value: Math.round(value * 1000) / 1000, unit };
+function report(name, value, unit, what) {
+  results[name] = { value: Math.round(value * 1000) / 1000, unit };
   console.log(`${name.padEnd(24)} ${value.toFixed(2).padStart(9)} ${unit.padEnd(6)} ${what}`);
 }
 
 const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
 const sleep = (ms) => new Promise((wake) => setTimeout(wake, ms));
 
-/** A server with a simulated fleet and a person who is signed in; ended when `work` is. */
-async function withFleet(vms, periodSecs, work) {
-  const args = ["--provider", "simulated", "--simulated-vms", String(vms), "--collect-every", String(periodSecs)];
+/** A server with a simulated fleet and a signed-in user; ended when `work` is. */
+async function withFleet(vms, intervalSecs, work) {
+  const args = ["--provider", "simulated", "--simulated-vms", String(vms), "--collect-every", String(intervalSecs)];
   const server = await startServer({ name: `bench-${vms}`, args });
   const browser = await chromium.launch({
     executablePath: EXECUTABLE,
@@ -57,7 +57,7 @@ async function withFleet(vms, periodSecs, work) {
   try {
     const headers = { origin: server.url, accept: "application/json" };
     const context = await browser.newContext({ viewport: { width: 1280, height: 900 } });
-    const reply = await context.request.post(`${server.url}/api/v1/register`, { form: PERSON, headers });
+    const reply = await context.request.post(`${server.url}/api/v1/register`, { form: USER, headers });
     if (!reply.ok()) throw new Error(`nobody could sign in: ${await reply.text()}`);
     const state = await context.storageState();
     await context.close();
@@ -104,8 +104,8 @@ async function load(fleet) {
     shifts.push(cls);
     await context.close();
   }
-  tell("lcp_ms", median(paints), "ms", "largest contentful paint of the overview, 20 VMs, nothing cached");
-  tell("cls", Math.max(...shifts), "", "cumulative layout shift, the worst load");
+  report("lcp_ms", median(paints), "ms", "largest contentful paint of the overview, 20 VMs, nothing cached");
+  report("cls", Math.max(...shifts), "", "cumulative layout shift, the worst load");
 }
 
 async function interactions(fleet) {
@@ -134,7 +134,7 @@ async function interactions(fleet) {
     "VM chosen": () => press(page.getByRole("checkbox").first()),
   };
   let worst = ["none", 0];
-  const told = [];
+  const durations = [];
   for (const round of ["", " again"]) {
     await devtools.send("Emulation.setCPUThrottlingRate", { rate: 4 });
     for (const [name, act] of Object.entries(acts)) {
@@ -144,13 +144,13 @@ async function interactions(fleet) {
       // Those that count for "interaction to next paint": presses and keys, not what a pointer passes over.
       const events = await page.evaluate(() => globalThis.events);
       const millis = Math.max(0, ...events.filter(([, , id]) => id > 0).map(([, duration]) => duration));
-      told.push(`${name}${round} ${millis}`);
+      durations.push(`${name}${round} ${millis}`);
       if (millis > worst[1]) worst = [name + round, millis];
     }
     await devtools.send("Emulation.setCPUThrottlingRate", { rate: 1 });
   }
-  console.log(`interactions, ms: ${told.join(", ")}`);
-  tell("interaction_ms", worst[1], "ms", `the slowest interaction with a processor 4 times slower: ${worst[0]}`);
+  console.log(`interactions, ms: ${durations.join(", ")}`);
+  report("interaction_ms", worst[1], "ms", `the slowest interaction with a processor 4 times slower: ${worst[0]}`);
   await context.close();
 }
 
@@ -163,17 +163,17 @@ async function polls(fleet, vms) {
     const { responseHeadersSize, responseBodySize } = await request.sizes();
     sizes.push(responseHeadersSize + responseBodySize);
   });
-  const deadline = Date.now() + (POLLS + 4) * PERIOD_MS;
+  const deadline = Date.now() + (POLLS + 4) * INTERVAL_MS;
   while (sizes.length < POLLS && Date.now() < deadline) await sleep(200);
   await context.close();
-  tell(`poll_${vms}_kb`, median(sizes) / 1024, "kB", `a poll of the overview with ${vms} VMs, over the wire`);
+  report(`poll_${vms}_kb`, median(sizes) / 1024, "kB", `a poll of the overview with ${vms} VMs, over the wire`);
 
   const page = await openPlainly({ executable: EXECUTABLE, url: fleet.url, cookies, width: 1280, height: 987 });
   try {
     const count = () => page.evaluate(`performance.getEntriesByType("resource").filter(({ name }) => ${POLL}.test(name)).length`);
-    await sleep(WARM_UP_PERIODS * PERIOD_MS);
+    await sleep(WARM_UP_INTERVALS * INTERVAL_MS);
     const [busyBefore, countBefore] = [await page.busySecs(), await count()];
-    await sleep(POLLS * PERIOD_MS);
+    await sleep(POLLS * INTERVAL_MS);
     const polled = (await count()) - countBefore;
     const busyMs = (1000 * ((await page.busySecs()) - busyBefore)) / polled;
     if (polled < POLLS - 1) throw new Error(`only ${polled} polls came`);
@@ -182,13 +182,13 @@ async function polls(fleet, vms) {
       Object.defineProperty(document, "visibilityState", { value: "hidden" });
       document.dispatchEvent(new Event("visibilitychange"));
     `);
-    await sleep(PERIOD_MS + 1_000);
+    await sleep(INTERVAL_MS + 1_000);
     const [restBefore, atRest] = [await page.busySecs(), await count()];
-    await sleep(REST_PERIODS * PERIOD_MS);
-    const restMs = (1000 * ((await page.busySecs()) - restBefore)) / REST_PERIODS;
+    await sleep(REST_INTERVALS * INTERVAL_MS);
+    const restMs = (1000 * ((await page.busySecs()) - restBefore)) / REST_INTERVALS;
     if ((await count()) > atRest) throw new Error("the page polls though it is hidden");
-    const what = `the main thread's work for it: ${busyMs.toFixed(1)} ms in a period with it, ${restMs.toFixed(1)} ms in one without`;
-    tell(`poll_${vms}_main_ms`, busyMs - restMs, "ms", what);
+    const what = `the main thread's work for it: ${busyMs.toFixed(1)} ms in an interval with it, ${restMs.toFixed(1)} ms in one without`;
+    report(`poll_${vms}_main_ms`, busyMs - restMs, "ms", what);
   } finally {
     await page.close();
   }
@@ -227,7 +227,7 @@ async function heap(fleet) {
   await wait(HOUR_OF_POLLS);
   const after = await heapMb(opened);
   const what = `from ${before.toFixed(1)} to ${after.toFixed(1)} MB over an hour's ${HOUR_OF_POLLS} polls`;
-  tell("heap_growth_hour_mb", after - before, "MB", what);
+  report("heap_growth_hour_mb", after - before, "MB", what);
   await context.close();
 }
 
@@ -243,5 +243,5 @@ if (wanted("polls")) await withFleet(200, 5, (fleet) => polls(fleet, 200));
 if (wanted("heap")) await withFleet(20, 1, heap);
 
 const known = existsSync(BENCH) ? JSON.parse(await readFile(BENCH, "utf8")) : {};
-await writeFile(BENCH, `${JSON.stringify({ ...known, ...figures }, null, 2)}\n`);
+await writeFile(BENCH, `${JSON.stringify({ ...known, ...results }, null, 2)}\n`);
 console.log("added to target/bench.json");

@@ -1,5 +1,5 @@
-// Compares two pictures of a page the way somebody does who stands a step back: block by block, by mean colours, so
-// that another figure, or another machine's way of smoothing letters, is no difference and a broken layout is one.
+// Compares two pictures of a page block by block, by mean colours, so that a different value, or another machine's font
+// smoothing, is no difference, but a broken layout is.
 
 /** The side of a block, in pixels. */
 const BLOCK = 16;

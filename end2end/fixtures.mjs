@@ -1,4 +1,4 @@
-// What the suites share: a page whose console must stay clean, a person, and how to look into a chart.
+// What the suites share: a page whose console must stay clean, a user, and access to a chart's data.
 
 import { test as base, expect } from "@playwright/test";
 import axe from "axe-core";
@@ -7,7 +7,7 @@ import { RESULTS } from "./server.mjs";
 
 export { expect };
 
-export const PERSON = { username: "ada", email: "ada@example.org", password: "correct horse battery" };
+export const USER = { username: "ada", email: "ada@example.org", password: "correct horse battery" };
 
 /** Collects what a browser complains about. `allow(pattern)` is for complaints that a test provokes. */
 class Problems {
@@ -62,7 +62,7 @@ export const submit = (page, field) => page.locator(`form:has([name=${field}]) b
 
 /** Signs the context in without a page, as a form of the site itself would. */
 export async function signIn(context, url) {
-  const { username, password } = PERSON;
+  const { username, password } = USER;
   const reply = await context.request.post(`${url}/api/v1/sign_in`, {
     form: { username, password },
     headers: { origin: url, accept: "application/json" },
@@ -80,9 +80,9 @@ export async function hydrated(page) {
   await page.waitForLoadState("networkidle");
 }
 
-export const FIGURES = ["cpu", "memory", "disk", "network"];
+export const METRICS = ["cpu", "memory", "disk", "network"];
 
-export const chart = (page, figure) => page.getByTestId(`chart-${figure}`);
+export const chart = (page, metric) => page.getByTestId(`chart-${metric}`);
 
 /** The ECharts instance's id, the time of its last point, and whether its canvas is the one marked before. */
 export function inspect(chart) {
@@ -98,7 +98,7 @@ export function inspect(chart) {
   });
 }
 
-/** Counts the requests that ask the server for something, from now on. */
+/** Counts the requests to the server from now on. */
 export function countCalls(page) {
   const calls = [];
   page.on("request", (request) => {
@@ -115,10 +115,10 @@ export async function setVisibility(page, state) {
   }, state);
 }
 
-/** A picture for people, `test-results/shots/NAME.png`. */
+/** A screenshot for developers, `test-results/shots/NAME.png`. */
 export const shot = (page, name) => page.screenshot({ path: join(RESULTS, "shots", `${name}.png`), fullPage: true });
 
-/** Presses a button, which may stand under "More". */
+/** Presses a button, which may be under "More". */
 export async function press(page, name) {
   const button = page.getByRole("button", { name, exact: true });
   if ((await button.count()) === 0) await page.getByTestId("more").click();
@@ -126,8 +126,8 @@ export async function press(page, name) {
 }
 
 /** Opens the dialog of what destroys something, and types the name that it wants. */
-export async function confirm(place, ask, name) {
-  await place.getByRole("button", { name: ask }).click();
+export async function confirm(place, label, name) {
+  await place.getByRole("button", { name: label }).click();
   await place.getByRole("dialog").getByRole("textbox").fill(name);
 }
 
@@ -154,7 +154,7 @@ export async function operate(page, tab, request, then, options = {}) {
   await expect(status(page)).toHaveText(then, options);
 }
 
-/** Goes through everything that can be asked of the VM whose page is open, which runs. `patience` is for real ones. */
+/** Goes through every operation of the VM whose page is open, which runs. `patience` is for real ones. */
 export async function throughEverything(page, patience = {}) {
   await operate(page, "Overview", () => press(page, "Restart"), "running", patience);
   await operate(page, "Overview", () => press(page, "Suspend"), "suspended", patience);
@@ -165,8 +165,8 @@ export async function throughEverything(page, patience = {}) {
     await snapshots.getByLabel("Name").fill("before");
     await press(page, "Save snapshot");
   };
-  const confirmed = (ask, done) => async () => {
-    await confirm(snapshots, `${ask} before`, "before");
+  const confirmed = (label, done) => async () => {
+    await confirm(snapshots, `${label} before`, "before");
     await snapshots.getByRole("dialog").getByRole("button", { name: done, exact: true }).click();
   };
   await operate(page, "Snapshots", save, "running", patience);
@@ -188,7 +188,7 @@ export async function throughEverything(page, patience = {}) {
   await expect(page.getByTestId("next-spec")).toHaveText("Changes apply at the next start. Disks can only grow.");
 }
 
-/** What keeps somebody from using the page, by the rules of WCAG 2.2 AA: the rule and where it is broken. */
+/** Violations of WCAG 2.2 AA on the page: the rule and where it is broken. */
 export async function violations(page) {
   await page.evaluate(axe.source);
   const tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"];

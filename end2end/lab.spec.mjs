@@ -8,7 +8,7 @@ import { copyFile, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/pro
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { chart, enter, expect, FIGURES, hydrated, inspect, openTab, PERSON, row, shot, signIn, status, submit, test as base, throughEverything } from "./fixtures.mjs";
+import { chart, enter, expect, hydrated, inspect, METRICS, openTab, USER, row, shot, signIn, status, submit, test as base, throughEverything } from "./fixtures.mjs";
 import { LAB, ROOT, startServer } from "./server.mjs";
 
 const NAME = "walker";
@@ -42,7 +42,7 @@ const test = base.extend({
 test.describe.configure({ mode: "serial" });
 
 test("a real VM is launched from the page", async ({ page }) => {
-  await enter(page, "/setup", PERSON);
+  await enter(page, "/setup", USER);
   await page.goto("/vms/new");
   await hydrated(page);
   await page.locator("[name=name]").fill(NAME);
@@ -64,8 +64,8 @@ test.describe("signed in", () => {
   test("work inside the guest raises its CPU chart, and the end of it lowers it again", async ({ page }) => {
     await page.goto(vmUrl);
     await hydrated(page);
-    for (const figure of FIGURES) {
-      await expect(chart(page, figure).locator("canvas").first()).toBeVisible();
+    for (const metric of METRICS) {
+      await expect(chart(page, metric).locator("canvas").first()).toBeVisible();
     }
     const before = await inspect(chart(page, "cpu"));
     const cpu = () => latest(page, "cpu");
@@ -80,8 +80,8 @@ test.describe("signed in", () => {
     await shot(page, "lab-vm");
   });
 
-  test("the folder, the REST path and the page tell the same figures", async ({ page, request }) => {
-    const { username, password } = PERSON;
+  test("the folder, the REST path and the page show the same metrics", async ({ page, request }) => {
+    const { username, password } = USER;
     const login = await request.post("/api/auth/login", { form: { username, password } });
     const { access_token: token } = await login.json();
     const id = vmUrl.split("/").at(-1);
@@ -94,8 +94,8 @@ test.describe("signed in", () => {
       const reply = await request.get(`/api/metrics/vm/${id}`, { headers: { authorization: `Bearer ${token}` } });
       const api = await reply.json();
       expect(file.last_metrics_update).toBe(api.timestamp);
-      for (const figure of ["cpu_percent", "memory_percent", "disk_percent", "network_rx_mb", "network_tx_mb", "uptime_seconds"]) {
-        expect(file[figure], figure).toBe(api[figure]);
+      for (const metric of ["cpu_percent", "memory_percent", "disk_percent", "network_rx_mb", "network_tx_mb", "uptime_seconds"]) {
+        expect(file[metric], metric).toBe(api[metric]);
       }
       expect(api.cpu_percent).not.toBeNull();
       expect(await latest(page, "cpu")).toBeCloseTo(api.cpu_percent, 1);
@@ -104,7 +104,7 @@ test.describe("signed in", () => {
     }).toPass({ timeout: 60_000, intervals: [300] });
   });
 
-  test("it goes through all that can be asked of it", async ({ page }) => {
+  test("it goes through every operation", async ({ page }) => {
     await page.goto(vmUrl);
     await hydrated(page);
     await openTab(page, "Activity");
@@ -167,8 +167,8 @@ test.describe("a machine of another project", () => {
     await entry.getByRole("button", { name: "Import" }).click();
     await expect(page).toHaveURL(/\/vms\/\d+$/, { timeout: 60_000 });
     await expect(status(page)).toHaveText(/running/i);
-    for (const figure of ["cpu", "memory", "disk", "network"]) {
-      await expect(chart(page, figure).locator(".source")).toHaveText("guest", { timeout: 60_000 });
+    for (const metric of ["cpu", "memory", "disk", "network"]) {
+      await expect(chart(page, metric).locator(".source")).toHaveText("guest", { timeout: 60_000 });
     }
     await shot(page, "lab-adopted");
 
@@ -189,8 +189,8 @@ async function vmInfo() {
   return JSON.parse(await readFile(join(vmDir(), ".vm_info"), "utf8"));
 }
 
-async function latest(page, figure) {
-  return Number(await chart(page, figure).getAttribute("data-latest"));
+async function latest(page, metric) {
+  return Number(await chart(page, metric).getAttribute("data-latest"));
 }
 
 /** Keeps the guest's core busy for a minute, and no longer even if nobody is left to end it. */

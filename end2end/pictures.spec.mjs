@@ -1,10 +1,10 @@
-// Pictures of every page, light and dark, wide and narrow, which the README shows. `make pictures` takes them anew
+// Pictures of every page, light and dark, wide and narrow, which the README shows. `make pictures` retakes them
 // (TWARGA_PICTURES=keep); otherwise each page has to look like its picture, but for what is live.
 
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join, relative } from "node:path";
 import { compare, isSame, MAX_SHARE, MIN_COMPARED } from "./compare.mjs";
-import { enter, expect, hydrated, PERSON, signIn, test as base } from "./fixtures.mjs";
+import { enter, expect, hydrated, USER, signIn, test as base } from "./fixtures.mjs";
 import { RESULTS, ROOT, startServer } from "./server.mjs";
 
 const KEEP = process.env.TWARGA_PICTURES === "keep";
@@ -15,7 +15,7 @@ const VMS = 12;
 /** How long the fleet runs before pictures to keep are taken: as long as a page's lines reach back. */
 const HISTORY_MS = 60_000 * Number(process.env.TWARGA_PICTURES_MINUTES ?? 15);
 
-/** With the fleet, when it is asked to do something. */
+/** With the fleet, for operations. */
 const PATIENCE = { timeout: 40_000 };
 
 const THEMES = ["light", "dark"];
@@ -40,7 +40,7 @@ const PAGES = {
 
 /** What is different at every look, by more than a few letters. */
 const LIVE = [
-  ".plot", ".host-usage", ".spark", ".value", ".now", ".foot", ".figure", ".rates", ".up", "time", ".per-vm tbody",
+  ".plot", ".host-usage", ".spark", ".value", ".now", ".foot", ".metric", ".rates", ".up", "time", ".per-vm tbody",
 ].join();
 
 const test = base.extend({
@@ -53,11 +53,11 @@ const test = base.extend({
     },
     { scope: "worker" },
   ],
-  // A fleet of which there is something to tell, and the same each time.
+  // A fleet with events, the same each time.
   fleet: [
     async ({ server, browser }, use) => {
       const context = await browser.newContext({ baseURL: server.url });
-      await enter(await context.newPage(), "/setup", PERSON);
+      await enter(await context.newPage(), "/setup", USER);
       await furnish(context.request, server.url);
       await context.close();
       if (KEEP) await new Promise((wake) => setTimeout(wake, HISTORY_MS));
@@ -204,7 +204,7 @@ async function open(page, path) {
 /** A picture of what is to be seen, and the boxes of what is live in it. */
 async function take(page, colorScheme) {
   await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
-  // Charts draw themselves anew in a frame after that.
+  // Charts redraw in a frame after that.
   await page.evaluate(() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn))));
   const picture = await page.screenshot({ animations: "disabled" });
   const live = await page.evaluate((live) => [...document.querySelectorAll(live)].map((element) => {
@@ -223,7 +223,7 @@ async function compared(page, kept, picture, live) {
   }
 }
 
-/** Gives the fleet a past, in an order that is the same each time, since the events tell it. */
+/** Gives the fleet a past, in the same order each time, because the events show it. */
 async function furnish(request, url) {
   const headers = { origin: url, accept: "application/json" };
   const post = async (endpoint, form) => {
@@ -242,7 +242,7 @@ async function furnish(request, url) {
   for (const { id, scope, metric, threshold, severity } of await get("alert_rules")) {
     if (threshold !== null) await rule({ id, scope, metric, threshold, severity, for_secs: 3600 });
   }
-  await post("create_account", { username: "bob", email: "bob@example.org", password: PERSON.password, role: "user" });
+  await post("create_account", { username: "bob", email: "bob@example.org", password: USER.password, role: "user" });
   await post("set_auto_start", { vm_id: "1", auto_start: "true" });
   await post("save_snapshot", { vm_id: "1", snapshot: "before-upgrade" });
   await expect.poll(async () => (await get("vm_snapshots?vm_id=1")).length, PATIENCE).toBe(1);

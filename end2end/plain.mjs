@@ -1,5 +1,5 @@
 // A page in a browser of its own that nobody looks over the shoulder: Playwright has the browser report every request and
-// script of a page, which is work on the very thread that is measured. Spoken to through a pipe, only when asked.
+// script of a page, which is work on the very thread that is measured. Controlled through a pipe, only on request.
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";

@@ -1,10 +1,10 @@
-// What a person sees and does, on a fleet that is made up: registers, watches, launches, stops, starts, destroys.
+// What a user sees and does, with the simulated fleet: registers, watches, launches, stops, starts, destroys.
 
 import { once } from "node:events";
 import { createServer } from "node:http";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { countCalls, chart, confirm, enter, expect, FIGURES, hydrated, inspect, openTab, PERSON, press, row, setVisibility, shot, signIn, status, submit, TABS, test as base, throughEverything, violations } from "./fixtures.mjs";
+import { countCalls, chart, confirm, enter, expect, hydrated, inspect, METRICS, openTab, USER, press, row, setVisibility, shot, signIn, status, submit, TABS, test as base, throughEverything, violations } from "./fixtures.mjs";
 import { ROOT, startServer } from "./server.mjs";
 
 const VMS = 5;
@@ -53,30 +53,30 @@ test("the first start greets its owner, and takes a form without JavaScript", as
   problems.watch(plain);
   await plain.goto("/register");
   await expect(plain).toHaveURL("/setup");
-  for (const [name, value] of Object.entries({ ...PERSON, password: "too short" })) {
+  for (const [name, value] of Object.entries({ ...USER, password: "too short" })) {
     await plain.locator(`[name=${name}]`).fill(value);
   }
   await submit(plain, "password");
-  await expect(plain.getByTestId("refusal")).toContainText("10");
-  await expect(plain.locator("[name=email]")).toHaveValue(PERSON.email);
+  await expect(plain.getByTestId("error")).toContainText("10");
+  await expect(plain.locator("[name=email]")).toHaveValue(USER.email);
   await expect(plain.locator("[name=password]")).toHaveValue("");
   await context.close();
 });
 
 test("the first account is the admin's and sees the simulated fleet", async ({ page, context }) => {
-  await enter(page, "/setup", PERSON);
+  await enter(page, "/setup", USER);
   await expect(page.locator("[data-vm]")).toHaveCount(VMS);
   await expect(page.getByText("Simulated").first()).toBeVisible();
   const me = await (await context.request.get("/api/v1/current_user")).json();
-  expect(me).toMatchObject({ username: PERSON.username, role: "admin" });
+  expect(me).toMatchObject({ username: USER.username, role: "admin" });
 });
 
-test("figures are there without JavaScript", async ({ browser, problems }) => {
+test("metrics are shown without JavaScript", async ({ browser, problems }) => {
   const context = await browser.newContext({ javaScriptEnabled: false, baseURL: server.url });
   problems.allow(UNUSED_AHEAD);
   const page = await context.newPage();
   problems.watch(page);
-  const { username, password } = PERSON;
+  const { username, password } = USER;
   await enter(page, "/sign-in", { username, password });
   await expect(page.locator("[data-vm]")).toHaveCount(VMS);
   await expect(page.locator("[data-vm]").filter({ hasText: /\d\s?%/ }).first()).toBeVisible();
@@ -86,7 +86,7 @@ test("figures are there without JavaScript", async ({ browser, problems }) => {
   await context.close();
 });
 
-test("who signs in comes to the page that was asked for, with and without JavaScript", async ({ browser, problems }) => {
+test("signing in leads to the requested page, with and without JavaScript", async ({ browser, problems }) => {
   problems.allow(UNUSED_AHEAD);
   for (const javaScriptEnabled of [true, false]) {
     const context = await browser.newContext({ javaScriptEnabled, baseURL: server.url });
@@ -95,7 +95,7 @@ test("who signs in comes to the page that was asked for, with and without JavaSc
     await page.goto("/events?severity=info");
     await expect(page).toHaveURL(/\/sign-in\?next=/);
     if (javaScriptEnabled) await hydrated(page);
-    for (const [name, value] of Object.entries({ username: PERSON.username, password: PERSON.password })) {
+    for (const [name, value] of Object.entries({ username: USER.username, password: USER.password })) {
       await page.locator(`form [name=${name}]`).fill(value);
     }
     await submit(page, "password");
@@ -118,7 +118,7 @@ test("open alerts are listed without JavaScript", async ({ browser, problems }) 
   await context.close();
 });
 
-test("a launch that is refused without JavaScript comes back as it was filled in", async ({ browser, problems }) => {
+test("a launch that is rejected without JavaScript keeps the entered values", async ({ browser, problems }) => {
   const context = await browser.newContext({ javaScriptEnabled: false, baseURL: server.url });
   problems.allow(UNUSED_AHEAD);
   await signIn(context, server.url);
@@ -130,7 +130,7 @@ test("a launch that is refused without JavaScript comes back as it was filled in
   await page.locator("[name=name]").fill(taken);
   await page.locator("[name=ram_mb]").fill("2048");
   await page.getByRole("button", { name: /launch/i }).click();
-  await expect(page.getByTestId("refusal")).toContainText(`You already have a VM called ${taken}.`);
+  await expect(page.getByTestId("error")).toContainText(`You already have a VM called ${taken}.`);
   await expect(page.locator("[name=name]")).toHaveValue(taken);
   await expect(page.locator("[name=ram_mb]")).toHaveValue("2048");
   await context.close();
@@ -158,16 +158,16 @@ test.describe("signed in", () => {
   test("four charts grow in place: the same canvas, the same chart", async ({ page }) => {
     await openRunning(page);
     const before = {};
-    for (const figure of FIGURES) {
-      await expect(chart(page, figure).locator("canvas").first()).toBeVisible();
-      before[figure] = await inspect(chart(page, figure));
+    for (const metric of METRICS) {
+      await expect(chart(page, metric).locator("canvas").first()).toBeVisible();
+      before[metric] = await inspect(chart(page, metric));
     }
     for (let poll = 0; poll < 2; poll++) {
-      for (const figure of FIGURES) {
-        await appended(page, figure, before[figure].lastPointAt);
-        const now = await inspect(chart(page, figure));
-        expect(now).toMatchObject({ id: before[figure].id, sameCanvas: true });
-        before[figure] = now;
+      for (const metric of METRICS) {
+        await appended(page, metric, before[metric].lastPointAt);
+        const now = await inspect(chart(page, metric));
+        expect(now).toMatchObject({ id: before[metric].id, sameCanvas: true });
+        before[metric] = now;
       }
     }
   });
@@ -192,7 +192,7 @@ test.describe("signed in", () => {
     const name = await firstRunning(page);
     await all.getByRole("searchbox").fill(name);
     await expect(all.locator("[data-vm]")).toHaveCount(1);
-    await expect(row(page, name)).toContainText(PERSON.username);
+    await expect(row(page, name)).toContainText(USER.username);
     await expect(row(page, name)).toContainText(/\d+ cores?, .* GB/);
     await expect(row(page, name).locator("[data-label=CPU]")).toContainText(/\d %/);
 
@@ -207,7 +207,7 @@ test.describe("signed in", () => {
     await expect(page.getByRole("heading", { level: 1 })).toHaveText(name);
   });
 
-  test("a hidden tab asks nothing and catches up when it is seen again", async ({ page }) => {
+  test("a hidden tab requests nothing and catches up when it is visible again", async ({ page }) => {
     await openRunning(page);
     const { lastPointAt } = await inspect(chart(page, "cpu"));
     await setVisibility(page, "hidden");
@@ -232,7 +232,7 @@ test.describe("signed in", () => {
     expect((await inspect(chart(page, "cpu"))).id).toBe(id);
   });
 
-  test("the bell tells what is wrong and its list closes with Escape", async ({ page }) => {
+  test("the bell lists open alerts and its list closes with Escape", async ({ page }) => {
     await page.goto("/");
     await hydrated(page);
     const bell = page.getByTestId("alert-bell");
@@ -252,11 +252,11 @@ test.describe("signed in", () => {
     await page.goto("/account");
     await hydrated(page);
     const entry = page.getByRole("navigation", { name: "Main" }).getByRole("link", { name: /^Alerts/ });
-    const told = async () => Number((await entry.locator(".count").allTextContents()).map((text) => text.match(/\d+/)[0])[0] ?? 0);
+    const shownCount = async () => Number((await entry.locator(".count").allTextContents()).map((text) => text.match(/\d+/)[0])[0] ?? 0);
     const open = async () => (await page.request.get("/api/v1/open_alert_count")).json();
     await expect(async () => {
       await page.reload();
-      expect(await told()).toBe(await open());
+      expect(await shownCount()).toBe(await open());
     }).toPass();
   });
 
@@ -317,7 +317,7 @@ test.describe("signed in", () => {
     await expect(quota).toContainText(/VMs\s*0 of/);
   });
 
-  test("what destroys something asks in a dialog that the keyboard can use", async ({ page }) => {
+  test("destructive actions ask in a dialog that the keyboard can use", async ({ page }) => {
     await openRunning(page);
     const name = await page.getByRole("heading", { level: 1 }).textContent();
     await openTab(page, "Settings");
@@ -347,7 +347,7 @@ test.describe("signed in", () => {
     await expect(ask).toBeFocused();
   });
 
-  test("what destroys something asks without JavaScript, too", async ({ browser, problems }) => {
+  test("destructive actions ask without JavaScript, too", async ({ browser, problems }) => {
     // Without scripts nothing uses what is loaded ahead.
     problems.allow(/preloaded using link preload/);
     const context = await browser.newContext({ javaScriptEnabled: false, baseURL: server.url });
@@ -374,7 +374,7 @@ test.describe("signed in", () => {
     await context.close();
   });
 
-  test("a VM goes through all that can be asked of it", async ({ page }) => {
+  test("a VM goes through every operation", async ({ page }) => {
     test.slow();
     await page.goto("/vms/new");
     await hydrated(page);
@@ -425,7 +425,7 @@ test.describe("signed in", () => {
     await expect(status(page)).toHaveText(/stopped/i);
   });
 
-  test("what becomes of an operation is told in a region of its own, and leaves by itself or by keyboard", async ({ page }) => {
+  test("the outcome of an operation is announced in its own region, and closes by itself or by keyboard", async ({ page }) => {
     await page.goto("/");
     await hydrated(page);
     const region = page.getByRole("status").and(page.getByTestId("toasts"));
@@ -443,7 +443,7 @@ test.describe("signed in", () => {
         await fits(page, "toast", `${colorScheme}-${width}`);
       }
     }
-    await page.waitForTimeout(6_500); // it stays while somebody is in it, which cannot be awaited otherwise
+    await page.waitForTimeout(6_500); // it stays while it has the focus, which cannot be awaited otherwise
     await page.keyboard.press("Enter");
     await expect(toast(stopped)).toHaveCount(0);
 
@@ -511,13 +511,13 @@ test.describe("signed in", () => {
 
   test("what the charts show can be read as a table and saved as files", async ({ page }) => {
     await openRunning(page);
-    const readings = page.getByTestId("readings");
-    await readings.locator("summary").click();
-    await expect(readings.getByRole("row").nth(1)).toContainText("%");
+    const table = page.getByTestId("chart-table");
+    await table.locator("summary").click();
+    await expect(table.getByRole("row").nth(1)).toContainText("%");
     const vmId = Number(new URL(page.url()).pathname.split("/").at(-1));
     await page.request.post("/api/v1/stop_after", { form: { vm_id: vmId, hours: "8" }, headers: { origin: server.url } });
     await press(page, "Restart");
-    await expect(readings.locator("td.events", { hasText: "restart" }).first()).toBeVisible({ timeout: 2 * POLL_MS });
+    await expect(table.locator("td.events", { hasText: "restart" }).first()).toBeVisible({ timeout: 2 * POLL_MS });
     const marks = () => chart(page, "cpu").locator("canvas").first().evaluate((canvas) => {
       const instance = globalThis.echarts.getInstanceByDom(canvas.closest("[_echarts_instance_]"));
       return instance.getOption().series[0].markLine.data.map((mark) => mark.name);
@@ -674,9 +674,9 @@ test.describe("signed in", () => {
     const name = await firstRunning(page);
     const vm = row(page, name);
     await vm.getByRole("button", { name: `Actions for ${name}`, exact: true }).click();
-    const asked = page.waitForRequest(/\/api\/v1\/restart_vm/);
+    const requested = page.waitForRequest(/\/api\/v1\/restart_vm/);
     await vm.getByRole("button", { name: "Restart", exact: true }).click();
-    expect((await asked).method()).toBe("POST");
+    expect((await requested).method()).toBe("POST");
     await expect(page.getByRole("heading", { level: 1 })).toHaveText("Overview");
     await context.close();
   });
@@ -734,7 +734,7 @@ test.describe("signed in", () => {
     await expect(menu.locator("summary")).toBeFocused();
   });
 
-  test("events come by themselves, are filtered in the address and told in detail", async ({ page }) => {
+  test("events appear by themselves, are filtered by the address and shown in detail", async ({ page }) => {
     const [{ id }] = await (await page.request.get("/api/vms")).json();
     const stopAfter = (hours) => page.request.post("/api/v1/stop_after", { form: { vm_id: id, hours }, headers: { origin: server.url } });
     await stopAfter("8");
@@ -757,7 +757,7 @@ test.describe("signed in", () => {
     await expect(list.getByRole("listitem")).toHaveCount(1);
     await page.getByRole("link", { name: "Clear" }).click();
 
-    // A minute ago by the clock of whoever looks, and a minute that is still to come.
+    // A minute ago by the user's clock, and a minute in the future.
     const local = (minutes) => page.evaluate((minutes) => {
       const at = new Date(Date.now() + minutes * 60_000);
       return new Date(at - at.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
@@ -821,16 +821,16 @@ test.describe("signed in", () => {
         return instance.getOption().series[0].lineStyle.color;
       });
     expect(await colours()).toMatch(/^#|rgb|oklch/);
-    const readings = page.getByTestId("readings");
-    await readings.locator("summary").click();
-    await expect(readings.getByRole("row").nth(1)).toContainText("%");
+    const table = page.getByTestId("chart-table");
+    await table.locator("summary").click();
+    await expect(table.getByRole("row").nth(1)).toContainText("%");
   });
 
   test("the monitor shows the host on six charts that go on", async ({ page }) => {
     await page.goto("/monitor?range=1h");
     await hydrated(page);
-    for (const figure of ["cpu", "memory", "disk", "network", "swap", "load"]) {
-      await expect(chart(page, figure).locator("canvas").first()).toBeVisible();
+    for (const metric of ["cpu", "memory", "disk", "network", "swap", "load"]) {
+      await expect(chart(page, metric).locator("canvas").first()).toBeVisible();
     }
     const { lastPointAt } = await inspect(chart(page, "cpu"));
     await appended(page, "cpu", lastPointAt);
@@ -880,7 +880,7 @@ test.describe("signed in", () => {
     await expect(palette.getByLabel("Snapshot name")).toBeFocused();
     for (const colorScheme of ["light", "dark"]) {
       await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
-      await fits(page, "palette-asks", colorScheme);
+      await fits(page, "palette-question", colorScheme);
     }
     await page.keyboard.type("-wrong-");
     await page.keyboard.press("Enter");
@@ -1006,7 +1006,7 @@ test.describe("signed in", () => {
     await page.goto("/admin/accounts");
     await hydrated(page);
     const make = page.getByTestId("create-account");
-    for (const [name, value] of Object.entries({ username: "bob", email: "bob@example.org", password: PERSON.password })) {
+    for (const [name, value] of Object.entries({ username: "bob", email: "bob@example.org", password: USER.password })) {
       await make.locator(`[name=${name}]`).fill(value);
     }
     await make.getByRole("button").click();
@@ -1020,7 +1020,7 @@ test.describe("signed in", () => {
 
     const context = await browser.newContext({ baseURL: server.url });
     const other = await context.newPage();
-    await enter(other, "/sign-in", { username: "bob", password: PERSON.password });
+    await enter(other, "/sign-in", { username: "bob", password: USER.password });
     await confirm(bob, "Deactivate…", "bob");
     await bob.getByRole("button", { name: "Deactivate", exact: true }).click();
     await expect(bob).toContainText("deactivated");
@@ -1048,7 +1048,7 @@ test.describe("signed in", () => {
     await page.getByTestId("resources").getByLabel("Memory").fill("100000");
     await page.getByRole("button", { name: "Apply at next start" }).click();
     await expect(page).toHaveURL(/\/vms\/\d+\/settings\?/);
-    await expect(page.getByTestId("resources").getByTestId("refusal")).toContainText("Memory must be");
+    await expect(page.getByTestId("resources").getByTestId("error")).toContainText("Memory must be");
     await page.getByTestId("resources").getByLabel("Memory").fill("512");
     await page.getByRole("button", { name: "Apply at next start" }).click();
     await expect(page.getByTestId("next-spec")).toContainText("512 MB");
@@ -1095,11 +1095,11 @@ test.describe("signed in", () => {
     await context.close();
   });
 
-  test("the tabs of a VM's page are changed by keyboard, and ask only for what they show", async ({ page }) => {
+  test("the tabs of a VM's page are changed by keyboard, and only request what they show", async ({ page }) => {
     await openRunning(page);
     const address = new URL(page.url()).pathname;
     const calls = countCalls(page);
-    const asked = (endpoint) => calls.filter((url) => url.includes(`/api/v1/${endpoint}?`)).length;
+    const requested = (endpoint) => calls.filter((url) => url.includes(`/api/v1/${endpoint}?`)).length;
     await page.evaluate(() => (globalThis.marked = true));
     const tabs = page.getByRole("navigation", { name: "VM sections" });
     await tabs.getByRole("link", { name: "Overview" }).focus();
@@ -1108,13 +1108,13 @@ test.describe("signed in", () => {
       await page.keyboard.press("Enter");
       await expect(page).toHaveURL(`${address}/${tab.toLowerCase()}`);
       await expect(page).toHaveTitle(new RegExp(`^${tab} · `));
-      // Nothing may have been asked of this VM yet.
+      // Nothing may have been requested of this VM yet.
       await expect(page.getByTestId(content).or(page.getByText("No operations yet."))).toBeVisible();
       await expect(tabs.getByRole("link", { name: tab })).toBeFocused();
       await expect(tabs.locator("[aria-current=page]")).toHaveText(tab);
     }
     // The operations a second time to find out which is the newest, for its output.
-    expect(["vm_snapshots", "vm_operations", "vm_vagrantfiles", "vm_charts"].map(asked)).toEqual([1, 2, 1, 0]);
+    expect(["vm_snapshots", "vm_operations", "vm_vagrantfiles", "vm_charts"].map(requested)).toEqual([1, 2, 1, 0]);
     expect(calls.filter((url) => url.includes("metrics_since") && !url.includes("cursor=")), "it is the same poll").toEqual([]);
     await page.goBack();
     await page.goBack();
@@ -1142,7 +1142,7 @@ test.describe("signed in", () => {
     }
   });
 
-  test("a part of a page that cannot be read says so, and is asked for again", async ({ page, problems }) => {
+  test("a section that cannot be loaded says so, and is loaded again", async ({ page, problems }) => {
     problems.allow(/ERR_FAILED/);
     await page.goto("/");
     await hydrated(page);
@@ -1167,9 +1167,9 @@ test.describe("signed in", () => {
       await held;
       await route.continue();
     });
-    const asked = page.waitForRequest(code);
+    const requested = page.waitForRequest(code);
     await page.goto(`${address}/snapshots`);
-    await asked;
+    await requested;
     const snapshots = page.getByTestId("snapshots");
     const name = snapshots.getByLabel("Name");
     await name.fill("early");
@@ -1181,7 +1181,7 @@ test.describe("signed in", () => {
     await expect(snapshots.locator(".entries")).toContainText("early", { timeout: 30_000 });
   });
 
-  test("what is loaded stands where its skeleton stood", async ({ page }) => {
+  test("loaded content has the place of its skeleton", async ({ page }) => {
     for (const [path, name, api] of [["/vms/new", "Launch", "images"], ["/admin", "Admin", "store_health"], ["/alerts", "Alerts", "alert_history"]]) {
       await page.goto("/account");
       await hydrated(page);
@@ -1206,7 +1206,7 @@ test.describe("signed in", () => {
     }
   });
 
-  test("the visual language is told, every token of it", async ({ page }) => {
+  test("every token of the visual language is shown", async ({ page }) => {
     const css = await readFile(join(ROOT, "style/tokens.css"), "utf8");
     const names = [...css.matchAll(/^ *(--[a-z0-9-]+):|; (--[a-z0-9-]+):/gm)].map((found) => found[1] ?? found[2]);
     for (const colorScheme of ["light", "dark"]) {
@@ -1262,7 +1262,7 @@ async function fits(page, name, looks) {
   await shot(page, `${name}-${looks}`);
   const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
   expect(overflow, `${name} scrolls sideways`).toBeLessThanOrEqual(0);
-  expect(await violations(page), `${name} for everybody`).toEqual([]);
+  expect(await violations(page), `${name} is accessible`).toEqual([]);
 }
 
 /** The seconds that a chart's time axis spans. */
@@ -1286,7 +1286,7 @@ async function openRunning(page) {
   await expect(chart(page, "cpu").locator("canvas").first()).toBeVisible();
 }
 
-async function appended(page, figure, after) {
-  await expect.poll(async () => (await inspect(chart(page, figure))).lastPointAt, { timeout: 3 * POLL_MS })
+async function appended(page, metric, after) {
+  await expect.poll(async () => (await inspect(chart(page, metric))).lastPointAt, { timeout: 3 * POLL_MS })
     .toBeGreaterThan(after);
 }

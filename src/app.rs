@@ -2,7 +2,7 @@
 
 use crate::{
     asset_urls::AssetUrls,
-    components::{layout::SignedIn, theme},
+    components::{app_layout::AppLayout, theme},
     pages::{
         Account, Accounts, Admin, Adopt, AlertRules, Alerts, Events, Launch, Monitor, NotFound, Overview,
         Register, Setup, SignIn, Vm,
@@ -55,7 +55,7 @@ pub fn App() -> impl IntoView {
         }/>
         <Router>
             <Routes fallback=NotFound>
-                <ParentRoute path=path!("") view=SignedIn ssr=SsrMode::Async>
+                <ParentRoute path=path!("") view=AppLayout ssr=SsrMode::Async>
                     <Route path=path!("/") view={Lazy::<Overview>::new()} ssr=SsrMode::Async/>
                     <Route path=path!("/monitor") view={Lazy::<Monitor>::new()} ssr=SsrMode::Async/>
                     <Route path=path!("/alerts") view={Lazy::<Alerts>::new()} ssr=SsrMode::Async/>

@@ -1,4 +1,4 @@
-//! The real router, a simulated fleet, and three people: nobody, a user and an admin.
+//! The real router with a simulated fleet, for unauthenticated clients, a user and an admin.
 
 mod support;
 
@@ -24,7 +24,7 @@ use support::{
     form_request,
 };
 use twarga_cloud::{
-    model::{HostFigures, OperationKind, UtcMillis, VmFigures},
+    model::{HostUsage, OperationKind, UtcMillis, VmUsage},
     server::{
         commands::Source,
         provider::{
@@ -95,7 +95,7 @@ async fn call(client: &Client, method: &Method, path: &str, arguments: &str) -> 
 
 #[tokio::test]
 async fn every_server_function_rejects_callers_without_access() {
-    // Path and arguments; what nobody gets; what somebody else's VM gives.
+    // Path and arguments; the status without sign-in; the status for another user's VM.
     const OPEN: u16 = 200;
     const FOREIGN_RULE: &str =
         "rule[scope]=vm:1&rule[metric]=cpu&rule[threshold]=90&rule[for_secs]=60&rule[severity]=warning";
@@ -194,11 +194,11 @@ async fn every_server_function_rejects_callers_without_access() {
 
     let fleet = Fleet::new();
     let server = fleet.serve(2).await;
-    let admin = server.person("ada").await;
-    let (nobody, other) = (server.nobody(), server.person("bob").await);
-    for (path, (arguments, for_nobody, for_other)) in cases {
+    let admin = server.user("ada").await;
+    let (anonymous, other) = (server.anonymous(), server.user("bob").await);
+    for (path, (arguments, for_anonymous, for_other)) in cases {
         let method = &registered[path];
-        assert_eq!(call(&nobody, method, path, arguments).await.as_u16(), for_nobody, "nobody: {path}");
+        assert_eq!(call(&anonymous, method, path, arguments).await.as_u16(), for_anonymous, "nobody: {path}");
         // Signing out as the last thing would end what the next case needs.
         if path != "/api/v1/sign_out" {
             assert_eq!(
@@ -218,30 +218,30 @@ async fn every_server_function_rejects_callers_without_access() {
 #[tokio::test]
 async fn the_first_account_is_the_admin_and_the_next_one_is_not() {
     let server = Fleet::new().serve(0).await;
-    let (ada, bob) = (server.person("ada").await, server.person("bob").await);
+    let (ada, bob) = (server.user("ada").await, server.user("bob").await);
     assert_eq!(ada.get("/api/auth/me").await.json()["role"], "admin");
     assert_eq!(bob.get("/api/auth/me").await.json()["role"], "user");
-    assert_eq!(server.nobody().get("/api/auth/me").await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(server.anonymous().get("/api/auth/me").await.status, StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]
 async fn a_taken_name_is_reported_at_its_field() {
     let server = Fleet::new().serve(0).await;
-    server.person("ada").await;
+    server.user("ada").await;
     let body = format!(r#"{{"username":"ADA","email":"other@example.org","password":"{PASSWORD}"}}"#);
-    let answer = server.nobody().json(Method::POST, "/api/auth/register", &body).await;
+    let answer = server.anonymous().json(Method::POST, "/api/auth/register", &body).await;
     assert_eq!(answer.status, StatusCode::CONFLICT);
     assert_eq!(answer.json()["fields"][0]["field"], "username");
-    let answer = server.nobody().json(Method::POST, "/api/auth/register", "{\"username\":").await;
+    let answer = server.anonymous().json(Method::POST, "/api/auth/register", "{\"username\":").await;
     assert_eq!((answer.status, answer.json()["code"].clone()), (StatusCode::BAD_REQUEST, json!("invalid")));
 }
 
 #[tokio::test]
 async fn a_session_is_a_cookie_that_scripts_cannot_read_and_ends_at_sign_out() {
     let server = Fleet::new().serve(0).await;
-    server.person("ada").await;
+    server.user("ada").await;
     let fields = [("username", "ada"), ("password", PASSWORD)];
-    let answer = server.nobody().form("/api/v1/sign_in", &fields).await;
+    let answer = server.anonymous().form("/api/v1/sign_in", &fields).await;
     let cookie = answer.headers[header::SET_COOKIE].to_str().unwrap().to_owned();
     for word in ["HttpOnly", "SameSite=Lax", "Path=/"] {
         assert!(cookie.contains(word), "{word} is missing in {cookie}");
@@ -252,36 +252,36 @@ async fn a_session_is_a_cookie_that_scripts_cannot_read_and_ends_at_sign_out() {
         request.headers_mut().insert("sec-fetch-site", site.parse().unwrap());
         request
     };
-    let me = || with_cookie(form_request("/api/auth/me", &[]), "same-origin");
+    let user = || with_cookie(form_request("/api/auth/me", &[]), "same-origin");
     let get_me = || {
-        let mut request = me();
+        let mut request = user();
         *request.method_mut() = Method::GET;
-        let nobody = server.nobody();
-        async move { nobody.send(request).await }
+        let anonymous = server.anonymous();
+        async move { anonymous.send(request).await }
     };
     assert_eq!(get_me().await.json()["username"], "ada");
 
     let elsewhere = with_cookie(form_request("/api/v1/sign_out", &[]), "cross-site");
-    assert_eq!(server.nobody().send(elsewhere).await.status, StatusCode::FORBIDDEN);
+    assert_eq!(server.anonymous().send(elsewhere).await.status, StatusCode::FORBIDDEN);
     assert_eq!(get_me().await.status, StatusCode::OK, "another site's page cannot sign anybody out");
 
     let ours = with_cookie(form_request("/api/v1/sign_out", &[]), "same-origin");
-    assert_eq!(server.nobody().send(ours).await.status, StatusCode::OK);
+    assert_eq!(server.anonymous().send(ours).await.status, StatusCode::OK);
     assert_eq!(get_me().await.status, StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]
 async fn a_token_is_not_in_the_database_and_a_cookies_token_is_no_bearer_token() {
     let server = Fleet::new().serve(0).await;
-    server.person("ada").await;
+    server.user("ada").await;
     let fields = [("username", "ada"), ("password", PASSWORD)];
-    let answer = server.nobody().form("/api/v1/sign_in", &fields).await;
+    let answer = server.anonymous().form("/api/v1/sign_in", &fields).await;
     let cookie = answer.headers[header::SET_COOKIE].to_str().unwrap().to_owned();
     let token = cookie.split(['=', ';']).nth(1).unwrap().to_owned();
     let mut request = form_request("/api/auth/me", &[]);
     *request.method_mut() = Method::GET;
     request.headers_mut().insert(header::AUTHORIZATION, format!("Bearer {token}").parse().unwrap());
-    assert_eq!(server.nobody().send(request).await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(server.anonymous().send(request).await.status, StatusCode::UNAUTHORIZED);
     for file in fs::read_dir(&server.data_dir).unwrap().flatten().filter(|f| f.path().is_file()) {
         let bytes = fs::read(file.path()).unwrap();
         for secret in [token.as_bytes(), PASSWORD.as_bytes()] {
@@ -293,11 +293,11 @@ async fn a_token_is_not_in_the_database_and_a_cookies_token_is_no_bearer_token()
 #[tokio::test]
 async fn a_wrong_password_and_an_unknown_name_give_the_same_answer() {
     let server = Fleet::new().serve(0).await;
-    server.person("ada").await;
+    server.user("ada").await;
     let wrong =
-        server.nobody().form("/api/auth/login", &[("username", "ada"), ("password", "nonsense!!")]).await;
+        server.anonymous().form("/api/auth/login", &[("username", "ada"), ("password", "nonsense!!")]).await;
     let unknown =
-        server.nobody().form("/api/auth/login", &[("username", "eve"), ("password", "nonsense!!")]).await;
+        server.anonymous().form("/api/auth/login", &[("username", "eve"), ("password", "nonsense!!")]).await;
     assert_eq!((wrong.status, &wrong.text), (unknown.status, &unknown.text));
     assert_eq!(wrong.status, StatusCode::BAD_REQUEST);
 }
@@ -306,11 +306,11 @@ async fn a_wrong_password_and_an_unknown_name_give_the_same_answer() {
 async fn a_vm_is_launched_watched_stopped_started_and_destroyed() {
     let fleet = Fleet::new();
     let mut server = fleet.serve(0).await;
-    let ada = server.person("ada").await;
+    let ada = server.user("ada").await;
     let answer = ada.launch("web-1", "debian-12").await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
     let vm_id = answer.json()["vm_id"].as_i64().unwrap();
-    server.settled().await;
+    server.wait_until_idle().await;
     fleet.ticks(&mut server, 3).await;
 
     let vm = ada.vm("web-1").await;
@@ -324,15 +324,15 @@ async fn a_vm_is_launched_watched_stopped_started_and_destroyed() {
     assert_eq!(info["cpu_percent"], metrics["cpu_percent"]);
     assert_eq!(info["last_metrics_update"], metrics["timestamp"]);
 
-    assert_eq!(ada.ask("stop", vm_id).await.status, StatusCode::OK);
-    server.settled().await;
+    assert_eq!(ada.act("stop", vm_id).await.status, StatusCode::OK);
+    server.wait_until_idle().await;
     fleet.ticks(&mut server, 1).await;
     let vm = ada.vm("web-1").await;
     assert_eq!((&vm["status"], &vm["figures"]["uptime_seconds"]), (&json!("stopped"), &json!(0)));
-    assert_eq!(vm["figures"]["cpu_percent"], json!(null), "no figure is invented");
+    assert_eq!(vm["figures"]["cpu_percent"], json!(null), "no value is invented");
 
-    assert_eq!(ada.ask("start", vm_id).await.status, StatusCode::OK);
-    server.settled().await;
+    assert_eq!(ada.act("start", vm_id).await.status, StatusCode::OK);
+    server.wait_until_idle().await;
     assert_eq!(ada.vm("web-1").await["status"], "running");
 
     assert_eq!(
@@ -341,7 +341,7 @@ async fn a_vm_is_launched_watched_stopped_started_and_destroyed() {
         "the name is not confirmed"
     );
     assert_eq!(ada.destroy(vm_id, "web-1").await.status, StatusCode::OK);
-    server.settled().await;
+    server.wait_until_idle().await;
     fleet.ticks(&mut server, 1).await;
     assert_eq!(ada.vm("web-1").await, json!(null));
     assert!(!folder.exists());
@@ -351,7 +351,7 @@ async fn a_vm_is_launched_watched_stopped_started_and_destroyed() {
 #[tokio::test]
 async fn a_form_with_nonsense_changes_nothing() {
     let server = Fleet::new().serve(0).await;
-    let ada = server.person("ada").await;
+    let ada = server.user("ada").await;
     let fields =
         [("name", "../../etc"), ("image", "beos"), ("ram_mb", "1"), ("cpu_cores", "99"), ("disk_gb", "0")];
     let answer = ada.form("/api/v1/launch_vm", &fields).await;
@@ -378,7 +378,7 @@ async fn a_form_with_nonsense_changes_nothing() {
 #[tokio::test]
 async fn a_name_serves_one_vm_of_an_owner_and_anothers_too() {
     let server = Fleet::new().serve(0).await;
-    let (ada, bob) = (server.person("ada").await, server.person("bob").await);
+    let (ada, bob) = (server.user("ada").await, server.user("bob").await);
     assert_eq!(ada.launch("web-1", "debian-12").await.status, StatusCode::OK);
     let clash = ada.launch("WEB-1", "debian-12").await;
     assert_eq!(
@@ -386,7 +386,7 @@ async fn a_name_serves_one_vm_of_an_owner_and_anothers_too() {
         (StatusCode::CONFLICT, json!("name"))
     );
     assert_eq!(bob.launch("web-1", "debian-12").await.status, StatusCode::OK);
-    server.settled().await;
+    server.wait_until_idle().await;
     assert_eq!(bob.get("/api/vms").await.json().as_array().unwrap().len(), 1, "a user sees their own");
     assert_eq!(ada.get("/api/vms").await.json().as_array().unwrap().len(), 2, "an admin sees all");
     fs::create_dir_all(server.vm_folder(1, "left-over")).unwrap();
@@ -398,7 +398,7 @@ async fn a_name_serves_one_vm_of_an_owner_and_anothers_too() {
 #[tokio::test]
 async fn a_form_with_nonsense_comes_back_without_scripts_with_its_words_and_what_was_entered() {
     let server = Fleet::new().serve(0).await;
-    server.person("ada").await;
+    server.user("ada").await;
     let ada = server.browser("ada").await;
     let fields = [
         ("name", "../../etc"),
@@ -451,7 +451,7 @@ async fn a_form_with_nonsense_comes_back_without_scripts_with_its_words_and_what
 async fn a_name_clash_comes_back_without_scripts_with_its_words_and_loses_nothing() {
     let fleet = Fleet::new();
     let mut server = fleet.serve(1).await;
-    server.person("ada").await;
+    server.user("ada").await;
     let ada = server.browser("ada").await;
     fleet.ticks(&mut server, 1).await;
     fs::create_dir_all(server.vm_folder(1, "left-over")).unwrap();
@@ -484,14 +484,15 @@ async fn a_name_clash_comes_back_without_scripts_with_its_words_and_loses_nothin
 #[tokio::test]
 async fn a_rejected_sign_in_keeps_the_name_and_never_the_password() {
     let server = Fleet::new().serve(0).await;
-    server.person("ada").await;
-    let nobody = server.nobody();
-    let (location, page) =
-        nobody.submit("/sign-in", "/api/v1/sign_in", &[("username", "ada"), ("password", "not-mine")]).await;
+    server.user("ada").await;
+    let anonymous = server.anonymous();
+    let (location, page) = anonymous
+        .submit("/sign-in", "/api/v1/sign_in", &[("username", "ada"), ("password", "not-mine")])
+        .await;
     assert_eq!(page.field("username").as_deref(), Some("ada"));
     assert!(!location.contains("not-mine") && !page.text.contains("not-mine"), "{location}");
     let fields = [("username", "ADA"), ("email", "x@example.org"), ("password", PASSWORD)];
-    let (location, page) = nobody.submit("/register", "/api/v1/register", &fields).await;
+    let (location, page) = anonymous.submit("/register", "/api/v1/register", &fields).await;
     assert_eq!(page.field("email").as_deref(), Some("x@example.org"));
     assert!(page.words().contains("taken") || page.words().contains("already"), "{}", page.words());
     assert!(!location.contains("correct") && !page.text.contains("correct"), "{location}");
@@ -500,40 +501,40 @@ async fn a_rejected_sign_in_keeps_the_name_and_never_the_password() {
 #[tokio::test]
 async fn the_first_start_leads_to_setup_and_setup_away_once_there_is_an_account() {
     let server = Fleet::new().serve(0).await;
-    let nobody = server.nobody();
-    assert_eq!(nobody.page("/").await.status, StatusCode::FOUND);
+    let anonymous = server.anonymous();
+    assert_eq!(anonymous.page("/").await.status, StatusCode::FOUND);
     for path in ["/register", "/sign-in"] {
-        let answer = nobody.page(path).await;
+        let answer = anonymous.page(path).await;
         assert_eq!((answer.status, answer.location()), (StatusCode::FOUND, "/setup"), "{path}");
     }
-    let words = nobody.page("/setup").await.words();
+    let words = anonymous.page("/setup").await.words();
     assert!(words.contains("Simulated fleet") && words.contains("What happens next"), "{words}");
 
     let fields = [("username", "ada"), ("email", "ada@example.org"), ("password", "short")];
-    let (location, page) = nobody.submit("/setup", "/api/v1/register", &fields).await;
+    let (location, page) = anonymous.submit("/setup", "/api/v1/register", &fields).await;
     assert!(location.starts_with("/setup?") && !location.contains("short"), "{location}");
     assert_eq!(page.field("username").as_deref(), Some("ada"));
     assert_eq!(page.field("email").as_deref(), Some("ada@example.org"));
 
     let fields = [("username", "ada"), ("email", "ada@example.org"), ("password", PASSWORD)];
-    let (location, _) = nobody.submit(&location, "/api/v1/register", &fields).await;
+    let (location, _) = anonymous.submit(&location, "/api/v1/register", &fields).await;
     assert_eq!(location, "/");
-    let away = nobody.page("/setup").await;
+    let away = anonymous.page("/setup").await;
     assert_eq!((away.status, away.location()), (StatusCode::FOUND, "/sign-in"));
     let ada = server.signed_in("ada").await;
     assert_eq!(ada.get("/api/auth/me").await.json()["role"], "admin");
     assert_eq!(ada.page("/setup").await.location(), "/");
-    assert_eq!(nobody.page("/register").await.status, StatusCode::OK);
+    assert_eq!(anonymous.page("/register").await.status, StatusCode::OK);
 }
 
 #[tokio::test]
 async fn a_failed_launch_says_why_and_can_be_tried_again() {
     let fleet = Fleet::new();
     let mut server = fleet.serve(0).await;
-    let ada = server.person("ada").await;
+    let ada = server.user("ada").await;
     fleet.fleet.fail_next(OperationKind::Launch, MachineErrorKind::BoxMissing);
     let vm_id = ada.launch("web-1", "debian-12").await.json()["vm_id"].as_i64().unwrap();
-    server.settled().await;
+    server.wait_until_idle().await;
     fleet.ticks(&mut server, 2).await;
     let vm = ada.vm("web-1").await;
     assert_eq!(vm["status"], "failed");
@@ -543,8 +544,8 @@ async fn a_failed_launch_says_why_and_can_be_tried_again() {
     let path = format!("/api/v1/operation_output?vm_id={vm_id}&operation_id={}", vm["operation"]["id"]);
     assert!(!ada.get(&path).await.json().as_array().unwrap().is_empty(), "what Vagrant said is kept");
 
-    assert_eq!(ada.ask("start", vm_id).await.status, StatusCode::OK);
-    server.settled().await;
+    assert_eq!(ada.act("start", vm_id).await.status, StatusCode::OK);
+    server.wait_until_idle().await;
     fleet.ticks(&mut server, 1).await;
     let vm = ada.vm("web-1").await;
     assert_eq!((&vm["status"], &vm["problem"]), (&json!("running"), &json!(null)));
@@ -557,7 +558,7 @@ async fn what_a_restart_cut_off_is_finished_by_the_next_start() {
     let arguments = ["--provider", "simulated", "--simulated-vms", "0"];
     let server =
         Server::start_in(folder.path(), &arguments, |_| Source::simulated(fleet.fleet.clone())).await;
-    let ada = server.person("ada").await;
+    let ada = server.user("ada").await;
     // A row as a killed server leaves it: the operation is written, nothing of it is done.
     let mut tx = server.state.database.write().await.unwrap();
     sqlx::query(
@@ -580,16 +581,16 @@ async fn what_a_restart_cut_off_is_finished_by_the_next_start() {
 
     let server =
         Server::start_in(folder.path(), &arguments, |_| Source::simulated(fleet.fleet.clone())).await;
-    server.settled().await;
+    server.wait_until_idle().await;
     let ada = server.signed_in("ada").await;
     assert_eq!(ada.vm("web-1").await["status"], "running");
 }
 
 #[tokio::test]
-async fn what_happens_behind_our_back_shows_within_two_ticks() {
+async fn external_changes_are_shown_within_two_ticks() {
     let fleet = Fleet::new();
     let mut server = fleet.serve(3).await;
-    let ada = server.person("ada").await;
+    let ada = server.user("ada").await;
     fleet.ticks(&mut server, 2).await;
     let (first, second, third) = (
         uuid_of(&server, "web-1").await,
@@ -620,7 +621,7 @@ async fn what_happens_behind_our_back_shows_within_two_ticks() {
 async fn a_silent_hypervisor_makes_statuses_unknown_and_its_answer_makes_them_true_again() {
     let fleet = Fleet::new();
     let mut server = fleet.serve(1).await;
-    let ada = server.person("ada").await;
+    let ada = server.user("ada").await;
     fleet.ticks(&mut server, 3).await;
     fleet.fleet.set_unreachable(true);
     fleet.ticks(&mut server, 2).await;
@@ -628,7 +629,7 @@ async fn a_silent_hypervisor_makes_statuses_unknown_and_its_answer_makes_them_tr
     assert_eq!(live["vms"][0]["status"], "unknown");
     assert_eq!(live["vms"][0]["figures"]["cpu_percent"], json!(null));
     assert!(live["trouble"].as_str().is_some_and(|text| !text.is_empty()));
-    let refused = ada.ask("stop", 1).await;
+    let refused = ada.act("stop", 1).await;
     assert_eq!(refused.status, StatusCode::CONFLICT);
     assert!(refused.text.contains("is not responding"), "{}", refused.text);
     fleet.fleet.set_unreachable(false);
@@ -645,7 +646,7 @@ async fn a_silent_hypervisor_makes_statuses_unknown_and_its_answer_makes_them_tr
 async fn a_corrupt_vm_info_is_rebuilt_kept_beside_and_reported() {
     let fleet = Fleet::new();
     let mut server = fleet.serve(1).await;
-    let ada = server.person("ada").await;
+    let ada = server.user("ada").await;
     fleet.ticks(&mut server, 1).await;
     let folder = server.vm_folder(1, "web-1");
     fs::write(folder.join(".vm_info"), "{\"name\": \"we").unwrap();
@@ -664,7 +665,7 @@ async fn a_corrupt_vm_info_is_rebuilt_kept_beside_and_reported() {
 async fn a_poll_brings_only_what_is_new() {
     let fleet = Fleet::new();
     let mut server = fleet.serve(2).await;
-    let ada = server.person("ada").await;
+    let ada = server.user("ada").await;
     fleet.ticks(&mut server, 4).await;
     let first = ada.get("/api/v1/metrics_since").await.json();
     assert_eq!(first["series"].as_array().unwrap().len(), 2);
@@ -688,7 +689,7 @@ async fn a_poll_brings_only_what_is_new() {
 async fn history_is_read_by_name_newest_first_and_within_its_bounds() {
     let fleet = Fleet::new();
     let mut server = fleet.serve(1).await;
-    let ada = server.person("ada").await;
+    let ada = server.user("ada").await;
     fleet.ticks(&mut server, 6).await;
     let path = "/api/metrics/vm/1/history?metric_name=vm_memory_used_mb";
     let history = ada.get(&format!("{path}&limit=3")).await.json();
@@ -740,22 +741,26 @@ async fn history_is_read_by_name_newest_first_and_within_its_bounds() {
 async fn charts_statistics_and_files_are_of_ones_own_vms() {
     let fleet = Fleet::new();
     let mut server = fleet.serve(2).await;
-    let (ada, bob) = (server.person("ada").await, server.person("bob").await);
+    let (ada, bob) = (server.user("ada").await, server.user("bob").await);
     fleet.ticks(&mut server, 6).await;
     let both =
         "vm_ids[0]=1&vm_ids[1]=2&metric_names[0]=vm_cpu_percent&metric_names[1]=vm_network_rx_mb_per_s";
     let ranges = ada.get(&format!("/api/v1/vm_ranges?{both}")).await.json();
-    let told: Vec<_> = ranges.as_array().unwrap().iter().map(|r| (&r["vm_id"], &r["metric_name"])).collect();
-    assert_eq!(told.len(), 4);
+    let series: Vec<_> =
+        ranges.as_array().unwrap().iter().map(|r| (&r["vm_id"], &r["metric_name"])).collect();
+    assert_eq!(series.len(), 4);
     assert_eq!(ranges[0]["at"].as_array().unwrap().len(), ranges[0]["max"].as_array().unwrap().len());
     let none = ada.get("/api/v1/vm_ranges?vm_ids[0]=1&metric_names[0]=vm_loudness").await;
     assert_eq!(none.status, StatusCode::NOT_FOUND);
     let of_all = ada.get("/api/v1/vm_ranges?vm_ids[0]=1&vm_ids[1]=77&metric_names[0]=vm_cpu_percent").await;
     assert_eq!(of_all.status, StatusCode::NOT_FOUND);
 
-    let told = ada.get("/api/metrics/vm/1/statistics?metric_name=vm_uptime").await.json();
-    assert_eq!(told["count"], 6);
-    assert!(told["min"].as_f64() < told["p95"].as_f64() && told["p95"] == told["max"], "{told}");
+    let statistics = ada.get("/api/metrics/vm/1/statistics?metric_name=vm_uptime").await.json();
+    assert_eq!(statistics["count"], 6);
+    assert!(
+        statistics["min"].as_f64() < statistics["p95"].as_f64() && statistics["p95"] == statistics["max"],
+        "{statistics}"
+    );
 
     let csv = ada.get("/api/metrics/vm/1/export").await;
     assert_eq!(csv.headers[header::CONTENT_TYPE], "text/csv; charset=utf-8");
@@ -778,18 +783,18 @@ async fn charts_statistics_and_files_are_of_ones_own_vms() {
             StatusCode::NOT_FOUND,
             "{path}"
         );
-        let nobody = server.nobody().get(&format!("/api/metrics/vm/1/{path}")).await;
-        assert_eq!(nobody.status, StatusCode::UNAUTHORIZED, "{path}");
+        let anonymous = server.anonymous().get(&format!("/api/metrics/vm/1/{path}")).await;
+        assert_eq!(anonymous.status, StatusCode::UNAUTHORIZED, "{path}");
     }
 }
 
 #[tokio::test]
-async fn old_samples_are_forgotten_and_young_ones_kept() {
+async fn old_samples_are_deleted_and_recent_ones_kept() {
     let fleet = Fleet::new();
     let mut server = fleet.serve(1).await;
-    let ada = server.person("ada").await;
+    let ada = server.user("ada").await;
     fleet.ticks(&mut server, 4).await;
-    server.state.store.forget(UtcMillis(MORNING + 10_500)).await.unwrap();
+    server.state.store.delete_before(UtcMillis(MORNING + 10_500)).await.unwrap();
     let history = ada.get("/api/metrics/vm/1/history?metric_name=vm_uptime").await.json();
     assert_eq!(history["count"], 2);
 }
@@ -798,11 +803,11 @@ async fn old_samples_are_forgotten_and_young_ones_kept() {
 async fn pages_are_there_without_scripts() {
     let fleet = Fleet::new();
     let mut server = fleet.serve(2).await;
-    assert_eq!(server.nobody().page("/").await.status, StatusCode::FOUND);
-    let first = server.nobody().page("/sign-in").await;
+    assert_eq!(server.anonymous().page("/").await.status, StatusCode::FOUND);
+    let first = server.anonymous().page("/sign-in").await;
     assert_eq!((first.status, first.location()), (StatusCode::FOUND, "/setup"));
-    let ada = server.person("ada").await;
-    let again = server.nobody().page("/").await;
+    let ada = server.user("ada").await;
+    let again = server.anonymous().page("/").await;
     assert_eq!((again.status, again.location()), (StatusCode::FOUND, "/sign-in"));
     fleet.ticks(&mut server, 3).await;
     let overview = ada.page("/").await;
@@ -812,7 +817,7 @@ async fn pages_are_there_without_scripts() {
     }
     let monitor = ada.page("/monitor").await;
     assert!(monitor.text.contains("Collector") && monitor.text.contains("2 simulated"), "for the admin");
-    let of_user = server.person("bob").await.page("/monitor").await;
+    let of_user = server.user("bob").await.page("/monitor").await;
     assert!(!of_user.text.contains("Collector"));
     let policy = overview.headers[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
     assert!(policy.contains("script-src 'self' 'nonce-"), "{policy}");
@@ -830,7 +835,7 @@ async fn pages_are_there_without_scripts() {
 async fn a_page_is_rendered_completely_while_other_routers_are_built() {
     let fleet = Fleet::new();
     let mut server = fleet.serve(2).await;
-    let ada = server.person("ada").await;
+    let ada = server.user("ada").await;
     fleet.ticks(&mut server, 1).await;
     let (state, pages_are_rendered) = (server.state.clone(), Arc::new(AtomicBool::new(false)));
     let stop = pages_are_rendered.clone();
@@ -849,7 +854,7 @@ async fn a_page_is_rendered_completely_while_other_routers_are_built() {
     assert_eq!(incomplete, 0);
 }
 
-/// A person's open alerts of VMs: each VM's name and what the alert is about.
+/// A user's open alerts of VMs: the VM's name and the alert's metric.
 async fn open_alerts(client: &Client) -> Vec<(String, String)> {
     let alerts = client.get("/api/v1/open_alerts").await.json();
     let of_vms = alerts.as_array().unwrap().iter().filter(|alert| alert["vm_id"].is_i64());
@@ -861,11 +866,11 @@ fn cpu_of(vm: &str) -> Vec<(String, String)> {
     vec![(vm.to_owned(), "cpu".to_owned())]
 }
 
-/// A VM of bob's, who is no admin, that runs and has figures; with whom it concerns and its id.
+/// A running VM with metrics of bob, who is not an admin; returns bob's client and its id.
 async fn bobs_vm(fleet: &Fleet, server: &mut Server, name: &str) -> (Client, i64) {
-    let bob = server.person("bob").await;
+    let bob = server.user("bob").await;
     let vm_id = bob.launch(name, "debian-12").await.json()["vm_id"].as_i64().unwrap();
-    server.settled().await;
+    server.wait_until_idle().await;
     fleet.ticks(server, 2).await;
     (bob, vm_id)
 }
@@ -874,7 +879,7 @@ async fn bobs_vm(fleet: &Fleet, server: &mut Server, name: &str) -> (Client, i64
 async fn a_vm_that_is_busy_for_a_minute_is_an_alert_of_its_owners_and_the_admins() {
     let fleet = Fleet::new();
     let mut server = fleet.serve(0).await;
-    let (ada, carl) = (server.person("ada").await, server.person("carl").await);
+    let (ada, carl) = (server.user("ada").await, server.user("carl").await);
     let (bob, vm_id) = bobs_vm(&fleet, &mut server, "web-1").await;
     let uuid = uuid_of(&server, "web-1").await;
     assert!(fleet.fleet.keep_busy(&uuid, Some(0.93)));
@@ -909,34 +914,34 @@ async fn a_vm_that_is_busy_for_a_minute_is_an_alert_of_its_owners_and_the_admins
     assert_eq!(bob.get(&format!("/api/v1/alert_history?before={id}")).await.json(), json!([]));
     assert_eq!(bob.get(&format!("/api/v1/alert_history?before={}", id + 1)).await.json(), history);
     assert_eq!((&history[0]["threshold"], &history[0]["resolved_value"]), (&json!(90.0), &json!(20.0)));
-    let told = server.events().await.into_iter().filter(|(kind, _)| kind.starts_with("alert_"));
-    let told: Vec<_> = told.map(|(_, text)| text).filter(|text| text.contains("web-1")).collect();
-    assert_eq!(told.len(), 2, "{told:?}");
+    let texts = server.events().await.into_iter().filter(|(kind, _)| kind.starts_with("alert_"));
+    let texts: Vec<_> = texts.map(|(_, text)| text).filter(|text| text.contains("web-1")).collect();
+    assert_eq!(texts.len(), 2, "{texts:?}");
 }
 
 #[tokio::test]
 async fn an_alert_ends_with_the_vm_that_stops_or_is_destroyed() {
     let fleet = Fleet::new();
     let mut server = fleet.serve(0).await;
-    server.person("ada").await;
+    server.user("ada").await;
     let (bob, vm_id) = bobs_vm(&fleet, &mut server, "web-1").await;
     let uuid = uuid_of(&server, "web-1").await;
     assert!(fleet.fleet.keep_busy(&uuid, Some(1.0)));
     fleet.ticks(&mut server, 14).await;
     assert_eq!(open_alerts(&bob).await, cpu_of("web-1"));
-    bob.ask("stop", vm_id).await;
-    server.settled().await;
+    bob.act("stop", vm_id).await;
+    server.wait_until_idle().await;
     fleet.ticks(&mut server, 1).await;
     assert_eq!(open_alerts(&bob).await, []);
     let over = "The alert about web-1's CPU is resolved: the VM is no longer running.";
     assert!(server.events().await.iter().any(|(_, text)| text == over));
 
-    bob.ask("start", vm_id).await;
-    server.settled().await;
+    bob.act("start", vm_id).await;
+    server.wait_until_idle().await;
     fleet.ticks(&mut server, 15).await;
     assert_eq!(open_alerts(&bob).await, cpu_of("web-1"));
     bob.destroy(vm_id, "web-1").await;
-    server.settled().await;
+    server.wait_until_idle().await;
     assert_eq!(open_alerts(&bob).await, [], "what is destroyed is seen by nobody, before any tick");
     fleet.ticks(&mut server, 1).await;
     let open: i64 = sqlx::query_scalar("SELECT count(*) FROM alert WHERE vm_id = ? AND resolved_at IS NULL")
@@ -956,7 +961,7 @@ async fn a_restart_neither_doubles_nor_loses_an_open_alert() {
         Server::start_in(folder.path(), &arguments, |_| Source::simulated(fleet.fleet.clone())).await
     };
     let mut server = start().await;
-    server.person("ada").await;
+    server.user("ada").await;
     fleet.ticks(&mut server, 2).await;
     let uuid = uuid_of(&server, "web-1").await;
     assert!(fleet.fleet.keep_busy(&uuid, Some(1.0)));
@@ -987,8 +992,8 @@ async fn a_restart_neither_doubles_nor_loses_an_open_alert() {
 async fn the_hosts_alerts_are_the_admins_alone() {
     let fleet = Fleet::new();
     let mut server = fleet.serve(0).await;
-    let (ada, bob) = (server.person("ada").await, server.person("bob").await);
-    let full = HostFigures { disk_percent: Some(97.0), ..HostFigures::default() };
+    let (ada, bob) = (server.user("ada").await, server.user("bob").await);
+    let full = HostUsage { disk_percent: Some(97.0), ..HostUsage::default() };
     for secs in (0..=60).step_by(5) {
         let at = UtcMillis(MORNING + secs * 1000);
         server.collector.alerts.evaluate(at, &full, &[]).await.unwrap();
@@ -1006,18 +1011,18 @@ async fn the_hosts_alerts_are_the_admins_alone() {
 async fn a_vm_that_runs_and_sends_nothing_is_an_alert() {
     let fleet = Fleet::new();
     let mut server = fleet.serve(1).await;
-    let ada = server.person("ada").await;
+    let ada = server.user("ada").await;
     fleet.ticks(&mut server, 1).await;
     let mut silent = server.state.vms.list(Scope::All).await.unwrap();
-    silent[0].figures = VmFigures::default();
-    let host = HostFigures::default();
+    silent[0].usage = VmUsage::default();
+    let host = HostUsage::default();
     for secs in (10..=70).step_by(5) {
         let at = UtcMillis(MORNING + secs * 1000);
         server.collector.alerts.evaluate(at, &host, &silent).await.unwrap();
     }
     assert_eq!(open_alerts(&ada).await, [("web-1".to_owned(), "figures".to_owned())]);
-    let told = "web-1 is running but has reported no metrics for 60 s.";
-    assert!(ada.page("/vms/1").await.words().contains(told));
+    let problem = "web-1 is running but has reported no metrics for 60 s.";
+    assert!(ada.page("/vms/1").await.words().contains(problem));
 }
 
 /// Vagrant's index with one machine of VirtualBox's, and nobody who knows the way into it.
@@ -1053,7 +1058,7 @@ impl GuestAccess for Index {
 }
 
 #[tokio::test]
-async fn a_machine_is_not_adopted_before_what_it_was_given_is_known() {
+async fn a_machine_is_not_adopted_before_its_size_is_known() {
     for (state, why) in [
         (Some(DomainState::Stopped), "Run \"vagrant up\" in /home/ada/shop, then import it."),
         (
@@ -1069,7 +1074,7 @@ async fn a_machine_is_not_adopted_before_what_it_was_given_is_known() {
         };
         let arguments = ["--provider", "simulated", "--simulated-vms", "1"];
         let server = Server::start(&arguments, |_| source).await;
-        let ada = server.person("ada").await;
+        let ada = server.user("ada").await;
         let found = ada.get("/api/v1/adoptable_machines").await.json();
         assert_eq!(found[0]["machine"]["directory"], "/home/ada/shop", "{found}");
         assert_eq!(found[0]["suggested_name"], "shop");
@@ -1085,7 +1090,7 @@ async fn a_machine_is_not_adopted_before_what_it_was_given_is_known() {
             "{}",
             refused.text
         );
-        assert_eq!(ada.vm("shop").await, json!(null), "a refusal changes nothing");
+        assert_eq!(ada.vm("shop").await, json!(null), "a rejected request changes nothing");
         assert!(!server.vm_folder(1, "shop").exists());
         let page = server.browser("ada").await.page("/vms/adopt").await;
         assert!(page.words().contains("/home/ada/shop"), "{}", page.words());
@@ -1093,12 +1098,12 @@ async fn a_machine_is_not_adopted_before_what_it_was_given_is_known() {
 }
 
 #[tokio::test]
-async fn what_vagrant_does_not_know_is_not_adopted_and_what_was_launched_here_not_released() {
+async fn an_unknown_machine_is_not_adopted_and_a_launched_one_not_unmanaged() {
     let index = Arc::new(Index(None));
     let source =
         Source { index: Some(index.clone()), guests: Some(index), ..Source::simulated(Fleet::new().fleet) };
     let server = Server::start(&["--provider", "simulated", "--simulated-vms", "1"], |_| source).await;
-    let ada = server.person("ada").await;
+    let ada = server.user("ada").await;
     assert_eq!(ada.get("/api/v1/adoptable_machines").await.json(), json!([]), "it was destroyed");
     let gone = ada.form("/api/v1/adopt_machine", &[("id", INDEXED), ("name", "shop")]).await;
     assert_eq!(gone.status, 404);
@@ -1106,7 +1111,7 @@ async fn what_vagrant_does_not_know_is_not_adopted_and_what_was_launched_here_no
     assert!(page.words().contains("No VMs to import"), "{}", page.words());
 
     let vm = ada.vm("web-1").await;
-    let refused = ada.ask("release", vm["id"].as_i64().unwrap()).await;
+    let refused = ada.act("release", vm["id"].as_i64().unwrap()).await;
     assert_eq!((refused.status.as_u16(), refused.text.contains("launched here")), (409, true));
     assert_eq!(ada.vm("web-1").await["status"], "running");
 }

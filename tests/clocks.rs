@@ -1,5 +1,5 @@
-//! The beat on its bad days: clocks that are set, a machine that is suspended, readings that hang. Two clocks that
-//! stand still until they are told.
+//! The tick schedule under adverse conditions: clocks that are set, a suspended machine, samples that hang. Both clocks
+//! only move when a test moves them.
 
 mod support;
 
@@ -49,7 +49,7 @@ impl Machine {
         Server::start_in(folder, &arguments, |_| Source::simulated(fleet)).await
     }
 
-    /// A period passes, on the wall clock `jump_secs` more, and a tick follows.
+    /// An interval passes, on the wall clock `jump_secs` more, and a tick follows.
     async fn tick(&self, server: &mut Server, jump_secs: i64) {
         self.monotonic_secs.fetch_add(5, Ordering::SeqCst);
         self.wall_secs.fetch_add(5 + jump_secs, Ordering::SeqCst);
@@ -85,7 +85,7 @@ async fn a_tick_after_time_did_not_simply_pass_has_no_rates_and_the_next_one_has
     let folder = tempfile::tempdir().unwrap();
     let machine = Machine::new();
     let mut server = machine.serve_in(folder.path()).await;
-    let ada = server.person("ada").await;
+    let ada = server.user("ada").await;
     machine.tick(&mut server, 0).await;
     assert!(are_unknown(&rates(&ada).await), "the first tick has nothing to compare with");
     machine.tick(&mut server, 0).await;
@@ -118,7 +118,7 @@ async fn a_clock_that_is_wrong_for_a_while_costs_no_sample() {
     let folder = tempfile::tempdir().unwrap();
     let machine = Machine::new();
     let mut server = machine.serve_in(folder.path()).await;
-    server.person("ada").await;
+    server.user("ada").await;
     for _ in 0..5 {
         machine.tick(&mut server, 0).await;
     }
@@ -144,7 +144,7 @@ async fn a_boot_and_a_restart_of_the_server_are_gaps() {
     let folder = tempfile::tempdir().unwrap();
     let machine = Machine::new();
     let mut server = machine.serve_in(folder.path()).await;
-    let ada = server.person("ada").await;
+    let ada = server.user("ada").await;
     machine.tick(&mut server, 0).await;
     machine.tick(&mut server, 0).await;
     let uuid: String = sqlx::query_scalar("SELECT domain_uuid FROM vm")
@@ -153,7 +153,7 @@ async fn a_boot_and_a_restart_of_the_server_are_gaps() {
         .unwrap();
     assert!(machine.fleet.stop_from_outside(&uuid) && machine.fleet.start_from_outside(&uuid));
     machine.tick(&mut server, 0).await;
-    assert!(are_unknown(&rates(&ada).await[..3]), "its counters began anew");
+    assert!(are_unknown(&rates(&ada).await[..3]), "its counters were reset");
     machine.tick(&mut server, 0).await;
     assert!(are_believable(&rates(&ada).await));
 
@@ -187,8 +187,8 @@ impl Hypervisor for Hanging {
         self.fleet.now()
     }
 
-    async fn enable_memory_statistics(&self, uuid: &str, period_secs: u32) -> Result<(), ReadError> {
-        self.fleet.enable_memory_statistics(uuid, period_secs).await
+    async fn enable_memory_statistics(&self, uuid: &str, interval_secs: u32) -> Result<(), ReadError> {
+        self.fleet.enable_memory_statistics(uuid, interval_secs).await
     }
 
     async fn address(&self, uuid: &str) -> Result<Option<String>, ReadError> {
@@ -201,7 +201,7 @@ async fn a_read_that_hangs_is_abandoned_within_the_interval_and_reported() {
     let folder = tempfile::tempdir().unwrap();
     let machine = Machine::new();
     let mut server = machine.serve_in(folder.path()).await;
-    let ada = server.person("ada").await;
+    let ada = server.user("ada").await;
     let hypervisor = Arc::new(Hanging { fleet: machine.fleet.clone(), hangs: AtomicBool::new(false) });
     server.collector.hypervisor = hypervisor.clone();
     machine.tick(&mut server, 0).await;
@@ -212,7 +212,7 @@ async fn a_read_that_hangs_is_abandoned_within_the_interval_and_reported() {
     assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
     let live = ada.get("/api/v1/metrics_since").await.json();
     assert!(live["trouble"].as_str().is_some_and(|text| text.contains("4.5 s")), "{}", live["trouble"]);
-    assert!(live["host"]["memory_percent"].is_number(), "the host is told of all the same");
+    assert!(live["host"]["memory_percent"].is_number(), "the host is sampled anyway");
     let health = &live["collector"];
     assert_eq!((&health["state"], &health["readings_failed"]), (&json!("hypervisor_silent"), &json!(1)));
     assert_eq!(health["vms"], json!({ "guest": 0, "hypervisor": 0, "simulated": 0, "none": 1 }));
@@ -232,10 +232,10 @@ async fn the_schedule_skips_and_counts_what_a_slow_tick_missed() {
     let fleet = machine.fleet.clone();
     let arguments = ["--provider", "simulated", "--simulated-vms", "1", "--collect-every", "1"];
     let mut server = Server::start_in(folder.path(), &arguments, |_| Source::simulated(fleet)).await;
-    let ada = server.person("ada").await;
+    let ada = server.user("ada").await;
     let hypervisor = Arc::new(Hanging { fleet: machine.fleet.clone(), hangs: AtomicBool::new(true) });
     server.collector.hypervisor = hypervisor.clone();
-    let beating = tokio::spawn(server.collector.run());
+    let running = tokio::spawn(server.collector.run());
     let health = async || ada.get("/api/v1/collector_health").await.json();
     let within = Instant::now() + Duration::from_secs(30);
     let seen = loop {
@@ -246,12 +246,12 @@ async fn the_schedule_skips_and_counts_what_a_slow_tick_missed() {
         assert!(Instant::now() < within, "{seen}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
-    // The first tick took the 4 s after which a reading is abandoned, and with them the beats of three seconds.
+    // The first tick took the 4 s after which a sample is abandoned, and so missed the intervals of three seconds.
     let skipped = seen["ticks_skipped"].as_u64().unwrap();
     assert!((3..=8).contains(&skipped), "{seen}");
     assert_eq!((&seen["ticks"], &seen["state"]), (&json!(1), &json!("hypervisor_silent")));
     assert!(seen["tick_ms"]["last"].as_f64() >= Some(4000.0), "{seen}");
-    beating.abort();
+    running.abort();
 }
 
 #[tokio::test]
@@ -259,7 +259,7 @@ async fn only_an_admin_sees_how_the_collector_is_doing() {
     let folder = tempfile::tempdir().unwrap();
     let machine = Machine::new();
     let mut server = machine.serve_in(folder.path()).await;
-    let (ada, bob) = (server.person("ada").await, server.person("bob").await);
+    let (ada, bob) = (server.user("ada").await, server.user("bob").await);
     machine.tick(&mut server, 0).await;
     assert_eq!(ada.get("/api/v1/metrics_since").await.json()["collector"]["state"], "working");
     assert_eq!(bob.get("/api/v1/metrics_since").await.json()["collector"], json!(null));

@@ -1,7 +1,7 @@
-//! The store is killed a hundred times while it records, seals and forgets; nothing that was committed is lost, and
+//! The store is killed a hundred times while it records, seals and deletes; nothing that was committed is lost, and
 //! nothing is there twice.
 //!
-//! The writer is this same test binary, started anew by `a_hundred_kills_…` with the test `writer` alone.
+//! The writer is this test binary, started by `a_hundred_kills_…` with only the test `writer`.
 
 use std::{
     io::{BufRead, BufReader},
@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 use twarga_cloud::{
-    model::{HostFigures, UtcMillis, VmFigures},
+    model::{HostUsage, UtcMillis, VmUsage},
     server::{
         database::Database,
         metrics::{Span, Store},
@@ -20,24 +20,24 @@ use twarga_cloud::{
 const KILLS: u32 = 100;
 const FOLDER: &str = "TWARGA_CRASH_FOLDER";
 /// Few ticks an hour, so that hours are sealed all the time.
-const PERIOD_SECS: u32 = 50;
+const INTERVAL_SECS: u32 = 50;
 const BEGIN: i64 = 1_795_420_800_000;
 const KEPT_SECS: i64 = 40 * 3600;
 const VMS: [i64; 3] = [1, 2, 3];
 /// No tick takes this long, however slow the machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 fn at(tick: i64) -> UtcMillis {
-    UtcMillis(BEGIN + tick * i64::from(PERIOD_SECS) * 1000)
+    UtcMillis(BEGIN + tick * i64::from(INTERVAL_SECS) * 1000)
 }
 
 fn tick_at(at: UtcMillis) -> i64 {
-    (at.0 - BEGIN) / (i64::from(PERIOD_SECS) * 1000)
+    (at.0 - BEGIN) / (i64::from(INTERVAL_SECS) * 1000)
 }
 
 async fn open(folder: &Path) -> (Database, Store) {
     let database = Database::open(folder).await.unwrap();
-    let store = Store::open(database.clone(), PERIOD_SECS).await.unwrap();
+    let store = Store::open(database.clone(), INTERVAL_SECS).await.unwrap();
     (database, store)
 }
 
@@ -53,7 +53,7 @@ fn writer() {
             loop {
                 sealing.seal().await.unwrap();
                 let oldest = sealing.newest_tick().plus_secs(-KEPT_SECS);
-                sealing.forget(oldest).await.unwrap();
+                sealing.delete_before(oldest).await.unwrap();
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         });
@@ -61,14 +61,14 @@ fn writer() {
         let first = if newest == UtcMillis(0) { 0 } else { tick_at(newest) + 1 };
         // The parent kills it long before.
         for tick in first..first + 200_000 {
-            let figures = VmFigures {
+            let usage = VmUsage {
                 cpu_percent: Some((tick % 100) as f64),
                 uptime_seconds: Some(tick.unsigned_abs()),
-                ..VmFigures::default()
+                ..VmUsage::default()
             };
             let mut tx = database.write().await.unwrap();
-            let vms = VMS.map(|id| (id, figures));
-            let recorded = store.record(&mut tx, at(tick), &vms, &HostFigures::default()).await.unwrap();
+            let vms = VMS.map(|id| (id, usage));
+            let recorded = store.record(&mut tx, at(tick), &vms, &HostUsage::default()).await.unwrap();
             tx.commit().await.unwrap();
             store.publish(recorded);
             println!("committed {tick}");
@@ -137,8 +137,8 @@ async fn a_hundred_kills_lose_no_tick_and_double_none() {
         chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let wait = Duration::from_millis(chance >> 33 & 0xFF);
         let writer = Writer::start(folder.path());
-        let told = tokio::task::spawn_blocking(move || writer.killed_after(wait));
-        let last = tokio::time::timeout(PATIENCE, told).await.expect("it ends in time").unwrap();
+        let killed = tokio::task::spawn_blocking(move || writer.killed_after(wait));
+        let last = tokio::time::timeout(TIMEOUT, killed).await.expect("it ends in time").unwrap();
 
         let (database, store) = open(folder.path()).await;
         let sound: String =

@@ -95,24 +95,24 @@ impl Drop for Sweep {
 }
 
 async fn launched(server: &mut Server, name: &str) -> (Client, i64) {
-    let ada = server.person("ada").await;
+    let ada = server.user("ada").await;
     let answer = ada.launch(name, "lab-tiny").await;
     assert_eq!(answer.status, 200, "{}", answer.text);
-    server.settled().await;
+    server.wait_until_idle().await;
     let vm = until(server, &ada, name, 30, |vm| vm["figures"]["cpu_percent"].is_f64()).await;
     assert_eq!(vm["status"], "running", "{vm:#}");
     (ada, vm["id"].as_i64().unwrap())
 }
 
-async fn asked<F: Future<Output = support::Answer>>(server: &Server, request: F) {
+async fn accepted<F: Future<Output = support::Answer>>(server: &Server, request: F) {
     let answer = request.await;
     assert_eq!(answer.status, 200, "{}", answer.text);
-    server.settled().await;
+    server.wait_until_idle().await;
 }
 
-/// What has gone wrong with a VM is told to its owner: on its page and in the overview, with the status it has,
-/// and by an event; and neither its row nor its folder is lost.
-async fn told(server: &Server, ada: &Client, name: &str, text: &str, status: &str, event: &str) {
+/// Asserts that a VM's problem is reported to its owner, on its page, in the overview and by an event, with its status;
+/// and that neither its row nor its folder is lost.
+async fn assert_reported(server: &Server, ada: &Client, name: &str, text: &str, status: &str, event: &str) {
     let browser = server.browser("ada").await;
     let vm = ada.vm(name).await;
     assert_eq!(vm["status"], status, "{vm:#}");
@@ -120,7 +120,7 @@ async fn told(server: &Server, ada: &Client, name: &str, text: &str, status: &st
         let page = browser.page(&path).await;
         let words = page.words();
         assert_eq!(page.status, 200);
-        // An event of a file is told where the VM's other events are.
+        // Events of files are only shown with the VM's other events.
         if event != "vm_info_rebuilt" || path != "/" {
             assert!(words.contains(text), "{path} does not say \"{text}\": {words}");
         }
@@ -136,7 +136,7 @@ async fn told(server: &Server, ada: &Client, name: &str, text: &str, status: &st
 }
 
 fn problem(vm: &Value) -> String {
-    vm["problem"].as_str().unwrap_or_else(|| panic!("no problem is told: {vm:#}")).to_owned()
+    vm["problem"].as_str().unwrap_or_else(|| panic!("no problem is reported: {vm:#}")).to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -161,38 +161,39 @@ async fn a_real_vm_on_its_bad_days() {
         assert!(kept, "what was there is kept beside");
     }
     let text = "The .vm_info of bad-days could not be read and was rebuilt from the database";
-    told(&server, &ada, "bad-days", text, "running", "vm_info_rebuilt").await;
+    assert_reported(&server, &ada, "bad-days", text, "running", "vm_info_rebuilt").await;
 
-    // libvirtd is down: the VM lives on, nobody knows how it stands, and nothing is begun.
+    // libvirtd is down: the VM keeps running, its status is unknown, and nothing is started.
     end(libvirtd_pid(), "-TERM");
     std::thread::sleep(Duration::from_secs(2));
     let vm = within_two_ticks(&mut server, &ada, "bad-days").await;
     assert_eq!((&vm["status"], &vm["figures"]["cpu_percent"]), (&json!("unknown"), &Value::Null));
     let trouble = ada.get("/api/v1/metrics_since").await.json()["trouble"].clone();
     assert!(trouble.as_str().is_some_and(|text| text.contains("libvirt")), "{trouble}");
-    told(&server, &ada, "bad-days", trouble.as_str().unwrap(), "unknown", "hypervisor_silent").await;
-    assert_eq!(ada.ask("stop", vm_id).await.status, 409);
+    assert_reported(&server, &ada, "bad-days", trouble.as_str().unwrap(), "unknown", "hypervisor_silent")
+        .await;
+    assert_eq!(ada.act("stop", vm_id).await.status, 409);
     ada.launch("no-libvirt", "lab-tiny").await;
-    server.settled().await;
+    server.wait_until_idle().await;
     let text = problem(&ada.vm("no-libvirt").await);
     assert!(text.contains("libvirt"), "{text}");
-    told(&server, &ada, "no-libvirt", &text, "failed", "vm_operation_failed").await;
+    assert_reported(&server, &ada, "no-libvirt", &text, "failed", "vm_operation_failed").await;
     start_libvirtd();
     let vm = within_two_ticks(&mut server, &ada, "bad-days").await;
     assert_eq!((&vm["status"], &vm["problem"]), (&json!("running"), &Value::Null));
     let unborn = ada.vm("no-libvirt").await["id"].as_i64().unwrap();
-    asked(&server, ada.destroy(unborn, "no-libvirt")).await;
+    accepted(&server, ada.destroy(unborn, "no-libvirt")).await;
     assert_eq!(ada.vm("no-libvirt").await, Value::Null);
 
     // A broken Vagrantfile: the VM is not touched, and the message names the file.
     let vagrantfile = folder.join("Vagrantfile");
     let good = fs::read_to_string(&vagrantfile).unwrap();
     fs::write(&vagrantfile, "Vagrant.configure('2') do |config|\n  config.vm.box = \n").unwrap();
-    asked(&server, ada.ask("stop", vm_id)).await;
+    accepted(&server, ada.act("stop", vm_id)).await;
     let vm = within_two_ticks(&mut server, &ada, "bad-days").await;
     assert_eq!((&vm["status"], &vm["operation"]["state"]), (&json!("running"), &json!("failed")));
     assert!(problem(&vm).contains("Vagrantfile"), "{vm:#}");
-    told(&server, &ada, "bad-days", &problem(&vm), "running", "vm_operation_failed").await;
+    assert_reported(&server, &ada, "bad-days", &problem(&vm), "running", "vm_operation_failed").await;
     let kept = fs::read_to_string(&vagrantfile).unwrap();
     assert!(kept.ends_with("config.vm.box = \n"), "nobody's edit is overwritten: {kept}");
     fs::write(&vagrantfile, good).unwrap();
@@ -204,8 +205,8 @@ async fn a_real_vm_on_its_bad_days() {
     let vm = within_two_ticks(&mut server, &ada, "bad-days").await;
     assert_eq!(vm["status"], "stopped");
     assert!(problem(&vm).contains("start it again"), "{vm:#}");
-    told(&server, &ada, "bad-days", &problem(&vm), "stopped", "vm_crashed").await;
-    asked(&server, ada.ask("start", vm_id)).await;
+    assert_reported(&server, &ada, "bad-days", &problem(&vm), "stopped", "vm_crashed").await;
+    accepted(&server, ada.act("start", vm_id)).await;
     let vm = within_two_ticks(&mut server, &ada, "bad-days").await;
     assert_eq!((&vm["status"], &vm["problem"]), (&json!("running"), &Value::Null));
 
@@ -215,15 +216,22 @@ async fn a_real_vm_on_its_bad_days() {
     let vm = within_two_ticks(&mut server, &ada, "bad-days").await;
     assert_eq!(vm["status"], "not_created");
     assert!(problem(&vm).contains("removed from the hypervisor"), "{vm:#}");
-    told(&server, &ada, "bad-days", &problem(&vm), "not_created", "vm_domain_removed").await;
-    asked(&server, ada.ask("start", vm_id)).await;
+    assert_reported(&server, &ada, "bad-days", &problem(&vm), "not_created", "vm_domain_removed").await;
+    accepted(&server, ada.act("start", vm_id)).await;
     let vm = within_two_ticks(&mut server, &ada, "bad-days").await;
     assert!(problem(&vm).contains("disk"), "the old disk is not lost: {vm:#}");
     assert!(virsh(&["vol-list", "default"]).contains("twarga-user1-bad-days_default"), "nor is it removed");
-    told(&server, &ada, "bad-days", &problem(&vm), vm["status"].as_str().unwrap(), "vm_operation_failed")
-        .await;
+    assert_reported(
+        &server,
+        &ada,
+        "bad-days",
+        &problem(&vm),
+        vm["status"].as_str().unwrap(),
+        "vm_operation_failed",
+    )
+    .await;
 
-    asked(&server, ada.destroy(vm_id, "bad-days")).await;
+    accepted(&server, ada.destroy(vm_id, "bad-days")).await;
     assert_eq!(ada.vm("bad-days").await, Value::Null);
     assert!(!folder.exists());
     assert!(!virsh(&["list", "--all", "--name"]).contains("bad-days"));
@@ -239,7 +247,7 @@ async fn a_vm_whose_folder_was_removed_can_still_be_destroyed() {
     fs::remove_dir_all(server.vm_folder(1, "forgotten")).unwrap();
     let vm = within_two_ticks(&mut server, &ada, "forgotten").await;
     assert_eq!(vm["status"], "running", "it runs, whatever became of its folder");
-    asked(&server, ada.destroy(vm_id, "forgotten")).await;
+    accepted(&server, ada.destroy(vm_id, "forgotten")).await;
     assert_eq!(ada.vm("forgotten").await, Value::Null);
     assert!(!virsh(&["list", "--all", "--name"]).contains("forgotten"), "it does not live on unseen");
     assert!(!virsh(&["vol-list", "default"]).contains("forgotten"));
@@ -253,10 +261,10 @@ struct Shell {
 
 impl Shell {
     fn into(folder: &Path) -> Self {
-        let told = Command::new("vagrant").arg("ssh-config").current_dir(folder).output().unwrap();
-        assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+        let output = Command::new("vagrant").arg("ssh-config").current_dir(folder).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let config = tempfile::NamedTempFile::new().unwrap();
-        fs::write(config.path(), told.stdout).unwrap();
+        fs::write(config.path(), output.stdout).unwrap();
         Self { config }
     }
 
@@ -301,8 +309,8 @@ fn prefer(vm: &str) {
     }
 }
 
-fn number(vm: &Value, figure: &str) -> f64 {
-    vm["figures"][figure].as_f64().unwrap_or_else(|| panic!("no {figure}: {vm:#}"))
+fn number(vm: &Value, metric: &str) -> f64 {
+    vm["figures"][metric].as_f64().unwrap_or_else(|| panic!("no {metric}: {vm:#}"))
 }
 
 #[track_caller]
@@ -369,13 +377,17 @@ async fn what_a_guest_says_of_itself_is_what_is_shown() {
     };
     let vm = until(&mut server, &ada, VM, 180, stopped_unexpectedly).await;
     let own = shell.numbers("cat /proc/uptime", "")[0];
-    println!("told {}, {own} by its own clock, {:?} after", number(&vm, "uptime_seconds"), begin.elapsed());
+    println!(
+        "reported {}, {own} by its own clock, {:?} after",
+        number(&vm, "uptime_seconds"),
+        begin.elapsed()
+    );
     assert!((own - number(&vm, "uptime_seconds")).abs() < 10.0, "{vm:#}");
     assert_eq!(vm["status"], "running");
     let warned = server.events().await.into_iter().find(|(kind, _)| kind == "guest_key_changed");
     assert_eq!(warned, None, "its host key is the same");
 
-    asked(&server, ada.destroy(vm_id, VM)).await;
+    accepted(&server, ada.destroy(vm_id, VM)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -386,10 +398,10 @@ async fn a_guest_without_ssh_is_read_through_its_agent() {
     assert!(there, "the Debian box is not in this lab: scripts/lab up --debian");
     let _sweep = Sweep::of(VM);
     let mut server = serve(&[]).await;
-    let ada = server.person("ada").await;
+    let ada = server.user("ada").await;
     let answer = ada.launch(VM, "lab-debian-12").await;
     assert_eq!(answer.status, 200, "{}", answer.text);
-    server.settled().await;
+    server.wait_until_idle().await;
     let inside = |vm: &Value| vm["figures"]["sources"]["disk"] == "guest";
     let vm = until(&mut server, &ada, VM, 120, inside).await;
     println!("over ssh: {:#}", vm["figures"]);
@@ -399,17 +411,17 @@ async fn a_guest_without_ssh_is_read_through_its_agent() {
     // This ends its own connection too.
     let _ = shell.command("sudo systemctl stop ssh.socket ssh; sudo pkill -x sshd").status();
     assert!(!shell.command("true").status().unwrap().success(), "nobody answers over ssh");
-    // A reading counts for three periods: after four it was read since.
+    // A sample counts for three intervals: after four there was a new one.
     let silent = Instant::now();
     let since = |vm: &Value| inside(vm) && silent.elapsed() > Duration::from_secs(20);
     let vm = until(&mut server, &ada, VM, 120, since).await;
     println!("through the agent: {:#}", vm["figures"]);
     assert_within(1.0, 1024.0 * number(&vm, "disk_used_gb"), df[1] / 1024.0);
     let vm_id = vm["id"].as_i64().unwrap();
-    asked(&server, ada.destroy(vm_id, VM)).await;
+    accepted(&server, ada.destroy(vm_id, VM)).await;
 }
 
-/// A person's own Vagrant project, with what Vagrant made of it; destroyed when the test is over, however that ends.
+/// A user's own Vagrant project and its machine; destroyed when the test ends, even if it fails.
 struct OwnProject {
     folder: tempfile::TempDir,
     vagrantfile: &'static str,
@@ -423,8 +435,8 @@ impl OwnProject {
         project
     }
 
-    /// Vagrant as a person runs it: again, where it says that somebody else (the server, asking for a guest's
-    /// address) has the machine for a moment.
+    /// Runs vagrant as a user does: again, if it reports that another process has locked the machine (the server, while it
+    /// requests a guest's address).
     fn vagrant(&self, arguments: &[&str]) {
         let begin = Instant::now();
         loop {
@@ -442,7 +454,7 @@ impl OwnProject {
         self.folder.path().to_str().unwrap()
     }
 
-    /// All that stands in the project's folder, but for what Vagrant itself keeps there.
+    /// Whether the project's folder is unchanged, apart from Vagrant's own files.
     fn is_untouched(&self) -> bool {
         let names: Vec<_> =
             fs::read_dir(self.folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
@@ -459,7 +471,7 @@ impl OwnProject {
         let found = self.in_the_list(ada).await.expect("Vagrant's index knows it");
         println!("found {found}");
         let fields = [("id", found["id"].as_str().unwrap()), ("name", name)];
-        asked(server, ada.form("/api/v1/adopt_machine", &fields)).await;
+        accepted(server, ada.form("/api/v1/adopt_machine", &fields)).await;
         assert_eq!(self.in_the_list(ada).await, None, "it is adopted once");
         let again = ada.form("/api/v1/adopt_machine", &[fields[0], ("name", "again-x")]).await;
         assert_eq!((again.status.as_u16(), again.text.contains("already")), (409, true), "{}", again.text);
@@ -479,7 +491,7 @@ async fn an_adopted_machine_without_libvirt_gives_every_value_from_inside() {
     const VM: &str = "plain-shop";
     let project = OwnProject::up(include_str!("support/direct/Vagrantfile"));
     let mut server = serve(&[]).await;
-    let ada = server.person("ada").await;
+    let ada = server.user("ada").await;
     let vm_id = project.adopt(&server, &ada, VM).await;
     let every = |vm: &Value| {
         [
@@ -491,7 +503,7 @@ async fn an_adopted_machine_without_libvirt_gives_every_value_from_inside() {
             "uptime_seconds",
         ]
         .iter()
-        .all(|figure| vm["figures"][*figure].is_number())
+        .all(|metric| vm["figures"][*metric].is_number())
     };
     let vm = until(&mut server, &ada, VM, 60, every).await;
     println!("{vm:#}");
@@ -506,10 +518,10 @@ async fn an_adopted_machine_without_libvirt_gives_every_value_from_inside() {
     assert!(page.words().contains(project.directory()), "the page says where it comes from");
 
     // Stopped and started in its place.
-    asked(&server, ada.ask("stop", vm_id)).await;
+    accepted(&server, ada.act("stop", vm_id)).await;
     let vm = within_two_ticks(&mut server, &ada, VM).await;
     assert_eq!((&vm["status"], &vm["figures"]["cpu_percent"]), (&json!("stopped"), &Value::Null), "{vm:#}");
-    asked(&server, ada.ask("start", vm_id)).await;
+    accepted(&server, ada.act("start", vm_id)).await;
     until(&mut server, &ada, VM, 60, every).await;
 
     // By hand, from outside.
@@ -524,19 +536,19 @@ async fn an_adopted_machine_without_libvirt_gives_every_value_from_inside() {
     until(&mut server, &ada, VM, 60, every).await;
     assert_eq!(from_outside(&server.events().await), 2);
 
-    // Killed: Vagrant does not know, until the silent guest gives a reason to have it look.
+    // Killed: Vagrant does not know until the unresponsive guest makes the server refresh its state.
     let pid = project.folder.path().join(".vagrant/machines/plain/direct/pid");
     end(fs::read_to_string(pid).unwrap().trim().parse().unwrap(), "-KILL");
     let begin = Instant::now();
     until(&mut server, &ada, VM, 60, |vm| vm["status"] == "stopped").await;
     println!("its death was found out after {:.1} s", begin.elapsed().as_secs_f64());
-    asked(&server, ada.ask("start", vm_id)).await;
+    accepted(&server, ada.act("start", vm_id)).await;
     until(&mut server, &ada, VM, 60, every).await;
 
     // Destroyed by its full path, not by its name.
     assert_eq!(ada.destroy(vm_id, VM).await.status, 400);
     assert!(project.is_untouched());
-    asked(&server, ada.destroy(vm_id, project.directory())).await;
+    accepted(&server, ada.destroy(vm_id, project.directory())).await;
     assert_eq!(ada.vm(VM).await, Value::Null);
     assert_eq!(project.in_the_list(&ada).await, None, "Vagrant has forgotten it too");
     assert!(project.is_untouched() && !server.vm_folder(1, VM).exists());
@@ -544,7 +556,7 @@ async fn an_adopted_machine_without_libvirt_gives_every_value_from_inside() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the lab"]
-async fn an_adopted_machine_of_libvirts_is_taken_off_the_list_as_it_was() {
+async fn an_adopted_libvirt_machine_is_unmanaged_unchanged() {
     const VM: &str = "own-shop";
     let project = OwnProject::up(
         "Vagrant.configure('2') do |config|
@@ -559,17 +571,17 @@ end
 ",
     );
     let mut server = serve(&[]).await;
-    let ada = server.person("ada").await;
+    let ada = server.user("ada").await;
     let vm_id = project.adopt(&server, &ada, VM).await;
     let vm = until(&mut server, &ada, VM, 60, |vm| vm["figures"]["sources"]["disk"] == "guest").await;
     assert_eq!((&vm["status"], &vm["spec"]["ram_mb"]), (&json!("running"), &json!(176)), "{vm:#}");
     assert_eq!(vm["figures"]["sources"]["cpu"], "hypervisor");
-    asked(&server, ada.ask("stop", vm_id)).await;
+    accepted(&server, ada.act("stop", vm_id)).await;
     assert_eq!(within_two_ticks(&mut server, &ada, VM).await["status"], "stopped");
-    asked(&server, ada.ask("start", vm_id)).await;
+    accepted(&server, ada.act("start", vm_id)).await;
     assert_eq!(within_two_ticks(&mut server, &ada, VM).await["status"], "running");
 
-    asked(&server, ada.ask("release", vm_id)).await;
+    accepted(&server, ada.act("release", vm_id)).await;
     assert_eq!(ada.vm(VM).await, Value::Null);
     assert!(project.in_the_list(&ada).await.is_some_and(|found| found["status"] == "running"), "it runs on");
     assert!(project.is_untouched() && !server.vm_folder(1, VM).exists());
@@ -586,14 +598,14 @@ async fn a_missing_box_is_reported_by_name() {
     )
     .unwrap();
     let mut server = serve(&["--images", catalogue.path().to_str().unwrap()]).await;
-    let ada = server.person("ada").await;
+    let ada = server.user("ada").await;
     let vm_id = ada.launch("no-box", "nowhere").await.json()["vm_id"].as_i64().unwrap();
-    server.settled().await;
+    server.wait_until_idle().await;
     let vm = within_two_ticks(&mut server, &ada, "no-box").await;
     assert_eq!(vm["status"], "failed");
     assert!(problem(&vm).contains("twarga/nowhere"), "{vm:#}");
-    told(&server, &ada, "no-box", &problem(&vm), "failed", "vm_operation_failed").await;
-    asked(&server, ada.destroy(vm_id, "no-box")).await;
+    assert_reported(&server, &ada, "no-box", &problem(&vm), "failed", "vm_operation_failed").await;
+    accepted(&server, ada.destroy(vm_id, "no-box")).await;
     assert!(!server.vm_folder(1, "no-box").exists());
 }
 
@@ -610,14 +622,14 @@ async fn another_users_domain_of_the_same_name_is_left_alone() {
     .unwrap();
     virsh(&["define", xml.path().to_str().unwrap()]);
     let mut server = serve(&[]).await;
-    let ada = server.person("ada").await;
+    let ada = server.user("ada").await;
     let vm_id = ada.launch("taken", "lab-tiny").await.json()["vm_id"].as_i64().unwrap();
-    server.settled().await;
+    server.wait_until_idle().await;
     let vm = within_two_ticks(&mut server, &ada, "taken").await;
     assert_eq!(vm["status"], "failed");
     assert!(problem(&vm).contains("twarga-user1-taken_default"), "{vm:#}");
-    told(&server, &ada, "taken", &problem(&vm), "failed", "vm_operation_failed").await;
-    asked(&server, ada.destroy(vm_id, "taken")).await;
+    assert_reported(&server, &ada, "taken", &problem(&vm), "failed", "vm_operation_failed").await;
+    accepted(&server, ada.destroy(vm_id, "taken")).await;
     assert_eq!(ada.vm("taken").await, Value::Null);
     assert!(virsh(&["list", "--all", "--name"]).contains("twarga-user1-taken_default"));
 }

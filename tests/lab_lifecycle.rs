@@ -22,7 +22,7 @@ fn launch(name: &str) -> Value {
     json!({ "name": name, "image": "lab-tiny", "ram_mb": 192, "cpu_cores": 1, "disk_gb": 1 })
 }
 
-/// What [`launch`] asks for costs: 1.875 + 0.2 + 10, rounded up.
+/// The credits that a [`launch`] costs: 1.875 + 0.2 + 10, rounded up.
 const PRICE: i64 = 13;
 
 struct Lab {
@@ -37,8 +37,8 @@ impl Lab {
         let began = Instant::now();
         let answer = self.ada.json(Method::POST, &path, &action.to_string()).await;
         assert_eq!(answer.status, 202, "{action}: {}", answer.text);
-        self.server.settled().await;
-        self.server.collector.look().await.unwrap();
+        self.server.wait_until_idle().await;
+        self.server.collector.refresh_statuses().await.unwrap();
         let vm = self.vm().await;
         println!("{action}: {:.1} s, {}", began.elapsed().as_secs_f64(), vm["status"]);
         assert_eq!(vm["operation"]["state"], "succeeded", "{action}: {vm:#}");
@@ -49,8 +49,8 @@ impl Lab {
         self.ada.get(&format!("/api/vms/{}", self.vm_id)).await.json()
     }
 
-    /// What a command prints in the guest. The first connection after a snapshot was restored may be refused: to the
-    /// guest, the one before it was still there.
+    /// The output of a command in the guest. The first connection after restoring a snapshot may be refused: for the guest,
+    /// the previous one still exists.
     fn guest(&self, command: &str) -> String {
         self.guest_of("whole-1", command)
     }
@@ -76,17 +76,17 @@ impl Lab {
 
 #[tokio::test]
 #[ignore = "needs the lab"]
-async fn a_real_vm_goes_through_all_that_can_be_asked_of_it() {
+async fn a_real_vm_goes_through_every_operation() {
     const DOMAIN: &str = "twarga-user1-whole-1_default";
     let _sweep = Sweep("whole-1");
     let server = Server::start(&["--provider", "vagrant", "--collect-every", "1"], Source::new).await;
-    let ada = server.person("ada").await;
-    let mut asked = launch("whole-1");
-    asked["provision_script"] = json!("echo set-up-once >> /etc/set-up\n");
-    let answer = ada.json(Method::POST, "/api/vms", &asked.to_string()).await;
+    let ada = server.user("ada").await;
+    let mut request = launch("whole-1");
+    request["provision_script"] = json!("echo set-up-once >> /etc/set-up\n");
+    let answer = ada.json(Method::POST, "/api/vms", &request.to_string()).await;
     assert_eq!(answer.status, 202, "{}", answer.text);
     let vm_id = answer.json()["vm_id"].as_i64().unwrap();
-    server.settled().await;
+    server.wait_until_idle().await;
     let mut lab = Lab { server, ada, vm_id };
     let vm = lab.vm().await;
     assert_eq!(vm["status"], "running", "{vm:#}");
@@ -124,7 +124,7 @@ async fn a_real_vm_goes_through_all_that_can_be_asked_of_it() {
     assert_eq!(lab.guest("cat /sys/class/block/vda/size"), (2_u64 << 30 >> 9).to_string());
     assert_eq!(lab.guest("cat /etc/set-up"), "set-up-once", "a script of the launch runs once");
 
-    // A person's own additions, and vagrant by hand.
+    // Additions by hand, and vagrant by hand.
     let folder = lab.server.vm_folder(1, "whole-1");
     let local = "Vagrant.configure('2') { |c| c.vm.provider(:libvirt) { |l| l.memory = 224 } }\n";
     fs::write(folder.join("Vagrantfile.local"), local).unwrap();
@@ -147,7 +147,7 @@ async fn a_real_vm_goes_through_all_that_can_be_asked_of_it() {
     let destroy = json!({ "action": "destroy", "confirm_name": "whole-1" });
     let path = format!("/api/vms/{vm_id}/action");
     assert_eq!(lab.ada.json(Method::POST, &path, &destroy.to_string()).await.status, 202);
-    lab.server.settled().await;
+    lab.server.wait_until_idle().await;
     assert!(!virsh(&["list", "--all", "--name"]).contains(DOMAIN));
     assert!(!virsh(&["vol-list", "default"]).contains(DOMAIN), "no disk is left");
     assert!(!folder.exists());
@@ -158,13 +158,13 @@ async fn a_real_vm_goes_through_all_that_can_be_asked_of_it() {
 async fn the_file_system_of_a_debian_guest_grows_with_its_disk() {
     let _sweep = Sweep("grown-1");
     let server = Server::start(&["--provider", "vagrant", "--collect-every", "1"], Source::new).await;
-    let ada = server.person("ada").await;
-    let asked =
+    let ada = server.user("ada").await;
+    let request =
         json!({ "name": "grown-1", "image": "lab-debian-12", "ram_mb": 384, "cpu_cores": 1, "disk_gb": 3 });
-    let answer = ada.json(Method::POST, "/api/vms", &asked.to_string()).await;
+    let answer = ada.json(Method::POST, "/api/vms", &request.to_string()).await;
     assert_eq!(answer.status, 202, "{}", answer.text);
     let vm_id = answer.json()["vm_id"].as_i64().unwrap();
-    server.settled().await;
+    server.wait_until_idle().await;
     let mut lab = Lab { server, ada, vm_id };
     let size_mb = |lab: &Lab| {
         lab.guest_of("grown-1", "df -BM --output=size / | tail -1 | tr -dc 0-9").parse::<u32>().unwrap()
@@ -179,7 +179,7 @@ async fn the_file_system_of_a_debian_guest_grows_with_its_disk() {
     let destroy = json!({ "action": "destroy", "confirm_name": "grown-1" });
     let destroy = lab.ada.json(Method::POST, &format!("{path}/action"), &destroy.to_string()).await;
     assert_eq!(destroy.status, 202);
-    lab.server.settled().await;
+    lab.server.wait_until_idle().await;
 }
 
 #[tokio::test]
@@ -188,7 +188,7 @@ async fn a_launch_that_is_cancelled_on_its_way_leaves_nothing() {
     const DOMAIN: &str = "twarga-user1-undone-1_default";
     let _sweep = Sweep("undone-1");
     let server = Server::start(&["--provider", "vagrant"], Source::new).await;
-    let ada = server.person("ada").await;
+    let ada = server.user("ada").await;
     for wait in [Duration::from_secs(1), Duration::from_secs(9)] {
         let answer = match ada.vm("undone-1").await {
             Value::Null => ada.json(Method::POST, "/api/vms", &launch("undone-1").to_string()).await,
@@ -202,7 +202,7 @@ async fn a_launch_that_is_cancelled_on_its_way_leaves_nothing() {
         tokio::time::sleep(wait).await;
         let cancel = format!("/api/vms/{}/operations/{}/cancel", answer["vm_id"], answer["operation"]["id"]);
         assert_eq!(ada.json(Method::POST, &cancel, "").await.status, 202);
-        server.settled().await;
+        server.wait_until_idle().await;
         let vm = ada.vm("undone-1").await;
         assert_eq!(
             (&vm["status"], &vm["operation"]["state"]),
@@ -312,8 +312,8 @@ async fn a_server_that_is_killed_at_random_moments_loses_and_doubles_nothing() {
     let mut chance = Chance(0x2545_F491_4F6C_DD1D);
     let mut process = Process::start(&data_dir);
     process.is_up().await;
-    let person = json!({ "username": "ada", "email": "ada@example.org", "password": PASSWORD }).to_string();
-    assert_eq!(http::send(process.address, "POST", "/api/auth/register", "", &person).await.0, 201);
+    let user = json!({ "username": "ada", "email": "ada@example.org", "password": PASSWORD }).to_string();
+    assert_eq!(http::send(process.address, "POST", "/api/auth/register", "", &user).await.0, 201);
     let token = http::sign_in(process.address, "ada", PASSWORD).await;
 
     let (mut kills, mut launches, mut vm_id) = (0, 0, 0);
@@ -354,7 +354,7 @@ async fn a_server_that_is_killed_at_random_moments_loses_and_doubles_nothing() {
             }
         };
         let log = fs::read_to_string(data_dir.with_extension("log")).unwrap_or_default();
-        let told = || log.lines().rev().take(60).collect::<Vec<_>>().join("\n");
+        let tail = || log.lines().rev().take(60).collect::<Vec<_>>().join("\n");
         let there = *action != "destroy";
         println!("{action}: {of_one} kills, {:.0} s, {}", begin.elapsed().as_secs_f64(), vm["status"]);
         let expected = match *action {
@@ -362,7 +362,7 @@ async fn a_server_that_is_killed_at_random_moments_loses_and_doubles_nothing() {
             "destroy" => Value::Null,
             _ => json!("running"),
         };
-        assert_eq!(vm["status"], expected, "{action}: {vm:#}\n{}", told());
+        assert_eq!(vm["status"], expected, "{action}: {vm:#}\n{}", tail());
         let ours =
             |listed: String| listed.lines().filter(|line| line.contains("twarga-user1-killed-")).count();
         assert_eq!(ours(virsh(&["list", "--all", "--name"])), usize::from(there), "domains after {action}");

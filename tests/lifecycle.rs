@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use std::{collections::HashSet, fs, time::Duration};
 use support::{Client, Server, fleet::Fleet, http};
 use twarga_cloud::{
-    model::{HostFigures, OperationKind, UtcMillis, VmSpec, price},
+    model::{HostUsage, OperationKind, UtcMillis, VmSpec, price},
     server::{commands::Source, provider::MachineErrorKind},
 };
 
@@ -17,7 +17,7 @@ fn launch(name: &str) -> String {
     json!({ "name": name, "image": "debian-12", "ram_mb": 512, "cpu_cores": 1, "disk_gb": 10 }).to_string()
 }
 
-/// What [`launch`] asks for costs.
+/// The credits that a [`launch`] costs.
 const PRICE: i64 = 17;
 
 async fn act(client: &Client, vm_id: i64, action: Value) -> support::Answer {
@@ -27,11 +27,11 @@ async fn act(client: &Client, vm_id: i64, action: Value) -> support::Answer {
 async fn launched(server: &Server, client: &Client, name: &str) -> i64 {
     let answer = client.json(Method::POST, "/api/vms", &launch(name)).await;
     assert_eq!(answer.status, 202, "{}", answer.text);
-    server.settled().await;
+    server.wait_until_idle().await;
     answer.json()["vm_id"].as_i64().unwrap()
 }
 
-/// What an account may spend, by the sum and by what stands in its list.
+/// The available credits of an account, from the sum and from its ledger.
 async fn available(server: &Server, account_id: i64) -> i64 {
     server.state.vms.quota(account_id).await.unwrap().credits_available
 }
@@ -50,7 +50,7 @@ async fn assert_consistent(server: &Server) {
     assert_eq!(count(doubled).await.unwrap(), 0, "no name is there twice");
     let twice = "SELECT count(*) FROM (SELECT 1 FROM credit_entry WHERE reserve_id IS NOT NULL GROUP BY reserve_id \
                  HAVING count(*) > 1)";
-    assert_eq!(count(twice).await.unwrap(), 0, "nothing is settled twice");
+    assert_eq!(count(twice).await.unwrap(), 0, "no reservation is settled twice");
     let accounts: Vec<i64> = sqlx::query_scalar("SELECT id FROM account").fetch_all(read).await.unwrap();
     for account in accounts {
         let quota = server.state.vms.quota(account).await.unwrap();
@@ -83,7 +83,7 @@ async fn assert_consistent(server: &Server) {
 async fn a_launch_answers_at_once_with_its_operation_which_can_be_followed() {
     let fleet = Fleet::new();
     let mut server = fleet.serve(0).await;
-    let ada = server.person("ada").await;
+    let ada = server.user("ada").await;
     let check = ada.json(
         Method::POST,
         "/api/vms/quota-check",
@@ -99,7 +99,7 @@ async fn a_launch_answers_at_once_with_its_operation_which_can_be_followed() {
     assert_eq!(requested["operation"]["requested_by"], "ada");
     let vm_id = requested["vm_id"].as_i64().unwrap();
     assert_eq!(available(&server, 1).await, 1000 - PRICE, "set aside before it begins");
-    server.settled().await;
+    server.wait_until_idle().await;
     fleet.ticks(&mut server, 1).await;
 
     let status = ada.get(&format!("/api/vms/{vm_id}/status")).await.json();
@@ -119,7 +119,7 @@ async fn a_launch_answers_at_once_with_its_operation_which_can_be_followed() {
     let unconfirmed = act(&ada, vm_id, json!({ "action": "destroy" })).await;
     assert_eq!(unconfirmed.status, 400, "{}", unconfirmed.text);
     assert_eq!(act(&ada, vm_id, json!({ "action": "destroy", "confirm_name": "web-1" })).await.status, 202);
-    server.settled().await;
+    server.wait_until_idle().await;
     assert_eq!(ada.get(&format!("/api/vms/{vm_id}")).await.status, 404);
     assert_eq!(available(&server, 1).await, 1000 - PRICE, "what is destroyed gives nothing back");
     assert_consistent(&server).await;
@@ -129,7 +129,7 @@ async fn a_launch_answers_at_once_with_its_operation_which_can_be_followed() {
 async fn every_path_of_a_vm_is_there_for_its_owner_and_admins_only() {
     let fleet = Fleet::new();
     let server = fleet.serve(1).await;
-    let (_ada, bob, nobody) = (server.person("ada").await, server.person("bob").await, server.nobody());
+    let (_ada, bob, anonymous) = (server.user("ada").await, server.user("bob").await, server.anonymous());
     for (method, path, body) in [
         (Method::GET, "/api/vms/1", ""),
         (Method::PATCH, "/api/vms/1", "{}"),
@@ -141,20 +141,20 @@ async fn every_path_of_a_vm_is_there_for_its_owner_and_admins_only() {
         (Method::POST, "/api/vms/1/operations/1/cancel", ""),
     ] {
         assert_eq!(bob.json(method.clone(), path, body).await.status, 404, "{method} {path}");
-        assert_eq!(nobody.json(method.clone(), path, body).await.status, 401, "{method} {path}");
+        assert_eq!(anonymous.json(method.clone(), path, body).await.status, 401, "{method} {path}");
     }
     for (method, path, body) in
         [(Method::POST, "/api/vms", launch("web-9")), (Method::POST, "/api/vms/quota-check", "{}".to_owned())]
     {
-        assert_eq!(nobody.json(method, path, &body).await.status, 401, "{path}");
+        assert_eq!(anonymous.json(method, path, &body).await.status, 401, "{path}");
     }
 }
 
 #[tokio::test]
-async fn a_vm_goes_through_all_that_can_be_asked_of_it() {
+async fn a_vm_goes_through_every_operation() {
     let fleet = Fleet::new();
     let server = fleet.serve(0).await;
-    let ada = server.person("ada").await;
+    let ada = server.user("ada").await;
     let vm_id = launched(&server, &ada, "web-1").await;
     for (action, then) in [
         (json!({ "action": "suspend" }), "suspended"),
@@ -171,8 +171,8 @@ async fn a_vm_goes_through_all_that_can_be_asked_of_it() {
     ] {
         let answer = act(&ada, vm_id, action.clone()).await;
         assert_eq!(answer.status, 202, "{action}: {}", answer.text);
-        server.settled().await;
-        server.collector.look().await.unwrap();
+        server.wait_until_idle().await;
+        server.collector.refresh_statuses().await.unwrap();
         assert_eq!(ada.vm("web-1").await["status"], then, "after {action}");
     }
     let refused = act(&ada, vm_id, json!({ "action": "snapshot_restore", "snapshot": "first" })).await;
@@ -188,10 +188,10 @@ async fn a_vm_goes_through_all_that_can_be_asked_of_it() {
 }
 
 #[tokio::test]
-async fn what_a_vm_is_given_changes_at_its_next_start_and_is_paid_then() {
+async fn a_resize_is_applied_and_charged_at_the_next_start() {
     let fleet = Fleet::new();
     let mut server = fleet.serve(0).await;
-    let ada = server.person("ada").await;
+    let ada = server.user("ada").await;
     let vm_id = launched(&server, &ada, "web-1").await;
     let path = format!("/api/vms/{vm_id}");
     let shrunk = ada.json(Method::PATCH, &path, r#"{"disk_gb":9}"#).await;
@@ -206,7 +206,7 @@ async fn what_a_vm_is_given_changes_at_its_next_start_and_is_paid_then() {
     ada.json(Method::PATCH, &path, r#"{"ram_mb":2048,"cpu_cores":1}"#).await;
     assert_eq!(available(&server, 1).await, 1000 - 34, "2 GB, 1 core, 20 GB: 20 + 10 + 4");
     act(&ada, vm_id, json!({ "action": "restart" })).await;
-    server.settled().await;
+    server.wait_until_idle().await;
     fleet.ticks(&mut server, 1).await;
     let vm = ada.vm("web-1").await;
     assert_eq!((&vm["spec"]["ram_mb"], &vm["spec"]["disk_gb"]), (&json!(2048), &json!(20)));
@@ -222,13 +222,13 @@ async fn what_a_vm_is_given_changes_at_its_next_start_and_is_paid_then() {
 async fn a_launch_that_is_cancelled_leaves_no_machine_and_no_charge() {
     let fleet = Fleet::with(|options| options.speed = 20.0);
     let mut server = fleet.serve(0).await;
-    let ada = server.person("ada").await;
+    let ada = server.user("ada").await;
     let answer = ada.json(Method::POST, "/api/vms", &launch("web-1")).await.json();
     let (vm_id, operation_id) =
         (answer["vm_id"].as_i64().unwrap(), answer["operation"]["id"].as_i64().unwrap());
     let cancel = format!("/api/vms/{vm_id}/operations/{operation_id}/cancel");
     assert_eq!(ada.json(Method::POST, &cancel, "").await.status, 202);
-    server.settled().await;
+    server.wait_until_idle().await;
     fleet.ticks(&mut server, 2).await;
     let vm = ada.vm("web-1").await;
     assert_eq!(
@@ -243,7 +243,7 @@ async fn a_launch_that_is_cancelled_leaves_no_machine_and_no_charge() {
     assert_eq!(act(&ada, vm_id, json!({ "action": "start" })).await.status, 202);
     assert_eq!(available(&server, 1).await, 1000 - PRICE);
     assert_eq!(act(&ada, vm_id, json!({ "action": "destroy", "confirm_name": "web-1" })).await.status, 202);
-    server.settled().await;
+    server.wait_until_idle().await;
     fleet.ticks(&mut server, 1).await;
     assert_eq!(ada.vm("web-1").await, Value::Null);
     assert_eq!(available(&server, 1).await, 1000);
@@ -255,7 +255,7 @@ async fn a_launch_that_is_cancelled_leaves_no_machine_and_no_charge() {
 async fn an_account_has_no_more_than_it_can_pay_and_may_have() {
     let fleet = Fleet::new();
     let server = fleet.serve(0).await;
-    let (_ada, bob) = (server.person("ada").await, server.person("bob").await);
+    let (_ada, bob) = (server.user("ada").await, server.user("bob").await);
     for number in 1..=5 {
         launched(&server, &bob, &format!("vm-{number}")).await;
     }
@@ -266,37 +266,37 @@ async fn an_account_has_no_more_than_it_can_pay_and_may_have() {
         json!({ "name": "big-vm", "image": "debian-12", "ram_mb": 4096, "cpu_cores": 4, "disk_gb": 10 });
     let vm_id = bob.vm("vm-1").await["id"].as_i64().unwrap();
     act(&bob, vm_id, json!({ "action": "destroy", "confirm_name": "vm-1" })).await;
-    server.settled().await;
+    server.wait_until_idle().await;
     let refused = bob.json(Method::POST, "/api/vms", &big.to_string()).await;
     assert!(
         refused.json()["text"].as_str().unwrap().contains("82 credits, and 15 are left"),
         "{}",
         refused.text
     );
-    assert_eq!(bob.vm("big-vm").await, Value::Null, "what is refused changes nothing");
+    assert_eq!(bob.vm("big-vm").await, Value::Null, "a rejected request changes nothing");
     assert_consistent(&server).await;
 }
 
 #[tokio::test]
 async fn the_host_gives_no_more_than_it_has() {
     let fleet = Fleet::new();
-    let host = HostFigures {
+    let host = HostUsage {
         memory_total_gb: Some(1.0),
         disk_total_gb: Some(100.0),
         cpu_cores: 2,
-        ..HostFigures::default()
+        ..HostUsage::default()
     };
     let source = Source { host: Some(host), ..Source::simulated(fleet.fleet.clone()) };
     let arguments = ["--provider", "simulated", "--simulated-vms", "0", "--memory-overcommit", "100"];
     let server = Server::start(&arguments, |_| source).await;
-    let ada = server.person("ada").await;
+    let ada = server.user("ada").await;
     let first = launched(&server, &ada, "vm-1").await;
     launched(&server, &ada, "vm-2").await;
     let refused = ada.json(Method::POST, "/api/vms", &launch("vm-3")).await;
     assert_eq!(refused.status, 409);
     assert!(refused.json()["text"].as_str().unwrap().contains("0 MB of memory left"), "{}", refused.text);
     act(&ada, first, json!({ "action": "stop" })).await;
-    server.settled().await;
+    server.wait_until_idle().await;
     launched(&server, &ada, "vm-3").await;
     let refused = act(&ada, first, json!({ "action": "start" })).await;
     assert_eq!(refused.status, 409, "what is off takes no memory, and gets it back only if there is some");
@@ -308,7 +308,7 @@ async fn many_launches_at_once_neither_overspend_nor_share_a_name() {
     let fleet = Fleet::new();
     let server =
         fleet.serve_with(&["--simulated-vms", "0", "--max-vms", "50", "--admin-credits", "100"]).await;
-    let ada = server.person("ada").await;
+    let ada = server.user("ada").await;
     let listening = server.listen().await;
     let token = ada.token().unwrap().to_owned();
     let at_once = |names: Vec<String>| {
@@ -327,7 +327,7 @@ async fn many_launches_at_once_neither_overspend_nor_share_a_name() {
     let many = at_once((0..40).map(|number| format!("vm-{number}")).collect()).await;
     let begun = many.into_iter().filter(|status| *status.as_ref().unwrap() == 202).count();
     assert_eq!(begun, 4, "100 credits are 5 of 17");
-    server.settled().await;
+    server.wait_until_idle().await;
     assert_consistent(&server).await;
 }
 
@@ -341,7 +341,7 @@ async fn a_hundred_launches_at_once_of_which_most_fail_leave_everything_as_it_sh
     let arguments =
         ["--simulated-vms", "0", "--max-vms", "200", "--admin-credits", "100000", "--operations", "8"];
     let mut server = fleet.serve_with(&arguments).await;
-    let ada = server.person("ada").await;
+    let ada = server.user("ada").await;
     let listening = server.listen().await;
     let launches = (0..100).map(|number| {
         let (address, token) = (listening.address, ada.token().unwrap().to_owned());
@@ -351,8 +351,8 @@ async fn a_hundred_launches_at_once_of_which_most_fail_leave_everything_as_it_sh
     });
     let statuses = futures::future::join_all(launches.collect::<Vec<_>>()).await;
     let begun = statuses.iter().filter(|status| *status.as_ref().unwrap() == 202).count();
-    assert_eq!(begun, 90, "the others were refused for their name: {statuses:?}");
-    server.settled().await;
+    assert_eq!(begun, 90, "the others were rejected for their name: {statuses:?}");
+    server.wait_until_idle().await;
     fleet.ticks(&mut server, 2).await;
     let vms = ada.get("/api/vms").await.json();
     let status = |wanted: &str| vms.as_array().unwrap().iter().filter(|vm| vm["status"] == wanted).count();
@@ -368,68 +368,70 @@ async fn a_hundred_launches_at_once_of_which_most_fail_leave_everything_as_it_sh
 }
 
 #[derive(Debug, Clone)]
-enum Ask {
+enum Request {
     Launch(u8),
     Act(u8, OperationKind),
     Resize(u8, u32),
     Cancel(u8),
 }
 
-fn any_ask() -> impl Strategy<Value = Ask> {
+fn any_request() -> impl Strategy<Value = Request> {
     let kinds = OperationKind::ALL
         .into_iter()
         .filter(|kind| !matches!(kind, OperationKind::Launch | OperationKind::Resize))
         .collect::<Vec<_>>();
     prop_oneof![
-        3 => (0..4u8).prop_map(Ask::Launch),
-        5 => (0..4u8, proptest::sample::select(kinds)).prop_map(|(vm, kind)| Ask::Act(vm, kind)),
-        1 => (0..4u8, 512..2048u32).prop_map(|(vm, ram_mb)| Ask::Resize(vm, ram_mb)),
-        1 => (0..4u8).prop_map(Ask::Cancel),
+        3 => (0..4u8).prop_map(Request::Launch),
+        5 => (0..4u8, proptest::sample::select(kinds)).prop_map(|(vm, kind)| Request::Act(vm, kind)),
+        1 => (0..4u8, 512..2048u32).prop_map(|(vm, ram_mb)| Request::Resize(vm, ram_mb)),
+        1 => (0..4u8).prop_map(Request::Cancel),
     ]
 }
 
-/// Anything asked of a few VMs by two people's worth of requests at once, with failures: no answer is an error of the
-/// server's, and in the end everything is consistent.
+/// Concurrent requests of two users for a few VMs, with failures: no response is a server error, and in the end
+/// everything is consistent.
 #[test]
-fn whatever_is_asked_at_once_nothing_is_lost_or_doubled() {
+fn concurrent_requests_lose_and_double_nothing() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let mut runner = TestRunner::new(ProptestConfig { cases: 12, ..ProptestConfig::default() });
-    let rounds = proptest::collection::vec(proptest::collection::vec(any_ask(), 1..6), 1..6);
+    let rounds = proptest::collection::vec(proptest::collection::vec(any_request(), 1..6), 1..6);
     let checked = runner.run(&rounds, |rounds| {
-        runtime.block_on(asked_at_once(rounds));
+        runtime.block_on(requested_at_once(rounds));
         Ok(())
     });
     checked.unwrap();
 }
 
-async fn asked_at_once(rounds: Vec<Vec<Ask>>) {
+async fn requested_at_once(rounds: Vec<Vec<Request>>) {
     let fleet = Fleet::with(|options| {
         options.speed = 2000.0;
         (options.failure_rate, options.timeout_rate) = (0.2, 0.1);
     });
     let mut server = fleet.serve_with(&["--simulated-vms", "0", "--admin-credits", "90"]).await;
-    let ada = server.person("ada").await;
+    let ada = server.user("ada").await;
     let listening = server.listen().await;
     let (address, token) = (listening.address, ada.token().unwrap().to_owned());
     for round in rounds {
-        let asks = round.into_iter().map(|ask| {
+        let requests = round.into_iter().map(|act| {
             let (token, ada) = (token.clone(), ada.clone());
             tokio::spawn(async move {
                 let id =
                     async |number: u8| ada.vm(&format!("vm-{number}")).await["id"].as_i64().unwrap_or(999);
-                let (method, path, body) = match ask {
-                    Ask::Launch(number) => ("POST", "/api/vms".to_owned(), launch(&format!("vm-{number}"))),
-                    Ask::Act(number, kind) => {
+                let (method, path, body) = match act {
+                    Request::Launch(number) => {
+                        ("POST", "/api/vms".to_owned(), launch(&format!("vm-{number}")))
+                    }
+                    Request::Act(number, kind) => {
                         let name = format!("vm-{number}");
                         let body = json!({ "action": kind, "snapshot": "s1", "confirm_name": name });
                         ("POST", format!("/api/vms/{}/action", id(number).await), body.to_string())
                     }
-                    Ask::Resize(number, ram_mb) => (
+                    Request::Resize(number, ram_mb) => (
                         "PATCH",
                         format!("/api/vms/{}", id(number).await),
                         json!({ "ram_mb": ram_mb }).to_string(),
                     ),
-                    Ask::Cancel(number) => {
+                    Request::Cancel(number) => {
                         let vm = ada.vm(&format!("vm-{number}")).await;
                         let (vm, operation) = (vm["id"].as_i64(), vm["operation"]["id"].as_i64());
                         let path = format!(
@@ -447,18 +449,18 @@ async fn asked_at_once(rounds: Vec<Vec<Ask>>) {
                 );
             })
         });
-        for asked in futures::future::join_all(asks.collect::<Vec<_>>()).await {
-            asked.unwrap();
+        for request in futures::future::join_all(requests.collect::<Vec<_>>()).await {
+            request.unwrap();
         }
         fleet.ticks(&mut server, 1).await;
     }
-    server.settled().await;
+    server.wait_until_idle().await;
     fleet.ticks(&mut server, 2).await;
-    assert_settled_rows(&server).await;
+    assert_rows_are_final(&server).await;
 }
 
-/// As [`assert_consistent`], where resizes may be paid and not given, or a start be refused for lack of credits.
-async fn assert_settled_rows(server: &Server) {
+/// As [`assert_consistent`], where a resize may be paid but not applied, or a start rejected for lack of credits.
+async fn assert_rows_are_final(server: &Server) {
     assert_eq!(server.state.vms.open_operations(), 0);
     let quota = server.state.vms.quota(1).await.unwrap();
     assert!(quota.credits_available >= 0, "{quota:?}");
@@ -474,21 +476,25 @@ async fn assert_settled_rows(server: &Server) {
     .await
     .unwrap();
     assert_eq!((open, twice, unpaid), (0, 0, 0));
-    let settled: i64 = sqlx::query_scalar(
+    let wait_until_idle: i64 = sqlx::query_scalar(
         "SELECT coalesce(sum(r.amount), 0) FROM credit_entry AS r WHERE kind = 'reserve' AND NOT EXISTS
              (SELECT 1 FROM credit_entry AS s WHERE s.reserve_id = r.id AND s.kind = 'release')",
     )
     .fetch_one(server.state.database.read())
     .await
     .unwrap();
-    assert_eq!(quota.credits_available, quota.credits_granted + settled, "the sum is what was not released");
+    assert_eq!(
+        quota.credits_available,
+        quota.credits_granted + wait_until_idle,
+        "the sum is what was not released"
+    );
 }
 
 #[tokio::test]
-async fn what_is_left_without_its_counterparts_is_listed_and_can_be_put_right() {
+async fn leftover_resources_are_listed_and_can_be_cleaned_up() {
     let fleet = Fleet::new();
     let mut server = fleet.serve(0).await;
-    let ada = server.person("ada").await;
+    let ada = server.user("ada").await;
     for name in ["lost-1", "lost-2", "gone-1"] {
         launched(&server, &ada, name).await;
     }
@@ -496,7 +502,7 @@ async fn what_is_left_without_its_counterparts_is_listed_and_can_be_put_right() 
     let listed = async || ada.get("/api/v1/orphans").await.json();
     assert_eq!(listed().await, json!([]));
 
-    // A machine that the database forgot, as after an older backup; a folder of nothing; a machine that somebody took.
+    // A machine without a row, as after restoring an older backup; an empty folder; a machine that was removed by hand.
     let mut tx = server.state.database.write().await.unwrap();
     sqlx::query("UPDATE vm SET destroyed_at = 1 WHERE name LIKE 'lost-%'").execute(&mut *tx).await.unwrap();
     tx.commit().await.unwrap();
@@ -536,7 +542,7 @@ async fn what_is_left_without_its_counterparts_is_listed_and_can_be_put_right() 
     for folder in ["user1-lost-2", "user1-left-1", "user1-gone-1"] {
         assert_eq!(clean(folder, folder).await, 200, "{folder}");
     }
-    server.settled().await;
+    server.wait_until_idle().await;
     fleet.ticks(&mut server, 1).await;
     assert_eq!(listed().await, json!([]));
     assert!(server.data_dir.join("vms/somebodys-own").exists());
@@ -544,16 +550,16 @@ async fn what_is_left_without_its_counterparts_is_listed_and_can_be_put_right() 
 }
 
 #[tokio::test]
-async fn an_emergency_stop_turns_all_off_and_says_what_became_of_each() {
+async fn an_emergency_stop_powers_off_all_vms_and_reports_each() {
     let fleet = Fleet::with(|options| options.speed = 50.0);
     let mut server = fleet.serve(2).await;
-    let (ada, bob) = (server.person("ada").await, server.person("bob").await);
+    let (ada, bob) = (server.user("ada").await, server.user("bob").await);
     let bobs = bob.json(Method::POST, "/api/vms", &launch("bobs-1")).await.json()["vm_id"].clone();
     let answer = ada.form("/api/v1/stop_all_vms", &[("confirm", "stop")]).await;
-    let told = answer.json();
-    assert_eq!(told.as_array().unwrap().len(), 3, "{told}");
-    assert!(told.as_array().unwrap().iter().all(|vm| vm["operation_id"].is_i64()), "{told}");
-    server.settled().await;
+    let outcomes = answer.json();
+    assert_eq!(outcomes.as_array().unwrap().len(), 3, "{outcomes}");
+    assert!(outcomes.as_array().unwrap().iter().all(|vm| vm["operation_id"].is_i64()), "{outcomes}");
+    server.wait_until_idle().await;
     fleet.ticks(&mut server, 1).await;
     let vms = ada.get("/api/vms").await.json();
     let still_up: Vec<_> = vms.as_array().unwrap().iter().filter(|vm| vm["status"] == "running").collect();
@@ -568,13 +574,13 @@ async fn a_vm_is_turned_off_when_it_was_planned_and_started_with_the_server() {
     let arguments = ["--provider", "simulated", "--simulated-vms", "0"];
     let source = || Source::simulated(fleet.fleet.clone());
     let mut server = Server::start_in(folder.path(), &arguments, |_| source()).await;
-    let ada = server.person("ada").await;
+    let ada = server.user("ada").await;
     let vm_id = launched(&server, &ada, "web-1").await;
     let path = format!("/api/vms/{vm_id}");
     let past =
         ada.json(Method::PATCH, &path, r#"{"stop_at":"2020-01-01T00:00:00Z","auto_start":true}"#).await;
     assert_eq!(past.status, 400, "{}", past.text);
-    assert_eq!(ada.vm("web-1").await["auto_start"], false, "what is refused changes nothing");
+    assert_eq!(ada.vm("web-1").await["auto_start"], false, "a rejected request changes nothing");
     let form = [("vm_id", vm_id.to_string()), ("hours", "2".to_owned())];
     let form: Vec<_> = form.iter().map(|(name, value)| (*name, value.as_str())).collect();
     assert_eq!(ada.form("/api/v1/stop_after", &form).await.status, 200);
@@ -582,10 +588,10 @@ async fn a_vm_is_turned_off_when_it_was_planned_and_started_with_the_server() {
 
     let due = UtcMillis(ada.vm("web-1").await["stop_at"].as_i64().unwrap());
     server.state.vms.stop_due(due.plus_secs(-60)).await.unwrap();
-    server.settled().await;
+    server.wait_until_idle().await;
     assert_eq!(ada.vm("web-1").await["status"], "running");
     server.state.vms.stop_due(due).await.unwrap();
-    server.settled().await;
+    server.wait_until_idle().await;
     let vm = ada.vm("web-1").await;
     assert_eq!((&vm["status"], &vm["stop_at"]), (&json!("stopped"), &Value::Null));
     drop(server);
@@ -593,7 +599,7 @@ async fn a_vm_is_turned_off_when_it_was_planned_and_started_with_the_server() {
     server = Server::start_in(folder.path(), &arguments, |_| source()).await;
     fleet.ticks(&mut server, 1).await;
     server.state.vms.start_those_that_start_with_the_server().await.unwrap();
-    server.settled().await;
+    server.wait_until_idle().await;
     let ada = server.signed_in("ada").await;
     assert_eq!(ada.vm("web-1").await["status"], "running");
     assert!(server.events().await.iter().any(|(_, text)| text == "web-1 starts with the server."));
@@ -603,12 +609,12 @@ async fn a_vm_is_turned_off_when_it_was_planned_and_started_with_the_server() {
 async fn what_a_guest_is_set_up_with_reaches_it_as_files_and_nothing_else() {
     let fleet = Fleet::new();
     let server = fleet.serve(0).await;
-    let ada = server.person("ada").await;
+    let ada = server.user("ada").await;
     let script = "#!/bin/sh\necho '\"; system(\"id\") #{1}'\n";
-    let asked = json!({ "name": "web-1", "image": "debian-12", "ram_mb": 512, "cpu_cores": 1, "disk_gb": 10,
+    let request = json!({ "name": "web-1", "image": "debian-12", "ram_mb": 512, "cpu_cores": 1, "disk_gb": 10,
                         "provision_script": script, "user_data": "#cloud-config\n" });
-    assert_eq!(ada.json(Method::POST, "/api/vms", &asked.to_string()).await.status, 202);
-    server.settled().await;
+    assert_eq!(ada.json(Method::POST, "/api/vms", &request.to_string()).await.status, 202);
+    server.wait_until_idle().await;
     let folder = server.vm_folder(1, "web-1");
     assert_eq!(fs::read_to_string(folder.join("provision.sh")).unwrap(), script);
     assert_eq!(fs::read_to_string(folder.join("user-data")).unwrap(), "#cloud-config\n");
@@ -623,10 +629,10 @@ async fn what_a_guest_is_set_up_with_reaches_it_as_files_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_failed_launch_is_taken_back_and_one_that_cannot_be_costs_nothing_in_the_end() {
+async fn a_failed_launch_is_undone_and_one_that_cannot_be_costs_nothing_in_the_end() {
     let fleet = Fleet::new();
     let mut server = fleet.serve(0).await;
-    let ada = server.person("ada").await;
+    let ada = server.user("ada").await;
     fleet.fleet.fail_next(OperationKind::Launch, MachineErrorKind::BootTimeout);
     fleet.fleet.fail_next(OperationKind::Destroy, MachineErrorKind::Busy);
     launched(&server, &ada, "web-1").await;
@@ -637,12 +643,12 @@ async fn a_failed_launch_is_taken_back_and_one_that_cannot_be_costs_nothing_in_t
 
     fleet.fleet.fail_next(OperationKind::Launch, MachineErrorKind::ProvisionerFailed);
     let vm_id = launched(&server, &ada, "web-2").await;
-    tokio::time::timeout(Duration::from_secs(5), server.collector.look()).await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(5), server.collector.refresh_statuses()).await.unwrap().unwrap();
     let vm = ada.vm("web-2").await;
     assert_eq!(vm["status"], "running", "it runs, and is paid: {vm}");
     assert!(vm["problem"].is_string());
     assert_eq!(available(&server, 1).await, 1000 - PRICE);
     act(&ada, vm_id, json!({ "action": "destroy", "confirm_name": "web-2" })).await;
-    server.settled().await;
+    server.wait_until_idle().await;
     assert_consistent(&server).await;
 }

@@ -1,4 +1,4 @@
-//! Alerts reach people: by webhook and by mail, signed, again when it did not succeed.
+//! Alerts reach users by webhook and mail: signed, and retried after failures.
 
 mod support;
 
@@ -115,9 +115,9 @@ async fn raise(server: &Server, vm_id: Option<i64>) -> i64 {
     id
 }
 
-async fn tell(server: &Server, alert_id: i64, told: Occasion, not_before: Option<UtcMillis>) {
+async fn queue(server: &Server, alert_id: i64, occasion: Occasion, not_before: Option<UtcMillis>) {
     let mut tx = server.state.database.write().await.unwrap();
-    notifications::queue(&mut tx, alert_id, told, "shop is slow.", NOW, not_before).await.unwrap();
+    notifications::queue(&mut tx, alert_id, occasion, "shop is slow.", NOW, not_before).await.unwrap();
     tx.commit().await.unwrap();
 }
 
@@ -128,7 +128,7 @@ async fn deliveries(client: &Client) -> Vec<(String, u64)> {
 }
 
 async fn hooked(server: &Server, name: &str, receiver: &Receiver) -> Client {
-    let client = server.person(name).await;
+    let client = server.user(name).await;
     let answer = client.form("/api/v1/set_webhook", &[("url", &receiver.address)]).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
     client
@@ -141,10 +141,10 @@ async fn an_alert_reaches_the_webhook_signed_and_its_end_does_too() {
     let ada = hooked(&server, "ada", &receiver).await;
     let vm_id = ada.get("/api/v1/list_vms").await.json()[0]["id"].as_i64().unwrap();
     let alert_id = raise(&server, Some(vm_id)).await;
-    tell(&server, alert_id, Occasion::Raised, None).await;
+    queue(&server, alert_id, Occasion::Raised, None).await;
     let notifier = notifier(&server, None);
     pass(&notifier, 0).await;
-    tell(&server, alert_id, Occasion::Resolved, None).await;
+    queue(&server, alert_id, Occasion::Resolved, None).await;
     pass(&notifier, 1).await;
 
     let got = receiver.got();
@@ -165,7 +165,7 @@ async fn an_alert_reaches_the_webhook_signed_and_its_end_does_too() {
 }
 
 #[tokio::test]
-async fn what_was_not_taken_is_sent_again_with_the_same_id_also_after_a_restart() {
+async fn a_failed_notification_is_sent_again_with_the_same_id_even_after_a_restart() {
     let server = Fleet::new().serve(0).await;
     let receiver = Receiver::begin().await;
     let ada = hooked(&server, "ada", &receiver).await;
@@ -173,7 +173,7 @@ async fn what_was_not_taken_is_sent_again_with_the_same_id_also_after_a_restart(
     receiver.will_answer((StatusCode::TOO_MANY_REQUESTS, [("retry-after", "60")]));
     receiver.will_answer((StatusCode::FOUND, [("location", "/hook")]));
     let alert_id = raise(&server, None).await;
-    tell(&server, alert_id, Occasion::Raised, None).await;
+    queue(&server, alert_id, Occasion::Raised, None).await;
     pass(&notifier(&server, None), 0).await;
     assert_eq!(deliveries(&ada).await, [("queued".into(), 1)]);
     pass(&notifier(&server, None), 4).await;
@@ -181,7 +181,7 @@ async fn what_was_not_taken_is_sent_again_with_the_same_id_also_after_a_restart(
     // Each with a sender of its own, as after a restart.
     pass(&notifier(&server, None), 10).await;
     pass(&notifier(&server, None), 60).await;
-    assert_eq!(receiver.got().len(), 2, "left alone as long as it asked");
+    assert_eq!(receiver.got().len(), 2, "not before the time to retry after");
     pass(&notifier(&server, None), 80).await;
     assert_eq!((receiver.got().len(), deliveries(&ada).await), (3, vec![("queued".into(), 3)]));
     pass(&notifier(&server, None), 300).await;
@@ -192,7 +192,7 @@ async fn what_was_not_taken_is_sent_again_with_the_same_id_also_after_a_restart(
 }
 
 #[tokio::test]
-async fn what_never_succeeds_is_given_up_and_reported() {
+async fn a_notification_that_never_succeeds_is_given_up_and_reported() {
     let server = Fleet::new().serve(0).await;
     let receiver = Receiver::begin().await;
     let ada = hooked(&server, "ada", &receiver).await;
@@ -200,25 +200,25 @@ async fn what_never_succeeds_is_given_up_and_reported() {
         receiver.will_answer(StatusCode::GONE);
     }
     let alert_id = raise(&server, None).await;
-    tell(&server, alert_id, Occasion::Raised, None).await;
+    queue(&server, alert_id, Occasion::Raised, None).await;
     for day in 0..10 {
         pass(&notifier(&server, None), day * 86_400).await;
     }
     assert_eq!(deliveries(&ada).await, [("failed".into(), 7)]);
-    let told = server.events().await;
+    let events = server.events().await;
     assert!(
-        told.iter().any(|(kind, text)| kind == "notification_failed" && text.contains("410")),
-        "{told:?}"
+        events.iter().any(|(kind, text)| kind == "notification_failed" && text.contains("410")),
+        "{events:?}"
     );
-    tell(&server, alert_id, Occasion::Resolved, None).await;
-    assert_eq!(deliveries(&ada).await.len(), 1, "who was never told is not told of its end");
+    queue(&server, alert_id, Occasion::Resolved, None).await;
+    assert_eq!(deliveries(&ada).await.len(), 1, "no resolution is sent without an opening");
 }
 
 #[tokio::test]
 async fn only_admins_webhooks_lead_into_the_servers_own_network() {
     let server = Fleet::new().serve(0).await;
     let receiver = Receiver::begin().await;
-    let _admin = server.person("ada").await;
+    let _admin = server.user("ada").await;
     let bob = hooked(&server, "bob", &receiver).await;
     let test = async |url: &str, secs: i64| {
         assert_eq!(bob.form("/api/v1/set_webhook", &[("url", url)]).await.status, StatusCode::OK);
@@ -253,11 +253,11 @@ async fn an_unreported_alert_is_not_reported_as_resolved() {
     let ada = hooked(&server, "ada", &receiver).await;
     let quiet = Some(NOW.plus_secs(3600));
     let alert_id = raise(&server, None).await;
-    tell(&server, alert_id, Occasion::Raised, quiet).await;
-    tell(&server, alert_id, Occasion::Repeated, quiet).await;
+    queue(&server, alert_id, Occasion::Raised, quiet).await;
+    queue(&server, alert_id, Occasion::Repeated, quiet).await;
     pass(&notifier(&server, None), 60).await;
     assert_eq!(deliveries(&ada).await, [("queued".into(), 0)], "once, and not in quiet hours");
-    tell(&server, alert_id, Occasion::Resolved, quiet).await;
+    queue(&server, alert_id, Occasion::Resolved, quiet).await;
     pass(&notifier(&server, None), 7200).await;
     assert_eq!((receiver.got().len(), deliveries(&ada).await), (0, vec![("dropped".into(), 0)]));
 }
@@ -269,15 +269,15 @@ async fn users_are_notified_about_their_own_and_admins_of_the_host_and_of_all_if
     let ada = hooked(&server, "ada", &of_ada).await;
     let bob = hooked(&server, "bob", &of_bob).await;
     let vm_id = bob.launch("bobs", "alpine-3.23").await.json()["vm_id"].as_i64().unwrap();
-    server.settled().await;
+    server.wait_until_idle().await;
     let queued = async || (deliveries(&ada).await.len(), deliveries(&bob).await.len());
     let (host, vm) = (raise(&server, None).await, raise(&server, Some(vm_id)).await);
-    tell(&server, host, Occasion::Raised, None).await;
+    queue(&server, host, Occasion::Raised, None).await;
     assert_eq!(queued().await, (1, 0));
-    tell(&server, vm, Occasion::Raised, None).await;
+    queue(&server, vm, Occasion::Raised, None).await;
     assert_eq!(queued().await, (1, 1));
     assert_eq!(ada.form("/api/v1/set_notify_of_all", &[("is_on", "true")]).await.status, StatusCode::OK);
-    tell(&server, vm, Occasion::Repeated, None).await;
+    queue(&server, vm, Occasion::Repeated, None).await;
     assert_eq!(queued().await, (2, 1), "bob has one that waits");
     // Turned off since: what waits is not sent.
     assert_eq!(bob.form("/api/v1/set_webhook", &[("url", "")]).await.status, StatusCode::OK);
@@ -287,16 +287,16 @@ async fn users_are_notified_about_their_own_and_admins_of_the_host_and_of_all_if
 }
 
 #[tokio::test]
-async fn nobody_hears_that_it_is_over_before_they_hear_that_it_is() {
+async fn a_resolved_alert_is_never_sent_before_its_opening() {
     let server = Fleet::new().serve(0).await;
     let receiver = Receiver::begin().await;
     let _ada = hooked(&server, "ada", &receiver).await;
     receiver.will_answer(StatusCode::BAD_GATEWAY);
     let alert_id = raise(&server, None).await;
-    tell(&server, alert_id, Occasion::Raised, None).await;
+    queue(&server, alert_id, Occasion::Raised, None).await;
     let notifier = notifier(&server, None);
     pass(&notifier, 0).await;
-    tell(&server, alert_id, Occasion::Resolved, None).await;
+    queue(&server, alert_id, Occasion::Resolved, None).await;
     pass(&notifier, 1).await;
     assert_eq!(receiver.got().len(), 1);
     pass(&notifier, 10).await;
@@ -338,7 +338,7 @@ async fn take_mail(listener: TcpListener) -> String {
 #[tokio::test]
 async fn an_alert_comes_by_mail() {
     let server = Fleet::new().serve(0).await;
-    let ada = server.person("ada").await;
+    let ada = server.user("ada").await;
     let off = ada.form("/api/v1/set_email_notifications", &[("is_on", "true")]).await;
     assert_eq!((off.status, off.text.contains("--smtp-url")), (StatusCode::CONFLICT, true));
     execute(&server, "INSERT INTO notification_setting (account_id, email_is_on) VALUES (1, 1)").await;
@@ -346,7 +346,7 @@ async fn an_alert_comes_by_mail() {
     let url = format!("smtp://{}", listener.local_addr().unwrap());
     let taken = tokio::spawn(take_mail(listener));
     let alert_id = raise(&server, None).await;
-    tell(&server, alert_id, Occasion::Raised, None).await;
+    queue(&server, alert_id, Occasion::Raised, None).await;
     pass(&notifier(&server, Some(Mail::new(&url, "cloud@example.org", None).unwrap())), 0).await;
     let mail = taken.await.unwrap();
     for part in ["From: cloud@example.org", "Subject: shop is slow", "shop is slow.", "To: "] {

@@ -36,22 +36,22 @@ struct Cloud {
 impl Cloud {
     async fn new() -> Self {
         let fleet = Fleet::new();
-        // So long a period, that the last tick stays young for as long as a test takes.
+        // A long interval, so that the last tick stays recent during the test.
         let mut server = fleet.serve_with(&["--simulated-vms", "3", "--collect-every", "600"]).await;
-        let (ada, bob) = (server.person("ada").await, server.person("bob").await);
+        let (ada, bob) = (server.user("ada").await, server.user("bob").await);
         assert_eq!(bob.launch("bobs-own", "debian-12").await.status, StatusCode::OK);
-        assert_eq!(ada.ask("stop", 2).await.status, StatusCode::OK);
-        server.settled().await;
+        assert_eq!(ada.act("stop", 2).await.status, StatusCode::OK);
+        server.wait_until_idle().await;
         fleet.ticks(&mut server, 3).await;
         Self { server, ada, bob }
     }
 
-    fn nobody(&self) -> Client {
-        self.server.nobody()
+    fn anonymous(&self) -> Client {
+        self.server.anonymous()
     }
 }
 
-/// Asks at the address that a browser on the server's own machine would show.
+/// Sends a request to the address that a browser on the server's own machine would use.
 async fn metrics(client: &Client, more: &[(&'static str, &str)]) -> support::Answer {
     let mut request = axum::http::Request::get("/metrics").header(header::HOST, "127.0.0.1:3000");
     for (name, value) in more {
@@ -62,21 +62,25 @@ async fn metrics(client: &Client, more: &[(&'static str, &str)]) -> support::Ans
 
 /// The lines of one metric.
 fn lines<'a>(text: &'a str, metric: &str) -> Vec<&'a str> {
-    let is_of = |line: &&str| line.strip_prefix(metric).is_some_and(|rest| rest.starts_with(['{', ' ']));
-    text.lines().filter(is_of).collect()
+    let belongs_to = |line: &&str| line.strip_prefix(metric).is_some_and(|rest| rest.starts_with(['{', ' ']));
+    text.lines().filter(belongs_to).collect()
 }
 
 #[tokio::test]
-async fn nobody_from_outside_sees_anything() {
+async fn an_unauthenticated_remote_client_sees_nothing() {
     let cloud = Cloud::new().await;
-    let nobody = cloud.nobody();
+    let anonymous = cloud.anonymous();
     for (who, client, headers) in [
-        ("without a known peer", nobody.clone(), vec![]),
-        ("from outside", nobody.asking_from(OUTSIDE), vec![]),
-        ("from outside, pretending", nobody.asking_from(OUTSIDE), vec![("x-forwarded-for", "127.0.0.1")]),
-        ("through a proxy here", nobody.asking_from(LOOPBACK), vec![("x-forwarded-for", "192.0.2.7")]),
-        ("through another proxy", nobody.asking_from(LOOPBACK), vec![("forwarded", "for=192.0.2.7")]),
-        ("with no token of ours", nobody.asking_from(LOOPBACK), vec![("authorization", "Bearer nonsense")]),
+        ("without a known peer", anonymous.clone(), vec![]),
+        ("from outside", anonymous.asking_from(OUTSIDE), vec![]),
+        ("from outside, pretending", anonymous.asking_from(OUTSIDE), vec![("x-forwarded-for", "127.0.0.1")]),
+        ("through a proxy here", anonymous.asking_from(LOOPBACK), vec![("x-forwarded-for", "192.0.2.7")]),
+        ("through another proxy", anonymous.asking_from(LOOPBACK), vec![("forwarded", "for=192.0.2.7")]),
+        (
+            "with no token of ours",
+            anonymous.asking_from(LOOPBACK),
+            vec![("authorization", "Bearer nonsense")],
+        ),
     ] {
         let answer = metrics(&client, &headers).await;
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{who}");
@@ -89,7 +93,7 @@ async fn nobody_from_outside_sees_anything() {
 async fn an_admin_and_this_machine_see_everything() {
     let cloud = Cloud::new().await;
     let of_admin = metrics(&cloud.ada.asking_from(OUTSIDE), &[]).await;
-    let of_machine = metrics(&cloud.nobody().asking_from(LOOPBACK), &[]).await;
+    let of_machine = metrics(&cloud.anonymous().asking_from(LOOPBACK), &[]).await;
     assert_eq!((of_admin.status, of_machine.status), (StatusCode::OK, StatusCode::OK));
     assert_eq!(of_admin.headers[header::CONTENT_TYPE], "text/plain; version=0.0.4");
     for text in [&of_admin.text, &of_machine.text] {
@@ -107,16 +111,16 @@ async fn an_admin_and_this_machine_see_everything() {
 #[tokio::test]
 async fn behind_https_this_machine_may_be_a_proxy_for_all_the_world() {
     let server = Fleet::new().serve_with(&["--simulated-vms", "0", "--https"]).await;
-    let ada = server.person("ada").await;
-    let nobody = server.nobody().asking_from(LOOPBACK);
-    assert_eq!(metrics(&nobody, &[]).await.status, StatusCode::UNAUTHORIZED);
+    let ada = server.user("ada").await;
+    let anonymous = server.anonymous().asking_from(LOOPBACK);
+    assert_eq!(metrics(&anonymous, &[]).await.status, StatusCode::UNAUTHORIZED);
     assert_eq!(metrics(&ada, &[]).await.status, StatusCode::OK);
 }
 
 #[tokio::test]
 async fn a_user_sees_their_own_vms_and_no_more() {
     let cloud = Cloud::new().await;
-    // On this machine, too: a token says who asks, wherever it comes from.
+    // On this machine, too: a token identifies the client, wherever it is.
     for peer in [OUTSIDE, LOOPBACK] {
         let answer = metrics(&cloud.bob.asking_from(peer), &[]).await;
         assert_eq!(answer.status, StatusCode::OK);
@@ -198,7 +202,7 @@ impl Prometheus {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
-    /// Asks again and again until there is an answer; not for ever.
+    /// Retries until there is an answer, within a limit.
     fn until<T>(&mut self, what: &str, answer: impl Fn(&Self) -> Option<T>) -> T {
         let begin = Instant::now();
         loop {
@@ -250,7 +254,7 @@ impl Drop for Prometheus {
 
 #[tokio::test]
 #[ignore = "needs promtool"]
-async fn promtool_has_nothing_to_say_about_what_anybody_sees() {
+async fn promtool_accepts_what_every_client_sees() {
     let cloud = Cloud::new().await;
     for client in [&cloud.ada, &cloud.bob] {
         let text = metrics(client, &[]).await.text;
@@ -285,8 +289,8 @@ async fn a_real_prometheus_has_the_values_that_our_api_returns() {
         (up.get("") == Some(&3.0)).then_some(())
     });
 
-    // The figures of a VM, what a unit of theirs is in Prometheus, and their name there.
-    let figures = [
+    // The metrics of a VM, their unit's factor in Prometheus, and their name there.
+    let usage = [
         ("cpu_percent", 0.01, "twarga_vm_cpu_usage_ratio"),
         ("memory_used_mb", 1_048_576.0, "twarga_vm_memory_used_bytes"),
         ("memory_available_mb", 1_048_576.0, "twarga_vm_memory_available_bytes"),
@@ -296,21 +300,21 @@ async fn a_real_prometheus_has_the_values_that_our_api_returns() {
         ("network_tx_mb", 1_048_576.0, "twarga_vm_network_transmit_bytes_total"),
         ("uptime_seconds", 1.0, "twarga_vm_uptime_seconds"),
     ];
-    // Our paths tell two decimals.
-    let same = |told: f64, scraped: f64| (told - scraped).abs() <= 0.005_001;
+    // The REST API returns two decimals.
+    let same = |reported: f64, scraped: f64| (reported - scraped).abs() <= 0.005_001;
     let mut compared = 0;
     for vm_id in ["1", "2", "3", "4"] {
-        let told = ada.get(&format!("/api/metrics/vm/{vm_id}")).await.json();
-        for (figure, unit, metric) in figures {
+        let reported = ada.get(&format!("/api/metrics/vm/{vm_id}")).await.json();
+        for (key, unit, metric) in usage {
             for job in ["machine", "admin", "user"] {
                 let scraped = prometheus.query(&format!("{metric}{{job='{job}', vm_id='{vm_id}'}}"));
                 let scraped = scraped.get(vm_id).map(|value| value / unit);
-                let expected = told[figure].as_f64().filter(|_| job != "user" || vm_id == "4");
+                let expected = reported[key].as_f64().filter(|_| job != "user" || vm_id == "4");
                 let agree = match (expected, scraped) {
-                    (Some(told), Some(scraped)) => same(told, scraped),
-                    (told, scraped) => told == scraped,
+                    (Some(reported), Some(scraped)) => same(reported, scraped),
+                    (reported, scraped) => reported == scraped,
                 };
-                assert!(agree, "{job} {vm_id} {figure}: {expected:?} is not {scraped:?}");
+                assert!(agree, "{job} {vm_id} {key}: {expected:?} is not {scraped:?}");
                 compared += usize::from(expected.is_some());
             }
         }

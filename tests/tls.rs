@@ -1,7 +1,7 @@
 //! Notifications travel over TLS: a whole server of its own process sends them to receivers on loopback.
 //!
-//! What the server trusts is what `SSL_CERT_FILE` names, in the place of the system's roots: the receivers' authority,
-//! a stranger to them, or nobody. Receivers note what they are told before TLS is on, and what within it.
+//! The server trusts the roots in `SSL_CERT_FILE` instead of the system's: the receivers' authority, another one, or none.
+//! Receivers record what they receive before TLS starts, and within it.
 
 mod support;
 
@@ -36,7 +36,7 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use twarga_cloud::server::notifications::signature;
 
 /// No single wait is longer, however slow the machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// Loopback, too; but not "this very host" to the server, which speaks plainly there.
 const ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
@@ -45,7 +45,7 @@ const SMTP_PASSWORD: &str = "a secret of the mail server";
 const TEXT: &str = "This is a test: alerts will be sent here.";
 
 async fn in_time<T>(what: &str, answer: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, answer).await.unwrap_or_else(|_| panic!("not in time: {what}"))
+    tokio::time::timeout(TIMEOUT, answer).await.unwrap_or_else(|_| panic!("not in time: {what}"))
 }
 
 /// Signs certificates.
@@ -119,7 +119,7 @@ impl Process {
             .env("SSL_CERT_FILE", roots)
             .env_remove("SSL_CERT_DIR")
             .env("TWARGA_SMTP_PASSWORD", SMTP_PASSWORD)
-            // As `cargo leptos watch` starts it: no page is asked for here, and so it starts before the site is built.
+            // As `cargo leptos watch` starts it: no page is requested here, so it may start before the site is built.
             .env("LEPTOS_WATCH", "ON")
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
@@ -150,7 +150,7 @@ impl Process {
                 return address.parse().unwrap();
             }
             let ended = self.child.try_wait().unwrap();
-            assert!(ended.is_none() && begin.elapsed() < PATIENCE, "it does not listen ({ended:?})\n{log}");
+            assert!(ended.is_none() && begin.elapsed() < TIMEOUT, "it does not listen ({ended:?})\n{log}");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -183,7 +183,7 @@ impl Process {
             if let Some(state) = word("state").filter(|state| state != "queued") {
                 return (state, word("error"));
             }
-            assert!(begin.elapsed() < PATIENCE, "the test is not sent: {newest}\n{}", self.log());
+            assert!(begin.elapsed() < TIMEOUT, "the test is not sent: {newest}\n{}", self.log());
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -203,9 +203,9 @@ impl Drop for Process {
     }
 }
 
-/// What receivers were told.
+/// What a receiver got.
 #[derive(Default)]
-struct Heard {
+struct Received {
     /// Lines before TLS was on.
     plain: Vec<String>,
     /// Lines within TLS.
@@ -216,9 +216,9 @@ struct Heard {
     broken: Vec<String>,
 }
 
-type Notes = Arc<Mutex<Heard>>;
+type Notes = Arc<Mutex<Received>>;
 
-/// One who is told things; ends when it is dropped.
+/// A webhook or mail server; ends when it is dropped.
 struct Receiver {
     address: SocketAddr,
     notes: Notes,
@@ -250,12 +250,12 @@ impl Receiver {
         .await
     }
 
-    async fn of_mail(way: Way, at: IpAddr, acceptor: TlsAcceptor) -> Self {
+    async fn of_mail(mode: TlsMode, at: IpAddr, acceptor: TlsAcceptor) -> Self {
         Self::begin(at, async move |listener: TcpListener, notes| {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 // What a client breaks off is for the test to judge.
-                let _ = take_mail(stream, way, &acceptor, &notes).await;
+                let _ = take_mail(stream, mode, &acceptor, &notes).await;
             }
         })
         .await
@@ -268,7 +268,7 @@ impl Receiver {
             if let Some(why) = self.notes.lock().unwrap().broken.first() {
                 return why.clone();
             }
-            assert!(begin.elapsed() < PATIENCE, "nobody broke TLS off");
+            assert!(begin.elapsed() < TIMEOUT, "nobody broke TLS off");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -308,29 +308,34 @@ impl Listener for TlsListener {
 
 /// How a receiver of mail turns to TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
+enum TlsMode {
     /// Before anything is said.
     Smtps,
-    /// When it is asked for.
+    /// On request.
     StartTls,
     /// Not at all, where it should.
     Never,
 }
 
 /// Takes what one client has to say, as an SMTP server does.
-async fn take_mail(mut stream: TcpStream, way: Way, acceptor: &TlsAcceptor, notes: &Notes) -> io::Result<()> {
+async fn take_mail(
+    mut stream: TcpStream,
+    mode: TlsMode,
+    acceptor: &TlsAcceptor,
+    notes: &Notes,
+) -> io::Result<()> {
     let plain = |line: &str| notes.lock().unwrap().plain.push(line.to_owned());
     let sealed = |line: &str| notes.lock().unwrap().sealed.push(line.to_owned());
-    if way != Way::Smtps {
+    if mode != TlsMode::Smtps {
         stream.write_all(GREETING).await?;
-        let offer = if way == Way::StartTls { "250-STARTTLS\r\n" } else { "" };
+        let offer = if mode == TlsMode::StartTls { "250-STARTTLS\r\n" } else { "" };
         if !converse(&mut stream, offer, plain).await? {
             return Ok(());
         }
     }
     let broken = |error: &io::Error| notes.lock().unwrap().broken.push(error.to_string());
     let mut stream = acceptor.accept(stream).await.inspect_err(broken)?;
-    if way == Way::Smtps {
+    if mode == TlsMode::Smtps {
         stream.write_all(GREETING).await?;
     }
     converse(&mut stream, "", sealed).await?;
@@ -339,8 +344,8 @@ async fn take_mail(mut stream: TcpStream, way: Way, acceptor: &TlsAcceptor, note
 
 const GREETING: &[u8] = b"220 here\r\n";
 
-/// Answers a client until it says goodbye, or asks for TLS: then it gives `true`. Takes any password, at any time:
-/// that a client says it too early is not for the receiver to prevent.
+/// Serves a client until it quits, or requests TLS: then it returns `true`. Accepts any password at any time: it is not
+/// up to the receiver to prevent a client from sending it too early.
 async fn converse(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     offer: &str,
@@ -380,8 +385,8 @@ async fn that_posts_to(receiver: &Receiver, pem: &str) -> Process {
 }
 
 /// A server that sends mail over `receiver`, and trusts the authorities of `pem`.
-async fn that_mails_over(receiver: &Receiver, way: Way, pem: &str) -> Process {
-    let scheme = if way == Way::Smtps { "smtps" } else { "smtp" };
+async fn that_mails_over(receiver: &Receiver, mode: TlsMode, pem: &str) -> Process {
+    let scheme = if mode == TlsMode::Smtps { "smtps" } else { "smtp" };
     let url = format!("{scheme}://{}@{}", SMTP_USER.replace('@', "%40"), receiver.address);
     Process::trusting(pem, &["--smtp-url", &url, "--mail-from", "Cloud <cloud@example.org>"]).await
 }
@@ -396,8 +401,8 @@ async fn a_webhook_over_https_arrives_signed() {
     let settings = process.settings().await;
     let shown = settings["webhook_secret"].as_str().unwrap().strip_prefix("whsec_").unwrap();
     let secret = BASE64.decode(shown).unwrap();
-    let heard = receiver.notes.lock().unwrap();
-    let [(headers, body)] = &heard.posts[..] else { panic!("one post: {:?}", heard.posts) };
+    let received = receiver.notes.lock().unwrap();
+    let [(headers, body)] = &received.posts[..] else { panic!("one post: {:?}", received.posts) };
     let header = |name: &str| headers[name].to_str().unwrap();
     let timestamp = header("webhook-timestamp").parse().unwrap();
     assert_eq!(header("webhook-signature"), signature(&secret, header("webhook-id"), timestamp, body));
@@ -411,15 +416,15 @@ fn words(lines: &[String]) -> Vec<&str> {
 }
 
 /// Mail arrives, and all of it within TLS but commands of `plain`.
-async fn mail_arrives(way: Way, at: IpAddr, plain: &[&str]) {
+async fn mail_arrives(mode: TlsMode, at: IpAddr, plain: &[&str]) {
     let authority = Authority::new("the receivers' authority");
-    let receiver = Receiver::of_mail(way, at, authority.acceptor(at)).await;
-    let process = that_mails_over(&receiver, way, &authority.pem()).await;
+    let receiver = Receiver::of_mail(mode, at, authority.acceptor(at)).await;
+    let process = that_mails_over(&receiver, mode, &authority.pem()).await;
     assert_eq!(process.test("email").await, ("sent".into(), None), "{}", process.log());
 
-    let heard = receiver.notes.lock().unwrap();
-    assert_eq!(words(&heard.plain), plain, "{:?}", heard.plain);
-    assert_eq!(words(&heard.sealed)[..5], ["EHLO", "AUTH", "MAIL", "RCPT", "DATA"]);
+    let received = receiver.notes.lock().unwrap();
+    assert_eq!(words(&received.plain), plain, "{:?}", received.plain);
+    assert_eq!(words(&received.sealed)[..5], ["EHLO", "AUTH", "MAIL", "RCPT", "DATA"]);
     let sign_in = format!("AUTH PLAIN {}", BASE64.encode(format!("\0{SMTP_USER}\0{SMTP_PASSWORD}")));
     for line in [
         &*sign_in,
@@ -430,13 +435,17 @@ async fn mail_arrives(way: Way, at: IpAddr, plain: &[&str]) {
         "Subject: This is a test: alerts will be sent here",
         TEXT,
     ] {
-        assert!(heard.sealed.iter().any(|said| said == line), "{line} is missing in {:#?}", heard.sealed);
+        assert!(
+            received.sealed.iter().any(|said| said == line),
+            "{line} is missing in {:#?}",
+            received.sealed
+        );
     }
 }
 
 #[tokio::test]
 async fn mail_over_smtps_arrives() {
-    mail_arrives(Way::Smtps, HERE, &[]).await;
+    mail_arrives(TlsMode::Smtps, HERE, &[]).await;
 }
 
 #[tokio::test]
@@ -446,12 +455,12 @@ async fn mail_over_smtps_arrives_at_an_ipv6_address() {
         eprintln!("not tested: this machine has no IPv6");
         return;
     }
-    mail_arrives(Way::Smtps, at, &[]).await;
+    mail_arrives(TlsMode::Smtps, at, &[]).await;
 }
 
 #[tokio::test]
 async fn mail_over_smtp_arrives_and_nothing_is_sent_before_tls_is_on() {
-    mail_arrives(Way::StartTls, ELSEWHERE, &["EHLO", "STARTTLS"]).await;
+    mail_arrives(TlsMode::StartTls, ELSEWHERE, &["EHLO", "STARTTLS"]).await;
 }
 
 #[tokio::test]
@@ -477,8 +486,8 @@ async fn a_webhook_whose_certificate_is_not_trusted_receives_nothing() {
     }
 }
 
-/// A mail server whose certificate is not trusted is told nothing but commands of `plain`.
-async fn mail_is_refused(way: Way, at: IpAddr, plain: &[&str]) {
+/// Asserts that a mail server with an untrusted certificate only receives the commands in `plain`.
+async fn mail_is_rejected(mode: TlsMode, at: IpAddr, plain: &[&str]) {
     let (authority, stranger) = (Authority::new("the receivers' authority"), Authority::new("a stranger"));
     let another = if at == HERE { ELSEWHERE } else { HERE };
     for (pem, acceptor, why) in [
@@ -486,33 +495,33 @@ async fn mail_is_refused(way: Way, at: IpAddr, plain: &[&str]) {
         (authority.pem(), authority.acceptor(another), "certificate not valid for name"),
         (authority.pem(), authority.acceptor_until(at, 2000), "certificate expired"),
     ] {
-        let receiver = Receiver::of_mail(way, at, acceptor).await;
-        let process = that_mails_over(&receiver, way, &pem).await;
+        let receiver = Receiver::of_mail(mode, at, acceptor).await;
+        let process = that_mails_over(&receiver, mode, &pem).await;
         let error = process.refused("email").await;
         assert!(error.contains("Details are in the server log"), "{error}");
         assert!(process.mail_log().contains(why), "{why} is missing in\n{}", process.log());
         let alert = receiver.broken().await;
         assert!(alert.contains("fatal alert"), "{alert}");
-        let heard = receiver.notes.lock().unwrap();
-        assert_eq!((words(&heard.plain), words(&heard.sealed)), (plain.to_vec(), vec![]));
+        let received = receiver.notes.lock().unwrap();
+        assert_eq!((words(&received.plain), words(&received.sealed)), (plain.to_vec(), vec![]));
     }
 }
 
 #[tokio::test]
 async fn a_server_for_smtps_whose_certificate_is_not_trusted_receives_nothing() {
-    mail_is_refused(Way::Smtps, HERE, &[]).await;
+    mail_is_rejected(TlsMode::Smtps, HERE, &[]).await;
 }
 
 #[tokio::test]
 async fn a_server_for_smtp_whose_certificate_is_not_trusted_receives_nothing() {
-    mail_is_refused(Way::StartTls, ELSEWHERE, &["EHLO", "STARTTLS"]).await;
+    mail_is_rejected(TlsMode::StartTls, ELSEWHERE, &["EHLO", "STARTTLS"]).await;
 }
 
 #[tokio::test]
 async fn a_server_for_smtp_that_offers_no_tls_receives_nothing() {
     let authority = Authority::new("the receivers' authority");
-    let receiver = Receiver::of_mail(Way::Never, ELSEWHERE, authority.acceptor(ELSEWHERE)).await;
-    let process = that_mails_over(&receiver, Way::Never, &authority.pem()).await;
+    let receiver = Receiver::of_mail(TlsMode::Never, ELSEWHERE, authority.acceptor(ELSEWHERE)).await;
+    let process = that_mails_over(&receiver, TlsMode::Never, &authority.pem()).await;
     let error = process.refused("email").await;
     assert!(error.contains("Details are in the server log"), "{error}");
     assert!(process.mail_log().contains("STARTTLS is not supported"), "{}", process.log());
@@ -528,7 +537,7 @@ async fn a_server_that_can_check_no_certificate_of_a_mail_server_says_so_at_its_
         if let Some(status) = process.child.try_wait().unwrap() {
             break status;
         }
-        assert!(begin.elapsed() < PATIENCE, "it goes on\n{}", process.log());
+        assert!(begin.elapsed() < TIMEOUT, "it goes on\n{}", process.log());
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
     let log = process.log();

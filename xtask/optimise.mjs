@@ -4,7 +4,7 @@
 import binaryen from "binaryen";
 import { readFileSync, writeFileSync } from "node:fs";
 
-// What rustc's wasm target and wasm-bindgen use; a module with any other feature is refused.
+// What rustc's wasm target and wasm-bindgen use; a module with any other feature is rejected.
 const { BulkMemory, BulkMemoryOpt, CallIndirectOverlong, Multivalue, MutableGlobals, NontrappingFPToInt, ReferenceTypes, SignExt } =
   binaryen.Features;
 const FEATURES =

@@ -114,7 +114,7 @@ is_current_base_image() {
 
 # --- kvm or qemu -----------------------------------------------------------------------------
 
-# driver_known: tried since this machine was started, and not asked for differently now.
+# driver_known: tried since this machine was started, and not requested differently now.
 driver_known() {
     [ -s "$DRIVER_FILE" ] || return 1
     [ "${TWARGA_LIBVIRT_DRIVER:-$(lab_driver)}" = "$(lab_driver)" ] || return 1

@@ -14,7 +14,7 @@ libvirt_answers() { inside timeout 5 virsh version </dev/null >/dev/null 2>&1; }
 
 write_libvirt_config() {
     cat >"$LIBVIRT_DIR/etc/libvirtd.conf" <<'CONFIG'
-# Written by scripts/lab at every start. Only root reaches the lab, so nobody is asked who he is.
+# Written by scripts/lab at every start. Only root reaches the lab, so there is no authentication.
 unix_sock_rw_perms = "0700"
 auth_unix_ro = "none"
 auth_unix_rw = "none"
@@ -69,7 +69,7 @@ stop_daemons() {
     done
 }
 
-# stop_machines: asks every machine to shut down, waits, and switches off what does not listen.
+# stop_machines: shuts every machine down, waits, and powers off those that do not react.
 # Machines and disks stay for the next "up".
 stop_machines() {
     local machine network waited

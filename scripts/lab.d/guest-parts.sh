@@ -27,7 +27,7 @@ unpack_packages() {
 # download_packages NAME...: fills the cache and prints the packages' file names.
 download_packages() {
     local files
-    # asked from an empty folder, since apt leaves out what is already there
+    # run in an empty folder, since apt leaves out what is already there
     files=$(cd "$(mktemp -d)" && apt-get download --print-uris "$@" 2>/dev/null && rmdir "$PWD") || return 1
     (cd "$DEB_CACHE" && apt-get download -qq -o APT::Sandbox::User=root "$@" >/dev/null 2>&1) || return 1
     awk '{ print $2 }' <<<"$files"

@@ -1,7 +1,7 @@
 # The lab's two namespaces: making them, entering them, removing them. Sourced by scripts/lab.
 #
 # A process called the holder keeps the mount namespace alive. A pid is taken for one of ours
-# only while it lives in the lab's network namespace, so a pid used anew can do no harm.
+# only while it lives in the lab's network namespace, so a reused pid can do no harm.
 
 NETNS_FILE=/run/netns/$LAB_NAME
 HOLDER_PID_FILE=$LAB_RUN/holder.pid
@@ -33,7 +33,7 @@ holder_pid() {
 
 holder_alive() { holder_pid >/dev/null; }
 
-refuse_foreign_lab() {
+reject_foreign_lab() {
     local owner
     owner=$(cat "$OWNER_FILE" 2>/dev/null) || return 0
     [ "$owner" = "$PROJECT_ROOT" ] || die "The lab $LAB_NAME belongs to the checkout in $owner; please use another TWARGA_LAB_NAME here."
@@ -57,7 +57,7 @@ start_namespace() {
     mkdir -p "$LAB_RUN/libvirt" "$LAB_LOGS" "$LAB_VAGRANT_HOME" "$LIBVIRT_DIR"/{etc,lib/images,log,cache}
     printf '%s\n' "$PROJECT_ROOT" >"$OWNER_FILE"
     if ! namespace_exists; then
-        ip netns add "$LAB_NAME" || die "The kernel refuses a network namespace; a container needs to be privileged for the lab."
+        ip netns add "$LAB_NAME" || die "The kernel does not allow a network namespace; a container needs to be privileged for the lab."
     fi
     ip -n "$LAB_NAME" link set lo up
     "$HERE/lab.d/daemonize" "$LAB_LOGS/holder.log" \
@@ -79,14 +79,14 @@ remove_namespace() {
         for pid in $(lab_pids); do
             end_process "$pid"
         done
-        ip netns del "$LAB_NAME" 2>/dev/null || warn "the namespace $LAB_NAME would not go; 'ip netns del $LAB_NAME' tells why"
+        ip netns del "$LAB_NAME" 2>/dev/null || warn "the namespace $LAB_NAME could not be deleted; 'ip netns del $LAB_NAME' says why"
     else
         rm -f "$NETNS_FILE"
     fi
     rm -rf "$LAB_RUN"
 }
 
-# end_process PID: asks it to end, and insists after 5 s.
+# end_process PID: terminates it, and kills it after 5 s.
 end_process() {
     local pid=$1 waited
     lives_in_lab "$pid" || return 0
@@ -112,7 +112,7 @@ end_other_processes() {
     done
 }
 
-# lab_environment: fills LAB_ENVIRONMENT with what a command inside is told.
+# lab_environment: fills LAB_ENVIRONMENT with the environment of a command inside.
 lab_environment() {
     LAB_ENVIRONMENT=(
         VAGRANT_HOME="$LAB_VAGRANT_HOME"

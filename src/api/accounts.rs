@@ -1,17 +1,17 @@
-use crate::model::{Account, ApiError, Instance, Me, SignedInDevice};
+use crate::model::{Account, ApiError, CurrentUser, Instance, SignedInDevice};
 use leptos::prelude::*;
 use leptos::server_fn::codec::GetUrl;
 
-/// Makes an account, signs it in with a cookie and leads to `/`. The first account is the admin. Anyone may.
+/// Creates an account, signs in with a cookie and redirects to `/`. The first account is an admin's. Open to everyone.
 #[server(prefix = "/api/v1", endpoint = "register")]
 pub async fn register(username: String, email: String, password: String) -> Result<(), ApiError> {
     use crate::server::web::request_context;
-    let state = request_context::anyone()?;
+    let state = request_context::app_state()?;
     state.register(&username, &email, &password).await?;
     request_context::sign_in(&state, &username, &password, None).await
 }
 
-/// Signs in with a cookie and leads to `next`, a page of this server's, or else to `/`. Anyone may.
+/// Signs in with a cookie and redirects to `next`, if that is a page of this server, or to `/`. Open to everyone.
 #[server(prefix = "/api/v1", endpoint = "sign_in")]
 pub async fn sign_in(
     username: String,
@@ -19,67 +19,67 @@ pub async fn sign_in(
     #[server(default)] next: Option<String>,
 ) -> Result<(), ApiError> {
     use crate::server::web::request_context;
-    let state = request_context::anyone()?;
+    let state = request_context::app_state()?;
     request_context::sign_in(&state, &username, &password, next.as_deref()).await
 }
 
-/// Ends the session this is called with and leads to `/sign-in`. Anyone may; without a session it does nothing.
+/// Ends the current session, if there is one, and redirects to `/sign-in`. Open to everyone.
 #[server(prefix = "/api/v1", endpoint = "sign_out")]
 pub async fn sign_out() -> Result<(), ApiError> {
     use crate::server::web::request_context;
-    request_context::sign_out(&request_context::anyone()?).await
+    request_context::sign_out(&request_context::app_state()?).await
 }
 
-/// Who is signed in. Anyone may ask; nobody is `None`.
+/// The signed-in user, `None` without one. Open to everyone.
 #[server(prefix = "/api/v1", endpoint = "current_user", input = GetUrl)]
-pub async fn current_user() -> Result<Option<Me>, ApiError> {
+pub async fn get_current_user() -> Result<Option<CurrentUser>, ApiError> {
     use crate::server::web::request_context;
     request_context::current_user().await
 }
 
-/// What kind of server this is. Anyone may ask.
+/// The server's version, provider and state. Open to everyone.
 #[server(prefix = "/api/v1", endpoint = "instance", input = GetUrl)]
 pub async fn get_instance() -> Result<Instance, ApiError> {
     use crate::server::web::request_context;
-    request_context::anyone()?.instance().await
+    request_context::app_state()?.instance().await
 }
 
-/// Exchanges the caller's password and signs their other devices out.
+/// Changes the user's password and ends all other sessions.
 #[server(prefix = "/api/v1", endpoint = "change_password")]
 pub async fn change_password(old_password: String, new_password: String) -> Result<(), ApiError> {
     use crate::server::web::request_context;
-    let (state, me) = request_context::signed_in().await?;
+    let (state, user) = request_context::require_user().await?;
     state
         .accounts
-        .change_password(&me, &request_context::own_token(&state), &old_password, &new_password)
+        .change_password(&user, &request_context::session_token(&state), &old_password, &new_password)
         .await
 }
 
-/// Where the caller is signed in; the device that asks comes first.
+/// The user's sessions, the current one first.
 #[server(prefix = "/api/v1", endpoint = "my_devices", input = GetUrl)]
 pub async fn my_devices() -> Result<Vec<SignedInDevice>, ApiError> {
     use crate::server::web::request_context;
-    let (state, me) = request_context::signed_in().await?;
-    state.accounts.devices(&me, &request_context::own_token(&state)).await
+    let (state, user) = request_context::require_user().await?;
+    state.accounts.devices(&user, &request_context::session_token(&state)).await
 }
 
-/// Signs one of the caller's devices out.
+/// Ends one of the user's sessions.
 #[server(prefix = "/api/v1", endpoint = "end_session")]
 pub async fn end_session(session_id: i64) -> Result<(), ApiError> {
     use crate::server::web::request_context;
-    let (state, me) = request_context::signed_in().await?;
-    state.accounts.end_session(&me, session_id).await
+    let (state, user) = request_context::require_user().await?;
+    state.accounts.end_session(&user, session_id).await
 }
 
-/// Signs all of the caller's devices out but the one that asks.
+/// Ends all of the user's sessions but the current one.
 #[server(prefix = "/api/v1", endpoint = "end_other_sessions")]
 pub async fn end_other_sessions() -> Result<(), ApiError> {
     use crate::server::web::request_context;
-    let (state, me) = request_context::signed_in().await?;
-    state.accounts.end_other_sessions(&me, &request_context::own_token(&state)).await
+    let (state, user) = request_context::require_user().await?;
+    state.accounts.end_other_sessions(&user, &request_context::session_token(&state)).await
 }
 
-/// Has the caller's browser show its pages in `light`, `dark`, or as its `system` does. Anyone may.
+/// Sets the browser's theme: `light`, `dark` or `system`. Open to everyone.
 #[server(prefix = "/api/v1", endpoint = "set_theme")]
 pub async fn set_theme(theme: String) -> Result<(), ApiError> {
     use crate::{model::Theme, server::web::request_context};
@@ -88,15 +88,15 @@ pub async fn set_theme(theme: String) -> Result<(), ApiError> {
     request_context::set_theme(theme)
 }
 
-/// The first 200 accounts by name, of those whose name or e-mail address has `search` in it; for admins.
+/// The first 200 accounts by name whose name or e-mail address contains `search`; for admins.
 #[server(prefix = "/api/v1", endpoint = "accounts", input = GetUrl)]
 pub async fn list_accounts(#[server(default)] search: String) -> Result<Vec<Account>, ApiError> {
     use crate::server::web::request_context;
-    let (state, _) = request_context::admin().await?;
+    let (state, _) = request_context::require_admin().await?;
     state.accounts.list(&search).await
 }
 
-/// Makes an account for somebody; for admins. `role` is `user` or `admin`.
+/// Creates an account; for admins. `role` is `user` or `admin`.
 #[server(prefix = "/api/v1", endpoint = "create_account")]
 pub async fn create_account(
     username: String,
@@ -105,35 +105,35 @@ pub async fn create_account(
     role: String,
 ) -> Result<(), ApiError> {
     use crate::{model::Role, server::web::request_context};
-    let (state, _) = request_context::admin().await?;
+    let (state, _) = request_context::require_admin().await?;
     let role =
         Role::parse(&role).ok_or_else(|| ApiError::invalid_field("role", "A role is user or admin."))?;
     state.accounts.create(&username, &email, &password, Some(role)).await?;
     Ok(())
 }
 
-/// Lets somebody sign in, or shuts them out and ends their sessions; for admins, of others.
+/// Activates an account, or deactivates it and ends its sessions; for admins, not for their own.
 #[server(prefix = "/api/v1", endpoint = "set_account_active")]
 pub async fn set_account_active(account_id: i64, is_active: bool) -> Result<(), ApiError> {
     use crate::server::web::request_context;
-    let (state, me) = request_context::admin().await?;
-    state.accounts.set_active(&me, account_id, is_active).await
+    let (state, user) = request_context::require_admin().await?;
+    state.accounts.set_active(&user, account_id, is_active).await
 }
 
-/// Gives somebody the role `user` or `admin`; for admins, of others.
+/// Sets the role of an account, `user` or `admin`; for admins, not for their own.
 #[server(prefix = "/api/v1", endpoint = "set_account_role")]
 pub async fn set_account_role(account_id: i64, role: String) -> Result<(), ApiError> {
     use crate::{model::Role, server::web::request_context};
-    let (state, me) = request_context::admin().await?;
+    let (state, user) = request_context::require_admin().await?;
     let role =
         Role::parse(&role).ok_or_else(|| ApiError::invalid_field("role", "A role is user or admin."))?;
-    state.accounts.set_role(&me, account_id, role).await
+    state.accounts.set_role(&user, account_id, role).await
 }
 
-/// Gives an account credits, or takes some with an `amount` below 0, for a reason that is kept; for admins.
+/// Adds credits to an account, or removes some with a negative `amount`; the reason is recorded. For admins.
 #[server(prefix = "/api/v1", endpoint = "grant_credits")]
 pub async fn grant_credits(account_id: i64, amount: i64, reason: String) -> Result<(), ApiError> {
     use crate::server::web::request_context;
-    let (state, me) = request_context::admin().await?;
-    state.accounts.grant(&me, account_id, amount, &reason).await
+    let (state, user) = request_context::require_admin().await?;
+    state.accounts.grant(&user, account_id, amount, &reason).await
 }

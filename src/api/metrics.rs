@@ -5,10 +5,9 @@ use crate::model::{
 use leptos::prelude::*;
 use leptos::server_fn::codec::GetUrl;
 
-/// How the caller's VMs stand now (or the one VM `vm_id`), and their points since `cursor`; without a cursor,
-/// those of the last `window_secs` (at most 900, which is the default). Where only figures have changed since the
-/// `version` of an earlier answer, they come without the VMs. Of all VMs, an admin is told how the collector is doing,
-/// too.
+/// The current state of the user's VMs (or of the one VM `vm_id`), and their points since `cursor`; without a cursor,
+/// those of the last `window_secs` (at most 900, the default). If only metrics have changed since the `version` of an
+/// earlier response, the VMs are left out. For admins, the response for all VMs includes the collector's health.
 #[server(prefix = "/api/v1", endpoint = "metrics_since", input = GetUrl)]
 pub async fn metrics_since(
     cursor: Option<UtcMillis>,
@@ -22,30 +21,29 @@ pub async fn metrics_since(
     };
     match vm_id {
         Some(vm_id) => {
-            let (state, access) = request_context::vm(vm_id).await?;
-            let live = state.live(access.me(), access.scope(), cursor, window_secs).await?;
+            let (state, access) = request_context::require_vm(vm_id).await?;
+            let live = state.live(access.user(), access.scope(), cursor, window_secs).await?;
             Ok(live.beside(version.as_deref()))
         }
         None => {
-            let (state, me) = request_context::signed_in().await?;
-            let live = state.live(&me, Scope::of(&me), cursor, window_secs).await?;
-            let collector = (me.role == Role::Admin).then(|| state.collector_health());
+            let (state, user) = request_context::require_user().await?;
+            let live = state.live(&user, Scope::of(&user), cursor, window_secs).await?;
+            let collector = (user.role == Role::Admin).then(|| state.collector_health());
             Ok(Live { collector, ..live.beside(version.as_deref()) })
         }
     }
 }
 
-/// The newest figures of a VM; its owner or an admin may.
+/// The latest metrics of a VM; for its owner and admins.
 #[server(prefix = "/api/v1", endpoint = "vm_metrics", input = GetUrl)]
 pub async fn get_vm_metrics(vm_id: i64) -> Result<VmMetrics, ApiError> {
     use crate::server::web::request_context;
-    let (state, access) = request_context::vm(vm_id).await?;
+    let (state, access) = request_context::require_vm(vm_id).await?;
     Ok(state.vms.metrics(&access))
 }
 
-/// Stored values of one metric of a VM, newest first; its owner or an admin may. Either the newest `limit` values
-/// (1 to 10,000; 100 when nothing else is told), or all from `from` to `to` put together to `points` (1 to 10,000;
-/// 600 when not told).
+/// Stored values of one metric of a VM, newest first; for its owner and admins. Either the newest `limit` values
+/// (1 to 10,000; 100 by default), or all from `from` to `to`, reduced to `points` (1 to 10,000; 600 by default).
 #[server(prefix = "/api/v1", endpoint = "vm_history", input = GetUrl)]
 pub async fn vm_history(
     vm_id: i64,
@@ -59,12 +57,12 @@ pub async fn vm_history(
         metrics::{HistoryQuery, Span},
         web::request_context,
     };
-    let (state, access) = request_context::vm(vm_id).await?;
+    let (state, access) = request_context::require_vm(vm_id).await?;
     let query = HistoryQuery { limit, points, span: Span { from, to } };
     state.store.history(Some(access.vm().id), &metric_name, query).await
 }
 
-/// Stored values of one metric of the host, as [`vm_history`]; anyone signed in may.
+/// Stored values of one metric of the host, as [`vm_history`]; for all users.
 #[server(prefix = "/api/v1", endpoint = "host_history", input = GetUrl)]
 pub async fn host_history(
     metric_name: String,
@@ -77,13 +75,13 @@ pub async fn host_history(
         metrics::{HistoryQuery, Span},
         web::request_context,
     };
-    let (state, _) = request_context::signed_in().await?;
+    let (state, _) = request_context::require_user().await?;
     let query = HistoryQuery { limit, points, span: Span { from, to } };
     state.store.history(None, &metric_name, query).await
 }
 
-/// Metrics of several VMs over a span of time, for charts: smallest, mean and largest value of at most `points`
-/// (1 to 10,000; 600 when not told) each, oldest first. The owner of all of them or an admin may.
+/// Metrics of several VMs over a span of time, for charts: minimum, mean and maximum of at most `points`
+/// (1 to 10,000; 600 by default) each, oldest first. For the owner of all of them and admins.
 #[server(prefix = "/api/v1", endpoint = "vm_ranges", input = GetUrl)]
 pub async fn vm_ranges(
     vm_ids: Vec<i64>,
@@ -93,11 +91,11 @@ pub async fn vm_ranges(
     points: Option<u32>,
 ) -> Result<Vec<MetricRange>, ApiError> {
     use crate::server::{metrics::Span, web::request_context};
-    let (state, vm_ids) = request_context::vms(&vm_ids).await?;
+    let (state, vm_ids) = request_context::require_vms(&vm_ids).await?;
     state.store.ranges(&vm_ids, &metric_names, Span { from, to }, points).await
 }
 
-/// Metrics of the host over a span of time, as [`vm_ranges`]; anyone signed in may.
+/// Metrics of the host over a span of time, as [`vm_ranges`]; for all users.
 #[server(prefix = "/api/v1", endpoint = "host_ranges", input = GetUrl)]
 pub async fn host_ranges(
     metric_names: Vec<String>,
@@ -106,13 +104,13 @@ pub async fn host_ranges(
     points: Option<u32>,
 ) -> Result<Vec<MetricRange>, ApiError> {
     use crate::server::{metrics::Span, web::request_context};
-    let (state, _) = request_context::signed_in().await?;
+    let (state, _) = request_context::require_user().await?;
     state.store.ranges(&[], &metric_names, Span { from, to }, points).await
 }
 
-/// What a VM's charts show from `from` to `to`, or in the `last_secs` (900 when not told) before `to`, the newest tick when
-/// not told: CPU, memory, disk and network in at
-/// most 600 points each, what they come to, and what happened; its owner or an admin may.
+/// The data of a VM's charts from `from` to `to`, or for the `last_secs` (900 by default) before `to` (by default the
+/// newest tick): CPU, memory, disk and network in at most 600 points each, their statistics, and events. For its owner
+/// and admins.
 #[server(prefix = "/api/v1", endpoint = "vm_charts", input = GetUrl)]
 pub async fn vm_charts(
     vm_id: i64,
@@ -121,11 +119,11 @@ pub async fn vm_charts(
     last_secs: Option<u32>,
 ) -> Result<Charts, ApiError> {
     use crate::server::{metrics::Span, web::request_context};
-    let (state, access) = request_context::vm(vm_id).await?;
+    let (state, access) = request_context::require_vm(vm_id).await?;
     state.charts(Some(access.vm().id), Span { from, to }, last_secs).await
 }
 
-/// What the host's charts show, as [`vm_charts`]; anyone signed in may. What happened is told to admins.
+/// The data of the host's charts, as [`vm_charts`]; for all users, with events for admins only.
 #[server(prefix = "/api/v1", endpoint = "host_charts", input = GetUrl)]
 pub async fn host_charts(
     from: Option<UtcMillis>,
@@ -136,15 +134,15 @@ pub async fn host_charts(
         model::Role,
         server::{metrics::Span, web::request_context},
     };
-    let (state, me) = request_context::signed_in().await?;
+    let (state, user) = request_context::require_user().await?;
     let mut charts = state.charts(None, Span { from, to }, last_secs).await?;
-    if me.role != Role::Admin {
+    if user.role != Role::Admin {
         charts.events.clear();
     }
     Ok(charts)
 }
 
-/// What all values of a VM's metric in a span of time come to, null when none is known; its owner or an admin may.
+/// Statistics of a VM's metric over a span of time, null if no value is known; for its owner and admins.
 #[server(prefix = "/api/v1", endpoint = "vm_statistics", input = GetUrl)]
 pub async fn vm_statistics(
     vm_id: i64,
@@ -153,11 +151,11 @@ pub async fn vm_statistics(
     to: Option<UtcMillis>,
 ) -> Result<Option<MetricStatistics>, ApiError> {
     use crate::server::{metrics::Span, web::request_context};
-    let (state, access) = request_context::vm(vm_id).await?;
+    let (state, access) = request_context::require_vm(vm_id).await?;
     state.store.statistics(Some(access.vm().id), &metric_name, Span { from, to }).await
 }
 
-/// What all values of a metric of the host in a span of time come to, as [`vm_statistics`]; anyone signed in may.
+/// Statistics of a metric of the host over a span of time, as [`vm_statistics`]; for all users.
 #[server(prefix = "/api/v1", endpoint = "host_statistics", input = GetUrl)]
 pub async fn host_statistics(
     metric_name: String,
@@ -165,22 +163,22 @@ pub async fn host_statistics(
     to: Option<UtcMillis>,
 ) -> Result<Option<MetricStatistics>, ApiError> {
     use crate::server::{metrics::Span, web::request_context};
-    let (state, _) = request_context::signed_in().await?;
+    let (state, _) = request_context::require_user().await?;
     state.store.statistics(None, &metric_name, Span { from, to }).await
 }
 
-/// How the collector of figures itself is doing; an admin may.
+/// The health of the collector; for admins.
 #[server(prefix = "/api/v1", endpoint = "collector_health", input = GetUrl)]
 pub async fn get_collector_health() -> Result<CollectorHealth, ApiError> {
     use crate::server::web::request_context;
-    let (state, _) = request_context::admin().await?;
+    let (state, _) = request_context::require_admin().await?;
     Ok(state.collector_health())
 }
 
-/// How the store of samples is doing; an admin may.
+/// The health of the metrics store; for admins.
 #[server(prefix = "/api/v1", endpoint = "store_health", input = GetUrl)]
 pub async fn get_store_health() -> Result<StoreHealth, ApiError> {
     use crate::server::web::request_context;
-    let (state, _) = request_context::admin().await?;
+    let (state, _) = request_context::require_admin().await?;
     state.store.health(state.retention_days).await
 }

@@ -5,39 +5,39 @@ use crate::model::{
 use leptos::prelude::*;
 use leptos::server_fn::codec::GetUrl;
 
-/// The caller's VMs, oldest first; an admin sees everyone's.
+/// The user's VMs, oldest first; for admins, all VMs.
 #[server(prefix = "/api/v1", endpoint = "list_vms", input = GetUrl)]
 pub async fn list_vms() -> Result<Vec<VmView>, ApiError> {
     use crate::server::{vms::Scope, web::request_context};
-    let (state, me) = request_context::signed_in().await?;
-    state.vms.list(Scope::of(&me)).await
+    let (state, user) = request_context::require_user().await?;
+    state.vms.list(Scope::of(&user)).await
 }
 
-/// What a VM can be launched from.
+/// The images that a VM can be launched from.
 #[server(prefix = "/api/v1", endpoint = "images", input = GetUrl)]
 pub async fn images() -> Result<Vec<Image>, ApiError> {
     use crate::server::web::request_context;
-    let (state, _) = request_context::signed_in().await?;
+    let (state, _) = request_context::require_user().await?;
     Ok(state.vms.images().to_vec())
 }
 
-/// The most that a VM can be given here.
+/// The largest resources that a VM can have.
 #[server(prefix = "/api/v1", endpoint = "launch_limits", input = GetUrl)]
 pub async fn launch_limits() -> Result<Limits, ApiError> {
     use crate::server::web::request_context;
-    let (state, _) = request_context::signed_in().await?;
+    let (state, _) = request_context::require_user().await?;
     Ok(state.vms.limits())
 }
 
-/// The caller's credits and number of VMs.
+/// The user's credits and number of VMs.
 #[server(prefix = "/api/v1", endpoint = "my_quota", input = GetUrl)]
 pub async fn my_quota() -> Result<Quota, ApiError> {
     use crate::server::web::request_context;
-    let (state, me) = request_context::signed_in().await?;
-    state.vms.quota(me.id).await
+    let (state, user) = request_context::require_user().await?;
+    state.vms.quota(user.id).await
 }
 
-/// What a VM of this size would cost the caller, and what stands against it.
+/// What a VM of this size would cost the user, and the reasons why it cannot be launched.
 #[server(prefix = "/api/v1", endpoint = "check_quota", input = GetUrl)]
 pub async fn check_quota(
     image: String,
@@ -46,12 +46,12 @@ pub async fn check_quota(
     disk_gb: u32,
 ) -> Result<QuotaCheck, ApiError> {
     use crate::{model::VmSpec, server::web::request_context};
-    let (state, me) = request_context::signed_in().await?;
-    state.vms.check_quota(&me, &VmSpec { image, ram_mb, cpu_cores, disk_gb }).await
+    let (state, user) = request_context::require_user().await?;
+    state.vms.check_quota(&user, &VmSpec { image, ram_mb, cpu_cores, disk_gb }).await
 }
 
-/// Begins to launch a VM of the caller's. A browser's form leads to its page, and may hold anything: each field that
-/// is wrong is told by its own words.
+/// Launches a VM for the user; a browser is redirected to its page. A form may contain anything: each invalid
+/// field has its own message.
 #[server(prefix = "/api/v1", endpoint = "launch_vm")]
 pub async fn launch_vm(
     name: String,
@@ -63,19 +63,19 @@ pub async fn launch_vm(
     #[server(default)] user_data: String,
 ) -> Result<Requested, ApiError> {
     use crate::{model::Launch, server::web::request_context};
-    let (state, me) = request_context::signed_in().await?;
+    let (state, user) = request_context::require_user().await?;
     let launch = Launch {
         provision_script: Some(provision_script),
         user_data: Some(user_data),
         ..Launch::from_form(name, image, &ram_mb, &cpu_cores, &disk_gb)
     };
-    let requested = state.vms.launch(&me, &launch).await?;
-    request_context::lead_to(&format!("/vms/{}", requested.vm_id));
+    let requested = state.vms.launch(&user, &launch).await?;
+    request_context::redirect(&format!("/vms/{}", requested.vm_id));
     Ok(requested)
 }
 
-/// The Vagrantfile that a launch with these values would be made with; nothing is launched. Of a script and user data
-/// it only tells whether there are any.
+/// The Vagrantfile that a launch with these values would use; nothing is launched. It only says whether there is a
+/// script or user data.
 #[server(prefix = "/api/v1", endpoint = "preview_vagrantfile", input = GetUrl)]
 pub async fn preview_vagrantfile(
     name: String,
@@ -87,67 +87,67 @@ pub async fn preview_vagrantfile(
     #[server(default)] with_user_data: bool,
 ) -> Result<String, ApiError> {
     use crate::{model::Launch, server::web::request_context};
-    let (state, me) = request_context::signed_in().await?;
+    let (state, user) = request_context::require_user().await?;
     let some = |is_there: bool| is_there.then(|| "#".to_owned());
     let launch = Launch {
         provision_script: some(with_script),
         user_data: some(with_user_data),
         ..Launch::from_form(name, image, &ram_mb, &cpu_cores, &disk_gb)
     };
-    state.vms.preview_vagrantfile(&me, &launch)
+    state.vms.preview_vagrantfile(&user, &launch)
 }
 
-/// Begins to start a VM; the owner or an admin may. Nothing happens when it runs already.
+/// Starts a VM, unless it runs already; for its owner and admins.
 #[server(prefix = "/api/v1", endpoint = "start_vm")]
 pub async fn start_vm(vm_id: i64) -> Result<Requested, ApiError> {
     use crate::{model::OperationKind::Start, server::web::request_context};
-    let (state, access) = request_context::vm(vm_id).await?;
+    let (state, access) = request_context::require_vm(vm_id).await?;
     state.vms.request(&access, Start).await
 }
 
-/// Begins to shut a VM down, and turns it off when its guest does not in time; the owner or an admin may. Nothing
-/// happens when it is stopped already.
+/// Shuts a VM down, unless it is stopped already, and powers it off if its guest does not react in time; for its owner
+/// and admins.
 #[server(prefix = "/api/v1", endpoint = "stop_vm")]
 pub async fn stop_vm(vm_id: i64) -> Result<Requested, ApiError> {
     use crate::{model::OperationKind::Stop, server::web::request_context};
-    let (state, access) = request_context::vm(vm_id).await?;
+    let (state, access) = request_context::require_vm(vm_id).await?;
     state.vms.request(&access, Stop).await
 }
 
-/// Begins to turn a VM off at once, and cancels what is under way; the owner or an admin may.
+/// Powers a VM off at once and cancels its open operation; for its owner and admins.
 #[server(prefix = "/api/v1", endpoint = "force_stop_vm")]
 pub async fn force_stop_vm(vm_id: i64) -> Result<Requested, ApiError> {
     use crate::{model::OperationKind::ForceStop, server::web::request_context};
-    let (state, access) = request_context::vm(vm_id).await?;
+    let (state, access) = request_context::require_vm(vm_id).await?;
     state.vms.request(&access, ForceStop).await
 }
 
-/// Begins to shut a VM down and to start it again; the owner or an admin may.
+/// Shuts a VM down and starts it again; for its owner and admins.
 #[server(prefix = "/api/v1", endpoint = "restart_vm")]
 pub async fn restart_vm(vm_id: i64) -> Result<Requested, ApiError> {
     use crate::{model::OperationKind::Restart, server::web::request_context};
-    let (state, access) = request_context::vm(vm_id).await?;
+    let (state, access) = request_context::require_vm(vm_id).await?;
     state.vms.request(&access, Restart).await
 }
 
-/// Begins to have a VM stand still; the owner or an admin may.
+/// Suspends a VM; for its owner and admins.
 #[server(prefix = "/api/v1", endpoint = "suspend_vm")]
 pub async fn suspend_vm(vm_id: i64) -> Result<Requested, ApiError> {
     use crate::{model::OperationKind::Suspend, server::web::request_context};
-    let (state, access) = request_context::vm(vm_id).await?;
+    let (state, access) = request_context::require_vm(vm_id).await?;
     state.vms.request(&access, Suspend).await
 }
 
-/// Begins to have a VM go on that stands still; the owner or an admin may.
+/// Resumes a suspended VM; for its owner and admins.
 #[server(prefix = "/api/v1", endpoint = "resume_vm")]
 pub async fn resume_vm(vm_id: i64) -> Result<Requested, ApiError> {
     use crate::{model::OperationKind::Resume, server::web::request_context};
-    let (state, access) = request_context::vm(vm_id).await?;
+    let (state, access) = request_context::require_vm(vm_id).await?;
     state.vms.request(&access, Resume).await
 }
 
-/// Writes down what a VM's next start gives it; the owner or an admin may. A disk can only grow. A browser's form may
-/// hold anything.
+/// Sets the resources that a VM has from its next start; for its owner and admins. A disk can only grow. A form may
+/// contain anything.
 #[server(prefix = "/api/v1", endpoint = "resize_vm")]
 pub async fn resize_vm(
     vm_id: i64,
@@ -159,75 +159,74 @@ pub async fn resize_vm(
         model::{Resize, parse_whole},
         server::web::request_context,
     };
-    let (state, access) = request_context::vm(vm_id).await?;
+    let (state, access) = request_context::require_vm(vm_id).await?;
     let given = |text: &str| Some(parse_whole(text));
     let resize = Resize { ram_mb: given(&ram_mb), cpu_cores: given(&cpu_cores), disk_gb: given(&disk_gb) };
     state.vms.resize(&access, resize).await
 }
 
-/// A VM's snapshots, oldest first; the owner or an admin may.
+/// A VM's snapshots, oldest first; for its owner and admins.
 #[server(prefix = "/api/v1", endpoint = "vm_snapshots", input = GetUrl)]
 pub async fn vm_snapshots(vm_id: i64) -> Result<Vec<Snapshot>, ApiError> {
     use crate::server::web::request_context;
-    let (state, access) = request_context::vm(vm_id).await?;
+    let (state, access) = request_context::require_vm(vm_id).await?;
     state.vms.snapshots(&access).await
 }
 
-/// Begins to save a snapshot of a VM; the owner or an admin may.
+/// Saves a snapshot of a VM; for its owner and admins.
 #[server(prefix = "/api/v1", endpoint = "save_snapshot")]
 pub async fn save_snapshot(vm_id: i64, snapshot: String) -> Result<Requested, ApiError> {
     use crate::{
         model::{OperationKind::SnapshotSave, SnapshotName},
         server::web::request_context,
     };
-    let (state, access) = request_context::vm(vm_id).await?;
+    let (state, access) = request_context::require_vm(vm_id).await?;
     let snapshot = SnapshotName::new(snapshot.trim())?;
     state.vms.request_on_snapshot(&access, SnapshotSave, snapshot).await
 }
 
-/// Begins to put a VM back to where it was when a snapshot was saved; the owner or an admin may. What was written since
-/// then is lost.
+/// Restores a snapshot of a VM; for its owner and admins. What was written since then is lost.
 #[server(prefix = "/api/v1", endpoint = "restore_snapshot")]
 pub async fn restore_snapshot(vm_id: i64, snapshot: String) -> Result<Requested, ApiError> {
     use crate::{
         model::{OperationKind::SnapshotRestore, SnapshotName},
         server::web::request_context,
     };
-    let (state, access) = request_context::vm(vm_id).await?;
+    let (state, access) = request_context::require_vm(vm_id).await?;
     let snapshot = SnapshotName::new(snapshot.trim())?;
     state.vms.request_on_snapshot(&access, SnapshotRestore, snapshot).await
 }
 
-/// Begins to delete a snapshot; the owner or an admin may.
+/// Deletes a snapshot; for its owner and admins.
 #[server(prefix = "/api/v1", endpoint = "delete_snapshot")]
 pub async fn delete_snapshot(vm_id: i64, snapshot: String) -> Result<Requested, ApiError> {
     use crate::{
         model::{OperationKind::SnapshotDelete, SnapshotName},
         server::web::request_context,
     };
-    let (state, access) = request_context::vm(vm_id).await?;
+    let (state, access) = request_context::require_vm(vm_id).await?;
     let snapshot = SnapshotName::new(snapshot.trim())?;
     state.vms.request_on_snapshot(&access, SnapshotDelete, snapshot).await
 }
 
-/// Says whether a VM starts with the server; the owner or an admin may.
+/// Sets whether a VM starts with the server; for its owner and admins.
 #[server(prefix = "/api/v1", endpoint = "set_auto_start")]
 pub async fn set_auto_start(vm_id: i64, #[server(default)] auto_start: bool) -> Result<(), ApiError> {
     use crate::server::web::request_context;
-    let (state, access) = request_context::vm(vm_id).await?;
+    let (state, access) = request_context::require_vm(vm_id).await?;
     state.vms.set_auto_start(&access, auto_start).await
 }
 
-/// Has a VM turned off after some hours, or not at all when they are 0; the owner or an admin may.
+/// Schedules a shutdown after some hours, or none if they are 0; for its owner and admins.
 #[server(prefix = "/api/v1", endpoint = "stop_after")]
 pub async fn stop_after(vm_id: i64, hours: f64) -> Result<(), ApiError> {
     use crate::server::web::request_context;
-    let (state, access) = request_context::vm(vm_id).await?;
+    let (state, access) = request_context::require_vm(vm_id).await?;
     state.vms.stop_after(&access, hours).await
 }
 
-/// Has a VM turned off at a time such as `2026-11-23T06:15:00Z`, or `2026-11-23T06:15` on a clock that is so many minutes
-/// ahead of UTC; not at all when it is empty. The owner or an admin may.
+/// Schedules a shutdown at a time such as `2026-11-23T06:15:00Z`, or `2026-11-23T06:15` on a clock that is that many
+/// minutes ahead of UTC; none if it is empty. For its owner and admins.
 #[server(prefix = "/api/v1", endpoint = "stop_at")]
 pub async fn stop_at(
     vm_id: i64,
@@ -235,7 +234,7 @@ pub async fn stop_at(
     #[server(default)] offset_minutes: i16,
 ) -> Result<(), ApiError> {
     use crate::{model::UtcMillis, server::web::request_context};
-    let (state, access) = request_context::vm(vm_id).await?;
+    let (state, access) = request_context::require_vm(vm_id).await?;
     let wrong = || ApiError::invalid_field("at", "This is a time such as 2026-11-23T06:15:00Z.");
     let at = match at.trim() {
         "" => None,
@@ -248,113 +247,112 @@ pub async fn stop_at(
     state.vms.set_stop_at(&access, at).await
 }
 
-/// What stood in a VM's Vagrantfile, newest first; the owner or an admin may.
+/// The versions of a VM's Vagrantfile, newest first; for its owner and admins.
 #[server(prefix = "/api/v1", endpoint = "vm_vagrantfiles", input = GetUrl)]
 pub async fn vm_vagrantfiles(vm_id: i64) -> Result<Vec<VagrantfileVersion>, ApiError> {
     use crate::server::web::request_context;
-    let (state, access) = request_context::vm(vm_id).await?;
+    let (state, access) = request_context::require_vm(vm_id).await?;
     state.vms.vagrantfiles(&access).await
 }
 
-/// A VM's operations, newest first, before one of them if it is named; the owner or an admin may.
+/// A VM's operations, newest first, older than the operation `before` if given; for its owner and admins.
 #[server(prefix = "/api/v1", endpoint = "vm_operations", input = GetUrl)]
 pub async fn vm_operations(vm_id: i64, before: Option<i64>) -> Result<Vec<OperationView>, ApiError> {
     use crate::server::web::request_context;
-    let (state, access) = request_context::vm(vm_id).await?;
+    let (state, access) = request_context::require_vm(vm_id).await?;
     state.vms.operations(&access, before, 50).await
 }
 
-/// Ends an operation that is queued or under way; the owner of its VM or an admin may.
+/// Cancels an open operation; for the VM's owner and admins.
 #[server(prefix = "/api/v1", endpoint = "cancel_operation")]
 pub async fn cancel_operation(vm_id: i64, operation_id: i64) -> Result<(), ApiError> {
     use crate::server::web::request_context;
-    let (state, access) = request_context::vm(vm_id).await?;
+    let (state, access) = request_context::require_vm(vm_id).await?;
     state.vms.cancel(&access, operation_id).await
 }
 
-/// Begins to `start` or `stop` several VMs and tells what becomes of each; whoever may operate all of them may.
+/// Requests `start` or `stop` for several VMs and returns the outcome for each; for users who may operate all of them.
 #[server(prefix = "/api/v1", endpoint = "act_on_vms")]
 pub async fn act_on_vms(
     #[server(default)] vm_ids: Vec<i64>,
     action: String,
 ) -> Result<Vec<VmOutcome>, ApiError> {
     use crate::{model::OperationKind, server::web::request_context};
-    let (state, me) = request_context::signed_in().await?;
+    let (state, user) = request_context::require_user().await?;
     let kind = OperationKind::parse(&action)
         .ok_or_else(|| ApiError::invalid_field("action", "Several VMs can be started or stopped."))?;
-    state.vms.request_of_several(&me, &vm_ids, kind).await
+    state.vms.request_of_several(&user, &vm_ids, kind).await
 }
 
-/// Turns every VM off at once and tells what becomes of each; for admins. `confirm` must be the word `stop`.
+/// Powers off every VM at once and returns the outcome for each; for admins. `confirm` must be the word `stop`.
 #[server(prefix = "/api/v1", endpoint = "stop_all_vms")]
 pub async fn stop_all_vms(confirm: String) -> Result<Vec<VmOutcome>, ApiError> {
     use crate::server::web::request_context;
-    let (state, me) = request_context::admin().await?;
+    let (state, user) = request_context::require_admin().await?;
     if confirm.trim() != "stop" {
         return Err(ApiError::invalid_field("confirm", "Type stop to confirm."));
     }
-    state.vms.emergency_stop(&me).await
+    state.vms.emergency_stop(&user).await
 }
 
-/// Machines, folders and VMs that are left without their counterparts; for admins.
+/// Leftover resources: machines, folders and VMs that no longer match; for admins.
 #[server(prefix = "/api/v1", endpoint = "orphans", input = GetUrl)]
 pub async fn orphans() -> Result<Vec<Orphan>, ApiError> {
     use crate::server::web::request_context;
-    let (state, _) = request_context::admin().await?;
+    let (state, _) = request_context::require_admin().await?;
     state.vms.orphans().await
 }
 
-/// Takes an orphaned machine back into its owner's list and answers the VM's id; for admins.
+/// Creates a VM record for an orphaned machine and returns the VM's id; for admins.
 #[server(prefix = "/api/v1", endpoint = "adopt_orphan")]
 pub async fn adopt_orphan(folder: String) -> Result<i64, ApiError> {
     use crate::server::web::request_context;
-    let (state, me) = request_context::admin().await?;
-    state.vms.adopt_orphan(&me, &folder).await
+    let (state, user) = request_context::require_admin().await?;
+    state.vms.adopt_orphan(&user, &folder).await
 }
 
-/// Removes what is left, with its disk if it has one; for admins. `confirm_name` must be its folder's name.
+/// Removes a leftover resource, with its disk if it has one; for admins. `confirm_name` must be its folder's name.
 #[server(prefix = "/api/v1", endpoint = "clean_up_orphan")]
 pub async fn clean_up_orphan(folder: String, confirm_name: String) -> Result<(), ApiError> {
     use crate::server::web::request_context;
-    let (state, me) = request_context::admin().await?;
+    let (state, user) = request_context::require_admin().await?;
     if confirm_name.trim() != folder {
         return Err(ApiError::invalid_field("confirm_name", format!("Type {folder} to confirm.")));
     }
-    state.vms.clean_up_orphan(&me, &folder).await
+    state.vms.clean_up_orphan(&user, &folder).await
 }
 
-/// The machines of the server's host that Vagrant knows and that are not in the list; for admins.
+/// The machines on the server's host that Vagrant knows and the server does not manage; for admins.
 #[server(prefix = "/api/v1", endpoint = "adoptable_machines", input = GetUrl)]
 pub async fn adoptable_machines() -> Result<Vec<Adoptable>, ApiError> {
     use crate::server::web::request_context;
-    let (state, _) = request_context::admin().await?;
+    let (state, _) = request_context::require_admin().await?;
     state.vms.adoptable().await
 }
 
-/// Takes a machine that Vagrant knows by this id into the list, as a VM of the caller's, and answers the VM's id; for
-/// admins. Its project is not changed. A browser's form leads to its page.
+/// Adopts the machine with this id in Vagrant's index as a VM of the user, and returns the VM's id; for admins. Its
+/// project is not changed. A browser is redirected to its page.
 #[server(prefix = "/api/v1", endpoint = "adopt_machine")]
 pub async fn adopt_machine(id: String, name: String) -> Result<i64, ApiError> {
     use crate::server::web::request_context;
-    let (state, me) = request_context::admin().await?;
-    let vm_id = state.vms.adopt(&me, &id, &name).await?;
-    request_context::lead_to(&format!("/vms/{vm_id}"));
+    let (state, user) = request_context::require_admin().await?;
+    let vm_id = state.vms.adopt(&user, &id, &name).await?;
+    request_context::redirect(&format!("/vms/{vm_id}"));
     Ok(vm_id)
 }
 
-/// Takes an adopted VM off the list; the owner or an admin may. Its machine stays as it is. Leads to `/`.
+/// Stops managing an adopted VM, whose machine stays as it is; for its owner and admins. Redirects to `/`.
 #[server(prefix = "/api/v1", endpoint = "release_vm")]
-pub async fn release_vm(vm_id: i64) -> Result<(), ApiError> {
+pub async fn unmanage_vm(vm_id: i64) -> Result<(), ApiError> {
     use crate::server::web::request_context;
-    let (state, access) = request_context::vm(vm_id).await?;
-    state.vms.release(&access).await?;
-    request_context::lead_to("/");
+    let (state, access) = request_context::require_vm(vm_id).await?;
+    state.vms.unmanage(&access).await?;
+    request_context::redirect("/");
     Ok(())
 }
 
-/// Begins to destroy a VM, disk and all; the owner or an admin may. `confirm_name` must be its name, or the full path
-/// of its project if it was adopted. Its recorded figures stay until they are too old, unless `forget_samples`. Leads
-/// to `/`.
+/// Destroys a VM with its disk; for its owner and admins. `confirm_name` must be its name, or the full path of
+/// its project if it was adopted. Its samples are kept until they expire, unless `forget_samples`. Redirects to `/`.
 #[server(prefix = "/api/v1", endpoint = "destroy_vm")]
 pub async fn destroy_vm(
     vm_id: i64,
@@ -362,17 +360,17 @@ pub async fn destroy_vm(
     #[server(default)] forget_samples: bool,
 ) -> Result<Requested, ApiError> {
     use crate::server::web::request_context;
-    let (state, access) = request_context::vm(vm_id).await?;
+    let (state, access) = request_context::require_vm(vm_id).await?;
     access.confirmed_by(&confirm_name)?;
     let requested = state.vms.destroy(&access, forget_samples).await?;
-    request_context::lead_to("/");
+    request_context::redirect("/");
     Ok(requested)
 }
 
-/// What Vagrant said during an operation, oldest line first; the owner of its VM or an admin may.
+/// Vagrant's output during an operation, oldest line first; for the VM's owner and admins.
 #[server(prefix = "/api/v1", endpoint = "operation_output", input = GetUrl)]
 pub async fn operation_output(vm_id: i64, operation_id: i64) -> Result<Vec<String>, ApiError> {
     use crate::server::web::request_context;
-    let (state, access) = request_context::vm(vm_id).await?;
+    let (state, access) = request_context::require_vm(vm_id).await?;
     state.vms.output(&access, operation_id).await
 }

@@ -19,13 +19,13 @@ use std::{marker::PhantomData, sync::Arc};
 /// The result of the latest call of a server function.
 pub struct ServerAction<S: ServerFn> {
     value: RwSignal<Option<Result<S::Output, ApiError>>>,
-    asked: Asked,
+    submission: Submission,
     kind: PhantomData<fn(S)>,
 }
 
 /// The state of the call, independent of the type of its result.
 #[derive(Clone, Copy)]
-struct Asked {
+struct Submission {
     /// The number of responses so far.
     version: RwSignal<usize>,
     /// The percent-encoded body of the pending request.
@@ -49,7 +49,7 @@ where
     pub fn new() -> Self {
         Self {
             value: RwSignal::new(error_in_address(S::PATH).map(Err)),
-            asked: Asked { version: RwSignal::new(0), body: RwSignal::new(None) },
+            submission: Submission { version: RwSignal::new(0), body: RwSignal::new(None) },
             kind: PhantomData,
         }
     }
@@ -59,17 +59,17 @@ where
     }
 
     pub fn version(self) -> RwSignal<usize> {
-        self.asked.version
+        self.submission.version
     }
 
     pub fn pending(self) -> Signal<bool> {
-        let body = self.asked.body;
+        let body = self.submission.body;
         Signal::derive(move || body.with(Option::is_some))
     }
 
     /// Whether the pending request has this field with this value, which must not need percent-encoding.
     pub fn is_sent_with(self, field: &str, value: &str) -> bool {
-        self.asked.body.with(|body| {
+        self.submission.body.with(|body| {
             let pairs = body.as_deref().unwrap_or_default().split('&');
             pairs.filter_map(|pair| pair.split_once('=')).any(|pair| pair == (field, value))
         })
@@ -112,7 +112,7 @@ where
         // The page may have been closed.
         action.value.try_set(Some(answer));
     };
-    plain_form(S::PATH, action.asked, Arc::new(answered), class, id, novalidate, guard, children)
+    plain_form(S::PATH, action.submission, Arc::new(answered), class, id, novalidate, guard, children)
 }
 
 type Answered = Arc<dyn Fn(Result<Vec<u8>, ApiError>) + Send + Sync>;
@@ -120,7 +120,7 @@ type Answered = Arc<dyn Fn(Result<Vec<u8>, ApiError>) + Send + Sync>;
 #[expect(clippy::too_many_arguments, reason = "the props of a component, compiled once for all types")]
 fn plain_form(
     path: &'static str,
-    asked: Asked,
+    submission: Submission,
     answered: Answered,
     class: &'static str,
     id: Option<&'static str>,
@@ -137,12 +137,12 @@ fn plain_form(
         }
         let Some(body) = browser::form_body(&event) else { return };
         event.prevent_default();
-        asked.body.set(Some(body.clone()));
+        submission.body.set(Some(body.clone()));
         let answered = answered.clone();
         spawn_local(async move {
             answered(browser::post_form(path, body).await);
-            asked.body.try_set(None);
-            asked.version.try_update(|version| *version += 1);
+            submission.body.try_set(None);
+            submission.version.try_update(|version| *version += 1);
         });
     };
     view! {
@@ -164,7 +164,7 @@ mod tests {
         owner.set();
         let stop = ServerAction::<StopVm>::new();
         assert!(!stop.is_sent_with("vm_id", "7"));
-        stop.asked.body.set(Some("confirm=a%26b&vm_id=7".into()));
+        stop.submission.body.set(Some("confirm=a%26b&vm_id=7".into()));
         assert!(stop.is_sent_with("vm_id", "7") && stop.pending().get());
         assert!(!stop.is_sent_with("vm_id", "77"));
     }

@@ -1,4 +1,4 @@
-//! Open alerts: the bell at the top of a page lists all of them, the notice on a VM's page shows its own. Both use
+//! Open alerts: the bell at the top of a page lists all of them, the banner on a VM's page shows its own. Both use
 //! the data of the page's poll.
 //!
 //! The list is a native popover: it opens without JavaScript, closes with Escape or a click outside, and returns the
@@ -6,9 +6,9 @@
 
 use super::{
     auth::Viewer,
-    clock::{Moment, TimeForm},
     feed::Feed,
     icon::{Glyph, Icon},
+    local_time::{LocalTime, TimeFormat},
 };
 use crate::model::{Alert, Severity};
 use leptos::prelude::*;
@@ -70,7 +70,7 @@ fn Words(alert: Alert) -> impl IntoView {
     view! {
         {alert.what()} " "
         <small>
-            {value} "opened at " <Moment at=alert.raised_at form=TimeForm::DayAndTime/>
+            {value} "opened at " <LocalTime at=alert.raised_at form=TimeFormat::DayAndTime/>
             {alert.acknowledged_by.map(|name| format!(" · acknowledged by {name}"))}
         </small>
     }

@@ -1,8 +1,8 @@
 //! Who is signed in, and where to sign in.
 
 use crate::{
-    api::{current_user, get_instance},
-    model::{ApiError, Instance, Me, Role},
+    api::{get_current_user, get_instance},
+    model::{ApiError, CurrentUser, Instance, Role},
 };
 use leptos::prelude::*;
 use leptos_router::{hooks::use_location, params::ParamsMap};
@@ -11,14 +11,14 @@ use serde::{Deserialize, Serialize};
 /// The signed-in user, if any, and the server.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Session {
-    pub me: Option<Me>,
+    pub user: Option<CurrentUser>,
     pub instance: Instance,
 }
 
 impl Session {
     /// Loaded again whenever the signed-in pages are entered, so that nothing remains after signing in or out.
     pub async fn load() -> Result<Self, ApiError> {
-        Ok(Self { me: current_user().await?, instance: get_instance().await? })
+        Ok(Self { user: get_current_user().await?, instance: get_instance().await? })
     }
 }
 
@@ -35,12 +35,12 @@ impl Viewer {
         Self { session, changes }
     }
 
-    pub async fn me(self) -> Option<Me> {
-        self.session.await.ok().and_then(|session| session.me)
+    pub async fn user(self) -> Option<CurrentUser> {
+        self.session.await.ok().and_then(|session| session.user)
     }
 
     pub async fn is_admin(self) -> bool {
-        self.me().await.is_some_and(|me| me.role == Role::Admin)
+        self.user().await.is_some_and(|user| user.role == Role::Admin)
     }
 
     /// Reloads the used quota and the number of open alerts.
@@ -61,7 +61,7 @@ impl Viewer {
 
     /// The user name, once the session is loaded.
     pub fn name_untracked(self) -> Option<String> {
-        self.session.get_untracked()?.ok()?.me.map(|me| me.username)
+        self.session.get_untracked()?.ok()?.user.map(|user| user.username)
     }
 }
 

@@ -78,7 +78,7 @@ fn Canvas(
                 data.with(|data| plot.draw(data));
                 drawn.set(true);
             }
-            None if tried < SCRIPT_WAIT.1 => set_timeout(move || look_again(tries), SCRIPT_WAIT.0),
+            None if tried < SCRIPT_WAIT.1 => set_timeout(move || retry(tries), SCRIPT_WAIT.0),
             None => {}
         }
         plot
@@ -179,7 +179,7 @@ fn share_at(element: &leptos::web_sys::HtmlDivElement, event: &leptos::ev::Point
 }
 
 /// `None` if the chart has been removed.
-fn look_again(tries: RwSignal<u32>) {
+fn retry(tries: RwSignal<u32>) {
     tries.try_update(|tries| *tries += 1);
 }
 

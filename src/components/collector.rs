@@ -1,9 +1,9 @@
 //! The collector's health. Only admins receive it.
 
 use super::{
-    clock::{Moment, TimeForm},
     feed::Feed,
     format,
+    local_time::{LocalTime, TimeFormat},
 };
 use crate::model::{CollectorHealth, CollectorState, TickMillis, VmsBySource};
 use leptos::prelude::*;
@@ -11,7 +11,7 @@ use leptos::prelude::*;
 #[component]
 pub fn Collector(feed: Feed) -> impl IntoView {
     let health = Memo::new(move |_| feed.live.with(|live| live.collector.clone()));
-    let is_told = Memo::new(move |_| health.with(Option::is_some));
+    let has_health = Memo::new(move |_| health.with(Option::is_some));
     let fact = move |read: fn(&CollectorHealth) -> String| {
         Memo::new(move |_| health.with(|health| health.as_ref().map(read).unwrap_or_default()))
     };
@@ -22,7 +22,7 @@ pub fn Collector(feed: Feed) -> impl IntoView {
     let has_ticked = Memo::new(move |_| newest.with(Option::is_some));
     let newest_at = move || {
         let at = Signal::derive(move || newest.get().unwrap_or_default());
-        view! { <Moment at form=TimeForm::TimeOfDay/> }
+        view! { <LocalTime at form=TimeFormat::TimeOfDay/> }
     };
     let error = Memo::new(move |_| health.with(|health| health.as_ref().and_then(|h| h.last_error.clone())));
     let section = move || {
@@ -42,11 +42,11 @@ pub fn Collector(feed: Feed) -> impl IntoView {
                     <div><dt>{fact(|h| over(h.tick_ms))}</dt><dd>{fact(|h| mean_and_max(h.tick_ms))}</dd></div>
                     <div><dt>"Ticks"</dt><dd data-testid="collector-ticks">{fact(|h| h.ticks.to_string())}</dd></div>
                     <div><dt>"Skipped, failed"</dt><dd>{fact(|h| format!("{}, {}", h.ticks_skipped, h.ticks_failed))}</dd></div>
-                    <div><dt>"No response"</dt><dd>{fact(|h| h.readings_failed.to_string())}</dd></div>
+                    <div><dt>"No response"</dt><dd>{fact(|h| h.samples_failed.to_string())}</dd></div>
                     <div><dt>"Sources"</dt><dd data-testid="collector-sources">{fact(|h| sources(h.vms))}</dd></div>
                     {move || error.get().map(|error| view! {
                         <div class="last-error">
-                            <dt>"Last error, " <Moment at=error.at form=TimeForm::DayAndTime/></dt>
+                            <dt>"Last error, " <LocalTime at=error.at form=TimeFormat::DayAndTime/></dt>
                             <dd>{error.text}</dd>
                         </div>
                     })}
@@ -54,7 +54,7 @@ pub fn Collector(feed: Feed) -> impl IntoView {
             </section>
         }
     };
-    move || is_told.get().then(section)
+    move || has_health.get().then(section)
 }
 
 /// The VM status with the matching mark.
@@ -93,12 +93,12 @@ fn sources(vms: VmsBySource) -> String {
         (vms.simulated, "simulated"),
         (vms.none, "none"),
     ];
-    let told: Vec<_> = counts
+    let texts: Vec<_> = counts
         .iter()
         .filter(|(count, _)| *count > 0)
         .map(|(count, source)| format!("{count} {source}"))
         .collect();
-    if told.is_empty() { "no VMs".into() } else { told.join(", ") }
+    if texts.is_empty() { "no VMs".into() } else { texts.join(", ") }
 }
 
 #[cfg(test)]
@@ -107,12 +107,12 @@ mod tests {
 
     #[test]
     fn a_length_of_time_has_two_digits_that_matter() {
-        let told = [None, Some(0.04), Some(7.24), Some(34.4), Some(999.4), Some(4512.0)].map(millis);
-        assert_eq!(told, ["–", "0.0 ms", "7.2 ms", "34 ms", "999 ms", "4.5 s"]);
+        let texts = [None, Some(0.04), Some(7.24), Some(34.4), Some(999.4), Some(4512.0)].map(millis);
+        assert_eq!(texts, ["–", "0.0 ms", "7.2 ms", "34 ms", "999 ms", "4.5 s"]);
     }
 
     #[test]
-    fn only_sources_that_tell_something_are_named() {
+    fn only_sources_with_vms_are_named() {
         assert_eq!(
             sources(VmsBySource { hypervisor: 3, guest: 2, simulated: 0, none: 1 }),
             "3 hypervisor, 2 guest, 1 none"

@@ -3,7 +3,7 @@
 //! The button is a link to the dialog's id, so that without JavaScript the address opens it (`:target`) and the field's
 //! `pattern` compares; with it the dialog is modal, and the form's button waits for the name.
 
-use super::{browser, clock::alive};
+use super::{browser, hydration::is_hydrated};
 use leptos::{ev, html, prelude::*};
 
 /// A confirmation on a page.
@@ -12,15 +12,15 @@ pub struct Question {
     /// The dialog's id, unique on the page.
     id: StoredValue<String>,
     /// What must be typed.
-    wanted: StoredValue<String>,
+    expected: StoredValue<String>,
     typed: RwSignal<String>,
 }
 
 impl Question {
-    pub fn new(id: impl Into<String>, wanted: impl Into<String>) -> Self {
+    pub fn new(id: impl Into<String>, expected: impl Into<String>) -> Self {
         Self {
             id: StoredValue::new(id.into()),
-            wanted: StoredValue::new(wanted.into()),
+            expected: StoredValue::new(expected.into()),
             typed: RwSignal::default(),
         }
     }
@@ -28,7 +28,7 @@ impl Question {
 
 /// The button that opens the dialog. `of` names its object for screen readers, if several buttons have the same label.
 #[component]
-pub fn Ask(
+pub fn ConfirmButton(
     question: Question,
     #[prop(default = "btn danger")] class: &'static str,
     #[prop(optional)] test_id: Option<&'static str>,
@@ -62,7 +62,7 @@ pub fn Ask(
 #[component]
 pub fn Confirm(question: Question, #[prop(into)] title: String, children: Children) -> impl IntoView {
     let dialog = NodeRef::<html::Dialog>::new();
-    let alive = alive();
+    let is_hydrated = is_hydrated();
     // Opened by the address before hydration: now it becomes modal.
     Effect::new(move || {
         if let Some(dialog) = dialog.get()
@@ -76,7 +76,7 @@ pub fn Confirm(question: Question, #[prop(into)] title: String, children: Childr
     let labelled_by = title_id.clone();
     view! {
         <dialog
-            id=id node_ref=dialog class:plain=move || !alive.get() aria-labelledby=labelled_by
+            id=id node_ref=dialog class:plain=move || !is_hydrated.get() aria-labelledby=labelled_by
             on:close=move |_| question.typed.set(String::new())
             on:submit=move |_| {
                 if let Some(dialog) = dialog.get_untracked() {
@@ -100,17 +100,18 @@ pub fn Confirmation(
     #[prop(optional, into)] disabled: Signal<bool>,
     #[prop(optional)] children: Option<Children>,
 ) -> impl IntoView {
-    let Question { id, wanted, typed } = question;
-    let alive = alive();
-    let is_typed = Memo::new(move |_| typed.with(|typed| wanted.with_value(|wanted| typed.trim() == wanted)));
+    let Question { id, expected, typed } = question;
+    let is_hydrated = is_hydrated();
+    let is_typed =
+        Memo::new(move |_| typed.with(|typed| expected.with_value(|expected| typed.trim() == expected)));
     let input_id = id.with_value(|id| format!("name-for-{id}"));
-    let wanted = wanted.get_value();
+    let expected = expected.get_value();
     view! {
         <div class="field">
-            <label for=input_id.clone()>"Type " <b class="path">{wanted.clone()}</b> " to confirm"</label>
+            <label for=input_id.clone()>"Type " <b class="path">{expected.clone()}</b> " to confirm"</label>
             <span class="control">
                 <input
-                    id=input_id name=field required pattern=pattern(&wanted) title=format!("Type {wanted}.")
+                    id=input_id name=field required pattern=pattern(&expected) title=format!("Type {expected}.")
                     autocomplete="off" autocapitalize="none" spellcheck="false"
                     prop:value=typed
                     on:input=move |event| typed.set(event_target_value(&event))
@@ -119,7 +120,7 @@ pub fn Confirmation(
         </div>
         {children.map(|children| children())}
         <footer class="buttons">
-            <button type="submit" class="btn danger filled" disabled=move || disabled.get() || alive.get() && !is_typed.get()>
+            <button type="submit" class="btn danger filled" disabled=move || disabled.get() || is_hydrated.get() && !is_typed.get()>
                 {label}
             </button>
             <a

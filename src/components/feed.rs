@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     api::metrics_since,
-    model::{ApiError, ErrorCode, Live, OperationView, Series, UtcMillis, VmFigures, VmView},
+    model::{ApiError, ErrorCode, Live, OperationView, Series, UtcMillis, VmUsage, VmView},
 };
 use leptos::{prelude::*, reactive::spawn_local_scoped_with_cancellation};
 use leptos_router::{NavigateOptions, hooks::use_navigate};
@@ -44,7 +44,7 @@ pub enum Connection {
 
 const POLL_TIMEOUT_MILLIS: u32 = 10_000;
 /// The interval while an operation is queued or running, to follow its output.
-const BUSY_PERIOD_MILLIS: u32 = 1500;
+const BUSY_INTERVAL_MILLIS: u32 = 1500;
 const LONGEST_WAIT_MILLIS: u32 = 30_000;
 
 #[derive(Clone, Copy)]
@@ -107,14 +107,14 @@ impl Feed {
     /// Waits for the next poll and runs it. False when polling has to stop.
     async fn poll_next(self) -> bool {
         let wake = self.wake.get_value();
-        browser::within(self.wait_millis(), wake.notified()).await;
+        browser::timeout(self.wait_millis(), wake.notified()).await;
         while !browser::page_is_visible() {
             wake.notified().await;
         }
         let Scope { vm_id, window_secs } = self.scope;
         let (cursor, version) = self.live.with_untracked(|live| (live.cursor, live.version.clone()));
         let poll = metrics_since(Some(cursor), vm_id, Some(window_secs), Some(version.clone()));
-        let answer = browser::within(POLL_TIMEOUT_MILLIS, poll).await;
+        let answer = browser::timeout(POLL_TIMEOUT_MILLIS, poll).await;
         match answer.unwrap_or_else(|| Err(ApiError::no_answer())) {
             Ok(newer) => {
                 self.live.update(|live| merge(live, newer, self.scope.window_secs));
@@ -144,9 +144,9 @@ impl Feed {
     fn wait_millis(self) -> u32 {
         match self.connection.get_untracked() {
             Connection::Lost { failures, .. } => backoff_millis(failures),
-            Connection::Live | Connection::Gone if self.is_busy() => BUSY_PERIOD_MILLIS,
+            Connection::Live | Connection::Gone if self.is_busy() => BUSY_INTERVAL_MILLIS,
             Connection::Live | Connection::Gone => {
-                self.live.with_untracked(|live| live.period_secs.max(1) * 1000)
+                self.live.with_untracked(|live| live.interval_secs.max(1) * 1000)
             }
         }
     }
@@ -179,11 +179,11 @@ impl Feed {
     }
 
     /// The latest metrics of VM `id`; notifies only when one of them has changed.
-    pub fn figures(self, id: i64) -> Memo<VmFigures> {
+    pub fn usage(self, id: i64) -> Memo<VmUsage> {
         let index = CachedIndex::default();
         Memo::new(move |_| {
             self.live.with(|live| {
-                index.find(&live.vms, |vm| vm.id == id).map_or_else(Default::default, |vm| vm.figures)
+                index.find(&live.vms, |vm| vm.id == id).map_or_else(Default::default, |vm| vm.usage)
             })
         })
     }
@@ -193,7 +193,7 @@ impl Feed {
         let index = CachedIndex::default();
         Memo::new(move |_| {
             self.follow_facts();
-            let bare = |vm: &VmView| VmView { figures: VmFigures::default(), ..vm.clone() };
+            let bare = |vm: &VmView| VmView { usage: VmUsage::default(), ..vm.clone() };
             self.live.with_untracked(|live| index.find(&live.vms, |vm| vm.id == id).map(bare))
         })
     }
@@ -276,7 +276,7 @@ fn merge(live: &mut Live, newer: Live, window_secs: u32) {
 #[cfg(test)]
 pub mod tests {
     use super::*;
-    use crate::model::{HostFigures, VmFigures, VmSpec, VmStatus};
+    use crate::model::{HostUsage, VmSpec, VmStatus, VmUsage};
 
     pub fn vm(id: i64) -> VmView {
         VmView {
@@ -298,7 +298,7 @@ pub mod tests {
             updated_at: UtcMillis(0),
             operation: None,
             allowed: vec![],
-            figures: VmFigures::default(),
+            usage: VmUsage::default(),
         }
     }
 
@@ -318,11 +318,11 @@ pub mod tests {
     pub fn live(cursor_secs: i64, vms: &[i64], series: Vec<Series>) -> Live {
         Live {
             cursor: UtcMillis(cursor_secs * 1000),
-            period_secs: 5,
+            interval_secs: 5,
             trouble: None,
-            host: HostFigures::default(),
+            host: HostUsage::default(),
             version: String::new(),
-            figures: vec![],
+            usage: vec![],
             vms: vms.iter().copied().map(vm).collect(),
             series,
             alerts: vec![],
@@ -335,10 +335,10 @@ pub mod tests {
         let whole = |cursor| Live { version: "a".into(), ..live(cursor, &[1, 2], vec![]) };
         let mut own = whole(5);
         let mut newer = whole(10);
-        newer.vms[1].figures.cpu_percent = Some(7.0);
+        newer.vms[1].usage.cpu_percent = Some(7.0);
         let expected = newer.clone();
         let sent = newer.beside(Some("a"));
-        assert!(sent.vms.is_empty() && sent.figures.len() == 2);
+        assert!(sent.vms.is_empty() && sent.usage.len() == 2);
         merge(&mut own, sent, 900);
         assert_eq!(own, expected);
         assert_eq!(whole(15).beside(Some("b")), whole(15));

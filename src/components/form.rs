@@ -13,20 +13,20 @@ use leptos_router::{
 #[derive(Clone, Copy)]
 pub struct Checks {
     wrong: Memo<Option<ApiError>>,
-    refused: Signal<Option<ApiError>>,
+    error: Signal<Option<ApiError>>,
     left: RwSignal<Vec<&'static str>>,
     sent: RwSignal<bool>,
 }
 
 impl Checks {
-    /// `wrong` is the result of validating the current values, `refused` the server's response to the last submission.
+    /// `wrong` is the result of validating the current values, `error` the server's response to the last submission.
     pub fn new(
         wrong: impl Fn() -> Option<ApiError> + Send + Sync + 'static,
-        refused: Signal<Option<ApiError>>,
+        error: Signal<Option<ApiError>>,
     ) -> Self {
         Self {
             wrong: Memo::new(move |_| wrong()),
-            refused,
+            error,
             left: RwSignal::default(),
             sent: RwSignal::new(false),
         }
@@ -36,8 +36,8 @@ impl Checks {
     pub fn of(self, field: &'static str) -> Option<String> {
         let own = self.wrong.with(|e| e.as_ref().and_then(|e| e.field(field).map(String::from)));
         let due = self.sent.get() || self.left.with(|left| left.contains(&field));
-        let refused = || self.refused.with(|e| e.as_ref().and_then(|e| e.field(field).map(String::from)));
-        own.filter(|_| due).or_else(refused)
+        let error = || self.error.with(|e| e.as_ref().and_then(|e| e.field(field).map(String::from)));
+        own.filter(|_| due).or_else(error)
     }
 
     fn leave(self, field: &'static str) {

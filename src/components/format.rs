@@ -53,8 +53,8 @@ pub fn used_of_gb(used: Option<f64>, total: Option<f64>) -> Option<String> {
 
 /// `1.2 MB/s`, `340 KB/s`, `0 KB/s`: from MB/s.
 pub fn rate(mb_per_s: Option<f64>) -> String {
-    let (figure, unit) = rate_parts(mb_per_s);
-    if unit.is_empty() { figure } else { format!("{figure} {unit}") }
+    let (value, unit) = rate_parts(mb_per_s);
+    if unit.is_empty() { value } else { format!("{value} {unit}") }
 }
 
 /// `0.4`, `12`: a plain number.

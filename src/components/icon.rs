@@ -6,7 +6,7 @@ use leptos::prelude::*;
 pub enum Icon {
     Grid,
     Plus,
-    Person,
+    User,
     Leave,
     Search,
     Play,
@@ -31,7 +31,7 @@ impl Icon {
     pub const ALL: [Self; 20] = [
         Self::Grid,
         Self::Plus,
-        Self::Person,
+        Self::User,
         Self::Leave,
         Self::Search,
         Self::Play,
@@ -57,7 +57,7 @@ impl Icon {
                 "M3 3h5.5v5.5H3zM11.500 3H17v5.500h-5.500zM3 11.500h5.500V17H3zM11.500 11.500H17V17h-5.500z"
             }
             Self::Plus => "M10 4v12M4 10h12",
-            Self::Person => {
+            Self::User => {
                 "M10 9.500a3.200 3.200 0 1 0 0-6.400 3.200 3.200 0 0 0 0 6.400zM3.800 17c.4-3 2.900-4.600 6.200-4.600s5.800 1.600 6.200 4.600"
             }
             Self::Leave => "M8 3H4v14h4M12.500 6.500 16 10l-3.500 3.500M16 10H8",

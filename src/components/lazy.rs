@@ -1,6 +1,6 @@
 //! Views and functions beside the routes whose code loads later (`#[wasm_split]`).
 
-use super::notice::NotLoaded;
+use super::banner::PageNotLoaded;
 use leptos::{prelude::*, reactive::spawn_local_scoped_with_cancellation, wasm_split::SplitLoaderError};
 use std::{
     pin::Pin,
@@ -17,9 +17,9 @@ pub fn lazy_view(code: Loading<()>, view: impl Fn() -> Loading<AnyView> + Send +
         None => view! { <div class="panel blank tall" role="status" aria-label="Loading"></div> }.into_any(),
         Some(true) => match untrack(|| if_ready(view().as_mut())) {
             Some(Ok(view)) => view,
-            _ => view! { <NotLoaded/> }.into_any(),
+            _ => view! { <PageNotLoaded/> }.into_any(),
         },
-        Some(false) => view! { <NotLoaded/> }.into_any(),
+        Some(false) => view! { <PageNotLoaded/> }.into_any(),
     };
     shown.into_any()
 }

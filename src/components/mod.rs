@@ -1,28 +1,31 @@
-//! What pages share.
+//! Parts that pages share.
 
 pub mod action;
 pub mod alerts;
+pub mod app_layout;
 pub mod auth;
+pub mod auth_guard;
+pub mod banner;
 pub mod browser;
 pub mod chart;
 pub mod chart_data;
-pub mod clock;
+pub mod chart_table;
 pub mod collector;
 pub mod confirm;
+pub mod datetime_field;
 pub mod feed;
 pub mod form;
 pub mod format;
+pub mod hydration;
 pub mod icon;
-pub mod layout;
 pub mod lazy;
+pub mod local_time;
 pub mod meter;
-pub mod notice;
 mod notify;
 pub mod paging;
 pub mod palette;
 pub mod poll;
 pub mod range;
-pub mod readings;
 pub mod resource;
 pub mod response;
 pub mod source_badge;

@@ -36,10 +36,10 @@ struct Place {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Does {
     /// Opens this path.
-    Lead(String),
+    Navigate(String),
     /// Requests an operation on a VM and opens its page.
-    Ask(OperationKind, Target),
-    Look(Theme),
+    Run(OperationKind, Target),
+    SetTheme(Theme),
     SignOut,
 }
 
@@ -58,7 +58,7 @@ impl Target {
     }
 
     /// `web-1`, or `web-1 of bob`.
-    fn whose(&self) -> String {
+    fn label(&self) -> String {
         self.owner.as_ref().map_or_else(|| self.name.clone(), |owner| format!("{} of {owner}", self.name))
     }
 
@@ -94,7 +94,7 @@ struct Step {
 impl Step {
     /// `None` if the action needs no answer.
     fn before(kind: OperationKind, vm: &Target) -> Option<Self> {
-        let (name, to_confirm) = (vm.whose(), format!("Type {} to confirm", vm.name));
+        let (name, to_confirm) = (vm.label(), format!("Type {} to confirm", vm.name));
         let (text, label, button) = match kind {
             OperationKind::SnapshotSave => (
                 format!("The snapshot lets you return {name} to its current state."),
@@ -125,7 +125,7 @@ impl Step {
 }
 
 /// Requests an operation on a VM. `word` is the answer to its [`Step`].
-async fn ask(kind: OperationKind, vm_id: i64, word: String) -> Result<(), ApiError> {
+async fn run(kind: OperationKind, vm_id: i64, word: String) -> Result<(), ApiError> {
     let answer = match kind {
         OperationKind::Start => start_vm(vm_id).await,
         OperationKind::Resume => resume_vm(vm_id).await,
@@ -165,7 +165,7 @@ fn pages(is_admin: bool) -> Vec<Place> {
     let place = |(name, path, _): &(&str, &str, &str)| Place {
         name: (*name).into(),
         kind: "page".into(),
-        does: Does::Lead((*path).into()),
+        does: Does::Navigate((*path).into()),
     };
     pages.map(place).collect()
 }
@@ -173,9 +173,9 @@ fn pages(is_admin: bool) -> Vec<Place> {
 /// Actions that are always available.
 fn deeds() -> impl Iterator<Item = Place> {
     let deeds = [
-        ("Light theme", Does::Look(Theme::Light)),
-        ("Dark theme", Does::Look(Theme::Dark)),
-        ("System theme", Does::Look(Theme::System)),
+        ("Light theme", Does::SetTheme(Theme::Light)),
+        ("Dark theme", Does::SetTheme(Theme::Dark)),
+        ("System theme", Does::SetTheme(Theme::System)),
         ("Sign out", Does::SignOut),
     ];
     deeds.into_iter().map(|(name, does)| Place { name: name.into(), kind: "action".into(), does })
@@ -186,7 +186,7 @@ fn places_of(vms: &[VmView], with_owner: bool) -> Vec<Place> {
     let place = |vm: &VmView| Place {
         name: vm.name.clone(),
         kind: Target::of(vm, with_owner).kind("VM"),
-        does: Does::Lead(format!("/vms/{}", vm.id)),
+        does: Does::Navigate(format!("/vms/{}", vm.id)),
     };
     let actions = vms.iter().flat_map(|vm| {
         // For an imported VM, the confirmation on its page says what is lost.
@@ -197,7 +197,7 @@ fn places_of(vms: &[VmView], with_owner: bool) -> Vec<Place> {
             Place {
                 name: format!("{word} {}", vm.name),
                 kind: target.kind("action"),
-                does: Does::Ask(*kind, target),
+                does: Does::Run(*kind, target),
             }
         })
     });
@@ -281,7 +281,7 @@ pub fn Keyboard(is_admin: bool) -> impl IntoView {
         });
         let pressed = window_event_listener(ev::click, |event| {
             if !browser::is_in_dialog(&event) {
-                browser::close_details_beside(MENUS, &event);
+                browser::close_other_details(MENUS, &event);
             }
         });
         on_cleanup(move || {
@@ -289,9 +289,9 @@ pub fn Keyboard(is_admin: bool) -> impl IntoView {
             pressed.remove();
         });
     });
-    let is_wanted = Memo::new(move |before: Option<&bool>| before == Some(&true) || opened.get().is_some());
+    let is_opened = Memo::new(move |before: Option<&bool>| before == Some(&true) || opened.get().is_some());
     move || {
-        is_wanted
+        is_opened
             .get()
             .then(|| lazy_view(Box::pin(load_dialogs()), move || Box::pin(dialogs(is_admin, opened))))
     }
@@ -313,7 +313,7 @@ fn Dialogs(is_admin: bool, opened: RwSignal<Option<Opened>>) -> impl IntoView {
     let places = RwSignal::new(all_places(is_admin, &[]));
     let shown = Memo::new(move |_| places.with(|places| found(places, &typed.get())));
     let step = RwSignal::new(None::<Step>);
-    let refusal = RwSignal::new(None::<String>);
+    let error = RwSignal::new(None::<String>);
     // Counts openings. A response to an earlier one is shown as a toast and opens no page.
     let turn = StoredValue::new(0_u32);
     // Whether a request is pending, to ignore a second press of Enter.
@@ -325,7 +325,7 @@ fn Dialogs(is_admin: bool, opened: RwSignal<Option<Opened>>) -> impl IntoView {
             let _ = dialog.hide_popover();
         }
     };
-    let lead_to = Callback::new(move |path: String| {
+    let navigate = Callback::new(move |path: String| {
         close();
         navigate(&path, Default::default());
     });
@@ -339,7 +339,7 @@ fn Dialogs(is_admin: bool, opened: RwSignal<Option<Opened>>) -> impl IntoView {
         pending.set(false);
         typed.set(String::new());
         chosen.set(0);
-        refusal.set(None);
+        error.set(None);
         step.set(wanted);
         focus();
     };
@@ -348,36 +348,36 @@ fn Dialogs(is_admin: bool, opened: RwSignal<Option<Opened>>) -> impl IntoView {
             return;
         }
         pending.set(true);
-        let (word, asked) = (typed.get_untracked(), turn.get_value());
+        let (word, turn_at_start) = (typed.get_untracked(), turn.get_value());
         spawn_local(async move {
-            let answer = ask(kind, vm_id, word).await;
-            let is_shown = turn.try_get_value() == Some(asked);
+            let answer = run(kind, vm_id, word).await;
+            let is_shown = turn.try_get_value() == Some(turn_at_start);
             if is_shown {
                 pending.set(false);
             }
             match answer {
                 // The overview shows the progress and the removal of the VM.
-                Ok(()) if is_shown && kind == OperationKind::Destroy => lead_to.run("/".into()),
+                Ok(()) if is_shown && kind == OperationKind::Destroy => navigate.run("/".into()),
                 Ok(()) if is_shown && kind.is_about_a_snapshot() => {
-                    lead_to.run(format!("/vms/{vm_id}/snapshots"))
+                    navigate.run(format!("/vms/{vm_id}/snapshots"))
                 }
-                Ok(()) if is_shown => lead_to.run(format!("/vms/{vm_id}")),
+                Ok(()) if is_shown => navigate.run(format!("/vms/{vm_id}")),
                 Ok(()) => {}
-                Err(error) => {
-                    let of_field = error.fields.first().map(|field| field.text.clone());
-                    let text = of_field.unwrap_or(error.text);
-                    if is_shown { refusal.set(Some(text)) } else { toasts.warn(text) }
+                Err(rejection) => {
+                    let field_text = rejection.fields.first().map(|field| field.text.clone());
+                    let text = field_text.unwrap_or(rejection.text);
+                    if is_shown { error.set(Some(text)) } else { toasts.warn(text) }
                 }
             }
         });
     };
     let go = move |place: Place| match place.does {
-        Does::Lead(path) => lead_to.run(path),
-        Does::Ask(kind, vm) => match Step::before(kind, &vm) {
+        Does::Navigate(path) => navigate.run(path),
+        Does::Run(kind, vm) => match Step::before(kind, &vm) {
             Some(before) => show_step(Some(before)),
             None => send(kind, vm.id),
         },
-        Does::Look(theme) => {
+        Does::SetTheme(theme) => {
             close();
             browser::set_theme(theme);
             spawn_local(async move {
@@ -411,8 +411,8 @@ fn Dialogs(is_admin: bool, opened: RwSignal<Option<Opened>>) -> impl IntoView {
                 let place = chosen.try_get_untracked().and_then(|chosen| before.into_iter().nth(chosen));
                 places.try_set(all_places(is_admin, &vms));
                 let now = shown.try_get_untracked().unwrap_or_default();
-                let stands_at = place.and_then(|place| now.iter().position(|other| *other == place));
-                chosen.try_set(stands_at.unwrap_or(0));
+                let position = place.and_then(|place| now.iter().position(|other| *other == place));
+                chosen.try_set(position.unwrap_or(0));
             }
         });
     };
@@ -428,7 +428,7 @@ fn Dialogs(is_admin: bool, opened: RwSignal<Option<Opened>>) -> impl IntoView {
         }
         opened.set(None);
     });
-    Effect::new(move || browser::show_element(&format!("place-{}", chosen.get())));
+    Effect::new(move || browser::scroll_into_view(&format!("place-{}", chosen.get())));
     let on_toggle = move |_| {
         let is_open =
             palette.get_untracked().is_some_and(|dialog| dialog.matches(":popover-open") == Ok(true));
@@ -493,7 +493,7 @@ fn Dialogs(is_admin: bool, opened: RwSignal<Option<Opened>>) -> impl IntoView {
             {move || shown.with(Vec::is_empty).then(|| view! { <p class="none" role="status">"No matches."</p> })}
         }
     };
-    let asked = move |step: Step| {
+    let turn_at_start = move |step: Step| {
         let is_open = {
             let step = step.clone();
             move || !pending.get() && typed.with(|typed| step.is_answered_by(typed))
@@ -509,7 +509,7 @@ fn Dialogs(is_admin: bool, opened: RwSignal<Option<Opened>>) -> impl IntoView {
     };
     view! {
         <dialog class="palette" popover="auto" node_ref=palette aria-label=WHAT data-testid="palette" on:toggle=on_toggle on:focusout=on_focus_out>
-            <div id="palette-text" class="asks" role="status">{move || step.get().map(|step| view! { <p>{step.text}</p><b>{step.label}</b> })}</div>
+            <div id="palette-text" class="question" role="status">{move || step.get().map(|step| view! { <p>{step.text}</p><b>{step.label}</b> })}</div>
             <label class="search">
                 <Glyph icon=Icon::Search/>
                 <input
@@ -525,14 +525,14 @@ fn Dialogs(is_admin: bool, opened: RwSignal<Option<Opened>>) -> impl IntoView {
                     on:input=move |event| {
                         typed.set(event_target_value(&event));
                         chosen.set(0);
-                        refusal.set(None);
+                        error.set(None);
                     }
                     on:keydown=on_key
                 />
             </label>
-            <div role="alert">{move || refusal.get().map(|text| view! { <p class="banner bad"><Glyph icon=Icon::Warning/><span>{text}</span></p> })}</div>
+            <div role="alert">{move || error.get().map(|text| view! { <p class="banner bad"><Glyph icon=Icon::Warning/><span>{text}</span></p> })}</div>
             {move || match step.get() {
-                Some(step) => asked(step).into_any(),
+                Some(step) => turn_at_start(step).into_any(),
                 None => list().into_any(),
             }}
         </dialog>
@@ -563,7 +563,7 @@ mod tests {
     }
 
     #[test]
-    fn what_begins_so_comes_before_what_holds_it_and_that_before_single_letters() {
+    fn prefixes_rank_before_substrings_and_those_before_single_letters() {
         let vm = |name: &str| Place { name: name.into(), kind: "VM".into(), does: Does::SignOut };
         let places = [vm("my-web"), vm("w-e-b"), vm("web-1"), vm("db")];
         assert_eq!(names(&found(&places, " WEB")), ["web-1", "my-web", "w-e-b"]);
@@ -572,7 +572,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_asked_of_a_vm_stands_behind_all_vms() {
+    fn operations_are_listed_after_all_vms() {
         let mut vms = [vm(1), vm(2)];
         vms[0].allowed = vec![OperationKind::Stop, OperationKind::Restart, OperationKind::Destroy];
         assert_eq!(
@@ -582,12 +582,12 @@ mod tests {
     }
 
     #[test]
-    fn an_admin_is_told_whose_vm_it_is() {
+    fn an_admin_sees_the_owner_of_a_vm() {
         let places = places_of(&[vm(1)], true);
         assert_eq!(places[0].kind, format!("{}'s VM", vm(1).owner_name));
         let target = Target::of(&vm(1), true);
         let step = Step::before(OperationKind::Destroy, &target).unwrap();
-        assert!(step.text.starts_with(&target.whose()) && target.whose().ends_with(&vm(1).owner_name));
+        assert!(step.text.starts_with(&target.label()) && target.label().ends_with(&vm(1).owner_name));
         assert_eq!(Target::of(&vm(1), false).kind("VM"), "VM");
     }
 

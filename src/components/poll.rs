@@ -4,19 +4,19 @@ use super::browser;
 use leptos::prelude::*;
 use std::time::Duration;
 
-const PERIOD: Duration = Duration::from_secs(5);
+const INTERVAL: Duration = Duration::from_secs(5);
 
-/// Calls `ask` every 5 s while the page is visible, and when it becomes visible again, until the calling owner is cleaned
+/// Calls `callback` every 5 s while the page is visible, and when it becomes visible again, until the calling owner is cleaned
 /// up. Never runs on the server.
-pub fn poll(ask: impl Fn() + Copy + 'static) {
+pub fn poll(callback: impl Fn() + Copy + 'static) {
     Effect::new(move || {
-        let ask_if_seen = move || {
+        let call_if_visible = move || {
             if browser::page_is_visible() {
-                ask();
+                callback();
             }
         };
-        browser::on_visibility_change(ask_if_seen);
-        if let Ok(clock) = set_interval_with_handle(ask_if_seen, PERIOD) {
+        browser::on_visibility_change(call_if_visible);
+        if let Ok(clock) = set_interval_with_handle(call_if_visible, INTERVAL) {
             on_cleanup(move || clock.clear());
         }
     });

@@ -2,9 +2,10 @@
 //! back button, and can be chosen without JavaScript.
 
 use super::{
-    clock::{Moment, TimeField, TimeForm, time_of_field},
+    datetime_field::{DateTimeField, parse_datetime_field},
     form::QueryForm,
     icon::{Glyph, Icon},
+    local_time::{LocalTime, TimeFormat},
 };
 use crate::model::UtcMillis;
 use leptos::prelude::*;
@@ -42,14 +43,15 @@ impl Default for Range {
 
 impl Range {
     /// The range of the page's address.
-    pub fn of_page() -> Memo<Self> {
+    pub fn for_page() -> Memo<Self> {
         let query = use_query_map();
-        Memo::new(move |_| query.with(Self::of_query))
+        Memo::new(move |_| query.with(Self::from_query))
     }
 
     /// The range in an address; an invalid one means the last 15 minutes.
-    fn of_query(query: &ParamsMap) -> Self {
-        if let (Some(from), Some(to)) = (time_of_field(query, "from"), time_of_field(query, "to"))
+    fn from_query(query: &ParamsMap) -> Self {
+        if let (Some(from), Some(to)) =
+            (parse_datetime_field(query, "from"), parse_datetime_field(query, "to"))
             && let (from, to) = (from.min(to), from.max(to))
             && to.0 - from.0 >= SHORTEST_SECS * 1000
         {
@@ -172,8 +174,8 @@ pub fn RangePicker(range: Memo<Range>, now: Signal<UtcMillis>, show: ShowRange) 
                     let (from, to) = range.get().bounds(now.get_untracked());
                     view! {
                         <span class="muted" data-testid="custom-range">
-                            <Moment at=Signal::stored(from) form=TimeForm::DayAndTime/> " to "
-                            <Moment at=Signal::stored(to) form=TimeForm::DayAndTime/>
+                            <LocalTime at=Signal::stored(from) form=TimeFormat::DayAndTime/> " to "
+                            <LocalTime at=Signal::stored(to) form=TimeFormat::DayAndTime/>
                         </span>
                     }
                 })
@@ -185,14 +187,14 @@ pub fn RangePicker(range: Memo<Range>, now: Signal<UtcMillis>, show: ShowRange) 
 #[component]
 fn CustomRange(range: Memo<Range>, now: Signal<UtcMillis>) -> impl IntoView {
     // Does not follow the newest tick while the user types.
-    let end = move |of_ends: fn((UtcMillis, UtcMillis)) -> UtcMillis| {
-        Memo::new(move |_| Some(of_ends(range.get().bounds(now.get_untracked()))))
+    let end = move |bound: fn((UtcMillis, UtcMillis)) -> UtcMillis| {
+        Memo::new(move |_| Some(bound(range.get().bounds(now.get_untracked()))))
     };
     let (from, to) = (end(|ends| ends.0), end(|ends| ends.1));
     view! {
         <QueryForm>
-            <div class="field"><TimeField name="from" id="range-from" label="From" at=from required=true/></div>
-            <div class="field"><TimeField name="to" id="range-to" label="To" at=to required=true/></div>
+            <div class="field"><DateTimeField name="from" id="range-from" label="From" at=from required=true/></div>
+            <div class="field"><DateTimeField name="to" id="range-to" label="To" at=to required=true/></div>
             <button type="submit" class="btn primary">"Apply"</button>
         </QueryForm>
     }
@@ -203,7 +205,7 @@ mod tests {
     use super::*;
 
     fn range(pairs: &[(&'static str, &str)]) -> Range {
-        Range::of_query(&pairs.iter().map(|(name, value)| (*name, (*value).to_owned())).collect())
+        Range::from_query(&pairs.iter().map(|(name, value)| (*name, (*value).to_owned())).collect())
     }
 
     const NOON: UtcMillis = UtcMillis(1_795_435_200_000);

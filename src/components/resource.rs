@@ -1,6 +1,6 @@
 //! How pages show the data they load: a placeholder first, then a view of the data, or the error.
 
-use super::notice::{Failed, Unavailable};
+use super::banner::{PageError, SectionError};
 use crate::model::ApiError;
 use leptos::prelude::*;
 use serde::{Serialize, de::DeserializeOwned};
@@ -19,7 +19,7 @@ where
     T: Clone + Serialize + DeserializeOwned + Send + Sync + 'static,
     Fut: Future<Output = AnyView> + Send + 'static,
 {
-    resource_view(loading, placeholder, view, |error| view! { <Unavailable error/> }.into_any())
+    resource_view(loading, placeholder, view, |error| view! { <PageError error/> }.into_any())
 }
 
 /// A section of a page: an error is shown in its place, with a retry.
@@ -32,7 +32,7 @@ where
     T: Clone + Serialize + DeserializeOwned + Send + Sync + 'static,
     Fut: Future<Output = AnyView> + Send + 'static,
 {
-    let failed = move |error| view! { <Failed error retry=move || loading.refetch()/> }.into_any();
+    let failed = move |error| view! { <SectionError error retry=move || loading.refetch()/> }.into_any();
     resource_view(loading, placeholder, view, failed)
 }
 

@@ -7,8 +7,8 @@ use std::fmt::Write;
 /// A sample's time and value; `None` interrupts the line.
 pub type Point = (UtcMillis, Option<f64>);
 
-/// This many periods without a sample are a gap; fewer are a late tick.
-const GAP_PERIODS: i64 = 3;
+/// This many intervals without a sample are a gap; fewer are a late tick.
+const GAP_INTERVALS: i64 = 3;
 
 /// Pairs times with values that already have their gaps.
 pub fn points(times: &[UtcMillis], values: &[Option<f64>]) -> Vec<Point> {
@@ -16,8 +16,8 @@ pub fn points(times: &[UtcMillis], values: &[Option<f64>]) -> Vec<Point> {
 }
 
 /// Puts an unknown point into every stretch without samples, so that no line is drawn across it.
-pub fn with_gaps(samples: &[Point], period_secs: u32) -> Vec<Point> {
-    let gap_millis = i64::from(period_secs) * 1000 * GAP_PERIODS;
+pub fn with_gaps(samples: &[Point], interval_secs: u32) -> Vec<Point> {
+    let gap_millis = i64::from(interval_secs) * 1000 * GAP_INTERVALS;
     let mut points: Vec<Point> = Vec::with_capacity(samples.len() + 1);
     for (at, value) in samples {
         if let Some((before, _)) = points.last()

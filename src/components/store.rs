@@ -1,9 +1,9 @@
 //! The health of the sample store, for admins.
 
 use super::{
-    clock::{Moment, TimeForm},
     collector::millis,
     format,
+    local_time::{LocalTime, TimeFormat},
     poll::poll,
 };
 use crate::{
@@ -29,7 +29,7 @@ pub fn Store(health: StoreHealth) -> impl IntoView {
     let moment = move |read: fn(&StoreHealth) -> Option<UtcMillis>| {
         let at = Memo::new(move |_| health.with(read));
         move || match at.get() {
-            Some(at) => view! { <Moment at=Signal::stored(at) form=TimeForm::DayAndTime/> }.into_any(),
+            Some(at) => view! { <LocalTime at=Signal::stored(at) form=TimeFormat::DayAndTime/> }.into_any(),
             None => format::UNKNOWN.into_any(),
         }
     };

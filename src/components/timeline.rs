@@ -1,5 +1,5 @@
 //! The one time axis of a page's charts: what the store holds of the shown range, and behind that what the page's poll
-//! brings. The stored part is read anew when the range changes, and now and then while it follows the newest tick.
+//! brings. The stored part is reloaded when the range changes, and now and then while it follows the newest tick.
 
 use super::{
     chart::{ChartData, Drawn, Hue, Mark, Trace},
@@ -13,7 +13,7 @@ use crate::{
 };
 use leptos::{prelude::*, task::spawn_local};
 
-/// A statistic that is older than this much of its range, within these bounds, is read anew.
+/// A statistic that is older than this share of its range, within these bounds, is reloaded.
 const STALE_SHARE: i64 = 60;
 const STALE_SECS: (i64, i64) = (30, 600);
 
@@ -51,7 +51,7 @@ pub struct Timeline {
     pub show: ShowRange,
     pub charts: RwSignal<Charts>,
     /// The error of the last request.
-    pub refusal: RwSignal<Option<ApiError>>,
+    pub error: RwSignal<Option<ApiError>>,
     pub loading: RwSignal<bool>,
     /// Counts events, which change the marks.
     happened: RwSignal<u32>,
@@ -65,7 +65,7 @@ impl Timeline {
             range,
             show: ShowRange::on_this_page(),
             charts: RwSignal::new(first),
-            refusal: RwSignal::new(None),
+            error: RwSignal::new(None),
             loading: RwSignal::new(false),
             happened: RwSignal::new(0),
             feed,
@@ -75,16 +75,16 @@ impl Timeline {
         let asked = StoredValue::new(0_u32);
         Effect::new(move |before: Option<(Range, UtcMillis, u32)>| {
             let (range, now, happened) = (range.get(), cursor.get(), timeline.happened.get());
-            let Some((shown, read_at, told)) = before else { return (range, now, happened) };
+            let Some((shown, read_at, shown_events)) = before else { return (range, now, happened) };
             let age_secs = (now.0 - read_at.0) / 1000;
             // A failed request is retried with every tick.
-            let failed = timeline.refusal.with_untracked(Option::is_some);
+            let failed = timeline.error.with_untracked(Option::is_some);
             if range == shown
-                && happened == told
+                && happened == shown_events
                 && !failed
                 && (matches!(range, Range::Between(..)) || age_secs < refresh_secs(range))
             {
-                return (shown, read_at, told);
+                return (shown, read_at, shown_events);
             }
             asked.update_value(|asked| *asked += 1);
             let turn = asked.get_value();
@@ -98,10 +98,10 @@ impl Timeline {
                     Ok(charts) => {
                         timeline.loading.try_set(false);
                         timeline.charts.try_set(charts);
-                        timeline.refusal.try_set(None);
+                        timeline.error.try_set(None);
                     }
                     Err(error) => {
-                        timeline.refusal.try_set(Some(error));
+                        timeline.error.try_set(Some(error));
                     }
                 }
             });
@@ -164,17 +164,19 @@ impl Timeline {
         }))
     }
 
-    /// `mean 48 % · 95th 91 % · max 97 %` of a metric; `told` formats a value.
-    pub fn statistics(self, metric: &'static str, told: fn(Option<f64>) -> String) -> Signal<Option<String>> {
+    /// `mean 48 % · 95th 91 % · max 97 %` of a metric; `format` formats a value.
+    pub fn statistics(
+        self,
+        metric: &'static str,
+        format: fn(Option<f64>) -> String,
+    ) -> Signal<Option<String>> {
         Signal::derive(move || {
             self.charts.with(|charts| {
                 let statistics = charts.of(metric).and_then(|(_, statistics)| statistics);
-                Some(
-                    statistics.map_or_else(
-                        || "no data in this range".into(),
-                        |statistics| in_words(statistics, told),
-                    ),
-                )
+                Some(statistics.map_or_else(
+                    || "no data in this range".into(),
+                    |statistics| in_words(statistics, format),
+                ))
             })
         })
     }
@@ -208,8 +210,8 @@ fn refresh_secs(range: Range) -> i64 {
     }
 }
 
-fn in_words(statistics: MetricStatistics, told: fn(Option<f64>) -> String) -> String {
-    let [mean, p95, max] = [statistics.mean, statistics.p95, statistics.max].map(|value| told(Some(value)));
+fn in_words(statistics: MetricStatistics, format: fn(Option<f64>) -> String) -> String {
+    let [mean, p95, max] = [statistics.mean, statistics.p95, statistics.max].map(|value| format(Some(value)));
     format!("mean {mean} · 95th {p95} · max {max}")
 }
 
@@ -249,12 +251,12 @@ mod tests {
     }
 
     #[test]
-    fn a_week_is_read_anew_every_ten_minutes_and_a_quarter_of_an_hour_every_half_minute() {
+    fn a_week_is_reloaded_every_ten_minutes_and_a_quarter_of_an_hour_every_half_minute() {
         assert_eq!([900, 3600, 604_800].map(|secs| refresh_secs(Range::Last(secs))), [30, 60, 600]);
     }
 
     #[test]
-    fn statistics_are_told_in_the_figures_own_words() {
+    fn statistics_are_shown_in_the_metrics_format() {
         let statistics = MetricStatistics { count: 3, min: 1.0, mean: 48.2, max: 97.0, p95: 91.4 };
         assert_eq!(in_words(statistics, super::super::format::percent), "mean 48 % · 95th 91 % · max 97 %");
     }

@@ -1,5 +1,5 @@
 //! Short messages at the edge of the page, for results that nothing else on it shows. Errors are shown next to
-//! the form instead (`notice::Refusal`).
+//! the form instead (`banner::ErrorBanner`).
 
 use super::{
     action::ServerAction,
@@ -25,7 +25,7 @@ struct Toast {
     is_bad: bool,
 }
 
-/// The toasts of the pages within [`super::layout::SignedIn`].
+/// The toasts of the pages within [`super::app_layout::AppLayout`].
 #[derive(Clone, Copy)]
 pub struct Toasts {
     shown: RwSignal<Vec<Toast>>,
@@ -154,11 +154,11 @@ pub fn follow_operations(feed: Feed) {
     Effect::new(move |before: Option<Vec<Seen>>| {
         let seen = operations.get();
         if let Some((before, name)) = before.zip(viewer.name_untracked()) {
-            let news = news(&before, &seen, &name);
-            if !news.is_empty() {
+            let changes = changes(&before, &seen, &name);
+            if !changes.is_empty() {
                 viewer.something_changed();
             }
-            for (text, is_bad) in news {
+            for (text, is_bad) in changes {
                 if is_bad { toasts.warn(text) } else { toasts.say(text) }
             }
         }
@@ -180,10 +180,10 @@ impl Seen {
     }
 }
 
-/// The messages about `person`'s operations that changed between two polls, and whether each is an error.
-fn news(before: &[Seen], now: &[Seen], person: &str) -> Vec<(String, bool)> {
-    let mine = |seen: &Seen| seen.operation.clone().filter(|operation| operation.requested_by == person);
-    let told = now.iter().filter_map(|vm| {
+/// The messages about `user`'s operations that changed between two polls, and whether each is an error.
+fn changes(before: &[Seen], now: &[Seen], user: &str) -> Vec<(String, bool)> {
+    let mine = |seen: &Seen| seen.operation.clone().filter(|operation| operation.requested_by == user);
+    let finished = now.iter().filter_map(|vm| {
         let operation = mine(vm)?;
         let earlier = before.iter().find(|earlier| earlier.vm_id == vm.vm_id)?.operation.as_ref();
         let same = earlier.filter(|earlier| earlier.id == operation.id);
@@ -197,7 +197,7 @@ fn news(before: &[Seen], now: &[Seen], person: &str) -> Vec<(String, bool)> {
         let is_gone = now.iter().all(|vm| vm.vm_id != earlier.vm_id);
         is_gone.then(|| (format!("{} {}.", earlier.name, operation.kind.done()), false))
     });
-    told.chain(destroyed).collect()
+    finished.chain(destroyed).collect()
 }
 
 fn outcome(vm: &str, operation: &OperationView) -> String {
@@ -241,30 +241,30 @@ mod tests {
         Seen { vm_id, name: format!("vm-{vm_id}"), operation }
     }
 
-    fn texts(before: &[Seen], now: &[Seen], person: &str) -> Vec<String> {
-        news(before, now, person).into_iter().map(|(text, _)| text).collect()
+    fn texts(before: &[Seen], now: &[Seen], user: &str) -> Vec<String> {
+        changes(before, now, user).into_iter().map(|(text, _)| text).collect()
     }
 
     use OperationKind::{Destroy, SnapshotSave, Start, Stop};
     use OperationState::{Cancelled, Failed, Queued, Running, Succeeded};
 
     #[test]
-    fn an_operation_is_told_when_it_begins_and_when_it_ends() {
+    fn an_operation_is_reported_when_it_starts_and_when_it_ends() {
         let at_rest = || [seen(1, None), seen(2, Some((3, Start, Succeeded)))];
         let asked = || [seen(1, Some((5, Start, Queued))), seen(2, Some((6, SnapshotSave, Running)))];
         assert_eq!(texts(&at_rest(), &asked(), "ada"), ["vm-1: starting…", "vm-2: saving a snapshot…"]);
         let working = [seen(1, Some((5, Start, Running))), seen(2, Some((6, SnapshotSave, Running)))];
         assert!(texts(&asked(), &working, "ada").is_empty());
         let over = [seen(1, Some((5, Start, Failed))), seen(2, Some((6, SnapshotSave, Succeeded)))];
-        let told = news(&working, &over, "ada");
-        assert_eq!(told[0], ("vm-1: start failed. The box is missing.".into(), true));
-        assert_eq!(told[1], ("vm-2 has a new snapshot.".into(), false));
+        let messages = changes(&working, &over, "ada");
+        assert_eq!(messages[0], ("vm-1: start failed. The box is missing.".into(), true));
+        assert_eq!(messages[1], ("vm-2 has a new snapshot.".into(), false));
     }
 
     #[test]
-    fn one_that_ends_between_two_looks_is_told_once() {
-        let told = texts(&[seen(1, None)], &[seen(1, Some((5, Stop, Cancelled)))], "ada");
-        assert_eq!(told, ["vm-1: stop was cancelled."]);
+    fn an_operation_that_ends_between_two_polls_is_reported_once() {
+        let messages = texts(&[seen(1, None)], &[seen(1, Some((5, Stop, Cancelled)))], "ada");
+        assert_eq!(messages, ["vm-1: stop was cancelled."]);
     }
 
     #[test]
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_do_is_not_told_nor_what_a_page_begins_with() {
+    fn operations_of_others_and_of_the_first_load_are_not_reported() {
         let asked = [seen(1, Some((5, Start, Queued)))];
         assert!(texts(&[seen(1, None)], &asked, "bob").is_empty());
         assert!(texts(&[], &asked, "ada").is_empty());

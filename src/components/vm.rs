@@ -2,7 +2,7 @@
 
 use super::{
     action::{ActionForm, ServerAction},
-    confirm::{Ask, Question},
+    confirm::{ConfirmButton, Question},
     feed::open_operation,
     format,
 };
@@ -95,7 +95,7 @@ impl Power {
     }
 
     /// The error of the last request.
-    pub fn refusal(self) -> Signal<Option<ApiError>> {
+    pub fn error(self) -> Signal<Option<ApiError>> {
         Signal::derive(move || {
             [
                 self.start.value().get(),
@@ -165,7 +165,7 @@ pub fn PowerButtons(
                         <summary class="btn" data-testid="more">"More"</summary>
                         <div>
                             {suspend.map(|button| view! { <ActionForm action=power.suspend>{button}</ActionForm> })}
-                            {force_stop.map(|question| view! { <Ask question class="btn">"Power off…"</Ask> })}
+                            {force_stop.map(|question| view! { <ConfirmButton question class="btn">"Power off…"</ConfirmButton> })}
                         </div>
                     </details>
                 })}
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn progress_tells_the_newest_line_and_how_long_it_has_taken() {
+    fn progress_shows_the_newest_line_and_the_elapsed_time() {
         let running = launch(OperationState::Running, "Booting VM...\n");
         assert_eq!(progress(&running, UtcMillis(15_000)), "Launching: Booting VM... · 14 s");
         let queued = launch(OperationState::Queued, "");

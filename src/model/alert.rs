@@ -65,7 +65,7 @@ pub enum AlertMetric {
     /// The host's load average over one minute.
     Load,
     /// Whether samples arrive.
-    Figures,
+    NoMetrics,
     /// Whether the VM stopped without a request on this server.
     Stopped,
 }
@@ -80,7 +80,7 @@ impl AlertMetric {
         Self::NetworkDown,
         Self::NetworkUp,
         Self::Load,
-        Self::Figures,
+        Self::NoMetrics,
         Self::Stopped,
     ];
 
@@ -94,7 +94,7 @@ impl AlertMetric {
             Self::NetworkDown => "network_down",
             Self::NetworkUp => "network_up",
             Self::Load => "load",
-            Self::Figures => "figures",
+            Self::NoMetrics => "figures",
             Self::Stopped => "stopped",
         }
     }
@@ -114,7 +114,7 @@ impl AlertMetric {
             Self::NetworkDown => "network down",
             Self::NetworkUp => "network up",
             Self::Load => "load",
-            Self::Figures => "metrics",
+            Self::NoMetrics => "metrics",
             Self::Stopped => "stop",
         }
     }
@@ -129,16 +129,16 @@ impl AlertMetric {
             Self::NetworkDown => "network down (MB/s)",
             Self::NetworkUp => "network up (MB/s)",
             Self::Load => "load (the host)",
-            Self::Figures => "no metrics",
+            Self::NoMetrics => "no metrics",
             Self::Stopped => "unexpected stop",
         }
     }
 
     /// Whether the host (or, if false, a VM) has this metric.
-    pub fn is_of(self, host: bool) -> bool {
+    pub fn belongs_to(self, host: bool) -> bool {
         match self {
             Self::Load => host,
-            Self::Figures | Self::Stopped => !host,
+            Self::NoMetrics | Self::Stopped => !host,
             _ => true,
         }
     }
@@ -148,7 +148,7 @@ impl AlertMetric {
         match self {
             Self::Cpu | Self::Memory | Self::Disk | Self::Swap => Some(100.0),
             Self::NetworkDown | Self::NetworkUp | Self::Load => Some(100_000.0),
-            Self::Figures | Self::Stopped => None,
+            Self::NoMetrics | Self::Stopped => None,
         }
     }
 
@@ -166,7 +166,7 @@ impl AlertMetric {
         match self {
             Self::Cpu | Self::Memory | Self::Disk | Self::Swap => format!("{value} %"),
             Self::NetworkDown | Self::NetworkUp => format!("{value} MB/s"),
-            Self::Load | Self::Figures | Self::Stopped => value,
+            Self::Load | Self::NoMetrics | Self::Stopped => value,
         }
     }
 
@@ -174,7 +174,7 @@ impl AlertMetric {
     pub fn wrong(self, comparison: Comparison, threshold: Option<f64>) -> String {
         match (self, threshold) {
             (Self::Stopped, _) => "Stopped unexpectedly".into(),
-            (Self::Figures, _) | (_, None) => "No metrics".into(),
+            (Self::NoMetrics, _) | (_, None) => "No metrics".into(),
             (_, Some(threshold)) => {
                 format!("{} at {} {}", capitalised(self.label()), self.entered(threshold), comparison.label())
             }

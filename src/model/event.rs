@@ -45,9 +45,9 @@ pub struct Event {
     /// The VM's current name.
     #[serde(default)]
     pub vm_name: Option<String>,
-    /// The user who caused it or whose account it concerns.
-    #[serde(default)]
-    pub person: Option<String>,
+    /// The user who caused it or owns the account it concerns.
+    #[serde(default, rename = "person")]
+    pub user: Option<String>,
     /// The sentence, as shown to users.
     pub text: String,
 }
@@ -106,7 +106,7 @@ pub struct EventFilter {
     /// A VM's name.
     pub vm: Option<String>,
     /// A user name.
-    pub person: Option<String>,
+    pub user: Option<String>,
     /// A part of the sentence, ignoring case.
     pub text: Option<String>,
     /// The earliest time, inclusive.
@@ -129,8 +129,8 @@ pub struct EventQuery {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub vm: String,
     /// A user name, at most 100 characters.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub person: String,
+    #[serde(rename = "person", skip_serializing_if = "String::is_empty")]
+    pub user: String,
     /// A part of the sentence, at most 100 characters.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub text: String,
@@ -163,7 +163,7 @@ impl EventQuery {
         if severity.is_none() && !self.severity.is_empty() {
             wrong("severity", "Choose info, warning or error as the severity.");
         }
-        for (field, value) in [("vm", &self.vm), ("person", &self.person), ("text", &self.text)] {
+        for (field, value) in [("vm", &self.vm), ("person", &self.user), ("text", &self.text)] {
             if value.chars().count() > QUERY_MAX_CHARS {
                 wrong(field, "Search terms can have at most 100 characters.");
             }
@@ -182,7 +182,7 @@ impl EventQuery {
             category,
             severity,
             vm: word(&self.vm),
-            person: word(&self.person),
+            user: word(&self.user),
             text: word(&self.text),
             from,
             to,

@@ -7,7 +7,7 @@ pub struct CollectorHealth {
     /// Whether it works, and if not, why.
     pub state: CollectorState,
     /// The interval of ticks, in seconds.
-    pub period_secs: u32,
+    pub interval_secs: u32,
     /// The time of the newest written tick; `None` before the first.
     pub newest_tick_at: Option<UtcMillis>,
     /// How long ticks take.
@@ -19,7 +19,8 @@ pub struct CollectorHealth {
     /// Ticks that were lost because the database could not be read or written.
     pub ticks_failed: u64,
     /// Ticks in which the hypervisor did not respond.
-    pub readings_failed: u64,
+    #[serde(rename = "readings_failed")]
+    pub samples_failed: u64,
     /// Which sources the VMs' metrics come from.
     pub vms: VmsBySource,
     /// The latest error since the server started; `None` without one.

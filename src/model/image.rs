@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 pub struct Image {
     /// Stable name in forms and rows, such as `debian-12`.
     pub key: String,
-    /// What a person reads, such as `Debian 12`.
+    /// The name shown to users, such as `Debian 12`.
     pub label: String,
     /// Vagrant's name of the box, such as `generic/debian12`.
     #[serde(rename = "box")]

@@ -1,9 +1,9 @@
-use super::{Alert, CollectorHealth, Event, Sources, UtcMillis, VmFigures, VmStatus, VmView, rounded, utc};
+use super::{Alert, CollectorHealth, Event, Sources, UtcMillis, VmStatus, VmUsage, VmView, rounded, utc};
 use serde::{Deserialize, Serialize};
 
 /// The metrics of the host in one tick. MB and GB are binary.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-pub struct HostFigures {
+pub struct HostUsage {
     /// 0 to 100, over all cores; `None` in the first tick.
     pub cpu_percent: Option<f64>,
     /// 0 to 100; reclaimable caches do not count as used.
@@ -65,7 +65,7 @@ pub struct VmMetrics {
     pub cpu_percent: Option<f64>,
     /// 0 to 100: percent of the memory the guest sees.
     pub memory_percent: Option<f64>,
-    /// 0 to 100; see [`VmFigures::disk_percent`].
+    /// 0 to 100; see [`VmUsage::disk_percent`].
     pub disk_percent: Option<f64>,
     /// Memory in use, in MB.
     pub memory_used_mb: Option<f64>,
@@ -93,7 +93,7 @@ pub struct VmMetrics {
 impl VmMetrics {
     /// Builds the response from a VM and the time of its sample.
     pub fn new(vm: &VmView, sampled_at: UtcMillis) -> Self {
-        let f = &vm.figures;
+        let f = &vm.usage;
         Self {
             vm_id: vm.id,
             vm_name: vm.name.clone(),
@@ -210,7 +210,7 @@ pub struct MetricHistory {
     pub data: Vec<MetricPoint>,
 }
 
-/// One metric over a span of time, oldest first, as many points as were asked for; all vectors have the length of
+/// One metric over a span of time, oldest first, with the requested number of points; all vectors have the length of
 /// `at`. A point of `None` is a gap. `vm_id` is null for the host.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MetricRange {
@@ -279,7 +279,7 @@ pub struct Series {
     pub cpu_percent: Vec<Option<f64>>,
     /// 0 to 100: percent of the memory the guest sees.
     pub memory_percent: Vec<Option<f64>>,
-    /// 0 to 100; see [`VmFigures::disk_percent`].
+    /// 0 to 100; see [`VmUsage::disk_percent`].
     pub disk_percent: Vec<Option<f64>>,
     /// Received, in MB/s.
     pub network_rx_mb_per_s: Vec<Option<f64>>,
@@ -339,19 +339,19 @@ pub struct Live {
     /// The time of the newest tick; pass it back to get only newer points.
     pub cursor: UtcMillis,
     /// The interval of ticks, in seconds.
-    pub period_secs: u32,
+    pub interval_secs: u32,
     /// Why there are no current metrics, if the hypervisor is not responding.
     pub trouble: Option<String>,
     /// The host's metrics in the newest tick.
-    pub host: HostFigures,
+    pub host: HostUsage,
     /// The version of the VMs without their metrics; pass it back with the cursor.
     #[serde(default)]
     pub version: String,
     /// Empty if only metrics have changed since the passed version.
     pub vms: Vec<VmView>,
     /// In that case, the metrics of each VM, in the same order as before.
-    #[serde(default)]
-    pub figures: Vec<VmFigures>,
+    #[serde(default, rename = "figures")]
+    pub usage: Vec<VmUsage>,
     /// The points after the passed cursor, one series per VM.
     pub series: Vec<Series>,
     /// All open alerts visible to the user, by severity and then newest first, regardless of the requested VMs.
@@ -370,7 +370,7 @@ impl Live {
     #[must_use]
     pub fn beside(mut self, version: Option<&str>) -> Self {
         if version == Some(&self.version) {
-            self.figures = std::mem::take(&mut self.vms).into_iter().map(|vm| vm.figures).collect();
+            self.usage = std::mem::take(&mut self.vms).into_iter().map(|vm| vm.usage).collect();
         }
         self
     }
@@ -378,10 +378,10 @@ impl Live {
     /// The same with the VMs of `before`, if it came without.
     #[must_use]
     pub fn completed(mut self, before: &mut Vec<VmView>) -> Self {
-        if self.figures.len() == before.len() && self.vms.is_empty() {
+        if self.usage.len() == before.len() && self.vms.is_empty() {
             self.vms = std::mem::take(before);
-            for (vm, figures) in self.vms.iter_mut().zip(std::mem::take(&mut self.figures)) {
-                vm.figures = figures;
+            for (vm, usage) in self.vms.iter_mut().zip(std::mem::take(&mut self.usage)) {
+                vm.usage = usage;
             }
         }
         self
@@ -413,9 +413,9 @@ mod tests {
     #[test]
     fn a_poll_arrives_as_it_was_sent() {
         let mut live: Live = crate::components::feed::tests::live(900, &[1, 2], vec![series(&[1, 2])]);
-        live.vms[0].figures.cpu_percent = Some(34.56);
-        live.vms[0].figures.network_rx_mb = Some(1_234_567.89);
-        live.vms[0].figures.network_rx_mb_per_s = Some(0.0103);
+        live.vms[0].usage.cpu_percent = Some(34.56);
+        live.vms[0].usage.network_rx_mb = Some(1_234_567.89);
+        live.vms[0].usage.network_rx_mb_per_s = Some(0.0103);
         live.vms[1].unexpected_stop_at = Some(UtcMillis(5));
         assert_eq!(sent(&live), live);
         let beside = live.clone().beside(Some(""));
@@ -442,7 +442,7 @@ mod tests {
             severity: Severity::Warning,
             vm_id: None,
             vm_name: None,
-            person: Some("ada".into()),
+            user: Some("ada".into()),
             text: "…".into(),
         };
         let charts = Charts {
@@ -456,7 +456,7 @@ mod tests {
     }
 
     #[test]
-    fn points_are_appended_once_and_old_ones_forgotten() {
+    fn points_are_appended_once_and_old_ones_dropped() {
         let mut own = series(&[1, 2, 3]);
         own.append(&series(&[2, 3, 4, 5]), UtcMillis(2));
         assert_eq!(own, series(&[2, 3, 4, 5]));

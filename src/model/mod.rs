@@ -4,7 +4,6 @@
 mod alert;
 mod error;
 mod event;
-mod figures;
 mod health;
 mod image;
 mod instance;
@@ -14,6 +13,7 @@ mod number;
 mod operation;
 mod quota;
 mod rule;
+mod usage;
 mod user;
 mod utc;
 mod vm;
@@ -21,14 +21,13 @@ mod vm;
 pub use alert::{ALERTS_PER_PAGE, Alert, AlertMetric, Comparison};
 pub use error::{ApiError, ErrorCode, FieldError};
 pub use event::{Event, EventCategory, EventFilter, EventPage, EventQuery, Severity, SeverityCounts};
-pub use figures::{Source, Sources, VmFigures};
 pub use health::{
     CollectorError, CollectorHealth, CollectorState, Sealing, StoreHealth, TickMillis, VmsBySource,
 };
 pub use image::Image;
 pub use instance::{Instance, ProviderKind};
 pub use metrics::{
-    Charts, HostFigures, Live, Metric, MetricHistory, MetricPoint, MetricRange, MetricStatistics, Series,
+    Charts, HostUsage, Live, Metric, MetricHistory, MetricPoint, MetricRange, MetricStatistics, Series,
     VmMetrics,
 };
 pub use notification::{Channel, Delivery, DeliveryState, NotificationSettings, check_webhook_url};
@@ -39,8 +38,9 @@ pub use rule::{
     AlertRule, QuietHours, RULE_MAX_FOR_SECS, RULE_MAX_REPEAT_MINUTES, RuleForm, RuleScope, in_whole_units,
     time_of_day,
 };
+pub use usage::{Source, Sources, VmUsage};
 pub use user::{
-    Account, DeviceKind, Me, PASSWORD_MAX_BYTES, PASSWORD_MIN_CHARS, Role, SignedInDevice, Theme,
+    Account, CurrentUser, DeviceKind, PASSWORD_MAX_BYTES, PASSWORD_MIN_CHARS, Role, SignedInDevice, Theme,
     browser_name, check_password, check_registration,
 };
 pub use utc::UtcMillis;

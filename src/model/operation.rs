@@ -119,7 +119,7 @@ impl OperationKind {
     }
 
     /// Whether the VM runs with its new resources after this succeeds.
-    pub fn leads_up(self) -> bool {
+    pub fn starts_vm(self) -> bool {
         matches!(self, Self::Launch | Self::Start | Self::Restart)
     }
 

@@ -1,7 +1,7 @@
 use super::{AlertMetric, ApiError, Comparison, FieldError, Severity, rounded};
 use serde::{Deserialize, Serialize};
 
-/// Whose metrics a rule evaluates. As text: `host`, `every_vm`, `owner:3`, `vm:12`.
+/// The VMs or the host whose metrics a rule evaluates. As text: `host`, `every_vm`, `owner:3`, `vm:12`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RuleScope {
@@ -157,9 +157,9 @@ impl RuleForm {
             AlertMetric::Cpu
         });
         let is_host = scope == RuleScope::Host;
-        if !metric.is_of(is_host) {
-            let whose = if is_host { "the host" } else { "a VM" };
-            wrong("metric", format!("This metric is not available for {whose}."));
+        if !metric.belongs_to(is_host) {
+            let subject = if is_host { "the host" } else { "a VM" };
+            wrong("metric", format!("This metric is not available for {subject}."));
         }
         let comparison = match self.comparison.as_str() {
             "" => Comparison::Above,
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn a_figure_belongs_to_who_has_it() {
+    fn a_metric_belongs_to_vms_or_to_the_host() {
         let load = RuleForm { metric: "load".into(), ..form() };
         assert!(load.check().unwrap_err().field("metric").is_some());
         let stopped = RuleForm { metric: "stopped".into(), scope: "host".into(), ..form() };
@@ -333,19 +333,19 @@ mod tests {
     }
 
     #[test]
-    fn a_threshold_is_told_as_it_was_entered() {
-        let told = |metric: &str, threshold: &str| {
+    fn a_threshold_is_shown_as_it_was_entered() {
+        let text = |metric: &str, threshold: &str| {
             let scope = if metric == "load" { "host".into() } else { form().scope };
             let rule =
                 RuleForm { metric: metric.into(), threshold: threshold.into(), scope, ..form() }.check();
             let rule = rule.unwrap();
             rule.metric.wrong(rule.comparison, rule.threshold)
         };
-        assert_eq!(told("load", "0.01"), "Load at 0.01 or more");
-        assert_eq!(told("network_down", "0.04"), "Network down at 0.04 MB/s or more");
-        assert_eq!(told("cpu", "89.97"), "CPU at 89.97 % or more");
-        assert_eq!(told("cpu", "90"), "CPU at 90 % or more");
-        assert_eq!(told("cpu", "100"), "CPU at 100 % or more");
+        assert_eq!(text("load", "0.01"), "Load at 0.01 or more");
+        assert_eq!(text("network_down", "0.04"), "Network down at 0.04 MB/s or more");
+        assert_eq!(text("cpu", "89.97"), "CPU at 89.97 % or more");
+        assert_eq!(text("cpu", "90"), "CPU at 90 % or more");
+        assert_eq!(text("cpu", "100"), "CPU at 100 % or more");
     }
 
     #[test]

@@ -28,7 +28,7 @@ impl Role {
 
 /// The signed-in user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Me {
+pub struct CurrentUser {
     /// The account's id.
     pub id: i64,
     /// The name used to sign in.
@@ -212,7 +212,7 @@ mod tests {
     use super::{browser_name, check_registration};
 
     #[test]
-    fn a_browser_is_told_by_the_name_that_people_know() {
+    fn a_user_agent_is_shown_as_the_browser_users_know() {
         let chrome = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36";
         let edge = "Mozilla/5.0 (Windows NT 10.0) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0 Safari/537.36 Edg/140.0";
         let safari = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1 Version/18.0 Mobile Safari/604.1";

@@ -1,4 +1,4 @@
-use super::{ApiError, FieldError, Image, OperationKind, OperationView, UtcMillis, VmFigures};
+use super::{ApiError, FieldError, Image, OperationKind, OperationView, UtcMillis, VmUsage};
 use serde::{Deserialize, Serialize};
 
 /// The status of a VM.
@@ -483,7 +483,8 @@ pub struct VmView {
     /// The operations it allows now, by the rules of the server.
     pub allowed: Vec<OperationKind>,
     /// The metrics of the newest tick; all unknown while it does not run.
-    pub figures: VmFigures,
+    #[serde(rename = "figures")]
+    pub usage: VmUsage,
 }
 
 impl VmView {
@@ -533,7 +534,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_of_hexadecimal_digits_only_is_refused() {
+    fn a_name_of_hexadecimal_digits_only_is_rejected() {
         assert_eq!(VmName::new("cafe"), Err(NameError::Hexadecimal));
         assert_eq!(VmName::new("db1"), Err(NameError::Hexadecimal));
         assert_eq!(VmName::new("web-1").unwrap().as_str(), "web-1");
@@ -541,7 +542,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_could_leave_its_folder_is_refused() {
+    fn a_name_that_could_leave_its_folder_is_rejected() {
         for name in ["..", "a/b", "x y", "-x", "x-", "ü", "x\n", "x'"] {
             assert_eq!(VmName::new(name), Err(NameError::Characters), "{name}");
         }

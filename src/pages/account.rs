@@ -2,12 +2,12 @@ use crate::{
     api::{ChangePassword, EndOtherSessions, EndSession, SetTheme, my_devices},
     components::{
         action::{ActionForm, ServerAction},
+        app_layout::SignOutButton,
         auth::Viewer,
+        banner::{ErrorBanner, Loading},
         browser,
-        clock::{Moment, TimeForm},
         form::{Checks, TextField},
-        layout::SignOutButton,
-        notice::{Loading, Refusal},
+        local_time::{LocalTime, TimeFormat},
         resource::section_view,
         theme, toast,
     },
@@ -35,7 +35,7 @@ pub fn Account() -> impl IntoView {
             <h1>"Account"</h1>
             <Suspense>
                 {move || Suspend::new(async move {
-                    viewer.me().await.map(|me| view! { <span class="muted">{me.username} " · " {me.email} " · " {me.role.as_str()}</span> })
+                    viewer.user().await.map(|user| view! { <span class="muted">{user.username} " · " {user.email} " · " {user.role.as_str()}</span> })
                 })}
             </Suspense>
             <span class="push"></span>
@@ -54,7 +54,7 @@ pub fn Account() -> impl IntoView {
 
 #[component]
 fn Password(change: ServerAction<ChangePassword>) -> impl IntoView {
-    let refused = Signal::derive(move || change.value().get().and_then(Result::err));
+    let error = Signal::derive(move || change.value().get().and_then(Result::err));
     let done = move || change.value().with(|answer| matches!(answer, Some(Ok(()))));
     let (old_password, new_password) = (RwSignal::new(String::new()), RwSignal::new(String::new()));
     Effect::new(move || {
@@ -66,11 +66,11 @@ fn Password(change: ServerAction<ChangePassword>) -> impl IntoView {
     let wrong = move || {
         check_password("new_password", &new_password.get()).err().filter(|_| !new_password.get().is_empty())
     };
-    let checks = Checks::new(wrong, refused);
+    let checks = Checks::new(wrong, error);
     view! {
         <section class="panel block" data-testid="password">
             <h2>"Password"</h2>
-            <Refusal error=refused/>
+            <ErrorBanner error/>
             <ActionForm action=change guard=Callback::new(move |event: leptos::ev::SubmitEvent| checks.guard(&event))>
                 <TextField name="old_password" label="Current password" kind="password" value=old_password checks autocomplete="current-password"/>
                 <TextField name="new_password" label="New password" kind="password" value=new_password checks autocomplete="new-password" hint="At least 10 characters."/>
@@ -84,7 +84,7 @@ fn Password(change: ServerAction<ChangePassword>) -> impl IntoView {
 fn Themes() -> impl IntoView {
     let set = ServerAction::<SetTheme>::new();
     toast::when_done(set, "Theme saved for this browser.");
-    let refused = Signal::derive(move || set.value().get().and_then(Result::err));
+    let error = Signal::derive(move || set.value().get().and_then(Result::err));
     let now = RwSignal::new(theme::of_request());
     Effect::new(move || {
         now.set(browser::theme());
@@ -102,7 +102,7 @@ fn Themes() -> impl IntoView {
     view! {
         <section class="panel block" data-testid="theme">
             <h2>"Theme"</h2>
-            <Refusal error=refused/>
+            <ErrorBanner error/>
             <div class="segments" role="group" aria-label="Theme">
                 {button(Theme::Light, "Light")}
                 {button(Theme::Dark, "Dark")}
@@ -119,7 +119,7 @@ fn Devices(
     end: ServerAction<EndSession>,
     end_others: ServerAction<EndOtherSessions>,
 ) -> impl IntoView {
-    let refused = Signal::derive(move || {
+    let error = Signal::derive(move || {
         end.value().get().and_then(Result::err).or_else(|| end_others.value().get().and_then(Result::err))
     });
     let has_others = devices.len() > 1;
@@ -140,8 +140,8 @@ fn Devices(
                 <div class="what">
                     <b title=said>{name}</b>
                     <small class="muted">
-                        {kind} " · signed in " <Moment at=Signal::stored(device.signed_in_at) form=TimeForm::DayAndTime/>
-                        " · last used " <Moment at=Signal::stored(device.last_used_at) form=TimeForm::DayAndTime/>
+                        {kind} " · signed in " <LocalTime at=Signal::stored(device.signed_in_at) form=TimeFormat::DayAndTime/>
+                        " · last used " <LocalTime at=Signal::stored(device.last_used_at) form=TimeFormat::DayAndTime/>
                     </small>
                 </div>
                 {if device.is_this {
@@ -162,7 +162,7 @@ fn Devices(
         <section class="panel block" data-testid="devices">
             <h2>"Signed-in devices"</h2>
             <p class="hint">"Devices are signed out after 7 days without use, and 30 days after signing in at the latest."</p>
-            <Refusal error=refused/>
+            <ErrorBanner error/>
             <ul class="entries">{devices.into_iter().map(entry).collect_view()}</ul>
             {has_others.then(|| view! {
                 <ActionForm action=end_others>

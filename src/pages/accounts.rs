@@ -3,12 +3,13 @@ use crate::{
     components::{
         action::{ActionForm, ServerAction},
         auth::Viewer,
+        banner::{ErrorBanner, Loading},
         browser,
-        clock::{Moment, TimeForm, alive},
-        confirm::{Ask, Confirm, Confirmation, Question},
+        confirm::{Confirm, ConfirmButton, Confirmation, Question},
         form::{Checks, QueryForm, TextField, entered},
+        hydration::is_hydrated,
         icon::{Glyph, Icon},
-        notice::{Loading, Refusal},
+        local_time::{LocalTime, TimeFormat},
         resource::page_view,
         toast,
     },
@@ -40,7 +41,7 @@ impl Actions {
         Self { create, set_active, set_role, grant, answered }
     }
 
-    fn refusal(self) -> Signal<Option<ApiError>> {
+    fn error(self) -> Signal<Option<ApiError>> {
         Signal::derive(move || {
             [self.set_active.value().get(), self.set_role.value().get(), self.grant.value().get()]
                 .into_iter()
@@ -74,9 +75,9 @@ pub fn Accounts() -> impl IntoView {
             <span class="push"></span>
             <a class="btn" href="/admin"><Glyph icon=Icon::Shield/>"Admin"</a>
         </header>
-        <Refusal error=actions.refusal()/>
+        <ErrorBanner error=actions.error()/>
         {page_view(accounts, || view! { <Loading/> }.into_any(), move |accounts| async move {
-            let own_id = viewer.me().await.map(|me| me.id);
+            let own_id = viewer.user().await.map(|user| user.id);
             view! { <List accounts search actions own_id/> }.into_any()
         })}
         <Suspense>
@@ -92,11 +93,11 @@ fn List(
     actions: Actions,
     own_id: Option<i64>,
 ) -> impl IntoView {
-    let alive = alive();
+    let is_hydrated = is_hydrated();
     let is_empty = accounts.is_empty();
     Effect::new(move || {
         if actions.answered.get_untracked() > 0 {
-            browser::catch_focus(LIST_ID);
+            browser::recover_focus(LIST_ID);
         }
     });
     view! {
@@ -109,7 +110,7 @@ fn List(
                         value=move || search.get() prop:value=search autocomplete="off" on:change=move |event| browser::submit_form_of(&event)
                     />
                 </span>
-                <button type="submit" class="btn" hidden=alive>"Search"</button>
+                <button type="submit" class="btn" hidden=is_hydrated>"Search"</button>
             </QueryForm>
             <ul class="entries accounts" data-testid="accounts">
                 {accounts.into_iter().map(|account| view! { <Entry account actions own_id/> }).collect_view()}
@@ -137,8 +138,8 @@ fn Entry(account: model::Account, actions: Actions, own_id: Option<i64>) -> impl
                 {(!account.is_active).then(|| view! { <span class="badge off">"deactivated"</span> })}
                 <small class="muted">
                     {account.email} " · " {vms} " · " <span data-testid="credits">{account.credits_available} " credits"</span>
-                    " · since " <Moment at=Signal::stored(account.created_at) form=TimeForm::DayAndTime/>
-                    {account.last_seen_at.map(|at| view! { " · last seen " <Moment at=Signal::stored(at) form=TimeForm::DayAndTime/> })}
+                    " · since " <LocalTime at=Signal::stored(account.created_at) form=TimeFormat::DayAndTime/>
+                    {account.last_seen_at.map(|at| view! { " · last seen " <LocalTime at=Signal::stored(at) form=TimeFormat::DayAndTime/> })}
                 </small>
             </div>
             <details class="ask">
@@ -184,7 +185,7 @@ fn Deactivate(id: i64, username: String, set_active: ServerAction<SetAccountActi
     let question = Question::new(format!("deactivate-{id}"), username.clone());
     let title = format!("Deactivate {username}?");
     view! {
-        <Ask question of=username>"Deactivate…"</Ask>
+        <ConfirmButton question of=username>"Deactivate…"</ConfirmButton>
         <Confirm question title>
             <p>"The user is signed out everywhere and cannot sign in until you activate the account again. Their VMs keep running."</p>
             <ActionForm action=set_active>
@@ -198,7 +199,7 @@ fn Deactivate(id: i64, username: String, set_active: ServerAction<SetAccountActi
 
 #[component]
 fn Create(create: ServerAction<CreateAccount>) -> impl IntoView {
-    let refused = Signal::derive(move || create.value().get().and_then(Result::err));
+    let error = Signal::derive(move || create.value().get().and_then(Result::err));
     let text = |field: &str| RwSignal::new(entered(field).unwrap_or_default());
     let (username, email, password) = (text("username"), text("email"), RwSignal::new(String::new()));
     let done = move || create.value().with(|answer| matches!(answer, Some(Ok(()))));
@@ -214,11 +215,11 @@ fn Create(create: ServerAction<CreateAccount>) -> impl IntoView {
         let is_empty = username.is_empty() && email.is_empty() && password.is_empty();
         check_registration(username.trim(), email.trim(), &password).err().filter(|_| !is_empty)
     };
-    let checks = Checks::new(wrong, refused);
+    let checks = Checks::new(wrong, error);
     view! {
         <section class="panel block" data-testid="create-account">
             <h2>"New account"</h2>
-            <Refusal error=refused/>
+            <ErrorBanner error/>
             <ActionForm action=create guard=Callback::new(move |event: leptos::ev::SubmitEvent| checks.guard(&event))>
                 <div class="three">
                     <TextField name="username" label="User name" value=username checks autocomplete="off"/>

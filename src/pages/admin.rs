@@ -3,14 +3,14 @@ use crate::{
     components::{
         action::{ActionForm, ServerAction},
         alerts::AlertBell,
-        clock::alive,
+        banner::{CollectorBanner, ConnectionStatus, ErrorBanner, Loading},
         collector::Collector,
-        confirm::{Ask, Confirm, Confirmation, Question},
+        confirm::{Confirm, ConfirmButton, Confirmation, Question},
         feed::{Feed, Scope},
         form::QueryForm,
         format,
+        hydration::is_hydrated,
         icon::{Glyph, Icon},
-        notice::{LinkState, Loading, Refusal, Trouble},
         resource::{page_view, section_view},
         store::Store,
         toast,
@@ -87,13 +87,13 @@ fn Body(first: First, found: FoundOrphans) -> impl IntoView {
     let First { live, store } = first;
     let feed = Feed::start(live, SCOPE);
     view! {
-        <Trouble feed/>
+        <CollectorBanner feed/>
         <header class="top">
             <h1>"Admin"</h1>
-            <LinkState feed/>
+            <ConnectionStatus feed/>
             <span class="push"></span>
             <AlertBell feed/>
-            <a class="btn" href="/admin/accounts"><Glyph icon=Icon::Person/>"Accounts"</a>
+            <a class="btn" href="/admin/accounts"><Glyph icon=Icon::User/>"Accounts"</a>
         </header>
         <Vms feed/>
         <Collector feed/>
@@ -108,7 +108,7 @@ fn Body(first: First, found: FoundOrphans) -> impl IntoView {
 fn Vms(feed: Feed) -> impl IntoView {
     let search =
         RwSignal::new(use_query_map().with_untracked(|query| query.get("search")).unwrap_or_default());
-    let alive = alive();
+    let is_hydrated = is_hydrated();
     let found = Memo::new(move |_| {
         let wanted = search.get().trim().to_ascii_lowercase();
         let holds = |text: &str| text.to_ascii_lowercase().contains(&wanted);
@@ -144,7 +144,7 @@ fn Vms(feed: Feed) -> impl IntoView {
                         value=search.get_untracked() prop:value=search on:input=move |event| search.set(event_target_value(&event))
                     />
                 </span>
-                <button type="submit" class="btn" hidden=alive>"Search"</button>
+                <button type="submit" class="btn" hidden=is_hydrated>"Search"</button>
                 <span class="muted">{count}</span>
             </QueryForm>
             <div class="wide"><table class="vms" class:stale=move || feed.is_stale() hidden=move || found.with(Vec::is_empty)>
@@ -162,8 +162,8 @@ fn Vms(feed: Feed) -> impl IntoView {
 #[component]
 fn Row(feed: Feed, id: i64) -> impl IntoView {
     let vm = feed.vm(id);
-    let cell = move |told: fn(&VmView) -> String| {
-        let text = Memo::new(move |_| vm.with(|vm| vm.as_ref().map(told).unwrap_or_default()));
+    let cell = move |format: fn(&VmView) -> String| {
+        let text = Memo::new(move |_| vm.with(|vm| vm.as_ref().map(format).unwrap_or_default()));
         move || text.get()
     };
     let status = Memo::new(move |_| vm.with(|vm| vm.as_ref().map_or(VmStatus::Unknown, |vm| vm.status)));
@@ -179,8 +179,8 @@ fn Row(feed: Feed, id: i64) -> impl IntoView {
             <td data-label="Status">{move || status.get().label()}</td>
             <td data-label="Cores, memory, disk">{cell(|vm| given(&vm.spec))}</td>
             <td data-label="Address" class="mono">{cell(|vm| vm.ip_address.clone().unwrap_or_else(|| format::UNKNOWN.into()))}</td>
-            <td data-label="CPU">{cell(|vm| format::percent(vm.figures.cpu_percent))}</td>
-            <td data-label="Memory">{cell(|vm| format::percent(vm.figures.memory_percent))}</td>
+            <td data-label="CPU">{cell(|vm| format::percent(vm.usage.cpu_percent))}</td>
+            <td data-label="Memory">{cell(|vm| format::percent(vm.usage.memory_percent))}</td>
         </tr>
     }
 }
@@ -194,8 +194,8 @@ fn given(spec: &VmSpec) -> String {
 #[component]
 fn StopAll() -> impl IntoView {
     let stop = ServerAction::<StopAllVms>::new();
-    let refused = Signal::derive(move || stop.value().get().and_then(Result::err));
-    let told = move || stop.value().get().and_then(Result::ok);
+    let error = Signal::derive(move || stop.value().get().and_then(Result::err));
+    let outcomes = move || stop.value().get().and_then(Result::ok);
     let line = |vm: VmOutcome| {
         view! {
             <li>
@@ -213,8 +213,8 @@ fn StopAll() -> impl IntoView {
             <p class="hint">
                 "Powers off every VM immediately, without a clean shutdown, and cancels running launches and starts."
             </p>
-            <Refusal error=refused/>
-            <p><Ask question><Glyph icon=Icon::Stop/>"Power off all VMs…"</Ask></p>
+            <ErrorBanner error/>
+            <p><ConfirmButton question><Glyph icon=Icon::Stop/>"Power off all VMs…"</ConfirmButton></p>
             <Confirm question title="Power off all VMs?">
                 <p>"Data that a VM has not written to its disk is lost. VMs that are being launched are removed."</p>
                 <ActionForm action=stop>
@@ -222,8 +222,8 @@ fn StopAll() -> impl IntoView {
                 </ActionForm>
             </Confirm>
             <div role="status">
-                {move || told().map(|told| view! {
-                    <ul class="entries" data-testid="stopped">{told.into_iter().map(line).collect_view()}</ul>
+                {move || outcomes().map(|outcomes| view! {
+                    <ul class="entries" data-testid="stopped">{outcomes.into_iter().map(line).collect_view()}</ul>
                 })}
             </div>
         </section>
@@ -249,7 +249,7 @@ fn kind_words(kind: OrphanKind) -> &'static str {
 #[component]
 fn Orphans(found: FoundOrphans) -> impl IntoView {
     let FoundOrphans { orphans, adopt, clean_up } = found;
-    let refused = Signal::derive(move || {
+    let error = Signal::derive(move || {
         clean_up.value().get().and_then(Result::err).or_else(|| adopt.value().get().and_then(Result::err))
     });
     view! {
@@ -258,7 +258,7 @@ fn Orphans(found: FoundOrphans) -> impl IntoView {
             <p class="hint">
                 "Resources that no longer match: a machine without a VM record, a folder without a VM, a VM without a machine. Causes are a restored database or manual changes. Import or clean up each of them."
             </p>
-            <Refusal error=refused/>
+            <ErrorBanner error/>
             {section_view(
                 orphans,
                 || view! { <Loading class="blank"/> }.into_any(),
@@ -297,7 +297,7 @@ fn OrphanList(
                     </ActionForm>
                 })}
                 {orphan.can_clean_up.then(|| view! {
-                    <Ask question of=folder><Glyph icon=Icon::Bin/>"Clean up…"</Ask>
+                    <ConfirmButton question of=folder><Glyph icon=Icon::Bin/>"Clean up…"</ConfirmButton>
                     <Confirm question title>
                         <p>{what_is_lost(orphan.kind)}</p>
                         <ActionForm action=clean_up>

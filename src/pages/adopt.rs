@@ -2,8 +2,8 @@ use crate::{
     api::{AdoptMachine, adoptable_machines},
     components::{
         action::{ActionForm, ServerAction},
+        banner::{ErrorBanner, Loading},
         form::entered,
-        notice::{Loading, Refusal},
         resource::page_view,
         vm::StatusMark,
     },
@@ -42,7 +42,7 @@ fn Nothing() -> impl IntoView {
 #[component]
 fn List(machines: Vec<Adoptable>) -> impl IntoView {
     let adopt = ServerAction::<AdoptMachine>::new();
-    let refused = Signal::derive(move || adopt.value().get().and_then(Result::err));
+    let error = Signal::derive(move || adopt.value().get().and_then(Result::err));
     // Without JavaScript, a rejected form's values come back in the address, with the machine's id.
     let brought_back = entered("id").zip(entered("name"));
     view! {
@@ -51,7 +51,7 @@ fn List(machines: Vec<Adoptable>) -> impl IntoView {
                 "Vagrant machines of the server's user. After the import you can monitor, start and stop a machine here; "
                 "its project folder and Vagrantfile do not change."
             </p>
-            <Refusal error=refused/>
+            <ErrorBanner error/>
             <ul>
                 {machines
                     .into_iter()

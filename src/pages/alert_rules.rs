@@ -3,14 +3,14 @@ use crate::{
     components::{
         action::{ActionForm, ServerAction},
         auth::Viewer,
+        banner::{ErrorBanner, Loading, PageError},
         browser,
-        confirm::{Ask, Confirm, Confirmation, Question},
-        notice::{Loading, Refusal, Unavailable},
+        confirm::{Confirm, ConfirmButton, Confirmation, Question},
         toast,
     },
     model::{
-        AlertMetric, AlertRule, ApiError, Comparison, Me, RULE_MAX_FOR_SECS, RULE_MAX_REPEAT_MINUTES, Role,
-        RuleForm, RuleScope, Severity, VmView, in_whole_units, time_of_day,
+        AlertMetric, AlertRule, ApiError, Comparison, CurrentUser, RULE_MAX_FOR_SECS,
+        RULE_MAX_REPEAT_MINUTES, Role, RuleForm, RuleScope, Severity, VmView, in_whole_units, time_of_day,
     },
 };
 use leptos::prelude::*;
@@ -53,10 +53,10 @@ pub fn AlertRules() -> impl IntoView {
         </header>
         <Transition fallback=|| view! { <Loading/> }>
             {move || Suspend::new(async move {
-                match (rules.await, viewer.me().await) {
-                    (Ok((rules, vms)), Some(me)) => view! { <Body rules vms me save delete/> }.into_any(),
-                    (Err(error), _) => view! { <Unavailable error/> }.into_any(),
-                    (Ok(_), None) => view! { <Unavailable error=ApiError::not_signed_in()/> }.into_any(),
+                match (rules.await, viewer.user().await) {
+                    (Ok((rules, vms)), Some(user)) => view! { <Body rules vms user save delete/> }.into_any(),
+                    (Err(error), _) => view! { <PageError error/> }.into_any(),
+                    (Ok(_), None) => view! { <PageError error=ApiError::not_signed_in()/> }.into_any(),
                 }
             })}
         </Transition>
@@ -67,11 +67,11 @@ pub fn AlertRules() -> impl IntoView {
 fn Body(
     rules: Vec<AlertRule>,
     vms: Vec<VmView>,
-    me: Me,
+    user: CurrentUser,
     save: ServerAction<SaveAlertRule>,
     delete: ServerAction<DeleteAlertRule>,
 ) -> impl IntoView {
-    let refused = Signal::derive(move || delete.value().get().and_then(Result::err));
+    let error = Signal::derive(move || delete.value().get().and_then(Result::err));
     let query = use_query_map();
     let is_empty = rules.is_empty();
     let entries = rules.iter().map(|rule| view! { <Entry rule=rule.clone() delete/> }).collect_view();
@@ -79,9 +79,9 @@ fn Body(
         let asked = |name: &str| query.with(|query| query.get(name)).and_then(|id| id.parse::<i64>().ok());
         let entered = query.with_untracked(entered);
         let edited = asked("edit").and_then(|id| rules.iter().find(|rule| rule.id == id && rule.is_editable));
-        let begun = edited.map_or_else(|| new_rule(asked("vm"), &me), RuleForm::of);
+        let begun = edited.map_or_else(|| new_rule(asked("vm"), &user), RuleForm::of);
         let begun = entered.unwrap_or(begun);
-        view! { <Form begun scopes=scopes(&vms, &me, edited) save/> }
+        view! { <Form begun scopes=scopes(&vms, &user, edited) save/> }
     };
     view! {
         <section class="panel block" data-testid="rules">
@@ -89,7 +89,7 @@ fn Body(
                 "The most specific rule wins: VM, then owner, then all VMs. "
                 "Disable a VM's rule to silence that metric for it."
             </p>
-            <Refusal error=refused/>
+            <ErrorBanner error/>
             <ul class="entries">{entries}</ul>
             {is_empty.then(|| view! { <p class="none">"No rules yet. Create the first one below."</p> })}
         </section>
@@ -135,7 +135,7 @@ fn Entry(rule: AlertRule, delete: ServerAction<DeleteAlertRule>) -> impl IntoVie
             </div>
             {rule.is_editable.then(|| view! {
                 <a class="btn" href=format!("{ADDRESS}?edit={}#rule", rule.id)>"Edit"</a>
-                <Ask question of=what.clone()>"Delete…"</Ask>
+                <ConfirmButton question of=what.clone()>"Delete…"</ConfirmButton>
                 <Confirm question title="Delete this rule?">
                     <p><b>{what}</b>"."</p>
                     <p>"Its open alerts are resolved. This cannot be undone."</p>
@@ -171,9 +171,9 @@ fn entered(query: &ParamsMap) -> Option<RuleForm> {
 }
 
 /// The initial values of a new rule.
-fn new_rule(vm_id: Option<i64>, me: &Me) -> RuleForm {
+fn new_rule(vm_id: Option<i64>, user: &CurrentUser) -> RuleForm {
     RuleForm {
-        scope: vm_id.map_or(RuleScope::Owner(me.id), RuleScope::Vm).text(),
+        scope: vm_id.map_or(RuleScope::Owner(user.id), RuleScope::Vm).text(),
         metric: AlertMetric::Cpu.as_str().into(),
         threshold: "90".into(),
         for_secs: "60".into(),
@@ -184,19 +184,19 @@ fn new_rule(vm_id: Option<i64>, me: &Me) -> RuleForm {
 }
 
 /// The scopes a rule may have, with their labels.
-fn scopes(vms: &[VmView], me: &Me, edited: Option<&AlertRule>) -> Vec<(String, String)> {
-    let all = (me.role == Role::Admin).then_some([RuleScope::Host, RuleScope::EveryVm]);
+fn scopes(vms: &[VmView], user: &CurrentUser, edited: Option<&AlertRule>) -> Vec<(String, String)> {
+    let all = (user.role == Role::Admin).then_some([RuleScope::Host, RuleScope::EveryVm]);
     let mut scopes: Vec<_> =
         all.into_iter().flatten().map(|scope| (scope.text(), subject(scope, None))).collect();
-    scopes.push((RuleScope::Owner(me.id).text(), "All my VMs".into()));
-    let others = vms.iter().filter(|vm| vm.owner_id != me.id);
+    scopes.push((RuleScope::Owner(user.id).text(), "All my VMs".into()));
+    let others = vms.iter().filter(|vm| vm.owner_id != user.id);
     let owners: BTreeMap<_, _> = others.map(|vm| (vm.owner_name.as_str(), vm.owner_id)).collect();
     scopes.extend(owners.into_iter().map(|(name, id)| {
         let scope = RuleScope::Owner(id);
         (scope.text(), subject(scope, Some(name)))
     }));
     scopes.extend(vms.iter().map(|vm| {
-        let of = if vm.owner_id == me.id { String::new() } else { format!(" of {}", vm.owner_name) };
+        let of = if vm.owner_id == user.id { String::new() } else { format!(" of {}", vm.owner_name) };
         (RuleScope::Vm(vm.id).text(), vm.name.clone() + &of)
     }));
     if let Some(rule) = edited.filter(|rule| scopes.iter().all(|(value, _)| *value != rule.scope.text())) {
@@ -213,7 +213,7 @@ fn choices<T: Copy>(all: &[T], value: fn(T) -> &'static str, label: fn(T) -> &'s
 
 #[component]
 fn Form(begun: RuleForm, scopes: Vec<Choice>, save: ServerAction<SaveAlertRule>) -> impl IntoView {
-    let refused = Signal::derive(move || save.value().get().and_then(Result::err));
+    let error = Signal::derive(move || save.value().get().and_then(Result::err));
     let is_new = begun.id.is_empty();
     let navigate = use_navigate();
     Effect::new(move |seen: Option<usize>| {
@@ -238,34 +238,34 @@ fn Form(begun: RuleForm, scopes: Vec<Choice>, save: ServerAction<SaveAlertRule>)
     view! {
         <section class="panel block" id="rule" data-testid="rule-form">
             <h2>{title}</h2>
-            <Refusal error=refused/>
+            <ErrorBanner error/>
             <ActionForm action=save>
                 <input type="hidden" name="rule[id]" value=begun.id/>
                 <div class="two">
-                    <Select name="scope" label="Applies to" chosen=begun.scope choices=scopes refused/>
-                    <Select name="severity" label="Severity" chosen=begun.severity choices=severities refused/>
+                    <Select name="scope" label="Applies to" chosen=begun.scope choices=scopes error/>
+                    <Select name="severity" label="Severity" chosen=begun.severity choices=severities error/>
                 </div>
                 <div class="sentence">
-                    <Select name="metric" label="When" chosen=begun.metric choices=metrics refused/>
-                    <Select name="comparison" label="is" chosen=begun.comparison choices=comparisons refused/>
-                    <Input name="threshold" label="Threshold" kind="number" value=begun.threshold refused/>
-                    <Input name="for_secs" label="for" unit="s" kind="number" value=begun.for_secs max=RULE_MAX_FOR_SECS refused/>
-                    <Input name="repeat_minutes" label="Remind every" unit="min" kind="number" value=begun.repeat_minutes hint="Empty: no reminders." max=RULE_MAX_REPEAT_MINUTES refused/>
+                    <Select name="metric" label="When" chosen=begun.metric choices=metrics error/>
+                    <Select name="comparison" label="is" chosen=begun.comparison choices=comparisons error/>
+                    <Input name="threshold" label="Threshold" kind="number" value=begun.threshold error/>
+                    <Input name="for_secs" label="for" unit="s" kind="number" value=begun.for_secs max=RULE_MAX_FOR_SECS error/>
+                    <Input name="repeat_minutes" label="Remind every" unit="min" kind="number" value=begun.repeat_minutes hint="Empty: no reminders." max=RULE_MAX_REPEAT_MINUTES error/>
                 </div>
                 <div class="sentence">
-                    <Input name="quiet_from" label="No notifications from" kind="time" value=begun.quiet_from hint="Empty: notify at any time." refused/>
-                    <Input name="quiet_to" label="until" kind="time" value=begun.quiet_to refused/>
-                    <div class="field" class:wrong=is_wrong(refused, "time_zone")>
+                    <Input name="quiet_from" label="No notifications from" kind="time" value=begun.quiet_from hint="Empty: notify at any time." error/>
+                    <Input name="quiet_to" label="until" kind="time" value=begun.quiet_to error/>
+                    <div class="field" class:wrong=is_wrong(error, "time_zone")>
                         <label for="field-time_zone">"in the time zone"</label>
                         <span class="control">
                             <input
                                 id="field-time_zone" name="rule[time_zone]" maxlength="64" autocomplete="off" spellcheck="false"
                                 value=zone.get_untracked() prop:value=zone
                                 on:input=move |event| zone.set(event_target_value(&event))
-                                aria-invalid=invalid(refused, "time_zone") aria-describedby="field-time_zone-note"
+                                aria-invalid=invalid(error, "time_zone") aria-describedby="field-time_zone-note"
                             />
                         </span>
-                        <Note name="time_zone" hint="For example Europe/Berlin." refused/>
+                        <Note name="time_zone" hint="For example Europe/Berlin." error/>
                     </div>
                 </div>
                 <label class="choice">
@@ -290,7 +290,7 @@ fn Select(
     label: &'static str,
     chosen: String,
     choices: Vec<Choice>,
-    refused: Signal<Option<ApiError>>,
+    error: Signal<Option<ApiError>>,
 ) -> impl IntoView {
     let id = format!("field-{name}");
     let options = choices
@@ -301,12 +301,12 @@ fn Select(
         })
         .collect_view();
     view! {
-        <div class="field" class:wrong=is_wrong(refused, name)>
+        <div class="field" class:wrong=is_wrong(error, name)>
             <label for=id.clone()>{label}</label>
             <span class="control">
-                <select name=format!("rule[{name}]") aria-invalid=invalid(refused, name) aria-describedby=format!("{id}-note") id=id>{options}</select>
+                <select name=format!("rule[{name}]") aria-invalid=invalid(error, name) aria-describedby=format!("{id}-note") id=id>{options}</select>
             </span>
-            <Note name hint="" refused/>
+            <Note name hint="" error/>
         </div>
     }
 }
@@ -320,38 +320,35 @@ fn Input(
     #[prop(optional)] unit: &'static str,
     #[prop(optional)] hint: &'static str,
     #[prop(optional)] max: Option<u32>,
-    refused: Signal<Option<ApiError>>,
+    error: Signal<Option<ApiError>>,
 ) -> impl IntoView {
     let id = format!("field-{name}");
     view! {
-        <div class="field" class:wrong=is_wrong(refused, name)>
+        <div class="field" class:wrong=is_wrong(error, name)>
             <label for=id.clone()>{label}</label>
             <span class="control">
                 <input
-                    aria-invalid=invalid(refused, name) name=format!("rule[{name}]") type=kind value=value min=(kind == "number").then_some("0") max=max
+                    aria-invalid=invalid(error, name) name=format!("rule[{name}]") type=kind value=value min=(kind == "number").then_some("0") max=max
                     step=(name == "threshold").then_some("any") autocomplete="off" aria-describedby=format!("{id}-note") id=id
                 />
                 {(!unit.is_empty()).then(|| view! { <span class="unit">{unit}</span> })}
             </span>
-            <Note name hint refused/>
+            <Note name hint error/>
         </div>
     }
 }
 
-fn is_wrong(refused: Signal<Option<ApiError>>, name: &'static str) -> impl Fn() -> bool + Copy {
-    move || refused.with(|error| error.as_ref().is_some_and(|error| error.field(name).is_some()))
+fn is_wrong(error: Signal<Option<ApiError>>, name: &'static str) -> impl Fn() -> bool + Copy {
+    move || error.with(|error| error.as_ref().is_some_and(|error| error.field(name).is_some()))
 }
 
-fn invalid(
-    refused: Signal<Option<ApiError>>,
-    name: &'static str,
-) -> impl Fn() -> Option<&'static str> + Copy {
-    move || is_wrong(refused, name)().then_some("true")
+fn invalid(error: Signal<Option<ApiError>>, name: &'static str) -> impl Fn() -> Option<&'static str> + Copy {
+    move || is_wrong(error, name)().then_some("true")
 }
 
 /// The error of a field, or its hint.
 #[component]
-fn Note(name: &'static str, hint: &'static str, refused: Signal<Option<ApiError>>) -> impl IntoView {
-    let wrong = move || refused.with(|error| error.as_ref()?.field(name).map(str::to_owned));
+fn Note(name: &'static str, hint: &'static str, error: Signal<Option<ApiError>>) -> impl IntoView {
+    let wrong = move || error.with(|error| error.as_ref()?.field(name).map(str::to_owned));
     view! { <p class="note" id=format!("field-{name}-note") data-field=name>{move || wrong().unwrap_or_else(|| hint.into())}</p> }
 }

@@ -3,10 +3,9 @@ use crate::{
     components::{
         action::{ActionForm, ServerAction},
         auth::Viewer,
-        browser,
-        clock::{Moment, TimeForm},
-        format,
-        notice::Refusal,
+        banner::ErrorBanner,
+        browser, format,
+        local_time::{LocalTime, TimeFormat},
         paging::Paging,
         poll::poll,
         resource::page_view,
@@ -26,7 +25,7 @@ pub fn Alerts() -> impl IntoView {
     let query = use_query_map();
     let before =
         Memo::new(move |_| query.with(|query| query.get("before").and_then(|id| id.parse::<i64>().ok())));
-    let first = Resource::new(|| (), move |()| ask_for_all(before.get_untracked()));
+    let first = Resource::new(|| (), move |()| load_all(before.get_untracked()));
     view! {
         <Title text="Alerts"/>
         {page_view(first, || view! { <Skeleton/> }.into_any(), move |alerts| async move { view! { <Body alerts before/> }.into_any() })}
@@ -43,7 +42,7 @@ struct Listed {
     older: Option<i64>,
 }
 
-async fn ask_for_all(before: Option<i64>) -> Result<Listed, ApiError> {
+async fn load_all(before: Option<i64>) -> Result<Listed, ApiError> {
     let (open, mut over) = (open_alerts().await?, alert_history(before).await?);
     let older = over.last().filter(|_| over.len() == ALERTS_PER_PAGE).map(|alert| alert.id);
     over.retain(|alert| alert.resolved_at.is_some());
@@ -65,11 +64,11 @@ fn Body(alerts: Listed, before: Memo<Option<i64>>) -> impl IntoView {
     let alerts = RwSignal::new(alerts);
     let lost = RwSignal::new(None);
     let acknowledge = ServerAction::<AcknowledgeAlert>::new();
-    let refused = Signal::derive(move || acknowledge.value().get().and_then(Result::err));
+    let error = Signal::derive(move || acknowledge.value().get().and_then(Result::err));
     let ask = move || {
         spawn_local(async move {
             let page = before.get_untracked();
-            let answer = ask_for_all(page).await;
+            let answer = load_all(page).await;
             // The user has opened another page in the meantime.
             if before.try_get_untracked() != Some(page) {
                 return;
@@ -79,7 +78,7 @@ fn Body(alerts: Listed, before: Memo<Option<i64>>) -> impl IntoView {
                 && alerts.try_with_untracked(|alerts| *alerts != newer) == Some(true)
             {
                 alerts.try_set(newer);
-                browser::catch_focus(OPEN_ID);
+                browser::recover_focus(OPEN_ID);
             }
         });
     };
@@ -102,8 +101,8 @@ fn Body(alerts: Listed, before: Memo<Option<i64>>) -> impl IntoView {
             <span class="push"></span>
             <a class="btn" href="/alerts/rules">"Rules"</a>
         </header>
-        <Refusal error=refused/>
-        <Refusal error=lost/>
+        <ErrorBanner error/>
+        <ErrorBanner error=lost/>
         <section class="panel block" data-testid="open">
             <h2 id=OPEN_ID tabindex="-1">"Open"</h2>
             <ul class="entries">
@@ -157,8 +156,8 @@ fn Open(alert: Alert, acknowledge: ServerAction<AcknowledgeAlert>) -> impl IntoV
             <div class="what">
                 <What alert/>
                 <small class="muted">
-                    "opened " <Moment at=Signal::stored(raised_at) form=TimeForm::DayAndSecond/> {at_value(metric, raised_value)}
-                    {by.map(|(name, at)| view! { " · acknowledged by " {name} " " <Moment at=Signal::stored(at) form=TimeForm::DayAndTime/> {at_value(metric, acknowledged_value)} })}
+                    "opened " <LocalTime at=Signal::stored(raised_at) form=TimeFormat::DayAndSecond/> {at_value(metric, raised_value)}
+                    {by.map(|(name, at)| view! { " · acknowledged by " {name} " " <LocalTime at=Signal::stored(at) form=TimeFormat::DayAndTime/> {at_value(metric, acknowledged_value)} })}
                 </small>
             </div>
             {is_new.then(|| view! {
@@ -184,9 +183,9 @@ fn Over(alert: Alert) -> impl IntoView {
             <div class="what">
                 <What alert/>
                 <small class="muted">
-                    "opened " <Moment at=Signal::stored(raised_at) form=TimeForm::DayAndSecond/> {at_value(metric, raised_value)}
-                    " · resolved " <Moment at=Signal::stored(resolved_at) form=TimeForm::DayAndSecond/> {at_value(metric, resolved_value)}
-                    {by.map(|(name, at)| view! { " · acknowledged by " {name} " " <Moment at=Signal::stored(at) form=TimeForm::DayAndTime/> {at_value(metric, acknowledged_value)} })}
+                    "opened " <LocalTime at=Signal::stored(raised_at) form=TimeFormat::DayAndSecond/> {at_value(metric, raised_value)}
+                    " · resolved " <LocalTime at=Signal::stored(resolved_at) form=TimeFormat::DayAndSecond/> {at_value(metric, resolved_value)}
+                    {by.map(|(name, at)| view! { " · acknowledged by " {name} " " <LocalTime at=Signal::stored(at) form=TimeFormat::DayAndTime/> {at_value(metric, acknowledged_value)} })}
                     " · " {lasted}
                 </small>
             </div>

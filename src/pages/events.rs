@@ -2,10 +2,12 @@ use crate::{
     api::list_events,
     components::{
         auth::Viewer,
+        banner::ErrorBanner,
         browser,
-        clock::{Moment, TimeField, TimeForm, alive, time_of_field},
+        datetime_field::{DateTimeField, parse_datetime_field},
         form::QueryForm,
-        notice::Refusal,
+        hydration::is_hydrated,
+        local_time::{LocalTime, TimeFormat},
         paging::Paging,
         poll::poll,
         resource::page_view,
@@ -18,25 +20,25 @@ use leptos_router::{hooks::use_query_map, params::ParamsMap};
 
 /// The filter in the page's address.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-struct Asked {
+struct PageQuery {
     query: EventQuery,
     before: Option<i64>,
 }
 
-impl Asked {
+impl PageQuery {
     fn of(map: &ParamsMap) -> Self {
         let word = |name: &str| map.get(name).unwrap_or_default();
         // A field holds a minute of local time; "to" includes that whole minute.
         let time = |name: &str, millis: i64| {
             let text = word(name);
-            let at = time_of_field(map, name).filter(|_| text.len() == "2026-11-23T06:15".len());
+            let at = parse_datetime_field(map, name).filter(|_| text.len() == "2026-11-23T06:15".len());
             at.map_or(text, |at| UtcMillis(at.0 + millis).to_rfc3339())
         };
         let query = EventQuery {
             category: word("category"),
             severity: word("severity"),
             vm: word("vm"),
-            person: word("person"),
+            user: word("person"),
             text: word("text"),
             from: time("from", 0),
             to: time("to", 59_999),
@@ -50,12 +52,12 @@ impl Asked {
 
     /// The query string of an address with these parameters; an empty value removes one.
     fn address(&self, more: &[(&str, &str)]) -> String {
-        let EventQuery { category, severity, vm, person, text, from, to } = &self.query;
+        let EventQuery { category, severity, vm, user, text, from, to } = &self.query;
         let own = [
             ("category", category),
             ("severity", severity),
             ("vm", vm),
-            ("person", person),
+            ("person", user),
             ("text", text),
             ("from", from),
             ("to", to),
@@ -82,11 +84,11 @@ impl Asked {
 #[component]
 pub fn Events() -> impl IntoView {
     let map = use_query_map();
-    let asked = Memo::new(move |_| map.with(Asked::of));
+    let page_query = Memo::new(move |_| map.with(PageQuery::of));
     let first = Resource::new(
         || (),
         move |()| async move {
-            match asked.get_untracked().load().await {
+            match page_query.get_untracked().load().await {
                 // An invalid filter can be corrected on the page.
                 Err(error) if !error.fields.is_empty() => Ok((EventPage::default(), Some(error))),
                 page => page.map(|page| (page, None)),
@@ -96,8 +98,8 @@ pub fn Events() -> impl IntoView {
     let viewer = expect_context::<Viewer>();
     view! {
         <Title text="Events"/>
-        {page_view(first, || view! { <Skeleton/> }.into_any(), move |(page, refused)| async move {
-            view! { <Body asked page refused is_admin=viewer.is_admin().await/> }.into_any()
+        {page_view(first, || view! { <Skeleton/> }.into_any(), move |(page, error)| async move {
+            view! { <Body page_query page error is_admin=viewer.is_admin().await/> }.into_any()
         })}
     }
 }
@@ -113,15 +115,20 @@ fn Skeleton() -> impl IntoView {
 }
 
 #[component]
-fn Body(asked: Memo<Asked>, page: EventPage, refused: Option<ApiError>, is_admin: bool) -> impl IntoView {
+fn Body(
+    page_query: Memo<PageQuery>,
+    page: EventPage,
+    error: Option<ApiError>,
+    is_admin: bool,
+) -> impl IntoView {
     let page = RwSignal::new(page);
-    let refusal = RwSignal::new(refused);
+    let error = RwSignal::new(error);
     // Ignores late answers to an earlier filter.
-    let ask = move || {
-        let question = asked.get_untracked();
+    let load = move || {
+        let requested = page_query.get_untracked();
         spawn_local(async move {
-            let answer = question.clone().load().await;
-            if asked.try_get_untracked() != Some(question) {
+            let answer = requested.clone().load().await;
+            if page_query.try_get_untracked() != Some(requested) {
                 return;
             }
             match answer {
@@ -129,29 +136,30 @@ fn Body(asked: Memo<Asked>, page: EventPage, refused: Option<ApiError>, is_admin
                     if page.try_with_untracked(|page| *page != newer) == Some(true) {
                         page.try_set(newer);
                     }
-                    refusal.try_set(None);
+                    error.try_set(None);
                 }
-                Err(error) => {
-                    refusal.try_set(Some(error));
+                Err(failure) => {
+                    error.try_set(Some(failure));
                 }
             }
         });
     };
     Effect::new(move |begun: Option<()>| {
-        asked.get();
+        page_query.get();
         if begun.is_some() {
-            ask();
+            load();
         }
     });
-    poll(ask);
+    poll(load);
     let older = Memo::new(move |_| {
         let last =
             page.with(|page| page.events.last().filter(|_| page.more).map(|event| event.id.to_string()));
-        last.map(|id| asked.with(|asked| asked.address(&[("before", &id)])))
+        last.map(|id| page_query.with(|page_query| page_query.address(&[("before", &id)])))
     });
-    let newest = Memo::new(move |_| asked.with(|asked| asked.before.map(|_| asked.address(&[]))));
+    let newest =
+        Memo::new(move |_| page_query.with(|page_query| page_query.before.map(|_| page_query.address(&[]))));
     let file = move |format: &'static str| {
-        let query = asked.with(|asked| asked.address(&[("format", format)]));
+        let query = page_query.with(|page_query| page_query.address(&[("format", format)]));
         format!("/api/events/export{query}")
     };
     view! {
@@ -166,14 +174,14 @@ fn Body(asked: Memo<Asked>, page: EventPage, refused: Option<ApiError>, is_admin
                 </div>
             </details>
         </header>
-        <Refusal error=refusal/>
+        <ErrorBanner error/>
         <section class="panel" aria-label="Events">
-            <Filters asked is_admin/>
-            <Counts asked page/>
+            <Filters page_query is_admin/>
+            <Counts page_query page/>
             <List page is_admin/>
             {move || {
                 let nothing = page.with(|page| page.events.is_empty());
-                let words = if asked.with(Asked::is_filtered) {
+                let words = if page_query.with(PageQuery::is_filtered) {
                     "No matching events. Remove a filter to see more."
                 } else {
                     "No events yet. Launching a VM creates the first one."
@@ -186,10 +194,11 @@ fn Body(asked: Memo<Asked>, page: EventPage, refused: Option<ApiError>, is_admin
 }
 
 #[component]
-fn Filters(asked: Memo<Asked>, is_admin: bool) -> impl IntoView {
-    let alive = alive();
-    let chosen =
-        move |read: fn(&EventQuery) -> &String| move || asked.with(|asked| read(&asked.query).clone());
+fn Filters(page_query: Memo<PageQuery>, is_admin: bool) -> impl IntoView {
+    let is_hydrated = is_hydrated();
+    let chosen = move |read: fn(&EventQuery) -> &String| {
+        move || page_query.with(|page_query| read(&page_query.query).clone())
+    };
     let select = move |name: &'static str,
                        label: &'static str,
                        all: &'static str,
@@ -216,8 +225,8 @@ fn Filters(asked: Memo<Asked>, is_admin: bool) -> impl IntoView {
             /></span>
         }
     };
-    let from = Memo::new(move |_| asked.with(|asked| asked.query.times().0));
-    let to = Memo::new(move |_| asked.with(|asked| asked.query.times().1));
+    let from = Memo::new(move |_| page_query.with(|page_query| page_query.query.times().0));
+    let to = Memo::new(move |_| page_query.with(|page_query| page_query.query.times().1));
     let categories = EventCategory::ALL.map(|category| (category.as_str(), category.label()));
     view! {
         <QueryForm search=true class="toolbar filters" label="Filter events">
@@ -225,18 +234,18 @@ fn Filters(asked: Memo<Asked>, is_admin: bool) -> impl IntoView {
             {select("category", "Kind", "All kinds", categories.to_vec(), |q| &q.category)}
             {select("severity", "Severity", "All severities", vec![("info", "Info"), ("warning", "Warning"), ("error", "Error")], |q| &q.severity)}
             {input("vm", "VM", |q| &q.vm)}
-            {is_admin.then(|| input("person", "User", |q| &q.person))}
-            <div class="dated"><TimeField name="from" id="events-from" label="From" at=from sends=true/></div>
-            <div class="dated"><TimeField name="to" id="events-to" label="To" at=to sends=true/></div>
-            <button type="submit" class="btn" hidden=alive>"Apply"</button>
-            {move || asked.with(Asked::is_filtered).then(|| view! { <a class="btn quiet" href="/events" data-noscroll="">"Clear"</a> })}
+            {is_admin.then(|| input("person", "User", |q| &q.user))}
+            <div class="dated"><DateTimeField name="from" id="events-from" label="From" at=from submit_on_change=true/></div>
+            <div class="dated"><DateTimeField name="to" id="events-to" label="To" at=to submit_on_change=true/></div>
+            <button type="submit" class="btn" hidden=is_hydrated>"Apply"</button>
+            {move || page_query.with(PageQuery::is_filtered).then(|| view! { <a class="btn quiet" href="/events" data-noscroll="">"Clear"</a> })}
         </QueryForm>
     }
 }
 
 /// The number of events of each severity, as links that filter by it.
 #[component]
-fn Counts(asked: Memo<Asked>, page: RwSignal<EventPage>) -> impl IntoView {
+fn Counts(page_query: Memo<PageQuery>, page: RwSignal<EventPage>) -> impl IntoView {
     let chip = move |severity: Option<Severity>, label: &'static str| {
         let key = severity.map_or("", Severity::as_str);
         let count = move || {
@@ -247,8 +256,9 @@ fn Counts(asked: Memo<Asked>, page: RwSignal<EventPage>) -> impl IntoView {
                 Some(Severity::Error) => page.counts.error,
             })
         };
-        let is_chosen = move || asked.with(|asked| asked.query.severity == key).then_some("true");
-        let address = move || asked.with(|asked| asked.address(&[("severity", key)]));
+        let is_chosen =
+            move || page_query.with(|page_query| page_query.query.severity == key).then_some("true");
+        let address = move || page_query.with(|page_query| page_query.address(&[("severity", key)]));
         view! {
             <a class="chip" href=address data-noscroll="" aria-current=is_chosen data-testid=format!("count-{}", if key.is_empty() { "all" } else { key })>
                 {severity.map(|severity| view! { <i class=format!("mark {}", severity.as_str()) aria-hidden="true"></i> })}
@@ -272,10 +282,10 @@ fn List(page: RwSignal<EventPage>, is_admin: bool) -> impl IntoView {
         let severity = event.severity.as_str();
         let kind = event.kind.clone();
         let vm = event.vm_name.clone().zip(event.vm_id);
-        let person = event.person.clone().filter(|_| is_admin);
+        let user = event.user.clone().filter(|_| is_admin);
         view! {
             <li data-severity=severity data-kind=kind>
-                <Moment at=Signal::stored(event.at) form=TimeForm::DayAndSecond/>
+                <LocalTime at=Signal::stored(event.at) form=TimeFormat::DayAndSecond/>
                 <i class=format!("mark {severity}") aria-hidden="true"></i>
                 <details>
                     <summary><span class="unseen">{severity} ": "</span>{event.text}</summary>
@@ -283,7 +293,7 @@ fn List(page: RwSignal<EventPage>, is_admin: bool) -> impl IntoView {
                         <div><dt>"Severity"</dt><dd>{severity}</dd></div>
                         <div><dt>"Kind"</dt><dd class="mono">{event.kind}</dd></div>
                         {vm.map(|(name, id)| view! { <div><dt>"VM"</dt><dd><a href=format!("/vms/{id}")>{name}</a></dd></div> })}
-                        {person.map(|name| view! { <div><dt>"User"</dt><dd>{name}</dd></div> })}
+                        {user.map(|name| view! { <div><dt>"User"</dt><dd>{name}</dd></div> })}
                         <div><dt>"ID"</dt><dd>{event.id}</dd></div>
                     </dl>
                 </details>

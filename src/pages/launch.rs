@@ -3,12 +3,12 @@ use crate::{
     components::{
         action::{ActionForm, ServerAction},
         auth::Viewer,
+        banner::{ErrorBanner, Loading},
         browser,
-        clock::alive,
         form::{Checks, TextField, entered},
         format,
+        hydration::is_hydrated,
         icon::{Glyph, Icon},
-        notice::{Loading, Refusal},
         resource::page_view,
     },
     model::{self, ApiError, GUEST_FILE_MAX_BYTES, Image, Limits, Quota, check_launch, price},
@@ -90,7 +90,7 @@ fn Form(offer: Offer) -> impl IntoView {
     let asked = use_query_map().with_untracked(|query| query.get("size"));
     let begin = PRESETS.iter().find(|preset| Some(preset.key) == asked.as_deref()).unwrap_or(&PRESETS[0]);
     let launch = ServerAction::<LaunchVm>::new();
-    let refused = Signal::derive(move || launch.value().get().and_then(Result::err));
+    let error = Signal::derive(move || launch.value().get().and_then(Result::err));
     let images = StoredValue::new(images);
     let first_image = images.with_value(|images| {
         let known = entered("image").filter(|key| images.iter().any(|image| image.key == *key));
@@ -116,20 +116,20 @@ fn Form(offer: Offer) -> impl IntoView {
     };
     let wrong = move || images.with_value(|images| check_launch(&asked(), images, limits)).err();
     let cost = Memo::new(move |_| price(&asked().spec()));
-    let checks = Checks::new(wrong, refused);
+    let checks = Checks::new(wrong, error);
     let of_image = move |what: fn(&Image) -> u32| {
         images.with_value(|images| images.iter().find(|i| i.key == image.get()).map(what))
     };
-    let alive = alive();
+    let is_hydrated = is_hydrated();
 
     view! {
         <ActionForm
             action=launch
             guard=Callback::new(move |event: leptos::ev::SubmitEvent| checks.guard(&event))
-            novalidate=alive
+            novalidate=is_hydrated
             class="panel sheet"
         >
-            <Refusal error=refused/>
+            <ErrorBanner error/>
             <TextField
                 name="name"
                 label="Name"
@@ -186,9 +186,9 @@ fn Slider(
     min: Signal<u32>,
     max: u32,
 ) -> impl IntoView {
-    let alive = alive();
+    let is_hydrated = is_hydrated();
     move || {
-        alive.get().then(|| {
+        is_hydrated.get().then(|| {
             view! {
                 <input
                     type="range" class="slider" aria-label=format!("{label}, by slider") min=move || min.get() max=max step=step
@@ -203,7 +203,7 @@ fn Slider(
 /// The Vagrantfile of the VM, loaded while the section is open.
 #[component]
 fn Preview(asked: Signal<model::Launch>) -> impl IntoView {
-    let alive = alive();
+    let is_hydrated = is_hydrated();
     let open = RwSignal::new(false);
     let text = RwSignal::new(String::new());
     let ask = move || {
@@ -231,9 +231,9 @@ fn Preview(asked: Signal<model::Launch>) -> impl IntoView {
         }
     });
     move || {
-        alive.get().then(|| {
+        is_hydrated.get().then(|| {
             view! {
-                <details class="readings" data-testid="preview" on:toggle=move |event| open.set(browser::is_open(&event))>
+                <details class="disclosure" data-testid="preview" on:toggle=move |event| open.set(browser::is_details_open(&event))>
                     <summary>"Vagrantfile"</summary>
                     <pre class="log whole" tabindex="0">{text}</pre>
                 </details>
@@ -292,7 +292,7 @@ fn GuestSetup(
         }
     };
     view! {
-        <details class="readings">
+        <details class="disclosure">
             <summary>"Guest setup"</summary>
             {text("provision_script", "Script", "Runs once in the guest, as root. At most 16 KB.", provision_script)}
             {text("user_data", "cloud-init user data", "For images with cloud-init. At most 16 KB.", user_data)}

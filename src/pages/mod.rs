@@ -1,5 +1,5 @@
 //! A file per route. A page is a lazy route: the browser loads its code when it is first opened, together with that of the
-//! pages in the same chunk, which people go between anyway.
+//! pages in the same chunk, between which users navigate anyway.
 
 mod account;
 mod accounts;
@@ -24,7 +24,7 @@ pub use not_found::NotFound;
 #[cfg(debug_assertions)]
 pub use style::Style;
 
-use crate::components::notice::NotLoaded;
+use crate::components::banner::PageNotLoaded;
 use leptos::{
     prelude::*,
     wasm_split::{SplitLoaderError, wasm_split},
@@ -84,5 +84,5 @@ async fn not_loaded() -> AnyView {
     if Owner::current_shared_context().is_some_and(|context| context.during_hydration()) {
         std::future::pending::<()>().await;
     }
-    view! { <NotLoaded/> }.into_any()
+    view! { <PageNotLoaded/> }.into_any()
 }

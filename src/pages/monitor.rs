@@ -2,22 +2,22 @@ use crate::{
     api::metrics_since,
     components::{
         alerts::AlertBell,
+        banner::{CollectorBanner, ConnectionStatus, ErrorBanner},
         browser,
         chart::{Hue, Scale, TimeChart},
-        clock::alive,
+        chart_table::{ChartTable, Column, default_columns},
         collector::Collector,
         feed::{Feed, Scope},
         format,
+        hydration::is_hydrated,
         icon::{Glyph, Icon},
-        notice::{LinkState, Refusal, Trouble},
         range::{Range, RangePicker},
-        readings::{Column, Readings, usual_columns},
         resource::page_view,
         sparkline_geometry::Point,
         timeline::{self, Line, Timeline},
         vm::StatusMark,
     },
-    model::{ApiError, Charts, HostFigures, Live, UtcMillis, VmView},
+    model::{ApiError, Charts, HostUsage, Live, UtcMillis, VmView},
 };
 use leptos::prelude::*;
 use leptos_meta::Title;
@@ -44,7 +44,7 @@ impl First {
 /// Charts of the host, and the current metrics of its VMs.
 #[component]
 pub fn Monitor() -> impl IntoView {
-    let range = Range::of_page();
+    let range = Range::for_page();
     let first = Resource::new(|| (), move |()| First::load(range.get_untracked()));
     view! {
         <Title text="Monitor"/>
@@ -63,11 +63,11 @@ fn Skeleton() -> impl IntoView {
 }
 
 /// The host's metrics of the ticks since the page was opened.
-fn trail(feed: Feed) -> RwSignal<Vec<(UtcMillis, HostFigures)>> {
+fn trail(feed: Feed) -> RwSignal<Vec<(UtcMillis, HostUsage)>> {
     let trail = RwSignal::new(Vec::new());
     Effect::new(move || {
         let (at, host) = feed.live.with(|live| (live.cursor, live.host));
-        trail.update(|trail: &mut Vec<(UtcMillis, HostFigures)>| {
+        trail.update(|trail: &mut Vec<(UtcMillis, HostUsage)>| {
             if trail.last().is_none_or(|(last, _)| *last < at) {
                 trail.push((at, host));
             }
@@ -82,16 +82,16 @@ fn Body(first: First, range: Memo<Range>) -> impl IntoView {
     let feed = Feed::start(first.live, SCOPE);
     let timeline = Timeline::follow(feed, None, range, first.charts);
     let trail = trail(feed);
-    let alive = alive();
+    let is_hydrated = is_hydrated();
     view! {
         <div id="wall" class="wall">
-            <Trouble feed/>
+            <CollectorBanner feed/>
             <header class="top">
                 <h1>"Monitor"</h1>
-                <LinkState feed/>
+                <ConnectionStatus feed/>
                 <span class="push"></span>
                 <AlertBell feed/>
-                {move || alive.get().then(|| view! {
+                {move || is_hydrated.get().then(|| view! {
                     <button type="button" class="btn" data-testid="full-screen" on:click=move |_| browser::toggle_full_screen("wall")>
                         <Glyph icon=Icon::Expand/>"Full screen"
                     </button>
@@ -102,7 +102,7 @@ fn Body(first: First, range: Memo<Range>) -> impl IntoView {
                 <span class="push"></span>
                 <Export timeline/>
             </div>
-            <Refusal error=timeline.refusal/>
+            <ErrorBanner error=timeline.error/>
             <HostCharts feed timeline trail/>
             <PerVm feed/>
             <Collector feed/>
@@ -112,7 +112,7 @@ fn Body(first: First, range: Memo<Range>) -> impl IntoView {
 
 #[component]
 fn Export(timeline: Timeline) -> impl IntoView {
-    let alive = alive();
+    let is_hydrated = is_hydrated();
     let address = move |format: &str| {
         let (from, to) = timeline.range.get().bounds(timeline.now().get());
         format!("/api/metrics/host/export?format={format}&from={}&to={}", from.to_rfc3339(), to.to_rfc3339())
@@ -123,7 +123,7 @@ fn Export(timeline: Timeline) -> impl IntoView {
             <div>
                 <a class="btn" href=move || address("csv") download rel="external">"CSV"</a>
                 <a class="btn" href=move || address("json") download rel="external">"JSON"</a>
-                {move || alive.get().then(|| view! {
+                {move || is_hydrated.get().then(|| view! {
                     <button type="button" class="btn" on:click=|_| browser::save_charts_as_png("host")>"PNG"</button>
                 })}
             </div>
@@ -131,22 +131,18 @@ fn Export(timeline: Timeline) -> impl IntoView {
     }
 }
 
-type Read = fn(&HostFigures) -> Option<f64>;
+type Read = fn(&HostUsage) -> Option<f64>;
 
 #[component]
-fn HostCharts(
-    feed: Feed,
-    timeline: Timeline,
-    trail: RwSignal<Vec<(UtcMillis, HostFigures)>>,
-) -> impl IntoView {
+fn HostCharts(feed: Feed, timeline: Timeline, trail: RwSignal<Vec<(UtcMillis, HostUsage)>>) -> impl IntoView {
     let line = move |metric, name, label, hue, read: Read| {
         let live = Signal::from(Memo::new(move |_| {
             trail.with(|trail| trail.iter().map(|(at, host)| (*at, read(host))).collect::<Vec<Point>>())
         }));
         Line { metric, name, label, hue, live }
     };
-    let text = move |told: fn(&HostFigures) -> String| {
-        Signal::derive(move || feed.live.with(|live| told(&live.host)))
+    let text = move |format: fn(&HostUsage) -> String| {
+        Signal::derive(move || feed.live.with(|live| format(&live.host)))
     };
     let (span, on_span) = (timeline.words(), timeline.on_span());
     let of = move |metric| timeline.statistics(metric, format::percent);
@@ -164,12 +160,12 @@ fn HostCharts(
         line("host_load_5", "load-5", "5 minutes", Hue::Received, |h| h.load_5),
         line("host_load_15", "load-15", "15 minutes", Hue::Sent, |h| h.load_15),
     ]);
-    let mut columns = usual_columns([cpu, memory, disk, network]);
+    let mut columns = default_columns([cpu, memory, disk, network]);
     columns.extend([
-        Column { label: "Swap", chart: swap, trace: 0, told: format::percent },
-        Column { label: "Load, 1 min", chart: load, trace: 0, told: format::count },
-        Column { label: "Load, 5 min", chart: load, trace: 1, told: format::count },
-        Column { label: "Load, 15 min", chart: load, trace: 2, told: format::count },
+        Column { label: "Swap", chart: swap, trace: 0, format: format::percent },
+        Column { label: "Load, 1 min", chart: load, trace: 0, format: format::count },
+        Column { label: "Load, 5 min", chart: load, trace: 1, format: format::count },
+        Column { label: "Load, 15 min", chart: load, trace: 2, format: format::count },
     ]);
     view! {
         <div class="charts host" class:stale=move || feed.is_stale() class:loading=timeline.loading>
@@ -210,7 +206,7 @@ fn HostCharts(
                 span foot=timeline.statistics("host_load_1", format::count) on_span
             />
         </div>
-        <Readings columns/>
+        <ChartTable columns/>
     }
 }
 
@@ -225,15 +221,15 @@ fn with_amount(used: Option<f64>, total: Option<f64>, percent: Option<f64>) -> S
 fn PerVm(feed: Feed) -> impl IntoView {
     let order = Memo::new(move |_| {
         feed.live.with(|live| {
-            let mut vms: Vec<_> = live.vms.iter().map(|vm| (vm.id, vm.figures.cpu_percent)).collect();
+            let mut vms: Vec<_> = live.vms.iter().map(|vm| (vm.id, vm.usage.cpu_percent)).collect();
             vms.sort_by(|a, b| b.1.unwrap_or(-1.0).total_cmp(&a.1.unwrap_or(-1.0)).then(a.0.cmp(&b.0)));
             vms.into_iter().map(|(id, _)| id).collect::<Vec<_>>()
         })
     });
     let row = move |id: i64| {
         let vm = feed.vm(id);
-        let cell = move |told: fn(&VmView) -> String| {
-            move || vm.with(|vm| vm.as_ref().map(told).unwrap_or_default())
+        let cell = move |format: fn(&VmView) -> String| {
+            move || vm.with(|vm| vm.as_ref().map(format).unwrap_or_default())
         };
         let status = Memo::new(move |_| {
             vm.with(|vm| vm.as_ref().map(|vm| vm.status).unwrap_or(crate::model::VmStatus::Unknown))
@@ -242,11 +238,11 @@ fn PerVm(feed: Feed) -> impl IntoView {
             <tr>
                 <th scope="row"><span class="named"><StatusMark status/><a href=format!("/vms/{id}")>{cell(|vm| vm.name.clone())}</a></span></th>
                 <td>{move || status.get().label()}</td>
-                <td>{cell(|vm| format::percent(vm.figures.cpu_percent))}</td>
-                <td>{cell(|vm| format::percent(vm.figures.memory_percent))}</td>
-                <td>{cell(|vm| format::percent(vm.figures.disk_percent))}</td>
-                <td>{cell(|vm| format::rate(vm.figures.network_rx_mb_per_s))}</td>
-                <td>{cell(|vm| format::rate(vm.figures.network_tx_mb_per_s))}</td>
+                <td>{cell(|vm| format::percent(vm.usage.cpu_percent))}</td>
+                <td>{cell(|vm| format::percent(vm.usage.memory_percent))}</td>
+                <td>{cell(|vm| format::percent(vm.usage.disk_percent))}</td>
+                <td>{cell(|vm| format::rate(vm.usage.network_rx_mb_per_s))}</td>
+                <td>{cell(|vm| format::rate(vm.usage.network_tx_mb_per_s))}</td>
                 <td>{cell(|vm| vm.owner_name.clone())}</td>
             </tr>
         }

@@ -1,6 +1,6 @@
 use crate::{
     api::get_instance,
-    components::{icon::Brand, layout::SimulatedBanner, response},
+    components::{banner::SimulatedBanner, icon::Brand, response},
 };
 use leptos::prelude::*;
 use leptos_meta::Title;

@@ -3,8 +3,8 @@ use crate::{
     components::{
         action::{ActionForm, ServerAction},
         auth::Viewer,
-        clock::{Moment, TimeForm},
-        notice::{Failed, Loading, Refusal},
+        banner::{ErrorBanner, Loading, SectionError},
+        local_time::{LocalTime, TimeFormat},
         poll::poll,
         toast,
     },
@@ -26,7 +26,7 @@ pub fn Notifications() -> impl IntoView {
     let changed =
         move || (set.version().get(), email.version().get(), all.version().get(), test.version().get());
     let settings = Resource::new(changed, |_| my_notifications());
-    let refused = Signal::derive(move || {
+    let error = Signal::derive(move || {
         let of = [set.value().get(), email.value().get(), all.value().get(), test.value().get()];
         of.into_iter().flatten().find_map(Result::err)
     });
@@ -41,17 +41,17 @@ pub fn Notifications() -> impl IntoView {
         <section class="panel block" data-testid="notifications">
             <h2>"Notifications"</h2>
             <p class="hint">"Where alerts about your VMs are sent when they open and resolve. " <a class="underlined" href="/alerts/rules">"Alert rules"</a> " define what opens one."</p>
-            <Refusal error=refused/>
+            <ErrorBanner error/>
             <Transition fallback=|| view! { <Loading class="blank tall"/> }>
                 {move || Suspend::new(async move {
-                    let is_admin = viewer.me().await.is_some_and(|me| me.role == Role::Admin);
+                    let is_admin = viewer.user().await.is_some_and(|user| user.role == Role::Admin);
                     match settings.await {
                         Ok(settings) => {
                             let waits = |delivery: &Delivery| delivery.state == DeliveryState::Queued;
                             is_queued.set(settings.deliveries.iter().any(waits));
                             view! { <Settings settings is_admin set email all test/> }.into_any()
                         }
-                        Err(error) => view! { <Failed error retry=move || settings.refetch()/> }.into_any(),
+                        Err(error) => view! { <SectionError error retry=move || settings.refetch()/> }.into_any(),
                     }
                 })}
             </Transition>
@@ -153,8 +153,8 @@ fn Deliveries(deliveries: Vec<Delivery>) -> impl IntoView {
                 <div class="what">
                     <i class=format!("mark {mark}") title=delivery.state.as_str()></i> " " {delivery.text}
                     <small class="muted">
-                        {delivery.channel.label()} " · " {delivery.state.as_str()} " · " <Moment at=Signal::stored(delivery.queued_at) form=TimeForm::DayAndSecond/> {tried}
-                        {later.then(|| view! { " · next try " <Moment at=Signal::stored(delivery.due_at) form=TimeForm::DayAndSecond/> })}
+                        {delivery.channel.label()} " · " {delivery.state.as_str()} " · " <LocalTime at=Signal::stored(delivery.queued_at) form=TimeFormat::DayAndSecond/> {tried}
+                        {later.then(|| view! { " · next try " <LocalTime at=Signal::stored(delivery.due_at) form=TimeFormat::DayAndSecond/> })}
                         {delivery.error.map(|error| format!(" · {error}"))}
                     </small>
                 </div>

@@ -3,11 +3,10 @@ use crate::{
     components::{
         action::{ActionForm, ServerAction},
         auth::Session,
-        clock::alive,
+        banner::{ErrorBanner, PageError, SimulatedBanner},
         form::{Checks, TextField, entered},
+        hydration::is_hydrated,
         icon::Brand,
-        layout::SimulatedBanner,
-        notice::{Refusal, Unavailable},
     },
     model::check_registration,
 };
@@ -23,7 +22,7 @@ pub fn Register() -> impl IntoView {
         <Suspense>
             {move || Suspend::new(async move {
                 match session.await {
-                    Ok(Session { me: Some(_), .. }) => view! { <Redirect path="/"/> }.into_any(),
+                    Ok(Session { user: Some(_), .. }) => view! { <Redirect path="/"/> }.into_any(),
                     Ok(session) if session.instance.needs_first_account => view! { <Redirect path="/setup"/> }.into_any(),
                     Ok(Session { instance, .. }) => view! {
                         <SimulatedBanner instance/>
@@ -38,7 +37,7 @@ pub fn Register() -> impl IntoView {
                         </main>
                     }
                     .into_any(),
-                    Err(error) => view! { <main class="alone"><Unavailable error/></main> }.into_any(),
+                    Err(error) => view! { <main class="alone"><PageError error/></main> }.into_any(),
                 }
             })}
         </Suspense>
@@ -49,19 +48,19 @@ pub fn Register() -> impl IntoView {
 #[component]
 pub fn RegistrationForm(label: &'static str) -> impl IntoView {
     let register = ServerAction::<api::Register>::new();
-    let refused = Signal::derive(move || register.value().get().and_then(Result::err));
+    let error = Signal::derive(move || register.value().get().and_then(Result::err));
     let username = RwSignal::new(entered("username").unwrap_or_default());
     let email = RwSignal::new(entered("email").unwrap_or_default());
     let password = RwSignal::new(String::new());
     let wrong = move || check_registration(username.get().trim(), email.get().trim(), &password.get()).err();
-    let checks = Checks::new(wrong, refused);
-    let alive = alive();
+    let checks = Checks::new(wrong, error);
+    let is_hydrated = is_hydrated();
     view! {
-        <Refusal error=refused/>
+        <ErrorBanner error/>
         <ActionForm
             action=register
             guard=Callback::new(move |event: leptos::ev::SubmitEvent| checks.guard(&event))
-            novalidate=alive
+            novalidate=is_hydrated
         >
             <TextField name="username" label="User name" value=username checks autocomplete="username" autofocus=true/>
             <TextField name="email" label="E-mail" kind="email" value=email checks autocomplete="email"/>

@@ -1,6 +1,10 @@
 use super::register::RegistrationForm;
 use crate::{
-    components::{auth::Session, icon::Brand, layout::SimulatedBanner, notice::Unavailable},
+    components::{
+        auth::Session,
+        banner::{PageError, SimulatedBanner},
+        icon::Brand,
+    },
     model::{Instance, ProviderKind},
 };
 use leptos::prelude::*;
@@ -17,10 +21,10 @@ pub fn Setup() -> impl IntoView {
         <Suspense>
             {move || Suspend::new(async move {
                 match session.await {
-                    Ok(Session { me: Some(_), .. }) => view! { <Redirect path="/"/> }.into_any(),
+                    Ok(Session { user: Some(_), .. }) => view! { <Redirect path="/"/> }.into_any(),
                     Ok(session) if !session.instance.needs_first_account => view! { <Redirect path="/sign-in"/> }.into_any(),
                     Ok(Session { instance, .. }) => view! { <SimulatedBanner instance=instance.clone()/><Welcome instance/> }.into_any(),
-                    Err(error) => view! { <main class="alone"><Unavailable error/></main> }.into_any(),
+                    Err(error) => view! { <main class="alone"><PageError error/></main> }.into_any(),
                 }
             })}
         </Suspense>

@@ -3,10 +3,9 @@ use crate::{
     components::{
         action::{ActionForm, ServerAction},
         auth::Session,
+        banner::{ErrorBanner, PageError, SimulatedBanner},
         form::{Checks, TextField, entered},
         icon::Brand,
-        layout::SimulatedBanner,
-        notice::{Refusal, Unavailable},
     },
 };
 use leptos::prelude::*;
@@ -21,12 +20,12 @@ pub fn SignIn() -> impl IntoView {
         <Suspense>
             {move || Suspend::new(async move {
                 match session.await {
-                    Ok(Session { me: Some(_), .. }) => view! { <Redirect path="/"/> }.into_any(),
+                    Ok(Session { user: Some(_), .. }) => view! { <Redirect path="/"/> }.into_any(),
                     Ok(session) if session.instance.needs_first_account => {
                         view! { <Redirect path="/setup"/> }.into_any()
                     }
                     Ok(Session { instance, .. }) => view! { <SimulatedBanner instance/><Form/> }.into_any(),
-                    Err(error) => view! { <main class="alone"><Unavailable error/></main> }.into_any(),
+                    Err(error) => view! { <main class="alone"><PageError error/></main> }.into_any(),
                 }
             })}
         </Suspense>
@@ -36,8 +35,8 @@ pub fn SignIn() -> impl IntoView {
 #[component]
 fn Form() -> impl IntoView {
     let sign_in = ServerAction::<api::SignIn>::new();
-    let refused = Signal::derive(move || sign_in.value().get().and_then(Result::err));
-    let checks = Checks::new(|| None, refused);
+    let error = Signal::derive(move || sign_in.value().get().and_then(Result::err));
+    let checks = Checks::new(|| None, error);
     let next = entered("next");
     let username = RwSignal::new(entered("username").unwrap_or_default());
     let password = RwSignal::new(String::new());
@@ -46,7 +45,7 @@ fn Form() -> impl IntoView {
             <Brand/>
             <section class="panel card">
                 <h1>"Sign in"</h1>
-                <Refusal error=refused/>
+                <ErrorBanner error/>
                 <ActionForm action=sign_in>
                     {next.map(|next| view! { <input type="hidden" name="next" value=next/> })}
                     <TextField name="username" label="User name" value=username checks autocomplete="username" autofocus=true/>

@@ -3,15 +3,15 @@
 
 use crate::{
     components::{
+        banner::{ErrorBanner, SectionError},
         chart::{ChartData, Hue, Mark, Scale, TimeChart, Trace},
-        clock::{Moment, TimeForm},
-        confirm::{Ask, Confirm, Confirmation, Question},
+        chart_table::{ChartTable, Column},
+        confirm::{Confirm, ConfirmButton, Confirmation, Question},
         form::{Checks, TextField},
         format,
         icon::{Brand, Glyph, Icon},
+        local_time::{LocalTime, TimeFormat},
         meter::Meter,
-        notice::{Failed, Refusal},
-        readings::{Column, Readings},
         source_badge::SourceBadge,
         sparkline::Sparkline,
         sparkline_geometry::{Path, Point, Viewport},
@@ -54,7 +54,7 @@ pub fn Style() -> impl IntoView {
             <Buttons toasts/>
             <Fields/>
             <Marks/>
-            <Figures/>
+            <Meters/>
             <Charts/>
             <Tables/>
             <Messages/>
@@ -151,7 +151,7 @@ fn Buttons(toasts: Toasts) -> impl IntoView {
             <p class="buttons">
                 <button type="button" class="btn" on:click=move |_| toasts.say("web-1 started.")>"A toast"</button>
                 <button type="button" class="btn" on:click=move |_| toasts.warn("web-1: start failed. The box is missing.")>"A toast of trouble"</button>
-                <Ask question>"A dialog…"</Ask>
+                <ConfirmButton question>"A dialog…"</ConfirmButton>
             </p>
             <Confirm question title="Destroy web-1?">
                 <p>"The VM and everything on its disk are deleted. This cannot be undone."</p>
@@ -167,8 +167,8 @@ fn Buttons(toasts: Toasts) -> impl IntoView {
 
 #[component]
 fn Fields() -> impl IntoView {
-    let refused = || Some(ApiError::invalid_field("wrong", "Memory must be 512 to 16384 MB for this image."));
-    let checks = Checks::new(|| None, Signal::derive(refused));
+    let error = || Some(ApiError::invalid_field("wrong", "Memory must be 512 to 16384 MB for this image."));
+    let checks = Checks::new(|| None, Signal::derive(error));
     let text = |text: &str| RwSignal::new(text.to_owned());
     view! {
         <section class="panel block">
@@ -227,7 +227,7 @@ fn wave_path((width, height): (f64, f64)) -> Path {
 }
 
 #[component]
-fn Figures() -> impl IntoView {
+fn Meters() -> impl IntoView {
     let size = (300.0, 36.0);
     let path = wave_path(size);
     let hue = |(hue, name, percent): (Hue, &'static str, Option<f64>)| {
@@ -269,8 +269,8 @@ fn Charts() -> impl IntoView {
     let rates = vec![trace("rx", "Received", Hue::Received, 0.1), trace("tx", "Sent", Hue::Sent, 0.04)];
     let network = chart(rates, Vec::new());
     let columns = vec![
-        Column { label: "CPU", chart: cpu, trace: 0, told: format::percent },
-        Column { label: "Received", chart: network, trace: 0, told: format::rate },
+        Column { label: "CPU", chart: cpu, trace: 0, format: format::percent },
+        Column { label: "Received", chart: network, trace: 0, format: format::rate },
     ];
     let layers = [
         ("step-0", "web-1", "40 %", "M0 100V60L200 40L400 70L600 50V100Z"),
@@ -296,7 +296,7 @@ fn Charts() -> impl IntoView {
                     now_text=text("↓ 3.1 MB/s  ↑ 1.2 MB/s") data=network span="a minute" foot=None
                 />
             </div>
-            <div class="sample"><Readings columns/></div>
+            <div class="sample"><ChartTable columns/></div>
             <div class="sample hue-cpu">
                 <p>"CPU by VM"</p>
                 <svg class="stacked" viewBox="0 0 600 100" preserveAspectRatio="none" aria-hidden="true">
@@ -315,11 +315,11 @@ fn Tables() -> impl IntoView {
         let order = (label == "CPU").then_some("descending");
         view! { <th scope="col" aria-sort=order><a href="/style">{label} {order.map(|_| " ↓")}</a></th> }
     };
-    let figure = |label: &'static str, percent: Option<f64>, picture: AnyView| {
+    let metric = |label: &'static str, percent: Option<f64>, picture: AnyView| {
         let is_high = percent.is_some_and(|percent| percent >= 90.0);
         view! {
             <td data-label=label>
-                <div class="figure"><b><span class="now" class:high=is_high>{format::percent(percent)}</span></b><div>{picture}</div></div>
+                <div class="metric"><b><span class="now" class:high=is_high>{format::percent(percent)}</span></b><div>{picture}</div></div>
             </td>
         }
     };
@@ -339,9 +339,9 @@ fn Tables() -> impl IntoView {
                     <StatusMark status=Signal::stored(status)/>
                     <span><a href="/style">{name}</a><small>{status.label()} " · Debian 12 · 2 cores · 2 GB"</small></span>
                 </div></td>
-                {figure("CPU", cpu, line(Hue::Cpu))}
-                {figure("Memory", memory, line(Hue::Memory))}
-                {figure("Disk", disk, view! { <Meter percent=disk hue=Hue::Disk/> }.into_any())}
+                {metric("CPU", cpu, line(Hue::Cpu))}
+                {metric("Memory", memory, line(Hue::Memory))}
+                {metric("Disk", disk, view! { <Meter percent=disk hue=Hue::Disk/> }.into_any())}
                 <td data-label="Network" class="rates"><div><span class="now">{received}</span> " " <span class="now muted">{sent}</span></div></td>
                 <td data-label="Uptime, address"><span class="now">{if runs { "3 h" } else { "–" }}</span><span class="address">{runs.then_some("10.77.31.97")}</span></td>
                 <td class="actions"><div>
@@ -376,10 +376,10 @@ fn Messages() -> impl IntoView {
     view! {
         <section class="panel block">
             <h2>"Messages, and what stands where nothing is"</h2>
-            <Refusal error=Signal::derive(move || Some(error()))/>
+            <ErrorBanner error=Signal::derive(move || Some(error()))/>
             <p class="banner warn"><Glyph icon=Icon::Warning/><span>"No current metrics: the hypervisor is not responding."</span></p>
             <p class="banner simulated"><Glyph icon=Icon::Warning/><span>"Simulated fleet: these VMs and their metrics are made up."</span></p>
-            <Failed error=error() retry=|| ()/>
+            <SectionError error=error() retry=|| ()/>
             <div class="panel empty"><Glyph icon=Icon::Machine/><h2>"No VMs yet"</h2><p>"Choose an image and a size."</p><p><a class="btn primary" href="/style">"Launch your first VM"</a></p></div>
             <p class="none">"Nothing has happened yet."</p>
             <div class="panel blank" role="status" aria-label="Loading"></div>
@@ -401,7 +401,7 @@ fn Bells() -> impl IntoView {
         }
     };
     let all = || view! { <p><a class="underlined" href="/style">"All alerts"</a></p> };
-    let raised = || view! { "opened at " <Moment at=MINUTE.0 form=TimeForm::DayAndTime/> };
+    let raised = || view! { "opened at " <LocalTime at=MINUTE.0 form=TimeFormat::DayAndTime/> };
     view! {
         <section class="panel block">
             <h2>"Bell"</h2>
@@ -426,7 +426,7 @@ fn Bells() -> impl IntoView {
     }
 }
 
-/// Written out and not modal: the real one lies over the page and asks the server.
+/// Static and not modal: the real palette covers the page and calls the server.
 #[component]
 fn Palette() -> impl IntoView {
     let place = |(i, (name, kind)): (usize, (&'static str, &'static str))| {
@@ -494,7 +494,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_are_told_in_pixels() {
+    fn lengths_are_shown_in_pixels() {
         assert_eq!([".75rem", "6px", "140ms"].map(pixels), [Some(12.0), Some(6.0), None]);
     }
 }

@@ -28,8 +28,8 @@ pub enum BackupError {
     Place(String, io::Error),
 }
 
-/// Writes how the database of `data_dir` stands at one moment into a new `file`, for nobody else to read. A server
-/// may go on meanwhile.
+/// Writes a consistent snapshot of the database in `data_dir` into a new `file` that only the owner can read. A server
+/// may be running.
 ///
 /// # Errors
 /// A message for the user; the file is then removed.
@@ -58,8 +58,8 @@ async fn copy(source: &Path, target: &str) -> Result<(), sqlx::Error> {
     connection.close().await
 }
 
-/// Puts a backup into `data_dir`, whose server must not run. A database that is there already is kept beside it;
-/// answers where.
+/// Restores a backup into `data_dir`, whose server must not be running. An existing database is kept beside it; returns
+/// its path.
 ///
 /// # Errors
 /// A message for the user; the database is then unchanged.

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     asset_urls::AssetUrls,
-    model::{HostFigures, Limits, ProviderKind, Role, UtcMillis},
+    model::{HostUsage, Limits, ProviderKind, Role, UtcMillis},
 };
 use nix::fcntl::{Flock, FlockArg};
 use std::{
@@ -43,9 +43,9 @@ use tokio::{
 
 /// How long an end waits for operations; what is open after that is taken up by the next start.
 const FAREWELL: Duration = Duration::from_secs(10);
-const SEALING_BEAT: Duration = Duration::from_secs(20);
-const PLAN_BEAT: Duration = Duration::from_secs(5);
-const RETENTION_BEAT: Duration = Duration::from_secs(10 * 60);
+const SEALING_INTERVAL: Duration = Duration::from_secs(20);
+const SCHEDULED_ACTIONS_INTERVAL: Duration = Duration::from_secs(5);
+const RETENTION_INTERVAL: Duration = Duration::from_secs(10 * 60);
 /// A day off is believed within half an hour, a year ahead after a week.
 const BELIEF: i64 = 50;
 
@@ -62,18 +62,18 @@ pub struct ServerBuilder {
 pub struct Source {
     pub machines: Arc<dyn MachineDriver>,
     pub hypervisor: Arc<dyn Hypervisor>,
-    /// The way into the guests, where they have an inside.
+    /// Access to the guests, if they can be probed.
     pub guests: Option<Arc<dyn GuestAccess>>,
     /// What Vagrant has made besides.
     pub index: Option<Arc<dyn MachineIndex>>,
     /// The fleet, when they are simulated.
     pub simulated: Option<Arc<SimulatedFleet>>,
     /// What the host has, where VMs take of it.
-    pub host: Option<HostFigures>,
+    pub host: Option<HostUsage>,
 }
 
 impl Source {
-    /// What the arguments ask for.
+    /// As the arguments say.
     pub fn new(arguments: &ServeArgs) -> Self {
         match arguments.provider {
             Provider::Vagrant => {
@@ -168,7 +168,7 @@ pub async fn assemble(
         latest,
         health: Health::default(),
         provider,
-        period_secs: arguments.collect_every,
+        interval_secs: arguments.collect_every,
         retention_days: arguments.retention_days,
         https: arguments.https,
         assets,
@@ -199,18 +199,18 @@ impl ServerBuilder {
             index: self.index.clone(),
             host: Arc::new(Mutex::new(Host::new(self.data_dir.clone()))),
             latest: self.state.latest.clone(),
-            alerts: alerts::AlertEngine::new(self.state.database.clone(), self.state.period_secs),
+            alerts: alerts::AlertEngine::new(self.state.database.clone(), self.state.interval_secs),
             health: self.state.health.clone(),
             boot_setup: BootSetup::begin(
                 self.hypervisor.clone(),
                 self.state.vms.clone(),
-                self.state.period_secs,
+                self.state.interval_secs,
             ),
             probes: self.guests.clone().map_or_else(Probes::none, |access| {
                 let (hypervisor, database) = (self.hypervisor.clone(), self.state.database.clone());
-                Probes::new(access, hypervisor, self.index.clone(), database, self.state.period_secs)
+                Probes::new(access, hypervisor, self.index.clone(), database, self.state.interval_secs)
             }),
-            period_secs: self.state.period_secs,
+            interval_secs: self.state.interval_secs,
             memory: Default::default(),
         }
     }
@@ -250,7 +250,7 @@ pub async fn serve(arguments: ServeArgs) -> Result<(), String> {
     let vms = state.vms.clone();
     let (end, mut ending) = watch::channel(false);
     tokio::spawn(async move {
-        told_to_end().await;
+        shutdown_signal().await;
         let _ = end.send(true);
     });
     let mut last_requests = ending.clone();
@@ -270,7 +270,7 @@ pub async fn serve(arguments: ServeArgs) -> Result<(), String> {
             return Err(format!("The collector stopped: {}.", broken.err().map(|e| e.to_string()).unwrap_or_default()));
         }
     }
-    vms.settled(FAREWELL).await;
+    vms.wait_until_idle(FAREWELL).await;
     tracing::info!("ended");
     Ok(())
 }
@@ -290,16 +290,16 @@ pub async fn user(command: UserCommand) -> Result<(), String> {
     let alone = lock(&data.data_dir);
     let database = match alone {
         Ok(_) => Database::open(&data.data_dir).await,
-        // Beside a running server, whose form of the database it must be.
+        // A server is running: the schema must be the current one.
         Err(_) => Database::open_as_it_is(&data.data_dir).await,
     };
     let database = database.map_err(|e| e.to_string())?;
     let email = email.unwrap_or_else(|| format!("{name}@localhost"));
-    let me = Accounts::new(database, allowances(credits, None))
+    let user = Accounts::new(database, allowances(credits, None))
         .create(&name, &email, password, admin.then_some(Role::Admin))
         .await
         .map_err(|e| e.to_string())?;
-    println!("{} can sign in now, as {}.", me.username, me.role.as_str());
+    println!("{} can sign in now, as {}.", user.username, user.role.as_str());
     Ok(())
 }
 
@@ -328,7 +328,7 @@ pub async fn restore(file: &Path, data_dir: &Path) -> Result<(), String> {
 }
 
 /// What accounts are given and may have, and what the host has for all.
-fn allowances(credits: CreditArgs, limits: Option<(LimitArgs, Option<HostFigures>)>) -> Allowances {
+fn allowances(credits: CreditArgs, limits: Option<(LimitArgs, Option<HostUsage>)>) -> Allowances {
     let given = Allowances {
         user_credits: credits.credits,
         admin_credits: credits.admin_credits,
@@ -346,11 +346,11 @@ fn allowances(credits: CreditArgs, limits: Option<(LimitArgs, Option<HostFigures
     Allowances { max_vms: limits.max_vms, refund_percent: limits.refund, capacity, ..given }
 }
 
-/// Turns VMs off whose time is come.
+/// Shuts down VMs whose scheduled time has come.
 async fn planned_stops(vms: Vms) {
-    let mut beat = tokio::time::interval(PLAN_BEAT);
+    let mut interval = tokio::time::interval(SCHEDULED_ACTIONS_INTERVAL);
     loop {
-        beat.tick().await;
+        interval.tick().await;
         if let Err(error) = vms.stop_due(super::database::now()).await {
             tracing::error!(%error, "scheduled shutdowns could not be read");
         }
@@ -359,9 +359,9 @@ async fn planned_stops(vms: Vms) {
 
 /// Starts the VMs that start with the server, once a sample has shown their state.
 async fn auto_start(state: AppState) {
-    let mut beat = tokio::time::interval(Duration::from_secs(1));
+    let mut interval = tokio::time::interval(Duration::from_secs(1));
     while state.latest.get().sampled_at == UtcMillis::default() {
-        beat.tick().await;
+        interval.tick().await;
     }
     if let Err(error) = state.vms.start_those_that_start_with_the_server().await {
         tracing::error!(%error, "VMs could not be started with the server");
@@ -420,15 +420,15 @@ fn driver(asked: LibvirtDriver) -> Driver {
 /// Removes what is too old. The clock may be wrong for a while, as after a start without a network, and what is
 /// removed is gone: a jump ahead is believed bit by bit, [`BELIEF`] times as fast as time passes.
 async fn retention(store: Store, days: u32) {
-    let mut beat = tokio::time::interval(RETENTION_BEAT);
+    let mut interval = tokio::time::interval(RETENTION_INTERVAL);
     let mut believed = store.newest_tick();
     loop {
-        beat.tick().await;
-        let most = believed.plus_secs(BELIEF * RETENTION_BEAT.as_secs().cast_signed());
+        interval.tick().await;
+        let most = believed.plus_secs(BELIEF * RETENTION_INTERVAL.as_secs().cast_signed());
         let newest = store.newest_tick();
         believed = if believed == UtcMillis(0) { newest } else { newest.min(most) };
         let before = believed.plus_secs(-i64::from(days) * 24 * 60 * 60);
-        match store.forget(before).await {
+        match store.delete_before(before).await {
             Ok(0) => {}
             Ok(count) => tracing::info!(count, "deleted expired ticks"),
             Err(error) => tracing::error!(%error, "expired samples could not be deleted"),
@@ -436,11 +436,11 @@ async fn retention(store: Store, days: u32) {
     }
 }
 
-/// Seals hours that are over, and removes what was asked to be.
+/// Seals completed hours, and deletes the samples whose deletion was requested.
 async fn sealing(store: Store) {
-    let mut beat = tokio::time::interval(SEALING_BEAT);
+    let mut interval = tokio::time::interval(SEALING_INTERVAL);
     loop {
-        beat.tick().await;
+        interval.tick().await;
         match store.seal().await {
             Ok(0) => {}
             Ok(hours) => tracing::debug!(hours, "sealed"),
@@ -454,7 +454,7 @@ async fn sealing(store: Store) {
     }
 }
 
-async fn told_to_end() {
+async fn shutdown_signal() {
     let terminated = async {
         match signal(SignalKind::terminate()) {
             Ok(mut signal) => {

@@ -36,9 +36,9 @@ pub struct Capacity {
     pub disk_gb: u64,
 }
 
-/// How a reserve is settled.
+/// How a reservation is settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Settle {
+pub enum Settlement {
     Capture,
     Release,
 }
@@ -134,8 +134,8 @@ impl Allowances {
         })
     }
 
-    /// Everything that stands against a VM of this size running beside all others, in a person's words. `vm_id` is the
-    /// one that it is, if it is there already.
+    /// The reasons why a VM of this size cannot run beside all others, as messages for the user. `vm_id` is its id, if it
+    /// exists already.
     ///
     /// # Errors
     /// When SQLite cannot.
@@ -173,7 +173,7 @@ impl Allowances {
             .collect())
     }
 
-    /// Sets aside what a VM of this size costs beyond what was paid for it, and refuses what its owner cannot pay.
+    /// Reserves what a VM of this size costs beyond what was paid for it; fails if its owner cannot pay.
     ///
     /// # Errors
     /// `Conflict` with the reason; `Internal` when SQLite cannot.
@@ -229,7 +229,7 @@ impl Allowances {
         Ok(if is_free { 0 } else { i64::from(price(spec)) - paid })
     }
 
-    /// Settles what is still set aside for a VM; only what `operation_id` set aside, if one is named.
+    /// Settles the open reservations of a VM; only those of `operation_id`, if given.
     ///
     /// # Errors
     /// When SQLite cannot.
@@ -238,12 +238,12 @@ impl Allowances {
         tx: &mut Transaction<'_, Sqlite>,
         vm_id: i64,
         operation_id: Option<i64>,
-        how: Settle,
+        how: Settlement,
         at: i64,
     ) -> Result<(), sqlx::Error> {
         let (kind, factor) = match how {
-            Settle::Capture => ("capture", 0),
-            Settle::Release => ("release", -1),
+            Settlement::Capture => ("capture", 0),
+            Settlement::Release => ("release", -1),
         };
         sqlx::query(
             "INSERT INTO credit_entry (account_id, at, kind, amount, vm_id, operation_id, reserve_id, note)
@@ -271,7 +271,7 @@ impl Allowances {
         vm_id: i64,
         at: i64,
     ) -> Result<(), sqlx::Error> {
-        self.settle(tx, vm_id, None, Settle::Release, at).await?;
+        self.settle(tx, vm_id, None, Settlement::Release, at).await?;
         sqlx::query(
             "INSERT INTO credit_entry (account_id, at, kind, amount, vm_id, note)
              SELECT account_id, ?1, 'refund', -sum(amount) * ?2 / 100, vm_id, 'it was destroyed'

@@ -55,7 +55,7 @@ impl Database {
         Self::opened(data_dir, true).await
     }
 
-    /// The same beside a server that runs: refused when the file is not of this version's form.
+    /// The same beside a running server: fails if the schema is not this version's.
     ///
     /// # Errors
     /// A message for the user.
@@ -160,13 +160,13 @@ impl Database {
         self.writer.close().await;
     }
 
-    /// For reading only.
+    /// Read-only connections.
     pub fn read(&self) -> &SqlitePool {
         &self.reader
     }
 }
 
-/// A file that was begun before it could shrink is written anew, once.
+/// A file created before incremental vacuum was enabled is rewritten once.
 async fn shrinkable(writer: &SqlitePool) -> Result<(), sqlx::Error> {
     const INCREMENTAL: i64 = 2;
     let mode: i64 = sqlx::query_scalar("PRAGMA auto_vacuum").fetch_one(writer).await?;

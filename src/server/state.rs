@@ -15,14 +15,15 @@ use super::{
 use crate::{
     asset_urls::AssetUrls,
     model::{
-        ApiError, Charts, CollectorHealth, Instance, Live, Me, ProviderKind, UtcMillis, VmFigures, VmView,
+        ApiError, Charts, CollectorHealth, CurrentUser, Instance, Live, ProviderKind, UtcMillis, VmUsage,
+        VmView,
     },
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use sha2::{Digest, Sha256};
 use std::{sync::Arc, time::Instant};
 
-/// A page's first look back, and the longest one that a poll may ask for.
+/// The span of a page's first load, and the longest that a poll may request.
 const WINDOW_SECS: u32 = 15 * 60;
 
 /// More marks than this could not be distinguished on a chart.
@@ -52,7 +53,7 @@ const CHARTED_OF_HOST: [&str; 9] = [
 fn version(vms: &[VmView]) -> String {
     let mut digest = Sha256::new();
     for vm in vms {
-        let bare = VmView { figures: VmFigures::default(), ..vm.clone() };
+        let bare = VmView { usage: VmUsage::default(), ..vm.clone() };
         digest.update(serde_json::to_vec(&bare).unwrap_or_default());
     }
     BASE64.encode(&digest.finalize()[..12])
@@ -70,7 +71,7 @@ pub struct AppState {
     pub latest: Latest,
     pub health: Health,
     pub provider: ProviderKind,
-    pub period_secs: u32,
+    pub interval_secs: u32,
     pub retention_days: u32,
     pub https: bool,
     pub assets: AssetUrls,
@@ -95,20 +96,25 @@ impl AppState {
     ///
     /// # Errors
     /// As [`Accounts::register`].
-    pub async fn register(&self, username: &str, email: &str, password: &str) -> Result<Me, ApiError> {
-        let me = self.accounts.register(username, email, password).await?;
+    pub async fn register(
+        &self,
+        username: &str,
+        email: &str,
+        password: &str,
+    ) -> Result<CurrentUser, ApiError> {
+        let user = self.accounts.register(username, email, password).await?;
         self.seed_simulated_fleet().await?;
-        Ok(me)
+        Ok(user)
     }
 
-    /// How the VMs of a scope stand, and their points since `cursor`, or of the last `window_secs`; and whatever
-    /// alerts `me` may see.
+    /// The state of the VMs in a scope, with their points since `cursor` or of the last `window_secs`, and all open alerts
+    /// that `user` may see.
     ///
     /// # Errors
     /// `Internal` when the database cannot be read.
     pub async fn live(
         &self,
-        me: &Me,
+        user: &CurrentUser,
         scope: Scope,
         cursor: Option<UtcMillis>,
         window_secs: Option<u32>,
@@ -116,7 +122,7 @@ impl AppState {
         let snapshot = self.latest.get();
         let mut vms = self.vms.list(scope).await?;
         for vm in &mut vms {
-            vm.figures = vm.figures.rounded();
+            vm.usage = vm.usage.rounded();
         }
         let oldest =
             snapshot.sampled_at.plus_secs(-i64::from(window_secs.unwrap_or(WINDOW_SECS).min(WINDOW_SECS)));
@@ -131,20 +137,20 @@ impl AppState {
         }
         Ok(Live {
             cursor: snapshot.sampled_at,
-            period_secs: self.period_secs,
-            trouble: snapshot.trouble(self.period_secs),
+            interval_secs: self.interval_secs,
+            trouble: snapshot.trouble(self.interval_secs),
             host: snapshot.host,
             version: version(&vms),
             vms,
-            figures: Vec::new(),
+            usage: Vec::new(),
             series,
-            alerts: self.alerts.open(Scope::of(me)).await?,
+            alerts: self.alerts.open(Scope::of(user)).await?,
             collector: None,
         })
     }
 
-    /// What the charts of a VM, or of the host (`None`), show over a span of time: up to the newest tick and `last_secs`
-    /// long where its ends are not told.
+    /// The data of the charts of a VM, or of the host (`None`), over a span of time: by default the `last_secs` up to the
+    /// newest tick.
     ///
     /// # Errors
     /// `Invalid` when the span is none.
@@ -160,7 +166,7 @@ impl AppState {
         let from = span.from.unwrap_or_else(|| to.plus_secs(-i64::from(last_secs)));
         // What has happened since the newest tick belongs to the newest time, too.
         let is_past = span.from.is_some() && span.to.is_some();
-        let told_until = if is_past { to } else { to.plus_secs(self.period_secs.into()) };
+        let until = if is_past { to } else { to.plus_secs(self.interval_secs.into()) };
         let span = Span { from: Some(from), to: Some(to) };
         let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
         let ranges = self.store.ranges(vm_id.as_slice(), &names, span, None).await?;
@@ -168,13 +174,13 @@ impl AppState {
         for range in &ranges {
             statistics.push(self.store.statistics(vm_id, &range.metric_name, span).await?);
         }
-        let events = self.events.between(vm_id, from, told_until, CHARTED_EVENTS).await?;
+        let events = self.events.between(vm_id, from, until, CHARTED_EVENTS).await?;
         Ok(Charts { from, to, ranges, statistics, events })
     }
 
     /// How the collector is doing.
     pub fn collector_health(&self) -> CollectorHealth {
-        self.health.report(Instant::now(), self.period_secs)
+        self.health.report(Instant::now(), self.interval_secs)
     }
 
     /// Gives the first account its simulated VMs, if there is an account and there are no VMs yet.
@@ -192,7 +198,7 @@ impl AppState {
         self.vms.seed(owner.id, super::simulated::seeded_specs(*count), begin).await
     }
 
-    /// Tells the fleet of the machines that rows speak of: it lives in memory only.
+    /// Adds the machines of the database to the fleet, which only exists in memory.
     ///
     /// # Errors
     /// `Internal` when the database cannot be read.

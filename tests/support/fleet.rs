@@ -18,7 +18,7 @@ use twarga_cloud::{
 
 pub const MORNING: i64 = 1_795_420_800_000;
 
-/// A fleet whose clock stands still until it is told, and whose operations take a moment.
+/// A fleet whose clock only moves when a test moves it, and whose operations take a moment.
 pub struct Fleet {
     pub fleet: Arc<SimulatedFleet>,
     pub passed_secs: Arc<AtomicI64>,

@@ -29,7 +29,7 @@ impl Drop for Listening {
     }
 }
 
-/// Signs somebody in and gives their token.
+/// Signs a user in and returns the token.
 pub async fn sign_in(address: SocketAddr, username: &str, password: &str) -> String {
     let body = format!("username={username}&password={}", password.replace(' ', "+"));
     let head = "Content-Type: application/x-www-form-urlencoded\r\n";

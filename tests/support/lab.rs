@@ -1,4 +1,4 @@
-//! What tests in the lab share: libvirt asked by hand, and a VM that a failed test does not leave behind.
+//! Shared by tests in the lab: direct access to libvirt, and VMs that a failed test does not leave behind.
 
 use std::process::{Command, Stdio};
 

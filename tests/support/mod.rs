@@ -1,4 +1,4 @@
-//! A whole server in process: the real router, the real database in a folder of its own, and people who ask.
+//! A whole server in process: the real router, a real database in its own folder, and clients.
 
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
 
@@ -52,7 +52,7 @@ impl Answer {
         serde_json::from_str(&self.text).unwrap_or_else(|e| panic!("{e}: {}", self.text))
     }
 
-    /// What a person reads of a page: no tags, no scripts, no escapes.
+    /// The visible text of a page: no tags, no scripts, no escapes.
     pub fn words(&self) -> String {
         let mut words = String::new();
         let mut rest = self.text.as_str();
@@ -86,7 +86,7 @@ impl Answer {
     }
 }
 
-/// Somebody who asks: nobody, or whoever a token or a browser's cookie speaks for.
+/// A client: anonymous, or authenticated by a token or a browser's cookie.
 #[derive(Clone)]
 pub struct Client {
     router: Router,
@@ -139,34 +139,34 @@ impl Server {
         http::Listening::begin(self.state.clone()).await
     }
 
-    pub fn nobody(&self) -> Client {
+    pub fn anonymous(&self) -> Client {
         Client { router: self.router.clone(), token: None, cookie: None, peer: None }
     }
 
-    /// Registers somebody and signs them in; the first one is the admin.
-    pub async fn person(&self, name: &str) -> Client {
-        let nobody = self.nobody();
+    /// Registers a user and signs in; the first one is the admin.
+    pub async fn user(&self, name: &str) -> Client {
+        let anonymous = self.anonymous();
         let body = format!(r#"{{"username":"{name}","email":"{name}@example.org","password":"{PASSWORD}"}}"#);
-        let answer = nobody.json(Method::POST, "/api/auth/register", &body).await;
+        let answer = anonymous.json(Method::POST, "/api/auth/register", &body).await;
         assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text);
         self.signed_in(name).await
     }
 
     pub async fn signed_in(&self, name: &str) -> Client {
-        let nobody = self.nobody();
-        let answer = nobody.form("/api/auth/login", &[("username", name), ("password", PASSWORD)]).await;
+        let anonymous = self.anonymous();
+        let answer = anonymous.form("/api/auth/login", &[("username", name), ("password", PASSWORD)]).await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
         let token = answer.json()["access_token"].as_str().unwrap().to_owned();
-        Client { token: Some(token), ..nobody }
+        Client { token: Some(token), ..anonymous }
     }
 
-    /// The same person at a browser without JavaScript, signed in through the page's form.
+    /// The same user in a browser without JavaScript, signed in through the page's form.
     pub async fn browser(&self, name: &str) -> Client {
-        let nobody = self.nobody();
-        let answer = nobody.form("/api/v1/sign_in", &[("username", name), ("password", PASSWORD)]).await;
+        let anonymous = self.anonymous();
+        let answer = anonymous.form("/api/v1/sign_in", &[("username", name), ("password", PASSWORD)]).await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
         let cookie = answer.headers[header::SET_COOKIE].to_str().unwrap();
-        Client { cookie: cookie.split(';').next().map(str::to_owned), ..nobody }
+        Client { cookie: cookie.split(';').next().map(str::to_owned), ..anonymous }
     }
 
     pub fn vm_folder(&self, owner_id: i64, name: &str) -> PathBuf {
@@ -186,8 +186,8 @@ impl Server {
     }
 
     /// Waits for all open operations.
-    pub async fn settled(&self) {
-        self.state.vms.settled(Duration::from_secs(600)).await;
+    pub async fn wait_until_idle(&self) {
+        self.state.vms.wait_until_idle(Duration::from_secs(600)).await;
     }
 }
 
@@ -272,7 +272,7 @@ impl Client {
         .await
     }
 
-    pub async fn ask(&self, what: &str, vm_id: i64) -> Answer {
+    pub async fn act(&self, what: &str, vm_id: i64) -> Answer {
         self.form(&format!("/api/v1/{what}_vm"), &[("vm_id", &vm_id.to_string())]).await
     }
 

@@ -223,7 +223,7 @@ fn parse(source: &str) -> File {
     file
 }
 
-/// The path as seen from the file, of one that stands in an inline module `depth` deep; none where it stays inside.
+/// A path in an inline module `depth` deep, as seen from the file; `None` if it stays inside.
 fn leave_inline(path: Path, depth: usize) -> Option<Path> {
     let supers = path.iter().take_while(|segment| *segment == "super").count();
     if depth == 0 || supers == 0 {
@@ -359,7 +359,7 @@ impl Crate {
         let of = |(module, file): (_, &File)| {
             let items =
                 file.paths.iter().filter_map(|path| self.definition(&self.absolute(module, path, 8)?, 8));
-            // What a glob uses cannot be told.
+            // What a glob uses is unknown.
             let globs = file.globs.iter().filter_map(|path| self.absolute(module, path, 8));
             let globs = globs.filter(|path| self.files.contains_key(path));
             let imports: BTreeSet<Path> = items.chain(globs).filter(|target| target != module).collect();
@@ -474,12 +474,12 @@ mod tests {
         let imports = project.imports();
         let path = |text: &str| text.split("::").map(str::to_owned).collect::<Path>();
         assert!(imports.len() > 150);
-        assert!(imports[&path("app")].contains(&path("components::layout")));
+        assert!(imports[&path("app")].contains(&path("components::app_layout")));
         assert!(imports[&path("api::vms")].contains(&path("model::vm")));
     }
 
     #[test]
-    fn nested_uses_are_taken_apart() {
+    fn nested_uses_are_split_into_paths() {
         assert_eq!(
             joined("use crate::{a::{b, c as d, self}, e}; pub(crate) use super::f;"),
             ["crate::a::b", "crate::a::c", "crate::a", "crate::e", "super::f"]

@@ -19,7 +19,7 @@ const DOCS: &str = "docs/admin";
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Options {
     /// Package the development build as it is, for tests of the package: `cargo test` builds it with other features of
-    /// its dependencies than `cargo build`, which would compile them anew. Its server reads the site from `target/site`.
+    /// its dependencies than `cargo build`, which would recompile them. Its server reads the site from `target/site`.
     pub debug: bool,
     /// Make only the Debian package.
     pub deb_only: bool,
@@ -163,7 +163,7 @@ fn control_file(version: &str, glibc: Option<&str>, size_kib: u64) -> String {
     )
 }
 
-/// The newest glibc that the binary asks for: the largest of its `GLIBC_x.y` symbol versions.
+/// The newest glibc that the binary needs: the largest of its `GLIBC_x.y` symbol versions.
 fn glibc(binary: &Path) -> Result<Option<String>> {
     let bytes = fs::read(binary).with_context(|| binary.display().to_string())?;
     Ok(newest_glibc(&bytes).map(|(major, minor)| format!("{major}.{minor}")))

@@ -273,7 +273,7 @@ impl Build {
     fn note_sizes<'a>(&self, folder: &str, chunks: impl Iterator<Item = &'a String>) -> Result<()> {
         let file = self.root.join("target/bench.json");
         let known = fs::read(&file).ok().and_then(|text| serde_json::from_slice(&text).ok());
-        let mut figures: serde_json::Map<String, serde_json::Value> = known.unwrap_or_default();
+        let mut results: serde_json::Map<String, serde_json::Value> = known.unwrap_or_default();
         let brotli_kb = |name: &str| -> Result<f64> {
             // What is too small to be compressed is sent as it is.
             let path = self.site.join(folder).join(name);
@@ -291,18 +291,18 @@ impl Build {
             largest_kb = largest_kb.max(total_kb);
         }
         let mut over = Vec::new();
-        for (figure, kb, ceiling_kb) in [
+        for (name, kb, ceiling_kb) in [
             ("wasm_brotli_kb", largest_kb, WASM_CEILING_KB),
             ("js_kb", brotli_kb(&format!("{NAME}.js"))?, JS_CEILING_KB),
             ("echarts_brotli_kb", brotli_kb("echarts.js")?, ECHARTS_CEILING_KB),
         ] {
             let kb = (kb * 100.0).round() / 100.0;
             if kb > ceiling_kb {
-                over.push(format!("{figure} is {kb} kB, above its ceiling of {ceiling_kb} kB"));
+                over.push(format!("{name} is {kb} kB, above its ceiling of {ceiling_kb} kB"));
             }
-            figures.insert(figure.into(), serde_json::json!({ "value": kb, "unit": "kB" }));
+            results.insert(name.into(), serde_json::json!({ "value": kb, "unit": "kB" }));
         }
-        replace(&file, &serde_json::to_vec_pretty(&figures)?)?;
+        replace(&file, &serde_json::to_vec_pretty(&results)?)?;
         ensure!(over.is_empty(), "{}", over.join("; "));
         Ok(())
     }
@@ -328,7 +328,7 @@ impl Build {
         if self.mode == Mode::Debug {
             return Ok(names);
         }
-        // A hashed folder stands for its content, so what lies in it already is right.
+        // A folder is named by the hash of its content, so existing files in it are current.
         let forms = ["br", "gz"].map(|extension| format!("{path}.{extension}"));
         if path.starts_with("pkg/") && forms.iter().all(|form| self.site.join(form).exists()) {
             names.extend(forms);

@@ -66,8 +66,8 @@ trait Draws {
 }
 
 impl Plot {
-    /// `None` while the ECharts script or the code for it has not arrived, which come after the first chart has asked; and
-    /// before the element is in the document, where it has no colours.
+    /// `None` until the ECharts script and the code for it are loaded, which the first chart requests; and before the
+    /// element is in the document, where it has no colours.
     pub fn on(element: &HtmlDivElement, scale: Scale) -> Option<Self> {
         let arrived = js_sys::Reflect::get(&window(), &"echarts".into()).is_ok_and(|e| e.is_object());
         if !arrived {
@@ -215,7 +215,7 @@ impl Drawing {
         to_js(&json!({
             "symbol": "none",
             "animation": false,
-            // Where it stands counts even for a label that is only shown on the pointer's way.
+            // The position matters even for a label that is only shown on hover.
             "label": { "show": false, "position": "insideMiddle", "verticalAlign": "middle" },
             "lineStyle": { "type": "dashed", "width": 1 },
             "emphasis": {

@@ -1,16 +1,27 @@
-//! The one place that speaks to the browser itself. On the server the same names exist and do nothing: what
-//! calls them runs in effects, which the server never runs.
+//! Everything that calls the browser's own API. The server has stubs of the same signatures: the callers run in effects and
+//! event handlers, which never run on the server.
 
-#[cfg(not(feature = "hydrate"))]
-mod absent;
+#[cfg(feature = "hydrate")]
+mod dom;
+#[cfg(feature = "hydrate")]
+mod download;
 #[cfg(feature = "hydrate")]
 mod echarts;
 #[cfg(feature = "hydrate")]
-mod present;
+mod events;
+#[cfg(feature = "hydrate")]
+mod focus;
+#[cfg(feature = "hydrate")]
+mod forms;
+#[cfg(not(feature = "hydrate"))]
+mod stubs;
+#[cfg(feature = "hydrate")]
+mod theme;
+#[cfg(feature = "hydrate")]
+mod time;
+
+#[cfg(feature = "hydrate")]
+pub use {dom::*, download::*, echarts::Plot, events::*, focus::*, forms::*, theme::*, time::*};
 
 #[cfg(not(feature = "hydrate"))]
-pub use absent::*;
-#[cfg(feature = "hydrate")]
-pub use echarts::Plot;
-#[cfg(feature = "hydrate")]
-pub use present::*;
+pub use stubs::*;

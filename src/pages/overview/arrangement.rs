@@ -46,7 +46,7 @@ impl Sort {
     }
 
     fn value(self, vm: &VmView) -> Option<f64> {
-        let f = &vm.figures;
+        let f = &vm.usage;
         match self {
             Self::Cpu => f.cpu_percent,
             Self::Memory => f.memory_percent,
@@ -240,7 +240,7 @@ mod tests {
     fn fleet(cpus: &[Option<f64>]) -> Vec<VmView> {
         let one = |(i, cpu): (usize, &Option<f64>)| {
             let mut vm = vm(i as i64 + 1);
-            vm.figures.cpu_percent = *cpu;
+            vm.usage.cpu_percent = *cpu;
             vm.status = if i % 2 == 0 { VmStatus::Running } else { VmStatus::Stopped };
             vm
         };

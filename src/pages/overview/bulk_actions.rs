@@ -5,10 +5,10 @@ use crate::{
     api::ActOnVms,
     components::{
         action::{ActionForm, ServerAction},
-        clock::alive,
+        banner::ErrorBanner,
         feed::Feed,
+        hydration::is_hydrated,
         icon::{Glyph, Icon},
-        notice::Refusal,
     },
     model::VmOutcome,
 };
@@ -17,7 +17,7 @@ use leptos::prelude::*;
 #[component]
 pub fn BulkActions(feed: Feed, selected: RwSignal<Vec<i64>>, items: Memo<Vec<Item>>) -> impl IntoView {
     let act = ServerAction::<ActOnVms>::new();
-    let alive = alive();
+    let is_hydrated = is_hydrated();
     let error = Signal::derive(move || act.value().get().and_then(Result::err));
     Effect::new(move |_| {
         if act.value().with(|answer| matches!(answer, Some(Ok(_)))) {
@@ -46,11 +46,11 @@ pub fn BulkActions(feed: Feed, selected: RwSignal<Vec<i64>>, items: Memo<Vec<Ite
         view! { <ul class="hint">{lines.collect_view()}</ul> }
     };
     view! {
-        <div class="bulk-actions" hidden=move || alive.get() && count() == 0 && act.value().with(|answer| !matches!(answer, Some(Err(_)))) data-testid="bulk-actions">
-            <Refusal error=error/>
+        <div class="bulk-actions" hidden=move || is_hydrated.get() && count() == 0 && act.value().with(|answer| !matches!(answer, Some(Err(_)))) data-testid="bulk-actions">
+            <ErrorBanner error/>
             <ActionForm action=act id=BULK_FORM_ID class="line-form">
-                <span>{move || if alive.get() { format!("{} selected", count()) } else { "Selected VMs:".into() }}</span>
-                {move || alive.get().then(|| view! { <button type="button" class="btn quiet" on:click=all>"Select all"</button> })}
+                <span>{move || if is_hydrated.get() { format!("{} selected", count()) } else { "Selected VMs:".into() }}</span>
+                {move || is_hydrated.get().then(|| view! { <button type="button" class="btn quiet" on:click=all>"Select all"</button> })}
                 <button type="submit" class="btn" name="action" value="start" disabled=act.pending()><Glyph icon=Icon::Play/>"Start"</button>
                 <button type="submit" class="btn" name="action" value="stop" disabled=act.pending()><Glyph icon=Icon::Stop/>"Stop"</button>
             </ActionForm>

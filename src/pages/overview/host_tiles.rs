@@ -44,7 +44,7 @@ impl TileSeries {
         if last < live.cursor {
             for (own, new) in self.network.iter_mut().zip(network_of_all(live, last)) {
                 own.extend(new);
-                *own = without_gaps_of_single_vms(std::mem::take(own), live.period_secs);
+                *own = without_gaps_of_single_vms(std::mem::take(own), live.interval_secs);
             }
         }
         for column in self.host.iter_mut().chain(&mut self.network) {
@@ -66,19 +66,19 @@ fn network_of_all(live: &Live, last: UtcMillis) -> [Vec<Point>; 2] {
                 }
             }
         }
-        without_gaps_of_single_vms(sums, live.period_secs)
+        without_gaps_of_single_vms(sums, live.interval_secs)
     };
     [sum(|s| &s.network_rx_mb_per_s), sum(|s| &s.network_tx_mb_per_s)]
 }
 
 /// The gap of one VM lies just before its next point. It is no gap of the sum where other VMs have points around it.
-fn without_gaps_of_single_vms(points: Vec<Point>, period_secs: u32) -> Vec<Point> {
+fn without_gaps_of_single_vms(points: Vec<Point>, interval_secs: u32) -> Vec<Point> {
     let is_of_single_vm = |i: usize| {
         let (at, value) = points[i];
         let before = i.checked_sub(1).and_then(|i| points.get(i));
         let after = points.get(i + 1).filter(|(next, _)| next.0 == at.0 + 1);
         value.is_none()
-            && before.zip(after).is_some_and(|(b, a)| a.0.secs_since(b.0) <= 2.5 * f64::from(period_secs))
+            && before.zip(after).is_some_and(|(b, a)| a.0.secs_since(b.0) <= 2.5 * f64::from(interval_secs))
     };
     (0..points.len()).filter(|i| !is_of_single_vm(*i)).map(|i| points[i]).collect()
 }
@@ -132,7 +132,7 @@ fn paths(live: &Live, series: &TileSeries) -> [Path; 4] {
     let [cpu, memory, disk] = series
         .host
         .each_ref()
-        .map(|points| path(&sparkline_geometry::with_gaps(points, live.period_secs), 100.0));
+        .map(|points| path(&sparkline_geometry::with_gaps(points, live.interval_secs), 100.0));
     let received = &series.network[0];
     // Ends above the highest value.
     let top = sparkline_geometry::rate_axis(received.iter().filter_map(|(_, rate)| *rate)).top;
@@ -177,7 +177,7 @@ pub fn HostTiles(feed: Feed, series: TileSeries, redraw: Memo<i64>) -> impl Into
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::HostFigures;
+    use crate::model::HostUsage;
 
     fn series(vm_id: i64, rates: &[Option<f64>]) -> Series {
         Series {
@@ -192,12 +192,12 @@ mod tests {
     fn live(series: Vec<Series>) -> Live {
         Live {
             cursor: UtcMillis(10_000),
-            period_secs: 5,
+            interval_secs: 5,
             trouble: None,
-            host: HostFigures { cpu_percent: Some(42.0), ..HostFigures::default() },
+            host: HostUsage { cpu_percent: Some(42.0), ..HostUsage::default() },
             version: String::new(),
             vms: vec![],
-            figures: vec![],
+            usage: vec![],
             series,
             alerts: vec![],
             collector: None,

@@ -3,9 +3,9 @@
 use crate::{
     components::{
         chart::Hue,
+        chart_table::TableDetails,
         feed::Feed,
         format,
-        readings::Fold,
         sparkline_geometry::{self, push_pair},
     },
     model::{Live, Series, VmView},
@@ -31,18 +31,18 @@ struct Resource {
 const CPU: Resource = Resource {
     factor: |live, vm| Some(f64::from(vm.spec.cpu_cores) / f64::from(live.host.cpu_cores).max(1.0)),
     column: |series| &series.cpu_percent,
-    now: |vm| vm.figures.cpu_percent,
+    now: |vm| vm.usage.cpu_percent,
 };
 
 /// Based on the memory that the guest sees, the sum of its used and available parts.
 const MEMORY: Resource = Resource {
     factor: |live, vm| {
         let seen_mb =
-            vm.figures.memory_used_mb.zip(vm.figures.memory_available_mb).map(|(used, free)| used + free);
+            vm.usage.memory_used_mb.zip(vm.usage.memory_available_mb).map(|(used, free)| used + free);
         Some(seen_mb.unwrap_or(vm.spec.ram_mb.into()) / (live.host.memory_total_gb? * 1024.0))
     },
     column: |series| &series.memory_percent,
-    now: |vm| vm.figures.memory_percent,
+    now: |vm| vm.usage.memory_percent,
 };
 
 /// The usage of one VM, or of all others together; percent of the host.
@@ -239,7 +239,7 @@ fn StackChart(
 /// The chart as a table.
 #[component]
 fn StackTable(title: &'static str, stack: Memo<Stack>) -> impl IntoView {
-    let closed = RwSignal::new(false);
+    let is_closed = RwSignal::new(false);
     let rows = move || {
         let row = |stack: &Stack, layer: &Layer| {
             let (mean, highest) = stack.mean_and_highest(layer);
@@ -247,13 +247,13 @@ fn StackTable(title: &'static str, stack: Memo<Stack>) -> impl IntoView {
             view! { <tr><th scope="row">{layer.name.clone()}</th><td>{mean}</td><td>{highest}</td></tr> }
         };
         let rows = |stack: &Stack| stack.layers.iter().map(|layer| row(stack, layer)).collect_view();
-        (!closed.get()).then(|| stack.with(rows))
+        (!is_closed.get()).then(|| stack.with(rows))
     };
     view! {
-        <Fold label=title closed>
+        <TableDetails label=title is_closed>
             <thead><tr><th scope="col">"VM"</th><th scope="col">"Mean, 15 min"</th><th scope="col">"Max"</th></tr></thead>
             <tbody>{rows}</tbody>
-        </Fold>
+        </TableDetails>
     }
 }
 
@@ -279,7 +279,7 @@ mod tests {
         live.vms = (1..=8).map(vm).collect();
         for (i, vm) in live.vms.iter_mut().enumerate().skip(1) {
             let percent = Some(10.0 * i as f64);
-            vm.figures.cpu_percent = percent;
+            vm.usage.cpu_percent = percent;
             live.series.push(Series {
                 vm_id: vm.id,
                 sampled_at: vec![UtcMillis(890_000), UtcMillis(895_000)],

@@ -12,9 +12,9 @@ use crate::{
     components::{
         alerts::AlertBell,
         auth::Viewer,
+        banner::{CollectorBanner, ConnectionStatus, ErrorBanner},
         feed::{Feed, Scope},
         icon::{Glyph, Icon},
-        notice::{LinkState, Refusal, Trouble},
         resource::page_view,
         vm::Power,
     },
@@ -88,15 +88,15 @@ fn Body(first: First, with_owner: bool) -> impl IntoView {
     let redraw = Memo::new(move |_| feed.live.with(|live| live.cursor.0.div_euclid(REDRAW_SECS * 1000)));
     let any = feed.of_facts(|vms| !vms.is_empty());
     view! {
-        <Trouble feed/>
+        <CollectorBanner feed/>
         <header class="top">
             <h1>"Overview"</h1>
-            <LinkState feed/>
+            <ConnectionStatus feed/>
             <span class="push"></span>
             <AlertBell feed/>
             <a class="btn primary" href="/vms/new"><Glyph icon=Icon::Plus/>"Launch VM"</a>
         </header>
-        <Refusal error=power.refusal()/>
+        <ErrorBanner error=power.error()/>
         <HostTiles feed series redraw/>
         {move || {
             if any.get() { view! { <HostUsageByVm feed redraw/><VmTable feed power with_owner redraw/> }.into_any() } else { view! { <Empty/> }.into_any() }

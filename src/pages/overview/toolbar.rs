@@ -4,9 +4,9 @@ use super::arrangement::{Arrangement, Grouping, Sort, StatusFilter};
 use crate::{
     components::{
         browser,
-        clock::alive,
         feed::Feed,
         form::QueryForm,
+        hydration::is_hydrated,
         icon::{Glyph, Icon},
     },
     model::VmStatus,
@@ -24,7 +24,7 @@ pub fn Toolbar(
     arrangement: Memo<Arrangement>,
     with_owner: bool,
 ) -> impl IntoView {
-    let alive = alive();
+    let is_hydrated = is_hydrated();
     let status = move |(status, _, label): (StatusFilter, &'static str, &'static str)| {
         let count = feed.of_facts(move |vms| vms.iter().filter(|vm| status.matches(vm)).count());
         let address = move || Arrangement { status, ..arrangement.get() }.address(&search.get());
@@ -71,7 +71,7 @@ pub fn Toolbar(
             </span>
             <input type="hidden" name="status" value=parameter(0)/>
             <input type="hidden" name="order" value=parameter(3)/>
-            <button type="submit" class="btn" hidden=alive>"Apply"</button>
+            <button type="submit" class="btn" hidden=is_hydrated>"Apply"</button>
             <span class="muted" data-testid="counts">{counts}</span>
         </QueryForm>
     }

@@ -12,7 +12,7 @@ use crate::{
         sparkline_geometry::{self, Path, Viewport},
         vm::{Power, Progress, StatusMark, describe},
     },
-    model::{Live, Series, VmFigures, VmStatus, VmView},
+    model::{Live, Series, VmStatus, VmUsage, VmView},
 };
 use leptos::prelude::*;
 
@@ -103,7 +103,7 @@ pub fn VmRow(
     }
 }
 
-type Read = fn(&VmFigures) -> Option<f64>;
+type Read = fn(&VmUsage) -> Option<f64>;
 
 #[component]
 fn MetricCells(
@@ -114,7 +114,7 @@ fn MetricCells(
     with_owner: bool,
     redraw: Memo<i64>,
 ) -> impl IntoView {
-    let values = feed.figures(id);
+    let values = feed.usage(id);
     let percent = move |test_id: &'static str, read: Read| {
         let value = move || values.with(read);
         let is_high = move || value().is_some_and(|percent| percent >= HIGH_PERCENT);
@@ -138,19 +138,19 @@ fn MetricCells(
     let disk = Signal::derive(move || values.with(|values| values.disk_percent));
     view! {
         <td data-label="CPU">
-            <div class="figure">
+            <div class="metric">
                 {percent("cpu", |values| values.cpu_percent)}
                 <div>{line(Hue::Cpu, |series| &series.cpu_percent)}</div>
             </div>
         </td>
         <td data-label="Memory">
-            <div class="figure">
+            <div class="metric">
                 {percent("memory", |values| values.memory_percent)}
                 <div>{line(Hue::Memory, |series| &series.memory_percent)}</div>
             </div>
         </td>
         <td data-label="Disk">
-            <div class="figure">
+            <div class="metric">
                 {percent("disk", |values| values.disk_percent)}
                 <div><Meter percent=disk hue=Hue::Disk/></div>
             </div>

@@ -7,9 +7,9 @@ use super::{
 };
 use crate::{
     components::{
-        clock::{Moment, TimeForm},
         format,
         icon::{Glyph, Icon},
+        local_time::{LocalTime, TimeFormat},
     },
     model::{OperationState, OperationView, UtcMillis},
 };
@@ -82,7 +82,7 @@ fn Operation(id: i64, operation: OperationView, is_open: Memo<bool>, data: TabDa
                     {operation.kind.label()}{snapshot}
                 </a>
                 <small class="muted">
-                    <Moment at=Signal::stored(operation.requested_at) form=TimeForm::DayAndTime/>
+                    <LocalTime at=Signal::stored(operation.requested_at) form=TimeFormat::DayAndTime/>
                     " · " {operation.requested_by.clone()} {took} " · " {outcome(&operation)}
                 </small>
             </div>

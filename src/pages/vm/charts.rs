@@ -2,17 +2,17 @@
 
 use crate::{
     components::{
+        banner::ErrorBanner,
         browser,
         chart::{Hue, Scale, TimeChart},
-        clock::alive,
+        chart_table::{ChartTable, default_columns},
         feed::Feed,
         format,
-        notice::Refusal,
+        hydration::is_hydrated,
         range::RangePicker,
-        readings::{Readings, usual_columns},
         timeline::{Line, Timeline},
     },
-    model::{Series, Source, Sources, VmFigures, VmView},
+    model::{Series, Source, Sources, VmUsage, VmView},
 };
 use leptos::prelude::*;
 
@@ -34,11 +34,11 @@ pub fn VmCharts(feed: Feed, id: i64, vm: Memo<Option<VmView>>, timeline: Timelin
     ]);
     let source = move |read: fn(&Sources) -> Source| {
         Signal::derive(move || {
-            vm.with(|vm| vm.as_ref().map_or(Source::Unknown, |vm| read(&vm.figures.sources)))
+            vm.with(|vm| vm.as_ref().map_or(Source::Unknown, |vm| read(&vm.usage.sources)))
         })
     };
-    let text = move |read: fn(&VmFigures) -> String| {
-        Signal::derive(move || vm.with(|vm| vm.as_ref().map(|vm| read(&vm.figures)).unwrap_or_default()))
+    let text = move |read: fn(&VmUsage) -> String| {
+        Signal::derive(move || vm.with(|vm| vm.as_ref().map(|vm| read(&vm.usage)).unwrap_or_default()))
     };
     let received = timeline.statistics("vm_network_rx_mb_per_s", format::rate);
     let sent = timeline.statistics("vm_network_tx_mb_per_s", format::rate);
@@ -51,7 +51,7 @@ pub fn VmCharts(feed: Feed, id: i64, vm: Memo<Option<VmView>>, timeline: Timelin
             <span class="push"></span>
             <Export id vm timeline/>
         </div>
-        <Refusal error=timeline.refusal/>
+        <ErrorBanner error=timeline.error/>
         <div class="charts" class:stale=move || feed.is_stale() class:loading=timeline.loading aria-busy=move || timeline.loading.get().to_string()>
             <TimeChart
                 test_id="chart-cpu" title="CPU" hue=Hue::Cpu scale=Scale::Percent source=source(|s| s.cpu)
@@ -83,7 +83,7 @@ pub fn VmCharts(feed: Feed, id: i64, vm: Memo<Option<VmView>>, timeline: Timelin
                 data=network span foot=of_network on_span
             />
         </div>
-        <Readings columns=usual_columns([cpu, memory, disk, network])/>
+        <ChartTable columns=default_columns([cpu, memory, disk, network])/>
     }
 }
 
@@ -96,7 +96,7 @@ fn with_percent(amount: Option<String>, percent: Option<f64>) -> String {
 /// The shown time as files: every sample in it, or the picture of it.
 #[component]
 fn Export(id: i64, vm: Memo<Option<VmView>>, timeline: Timeline) -> impl IntoView {
-    let alive = alive();
+    let is_hydrated = is_hydrated();
     let address = move |format: &str| {
         let (from, to) = timeline.range.get().bounds(timeline.now().get());
         let (from, to) = (from.to_rfc3339(), to.to_rfc3339());
@@ -112,7 +112,7 @@ fn Export(id: i64, vm: Memo<Option<VmView>>, timeline: Timeline) -> impl IntoVie
             <div>
                 <a class="btn" href=move || address("csv") download rel="external">"CSV"</a>
                 <a class="btn" href=move || address("json") download rel="external">"JSON"</a>
-                {move || alive.get().then(|| view! { <button type="button" class="btn" on:click=picture>"PNG"</button> })}
+                {move || is_hydrated.get().then(|| view! { <button type="button" class="btn" on:click=picture>"PNG"</button> })}
             </div>
         </details>
     }

@@ -1,10 +1,10 @@
 //! What cannot be undone: destroying the VM. And an imported VM can be left alone again.
 
 use crate::{
-    api::{DestroyVm, ReleaseVm},
+    api::{DestroyVm, UnmanageVm},
     components::{
         action::{ActionForm, ServerAction},
-        confirm::{Ask, Confirm, Confirmation, Question},
+        confirm::{Confirm, ConfirmButton, Confirmation, Question},
         icon::{Glyph, Icon},
     },
     model::{Adopted, OperationKind, VmView},
@@ -17,7 +17,7 @@ pub fn Danger(
     vm: Memo<Option<VmView>>,
     is_imported: bool,
     question: Question,
-    release: ServerAction<ReleaseVm>,
+    unmanage: ServerAction<UnmanageVm>,
 ) -> impl IntoView {
     let may_destroy = Memo::new(move |_| {
         vm.with(|vm| {
@@ -33,16 +33,16 @@ pub fn Danger(
         <section class="panel block" data-testid="danger">
             <h2>"Danger zone"</h2>
             {is_imported.then(|| view! {
-                <ActionForm action=release class="line-form">
+                <ActionForm action=unmanage class="line-form">
                     <input type="hidden" name="vm_id" value=id/>
                     <p>"Remove this VM from the list and leave its machine as it is. You can import it again."</p>
-                    <button type="submit" class="btn" data-testid="release" disabled=release.pending()>"Stop managing"</button>
+                    <button type="submit" class="btn" data-testid="release" disabled=unmanage.pending()>"Stop managing"</button>
                 </ActionForm>
             })}
             <div class="line-form">
                 <p>{what}</p>
                 {move || may_destroy.get().then(|| view! {
-                    <Ask question test_id="destroy"><Glyph icon=Icon::Bin/>"Destroy…"</Ask>
+                    <ConfirmButton question test_id="destroy"><Glyph icon=Icon::Bin/>"Destroy…"</ConfirmButton>
                 })}
             </div>
         </section>

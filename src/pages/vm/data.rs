@@ -5,9 +5,8 @@ use super::tab::Tab;
 use crate::{
     api::{operation_output, vm_events, vm_operations, vm_snapshots, vm_vagrantfiles},
     components::{
-        alerts,
+        alerts, banner,
         feed::Feed,
-        notice,
         range::Range,
         resource::{Loading, section_view},
         timeline,
@@ -181,5 +180,5 @@ where
 
 /// The usual `blank`.
 pub fn blank() -> AnyView {
-    view! { <notice::Loading class="blank"/> }.into_any()
+    view! { <banner::Loading class="blank"/> }.into_any()
 }

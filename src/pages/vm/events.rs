@@ -2,7 +2,7 @@
 
 use super::data::{TabData, blank, when_loaded};
 use crate::{
-    components::clock::{Moment, TimeForm},
+    components::local_time::{LocalTime, TimeFormat},
     model::Event,
 };
 use leptos::prelude::*;
@@ -29,7 +29,7 @@ fn entry(event: Event) -> impl IntoView {
     let severity = event.severity.as_str();
     view! {
         <li data-severity=severity>
-            <Moment at=event.at form=TimeForm::DayAndTime/>
+            <LocalTime at=event.at form=TimeFormat::DayAndTime/>
             <i class=format!("mark {severity}") title=severity></i>
             <span>{event.text}</span>
         </li>

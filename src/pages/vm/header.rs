@@ -9,10 +9,10 @@ use crate::{
     components::{
         action::{ActionForm, ServerAction},
         alerts::AlertBell,
+        banner::{ConnectionStatus, ErrorBanner},
         confirm::{Confirm, Confirmation, Question},
         feed::{Feed, open_operation},
         format,
-        notice::{LinkState, Refusal},
         source_badge::source_label,
         vm::{Power, PowerButtons, Progress, StatusMark},
     },
@@ -20,7 +20,7 @@ use crate::{
 };
 use leptos::prelude::*;
 
-/// `error` is of what was last asked of the VM: it stays in sight.
+/// `error` is that of the last request for this VM; it stays visible.
 #[component]
 pub fn Header(
     feed: Feed,
@@ -37,11 +37,11 @@ pub fn Header(
     let up = move || {
         vm.with(|vm| {
             let vm = vm.as_ref().filter(|vm| vm.status == VmStatus::Running)?;
-            vm.figures.uptime_seconds.map(|s| format!(" · up {}", format::duration(s)))
+            vm.usage.uptime_seconds.map(|s| format!(" · up {}", format::duration(s)))
         })
     };
     let source = move || {
-        let source = vm.with(|vm| vm.as_ref().map_or(Source::Unknown, |vm| vm.figures.sources.uptime));
+        let source = vm.with(|vm| vm.as_ref().map_or(Source::Unknown, |vm| vm.usage.sources.uptime));
         format!("Uptime source: {}", source_label(source))
     };
     view! {
@@ -50,13 +50,13 @@ pub fn Header(
                 <StatusMark status/>
                 <h1>{name}</h1>
                 <span class="muted"><span data-testid="status">{move || status.get().label()}</span><span title=source>{up}</span></span>
-                <LinkState feed/>
+                <ConnectionStatus feed/>
                 <span class="push"></span>
                 <AlertBell feed/>
                 <PowerButtons vm power turn_off/>
             </header>
             <Tabs id tab is_imported/>
-            <Refusal error/>
+            <ErrorBanner error/>
         </div>
     }
 }
@@ -85,7 +85,7 @@ pub fn UnderWay(feed: Feed, id: i64, vm: Memo<Option<VmView>>) -> impl IntoView 
             },
         )
     };
-    view! { <section class="panel under-way"><Progress vm now=feed.now/>{cancel_button}<Refusal error/></section> }
+    view! { <section class="panel under-way"><Progress vm now=feed.now/>{cancel_button}<ErrorBanner error/></section> }
 }
 
 #[component]

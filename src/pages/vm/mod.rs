@@ -15,14 +15,14 @@ mod tab;
 mod vagrantfile;
 
 use crate::{
-    api::{DestroyVm, ReleaseVm, metrics_since},
+    api::{DestroyVm, UnmanageVm, metrics_since},
     components::{
         action::ServerAction,
         alerts::AlertNotices,
+        banner::{CollectorBanner, PageError},
         confirm::Question,
         feed::{Connection, Feed, Scope, open_operation},
         icon::{Glyph, Icon},
-        notice::{Trouble, Unavailable},
         range::Range,
         resource::resource_view,
         response, toast,
@@ -64,12 +64,12 @@ struct Address {
 }
 
 impl Address {
-    fn of_page() -> Self {
+    fn for_page() -> Self {
         let (params, query) = (use_params_map(), use_query_map());
         Self {
             id: Memo::new(move |_| params.with(|p| p.get("id").and_then(|id| id.parse().ok()))),
             tab: Memo::new(move |_| params.with(|p| Tab::parse(p.get_str("tab")))),
-            range: Range::of_page(),
+            range: Range::for_page(),
             selected: Memo::new(move |_| query.with(|q| q.get("operation").and_then(|id| id.parse().ok()))),
         }
     }
@@ -89,7 +89,7 @@ impl Address {
 
 #[component]
 pub fn Vm() -> impl IntoView {
-    let address = Address::of_page();
+    let address = Address::for_page();
     let data = TabData::new(address.id, address.tab, address.range, address.selected);
     let first = Resource::new(
         move || address.id.get(),
@@ -107,7 +107,7 @@ pub fn Vm() -> impl IntoView {
             move |live| async move { view! { <Body live address data/> }.into_any() },
             |error| match error.code {
                 ErrorCode::NotFound => view! { <NoSuchVm/> }.into_any(),
-                _ => view! { <Unavailable error/> }.into_any(),
+                _ => view! { <PageError error/> }.into_any(),
             },
         )}
     }
@@ -208,13 +208,13 @@ fn Present(
 ) -> impl IntoView {
     let power = Power::new(move || feed.poll_now());
     let destroy = ServerAction::<DestroyVm>::new();
-    let release = ServerAction::<ReleaseVm>::new();
-    toast::when_done(release, "The VM is no longer managed. Its machine stays as it is.");
+    let unmanage = ServerAction::<UnmanageVm>::new();
+    toast::when_done(unmanage, "The VM is no longer managed. Its machine stays as it is.");
     // The overview shows the progress of the destroying, and that the VM is gone in the end.
     let navigate = use_navigate();
     Effect::new(move || {
         let destroyed = destroy.value().with(|answer| matches!(answer, Some(Ok(_))));
-        if destroyed || release.value().with(|answer| matches!(answer, Some(Ok(_)))) {
+        if destroyed || unmanage.value().with(|answer| matches!(answer, Some(Ok(_)))) {
             navigate("/", NavigateOptions::default());
         }
     });
@@ -227,8 +227,8 @@ fn Present(
             .value()
             .get()
             .and_then(Result::err)
-            .or_else(|| release.value().get().and_then(Result::err))
-            .or_else(|| power.refusal().get())
+            .or_else(|| unmanage.value().get().and_then(Result::err))
+            .or_else(|| power.error().get())
     });
     let problem = Memo::new(move |_| vm.with(|vm| vm.as_ref().and_then(|vm| vm.problem.clone())));
     let busy = Memo::new(move |_| vm.with(|vm| vm.as_ref().is_some_and(|vm| open_operation(vm).is_some())));
@@ -243,14 +243,14 @@ fn Present(
             Some(Tab::Snapshots) => view! { <Snapshots feed id vm data/> }.into_any(),
             Some(Tab::Activity) => view! { <Activity id selected=address.selected data/> }.into_any(),
             Some(Tab::Settings) => {
-                view! { <Settings feed id vm data is_imported destroy_question release/> }.into_any()
+                view! { <Settings feed id vm data is_imported destroy_question unmanage/> }.into_any()
             }
             None => view! { <NoSuchTab path=Tab::Overview.path(id)/> }.into_any(),
         }
     };
     view! {
         <Header feed id vm tab=address.tab name=name.clone() is_imported power turn_off error/>
-        <Trouble feed/>
+        <CollectorBanner feed/>
         {move || {
             problem.get().map(|text| {
                 view! { <p class="banner bad" role="alert" data-testid="problem"><Glyph icon=Icon::Warning/><span>{text}</span></p> }

@@ -7,9 +7,9 @@ use super::{
 };
 use crate::{
     components::{
-        clock::{Moment, TimeForm},
         feed::Feed,
         format,
+        local_time::{LocalTime, TimeFormat},
         range::Range,
         timeline::Timeline,
     },
@@ -75,7 +75,7 @@ fn Facts(vm: Memo<Option<VmView>>, adopted: Option<Adopted>) -> impl IntoView {
                 <div><dt>"Provider"</dt><dd>{provider}</dd></div>
             })}
             <div><dt>"Owner"</dt><dd>{fact(|vm| vm.owner_name.clone())}</dd></div>
-            <div><dt>"Created"</dt><dd><Moment at=created_at form=TimeForm::DayAndTime/></dd></div>
+            <div><dt>"Created"</dt><dd><LocalTime at=created_at form=TimeFormat::DayAndTime/></dd></div>
         </dl>
     }
 }

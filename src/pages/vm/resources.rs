@@ -5,9 +5,9 @@ use crate::{
     api::ResizeVm,
     components::{
         action::{ActionForm, ServerAction},
+        banner::ErrorBanner,
         feed::Feed,
         format,
-        notice::Refusal,
     },
     model::{OperationKind, VmSpec, VmView, parse_whole, price},
 };
@@ -71,7 +71,7 @@ pub fn Resources(feed: Feed, id: i64, vm: Memo<Option<VmView>>) -> impl IntoView
     view! {
         <section class="panel block" data-testid="resources">
             <h2>"Resources"</h2>
-            <Refusal error/>
+            <ErrorBanner error/>
             <p class="hint" data-testid="next-spec">
                 {move || next().unwrap_or_else(|| "Changes apply at the next start. Disks can only grow.".to_owned())}
             </p>

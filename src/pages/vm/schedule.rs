@@ -5,9 +5,10 @@ use crate::{
     api::{SetAutoStart, StopAfter, StopAt},
     components::{
         action::{ActionForm, ServerAction},
-        clock::{Moment, TimeField, TimeForm},
+        banner::ErrorBanner,
+        datetime_field::DateTimeField,
         feed::Feed,
-        notice::Refusal,
+        local_time::{LocalTime, TimeFormat},
         toast,
     },
     model::{ApiError, UtcMillis, VmView},
@@ -37,7 +38,7 @@ pub fn Schedule(feed: Feed, id: i64, vm: Memo<Option<VmView>>) -> impl IntoView 
     let stop_at = Memo::new(move |_| vm.with(|vm| vm.as_ref().and_then(|vm| vm.stop_at)));
     let shutdown = move |at: UtcMillis| {
         view! {
-            <p class="hint">"Shuts down at " <Moment at=Signal::stored(at) form=TimeForm::DayAndTime/> "."</p>
+            <p class="hint">"Shuts down at " <LocalTime at=Signal::stored(at) form=TimeFormat::DayAndTime/> "."</p>
             <ActionForm action=stop_after>
                 <input type="hidden" name="vm_id" value=id/>
                 <input type="hidden" name="hours" value="0"/>
@@ -48,7 +49,7 @@ pub fn Schedule(feed: Feed, id: i64, vm: Memo<Option<VmView>>) -> impl IntoView 
     view! {
         <section class="panel block" data-testid="schedule">
             <h2>"Schedule"</h2>
-            <Refusal error/>
+            <ErrorBanner error/>
             <ActionForm action=auto_start>
                 <input type="hidden" name="vm_id" value=id/>
                 <input type="hidden" name="auto_start" value=move || (!starts.get()).to_string()/>
@@ -70,7 +71,7 @@ pub fn Schedule(feed: Feed, id: i64, vm: Memo<Option<VmView>>) -> impl IntoView 
             <ActionForm action=stop_at_time class="line-form">
                 <input type="hidden" name="vm_id" value=id/>
                 <div class="field">
-                    <TimeField name="at" id="stop-time" label="Shut down at" at=None offset_name="offset_minutes" required=true/>
+                    <DateTimeField name="at" id="stop-time" label="Shut down at" at=None offset_name="offset_minutes" required=true/>
                 </div>
                 <button type="submit" class="btn">"Schedule"</button>
             </ActionForm>

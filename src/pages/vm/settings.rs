@@ -4,7 +4,7 @@ use super::{
     danger::Danger, data::TabData, resources::Resources, schedule::Schedule, vagrantfile::Vagrantfile,
 };
 use crate::{
-    api::ReleaseVm,
+    api::UnmanageVm,
     components::{action::ServerAction, confirm::Question, feed::Feed},
     model::VmView,
 };
@@ -18,7 +18,7 @@ pub fn Settings(
     data: TabData,
     is_imported: bool,
     destroy_question: Question,
-    release: ServerAction<ReleaseVm>,
+    unmanage: ServerAction<UnmanageVm>,
 ) -> impl IntoView {
     view! {
         {is_imported.then(|| view! { <p class="hint">{super::IMPORTED}</p> })}
@@ -27,6 +27,6 @@ pub fn Settings(
             <Schedule feed id vm/>
         </div>
         {(!is_imported).then(|| view! { <Vagrantfile data/> })}
-        <Danger id vm is_imported question=destroy_question release/>
+        <Danger id vm is_imported question=destroy_question unmanage/>
     }
 }

@@ -9,10 +9,10 @@ use crate::{
     api::{DeleteSnapshot, RestoreSnapshot, SaveSnapshot},
     components::{
         action::{ActionForm, ServerAction},
-        clock::{Moment, TimeForm},
-        confirm::{Ask, Confirm, Confirmation, Question},
+        banner::ErrorBanner,
+        confirm::{Confirm, ConfirmButton, Confirmation, Question},
         feed::Feed,
-        notice::Refusal,
+        local_time::{LocalTime, TimeFormat},
     },
     model::{OperationKind, Snapshot, VmView},
 };
@@ -44,11 +44,11 @@ pub fn Snapshots(feed: Feed, id: i64, vm: Memo<Option<VmView>>, data: TabData) -
                 <div class="what">
                     <b class="path">{name.clone()}</b>
                     <small class="muted">
-                        {saved_at.map(|at| view! { <Moment at=Signal::stored(at) form=TimeForm::DayAndTime/> })}
+                        {saved_at.map(|at| view! { <LocalTime at=Signal::stored(at) form=TimeFormat::DayAndTime/> })}
                     </small>
                 </div>
-                <Ask question=to_restore class="btn quiet" of=name.clone()>"Restore…"</Ask>
-                <Ask question=to_delete class="btn quiet" of=name.clone()>"Delete…"</Ask>
+                <ConfirmButton question=to_restore class="btn quiet" of=name.clone()>"Restore…"</ConfirmButton>
+                <ConfirmButton question=to_delete class="btn quiet" of=name.clone()>"Delete…"</ConfirmButton>
                 <Confirm question=to_restore title=title_of_restore>
                     <p>"The VM returns to the state it had when this snapshot was saved. Everything written since then is lost."</p>
                     <ActionForm action=restore>
@@ -78,7 +78,7 @@ pub fn Snapshots(feed: Feed, id: i64, vm: Memo<Option<VmView>>, data: TabData) -
     view! {
         <section class="panel block" data-testid="snapshots">
             <h2>"Snapshots"</h2>
-            <Refusal error/>
+            <ErrorBanner error/>
             {when_loaded(data.snapshots, blank, list)}
             <ActionForm action=save class="line-form">
                 <input type="hidden" name="vm_id" value=id/>

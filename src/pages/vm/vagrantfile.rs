@@ -2,7 +2,7 @@
 
 use super::data::{TabData, blank, when_loaded};
 use crate::{
-    components::clock::{Moment, TimeForm},
+    components::local_time::{LocalTime, TimeFormat},
     model::VagrantfileVersion,
 };
 use leptos::prelude::*;
@@ -19,10 +19,10 @@ fn list(versions: Vec<VagrantfileVersion>) -> AnyView {
     }
     let version = |(at, version): (usize, VagrantfileVersion)| {
         view! {
-            <details class="readings">
+            <details class="disclosure">
                 <summary>
                     {if at == 0 { "Current version, since " } else { "Since " }}
-                    <Moment at=Signal::stored(version.seen_at) form=TimeForm::DayAndTime/>
+                    <LocalTime at=Signal::stored(version.seen_at) form=TimeFormat::DayAndTime/>
                 </summary>
                 <pre class="log whole" tabindex="0">{version.text}</pre>
             </details>

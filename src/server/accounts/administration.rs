@@ -3,7 +3,7 @@
 
 use super::{AccountRow, Accounts, now};
 use crate::{
-    model::{Account, ApiError, Me, Role, UtcMillis},
+    model::{Account, ApiError, CurrentUser, Role, UtcMillis},
     server::{events::NewEvent, internal},
 };
 use sqlx::{FromRow, Sqlite, Transaction};
@@ -26,7 +26,7 @@ struct ListedRow {
 
 impl From<ListedRow> for Account {
     fn from(row: ListedRow) -> Self {
-        let Me { id, username, email, role } = row.account.into();
+        let CurrentUser { id, username, email, role } = row.account.into();
         Self {
             id,
             username,
@@ -42,7 +42,7 @@ impl From<ListedRow> for Account {
 }
 
 impl Accounts {
-    /// The first 200 accounts by name, of those whose name or e-mail address has `search` in it.
+    /// The first 200 accounts by name whose name or e-mail address contains `search`.
     ///
     /// # Errors
     /// `Internal` when the database cannot be read.
@@ -68,8 +68,13 @@ impl Accounts {
     ///
     /// # Errors
     /// `NotFound`; `Conflict` when it is one's own account.
-    pub async fn set_active(&self, me: &Me, account_id: i64, is_active: bool) -> Result<(), ApiError> {
-        if account_id == me.id && !is_active {
+    pub async fn set_active(
+        &self,
+        user: &CurrentUser,
+        account_id: i64,
+        is_active: bool,
+    ) -> Result<(), ApiError> {
+        if account_id == user.id && !is_active {
             return Err(ApiError::conflict("You cannot deactivate your own account. Ask another admin."));
         }
         let mut tx = self.database.write().await.map_err(internal)?;
@@ -88,8 +93,13 @@ impl Accounts {
                 .map_err(internal)?;
         }
         let what = if is_active { "activated" } else { "deactivated" };
-        self.told(&mut tx, me, &other, format!("{} {what} the account {}.", me.username, other.username))
-            .await?;
+        self.record_event(
+            &mut tx,
+            user,
+            &other,
+            format!("{} {what} the account {}.", user.username, other.username),
+        )
+        .await?;
         tx.commit().await.map_err(internal)
     }
 
@@ -97,8 +107,8 @@ impl Accounts {
     ///
     /// # Errors
     /// `NotFound`; `Conflict` when it is one's own account.
-    pub async fn set_role(&self, me: &Me, account_id: i64, role: Role) -> Result<(), ApiError> {
-        if account_id == me.id {
+    pub async fn set_role(&self, user: &CurrentUser, account_id: i64, role: Role) -> Result<(), ApiError> {
+        if account_id == user.id {
             return Err(ApiError::conflict("You cannot change your own role. Ask another admin."));
         }
         let mut tx = self.database.write().await.map_err(internal)?;
@@ -111,14 +121,14 @@ impl Accounts {
             .map_err(internal)?;
         let text = format!(
             "{} made {} {}.",
-            me.username,
+            user.username,
             other.username,
             match role {
                 Role::Admin => "an admin",
                 Role::User => "a user",
             }
         );
-        self.told(&mut tx, me, &other, text).await?;
+        self.record_event(&mut tx, user, &other, text).await?;
         tx.commit().await.map_err(internal)
     }
 
@@ -126,7 +136,13 @@ impl Accounts {
     ///
     /// # Errors
     /// `NotFound`; `Invalid` with the field that is wrong.
-    pub async fn grant(&self, me: &Me, account_id: i64, amount: i64, reason: &str) -> Result<(), ApiError> {
+    pub async fn grant(
+        &self,
+        user: &CurrentUser,
+        account_id: i64,
+        amount: i64,
+        reason: &str,
+    ) -> Result<(), ApiError> {
         let reason = reason.trim();
         if amount == 0 || amount.abs() > MAX_GRANT {
             let text = format!("Enter 1 to {MAX_GRANT} credits, or a negative number to take credits.");
@@ -140,32 +156,36 @@ impl Accounts {
         let other = found(&mut tx, account_id).await?;
         self.allowances.grant(&mut tx, account_id, amount, reason, now().0).await.map_err(internal)?;
         let (verb, count) = if amount > 0 { ("gave", amount) } else { ("took", -amount) };
-        let text = format!("{} {verb} {} {count} credits: {reason}", me.username, other.username);
+        let text = format!("{} {verb} {} {count} credits: {reason}", user.username, other.username);
         NewEvent::info("credits_granted", None, text)
-            .about(account_id, me.id)
+            .about(account_id, user.id)
             .write(&mut tx)
             .await
             .map_err(internal)?;
         tx.commit().await.map_err(internal)
     }
 
-    async fn told(
+    async fn record_event(
         &self,
         tx: &mut Transaction<'_, Sqlite>,
-        me: &Me,
-        other: &Me,
+        user: &CurrentUser,
+        other: &CurrentUser,
         text: String,
     ) -> Result<(), ApiError> {
-        NewEvent::info("account_changed", None, text).about(other.id, me.id).write(tx).await.map_err(internal)
+        NewEvent::info("account_changed", None, text)
+            .about(other.id, user.id)
+            .write(tx)
+            .await
+            .map_err(internal)
     }
 }
 
-async fn found(tx: &mut Transaction<'_, Sqlite>, account_id: i64) -> Result<Me, ApiError> {
+async fn found(tx: &mut Transaction<'_, Sqlite>, account_id: i64) -> Result<CurrentUser, ApiError> {
     let row: Option<AccountRow> =
         sqlx::query_as("SELECT id, username, email, role FROM account WHERE id = ?")
             .bind(account_id)
             .fetch_optional(&mut **tx)
             .await
             .map_err(internal)?;
-    row.map(Me::from).ok_or_else(|| ApiError::not_found("account"))
+    row.map(CurrentUser::from).ok_or_else(|| ApiError::not_found("account"))
 }

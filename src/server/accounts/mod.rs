@@ -14,7 +14,7 @@ use super::{
     events::NewEvent,
     internal,
 };
-use crate::model::{ApiError, ErrorCode, Me, Role, check_registration};
+use crate::model::{ApiError, CurrentUser, ErrorCode, Role, check_registration};
 pub use password::Passwords;
 use sqlx::FromRow;
 pub use token::Token;
@@ -64,7 +64,7 @@ struct AccountRow {
     role: String,
 }
 
-impl From<AccountRow> for Me {
+impl From<AccountRow> for CurrentUser {
     fn from(row: AccountRow) -> Self {
         let role = if row.role == Role::Admin.as_str() { Role::Admin } else { Role::User };
         Self { id: row.id, username: row.username, email: row.email, role }
@@ -93,20 +93,25 @@ impl Accounts {
     ///
     /// # Errors
     /// `Internal` when the database cannot be read.
-    pub async fn first(&self) -> Result<Option<Me>, ApiError> {
+    pub async fn first(&self) -> Result<Option<CurrentUser>, ApiError> {
         let row: Option<AccountRow> =
             sqlx::query_as("SELECT id, username, email, role FROM account ORDER BY id LIMIT 1")
                 .fetch_optional(self.database.read())
                 .await
                 .map_err(internal)?;
-        Ok(row.map(Me::from))
+        Ok(row.map(CurrentUser::from))
     }
 
     /// Makes an account. The first one is an admin.
     ///
     /// # Errors
     /// `Invalid` with the fields that are wrong or taken; `TooMany` when too many passwords are being hashed.
-    pub async fn register(&self, username: &str, email: &str, password: &str) -> Result<Me, ApiError> {
+    pub async fn register(
+        &self,
+        username: &str,
+        email: &str,
+        password: &str,
+    ) -> Result<CurrentUser, ApiError> {
         self.create(username, email, password, None).await
     }
 
@@ -120,7 +125,7 @@ impl Accounts {
         email: &str,
         password: &str,
         role: Option<Role>,
-    ) -> Result<Me, ApiError> {
+    ) -> Result<CurrentUser, ApiError> {
         let (username, email) = (username.trim(), email.trim());
         check_registration(username, email, password)?;
         let hash = self.passwords.hash(password).await?;
@@ -139,19 +144,19 @@ impl Accounts {
         .fetch_one(&mut *tx)
         .await
         .map_err(taken)?;
-        let me = Me::from(row);
-        self.allowances.grant_first(&mut tx, me.id, me.role, now().0).await.map_err(internal)?;
+        let user = CurrentUser::from(row);
+        self.allowances.grant_first(&mut tx, user.id, user.role, now().0).await.map_err(internal)?;
         NewEvent::info(
             "account_created",
             None,
-            format!("The account {} was created with the role {}.", me.username, me.role.as_str()),
+            format!("The account {} was created with the role {}.", user.username, user.role.as_str()),
         )
-        .by(me.id)
+        .by(user.id)
         .write(&mut tx)
         .await
         .map_err(internal)?;
         tx.commit().await.map_err(internal)?;
-        Ok(me)
+        Ok(user)
     }
 
     /// Checks a password and begins a session. An unknown name takes as long as a wrong password.
@@ -199,11 +204,15 @@ impl Accounts {
         Ok(token)
     }
 
-    /// Whose token this is, if its session has not ended. A token serves only in the way it was given out.
+    /// The owner of a token, if its session has not ended. A token is only valid with the carrier that it was issued for.
     ///
     /// # Errors
     /// `Internal` when the database cannot be read.
-    pub async fn owner_of_token(&self, token: &str, carrier: Carrier) -> Result<Option<Me>, ApiError> {
+    pub async fn owner_of_token(
+        &self,
+        token: &str,
+        carrier: Carrier,
+    ) -> Result<Option<CurrentUser>, ApiError> {
         let Some(hash) = Token::hash_of(token) else { return Ok(None) };
         let at = now().0;
         let found: Option<(i64, i64)> = sqlx::query_as(
@@ -234,7 +243,7 @@ impl Accounts {
                 .fetch_optional(self.database.read())
                 .await
                 .map_err(internal)?;
-        Ok(row.map(Me::from))
+        Ok(row.map(CurrentUser::from))
     }
 
     /// Ends the token's session; a token without one is no error.

@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 
 /// Each hash takes 19 MiB and a core for some tens of milliseconds.
 const MAX_CONCURRENT: usize = 2;
-/// Whoever would wait longer than this for a turn is sent away.
+/// Requests that would wait longer than this for a turn are rejected.
 const MAX_WAIT: Duration = Duration::from_secs(8);
 
 /// Verified when a user name is unknown, so that both cases take equally long.

@@ -2,7 +2,7 @@
 
 use super::{Accounts, DAY_MILLIS, Device, IDLE_DAYS, LIFE_DAYS, Token, now};
 use crate::{
-    model::{ApiError, DeviceKind, Me, SignedInDevice, UtcMillis, check_password},
+    model::{ApiError, CurrentUser, DeviceKind, SignedInDevice, UtcMillis, check_password},
     server::{events::NewEvent, internal},
 };
 
@@ -13,14 +13,14 @@ impl Accounts {
     /// `Invalid` with the field that is wrong; `TooMany` when too many passwords are being hashed.
     pub async fn change_password(
         &self,
-        me: &Me,
+        user: &CurrentUser,
         token: &str,
         old_password: &str,
         new_password: &str,
     ) -> Result<(), ApiError> {
         check_password("new_password", new_password)?;
         let hash: Option<String> = sqlx::query_scalar("SELECT password_hash FROM account WHERE id = ?")
-            .bind(me.id)
+            .bind(user.id)
             .fetch_optional(self.database.read())
             .await
             .map_err(internal)?;
@@ -31,19 +31,19 @@ impl Accounts {
         let mut tx = self.database.write().await.map_err(internal)?;
         sqlx::query("UPDATE account SET password_hash = ? WHERE id = ?")
             .bind(hash)
-            .bind(me.id)
+            .bind(user.id)
             .execute(&mut *tx)
             .await
             .map_err(internal)?;
         sqlx::query("DELETE FROM session WHERE account_id = ? AND token_hash IS NOT ?")
-            .bind(me.id)
+            .bind(user.id)
             .bind(Token::hash_of(token))
             .execute(&mut *tx)
             .await
             .map_err(internal)?;
-        let text = format!("{} changed their password; their other devices are signed out.", me.username);
+        let text = format!("{} changed their password; their other devices are signed out.", user.username);
         NewEvent::info("account_password_changed", None, text)
-            .by(me.id)
+            .by(user.id)
             .write(&mut tx)
             .await
             .map_err(internal)?;
@@ -54,7 +54,7 @@ impl Accounts {
     ///
     /// # Errors
     /// `Internal` when the database cannot be read.
-    pub async fn devices(&self, me: &Me, token: &str) -> Result<Vec<SignedInDevice>, ApiError> {
+    pub async fn devices(&self, user: &CurrentUser, token: &str) -> Result<Vec<SignedInDevice>, ApiError> {
         let own = Token::hash_of(token);
         let rows: Vec<(i64, String, String, i64, i64, bool)> = sqlx::query_as(
             "SELECT id, carrier, user_agent, created_at, last_used_at, token_hash IS ?1 FROM session
@@ -62,7 +62,7 @@ impl Accounts {
              ORDER BY token_hash IS ?1 DESC, last_used_at DESC",
         )
         .bind(own)
-        .bind(me.id)
+        .bind(user.id)
         .bind(now().0 - LIFE_DAYS * DAY_MILLIS)
         .bind(now().0 - IDLE_DAYS * DAY_MILLIS)
         .fetch_all(self.database.read())
@@ -87,11 +87,11 @@ impl Accounts {
     ///
     /// # Errors
     /// `NotFound` when they have no such session.
-    pub async fn end_session(&self, me: &Me, session_id: i64) -> Result<(), ApiError> {
+    pub async fn end_session(&self, user: &CurrentUser, session_id: i64) -> Result<(), ApiError> {
         let mut tx = self.database.write().await.map_err(internal)?;
         let ended = sqlx::query("DELETE FROM session WHERE id = ? AND account_id = ?")
             .bind(session_id)
-            .bind(me.id)
+            .bind(user.id)
             .execute(&mut *tx)
             .await
             .map_err(internal)?;
@@ -103,10 +103,10 @@ impl Accounts {
     ///
     /// # Errors
     /// `Internal` when the database cannot be written.
-    pub async fn end_other_sessions(&self, me: &Me, token: &str) -> Result<(), ApiError> {
+    pub async fn end_other_sessions(&self, user: &CurrentUser, token: &str) -> Result<(), ApiError> {
         let mut tx = self.database.write().await.map_err(internal)?;
         sqlx::query("DELETE FROM session WHERE account_id = ? AND token_hash IS NOT ?")
-            .bind(me.id)
+            .bind(user.id)
             .bind(Token::hash_of(token))
             .execute(&mut *tx)
             .await

@@ -13,8 +13,8 @@ use super::{
     database::Database, events::NewEvent, internal, monitor::latest::Snapshot, notifications, vms::Scope,
 };
 use crate::model::{
-    ALERTS_PER_PAGE, Alert, AlertMetric, AlertRule, ApiError, Comparison, HostFigures, Me, Role, RuleScope,
-    Severity, UtcMillis, VmView,
+    ALERTS_PER_PAGE, Alert, AlertMetric, AlertRule, ApiError, Comparison, CurrentUser, HostUsage, Role,
+    RuleScope, Severity, UtcMillis, VmView,
 };
 use rules::{Evaluation, Level, Resolved, State, Timing, Transition, next_state};
 use sqlx::{FromRow, Sqlite, Transaction};
@@ -48,14 +48,14 @@ impl Alerts {
         self.select(scope, false, before.unwrap_or(i64::MAX), ALERTS_PER_PAGE as i64).await
     }
 
-    /// Notes that `me` takes care of an open alert of what they may see, and what the figure was in `newest` then. The
-    /// first to say so stays.
+    /// Acknowledges an open alert that `user` may see, with the metric's value in `newest`. The first acknowledgement
+    /// stays.
     ///
     /// # Errors
-    /// `NotFound` when there is no such alert, or it is not theirs to see; `Conflict` when it is over.
+    /// `NotFound` when there is no such alert or they may not see it; `Conflict` when it is resolved.
     pub async fn acknowledge(
         &self,
-        me: &Me,
+        user: &CurrentUser,
         alert_id: i64,
         at: UtcMillis,
         newest: &Snapshot,
@@ -67,8 +67,8 @@ impl Alerts {
              WHERE alert.id = ?1 AND (?2 OR (vm.owner_id = ?3 AND vm.destroyed_at IS NULL))",
         )
         .bind(alert_id)
-        .bind(me.role == Role::Admin)
-        .bind(me.id)
+        .bind(user.role == Role::Admin)
+        .bind(user.id)
         .fetch_optional(&mut *tx)
         .await
         .map_err(internal)?;
@@ -78,13 +78,13 @@ impl Alerts {
         }
         if is_new {
             let value = AlertMetric::parse(&metric).and_then(|metric| match vm_id {
-                Some(id) => rules::value_of_vm(metric, &newest.figures_of(id)),
+                Some(id) => rules::value_of_vm(metric, &newest.usage_of(id)),
                 None => rules::value_of_host(metric, &newest.host),
             });
             let sql = "UPDATE alert SET acknowledged_at = ?, acknowledged_by = ?, acknowledged_value = ? WHERE id = ?";
             sqlx::query(sql)
                 .bind(at.0)
-                .bind(me.id)
+                .bind(user.id)
                 .bind(value)
                 .bind(alert_id)
                 .execute(&mut *tx)
@@ -100,9 +100,9 @@ impl Alerts {
             }
             let label = AlertMetric::parse(&metric).map_or("figures", AlertMetric::label);
             let subject = vm_name.as_deref().unwrap_or("the host");
-            let text = format!("{} acknowledged the alert about {subject}'s {label}.", me.username);
+            let text = format!("{} acknowledged the alert about {subject}'s {label}.", user.username);
             NewEvent::info("alert_acknowledged", vm_id, text)
-                .by(me.id)
+                .by(user.id)
                 .write(&mut tx)
                 .await
                 .map_err(internal)?;
@@ -201,7 +201,7 @@ type Key = (i64, Option<i64>);
 #[derive(Debug)]
 pub struct AlertEngine {
     database: Database,
-    period_secs: u32,
+    interval_secs: u32,
     /// Every state that is not `Quiet`; `None` until the open rows are read.
     states: Option<HashMap<Key, State>>,
 }
@@ -223,9 +223,9 @@ enum TransitionKind {
 }
 
 impl AlertEngine {
-    /// An engine for the rules in the database, with a tick every `period_secs`.
-    pub fn new(database: Database, period_secs: u32) -> Self {
-        Self { database, period_secs, states: None }
+    /// An engine for the rules in the database, with a tick every `interval_secs`.
+    pub fn new(database: Database, interval_secs: u32) -> Self {
+        Self { database, interval_secs, states: None }
     }
 
     /// Evaluates a tick and writes the transitions. `vms` are all VMs.
@@ -235,7 +235,7 @@ impl AlertEngine {
     pub async fn evaluate(
         &mut self,
         now: UtcMillis,
-        host: &HostFigures,
+        host: &HostUsage,
         vms: &[VmView],
     ) -> Result<(), sqlx::Error> {
         let rules = rule_store::all(&mut *self.database.read().acquire().await?).await?;
@@ -243,9 +243,9 @@ impl AlertEngine {
             Some(states) => states,
             None => self.load_open().await?,
         };
-        let (next, news) = evaluate_rules(&rules, &states, now, self.period_secs, host, vms);
-        if !news.is_empty()
-            && let Err(error) = self.write(&rules, now, &news).await
+        let (next, transitions) = evaluate_rules(&rules, &states, now, self.interval_secs, host, vms);
+        if !transitions.is_empty()
+            && let Err(error) = self.write(&rules, now, &transitions).await
         {
             self.states = Some(states);
             return Err(error);
@@ -305,14 +305,16 @@ impl AlertEngine {
         &self,
         rules: &[AlertRule],
         now: UtcMillis,
-        news: &[AlertTransition],
+        transitions: &[AlertTransition],
     ) -> Result<(), sqlx::Error> {
         let mut tx = self.database.write().await?;
-        for news in news {
-            let Some(rule) = rules.iter().find(|rule| rule.id == news.rule_id) else { continue };
-            let event = match news.what {
-                TransitionKind::Raised { value } => raise(&mut tx, rule, news, value, now).await?,
-                TransitionKind::Resolved(resolved) => resolve(&mut tx, rule, news, resolved, now).await?,
+        for transitions in transitions {
+            let Some(rule) = rules.iter().find(|rule| rule.id == transitions.rule_id) else { continue };
+            let event = match transitions.what {
+                TransitionKind::Raised { value } => raise(&mut tx, rule, transitions, value, now).await?,
+                TransitionKind::Resolved(resolved) => {
+                    resolve(&mut tx, rule, transitions, resolved, now).await?
+                }
             };
             if let Some(event) = event {
                 event.write(&mut tx).await?;
@@ -326,7 +328,7 @@ impl AlertEngine {
 async fn raise(
     tx: &mut Transaction<'_, Sqlite>,
     rule: &AlertRule,
-    news: &AlertTransition,
+    transitions: &AlertTransition,
     value: Option<f64>,
     now: UtcMillis,
 ) -> Result<Option<NewEvent>, sqlx::Error> {
@@ -336,7 +338,7 @@ async fn raise(
          WHERE ?1 IS NULL OR EXISTS (SELECT 1 FROM vm WHERE id = ?1 AND destroyed_at IS NULL)
          ON CONFLICT DO NOTHING RETURNING id",
     )
-    .bind(news.vm_id)
+    .bind(transitions.vm_id)
     .bind(rule.id)
     .bind(rule.metric.as_str())
     .bind(rule.comparison.as_str())
@@ -347,13 +349,13 @@ async fn raise(
     .fetch_optional(&mut **tx)
     .await?;
     let Some(alert_id) = alert_id else { return Ok(None) };
-    let text = rules::raised_text(rule, news.vm_name.as_deref(), value);
+    let text = rules::raised_text(rule, transitions.vm_name.as_deref(), value);
     let occasion = notifications::Occasion::Raised;
     notifications::queue(tx, alert_id, occasion, &text, now, quiet_until(rule, now)).await?;
     Ok(Some(NewEvent {
         kind: "alert_raised",
         severity: rule.severity,
-        vm_id: news.vm_id,
+        vm_id: transitions.vm_id,
         account_id: None,
         done_by: None,
         text,
@@ -363,7 +365,7 @@ async fn raise(
 async fn resolve(
     tx: &mut Transaction<'_, Sqlite>,
     rule: &AlertRule,
-    news: &AlertTransition,
+    transitions: &AlertTransition,
     resolved: Resolved,
     now: UtcMillis,
 ) -> Result<Option<NewEvent>, sqlx::Error> {
@@ -376,13 +378,13 @@ async fn resolve(
          WHERE rule_id = ?1 AND vm_id IS ?2 AND resolved_at IS NULL RETURNING id",
     )
     .bind(rule.id)
-    .bind(news.vm_id)
+    .bind(transitions.vm_id)
     .bind(now.0)
     .bind(value)
     .fetch_optional(&mut **tx)
     .await?;
     let Some(alert_id) = alert_id else { return Ok(None) };
-    let name = match (&news.vm_name, news.vm_id) {
+    let name = match (&transitions.vm_name, transitions.vm_id) {
         (None, Some(vm_id)) => {
             sqlx::query_scalar("SELECT name FROM vm WHERE id = ?")
                 .bind(vm_id)
@@ -394,7 +396,7 @@ async fn resolve(
     let text = rules::resolved_text(rule, name.as_deref(), resolved);
     let occasion = notifications::Occasion::Resolved;
     notifications::queue(tx, alert_id, occasion, &text, now, quiet_until(rule, now)).await?;
-    Ok(Some(NewEvent::info("alert_resolved", news.vm_id, text)))
+    Ok(Some(NewEvent::info("alert_resolved", transitions.vm_id, text)))
 }
 
 fn quiet_until(rule: &AlertRule, now: UtcMillis) -> Option<UtcMillis> {
@@ -406,12 +408,12 @@ fn evaluate_rules(
     rules: &[AlertRule],
     states: &HashMap<Key, State>,
     now: UtcMillis,
-    period_secs: u32,
-    host: &HostFigures,
+    interval_secs: u32,
+    host: &HostUsage,
     vms: &[VmView],
 ) -> (HashMap<Key, State>, Vec<AlertTransition>) {
     let mut next = HashMap::new();
-    let mut news = Vec::new();
+    let mut transitions = Vec::new();
     let mut evaluated = HashSet::new();
     let mut evaluate_one =
         |rule: &AlertRule, vm: Option<(i64, &str)>, evaluation: Evaluation, ended: Resolved| {
@@ -419,7 +421,7 @@ fn evaluate_rules(
             let key = (rule.id, vm_id);
             evaluated.insert(key);
             let state = states.get(&key).copied().unwrap_or_default();
-            let (state, change) = next_state(Timing::new(rule, period_secs), state, now, evaluation.level);
+            let (state, change) = next_state(Timing::new(rule, interval_secs), state, now, evaluation.level);
             if state != State::Quiet {
                 next.insert(key, state);
             }
@@ -430,7 +432,7 @@ fn evaluate_rules(
                 Transition::Resolved => TransitionKind::Resolved(Resolved::Well { value }),
             });
             let vm_name = vm_name.map(str::to_owned);
-            news.extend(what.map(|what| AlertTransition { rule_id: rule.id, vm_id, vm_name, what }));
+            transitions.extend(what.map(|what| AlertTransition { rule_id: rule.id, vm_id, vm_name, what }));
         };
     for rule in rules.iter().filter(|rule| rule.scope == RuleScope::Host && rule.is_enabled) {
         evaluate_one(rule, None, rules::evaluate_host(rule, host), Resolved::NotWatched);
@@ -447,8 +449,8 @@ fn evaluate_rules(
         let ended = if is_gone { Resolved::Gone } else { Resolved::NotWatched };
         if states.get(&(rule_id, vm_id)).is_some_and(|state| state.is_open()) {
             let what = TransitionKind::Resolved(ended);
-            news.push(AlertTransition { rule_id, vm_id, vm_name: None, what });
+            transitions.push(AlertTransition { rule_id, vm_id, vm_name: None, what });
         }
     }
-    (next, news)
+    (next, transitions)
 }

@@ -3,7 +3,8 @@
 use super::{Alerts, quiet_hours};
 use crate::{
     model::{
-        AlertMetric, AlertRule, ApiError, Comparison, Me, QuietHours, Role, RuleScope, Severity, UtcMillis,
+        AlertMetric, AlertRule, ApiError, Comparison, CurrentUser, QuietHours, Role, RuleScope, Severity,
+        UtcMillis,
     },
     server::{events::NewEvent, internal},
 };
@@ -65,11 +66,11 @@ impl RuleRow {
     }
 }
 
-/// Rules in force, those first that are about the most; and those that left an alert open. `reader` is the account
-/// that asks, and whether it is an admin's; none for the watcher, who reads all.
+/// Rules in force, the most general first; and those with an open alert. `viewer` is the requesting account and whether
+/// it is an admin's; `None` for the alert engine, which reads all.
 async fn select(
     connection: &mut SqliteConnection,
-    reader: Option<(i64, bool)>,
+    viewer: Option<(i64, bool)>,
 ) -> Result<Vec<AlertRule>, sqlx::Error> {
     let rows: Vec<RuleRow> = sqlx::query_as(
         "SELECT rule.id, rule.scope, rule.owner_id, rule.vm_id, coalesce(vm.name, account.username) AS scope_name,
@@ -86,8 +87,8 @@ async fn select(
            AND (?1 IS NULL OR ?2 OR rule.scope = 'every_vm' OR rule.owner_id = ?1 OR vm.owner_id = ?1)
          ORDER BY instr('host every_vm owner vm', rule.scope), scope_name, rule.id",
     )
-    .bind(reader.map(|(id, _)| id))
-    .bind(reader.is_some_and(|(_, is_admin)| is_admin))
+    .bind(viewer.map(|(id, _)| id))
+    .bind(viewer.is_some_and(|(_, is_admin)| is_admin))
     .fetch_all(connection)
     .await?;
     Ok(rows.into_iter().filter_map(RuleRow::into_rule).collect())
@@ -99,13 +100,13 @@ pub(super) async fn all(connection: &mut SqliteConnection) -> Result<Vec<AlertRu
 }
 
 impl Alerts {
-    /// The rules that watch what `me` may see, each with whether they may change it.
+    /// The rules for what `user` may see, each with whether they may change it.
     ///
     /// # Errors
     /// `Internal` when the database cannot be read.
-    pub async fn rules(&self, me: &Me) -> Result<Vec<AlertRule>, ApiError> {
+    pub async fn rules(&self, user: &CurrentUser) -> Result<Vec<AlertRule>, ApiError> {
         let mut connection = self.database.read().acquire().await.map_err(internal)?;
-        select(&mut connection, Some((me.id, me.role == Role::Admin))).await.map_err(internal)
+        select(&mut connection, Some((user.id, user.role == Role::Admin))).await.map_err(internal)
     }
 
     /// Writes a rule down: a new one where its id is 0. It holds from the next tick on.
@@ -113,7 +114,7 @@ impl Alerts {
     /// # Errors
     /// `Forbidden` when it is not theirs to make; `NotFound` when there is no such rule, VM or account; `Invalid`
     /// for an unknown time zone; `Conflict` when they have too many.
-    pub async fn save_rule(&self, me: &Me, rule: &AlertRule) -> Result<i64, ApiError> {
+    pub async fn save_rule(&self, user: &CurrentUser, rule: &AlertRule) -> Result<i64, ApiError> {
         if let Some(hours) = &rule.quiet_hours
             && !quiet_hours::is_time_zone(&hours.time_zone)
         {
@@ -121,13 +122,13 @@ impl Alerts {
             return Err(ApiError::invalid_field("time_zone", text));
         }
         let mut tx = self.database.write().await.map_err(internal)?;
-        let subject = subject_of(&mut tx, me, rule.scope).await?;
+        let subject = subject_of(&mut tx, user, rule.scope).await?;
         let is_new = rule.id == 0;
         if is_new {
             let count: i64 = sqlx::query_scalar(
                 "SELECT count(*) FROM alert_rule WHERE created_by = ? AND deleted_at IS NULL",
             )
-            .bind(me.id)
+            .bind(user.id)
             .fetch_one(&mut *tx)
             .await
             .map_err(internal)?;
@@ -136,7 +137,7 @@ impl Alerts {
                 return Err(ApiError::conflict(text));
             }
         } else {
-            self.editable(&mut tx, me, rule.id).await?;
+            self.editable(&mut tx, user, rule.id).await?;
         }
         let (scope, owner_id, vm_id) = columns(rule.scope);
         let hours = rule.quiet_hours.as_ref();
@@ -167,7 +168,7 @@ impl Alerts {
         .bind(hours.map(|hours| hours.to_minute))
         .bind(hours.map(|hours| &hours.time_zone))
         .bind(rule.is_enabled)
-        .bind(me.id)
+        .bind(user.id)
         .fetch_one(&mut *tx)
         .await
         .map_err(internal)?;
@@ -177,8 +178,12 @@ impl Alerts {
             (true, true) => "made",
             (false, true) => "changed",
         };
-        let text = format!("{} {done} the alert rule \"{what}\" for {subject}.", me.username);
-        NewEvent::info("alert_rule_changed", vm_id, text).by(me.id).write(&mut tx).await.map_err(internal)?;
+        let text = format!("{} {done} the alert rule \"{what}\" for {subject}.", user.username);
+        NewEvent::info("alert_rule_changed", vm_id, text)
+            .by(user.id)
+            .write(&mut tx)
+            .await
+            .map_err(internal)?;
         tx.commit().await.map_err(internal)?;
         Ok(id)
     }
@@ -188,9 +193,9 @@ impl Alerts {
     /// # Errors
     /// `NotFound` when there is no such rule, or it is not theirs to see; `Forbidden` when it is not theirs to
     /// delete.
-    pub async fn delete_rule(&self, me: &Me, rule_id: i64, at: UtcMillis) -> Result<(), ApiError> {
+    pub async fn delete_rule(&self, user: &CurrentUser, rule_id: i64, at: UtcMillis) -> Result<(), ApiError> {
         let mut tx = self.database.write().await.map_err(internal)?;
-        let rule = self.editable(&mut tx, me, rule_id).await?;
+        let rule = self.editable(&mut tx, user, rule_id).await?;
         sqlx::query("UPDATE alert_rule SET deleted_at = ? WHERE id = ?")
             .bind(at.0)
             .bind(rule_id)
@@ -198,19 +203,23 @@ impl Alerts {
             .await
             .map_err(internal)?;
         let what = rule.metric.wrong(rule.comparison, rule.threshold);
-        let text = format!("{} deleted the alert rule \"{what}\".", me.username);
+        let text = format!("{} deleted the alert rule \"{what}\".", user.username);
         let vm_id = columns(rule.scope).2;
-        NewEvent::info("alert_rule_deleted", vm_id, text).by(me.id).write(&mut tx).await.map_err(internal)?;
+        NewEvent::info("alert_rule_deleted", vm_id, text)
+            .by(user.id)
+            .write(&mut tx)
+            .await
+            .map_err(internal)?;
         tx.commit().await.map_err(internal)
     }
 
     async fn editable(
         &self,
         tx: &mut Transaction<'_, Sqlite>,
-        me: &Me,
+        user: &CurrentUser,
         rule_id: i64,
     ) -> Result<AlertRule, ApiError> {
-        let visible = select(tx, Some((me.id, me.role == Role::Admin))).await.map_err(internal)?;
+        let visible = select(tx, Some((user.id, user.role == Role::Admin))).await.map_err(internal)?;
         let found = visible.into_iter().find(|rule| rule.id == rule_id);
         let rule = found.ok_or_else(|| ApiError::not_found("rule"))?;
         if rule.is_editable {
@@ -233,9 +242,13 @@ fn columns(scope: RuleScope) -> (&'static str, Option<i64>, Option<i64>) {
     }
 }
 
-/// What a rule is for, in words, if `me` may make rules for it.
-async fn subject_of(tx: &mut Transaction<'_, Sqlite>, me: &Me, scope: RuleScope) -> Result<String, ApiError> {
-    let is_admin = me.role == Role::Admin;
+/// The subject of a rule, if `user` may create rules for it.
+async fn subject_of(
+    tx: &mut Transaction<'_, Sqlite>,
+    user: &CurrentUser,
+    scope: RuleScope,
+) -> Result<String, ApiError> {
+    let is_admin = user.role == Role::Admin;
     match scope {
         RuleScope::Host | RuleScope::EveryVm if !is_admin => {
             Err(ApiError::forbidden("Only an admin can create rules for the host and for all VMs."))
@@ -247,7 +260,7 @@ async fn subject_of(tx: &mut Transaction<'_, Sqlite>, me: &Me, scope: RuleScope)
                 sqlx::query_scalar("SELECT username FROM account WHERE id = ?1 AND (?2 OR id = ?3)")
                     .bind(id)
                     .bind(is_admin)
-                    .bind(me.id)
+                    .bind(user.id)
                     .fetch_optional(&mut **tx)
                     .await
                     .map_err(internal)?;
@@ -259,7 +272,7 @@ async fn subject_of(tx: &mut Transaction<'_, Sqlite>, me: &Me, scope: RuleScope)
         )
         .bind(id)
         .bind(is_admin)
-        .bind(me.id)
+        .bind(user.id)
         .fetch_optional(&mut **tx)
         .await
         .map_err(internal)?

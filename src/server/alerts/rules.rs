@@ -12,8 +12,8 @@
 //! (its VM no longer runs or is gone) goes to `Quiet`, which resolves an open alert.
 
 use crate::model::{
-    AlertMetric, AlertRule, Comparison, HostFigures, RuleScope, Source, UtcMillis, VmFigures, VmStatus,
-    VmView, in_whole_units,
+    AlertMetric, AlertRule, Comparison, HostUsage, RuleScope, Source, UtcMillis, VmStatus, VmUsage, VmView,
+    in_whole_units,
 };
 
 /// An alert resolves so many percent (of the whole, or of a threshold that is no percentage) away from the
@@ -30,8 +30,8 @@ pub struct Timing {
 }
 
 impl Timing {
-    pub fn new(rule: &AlertRule, period_secs: u32) -> Self {
-        Self { for_secs: rule.for_secs, gap_secs: period_secs.saturating_mul(3).max(30) }
+    pub fn new(rule: &AlertRule, interval_secs: u32) -> Self {
+        Self { for_secs: rule.for_secs, gap_secs: interval_secs.saturating_mul(3).max(30) }
     }
 }
 
@@ -46,10 +46,10 @@ pub fn rules_of(rules: &[AlertRule], vm_id: i64, owner_id: i64) -> impl Iterator
     };
     rules.iter().filter(move |rule| {
         let own = rank(rule);
-        let stands_before = |other: &AlertRule| {
+        let precedes = |other: &AlertRule| {
             rank(other) > own && (other.metric, other.comparison) == (rule.metric, rule.comparison)
         };
-        rule.is_enabled && own.is_some() && !rules.iter().any(stands_before)
+        rule.is_enabled && own.is_some() && !rules.iter().any(precedes)
     })
 }
 
@@ -81,7 +81,7 @@ impl Evaluation {
 }
 
 /// The host's value of a metric in its unit; none if the metric has no value.
-pub fn value_of_host(metric: AlertMetric, host: &HostFigures) -> Option<f64> {
+pub fn value_of_host(metric: AlertMetric, host: &HostUsage) -> Option<f64> {
     match metric {
         AlertMetric::Cpu => host.cpu_percent,
         AlertMetric::Memory => host.memory_percent,
@@ -90,26 +90,26 @@ pub fn value_of_host(metric: AlertMetric, host: &HostFigures) -> Option<f64> {
         AlertMetric::NetworkDown => host.net_recv_speed,
         AlertMetric::NetworkUp => host.net_send_speed,
         AlertMetric::Load => host.load_1,
-        AlertMetric::Figures | AlertMetric::Stopped => None,
+        AlertMetric::NoMetrics | AlertMetric::Stopped => None,
     }
 }
 
 /// The same of a VM's.
-pub fn value_of_vm(metric: AlertMetric, figures: &VmFigures) -> Option<f64> {
+pub fn value_of_vm(metric: AlertMetric, usage: &VmUsage) -> Option<f64> {
     match metric {
-        AlertMetric::Cpu => figures.cpu_percent,
-        AlertMetric::Memory => figures.memory_percent,
-        // The hypervisor tells how far the image has grown, which is no file system that fills up; and where the two
-        // took turns, an alert would come and go with them.
-        AlertMetric::Disk => figures.disk_percent.filter(|_| figures.sources.disk != Source::Hypervisor),
-        AlertMetric::Swap => figures.swap_percent,
-        AlertMetric::NetworkDown => figures.network_rx_mb_per_s,
-        AlertMetric::NetworkUp => figures.network_tx_mb_per_s,
-        AlertMetric::Load | AlertMetric::Figures | AlertMetric::Stopped => None,
+        AlertMetric::Cpu => usage.cpu_percent,
+        AlertMetric::Memory => usage.memory_percent,
+        // The hypervisor reports how far the image has grown, not how full a file system is. Alternating between the two
+        // sources would open and resolve an alert again and again.
+        AlertMetric::Disk => usage.disk_percent.filter(|_| usage.sources.disk != Source::Hypervisor),
+        AlertMetric::Swap => usage.swap_percent,
+        AlertMetric::NetworkDown => usage.network_rx_mb_per_s,
+        AlertMetric::NetworkUp => usage.network_tx_mb_per_s,
+        AlertMetric::Load | AlertMetric::NoMetrics | AlertMetric::Stopped => None,
     }
 }
 
-pub fn evaluate_host(rule: &AlertRule, host: &HostFigures) -> Evaluation {
+pub fn evaluate_host(rule: &AlertRule, host: &HostUsage) -> Evaluation {
     compare(rule, value_of_host(rule.metric, host))
 }
 
@@ -119,7 +119,7 @@ pub fn evaluate_vm(rule: &AlertRule, vm: &VmView) -> Evaluation {
     match (vm.status, rule.metric) {
         (VmStatus::Pending | VmStatus::Unknown, _) => Evaluation::only(Level::Unknown),
         (VmStatus::Running, AlertMetric::Stopped) => Evaluation::only(Level::Under),
-        (VmStatus::Running, _) => evaluate_running(rule, &vm.figures),
+        (VmStatus::Running, _) => evaluate_running(rule, &vm.usage),
         (VmStatus::Stopped | VmStatus::NotCreated, AlertMetric::Stopped) if stopped_unexpectedly => {
             Evaluation::only(Level::Over)
         }
@@ -129,12 +129,12 @@ pub fn evaluate_vm(rule: &AlertRule, vm: &VmView) -> Evaluation {
     }
 }
 
-fn evaluate_running(rule: &AlertRule, figures: &VmFigures) -> Evaluation {
-    if rule.metric == AlertMetric::Figures {
-        let silent = figures.cpu_percent.is_none() && figures.memory_percent.is_none();
+fn evaluate_running(rule: &AlertRule, usage: &VmUsage) -> Evaluation {
+    if rule.metric == AlertMetric::NoMetrics {
+        let silent = usage.cpu_percent.is_none() && usage.memory_percent.is_none();
         return Evaluation::only(if silent { Level::Over } else { Level::Under });
     }
-    compare(rule, value_of_vm(rule.metric, figures))
+    compare(rule, value_of_vm(rule.metric, usage))
 }
 
 /// The value at which an alert begins to resolve.
@@ -175,7 +175,7 @@ pub fn raised_text(rule: &AlertRule, subject: Option<&str>, value: Option<f64>) 
         (AlertMetric::Stopped, _) => {
             format!("{who} stopped unexpectedly. Open its page for details, or start it again.")
         }
-        (AlertMetric::Figures, _) | (_, None) => {
+        (AlertMetric::NoMetrics, _) | (_, None) => {
             format!("{who} is running but has reported no metrics for {span}.")
         }
         (metric, Some(threshold)) => format!(
@@ -197,7 +197,7 @@ pub fn resolved_text(rule: &AlertRule, subject: Option<&str>, resolved: Resolved
         (Resolved::Ended, AlertMetric::Stopped, _) => "it was acknowledged",
         (Resolved::Ended, ..) => "the VM is no longer running",
         (Resolved::Well { .. }, AlertMetric::Stopped, _) => return format!("{who} is running again."),
-        (Resolved::Well { .. }, AlertMetric::Figures, _) | (Resolved::Well { .. }, _, None) => {
+        (Resolved::Well { .. }, AlertMetric::NoMetrics, _) | (Resolved::Well { .. }, _, None) => {
             return format!("{who} has been reporting metrics again for {span}.");
         }
         (Resolved::Well { value }, _, Some(threshold)) => {
@@ -262,8 +262,8 @@ impl State {
 }
 
 impl Run {
-    /// `self` with a reading at `now`, or one that begins there: when too long nothing was known, or the clock
-    /// was put back.
+    /// `self` continued by a sample at `now`, or a new run from there: after too long without samples, or if the clock
+    /// was set back.
     fn with(self, now: UtcMillis, gap_secs: u32) -> Self {
         let pause_secs = now.secs_since(self.seen_at);
         if (0.0..=f64::from(gap_secs)).contains(&pause_secs) {
@@ -327,15 +327,15 @@ mod tests {
     }
 
     /// The changes that percentages bring about, one every 5 s, each with its second.
-    fn told(percents: &[Option<f64>]) -> Vec<(i64, Transition)> {
+    fn transitions(percents: &[Option<f64>]) -> Vec<(i64, Transition)> {
         let mut state = State::Quiet;
-        let mut told = Vec::new();
+        let mut transitions = Vec::new();
         for (secs, percent) in (0..).step_by(5).zip(percents) {
             let (next, change) = next_state(TIMING, state, at(secs), compare(&cpu(), *percent).level);
             state = next;
-            told.extend(change.map(|change| (secs, change)));
+            transitions.extend(change.map(|change| (secs, change)));
         }
-        told
+        transitions
     }
 
     fn at(secs: i64) -> UtcMillis {
@@ -348,32 +348,32 @@ mod tests {
 
     #[test]
     fn what_is_over_for_a_minute_is_reported_once() {
-        assert_eq!(told(&for_ticks(90.0, 12)), []);
-        assert_eq!(told(&for_ticks(90.0, 100)), [(60, Transition::Raised)]);
+        assert_eq!(transitions(&for_ticks(90.0, 12)), []);
+        assert_eq!(transitions(&for_ticks(90.0, 100)), [(60, Transition::Raised)]);
     }
 
     #[test]
     fn it_resolves_after_a_minute_well_below_and_not_just_below() {
         let well = [for_ticks(95.0, 13), for_ticks(85.0, 13)].concat();
-        assert_eq!(told(&well), [(60, Transition::Raised), (125, Transition::Resolved)]);
+        assert_eq!(transitions(&well), [(60, Transition::Raised), (125, Transition::Resolved)]);
         let just_below = [for_ticks(95.0, 13), for_ticks(85.1, 100)].concat();
-        assert_eq!(told(&just_below), [(60, Transition::Raised)]);
+        assert_eq!(transitions(&just_below), [(60, Transition::Raised)]);
     }
 
     #[test]
     fn a_moment_of_relief_does_not_count() {
         let percents =
             [for_ticks(95.0, 13), for_ticks(10.0, 12), for_ticks(91.0, 1), for_ticks(10.0, 12)].concat();
-        assert_eq!(told(&percents), [(60, Transition::Raised)]);
+        assert_eq!(transitions(&percents), [(60, Transition::Raised)]);
     }
 
     #[test]
     fn a_short_stretch_without_values_is_bridged_and_a_long_one_starts_over() {
         let unknown = |ticks: usize| vec![None; ticks];
         let short = [for_ticks(95.0, 10), unknown(4), for_ticks(95.0, 1)].concat();
-        assert_eq!(told(&short), [(70, Transition::Raised)]);
+        assert_eq!(transitions(&short), [(70, Transition::Raised)]);
         let long = [for_ticks(95.0, 10), unknown(60), for_ticks(95.0, 12)].concat();
-        assert_eq!(told(&long), []);
+        assert_eq!(transitions(&long), []);
     }
 
     #[test]
@@ -403,9 +403,9 @@ mod tests {
     #[test]
     fn a_vms_disk_is_full_when_its_file_system_is_and_not_its_image() {
         let of = |source| {
-            let mut figures = VmFigures { disk_percent: Some(97.0), ..VmFigures::default() };
-            figures.sources.disk = source;
-            evaluate_running(&rule(AlertMetric::Disk, 90.0), &figures).level
+            let mut usage = VmUsage { disk_percent: Some(97.0), ..VmUsage::default() };
+            usage.sources.disk = source;
+            evaluate_running(&rule(AlertMetric::Disk, 90.0), &usage).level
         };
         assert_eq!(of(Source::Guest), Level::Over);
         assert_eq!(of(Source::Simulated), Level::Over);
@@ -468,16 +468,16 @@ mod tests {
     fn any_levels() -> impl Strategy<Value = Vec<(i64, Level)>> {
         let stretch = (any_level(), proptest::collection::vec(1..40_i64, 1..12));
         proptest::collection::vec(stretch, 1..20).prop_map(|stretches| {
-            let readings = |(level, pauses): (Level, Vec<i64>)| pauses.into_iter().map(move |p| (p, level));
-            stretches.into_iter().flat_map(readings).collect()
+            let samples = |(level, pauses): (Level, Vec<i64>)| pauses.into_iter().map(move |p| (p, level));
+            stretches.into_iter().flat_map(samples).collect()
         })
     }
 
     proptest! {
         #[test]
-        fn nothing_is_resolved_that_was_not_raised_nor_raised_twice(readings in any_levels()) {
+        fn nothing_is_resolved_that_was_not_raised_nor_raised_twice(samples in any_levels()) {
             let (mut state, mut now, mut open) = (State::Quiet, 0, false);
-            for (pause, level) in readings {
+            for (pause, level) in samples {
                 now += pause;
                 let (next, change) = next_state(TIMING, state, at(now), level);
                 match change {
@@ -491,9 +491,9 @@ mod tests {
         }
 
         #[test]
-        fn nothing_is_raised_before_its_time(readings in any_levels()) {
+        fn nothing_is_raised_before_its_time(samples in any_levels()) {
             let (mut state, mut now, mut over_since) = (State::Quiet, 0, None);
-            for (pause, level) in readings {
+            for (pause, level) in samples {
                 now += pause;
                 match level {
                     Level::Over => { over_since.get_or_insert(now); }
@@ -513,7 +513,7 @@ mod tests {
             percents in proptest::collection::vec(85.01..100.0_f64, 0..300),
         ) {
             let percents: Vec<_> = percents.into_iter().map(Some).collect();
-            prop_assert!(told(&percents).len() <= 1);
+            prop_assert!(transitions(&percents).len() <= 1);
         }
 
         #[test]
@@ -534,9 +534,9 @@ mod tests {
         }
 
         #[test]
-        fn what_is_not_known_changes_nothing(readings in any_levels(), later in 0..10_000_i64) {
+        fn what_is_not_known_changes_nothing(samples in any_levels(), later in 0..10_000_i64) {
             let (mut state, mut now) = (State::Quiet, 0);
-            for (pause, level) in readings {
+            for (pause, level) in samples {
                 now += pause;
                 state = next_state(TIMING, state, at(now), level).0;
                 prop_assert_eq!(next_state(TIMING, state, at(now + later), Level::Unknown), (state, None));

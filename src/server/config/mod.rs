@@ -33,7 +33,7 @@ pub struct Cli {
 pub enum Command {
     /// Start the server (the default).
     Serve(ServeArgs),
-    /// Look at the configuration.
+    /// Show or check the configuration.
     Config {
         #[command(subcommand)]
         command: ConfigCommand,
@@ -43,13 +43,13 @@ pub enum Command {
         #[command(subcommand)]
         command: UserCommand,
     },
-    /// Copy the database, as it stands at one moment, into a new file; the server may run meanwhile.
+    /// Copy a consistent snapshot of the database into a new file; the server may be running.
     Backup {
         file: PathBuf,
         #[command(flatten)]
         data: DataArgs,
     },
-    /// Put a backup in the place of the database; the server must not run. The old one is kept beside it.
+    /// Replace the database with a backup; the server must not be running. The old database is kept beside it.
     Restore {
         file: PathBuf,
         #[command(flatten)]
@@ -100,7 +100,7 @@ pub struct CreditArgs {
     pub admin_credits: u32,
 }
 
-/// What may be asked for.
+/// Limits of what users may request.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct LimitArgs {
     /// VMs that an account may have; those that were adopted do not count.
@@ -137,7 +137,7 @@ pub struct LimitArgs {
     pub refund: u32,
 }
 
-/// How people are told of alerts.
+/// How alerts are sent.
 #[derive(Debug, Clone, Args)]
 pub struct NotificationArgs {
     /// The SMTP server that mail is sent over: smtps://user@host:465, or smtp://user@host:587. Its password comes
@@ -156,10 +156,10 @@ pub struct NotificationArgs {
 }
 
 impl NotificationArgs {
-    /// The way to send mail, if there is one.
+    /// How mail is sent, if configured.
     ///
     /// # Errors
-    /// A sentence for the person who started the server.
+    /// A sentence for the admin who started the server.
     pub fn mail(&self) -> Result<Option<Mail>, String> {
         let (url, from) = match (&self.smtp_url, &self.mail_from) {
             (None, _) => return Ok(None),
@@ -227,7 +227,7 @@ pub struct ServeArgs {
     pub credits: CreditArgs,
     #[command(flatten)]
     pub limits: LimitArgs,
-    /// People reach this server through https: cookies are sent over https only.
+    /// Users reach this server through https: cookies are sent over https only.
     #[arg(long, env = "TWARGA_HTTPS")]
     pub https: bool,
     /// What to log: error, warn, info, debug or trace, or a filter such as `info,twarga_cloud=debug`.
@@ -375,7 +375,7 @@ fn log_filter(text: &str) -> Result<String, String> {
 mod tests {
     use super::*;
 
-    fn refused(arguments: &[&str]) -> String {
+    fn parse_error(arguments: &[&str]) -> String {
         Cli::try_parse_from([&["twarga-cloud"], arguments].concat()).unwrap_err().to_string()
     }
 
@@ -389,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_value_is_refused_with_its_name_the_value_and_what_is_allowed() {
+    fn an_invalid_value_is_rejected_with_its_name_the_value_and_what_is_allowed() {
         for (arguments, words) in [
             (["--collect-every", "0"], ["--collect-every", "'0'", "from 1 to 3600"]),
             (["--provider", "docker"], ["--provider", "'docker'", "vagrant, simulated"]),
@@ -398,7 +398,7 @@ mod tests {
             (["--addr", "3000"], ["--addr", "'3000'", "127.0.0.1:3000"]),
             (["--log", "a=b=c"], ["--log", "'a=b=c'", "allowed are"]),
         ] {
-            let text = refused(&arguments);
+            let text = parse_error(&arguments);
             for word in words {
                 assert!(text.contains(word), "{word} is missing in: {text}");
             }

@@ -18,7 +18,7 @@ pub struct NewEvent {
     pub kind: &'static str,
     pub severity: Severity,
     pub vm_id: Option<i64>,
-    /// Who did it, or whose account it is about.
+    /// The account that caused it or that it concerns.
     pub account_id: Option<i64>,
     /// Who did it, where `account_id` is whom it is about.
     pub done_by: Option<i64>,
@@ -87,7 +87,7 @@ struct EventRow {
     #[sqlx(default)]
     vm_name: Option<String>,
     #[sqlx(default)]
-    person: Option<String>,
+    user: Option<String>,
     text: String,
 }
 
@@ -159,7 +159,7 @@ impl EventRow {
             severity,
             vm_id: self.vm_id,
             vm_name: self.vm_name,
-            person: self.person,
+            user: self.user,
             text: self.text,
         }
     }

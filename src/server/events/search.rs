@@ -2,7 +2,7 @@
 
 use super::{Event, EventRow, Events};
 use crate::{
-    model::{ApiError, EventCategory, EventFilter, EventPage, Me, Role, Severity, SeverityCounts},
+    model::{ApiError, CurrentUser, EventCategory, EventFilter, EventPage, Role, Severity, SeverityCounts},
     server::internal,
 };
 use sqlx::{QueryBuilder, Sqlite};
@@ -11,10 +11,10 @@ const PAGE_LENGTH: usize = 50;
 /// A file holds the newest so many.
 const FILE_LENGTH: i64 = 50_000;
 
-/// What is asked for by whom.
+/// A filter, and the user who searches.
 #[derive(Debug, Clone, Copy)]
 pub struct Search<'a> {
-    pub me: &'a Me,
+    pub user: &'a CurrentUser,
     pub filter: &'a EventFilter,
 }
 
@@ -60,7 +60,7 @@ impl Events {
     ) -> Result<Vec<Event>, ApiError> {
         let mut query = QueryBuilder::new(
             "SELECT event.id, event.at, event.kind, event.severity, event.vm_id, event.text,
-                    vm.name AS vm_name, account.username AS person ",
+                    vm.name AS vm_name, account.username AS user ",
         );
         push_from(&mut query, search);
         if let Some(before) = before {
@@ -73,15 +73,15 @@ impl Events {
     }
 }
 
-/// Where the events come from and which are wanted. A user sees what happened to their VMs, those that are gone
-/// included, and what they did themselves.
-fn push_from(query: &mut QueryBuilder<Sqlite>, Search { me, filter }: Search<'_>) {
+/// The tables and conditions of a search. Users see the events of their VMs, destroyed ones included, and of their own
+/// account.
+fn push_from(query: &mut QueryBuilder<Sqlite>, Search { user, filter }: Search<'_>) {
     query.push(
         "FROM event LEFT JOIN vm ON vm.id = event.vm_id LEFT JOIN account ON account.id = event.account_id WHERE TRUE",
     );
-    if me.role != Role::Admin {
-        query.push(" AND (vm.owner_id = ").push_bind(me.id);
-        query.push(" OR event.account_id = ").push_bind(me.id).push(")");
+    if user.role != Role::Admin {
+        query.push(" AND (vm.owner_id = ").push_bind(user.id);
+        query.push(" OR event.account_id = ").push_bind(user.id).push(")");
     }
     if let Some(category) = filter.category {
         let prefix = "substr(event.kind, 1, instr(event.kind, '_') - 1)";
@@ -100,10 +100,10 @@ fn push_from(query: &mut QueryBuilder<Sqlite>, Search { me, filter }: Search<'_>
     if let Some(name) = &filter.vm {
         query.push(" AND vm.name = ").push_bind(name.to_ascii_lowercase());
     }
-    if let Some(person) = &filter.person {
-        query.push(" AND (account.username = ").push_bind(person.clone());
+    if let Some(user) = &filter.user {
+        query.push(" AND (account.username = ").push_bind(user.clone());
         query.push(" OR event.done_by IN (SELECT id FROM account WHERE username = ");
-        query.push_bind(person.clone()).push("))");
+        query.push_bind(user.clone()).push("))");
     }
     if let Some(text) = &filter.text {
         let escaped: String = text

@@ -18,7 +18,7 @@ pub struct GuestCredentials {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SavedCredentials {
-    pub way: SshConfig,
+    pub ssh_config: SshConfig,
     /// In OpenSSH's form; `None` before the first contact.
     pub host_key: Option<String>,
 }
@@ -52,7 +52,7 @@ impl GuestCredentials {
         .fetch_optional(self.database.read())
         .await?;
         Ok(row.map(|row| SavedCredentials {
-            way: SshConfig {
+            ssh_config: SshConfig {
                 host: row.host,
                 port: row.port,
                 user: row.user,
@@ -67,7 +67,7 @@ impl GuestCredentials {
         &self,
         vm_id: i64,
         domain_uuid: &str,
-        way: &SshConfig,
+        ssh_config: &SshConfig,
     ) -> Result<(), sqlx::Error> {
         let mut tx = self.database.write().await?;
         sqlx::query("DELETE FROM guest WHERE vm_id = ? AND domain_uuid <> ?")
@@ -82,10 +82,10 @@ impl GuestCredentials {
         )
         .bind(vm_id)
         .bind(domain_uuid)
-        .bind(&way.host)
-        .bind(way.port)
-        .bind(&way.user)
-        .bind(way.identity_file.to_string_lossy())
+        .bind(&ssh_config.host)
+        .bind(ssh_config.port)
+        .bind(&ssh_config.user)
+        .bind(ssh_config.identity_file.to_string_lossy())
         .execute(&mut *tx)
         .await?;
         tx.commit().await
@@ -107,7 +107,7 @@ impl GuestCredentials {
     }
 
     /// Notes that the guest shows another key than the pinned one; each such key makes one event.
-    pub async fn refuse(
+    pub async fn reject(
         &self,
         vm_id: i64,
         domain_uuid: &str,

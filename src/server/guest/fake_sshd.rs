@@ -1,4 +1,4 @@
-//! For tests: an ssh server on loopback that stands in for a guest.
+//! A fake guest for tests: an ssh server on loopback.
 
 use crate::server::provider::SshConfig;
 use russh::{
@@ -22,7 +22,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// What the guest does when it is asked.
+/// What the guest does with a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
     Prints(String),
@@ -66,8 +66,8 @@ fn key(seed: u8) -> PrivateKey {
 /// The key that the guests let in.
 const OURS: u8 = 1;
 
-/// Writes our private key and answers the way in to `address`.
-pub fn way_to(address: SocketAddr, folder: &Path) -> SshConfig {
+/// Writes our private key and returns the ssh configuration for `address`.
+pub fn ssh_config_for(address: SocketAddr, folder: &Path) -> SshConfig {
     let identity_file = folder.join("private_key");
     std::fs::write(&identity_file, key(OURS).to_openssh(LineEnding::LF).unwrap()).unwrap();
     SshConfig { host: address.ip().to_string(), port: address.port(), user: "vagrant".into(), identity_file }
@@ -113,7 +113,7 @@ impl Guest {
         self.shared.hang_up.notify_waiters();
     }
 
-    /// How many connections let somebody in.
+    /// The number of authenticated connections.
     pub fn connections(&self) -> u32 {
         self.shared.counts.lock().unwrap().connections
     }
@@ -134,11 +134,11 @@ pub async fn stalling(chatters: bool) -> (SocketAddr, JoinHandle<()>) {
         let (mut stream, _) = listener.accept().await.unwrap();
         stream.write_all(b"SSH-2.0-stalling\r\n").await.unwrap();
         let mut heard = [0; 4096];
-        let mut beat = tokio::time::interval(Duration::from_millis(10));
+        let mut ticker = tokio::time::interval(Duration::from_millis(10));
         loop {
             tokio::select! {
                 read = stream.read(&mut heard) => if matches!(read, Ok(0) | Err(_)) { return },
-                _ = beat.tick(), if chatters => if stream.write_all(&IGNORE).await.is_err() { return },
+                _ = ticker.tick(), if chatters => if stream.write_all(&IGNORE).await.is_err() { return },
             }
         }
     });

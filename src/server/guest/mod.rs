@@ -38,7 +38,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// A guest whose VM runs, or did when it was last heard of.
+/// A guest whose VM runs, or did when its state was last known.
 #[derive(Debug, Clone)]
 pub struct RunningGuest {
     pub vm_id: i64,
@@ -61,22 +61,22 @@ pub struct GuestSamples {
 /// The interval of probes, with timeouts and backoff.
 #[derive(Debug, Clone, Copy)]
 struct ProbeInterval {
-    period: Duration,
+    interval: Duration,
     timeouts: Timeouts,
     /// Backoff between attempts to reach a guest.
     retry: Backoff,
     /// Backoff between queries to the provider, which take seconds of CPU time.
-    ask_provider: Backoff,
+    ssh_config_backoff: Backoff,
 }
 
 impl ProbeInterval {
-    fn every(period: Duration) -> Self {
+    fn every(interval: Duration) -> Self {
         let secs = Duration::from_secs;
         Self {
-            period,
-            timeouts: Timeouts { connect: secs(4), run: secs(3), idle: secs(60).max(period * 4) },
+            interval,
+            timeouts: Timeouts { connect: secs(4), run: secs(3), idle: secs(60).max(interval * 4) },
             retry: Backoff { first: secs(5), longest: secs(40) },
-            ask_provider: Backoff { first: secs(20), longest: secs(320) },
+            ssh_config_backoff: Backoff { first: secs(20), longest: secs(320) },
         }
     }
 }
@@ -89,7 +89,7 @@ struct Shared {
     index: Option<Arc<dyn MachineIndex>>,
     known: GuestCredentials,
     /// Only one guest at a time queries the provider.
-    one_asks: Semaphore,
+    ssh_config_lock: Semaphore,
     interval: ProbeInterval,
 }
 
@@ -107,7 +107,7 @@ struct Followed {
     domain_uuid: String,
     started_at: Option<UtcMillis>,
     busy: Arc<AtomicBool>,
-    readings: Arc<Mutex<Option<GuestSamples>>>,
+    samples: Arc<Mutex<Option<GuestSamples>>>,
     task: JoinHandle<()>,
 }
 
@@ -118,15 +118,15 @@ impl Drop for Followed {
 }
 
 impl Probes {
-    /// Samples each given guest every `period_secs`.
+    /// Samples each given guest every `interval_secs`.
     pub fn new(
         access: Arc<dyn GuestAccess>,
         hypervisor: Arc<dyn Hypervisor>,
         index: Option<Arc<dyn MachineIndex>>,
         database: Database,
-        period_secs: u32,
+        interval_secs: u32,
     ) -> Self {
-        let interval = ProbeInterval::every(Duration::from_secs(period_secs.max(1).into()));
+        let interval = ProbeInterval::every(Duration::from_secs(interval_secs.max(1).into()));
         Self::with_interval(access, hypervisor, index, database, interval)
     }
 
@@ -138,7 +138,8 @@ impl Probes {
         interval: ProbeInterval,
     ) -> Self {
         let known = GuestCredentials::new(database);
-        let shared = Shared { access, hypervisor, index, known, one_asks: Semaphore::new(1), interval };
+        let shared =
+            Shared { access, hypervisor, index, known, ssh_config_lock: Semaphore::new(1), interval };
         Self { shared: Some(Arc::new(shared)), ticked: watch::Sender::default(), followed: Mutex::default() }
     }
 
@@ -147,9 +148,9 @@ impl Probes {
         Self { shared: None, ticked: watch::Sender::default(), followed: Mutex::default() }
     }
 
-    /// Tells, after a tick, which guests run now. New ones are read from now on, those that are missing are not read any more, unless
-    /// their VMs are among `unheard`: nobody says whether those run.
-    pub fn watch(&self, running: Vec<RunningGuest>, unheard: &[i64]) {
+    /// Sets the running guests, after a tick. New ones are probed from now on. Probes of missing ones end, unless their
+    /// VMs are among `unresponsive`: whether those run is unknown.
+    pub fn watch(&self, running: Vec<RunningGuest>, unresponsive: &[i64]) {
         let Some(shared) = &self.shared else { return };
         self.ticked.send_replace(Some(Instant::now()));
         let mut followed = self.followed();
@@ -157,7 +158,7 @@ impl Probes {
             let runs = |guest: &RunningGuest| {
                 guest.vm_id == *vm_id && one.is_of(&guest.domain_uuid, guest.started_at)
             };
-            (unheard.contains(vm_id) || running.iter().any(runs)) && !one.task.is_finished()
+            (unresponsive.contains(vm_id) || running.iter().any(runs)) && !one.task.is_finished()
         });
         for guest in running {
             match followed.get(&guest.vm_id) {
@@ -174,7 +175,7 @@ impl Probes {
     pub fn newest(&self, vm_id: i64, domain: &Domain) -> Option<GuestSamples> {
         let followed = self.followed();
         let one = followed.get(&vm_id).filter(|one| one.is_of(&domain.uuid, domain.started_at))?;
-        one.readings.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        one.samples.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn followed(&self) -> MutexGuard<'_, HashMap<i64, Followed>> {
@@ -200,10 +201,10 @@ pub async fn read_once(access: &dyn GuestAccess, machine: &Machine) -> Result<Gu
 impl Followed {
     fn begin(guest: RunningGuest, shared: &Arc<Shared>, ticked: watch::Receiver<Option<Instant>>) -> Self {
         let busy = Arc::new(AtomicBool::new(guest.busy));
-        let readings = Arc::new(Mutex::new(None));
+        let samples = Arc::new(Mutex::new(None));
         let (domain_uuid, started_at) = (guest.domain_uuid.clone(), guest.started_at);
-        let probe = Probe::new(guest, shared.clone(), busy.clone(), readings.clone());
-        Self { domain_uuid, started_at, busy, readings, task: tokio::spawn(probe.follow(ticked)) }
+        let probe = Probe::new(guest, shared.clone(), busy.clone(), samples.clone());
+        Self { domain_uuid, started_at, busy, samples, task: tokio::spawn(probe.follow(ticked)) }
     }
 
     fn is_of(&self, domain_uuid: &str, started_at: Option<UtcMillis>) -> bool {

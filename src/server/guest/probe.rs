@@ -1,17 +1,18 @@
-//! Follows one guest through one boot of its VM: asks for the way in, keeps the connection, reads once a period.
+//! Probes one guest during one boot of its VM: requests its ssh configuration, keeps the connection, takes a sample per
+//! interval.
 //!
 //! ```text
-//! a period ── kept connection? ──yes── run the script ── reading
-//!                   │ no                    │ broke: connect anew at once
+//! interval ── connection open? ──yes── run the script ── sample
+//!                   │ no                    │ broken: reconnect at once
 //!                   ▼
-//!             way in known? ──no, or it failed twice── ask the provider, one guest at a time
+//!           credentials known? ──no, or failed twice── request them from the provider, one guest at a time
 //!                   │ yes
 //!                   ▼
-//!             connect, check the host key ── another key: refused, told once
+//!         connect, check the host key ── another key: rejected, reported once
 //! ```
-//! What failed is tried again after 5, 10, 20, 40 s; meanwhile the guest's agent is asked, if there is one, or, where
-//! no hypervisor tells whether the machine runs, Vagrant, after 20 s up to 320 s. A guest
-//! that shows another host key is not read at all until it shows the pinned one again.
+//! Failures are retried after 5, 10, 20, 40 s. Meanwhile the guest's agent is used, if there is one; where no hypervisor
+//! knows whether the machine runs, Vagrant's state of it is refreshed, after 20 s up to 320 s. A guest that shows another
+//! host key is not read at all until it shows the pinned one again.
 
 use super::{
     GuestSamples, RunningGuest, Shared,
@@ -32,26 +33,26 @@ use tokio::{
     time::{sleep_until, timeout},
 };
 
-/// How much of a period after a tick a guest is read: late, so that the next tick's figures are fresh, with time enough
-/// to answer before it.
+/// When in an interval a guest is probed: late, so that the sample is fresh at the next tick, but with enough time to
+/// respond before it.
 const AFTER_THE_TICK: f64 = 0.6;
 /// Consecutive failures before the credentials are queried again: a booting guest is unreachable for a while.
 const FAILURES_UNTIL_DOUBT: u32 = 2;
 
 /// Why there is no sample. For the log.
 #[derive(Debug, thiserror::Error)]
-enum Trouble {
+enum ProbeError {
     #[error(transparent)]
     Ssh(#[from] SshError),
-    #[error("the way in is not known: {0}")]
+    #[error("no credentials: {0}")]
     Access(#[from] MachineError),
     #[error("the guest's agent: {0}")]
     Agent(#[from] ReadError),
     #[error(transparent)]
     Database(#[from] sqlx::Error),
-    #[error("the way in is not known, and it is not the time to ask")]
+    #[error("no credentials, and the next request is not due")]
     NotNow,
-    #[error("the guest said nothing that can be read")]
+    #[error("the guest's output cannot be parsed")]
     Unreadable,
 }
 
@@ -60,15 +61,15 @@ pub(super) struct Probe {
     shared: Arc<Shared>,
     /// An operation is under way on the VM.
     busy: Arc<AtomicBool>,
-    readings: Arc<Mutex<Option<GuestSamples>>>,
+    samples: Arc<Mutex<Option<GuestSamples>>>,
     connection: Option<Connection>,
     ssh: Retry,
-    asking: Retry,
+    ssh_config_retry: Retry,
     /// The fallback when ssh does not answer: the guest agent, or a query of the machine's state.
     other: Retry,
     /// The guest showed another host key than the pinned one, and has not shown that one since. No answer at all
     /// changes nothing.
-    refused: bool,
+    rejected: bool,
 }
 
 impl Probe {
@@ -76,41 +77,41 @@ impl Probe {
         guest: RunningGuest,
         shared: Arc<Shared>,
         busy: Arc<AtomicBool>,
-        readings: Arc<Mutex<Option<GuestSamples>>>,
+        samples: Arc<Mutex<Option<GuestSamples>>>,
     ) -> Self {
         let interval = &shared.interval;
         Self {
             ssh: Retry::new(interval.retry),
-            asking: Retry::new(interval.ask_provider),
+            ssh_config_retry: Retry::new(interval.ssh_config_backoff),
             other: Retry::new(if guest.machine.is_indexed() {
-                interval.ask_provider
+                interval.ssh_config_backoff
             } else {
                 interval.retry
             }),
             connection: None,
-            refused: false,
+            rejected: false,
             guest,
             busy,
-            readings,
+            samples,
             shared,
         }
     }
 
-    /// Reads for ever; whoever follows drops it. Between two ticks lies one reading, so that what is counted over a
-    /// tick was counted once.
+    /// Runs until dropped. Takes one sample between two ticks, so that each tick's counters come from a single sample.
     pub async fn follow(mut self, mut ticked: watch::Receiver<Option<Instant>>) {
-        let period = self.shared.interval.period;
+        let interval = self.shared.interval.interval;
         ticked.mark_unchanged();
         loop {
-            if let Some(reading) = self.read().await {
-                let mut readings = self.readings.lock().unwrap_or_else(PoisonError::into_inner);
-                let before = readings.take().map(|readings| readings.newest);
-                *readings = Some(GuestSamples { newest: Arc::new(reading), before });
+            if let Some(sample) = self.read().await {
+                let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
+                let before = samples.take().map(|samples| samples.newest);
+                *samples = Some(GuestSamples { newest: Arc::new(sample), before });
             }
-            match timeout(period, ticked.changed()).await {
+            match timeout(interval, ticked.changed()).await {
                 Ok(Ok(())) => {
                     let tick = *ticked.borrow_and_update();
-                    let begin = tick.map_or_else(Instant::now, |tick| tick + period.mul_f64(AFTER_THE_TICK));
+                    let begin =
+                        tick.map_or_else(Instant::now, |tick| tick + interval.mul_f64(AFTER_THE_TICK));
                     sleep_until(begin.into()).await;
                 }
                 // Nobody ticks any more.
@@ -124,11 +125,11 @@ impl Probe {
     async fn read(&mut self) -> Option<GuestSample> {
         if self.ssh.is_due(Instant::now()) {
             match self.read_over_ssh().await {
-                Ok(reading) => {
+                Ok(sample) => {
                     self.ssh.worked();
-                    self.asking.worked();
+                    self.ssh_config_retry.worked();
                     self.other.worked();
-                    return Some(reading);
+                    return Some(sample);
                 }
                 Err(trouble) => {
                     self.ssh.failed(Instant::now());
@@ -136,17 +137,17 @@ impl Probe {
                 }
             }
         }
-        if self.refused || !self.other.is_due(Instant::now()) {
+        if self.rejected || !self.other.is_due(Instant::now()) {
             return None;
         }
         if self.guest.machine.is_indexed() {
-            self.look_again().await;
+            self.request_again().await;
             return None;
         }
         match self.read_through_agent().await {
-            Ok(reading) => {
+            Ok(sample) => {
                 self.other.worked();
-                Some(reading)
+                Some(sample)
             }
             Err(trouble) => {
                 self.other.failed(Instant::now());
@@ -156,44 +157,44 @@ impl Probe {
         }
     }
 
-    async fn read_over_ssh(&mut self) -> Result<GuestSample, Trouble> {
-        // Back in its place only after a reading that worked.
+    async fn read_over_ssh(&mut self) -> Result<GuestSample, ProbeError> {
+        // Put back only after a successful sample.
         if let Some(connection) = self.connection.take() {
             match Self::read_over(&connection).await {
-                Ok(reading) => {
+                Ok(sample) => {
                     self.connection = Some(connection);
-                    return Ok(reading);
+                    return Ok(sample);
                 }
                 // The guest's ssh server may have been restarted.
-                Err(Trouble::Ssh(SshError::Broken(_))) => {}
+                Err(ProbeError::Ssh(SshError::Broken(_))) => {}
                 Err(trouble) => return Err(trouble),
             }
         }
         let connection = self.connect().await?;
-        let reading = Self::read_over(&connection).await?;
+        let sample = Self::read_over(&connection).await?;
         self.connection = Some(connection);
-        Ok(reading)
+        Ok(sample)
     }
 
-    async fn read_over(connection: &Connection) -> Result<GuestSample, Trouble> {
+    async fn read_over(connection: &Connection) -> Result<GuestSample, ProbeError> {
         let taken_at = Instant::now();
         let output = connection.run(SCRIPT, MAX_OUTPUT_BYTES).await?;
-        understood(GuestSample::parse(taken_at, &output))
+        not_empty(GuestSample::parse(taken_at, &output))
     }
 
-    async fn read_through_agent(&self) -> Result<GuestSample, Trouble> {
+    async fn read_through_agent(&self) -> Result<GuestSample, ProbeError> {
         let taken_at = Instant::now();
         let limit = self.shared.interval.timeouts.run;
         let uuid = &self.guest.domain_uuid;
         let output = self.shared.hypervisor.run_in_guest(uuid, SCRIPT, MAX_OUTPUT_BYTES, limit).await?;
-        understood(GuestSample::parse(taken_at, &output.ok_or(Trouble::Unreadable)?))
+        not_empty(GuestSample::parse(taken_at, &output.ok_or(ProbeError::Unreadable)?))
     }
 
     /// Whether the machine runs at all: its state is only known as of Vagrant's last check.
-    async fn look_again(&mut self) {
+    async fn request_again(&mut self) {
         let Some(index) = self.shared.index.clone() else { return };
         // Never closed: this cannot fail.
-        let _turn = self.shared.one_asks.acquire().await;
+        let _turn = self.shared.ssh_config_lock.acquire().await;
         if self.busy.load(Ordering::Relaxed) {
             return;
         }
@@ -203,40 +204,40 @@ impl Probe {
             tracing::debug!(
                 vm_id = self.guest.vm_id,
                 detail = error.detail,
-                "Vagrant does not tell how it stands"
+                "Vagrant does not report its state"
             );
         }
     }
 
-    async fn connect(&mut self) -> Result<Connection, Trouble> {
+    async fn connect(&mut self) -> Result<Connection, ProbeError> {
         let RunningGuest { vm_id, domain_uuid, .. } = &self.guest;
         let (vm_id, uuid) = (*vm_id, domain_uuid.clone());
         let known = self.shared.known.find(vm_id, &uuid).await?;
-        let doubtful = self.refused || self.ssh.failures() >= FAILURES_UNTIL_DOUBT;
-        let (way, pinned, just_asked) = match known {
+        let is_doubtful = self.rejected || self.ssh.failures() >= FAILURES_UNTIL_DOUBT;
+        let (config, pinned, is_fresh) = match known {
             // Without a key, nothing but the way itself says who answers there: an old one may lead to another VM.
-            Some(known) if (doubtful || known.host_key.is_none()) && self.may_ask() => {
-                (self.ask().await?, known.host_key, true)
+            Some(known) if (is_doubtful || known.host_key.is_none()) && self.may_request() => {
+                (self.request_ssh_config().await?, known.host_key, true)
             }
-            Some(known) => (known.way, known.host_key, false),
-            None if self.may_ask() => (self.ask().await?, None, true),
-            None => return Err(Trouble::NotNow),
+            Some(known) => (known.ssh_config, known.host_key, false),
+            None if self.may_request() => (self.request_ssh_config().await?, None, true),
+            None => return Err(ProbeError::NotNow),
         };
-        let opened = Connection::open(&way, pinned.as_deref(), self.shared.interval.timeouts).await;
+        let opened = Connection::open(&config, pinned.as_deref(), self.shared.interval.timeouts).await;
         match opened {
             Ok(connection) => {
-                self.refused = false;
-                if pinned.is_none() && just_asked {
+                self.rejected = false;
+                if pinned.is_none() && is_fresh {
                     self.shared.known.pin(vm_id, &uuid, connection.host_key()).await?;
                 }
                 Ok(connection)
             }
             Err(SshError::HostKeyChanged { shown }) => {
-                self.refused = true;
+                self.rejected = true;
                 // At an address that was true once, another VM may answer by now: that is no news for the owner.
-                if just_asked {
-                    let text = another_key(&self.guest, &way);
-                    self.shared.known.refuse(vm_id, &uuid, &shown, text).await?;
+                if is_fresh {
+                    let text = another_key(&self.guest, &config);
+                    self.shared.known.reject(vm_id, &uuid, &shown, text).await?;
                 }
                 Err(SshError::HostKeyChanged { shown }.into())
             }
@@ -244,35 +245,35 @@ impl Probe {
         }
     }
 
-    fn may_ask(&self) -> bool {
-        self.asking.is_due(Instant::now()) && !self.busy.load(Ordering::Relaxed)
+    fn may_request(&self) -> bool {
+        self.ssh_config_retry.is_due(Instant::now()) && !self.busy.load(Ordering::Relaxed)
     }
 
     /// Queries the provider for the credentials and saves them.
-    async fn ask(&mut self) -> Result<SshConfig, Trouble> {
+    async fn request_ssh_config(&mut self) -> Result<SshConfig, ProbeError> {
         // Never closed: this cannot fail.
-        let _turn = self.shared.one_asks.acquire().await;
+        let _turn = self.shared.ssh_config_lock.acquire().await;
         // Waiting for one's turn can take long enough for an operation to begin.
         if self.busy.load(Ordering::Relaxed) {
-            return Err(Trouble::NotNow);
+            return Err(ProbeError::NotNow);
         }
         let answer = self.shared.access.ssh_config(&self.guest.machine).await;
-        self.asking.failed(Instant::now());
-        let way = answer?;
-        self.shared.known.save_credentials(self.guest.vm_id, &self.guest.domain_uuid, &way).await?;
-        Ok(way)
+        self.ssh_config_retry.failed(Instant::now());
+        let config = answer?;
+        self.shared.known.save_credentials(self.guest.vm_id, &self.guest.domain_uuid, &config).await?;
+        Ok(config)
     }
 }
 
-fn understood(reading: GuestSample) -> Result<GuestSample, Trouble> {
-    if reading.is_empty() { Err(Trouble::Unreadable) } else { Ok(reading) }
+fn not_empty(sample: GuestSample) -> Result<GuestSample, ProbeError> {
+    if sample.is_empty() { Err(ProbeError::Unreadable) } else { Ok(sample) }
 }
 
-fn another_key(guest: &RunningGuest, way: &SshConfig) -> String {
+fn another_key(guest: &RunningGuest, config: &SshConfig) -> String {
     format!(
         "{} shows another ssh host key at {} than when it was first read, so it is not read from inside any more; its \
          figures come from the hypervisor. If its keys were made anew on purpose, stop the VM and start it here: then \
          the new key is taken. If not, find out who answers there.",
-        guest.machine.name, way.host
+        guest.machine.name, config.host
     )
 }

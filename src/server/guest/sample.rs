@@ -1,4 +1,4 @@
-//! What a guest says about itself: the script that asks, and the parser of what it prints.
+//! A guest's own sample: the script that takes it, and the parser of its output.
 //!
 //! The script runs in any POSIX shell, BusyBox's too, and prints a section per source, each under a line that
 //! begins with `@twarga`:
@@ -11,8 +11,8 @@
 //! /dev/vda2            88584   40120     41296      50% /
 //! @twarga end
 //! ```
-//! A section counts only when the next one begins after it, so that output which was cut off anywhere gives fewer
-//! figures, never wrong ones. Pure: whatever the guest prints, a part that is not clearly there is `None`.
+//! A section only counts if another one follows it, so that truncated output gives fewer values, never wrong ones. Pure:
+//! whatever the guest prints, a part that is not clearly there is `None`.
 
 use std::{collections::BTreeMap, time::Instant};
 
@@ -32,12 +32,12 @@ echo '@twarga end'
 const MARK: &str = "@twarga ";
 const BYTES_PER_KIB: u64 = 1024;
 
-/// One look into a guest. What it did not say is `None`.
+/// One sample of a guest. What it did not report is `None`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GuestSample {
-    /// Monotonic, taken before the guest was asked.
+    /// Monotonic, taken before the script ran.
     pub taken_at: Instant,
-    /// Tells one boot of the guest from the next.
+    /// Identifies one boot of the guest.
     pub boot_id: Option<String>,
     pub cpu: Option<CpuTime>,
     pub memory: Option<Memory>,
@@ -259,15 +259,15 @@ Filesystem           1024-blocks    Used Available Capacity Mounted on
 
     #[test]
     fn the_tiny_guest_reports_everything() {
-        let reading = parsed(TINY);
-        assert_eq!(reading.cpu, Some(CpuTime { total_ticks: 10_700, idle_ticks: 9_950, cores: 1 }));
+        let sample = parsed(TINY);
+        assert_eq!(sample.cpu, Some(CpuTime { total_ticks: 10_700, idle_ticks: 9_950, cores: 1 }));
         assert_eq!(
-            reading.memory,
+            sample.memory,
             Some(Memory { total_kib: 176_212, available_kib: 150_000, swap_kib: None })
         );
         let kib = |kib: u64| kib * 1024;
         assert_eq!(
-            reading.root_fs,
+            sample.root_fs,
             Some(FileSystem {
                 total_bytes: kib(88_584),
                 used_bytes: kib(40_120),
@@ -275,17 +275,17 @@ Filesystem           1024-blocks    Used Available Capacity Mounted on
             })
         );
         let eth0 = InterfaceBytes { rx_bytes: 29_471, tx_bytes: 25_890 };
-        assert_eq!(reading.interfaces, Some(BTreeMap::from([("eth0".to_owned(), eth0)])));
-        assert_eq!(reading.load, Some(Load { over_1_min: 0.08, over_5_min: 0.03, over_15_min: 0.01 }));
-        assert_eq!(reading.uptime_secs, Some(107.25));
-        assert_eq!(reading.boot_id.as_deref(), Some("0f9c7a1e-3a59-4a3e-9b1c-1f6d5a3f0c11"));
+        assert_eq!(sample.interfaces, Some(BTreeMap::from([("eth0".to_owned(), eth0)])));
+        assert_eq!(sample.load, Some(Load { over_1_min: 0.08, over_5_min: 0.03, over_15_min: 0.01 }));
+        assert_eq!(sample.uptime_secs, Some(107.25));
+        assert_eq!(sample.boot_id.as_deref(), Some("0f9c7a1e-3a59-4a3e-9b1c-1f6d5a3f0c11"));
     }
 
     #[test]
     fn what_a_login_prints_around_it_does_not_matter() {
         let noisy = format!("Welcome!\n\n{}Bye\n", TINY.replace('\n', "\r\n"));
-        let reading = parsed(&noisy);
-        assert_eq!(reading, GuestSample { taken_at: reading.taken_at, ..parsed(TINY) });
+        let sample = parsed(&noisy);
+        assert_eq!(sample, GuestSample { taken_at: sample.taken_at, ..parsed(TINY) });
     }
 
     #[test]
@@ -328,19 +328,19 @@ Filesystem           1024-blocks    Used Available Capacity Mounted on
     }
 
     #[test]
-    #[ignore = "takes a minute; make test asks for it"]
+    #[ignore = "takes a minute; make test runs it"]
     fn fuzz_parser() {
         crate::server::fuzz::fuzz(&[TINY.as_bytes()], |input| {
-            let reading = GuestSample::parse(Instant::now(), input);
+            let sample = GuestSample::parse(Instant::now(), input);
             assert!(
-                reading.memory.is_none_or(|memory| memory.available_kib <= memory.total_kib),
-                "{reading:?}"
+                sample.memory.is_none_or(|memory| memory.available_kib <= memory.total_kib),
+                "{sample:?}"
             );
-            assert!(reading.cpu.is_none_or(|cpu| cpu.idle_ticks <= cpu.total_ticks), "{reading:?}");
+            assert!(sample.cpu.is_none_or(|cpu| cpu.idle_ticks <= cpu.total_ticks), "{sample:?}");
             let finite = |load: Load| {
                 [load.over_1_min, load.over_5_min, load.over_15_min].iter().all(|l| l.is_finite())
             };
-            assert!(reading.load.is_none_or(finite), "{reading:?}");
+            assert!(sample.load.is_none_or(finite), "{sample:?}");
         });
     }
 
@@ -355,17 +355,17 @@ Filesystem           1024-blocks    Used Available Capacity Mounted on
             name in "stat|meminfo|uptime|loadavg|net/dev|df",
             body in "(cpu[0-9]?|MemTotal:|MemAvailable:|eth0:|/|kB|[0-9]{1,25}|-?[0-9.]{1,6}%?|inf|NaN| |\\|\n|\n){0,40}",
         ) {
-            let reading = parsed(&format!("@twarga {name}\n{body}\n@twarga end\n"));
-            if let Some(cpu) = reading.cpu {
+            let sample = parsed(&format!("@twarga {name}\n{body}\n@twarga end\n"));
+            if let Some(cpu) = sample.cpu {
                 prop_assert!(cpu.idle_ticks <= cpu.total_ticks && cpu.cores > 0);
             }
-            if let Some(memory) = reading.memory {
+            if let Some(memory) = sample.memory {
                 prop_assert!(memory.available_kib <= memory.total_kib && memory.total_kib > 0);
             }
-            if let Some(fs) = reading.root_fs {
+            if let Some(fs) = sample.root_fs {
                 prop_assert!(fs.used_bytes + fs.available_bytes <= fs.total_bytes);
             }
-            for number in [reading.uptime_secs, reading.load.map(|load| load.over_5_min)].into_iter().flatten() {
+            for number in [sample.uptime_secs, sample.load.map(|load| load.over_5_min)].into_iter().flatten() {
                 prop_assert!(number.is_finite() && number >= 0.0);
             }
         }

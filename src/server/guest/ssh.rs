@@ -66,8 +66,8 @@ pub struct Connection {
 struct Line(std::net::TcpStream);
 
 impl Line {
-    async fn open(way: &SshConfig) -> io::Result<(Self, TcpStream)> {
-        let stream = TcpStream::connect((way.host.as_str(), way.port)).await?;
+    async fn open(ssh_config: &SshConfig) -> io::Result<(Self, TcpStream)> {
+        let stream = TcpStream::connect((ssh_config.host.as_str(), ssh_config.port)).await?;
         stream.set_nodelay(true)?;
         let stream = stream.into_std()?;
         let line = Self(stream.try_clone()?);
@@ -88,29 +88,33 @@ impl Connection {
     ///
     /// # Errors
     /// [`SshError::HostKeyChanged`] before anything else is said to the guest.
-    pub async fn open(way: &SshConfig, pinned: Option<&str>, timeouts: Timeouts) -> Result<Self, SshError> {
-        timeout(timeouts.connect, Self::open_unhurried(way, pinned, timeouts))
+    pub async fn open(
+        ssh_config: &SshConfig,
+        pinned: Option<&str>,
+        timeouts: Timeouts,
+    ) -> Result<Self, SshError> {
+        timeout(timeouts.connect, Self::open_unhurried(ssh_config, pinned, timeouts))
             .await
             .unwrap_or(Err(SshError::TooLate(timeouts.connect)))
     }
 
     async fn open_unhurried(
-        way: &SshConfig,
+        ssh_config: &SshConfig,
         pinned: Option<&str>,
         timeouts: Timeouts,
     ) -> Result<Self, SshError> {
-        let key = private_key(&way.identity_file).await?;
+        let key = private_key(&ssh_config.identity_file).await?;
         let pinned_key = pinned.and_then(|key| PublicKey::from_openssh(key).ok());
         let config = client::Config {
             preferred: preferring(pinned_key.as_ref().map(PublicKey::algorithm)),
-            // A few readings' worth: a guest that prints for ever is stopped by the window.
+            // Enough for a few samples: the window stops a guest that prints forever.
             window_size: 4 * super::sample::MAX_OUTPUT_BYTES as u32,
             inactivity_timeout: Some(timeouts.idle),
             ..client::Config::default()
         };
         let shown = Arc::new(OnceLock::new());
         let check = HostKeyCheck { pinned: pinned.map(str::to_owned), shown: shown.clone() };
-        let (line, stream) = Line::open(way).await.map_err(russh::Error::from)?;
+        let (line, stream) = Line::open(ssh_config).await.map_err(russh::Error::from)?;
         let connected = client::connect_stream(Arc::new(config), stream, check).await;
         let shown = shown.get().cloned();
         let mut handle = match (connected, shown.as_deref()) {
@@ -124,8 +128,8 @@ impl Connection {
             _ => None,
         };
         let key = PrivateKeyWithHashAlg::new(Arc::new(key), hash);
-        if !handle.authenticate_publickey(&way.user, key).await?.success() {
-            return Err(SshError::Denied { user: way.user.clone() });
+        if !handle.authenticate_publickey(&ssh_config.user, key).await?.success() {
+            return Err(SshError::Denied { user: ssh_config.user.clone() });
         }
         Ok(Self { handle, host_key: shown.unwrap_or_default(), timeouts, _line: line })
     }
@@ -177,7 +181,7 @@ async fn private_key(path: &Path) -> Result<PrivateKey, SshError> {
     decode_secret_key(&text, None).map_err(|_| failed("it is no private key without a passphrase".into()))
 }
 
-/// Asks for the pinned key's kind first, so that a guest which got a key of one more kind still shows that one.
+/// Prefers the pinned key's algorithm, so that a guest which got a key of another kind still shows this one.
 fn preferring(pinned: Option<Algorithm>) -> Preferred {
     let mut preferred = Preferred::DEFAULT;
     if let Some(pinned) = pinned {
@@ -204,7 +208,7 @@ impl client::Handler for HostKeyCheck {
     async fn check_server_key(&mut self, key: &PublicKeyOrCertificate) -> Result<bool, Self::Error> {
         let PublicKeyOrCertificate::PublicKey { key, .. } = key else { return Ok(false) };
         let Ok(shown) = key.to_openssh() else { return Ok(false) };
-        // Asked again at each new key exchange: one connection has one key.
+        // Called at each key exchange: one connection has one key.
         let first = self.shown.get_or_init(|| shown.clone());
         Ok(*first == shown && self.pinned.as_ref().is_none_or(|pinned| *pinned == shown))
     }

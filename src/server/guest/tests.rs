@@ -1,7 +1,7 @@
 //! The probes against fake guests on loopback.
 
 use super::{
-    fake_sshd::{Guest, Reply, stalling, way_to},
+    fake_sshd::{Guest, Reply, ssh_config_for, stalling},
     ssh::SshError,
     *,
 };
@@ -22,27 +22,27 @@ use tokio::time::sleep;
 
 const UUID: &str = "6695eb01-f6a4-8304-79aa-97f2502e193f";
 
-/// Knows the way into guests, and counts who asks.
+/// Has the guests' ssh configurations and counts requests for them.
 #[derive(Default)]
 struct FakeGuestAccess {
     by_vm: Mutex<HashMap<String, SshConfig>>,
-    asked: AtomicU32,
-    asking_now: AtomicU32,
-    asked_together: AtomicBool,
+    requests: AtomicU32,
+    in_flight: AtomicU32,
+    overlapped: AtomicBool,
 }
 
 #[async_trait]
 impl GuestAccess for FakeGuestAccess {
     async fn ssh_config(&self, machine: &Machine) -> Result<SshConfig, MachineError> {
-        self.asked.fetch_add(1, Ordering::SeqCst);
-        if self.asking_now.fetch_add(1, Ordering::SeqCst) > 0 {
-            self.asked_together.store(true, Ordering::SeqCst);
+        self.requests.fetch_add(1, Ordering::SeqCst);
+        if self.in_flight.fetch_add(1, Ordering::SeqCst) > 0 {
+            self.overlapped.store(true, Ordering::SeqCst);
         }
         sleep(Duration::from_millis(20)).await;
-        self.asking_now.fetch_sub(1, Ordering::SeqCst);
+        self.in_flight.fetch_sub(1, Ordering::SeqCst);
         self.by_vm.lock().unwrap().get(machine.name.as_str()).cloned().ok_or_else(|| MachineError {
             kind: MachineErrorKind::NotCreated,
-            text: "There is no way in.".into(),
+            text: "There is no ssh configuration.".into(),
             detail: String::new(),
         })
     }
@@ -52,7 +52,7 @@ impl GuestAccess for FakeGuestAccess {
 #[derive(Default)]
 struct FakeHypervisor {
     agent_prints: Mutex<Option<String>>,
-    agent_asked: AtomicU32,
+    agent_calls: AtomicU32,
 }
 
 #[async_trait]
@@ -76,7 +76,7 @@ impl Hypervisor for FakeHypervisor {
         _: usize,
         _: Duration,
     ) -> Result<Option<Vec<u8>>, ReadError> {
-        self.agent_asked.fetch_add(1, Ordering::SeqCst);
+        self.agent_calls.fetch_add(1, Ordering::SeqCst);
         Ok(self.agent_prints.lock().unwrap().clone().map(String::into_bytes))
     }
 }
@@ -85,7 +85,7 @@ impl Hypervisor for FakeHypervisor {
 struct Fixture {
     folder: TempDir,
     database: Database,
-    ways: Arc<FakeGuestAccess>,
+    access: Arc<FakeGuestAccess>,
     outside: Arc<FakeHypervisor>,
     probes: Probes,
 }
@@ -93,10 +93,10 @@ struct Fixture {
 fn interval() -> ProbeInterval {
     let millis = Duration::from_millis;
     ProbeInterval {
-        period: millis(20),
+        interval: millis(20),
         timeouts: Timeouts { connect: millis(2000), run: millis(1000), idle: Duration::from_secs(30) },
         retry: Backoff { first: millis(20), longest: millis(100) },
-        ask_provider: Backoff { first: millis(20), longest: millis(100) },
+        ssh_config_backoff: Backoff { first: millis(20), longest: millis(100) },
     }
 }
 
@@ -117,14 +117,15 @@ impl Fixture {
         .await
         .unwrap();
         tx.commit().await.unwrap();
-        let (ways, outside) = (Arc::<FakeGuestAccess>::default(), Arc::<FakeHypervisor>::default());
-        let probes = Probes::with_interval(ways.clone(), outside.clone(), None, database.clone(), interval());
-        Self { folder, database, ways, outside, probes }
+        let (access, outside) = (Arc::<FakeGuestAccess>::default(), Arc::<FakeHypervisor>::default());
+        let probes =
+            Probes::with_interval(access.clone(), outside.clone(), None, database.clone(), interval());
+        Self { folder, database, access, outside, probes }
     }
 
     fn lead_to(&self, vm: &str, guest: &Guest) {
-        let way = way_to(guest.address(), self.folder.path());
-        self.ways.by_vm.lock().unwrap().insert(vm.into(), way);
+        let config = ssh_config_for(guest.address(), self.folder.path());
+        self.access.by_vm.lock().unwrap().insert(vm.into(), config);
     }
 
     fn running(&self, vm_id: i64) -> RunningGuest {
@@ -204,10 +205,10 @@ async fn a_guest_is_read_again_and_again_over_one_connection() {
     bench.lead_to("web-1", &guest);
     bench.probes.watch(vec![bench.running(1)], &[]);
     until(|| (guest.commands() >= 5).then_some(())).await;
-    let readings = until(|| bench.newest(1).filter(|readings| readings.before.is_some())).await;
-    assert_eq!(readings.newest.uptime_secs, Some(107.25));
-    assert!(readings.before.unwrap().taken_at < readings.newest.taken_at);
-    assert_eq!((guest.connections(), bench.ways.asked.load(Ordering::SeqCst)), (1, 1));
+    let samples = until(|| bench.newest(1).filter(|samples| samples.before.is_some())).await;
+    assert_eq!(samples.newest.uptime_secs, Some(107.25));
+    assert!(samples.before.unwrap().taken_at < samples.newest.taken_at);
+    assert_eq!((guest.connections(), bench.access.requests.load(Ordering::SeqCst)), (1, 1));
 }
 
 #[tokio::test]
@@ -220,14 +221,14 @@ async fn a_guest_that_hangs_is_given_up_and_the_others_go_on() {
     until(|| (hanging.commands() >= 2 && well.commands() >= 5).then_some(())).await;
     assert_eq!(bench.newest(1), None);
     assert!(bench.newest(2).is_some());
-    assert!(!bench.ways.asked_together.load(Ordering::SeqCst), "one asks at a time");
+    assert!(!bench.access.overlapped.load(Ordering::SeqCst), "one request at a time");
 
     hanging.reply(tiny());
     until(|| bench.newest(1)).await;
 }
 
 #[tokio::test]
-async fn after_the_guest_hung_up_it_is_reconnected_without_asking_again() {
+async fn a_guest_that_hung_up_is_reconnected_with_the_known_ssh_config() {
     let bench = Fixture::new().await;
     let guest = Guest::start(7, tiny()).await;
     bench.lead_to("web-1", &guest);
@@ -235,12 +236,12 @@ async fn after_the_guest_hung_up_it_is_reconnected_without_asking_again() {
     let first = until(|| bench.newest(1)).await.newest.taken_at;
     guest.hang_up();
     until(|| (guest.connections() == 2).then_some(())).await;
-    until(|| bench.newest(1).filter(|readings| readings.newest.taken_at > first)).await;
-    assert_eq!(bench.ways.asked.load(Ordering::SeqCst), 1);
+    until(|| bench.newest(1).filter(|samples| samples.newest.taken_at > first)).await;
+    assert_eq!(bench.access.requests.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]
-async fn a_guest_that_moved_is_found_by_asking_again() {
+async fn a_guest_that_moved_is_found_by_requesting_its_ssh_config_again() {
     let bench = Fixture::new().await;
     let guest = Guest::start(7, tiny()).await;
     bench.lead_to("web-1", &guest);
@@ -269,7 +270,7 @@ async fn a_guest_with_another_host_key_is_not_read_and_its_owner_notified_once()
 
     *bench.outside.agent_prints.lock().unwrap() = Some(TINY.into());
     let other = Guest::start_at(address, 9, tiny()).await;
-    until(|| (bench.ways.asked.load(Ordering::SeqCst) >= 4).then_some(())).await;
+    until(|| (bench.access.requests.load(Ordering::SeqCst) >= 4).then_some(())).await;
     assert_eq!((other.connections(), other.commands()), (0, 0), "it never learns who we are");
     let events = bench.events().await;
     assert_eq!(events.len(), 1, "{events:?}");
@@ -277,11 +278,11 @@ async fn a_guest_with_another_host_key_is_not_read_and_its_owner_notified_once()
     assert!(events[0].1.contains("web-1") && events[0].1.contains("stop the VM and start it"), "{events:?}");
 
     // That it falls silent does not make up for it.
-    let asked = bench.outside.agent_asked.load(Ordering::SeqCst);
+    let requests = bench.outside.agent_calls.load(Ordering::SeqCst);
     let address = other.address();
     drop(other);
     sleep(Duration::from_millis(400)).await;
-    assert_eq!(bench.outside.agent_asked.load(Ordering::SeqCst), asked, "it is not read at all");
+    assert_eq!(bench.outside.agent_calls.load(Ordering::SeqCst), requests, "it is not read at all");
     let other = Guest::start_at(address, 9, tiny()).await;
 
     // Its owner stops and starts the VM: that is a yes.
@@ -302,8 +303,8 @@ async fn a_guest_is_pinned_where_it_is_now_and_not_where_it_was() {
     let bench = Fixture::new().await;
     let (moved_in, guest) = (Guest::start(9, tiny()).await, Guest::start(7, tiny()).await);
     bench.lead_to("web-1", &guest);
-    let old_way = way_to(moved_in.address(), bench.folder.path());
-    bench.known().save_credentials(1, UUID, &old_way).await.unwrap();
+    let old_config = ssh_config_for(moved_in.address(), bench.folder.path());
+    bench.known().save_credentials(1, UUID, &old_config).await.unwrap();
     bench.probes.watch(vec![bench.running(1)], &[]);
     until(|| bench.newest(1)).await;
     assert_eq!((moved_in.connections(), guest.connections()), (0, 1));
@@ -311,15 +312,15 @@ async fn a_guest_is_pinned_where_it_is_now_and_not_where_it_was() {
 }
 
 #[tokio::test]
-async fn no_key_is_pinned_while_it_is_not_the_time_to_ask() {
+async fn no_key_is_pinned_before_the_next_request_is_due() {
     let bench = Fixture::new().await;
     let guest = Guest::start(7, tiny()).await;
-    let way = way_to(guest.address(), bench.folder.path());
-    bench.known().save_credentials(1, UUID, &way).await.unwrap();
+    let config = ssh_config_for(guest.address(), bench.folder.path());
+    bench.known().save_credentials(1, UUID, &config).await.unwrap();
     bench.probes.watch(vec![bench.running(1)], &[]);
     bench.probes.watch(vec![RunningGuest { busy: true, ..bench.running(1) }], &[]);
     until(|| bench.newest(1)).await;
-    assert_eq!(bench.ways.asked.load(Ordering::SeqCst), 0);
+    assert_eq!(bench.access.requests.load(Ordering::SeqCst), 0);
     assert_eq!(bench.known().find(1, UUID).await.unwrap().unwrap().host_key, None);
 }
 
@@ -333,7 +334,7 @@ async fn what_is_known_of_a_guest_outlives_the_server_but_not_the_domain() {
     bench.probes.watch(Vec::new(), &[]);
 
     let restarted = Probes::with_interval(
-        bench.ways.clone(),
+        bench.access.clone(),
         bench.outside.clone(),
         None,
         bench.database.clone(),
@@ -341,7 +342,7 @@ async fn what_is_known_of_a_guest_outlives_the_server_but_not_the_domain() {
     );
     restarted.watch(vec![bench.running(1)], &[]);
     until(|| restarted.newest(1, &domain(Some(UtcMillis(1000))))).await;
-    assert_eq!(bench.ways.asked.load(Ordering::SeqCst), 1);
+    assert_eq!(bench.access.requests.load(Ordering::SeqCst), 1);
     restarted.watch(Vec::new(), &[]);
 
     // A new domain has new keys, and that is nothing to warn of.
@@ -377,25 +378,25 @@ async fn nothing_is_begun_while_an_operation_is_under_way() {
     bench.lead_to("web-1", &guest);
     bench.probes.watch(vec![RunningGuest { busy: true, ..bench.running(1) }], &[]);
     sleep(Duration::from_millis(100)).await;
-    assert_eq!((guest.connections(), bench.ways.asked.load(Ordering::SeqCst)), (0, 0));
+    assert_eq!((guest.connections(), bench.access.requests.load(Ordering::SeqCst)), (0, 0));
     bench.probes.watch(vec![bench.running(1)], &[]);
     until(|| bench.newest(1)).await;
 }
 
 #[tokio::test]
-async fn who_waits_to_ask_does_not_ask_when_an_operation_has_begun() {
+async fn no_ssh_config_is_requested_once_an_operation_has_started() {
     let bench = Fixture::new().await;
-    let one_asks = &bench.probes.shared.as_ref().unwrap().one_asks;
-    let turn = one_asks.acquire().await.unwrap();
+    let ssh_config_lock = &bench.probes.shared.as_ref().unwrap().ssh_config_lock;
+    let turn = ssh_config_lock.acquire().await.unwrap();
     bench.probes.watch(vec![bench.running(1)], &[]);
     sleep(Duration::from_millis(100)).await;
     bench.probes.watch(vec![RunningGuest { busy: true, ..bench.running(1) }], &[]);
     drop(turn);
     sleep(Duration::from_millis(100)).await;
-    assert_eq!(bench.ways.asked.load(Ordering::SeqCst), 0);
+    assert_eq!(bench.access.requests.load(Ordering::SeqCst), 0);
 }
 
-/// Vagrant's index, which counts how often it was to look.
+/// Vagrant's index, which counts its refreshes.
 #[derive(Default)]
 struct Index(AtomicU32);
 
@@ -413,12 +414,12 @@ impl MachineIndex for Index {
 }
 
 #[tokio::test]
-async fn vagrant_looks_again_when_a_guest_falls_silent_that_no_hypervisor_knows() {
+async fn vagrant_refreshes_a_silent_guest_that_no_hypervisor_knows() {
     let bench = Fixture::new().await;
     let index = Arc::new(Index::default());
-    let (ways, outside) = (bench.ways.clone(), bench.outside.clone());
+    let (access, outside) = (bench.access.clone(), bench.outside.clone());
     let probes =
-        Probes::with_interval(ways, outside, Some(index.clone()), bench.database.clone(), interval());
+        Probes::with_interval(access, outside, Some(index.clone()), bench.database.clone(), interval());
     let guest = Guest::start(7, tiny()).await;
     bench.lead_to("web-1", &guest);
     let mut running = bench.running(1);
@@ -437,7 +438,7 @@ async fn vagrant_looks_again_when_a_guest_falls_silent_that_no_hypervisor_knows(
     guest.hang_up();
     drop(guest);
     until(|| (index.0.load(Ordering::SeqCst) >= 2).then_some(())).await;
-    assert_eq!(bench.outside.agent_asked.load(Ordering::SeqCst), 0, "a hypervisor that does not know it");
+    assert_eq!(bench.outside.agent_calls.load(Ordering::SeqCst), 0, "a hypervisor that does not know it");
 
     probes.watch(vec![], &[]);
     probes.watch(vec![RunningGuest { busy: true, ..running }], &[]);
@@ -461,7 +462,7 @@ async fn a_guest_of_unknown_state_is_read_on() {
 }
 
 #[tokio::test]
-async fn the_agent_is_asked_where_ssh_does_not_answer() {
+async fn the_agent_is_used_where_ssh_does_not_answer() {
     let bench = Fixture::new().await;
     *bench.outside.agent_prints.lock().unwrap() = Some(TINY.into());
     bench.probes.watch(vec![bench.running(1)], &[]);
@@ -470,17 +471,17 @@ async fn the_agent_is_asked_where_ssh_does_not_answer() {
     let guest = Guest::start(7, tiny()).await;
     bench.lead_to("web-1", &guest);
     until(|| (guest.commands() >= 2).then_some(())).await;
-    let asked = bench.outside.agent_asked.load(Ordering::SeqCst);
+    let requests = bench.outside.agent_calls.load(Ordering::SeqCst);
     until(|| (guest.commands() >= 6).then_some(())).await;
-    assert_eq!(bench.outside.agent_asked.load(Ordering::SeqCst), asked, "only while ssh does not answer");
+    assert_eq!(bench.outside.agent_calls.load(Ordering::SeqCst), requests, "only while ssh does not answer");
 }
 
 #[tokio::test]
 async fn a_guest_that_babbles_is_cut_off() {
     let folder = tempfile::tempdir().unwrap();
     let guest = Guest::start(7, Reply::Babbles).await;
-    let way = way_to(guest.address(), folder.path());
-    let connection = Connection::open(&way, None, interval().timeouts).await.unwrap();
+    let config = ssh_config_for(guest.address(), folder.path());
+    let connection = Connection::open(&config, None, interval().timeouts).await.unwrap();
     let error = connection.run("anything", MAX_OUTPUT_BYTES).await.unwrap_err();
     assert!(matches!(error, SshError::TooMuch(MAX_OUTPUT_BYTES)), "{error}");
 }
@@ -491,7 +492,7 @@ async fn a_guest_that_stalls_cannot_hold_the_socket() {
         let folder = tempfile::tempdir().unwrap();
         let (address, left) = stalling(chatters).await;
         let timeouts = Timeouts { connect: Duration::from_millis(200), ..interval().timeouts };
-        let opened = Connection::open(&way_to(address, folder.path()), None, timeouts).await;
+        let opened = Connection::open(&ssh_config_for(address, folder.path()), None, timeouts).await;
         assert!(matches!(opened, Err(SshError::TooLate(_))), "chatters: {chatters}");
         let left = tokio::time::timeout(Duration::from_secs(5), left).await;
         assert!(left.is_ok(), "chatters: {chatters}; the socket is still open");
@@ -502,10 +503,10 @@ async fn a_guest_that_stalls_cannot_hold_the_socket() {
 async fn no_error_contains_a_private_key() {
     let folder = tempfile::tempdir().unwrap();
     let guest = Guest::start(7, tiny()).await;
-    let way = way_to(guest.address(), folder.path());
+    let config = ssh_config_for(guest.address(), folder.path());
     let secret = "-----BEGIN OPENSSH PRIVATE KEY-----\nc2VjcmV0c2VjcmV0\n-----END OPENSSH PRIVATE KEY-----\n";
-    std::fs::write(&way.identity_file, secret).unwrap();
-    let error = Connection::open(&way, None, interval().timeouts).await.err().unwrap();
+    std::fs::write(&config.identity_file, secret).unwrap();
+    let error = Connection::open(&config, None, interval().timeouts).await.err().unwrap();
     for shown in [error.to_string(), format!("{error:?}")] {
         assert!(shown.contains("private_key") && !shown.contains("c2Vj"), "{shown}");
     }

@@ -17,7 +17,7 @@ pub fn exec(script: &str) -> String {
     json!({ "execute": "guest-exec", "arguments": arguments }).to_string()
 }
 
-/// Asks what became of it.
+/// Requests the state of that command.
 pub fn exec_status(pid: i64) -> String {
     json!({ "execute": "guest-exec-status", "arguments": { "pid": pid } }).to_string()
 }

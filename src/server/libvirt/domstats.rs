@@ -69,7 +69,7 @@ fn state(section: &Section<'_>) -> DomainState {
     const SHUTOFF_CRASHED: i64 = 3;
     const SHUTOFF_DAEMON: i64 = 8;
     match number::<i64>(section, "state.state") {
-        // Running; blocked on a resource; shutting down, which it may yet refuse.
+        // Running; blocked on a resource; shutting down, which the guest may still ignore.
         Some(1 | 2 | 4) => DomainState::Running,
         Some(3 | 7) => DomainState::Suspended,
         Some(5) => match number::<i64>(section, "state.reason") {
@@ -127,9 +127,9 @@ fn interface(device: Section<'_>) -> Option<(String, Traffic)> {
 
 /// A writable disk. An empty drive has no path, and an ISO image is a CD.
 ///
-/// Which figure is the image's bytes on the host? `physical` is what its blocks take, as `ls -s` tells, of a raw
-/// image with holes too. `allocation` is, while the domain runs, how far into the file QEMU has written: a little
-/// more in the beginning, and less than the truth for a file that has holes filled behind it.
+/// Which value is the image's size on the host? `physical` is the size of its blocks, as shown by `ls -s`, for a raw
+/// image with holes too. `allocation` is, while the domain runs, the highest offset that QEMU has written: a little more
+/// at first, and too little for a file whose holes were filled behind it.
 fn disk(device: Section<'_>) -> Option<(String, DiskUse)> {
     let name = device.get("name")?;
     let path = device.get("path")?;
@@ -208,9 +208,9 @@ Domain: 'twarga-user1-web-1_default'
     #[test]
     fn every_listed_domain_is_keyed_by_its_uuid() {
         let domains = parse(TWO_DOMAINS);
-        let told: Vec<_> = domains.iter().map(|d| (d.uuid.as_str(), d.name.as_str(), d.state)).collect();
+        let parsed: Vec<_> = domains.iter().map(|d| (d.uuid.as_str(), d.name.as_str(), d.state)).collect();
         assert_eq!(
-            told,
+            parsed,
             [
                 ("6695eb01-f6a4-8304-79aa-97f2502e193f", "twarga-user1-web-1_default", DomainState::Running),
                 ("b1b2b3b4-0000-4000-8000-97f2502e193f", "it's odd = yes_default", DomainState::Crashed),
@@ -298,7 +298,7 @@ Domain: 'twarga-user1-web-1_default'
     }
 
     #[test]
-    #[ignore = "takes a minute; make test asks for it"]
+    #[ignore = "takes a minute; make test runs it"]
     fn fuzz_parser() {
         use crate::{
             model::UtcMillis,
@@ -310,16 +310,16 @@ Domain: 'twarga-user1-web-1_default'
             let before = parse(TWO_DOMAINS);
             for domain in parse(&String::from_utf8_lossy(input)) {
                 let earlier = before.iter().find(|earlier| earlier.uuid == domain.uuid);
-                let figures = derive(Inputs {
+                let usage = derive(Inputs {
                     previous: earlier.map(|earlier| (earlier, begin)),
                     current: (&domain, begin + Duration::from_secs(5)),
                     guest: None,
                     tick_before: None,
                     now,
-                    period_secs: 5,
+                    interval_secs: 5,
                 });
-                for percent in [figures.cpu_percent, figures.memory_percent, figures.disk_percent] {
-                    assert!(percent.is_none_or(|percent| (0.0..=100.0).contains(&percent)), "{figures:?}");
+                for percent in [usage.cpu_percent, usage.memory_percent, usage.disk_percent] {
+                    assert!(percent.is_none_or(|percent| (0.0..=100.0).contains(&percent)), "{usage:?}");
                 }
             }
         });

@@ -26,7 +26,7 @@ impl Libvirt {
             }
             pause = if began.elapsed() > PAUSES[1] { PAUSES[0] } else { (pause * 2).min(PAUSES[1]) };
             sleep(pause).await;
-            // Whatever happened meanwhile was not heard.
+            // Events in between were missed.
             changed.notify_one();
         }
     }

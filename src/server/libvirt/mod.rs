@@ -43,7 +43,7 @@ const READ_ALL: [&str; 1] = ["list --all --uuid --name; domstats --raw --nowait"
 const LIST: [&str; 4] = ["list", "--all", "--uuid", "--name"];
 /// Followed by UUIDs.
 const READ_SOME: [&str; 3] = ["domstats", "--raw", "--nowait"];
-/// Asks the daemon and touches no domain.
+/// Checks the daemon without touching a domain.
 const PULSE: [&str; 1] = ["hostname"];
 
 /// libvirt at one URI.
@@ -79,7 +79,7 @@ impl Libvirt {
     }
 
     /// One run of `virsh`. Dropped or too late, the process is killed and reaped.
-    async fn attempt(&self, arguments: &[&str], limit: Duration) -> Result<String, Trouble> {
+    async fn attempt(&self, arguments: &[&str], limit: Duration) -> Result<String, VirshError> {
         let output = Command::new(&self.virsh)
             .args(["--quiet", "--connect", &self.uri])
             .args(arguments)
@@ -88,8 +88,8 @@ impl Libvirt {
             .kill_on_drop(true)
             .output();
         match timeout(limit, output).await {
-            Err(_) => Err(Trouble::TooLate),
-            Ok(Err(error)) => Err(Trouble::NotStarted(error)),
+            Err(_) => Err(VirshError::TimedOut),
+            Ok(Err(error)) => Err(VirshError::NotStarted(error)),
             Ok(Ok(output)) if output.status.success() => {
                 Ok(String::from_utf8_lossy(&output.stdout).into_owned())
             }
@@ -97,11 +97,11 @@ impl Libvirt {
                 let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
                 let has = |phrases: &[&str]| phrases.iter().any(|phrase| said.contains(phrase));
                 if has(&["Permission denied", "authentication", "access denied"]) {
-                    Err(Trouble::Denied(said))
+                    Err(VirshError::Denied(said))
                 } else if has(&["failed to connect", "Failed to connect", "Connection refused"]) {
-                    Err(Trouble::Down(said))
+                    Err(VirshError::Down(said))
                 } else {
-                    Err(Trouble::Refused(said))
+                    Err(VirshError::Failed(said))
                 }
             }
         }
@@ -157,10 +157,10 @@ impl Libvirt {
         }
     }
 
-    fn message(&self, trouble: Trouble) -> ReadError {
+    fn message(&self, trouble: VirshError) -> ReadError {
         let uri = &self.uri;
         let (text, detail) = match trouble {
-            Trouble::TooLate => (
+            VirshError::TimedOut => (
                 format!(
                     "libvirt did not answer at {uri} within {} s. See whether libvirtd hangs or the host is \
                      overloaded.",
@@ -168,27 +168,27 @@ impl Libvirt {
                 ),
                 "virsh was killed at its time limit".into(),
             ),
-            Trouble::NotStarted(error) if error.kind() == io::ErrorKind::NotFound => (
+            VirshError::NotStarted(error) if error.kind() == io::ErrorKind::NotFound => (
                 "The virsh command is not installed on this server. Install libvirt's clients (package \
                  \"libvirt-clients\")."
                     .into(),
                 error.to_string(),
             ),
-            Trouble::NotStarted(error) => {
+            VirshError::NotStarted(error) => {
                 (format!("The virsh command cannot be started: {error}."), error.to_string())
             }
-            Trouble::Denied(said) => (
+            VirshError::Denied(said) => (
                 format!(
                     "libvirt does not let this server in at {uri}. Run the server as root or as a user in the \
                      group \"libvirt\"."
                 ),
                 said,
             ),
-            Trouble::Down(said) => (
+            VirshError::Down(said) => (
                 format!("libvirt does not answer at {uri}. Start libvirtd (\"systemctl start libvirtd\")."),
                 said,
             ),
-            Trouble::Refused(said) => {
+            VirshError::Failed(said) => {
                 let first = said.lines().next().unwrap_or("it did not say why");
                 (format!("libvirt refused: {}", first.trim_start_matches("error: ")), said)
             }
@@ -196,18 +196,18 @@ impl Libvirt {
         ReadError { text, detail }
     }
 
-    /// All domains by one process, while none is suspected. A QEMU process that dies while it is asked fails the
-    /// answer for all, once.
-    async fn read_all(&self) -> Result<(Moment, String), Trouble> {
+    /// Reads all domains with one process, while none is suspected. A QEMU process that dies during the read fails it
+    /// for all domains, once.
+    async fn read_all(&self) -> Result<(Moment, String), VirshError> {
         let limit = self.time_limit / 2;
         let mut moment = Moment::now();
         let mut answer = self.attempt(&READ_ALL, limit).await;
-        if let Err(Trouble::Refused(_)) = answer {
+        if let Err(VirshError::Failed(_)) = answer {
             moment = Moment::now();
             answer = self.attempt(&READ_ALL, limit).await;
         }
         match answer {
-            Err(Trouble::TooLate) => {
+            Err(VirshError::TimedOut) => {
                 if self.unresponsive().known().is_empty() {
                     self.refresh_list().await?;
                 }
@@ -219,10 +219,10 @@ impl Libvirt {
     }
 
     /// Unsuspected domains by one process and, in parallel, each suspect by its own.
-    async fn read_around_unresponsive(&self) -> Result<(Moment, String), Trouble> {
+    async fn read_around_unresponsive(&self) -> Result<(Moment, String), VirshError> {
         // While a domain hangs, listing may hang too: then those that were known are read.
         match self.refresh_list().await {
-            Ok(()) | Err(Trouble::TooLate) => {}
+            Ok(()) | Err(VirshError::TimedOut) => {}
             Err(trouble) => return Err(trouble),
         }
         let plan = self.unresponsive().plan(Moment::now().monotonic);
@@ -236,9 +236,9 @@ impl Libvirt {
         self.read_in_groups(&plan).await
     }
 
-    /// The same in groups: what hangs in one of them spoils that one only. A QEMU process that hangs keeps whoever
-    /// asks it first; the next one finds it busy, skips it and returns all others.
-    async fn read_in_groups(&self, plan: &ReadPlan) -> Result<(Moment, String), Trouble> {
+    /// The same in groups, so that a domain which hangs only spoils its own group. The first process to read a hanging
+    /// QEMU waits for it; the next one finds it busy, skips it and returns all others.
+    async fn read_in_groups(&self, plan: &ReadPlan) -> Result<(Moment, String), VirshError> {
         let parts = Parts::of(groups(&plan.together), &plan.alone);
         let ((moment, answers), pulse) =
             tokio::join!(self.read_parts(&parts), self.attempt(&PULSE, self.time_limit / 4));
@@ -248,7 +248,7 @@ impl Libvirt {
     }
 
     /// Reads all parts at once, which all begin at one moment.
-    async fn read_parts(&self, parts: &Parts) -> (Moment, Vec<Result<String, Trouble>>) {
+    async fn read_parts(&self, parts: &Parts) -> (Moment, Vec<Result<String, VirshError>>) {
         let moment = Moment::now();
         let answers = parts.0.iter().map(|part| async {
             let uuids = part.domains.iter().map(|domain| domain.uuid.as_str());
@@ -259,7 +259,7 @@ impl Libvirt {
     }
 
     /// Records which domains hang and which answered; returns the outputs as one sample of all.
-    fn learnt(&self, parts: &Parts, answers: Vec<Result<String, Trouble>>, moment: Moment) -> String {
+    fn learnt(&self, parts: &Parts, answers: Vec<Result<String, VirshError>>, moment: Moment) -> String {
         let mut unresponsive = self.unresponsive();
         let mut output: String =
             unresponsive.known().iter().map(|domain| format!("{} {}\n", domain.uuid, domain.name)).collect();
@@ -272,7 +272,7 @@ impl Libvirt {
                         domains.iter().for_each(|domain| unresponsive.answered(domain));
                     }
                 }
-                (Err(Trouble::TooLate), true, domains) => {
+                (Err(VirshError::TimedOut), true, domains) => {
                     for domain in domains {
                         tracing::warn!(
                             domain = domain.name,
@@ -281,7 +281,7 @@ impl Libvirt {
                         unresponsive.skip(domain, moment.monotonic);
                     }
                 }
-                (Err(Trouble::TooLate), false, domains) => unresponsive.suspect(domains),
+                (Err(VirshError::TimedOut), false, domains) => unresponsive.suspect(domains),
                 (Err(trouble), _, _) => tracing::debug!(?trouble, "some domains were not read"),
             }
         }
@@ -289,7 +289,7 @@ impl Libvirt {
     }
 
     /// Finds out which domains there are.
-    async fn refresh_list(&self) -> Result<(), Trouble> {
+    async fn refresh_list(&self) -> Result<(), VirshError> {
         let output = self.attempt(&LIST, self.time_limit / 4).await?;
         self.unresponsive().set_known(names_of(&domstats::parse(&output)));
         Ok(())
@@ -300,7 +300,7 @@ impl Libvirt {
         self.unresponsive.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Refuses to ask a domain that hangs.
+    /// Fails for a domain that hangs.
     fn answers(&self, uuid: &str) -> Result<(), ReadError> {
         if !self.unresponsive().is_suspected(uuid) {
             return Ok(());
@@ -347,19 +347,19 @@ fn utc(time: SystemTime) -> Option<UtcMillis> {
 
 /// Why a run of `virsh` gave nothing.
 #[derive(Debug)]
-enum Trouble {
-    TooLate,
+enum VirshError {
+    TimedOut,
     NotStarted(io::Error),
     Denied(String),
     Down(String),
-    Refused(String),
+    Failed(String),
 }
 
 #[async_trait]
 impl Hypervisor for Libvirt {
     async fn read(&self) -> Result<HypervisorSample, ReadError> {
-        let in_doubt = self.unresponsive().has_suspects();
-        let answer = if in_doubt { self.read_around_unresponsive().await } else { self.read_all().await };
+        let has_suspects = self.unresponsive().has_suspects();
+        let answer = if has_suspects { self.read_around_unresponsive().await } else { self.read_all().await };
         let (moment, output) = answer.map_err(|trouble| self.message(trouble))?;
         let mut domains = domstats::parse(&output);
         self.unresponsive().set_known(names_of(&domains));
@@ -373,10 +373,10 @@ impl Hypervisor for Libvirt {
         self.watch_events(changed).await;
     }
 
-    async fn enable_memory_statistics(&self, uuid: &str, period_secs: u32) -> Result<(), ReadError> {
+    async fn enable_memory_statistics(&self, uuid: &str, interval_secs: u32) -> Result<(), ReadError> {
         self.answers(uuid)?;
-        let period = period_secs.to_string();
-        self.virsh(&["dommemstat", uuid, "--period", &period, "--live", "--config"]).await.map(drop)
+        let interval = interval_secs.to_string();
+        self.virsh(&["dommemstat", uuid, "--period", &interval, "--live", "--config"]).await.map(drop)
     }
 
     async fn address(&self, uuid: &str) -> Result<Option<String>, ReadError> {
@@ -457,11 +457,11 @@ mod tests {
         );
         let (folder, libvirt) = with_virsh(&script);
         fs::write(folder.path().join("x1.pid"), "1").unwrap();
-        let reading = libvirt.read().await.unwrap();
-        assert_eq!(reading.domains.len(), 1);
-        let domain = &reading.domains[0];
+        let sample = libvirt.read().await.unwrap();
+        assert_eq!(sample.domains.len(), 1);
+        let domain = &sample.domains[0];
         assert_eq!((domain.uuid.as_str(), domain.state), (UUID, DomainState::Running));
-        assert!(domain.started_at.is_some_and(|start| start.secs_since(reading.sampled_at).abs() < 60.0));
+        assert!(domain.started_at.is_some_and(|start| start.secs_since(sample.sampled_at).abs() < 60.0));
         assert_eq!(
             fs::read_to_string(folder.path().join("calls")).unwrap(),
             "--quiet --connect qemu:///system list --all --uuid --name; domstats --raw --nowait\n"
@@ -478,7 +478,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_domain_that_dies_or_hangs_while_it_is_asked_does_not_spoil_the_sample() {
+    async fn a_domain_that_dies_or_hangs_during_a_read_does_not_spoil_the_sample() {
         for trouble in [
             "echo 'error: Unable to read from monitor: Connection reset by peer' >&2; exit 1",
             "exec sleep 60",
@@ -490,10 +490,10 @@ mod tests {
             ));
             let libvirt = Libvirt { time_limit: Duration::from_secs(2), ..libvirt };
             let start = Instant::now();
-            let reading = libvirt.read().await.unwrap();
-            assert_eq!(reading.domains.len(), 1, "{trouble}");
-            assert_eq!(reading.domains[0].state, DomainState::Running, "{trouble}");
-            assert!(reading.taken_at > start);
+            let sample = libvirt.read().await.unwrap();
+            assert_eq!(sample.domains.len(), 1, "{trouble}");
+            assert_eq!(sample.domains[0].state, DomainState::Running, "{trouble}");
+            assert!(sample.taken_at > start);
         }
     }
 
@@ -532,10 +532,10 @@ mod tests {
     /// The numbers of the domains that were read, of nine.
     async fn read(libvirt: &Libvirt) -> Vec<usize> {
         let begin = Instant::now();
-        let reading = libvirt.read().await.unwrap();
+        let sample = libvirt.read().await.unwrap();
         assert!(begin.elapsed() < libvirt.time_limit, "{:?}", begin.elapsed());
-        assert_eq!(reading.domains.len(), 9, "nobody is forgotten");
-        let known = |number: &usize| reading.domains[*number].state == DomainState::Running;
+        assert_eq!(sample.domains.len(), 9, "nobody is forgotten");
+        let known = |number: &usize| sample.domains[*number].state == DomainState::Running;
         (0..9).filter(known).collect()
     }
 
@@ -554,7 +554,7 @@ mod tests {
         assert_eq!(read(&libvirt).await, [0, 1, 2, 3, 5, 6, 7, 8]);
         assert!(libvirt.run_in_guest(&uuid(4), "", 1024, libvirt.time_limit).await.is_err());
         let newest = calls()[so_far..].to_owned();
-        assert!(!newest.contains(&uuid(4)), "it is not asked: {newest}");
+        assert!(!newest.contains(&uuid(4)), "it is not read: {newest}");
         assert_eq!(newest.lines().count(), 2, "a list, and one process for all others: {newest}");
 
         fs::write(folder.path().join("hangs"), "").unwrap();
@@ -571,7 +571,7 @@ mod tests {
         read(&libvirt).await;
         libvirt.unresponsive().skip(&DomainRef { uuid: uuid(0), name: String::new() }, Instant::now());
         fs::write(folder.path().join("hangs"), format!("{}\n{}", uuid(0), uuid(8))).unwrap();
-        // Eight are asked, in groups of two.
+        // Eight are read, in groups of two.
         assert_eq!(read(&libvirt).await, [1, 2, 3, 4, 5, 6]);
         assert_eq!(read(&libvirt).await, [1, 2, 3, 4, 5, 6, 7]);
     }
@@ -646,7 +646,7 @@ error: Failed to connect socket to /var/run/libvirt/libvirt-sock: Permission den
     }
 
     #[tokio::test]
-    async fn an_agent_that_says_too_much_is_not_heard_out() {
+    async fn the_output_of_an_agent_is_limited() {
         let (_folder, libvirt) = with_agent("yes");
         assert!(libvirt.run_in_guest(UUID, "echo hi", 1000, LIMIT).await.is_err());
     }

@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_doubted_of_a_domain_goes_with_it() {
+    fn suspicions_of_a_domain_are_dropped_with_it() {
         let (mut unresponsive, now) = (unresponsive(2), Instant::now());
         unresponsive.skip(&named(1), now);
         unresponsive.set_known(vec![named(0)]);

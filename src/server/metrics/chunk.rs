@@ -16,7 +16,7 @@ use pco::{
     wrapped::{FileCompressor, FileDecompressor},
 };
 
-/// Stands for a value that is not known, in memory.
+/// Represents an unknown value in memory.
 pub const UNKNOWN: i64 = i64::MIN;
 
 const SAME: u8 = 1;
@@ -85,8 +85,8 @@ pub fn decode(bytes: &[u8], count: usize) -> Result<Vec<i64>, Corrupt> {
 }
 
 fn shortest(values: &[i64]) -> Option<Vec<u8>> {
-    let ways = [DeltaSpec::TryConsecutive(1), DeltaSpec::NoOp];
-    ways.into_iter().filter_map(|way| compress(values, way)).min_by_key(Vec::len)
+    let specs = [DeltaSpec::TryConsecutive(1), DeltaSpec::NoOp];
+    specs.into_iter().filter_map(|spec| compress(values, spec)).min_by_key(Vec::len)
 }
 
 fn compress(values: &[i64], delta: DeltaSpec) -> Option<Vec<u8>> {
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    #[ignore = "takes a minute; make test asks for it"]
+    #[ignore = "takes a minute; make test runs it"]
     fn fuzz_parser() {
         let noise = |i: i64| (i * 7919) % 1013;
         let columns: [Vec<i64>; 4] = [

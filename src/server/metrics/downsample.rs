@@ -12,10 +12,10 @@ use crate::model::MetricStatistics;
 /// Samples closer together than this come from a clock that was set back, not from two ticks.
 const LEAST_MILLIS: i64 = 500;
 
-/// Two samples further apart than this have a gap between them: one tick may be late, two are missing. Where the
-/// period is very short, ticks may be slower than the interval.
-pub fn gap_millis(period_secs: u32) -> i64 {
-    (i64::from(period_secs) * 2500).max(12_500)
+/// Two samples further apart than this have a gap between them: one tick may be late, two are missing. With a very short
+/// interval, ticks may take longer than that.
+pub fn gap_millis(interval_secs: u32) -> i64 {
+    (i64::from(interval_secs) * 2500).max(12_500)
 }
 
 /// Hands each tick's value to `see`, in the order of the blocks, which is that of time. The blocks hold `columns`.
@@ -275,7 +275,11 @@ mod tests {
             ],
         )];
         let seen = values(rate, &blocks);
-        assert_eq!(seen[..4], [None, Some(1.0), None, None], "whoever tells the uptime, the counter is one");
+        assert_eq!(
+            seen[..4],
+            [None, Some(1.0), None, None],
+            "the counter is one, whatever the source of the uptime"
+        );
         assert!(seen[4].is_some());
     }
 
@@ -319,8 +323,11 @@ mod tests {
 
     #[test]
     fn the_95th_percentile_is_the_95th_of_a_hundred() {
-        let told = statistics((1..=100).map(f64::from).collect()).unwrap();
-        assert_eq!((told.count, told.min, told.mean, told.max, told.p95), (100, 1.0, 50.5, 100.0, 95.0));
+        let summary = statistics((1..=100).map(f64::from).collect()).unwrap();
+        assert_eq!(
+            (summary.count, summary.min, summary.mean, summary.max, summary.p95),
+            (100, 1.0, 50.5, 100.0, 95.0)
+        );
         assert_eq!(statistics(vec![7.0]).unwrap().p95, 7.0);
         assert!(statistics(Vec::new()).is_none());
     }
@@ -347,9 +354,9 @@ mod tests {
                     _ => plain.push((at / millis, vec![value])),
                 }
             }
-            let told: Vec<_> = (0..seen.at.len()).filter(|i| seen.mean[*i].is_some()).collect();
-            prop_assert_eq!(told.len(), plain.len());
-            for (i, (_, values)) in told.into_iter().zip(plain) {
+            let found: Vec<_> = (0..seen.at.len()).filter(|i| seen.mean[*i].is_some()).collect();
+            prop_assert_eq!(found.len(), plain.len());
+            for (i, (_, values)) in found.into_iter().zip(plain) {
                 let (min, max) = values.iter().fold((f64::MAX, f64::MIN), |(a, b), v| (a.min(*v), b.max(*v)));
                 let mean = values.iter().sum::<f64>() / values.len() as f64;
                 prop_assert_eq!((seen.min[i], seen.max[i]), (Some(min), Some(max)));
@@ -362,16 +369,16 @@ mod tests {
         fn nothing_is_made_up(given in any_values()) {
             let seen = downsampled(&given, Resolution::Each);
             let known: Vec<_> = given.into_iter().filter_map(|(at, value)| Some((at, value?))).collect();
-            let told: Vec<_> = seen.at.into_iter().zip(seen.mean).filter_map(|(at, v)| Some((at, v?))).collect();
-            prop_assert_eq!(told, known);
+            let found: Vec<_> = seen.at.into_iter().zip(seen.mean).filter_map(|(at, v)| Some((at, v?))).collect();
+            prop_assert_eq!(found, known);
         }
 
         #[test]
         fn statistics_are_those_of_the_sorted_values(mut given in vec(-1e6..1e6_f64, 1..500)) {
-            let told = statistics(given.clone()).unwrap();
+            let summary = statistics(given.clone()).unwrap();
             given.sort_by(f64::total_cmp);
             let rank = (0.95 * given.len() as f64 - 1e-9).ceil() as usize;
-            prop_assert_eq!((told.min, told.p95, told.max), (given[0], given[rank - 1], given[given.len() - 1]));
+            prop_assert_eq!((summary.min, summary.p95, summary.max), (given[0], given[rank - 1], given[given.len() - 1]));
         }
     }
 }

@@ -24,7 +24,7 @@ pub enum ExportFormat {
 
 impl ExportFormat {
     /// `csv` or `json`.
-    pub fn called(name: &str) -> Option<Self> {
+    pub fn parse(name: &str) -> Option<Self> {
         match name {
             "csv" => Some(Self::Csv),
             "json" => Some(Self::Json),
@@ -80,11 +80,11 @@ impl Store {
             };
             Some((text, (steps, store, metrics, any_row)))
         });
-        // Who compresses it asks once more after its end.
+        // Compression polls once more after the end.
         Ok(parts.fuse())
     }
 
-    /// The rows of a part of the span; `any_row`: some were told before.
+    /// The rows of a part of the span; `any_row`: there were rows before.
     async fn part(
         &self,
         subject: Subject,
@@ -96,7 +96,7 @@ impl Store {
     ) -> Result<String, sqlx::Error> {
         let columns: Vec<Column> = (0..subject.column_count() as Column).collect();
         let fetched = self.fetch(&[subject], &columns, self.lookback(from), to).await?;
-        let (metrics, gap) = (metrics.to_vec(), gap_millis(self.0.period_secs));
+        let (metrics, gap) = (metrics.to_vec(), gap_millis(self.0.interval_secs));
         off_thread(move || {
             let blocks = fetched.decoded().remove(&subject).unwrap_or_default();
             let rows = Rows::new(subject, &metrics, &columns, &blocks, from, gap);

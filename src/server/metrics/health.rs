@@ -7,8 +7,8 @@ use crate::{
 };
 use std::{collections::BTreeMap, fs, path::PathBuf, sync::PoisonError};
 
-/// What the chunks of a sealed hour come to. They never change, so that each hour is looked through once; only a VM
-/// that is forgotten takes some away.
+/// The totals of a sealed hour's chunks. They never change, so each hour is read once; only deleting a VM's samples
+/// removes some.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Chunks {
     count: u64,
@@ -49,7 +49,7 @@ impl Store {
 
     /// What the chunks of every sealed hour come to.
     async fn chunks(&self) -> Result<BTreeMap<i64, Chunks>, sqlx::Error> {
-        // Nothing is sealed or forgotten meanwhile, or an hour would be counted half.
+        // Nothing is sealed or deleted meanwhile, or an hour would be counted half.
         let _one_at_a_time = self.0.changing.lock().await;
         let sealed: Vec<i64> = self.memory().sealed.keys().copied().collect();
         let known = || self.0.chunks.lock().unwrap_or_else(PoisonError::into_inner);

@@ -12,7 +12,7 @@ use std::{collections::HashMap, ops::Range};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Block {
     pub times: Vec<i64>,
-    /// In the order they were asked for, each as long as `times`.
+    /// In the requested order, each as long as `times`.
     pub columns: Vec<Vec<i64>>,
 }
 
@@ -101,7 +101,7 @@ impl Memtable {
         });
     }
 
-    pub fn forget(&mut self, subject: Subject) {
+    pub fn remove(&mut self, subject: Subject) {
         self.subjects.remove(&subject);
     }
 }

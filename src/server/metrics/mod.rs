@@ -17,7 +17,7 @@ mod seal;
 mod series;
 
 use super::{database::Database, internal};
-use crate::model::{ApiError, HostFigures, Sealing, Series, UtcMillis, VmFigures};
+use crate::model::{ApiError, HostUsage, Sealing, Series, UtcMillis, VmUsage};
 use chunk::UNKNOWN;
 use downsample::gap_millis;
 pub use export::ExportFormat;
@@ -48,11 +48,11 @@ pub struct Store(Arc<Inner>);
 
 struct Inner {
     database: Database,
-    period_secs: u32,
+    interval_secs: u32,
     memory: RwLock<Memory>,
     /// Held while rows become chunks or go.
     changing: Mutex<()>,
-    /// Of the sealed hours that somebody has asked about.
+    /// Of the sealed hours that were requested so far.
     chunks: std::sync::Mutex<BTreeMap<i64, health::Chunks>>,
     last_sealing: std::sync::Mutex<Option<Sealing>>,
 }
@@ -82,15 +82,15 @@ impl Memory {
 pub struct Recorded(Tick);
 
 impl Store {
-    /// Reads what is not sealed yet. Ticks are `period_secs` apart.
+    /// Reads what is not sealed yet. Ticks are `interval_secs` apart.
     ///
     /// # Errors
     /// When SQLite cannot.
-    pub async fn open(database: Database, period_secs: u32) -> Result<Self, sqlx::Error> {
+    pub async fn open(database: Database, interval_secs: u32) -> Result<Self, sqlx::Error> {
         let memory = RwLock::new(Memory::read(&database).await?);
         Ok(Self(Arc::new(Inner {
             database,
-            period_secs,
+            interval_secs,
             memory,
             changing: Mutex::default(),
             chunks: Default::default(),
@@ -106,19 +106,19 @@ impl Store {
         &self,
         tx: &mut Transaction<'_, Sqlite>,
         sampled_at: UtcMillis,
-        vms: &[(i64, VmFigures)],
-        host: &HostFigures,
+        vms: &[(i64, VmUsage)],
+        host: &HostUsage,
     ) -> Result<Recorded, sqlx::Error> {
         let tick = Tick {
             sampled_at: sampled_at.0,
             host: sample::host_sample(host),
-            vms: vms.iter().map(|(vm_id, figures)| (*vm_id, sample::vm_sample(figures))).collect(),
+            vms: vms.iter().map(|(vm_id, usage)| (*vm_id, sample::vm_sample(usage))).collect(),
         };
         seal::insert(tx, &tick).await?;
         Ok(Recorded(tick))
     }
 
-    /// Lets everybody see a tick whose transaction is committed.
+    /// Publishes a tick whose transaction is committed.
     pub fn publish(&self, recorded: Recorded) {
         self.memory_mut().memtable.push(&recorded.0);
     }
@@ -139,7 +139,7 @@ impl Store {
         after: UtcMillis,
         until: UtcMillis,
     ) -> Result<Vec<Series>, ApiError> {
-        let gap = gap_millis(self.0.period_secs);
+        let gap = gap_millis(self.0.interval_secs);
         let subjects: Vec<_> = vm_ids.iter().copied().map(Subject).collect();
         let scanned = self
             .scan(&subjects, &series::COLUMNS, after.0.saturating_sub(gap), until.0)
@@ -249,7 +249,7 @@ impl Fetched {
         subjects.into_iter().map(blocks).collect()
     }
 
-    /// The part of a sealed hour that was asked for; a column without a chunk is unknown.
+    /// The requested part of a sealed hour; a column without a chunk is unknown.
     fn block(&self, hour: i64, times: &[i64], subject: Subject) -> Option<Block> {
         let range = times.partition_point(|at| *at < self.from)..times.partition_point(|at| *at <= self.to);
         if range.is_empty() {

@@ -20,7 +20,7 @@ pub const MAX_LIMIT: u32 = 10_000;
 const DEFAULT_POINTS: u32 = 600;
 /// The most points that one answer holds, over all its series.
 const MAX_POINTS: usize = 240_000;
-/// How far back is looked at once for the newest values.
+/// How many hours are read at a time for the newest values.
 const HOURS_AT_ONCE: usize = 12;
 /// How many hours of a subject are in memory at once, over all subjects, while they become points.
 const SUBJECT_HOURS_AT_ONCE: usize = 1_000;
@@ -34,12 +34,12 @@ pub struct Span {
     pub to: Option<UtcMillis>,
 }
 
-/// What part of a history is asked for.
+/// The requested part of a history.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct HistoryQuery {
-    /// The newest values, this many at most, 1 to 10,000; 100 when nothing else is asked for.
+    /// At most this many of the newest values, 1 to 10,000; 100 by default.
     pub limit: Option<u32>,
-    /// All values of a span put together to this many points, 1 to 10,000; 600 when a span is all that is told.
+    /// All values of a span reduced to this many points, 1 to 10,000; 600 if only a span is given.
     pub points: Option<u32>,
     pub span: Span,
 }
@@ -60,20 +60,20 @@ impl Store {
         let whole_span = query.limit.is_none() && query.span != Span::default();
         let data: Vec<_> = if query.points.is_some() || whole_span {
             let points = bounded("points", query.points.unwrap_or(DEFAULT_POINTS))?;
-            // One more than asked for tells nothing: a limit beside it still holds.
+            // A limit given as well still applies.
             let limit = bounded("limit", query.limit.unwrap_or(MAX_LIMIT))?;
             let (from, to) = self.bounds(query.span)?;
-            let told = self.points(&[subject], &[formula], from, to, points).await.map_err(internal)?;
-            let Some(told) = told.into_iter().next() else { return Err(ApiError::internal()) };
+            let series = self.points(&[subject], &[formula], from, to, points).await.map_err(internal)?;
+            let Some(series) = series.into_iter().next() else { return Err(ApiError::internal()) };
             let of = |value: Option<f64>| value.map(|value| metric.rounded(value));
             let point = |i: usize| MetricPoint {
-                value: of(told.mean[i]),
+                value: of(series.mean[i]),
                 unit: metric.unit.into(),
-                timestamp: UtcMillis(told.at[i]),
-                min: of(told.min[i]),
-                max: of(told.max[i]),
+                timestamp: UtcMillis(series.at[i]),
+                min: of(series.min[i]),
+                max: of(series.max[i]),
             };
-            (0..told.at.len()).rev().take(limit as usize).map(point).collect()
+            (0..series.at.len()).rev().take(limit as usize).map(point).collect()
         } else {
             let limit = bounded("limit", query.limit.unwrap_or(DEFAULT_LIMIT))?;
             let (from, to) = self.bounds(query.span)?;
@@ -92,7 +92,7 @@ impl Store {
     }
 
     /// Metrics over a span of time for charts: of several VMs, or of the host when `vm_ids` is empty. At most
-    /// `points` (600 when not told) points each, with the smallest, mean and largest value of each; single values
+    /// `points` (600 when not series) points each, with the smallest, mean and largest value of each; single values
     /// where these are no closer together than the ticks.
     ///
     /// # Errors
@@ -124,10 +124,10 @@ impl Store {
         }
         let (from, to) = self.bounds(span)?;
         let formulas: Vec<_> = metrics.iter().map(|(_, formula)| *formula).collect();
-        let told = self.points(&subjects, &formulas, from, to, points).await.map_err(internal)?;
-        let asked =
+        let series = self.points(&subjects, &formulas, from, to, points).await.map_err(internal)?;
+        let pairs =
             subjects.iter().flat_map(|subject| metrics.iter().map(move |(metric, _)| (*subject, *metric)));
-        let range = |((subject, metric), told): ((Subject, Metric), Points)| {
+        let range = |((subject, metric), series): ((Subject, Metric), Points)| {
             let all = |values: Vec<Option<f64>>| {
                 values.into_iter().map(|value| value.map(|value| metric.rounded(value))).collect()
             };
@@ -135,13 +135,13 @@ impl Store {
                 vm_id: (!of_host).then_some(subject.0),
                 metric_name: metric.name.into(),
                 unit: metric.unit.into(),
-                at: told.at.into_iter().map(UtcMillis).collect(),
-                min: all(told.min),
-                mean: all(told.mean),
-                max: all(told.max),
+                at: series.at.into_iter().map(UtcMillis).collect(),
+                min: all(series.min),
+                mean: all(series.mean),
+                max: all(series.max),
             }
         };
-        Ok(asked.zip(told).map(range).collect())
+        Ok(pairs.zip(series).map(range).collect())
     }
 
     /// What all values of a metric in a span of time come to; `None` when none is known.
@@ -162,13 +162,13 @@ impl Store {
             values.extend(self.known_values(subject, formula, start, end).await.map_err(internal)?);
         }
         let values = values.into_iter().map(|(_, value)| value).collect();
-        let told = super::off_thread(|| statistics(values)).await.map_err(internal)?;
-        Ok(told.map(|told| MetricStatistics {
-            count: told.count,
-            min: metric.rounded(told.min),
-            mean: metric.rounded(told.mean),
-            max: metric.rounded(told.max),
-            p95: metric.rounded(told.p95),
+        let summary = super::off_thread(|| statistics(values)).await.map_err(internal)?;
+        Ok(summary.map(|summary| MetricStatistics {
+            count: summary.count,
+            min: metric.rounded(summary.min),
+            mean: metric.rounded(summary.mean),
+            max: metric.rounded(summary.max),
+            p95: metric.rounded(summary.p95),
         }))
     }
 
@@ -184,7 +184,7 @@ impl Store {
     ) -> Result<Vec<Points>, sqlx::Error> {
         let columns: BTreeSet<Column> = formulas.iter().flat_map(|formula| formula.columns()).collect();
         let columns: Vec<_> = columns.into_iter().collect();
-        let gap = gap_millis(self.0.period_secs);
+        let gap = gap_millis(self.0.interval_secs);
         let resolution = Resolution::new(from, to, points, self.ticks_between(from, to));
         let mut samplers: Vec<_> =
             (0..subjects.len() * formulas.len()).map(|_| Downsampler::new(resolution, gap)).collect();
@@ -194,8 +194,8 @@ impl Store {
             let (subjects, formulas, columns) = (subjects.to_vec(), formulas.to_vec(), columns.clone());
             samplers = super::off_thread(move || {
                 let blocks = fetched.decoded();
-                let asked = subjects.iter().flat_map(|s| formulas.iter().map(move |formula| (s, *formula)));
-                for ((subject, formula), sampler) in asked.zip(&mut samplers) {
+                let pairs = subjects.iter().flat_map(|s| formulas.iter().map(move |formula| (s, *formula)));
+                for ((subject, formula), sampler) in pairs.zip(&mut samplers) {
                     let blocks = blocks.get(subject).map_or(&[][..], Vec::as_slice);
                     each_value(formula, &columns, blocks, gap, |at, value| {
                         if at >= start {
@@ -255,7 +255,7 @@ impl Store {
             formula,
             &columns,
             &scanned.unwrap_or_default(),
-            gap_millis(self.0.period_secs),
+            gap_millis(self.0.interval_secs),
             |at, value| values.extend(value.filter(|_| at >= from).map(|value| (at, value))),
         );
         Ok(values)
@@ -282,7 +282,7 @@ impl Store {
 
     /// Rates need the sample before.
     pub(super) fn lookback(&self, from: i64) -> i64 {
-        from.saturating_sub(gap_millis(self.0.period_secs))
+        from.saturating_sub(gap_millis(self.0.interval_secs))
     }
 
     /// # Errors

@@ -3,7 +3,7 @@
 //! A value is rounded once, when it is recorded, so that rows, memory and chunks agree. Percentages of memory and disk
 //! are not stored: they are computed from the amounts.
 
-use crate::model::{HostFigures, Metric, Source, Sources, VmFigures};
+use crate::model::{HostUsage, Metric, Source, Sources, VmUsage};
 
 /// A column of a VM's or of the host's samples, by its place.
 pub type Column = u8;
@@ -27,7 +27,7 @@ pub mod vm {
     pub const NETWORK_TX: Column = 6;
     /// Seconds.
     pub const UPTIME: Column = 7;
-    /// Where the figures come from, three bits a group.
+    /// The sources of the metrics, three bits per group.
     pub const SOURCES: Column = 8;
     pub const COUNT: usize = 9;
 }
@@ -59,7 +59,7 @@ const PER_GB: f64 = 1024.0 * PER_MB;
 const KB_PER_MB: f64 = 1024.0;
 const BYTES_PER_MB: f64 = 1024.0 * 1024.0;
 
-/// Whose samples: a VM's, by its id, or the host's.
+/// The subject of samples: a VM, by its id, or the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Subject(pub i64);
 
@@ -81,7 +81,7 @@ pub type VmSample = [Option<i64>; vm::COUNT];
 /// The host's columns at one tick; unknown is `None`.
 pub type HostSample = [Option<i64>; host::COUNT];
 
-pub fn vm_sample(f: &VmFigures) -> VmSample {
+pub fn vm_sample(f: &VmUsage) -> VmSample {
     let total = |used: Option<f64>, available: Option<f64>| Some(used? + available?);
     [
         scaled(f.cpu_percent, PER_PERCENT),
@@ -96,7 +96,7 @@ pub fn vm_sample(f: &VmFigures) -> VmSample {
     ]
 }
 
-pub fn host_sample(f: &HostFigures) -> HostSample {
+pub fn host_sample(f: &HostUsage) -> HostSample {
     [
         scaled(f.cpu_percent, PER_PERCENT),
         scaled(f.memory_percent, PER_PERCENT),
@@ -114,7 +114,7 @@ pub fn host_sample(f: &HostFigures) -> HostSample {
     ]
 }
 
-/// A bound far above any real figure, so that sums and differences of columns never overflow.
+/// A bound far above any real value, so that sums and differences of columns never overflow.
 const LARGEST: f64 = 4e18;
 
 fn scaled(value: Option<f64>, factor: f64) -> Option<i64> {
@@ -145,7 +145,7 @@ fn code(source: Source) -> i64 {
     }
 }
 
-/// The other way round of what a sample stores.
+/// The inverse of what a sample stores.
 pub fn sources(packed: i64) -> Sources {
     let source = |group: u32| match packed >> (3 * group) & 7 {
         1 => Source::Guest,

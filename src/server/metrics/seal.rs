@@ -214,7 +214,7 @@ impl Store {
     ///
     /// # Errors
     /// When SQLite cannot.
-    pub async fn forget(&self, before: UtcMillis) -> Result<u64, sqlx::Error> {
+    pub async fn delete_before(&self, before: UtcMillis) -> Result<u64, sqlx::Error> {
         let _one_at_a_time = self.0.changing.lock().await;
         let hours: Vec<_> = {
             let memory = self.memory();
@@ -227,7 +227,7 @@ impl Store {
         let mut count = 0;
         for (hour, ticks) in hours {
             let mut tx = self.0.database.write().await?;
-            drop_hours(&mut tx, hour, hour).await?;
+            delete_hours(&mut tx, hour, hour).await?;
             tx.commit().await?;
             self.memory_mut().sealed.remove(&hour);
             count += ticks;
@@ -260,7 +260,7 @@ impl Store {
             sealed.chain(memory.memtable.times()).filter(|at| **at > after.0).count() as u64
         };
         let mut tx = self.0.database.write().await?;
-        drop_hours(&mut tx, hour, LAST_HOUR).await?;
+        delete_hours(&mut tx, hour, LAST_HOUR).await?;
         sqlx::query("DELETE FROM tick WHERE sampled_at > ?").bind(after.0).execute(&mut *tx).await?;
         for tick in kept {
             insert(&mut tx, &tick).await?;
@@ -304,7 +304,7 @@ impl Store {
         Ok(ticks)
     }
 
-    /// Removes all samples of the destroyed VMs of which this was asked. Answers how many VMs.
+    /// Deletes all samples of destroyed VMs for which this was requested. Returns the number of VMs.
     ///
     /// # Errors
     /// When SQLite cannot.
@@ -315,7 +315,7 @@ impl Store {
                 .fetch_all(self.0.database.read())
                 .await?;
         for vm_id in &unwanted {
-            self.forget_vm(*vm_id).await?;
+            self.delete_vm(*vm_id).await?;
         }
         if !unwanted.is_empty() {
             self.0.database.incremental_vacuum(PAGES_AT_ONCE).await?;
@@ -323,7 +323,7 @@ impl Store {
         Ok(unwanted.len())
     }
 
-    async fn forget_vm(&self, vm_id: i64) -> Result<(), sqlx::Error> {
+    async fn delete_vm(&self, vm_id: i64) -> Result<(), sqlx::Error> {
         let mut tx = self.0.database.write().await?;
         sqlx::query("UPDATE vm SET forget_samples = 0 WHERE id = ?").bind(vm_id).execute(&mut *tx).await?;
         sqlx::query(
@@ -339,13 +339,13 @@ impl Store {
             .execute(&mut *tx)
             .await?;
         tx.commit().await?;
-        self.memory_mut().memtable.forget(Subject(vm_id));
+        self.memory_mut().memtable.remove(Subject(vm_id));
         self.0.chunks.lock().unwrap_or_else(PoisonError::into_inner).clear();
         Ok(())
     }
 }
 
-async fn drop_hours(tx: &mut Transaction<'_, Sqlite>, first: i64, last: i64) -> Result<(), sqlx::Error> {
+async fn delete_hours(tx: &mut Transaction<'_, Sqlite>, first: i64, last: i64) -> Result<(), sqlx::Error> {
     sqlx::query("DELETE FROM sealed_hour WHERE hour BETWEEN ? AND ?")
         .bind(first)
         .bind(last)

@@ -7,7 +7,7 @@ use futures::TryStreamExt;
 use proptest::{collection::vec, option, prelude::*, test_runner::Config};
 use tempfile::TempDir;
 
-const PERIOD_SECS: u32 = 5;
+const INTERVAL_SECS: u32 = 5;
 /// The beginning of an hour.
 const BEGIN: i64 = 1_795_420_800_000;
 
@@ -18,14 +18,14 @@ async fn store() -> (TempDir, Store) {
 }
 
 async fn reopened(folder: &TempDir) -> Store {
-    Store::open(Database::open(folder.path()).await.unwrap(), PERIOD_SECS).await.unwrap()
+    Store::open(Database::open(folder.path()).await.unwrap(), INTERVAL_SECS).await.unwrap()
 }
 
-/// Figures with something to compress.
-fn figures(i: i64) -> VmFigures {
+/// Metrics with something to compress.
+fn usage(i: i64) -> VmUsage {
     let wave = (i as f64 / 20.0).sin();
     let known = i % 97 != 0;
-    VmFigures {
+    VmUsage {
         cpu_percent: known.then_some(40.0 + 30.0 * wave),
         memory_percent: None,
         memory_used_mb: Some(300.0 + 20.0 * wave),
@@ -36,12 +36,12 @@ fn figures(i: i64) -> VmFigures {
         network_tx_mb: Some(i as f64 * 0.11),
         uptime_seconds: Some(i.unsigned_abs() * 5),
         sources: Sources { cpu: Source::Hypervisor, ..Sources::default() },
-        ..VmFigures::default()
+        ..VmUsage::default()
     }
 }
 
-async fn record(store: &Store, at: i64, vms: &[(i64, VmFigures)]) {
-    let host = HostFigures { cpu_percent: Some(12.5), cpu_cores: 2, ..HostFigures::default() };
+async fn record(store: &Store, at: i64, vms: &[(i64, VmUsage)]) {
+    let host = HostUsage { cpu_percent: Some(12.5), cpu_cores: 2, ..HostUsage::default() };
     let mut tx = store.0.database.write().await.unwrap();
     let recorded = store.record(&mut tx, UtcMillis(at), vms, &host).await.unwrap();
     tx.commit().await.unwrap();
@@ -51,9 +51,9 @@ async fn record(store: &Store, at: i64, vms: &[(i64, VmFigures)]) {
 /// Ticks of two VMs; the second one is away now and then.
 async fn record_ticks(store: &Store, ticks: std::ops::Range<i64>) {
     for i in ticks {
-        let mut vms = vec![(1, figures(i))];
+        let mut vms = vec![(1, usage(i))];
         if i % 50 != 7 {
-            vms.push((2, figures(i + 1000)));
+            vms.push((2, usage(i + 1000)));
         }
         record(store, BEGIN + i * 5000, &vms).await;
     }
@@ -91,7 +91,7 @@ async fn rows_and_chunks_give_what_rows_alone_gave() {
 }
 
 #[tokio::test]
-async fn the_stores_health_shows_what_waits_what_is_sealed_and_what_was_forgotten() {
+async fn the_stores_health_shows_unsealed_sealed_and_deleted_ticks() {
     let (folder, store) = store().await;
     let empty = store.health(7).await.unwrap();
     assert_eq!((empty.waiting_ticks, empty.chunks, empty.bytes_per_value), (0, 0, None));
@@ -117,7 +117,7 @@ async fn the_stores_health_shows_what_waits_what_is_sealed_and_what_was_forgotte
     assert_eq!(sealed.last_sealing.map(|sealing| sealing.hours), Some(2));
     assert_eq!(store.health(7).await.unwrap().chunk_bytes, sealed.chunk_bytes);
 
-    store.forget(UtcMillis(BEGIN + 720 * 5000)).await.unwrap();
+    store.delete_before(UtcMillis(BEGIN + 720 * 5000)).await.unwrap();
     let left = store.health(7).await.unwrap();
     assert_eq!((left.sealed_hours, left.oldest_tick_at), (1, at(720)));
     assert!(left.chunks < sealed.chunks && left.file_bytes > 0);
@@ -138,21 +138,21 @@ async fn the_newest_values_come_from_both() {
 }
 
 #[tokio::test]
-async fn what_is_forgotten_is_gone_and_the_rest_stays() {
+async fn deleted_samples_are_gone_and_the_rest_stays() {
     let (folder, store) = store().await;
     record_ticks(&store, 0..2500).await;
     store.seal().await.unwrap();
     let size = || std::fs::metadata(folder.path().join("twarga.sqlite")).unwrap().len();
     let names = ["vm_uptime".to_owned()];
     // In the middle of the second hour: only the first one is all too old.
-    let gone = store.forget(UtcMillis(BEGIN + 1000 * 5000)).await.unwrap();
+    let gone = store.delete_before(UtcMillis(BEGIN + 1000 * 5000)).await.unwrap();
     assert_eq!(gone, 720);
     let left = store.ranges(&[1], &names, Span::default(), Some(10_000)).await.unwrap();
     assert_eq!(left[0].at.first(), Some(&UtcMillis(BEGIN + 720 * 5000)));
     let free: i64 =
         sqlx::query_scalar("PRAGMA freelist_count").fetch_one(store.0.database.read()).await.unwrap();
     assert_eq!(free, 0, "space is given back; the file has {} bytes", size());
-    assert_eq!(store.forget(UtcMillis(BEGIN + 10_000 * 5000)).await.unwrap(), 2500 - 720);
+    assert_eq!(store.delete_before(UtcMillis(BEGIN + 10_000 * 5000)).await.unwrap(), 2500 - 720);
     assert_eq!((count(&store, "tick").await, count(&store, "chunk").await), (0, 0));
     assert_eq!(store.ranges(&[1], &names, Span::default(), None).await.unwrap()[0].at, []);
 }
@@ -214,9 +214,9 @@ async fn a_damaged_chunk_is_a_gap() {
         .unwrap();
     tx.commit().await.unwrap();
     let names = ["vm_cpu_percent".to_owned(), "vm_memory_used_mb".to_owned()];
-    let told = store.ranges(&[1], &names, Span::default(), Some(10_000)).await.unwrap();
-    assert!(told[0].at[0] >= UtcMillis(BEGIN + 720 * 5000), "nothing is known of the first hour's CPU");
-    assert_eq!(told[1].at[0], UtcMillis(BEGIN));
+    let ranges = store.ranges(&[1], &names, Span::default(), Some(10_000)).await.unwrap();
+    assert!(ranges[0].at[0] >= UtcMillis(BEGIN + 720 * 5000), "nothing is known of the first hour's CPU");
+    assert_eq!(ranges[1].at[0], UtcMillis(BEGIN));
 }
 
 #[tokio::test]
@@ -225,8 +225,11 @@ async fn statistics_are_of_the_span_alone() {
     record_ticks(&store, 0..1000).await;
     store.seal().await.unwrap();
     let span = Span { from: Some(UtcMillis(BEGIN + 10 * 5000)), to: Some(UtcMillis(BEGIN + 19 * 5000)) };
-    let told = store.statistics(Some(1), "vm_uptime", span).await.unwrap().unwrap();
-    assert_eq!((told.count, told.min, told.mean, told.max, told.p95), (10, 50.0, 72.5, 95.0, 95.0));
+    let statistics = store.statistics(Some(1), "vm_uptime", span).await.unwrap().unwrap();
+    assert_eq!(
+        (statistics.count, statistics.min, statistics.mean, statistics.max, statistics.p95),
+        (10, 50.0, 72.5, 95.0, 95.0)
+    );
     assert_eq!(store.statistics(Some(3), "vm_uptime", span).await.unwrap(), None);
     let of_host = store.statistics(None, "host_cpu_percent", Span::default()).await.unwrap().unwrap();
     assert_eq!((of_host.count, of_host.mean), (1000, 12.5));
@@ -243,7 +246,7 @@ async fn an_export_has_every_tick_and_every_metric() {
     assert_eq!(rows.len(), 980, "20 ticks are without the VM");
     assert_eq!(rows[0]["cpu_source"], "hypervisor");
     assert_eq!(rows[1]["vm_uptime"], 5005.0);
-    record(&store, BEGIN + 40 * HOUR_MILLIS, &[(3, figures(1))]).await;
+    record(&store, BEGIN + 40 * HOUR_MILLIS, &[(3, usage(1))]).await;
     let late: Vec<String> =
         store.export(Some(3), Span::default(), ExportFormat::Json).unwrap().try_collect().await.unwrap();
     let late: Vec<serde_json::Value> = serde_json::from_str(&late.concat()).unwrap();
@@ -288,7 +291,7 @@ async fn a_backup_of_a_running_store_is_the_whole_as_it_stood_and_can_be_put_bac
     assert_eq!(everything(&restored).await, before);
 }
 
-fn any_figures() -> impl Strategy<Value = VmFigures> {
+fn any_usage() -> impl Strategy<Value = VmUsage> {
     let amount = || option::weighted(0.9, 0.0..1e5_f64);
     (
         option::weighted(0.9, 0.0..=100.0_f64),
@@ -306,7 +309,7 @@ fn any_figures() -> impl Strategy<Value = VmFigures> {
                 network_rx_mb,
                 disk_used_gb,
                 uptime_seconds,
-            )| VmFigures {
+            )| VmUsage {
                 cpu_percent,
                 memory_used_mb,
                 memory_available_mb,
@@ -314,7 +317,7 @@ fn any_figures() -> impl Strategy<Value = VmFigures> {
                 disk_used_gb,
                 disk_available_gb: disk_used_gb.map(|used| used / 2.0),
                 uptime_seconds,
-                ..VmFigures::default()
+                ..VmUsage::default()
             },
         )
 }
@@ -324,7 +327,7 @@ proptest! {
 
     #[test]
     fn sealing_changes_no_answer(
-        ticks in vec((1..400_000_i64, option::weighted(0.8, any_figures()), any_figures()), 1..200),
+        ticks in vec((1..400_000_i64, option::weighted(0.8, any_usage()), any_usage()), 1..200),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
@@ -332,7 +335,7 @@ proptest! {
             let mut at = BEGIN;
             for (millis, one, two) in ticks {
                 at += millis;
-                let one = one.map(|figures| (1, figures));
+                let one = one.map(|usage| (1, usage));
                 record(&store, at, &one.into_iter().chain([(2, two)]).collect::<Vec<_>>()).await;
             }
             let before = everything(&store).await;

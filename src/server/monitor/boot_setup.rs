@@ -24,9 +24,9 @@ pub struct BootSetup(Sender<Vec<Guest>>);
 
 impl BootSetup {
     /// Starts the background task, which ends when this is dropped.
-    pub fn begin(hypervisor: Arc<dyn Hypervisor>, vms: Vms, period_secs: u32) -> Self {
+    pub fn begin(hypervisor: Arc<dyn Hypervisor>, vms: Vms, interval_secs: u32) -> Self {
         let (sender, guests) = mpsc::channel(1);
-        tokio::spawn(set_up(guests, hypervisor, vms, period_secs));
+        tokio::spawn(set_up(guests, hypervisor, vms, interval_secs));
         Self(sender)
     }
 
@@ -40,19 +40,23 @@ async fn set_up(
     mut ticks: Receiver<Vec<Guest>>,
     hypervisor: Arc<dyn Hypervisor>,
     vms: Vms,
-    period_secs: u32,
+    interval_secs: u32,
 ) {
-    let mut kept_fresh: HashMap<String, Option<UtcMillis>> = HashMap::new();
+    let mut enabled: HashMap<String, Option<UtcMillis>> = HashMap::new();
     while let Some(guests) = ticks.recv().await {
-        kept_fresh.retain(|uuid, _| guests.iter().any(|guest| guest.uuid == *uuid));
+        enabled.retain(|uuid, _| guests.iter().any(|guest| guest.uuid == *uuid));
         for guest in guests {
-            if kept_fresh.get(&guest.uuid) != Some(&guest.started_at) {
-                match hypervisor.enable_memory_statistics(&guest.uuid, period_secs).await {
+            if enabled.get(&guest.uuid) != Some(&guest.started_at) {
+                match hypervisor.enable_memory_statistics(&guest.uuid, interval_secs).await {
                     Ok(()) => {
-                        kept_fresh.insert(guest.uuid.clone(), guest.started_at);
+                        enabled.insert(guest.uuid.clone(), guest.started_at);
                     }
                     Err(error) => {
-                        tracing::debug!(vm_id = guest.vm_id, detail = error.detail, "no memory figures")
+                        tracing::debug!(
+                            vm_id = guest.vm_id,
+                            detail = error.detail,
+                            "memory statistics could not be enabled"
+                        )
                     }
                 }
             }

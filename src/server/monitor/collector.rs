@@ -14,7 +14,7 @@ use super::{
     schedule::TickSchedule,
 };
 use crate::{
-    model::{HostFigures, Source, UtcMillis, VmFigures, VmStatus, VmView},
+    model::{HostUsage, Source, UtcMillis, VmStatus, VmUsage, VmView},
     server::{
         alerts,
         database::Database,
@@ -42,7 +42,7 @@ use tokio::{
 /// A clock that is put back by less is waited for.
 const CLOCK_SLACK_SECS: i64 = 60;
 /// How long a clock that is further behind is taken for wrong.
-const CLOCK_PATIENCE: Duration = Duration::from_secs(10 * 60);
+const CLOCK_BEHIND_LIMIT: Duration = Duration::from_secs(10 * 60);
 /// An event arrives before the hypervisor reports its cause, which can take up to a second.
 const AFTER_AN_EVENT: Duration = Duration::from_millis(1500);
 
@@ -59,7 +59,7 @@ pub struct Collector {
     pub health: Health,
     pub boot_setup: BootSetup,
     pub probes: Probes,
-    pub period_secs: u32,
+    pub interval_secs: u32,
     pub memory: Memory,
 }
 
@@ -69,7 +69,7 @@ pub struct Memory {
     previous: Option<PreviousSample>,
     /// When the last tick began.
     began: Option<Moment>,
-    failed_readings: u32,
+    failed_samples: u32,
     newest: UtcMillis,
     /// Since when the clock has been far behind the newest sample.
     behind_since: Option<Instant>,
@@ -80,7 +80,7 @@ impl Collector {
     pub async fn run(mut self) {
         self.memory.newest = self.store.newest_tick();
         let mut due = Instant::now();
-        let mut beat = TickSchedule::new(due, Duration::from_secs(u64::from(self.period_secs)));
+        let mut schedule = TickSchedule::new(due, Duration::from_secs(u64::from(self.interval_secs)));
         let changed = Arc::new(Notify::new());
         let _listener = Listener::begin(self.hypervisor.clone(), changed.clone());
         let vms = self.vms.clone();
@@ -96,7 +96,7 @@ impl Collector {
                 } => false,
             };
             if !is_due {
-                if let Err(error) = self.look().await {
+                if let Err(error) = self.refresh_statuses().await {
                     tracing::error!(%error, "status changes could not be written");
                 }
                 continue;
@@ -107,7 +107,7 @@ impl Collector {
                 self.health.tick_failed(self.hypervisor.now().utc, text);
             }
             let skipped;
-            (due, skipped) = beat.next(Instant::now());
+            (due, skipped) = schedule.next(Instant::now());
             self.health.skipped(skipped);
         }
     }
@@ -119,24 +119,24 @@ impl Collector {
     pub async fn tick(&mut self) -> Result<(), sqlx::Error> {
         let (begin, began) = (Instant::now(), self.hypervisor.now());
         let monitored = self.vms.monitored().await?;
-        let (reading, indexed, mut host) =
+        let (sample, indexed, mut host) =
             tokio::join!(self.read(), self.indexed(&monitored), self.sample_host());
         let before = self.memory.began.replace(began);
-        if !before.is_some_and(|before| is_comparable(before, began, self.period_secs)) {
+        if !before.is_some_and(|before| is_comparable(before, began, self.interval_secs)) {
             (host.cpu_percent, host.net_send_speed, host.net_recv_speed) = (None, None, None);
         }
-        let (reading, trouble) = match reading {
-            Ok(reading) => {
-                if self.memory.failed_readings > 0 {
+        let (sample, trouble) = match sample {
+            Ok(sample) => {
+                if self.memory.failed_samples > 0 {
                     let text = "The hypervisor is responding again.";
                     self.events.record(NewEvent::info("hypervisor_answers", None, text)).await;
                 }
-                self.memory.failed_readings = 0;
-                (Some(reading), None)
+                self.memory.failed_samples = 0;
+                (Some(sample), None)
             }
             Err(error) => {
-                self.memory.failed_readings += 1;
-                if self.memory.failed_readings == 1 {
+                self.memory.failed_samples += 1;
+                if self.memory.failed_samples == 1 {
                     tracing::error!(detail = error.detail, "the hypervisor could not be read");
                     self.events.record(NewEvent::error("hypervisor_silent", None, &error.text)).await;
                 }
@@ -145,16 +145,16 @@ impl Collector {
         };
         self.health.read(began.utc, trouble.as_deref());
 
-        let domains = Domains { taken: reading.map(PreviousSample::from), indexed: indexed.map(by_uuid) };
+        let domains = Domains { taken: sample.map(PreviousSample::from), indexed: indexed.map(by_uuid) };
         let monitored = self.with_current_domains(monitored, &domains).await?;
         let now = domains.taken.as_ref().map_or_else(|| self.hypervisor.now(), PreviousSample::at);
-        let figures = self.figures(&monitored, &domains, now, before.map(|before| before.monotonic));
-        self.note_silent_domains(&monitored, &domains, began.utc);
+        let usage = self.usage(&monitored, &domains, now, before.map(|before| before.monotonic));
+        self.record_unresponsive(&monitored, &domains, began.utc);
         let recorded_at = self.next_tick_time(now).await?;
         let sampled_at = recorded_at.unwrap_or(now.utc);
         let running: Vec<_> = monitored
             .iter()
-            .zip(&figures)
+            .zip(&usage)
             .filter(|(w, _)| domains.is_up(w))
             .map(|(w, f)| (w.view.id, *f))
             .collect();
@@ -165,8 +165,8 @@ impl Collector {
             None => None,
         };
         let mut views = Vec::with_capacity(monitored.len());
-        for (w, figures) in monitored.iter().zip(&figures) {
-            views.push(self.reconciled(&mut tx, w, *figures, &domains).await?);
+        for (w, usage) in monitored.iter().zip(&usage) {
+            views.push(self.reconciled(&mut tx, w, *usage, &domains).await?);
         }
         tx.commit().await?;
         if let Some(recorded) = recorded {
@@ -174,7 +174,7 @@ impl Collector {
         }
 
         let mut snapshot = Snapshot { sampled_at, host, trouble, ..Snapshot::default() };
-        snapshot.vms = monitored.iter().map(|w| w.view.id).zip(figures.iter().copied()).collect();
+        snapshot.vms = monitored.iter().map(|w| w.view.id).zip(usage.iter().copied()).collect();
         self.latest.set(snapshot);
         // The sample is kept even if the alert cannot be written; the next tick retries.
         if let Err(error) = self.alerts.evaluate(sampled_at, &host, &views).await {
@@ -185,11 +185,11 @@ impl Collector {
             views.into_iter().zip(&monitored).map(|(view, w)| (view, w.machine.directory.clone())).collect();
         self.vms.refresh_info(files, sampled_at).await;
         self.boot_setup.set_up(domains.running_guests(&monitored));
-        self.probes.watch(domains.guests_to_read(&monitored), &domains.unheard(&monitored));
+        self.probes.watch(domains.guests_to_read(&monitored), &domains.unresponsive(&monitored));
         if domains.taken.is_some() {
             self.memory.previous = domains.taken;
         }
-        self.health.ticked(sampled_at, begin, Instant::now(), &figures);
+        self.health.ticked(sampled_at, begin, Instant::now(), &usage);
         Ok(())
     }
 
@@ -197,15 +197,15 @@ impl Collector {
     ///
     /// # Errors
     /// When the database cannot be read or written; the next tick tries again.
-    pub async fn look(&self) -> Result<(), sqlx::Error> {
+    pub async fn refresh_statuses(&self) -> Result<(), sqlx::Error> {
         let monitored = self.vms.monitored().await?;
         // A tick reports an unresponsive hypervisor.
-        let Ok(reading) = self.read().await else { return Ok(()) };
-        let domains = Domains { taken: Some(PreviousSample::from(reading)), indexed: None };
+        let Ok(sample) = self.read().await else { return Ok(()) };
+        let domains = Domains { taken: Some(PreviousSample::from(sample)), indexed: None };
         let monitored = self.with_current_domains(monitored, &domains).await?;
         let mut tx = self.database.write().await?;
-        for w in monitored.iter().filter(|w| domains.are_heard(w)) {
-            self.reconciled(&mut tx, w, w.view.figures, &domains).await?;
+        for w in monitored.iter().filter(|w| domains.responded(w)) {
+            self.reconciled(&mut tx, w, w.view.usage, &domains).await?;
         }
         tx.commit().await
     }
@@ -226,12 +226,12 @@ impl Collector {
                 "The clock is behind the newest sample, of {}. Nothing is recorded until it is right, or has stayed \
                  behind for {} minutes: then the samples with a later time are deleted.",
                 self.memory.newest.to_rfc3339(),
-                CLOCK_PATIENCE.as_secs() / 60
+                CLOCK_BEHIND_LIMIT.as_secs() / 60
             );
             self.events.record(NewEvent::warning("clock_behind", None, text)).await;
             return Ok(None);
         };
-        if now.monotonic.saturating_duration_since(since) < CLOCK_PATIENCE {
+        if now.monotonic.saturating_duration_since(since) < CLOCK_BEHIND_LIMIT {
             return Ok(None);
         }
         let count = self.store.delete_after(at).await?;
@@ -244,7 +244,7 @@ impl Collector {
 
     /// Reads the hypervisor, with a time limit that leaves enough of the interval to finish the tick.
     async fn read(&self) -> Result<HypervisorSample, ReadError> {
-        let limit = time_limit(self.period_secs);
+        let limit = time_limit(self.interval_secs);
         timeout(limit, self.hypervisor.read()).await.unwrap_or_else(|_| {
             Err(ReadError {
                 text: format!("The hypervisor did not answer within {} s.", limit.as_secs_f64()),
@@ -253,16 +253,16 @@ impl Collector {
         })
     }
 
-    /// Samples the host. Figures of a disk that hangs, and of the ticks until it is back, are unknown: they wait
-    /// for nobody, and no second thread gets stuck beside the first.
-    async fn sample_host(&self) -> HostFigures {
+    /// Samples the host. While its disk hangs, the values are unknown: ticks do not wait for it, and no second thread gets
+    /// stuck beside the first.
+    async fn sample_host(&self) -> HostUsage {
         let host = self.host.clone();
         let sampled = tokio::task::spawn_blocking(move || match host.try_lock() {
             Ok(mut host) => host.sample(Instant::now()),
             Err(TryLockError::Poisoned(host)) => host.into_inner().sample(Instant::now()),
-            Err(TryLockError::WouldBlock) => HostFigures::default(),
+            Err(TryLockError::WouldBlock) => HostUsage::default(),
         });
-        timeout(time_limit(self.period_secs), sampled).await.ok().and_then(Result::ok).unwrap_or_default()
+        timeout(time_limit(self.interval_secs), sampled).await.ok().and_then(Result::ok).unwrap_or_default()
     }
 
     /// The machines that the hypervisor does not know, as far as any of them is a VM here. `None`: Vagrant's index
@@ -281,15 +281,15 @@ impl Collector {
         }
     }
 
-    /// A VM whose domain is not (or no longer) the one we know: its folder says which one is, so that what is
-    /// being launched shows figures, and what somebody made anew by hand is noticed.
+    /// Looks up the domains of VMs whose recorded one is missing, in their folders: so a VM that is being launched has
+    /// metrics, and one that was recreated by hand is noticed.
     async fn with_current_domains(
         &self,
         mut monitored: Vec<MonitoredVm>,
         domains: &Domains,
     ) -> Result<Vec<MonitoredVm>, sqlx::Error> {
         for w in &mut monitored {
-            if !domains.are_heard(w) || domains.of(w).is_some() {
+            if !domains.responded(w) || domains.of(w).is_some() {
                 continue;
             }
             let known = w.domain_uuid.take();
@@ -303,34 +303,34 @@ impl Collector {
         Ok(monitored)
     }
 
-    fn figures(
+    fn usage(
         &self,
         monitored: &[MonitoredVm],
         domains: &Domains,
         now: Moment,
         tick_before: Option<Instant>,
-    ) -> Vec<VmFigures> {
-        let figures = |w: &MonitoredVm| {
+    ) -> Vec<VmUsage> {
+        let usage = |w: &MonitoredVm| {
             let domain = domains.of(w)?;
             let previous = self.memory.previous.as_ref();
             Some(derive(Inputs {
-                previous: previous.and_then(|previous| previous.before(domain, now, self.period_secs)),
+                previous: previous.and_then(|previous| previous.before(domain, now, self.interval_secs)),
                 current: (domain, now.monotonic),
                 guest: self.probes.newest(w.view.id, domain).as_ref(),
                 tick_before,
                 now: now.utc,
-                period_secs: self.period_secs,
+                interval_secs: self.interval_secs,
             }))
         };
-        monitored.iter().map(|w| figures(w).unwrap_or_default()).collect()
+        monitored.iter().map(|w| usage(w).unwrap_or_default()).collect()
     }
 
     /// A VM about which the hypervisor reports nothing while it reports others: its domain hangs.
-    fn note_silent_domains(&self, monitored: &[MonitoredVm], domains: &Domains, at: UtcMillis) {
-        let is_silent = |w: &&MonitoredVm| {
+    fn record_unresponsive(&self, monitored: &[MonitoredVm], domains: &Domains, at: UtcMillis) {
+        let is_unresponsive = |w: &&MonitoredVm| {
             !w.busy && domains.of(w).is_some_and(|domain| domain.state == DomainState::Unknown)
         };
-        let names: Vec<_> = monitored.iter().filter(is_silent).map(|w| w.view.name.as_str()).collect();
+        let names: Vec<_> = monitored.iter().filter(is_unresponsive).map(|w| w.view.name.as_str()).collect();
         if !names.is_empty() {
             self.health.noted(at, format!("The hypervisor reports nothing about {}.", names.join(", ")));
         }
@@ -340,22 +340,22 @@ impl Collector {
         &self,
         tx: &mut sqlx::Transaction<'_, sqlx::Sqlite>,
         w: &MonitoredVm,
-        figures: VmFigures,
+        usage: VmUsage,
         domains: &Domains,
     ) -> Result<VmView, sqlx::Error> {
-        let mut view = VmView { figures, ..w.view.clone() };
+        let mut view = VmView { usage, ..w.view.clone() };
         if w.busy {
             return Ok(view);
         }
         let observed = match domains.of(w) {
             Some(domain) => ObservedStatus::Is(domain.state),
-            None if domains.are_heard(w) => ObservedStatus::Absent,
+            None if domains.responded(w) => ObservedStatus::Absent,
             // Once may be a hiccup.
-            None if !w.machine.is_indexed() && self.memory.failed_readings < 2 => return Ok(view),
+            None if !w.machine.is_indexed() && self.memory.failed_samples < 2 => return Ok(view),
             None => ObservedStatus::Silence,
         };
         if view.status == VmStatus::Failed && observed == ObservedStatus::Absent {
-            self.vms.release_unmade(tx, &view).await?;
+            self.vms.release_unbuilt(tx, &view).await?;
         }
         let believed = RecordedStatus {
             vm_id: view.id,
@@ -395,7 +395,7 @@ impl Drop for Listener {
 
 /// What a tick knows of the VMs' domains.
 struct Domains {
-    /// `None`: the hypervisor is silent.
+    /// `None`: the hypervisor did not respond.
     taken: Option<PreviousSample>,
     /// In the place of domains, the machines of Vagrant's index; `None`: it cannot be read.
     indexed: Option<HashMap<String, Domain>>,
@@ -412,12 +412,12 @@ impl Domains {
     }
 
     /// Whether the source of the VM's domain answered, if it has one.
-    fn are_heard(&self, w: &MonitoredVm) -> bool {
+    fn responded(&self, w: &MonitoredVm) -> bool {
         if w.machine.is_indexed() { self.indexed.is_some() } else { self.taken.is_some() }
     }
 
-    fn unheard(&self, monitored: &[MonitoredVm]) -> Vec<i64> {
-        monitored.iter().filter(|w| !self.are_heard(w)).map(|w| w.view.id).collect()
+    fn unresponsive(&self, monitored: &[MonitoredVm]) -> Vec<i64> {
+        monitored.iter().filter(|w| !self.responded(w)).map(|w| w.view.id).collect()
     }
 
     fn is_up(&self, w: &MonitoredVm) -> bool {
@@ -442,13 +442,13 @@ impl Domains {
         let guest = |w: &MonitoredVm| {
             let domain = self.of(w)?;
             // A guest missing from one tick most likely still runs: keep its probe, but start none.
-            let is_silent = domain.state == DomainState::Unknown;
-            (is_silent || domain.state == DomainState::Running).then(|| RunningGuest {
+            let is_unresponsive = domain.state == DomainState::Unknown;
+            (is_unresponsive || domain.state == DomainState::Running).then(|| RunningGuest {
                 vm_id: w.view.id,
                 machine: w.machine.clone(),
                 domain_uuid: domain.uuid.clone(),
                 started_at: domain.started_at,
-                busy: w.busy || is_silent,
+                busy: w.busy || is_unresponsive,
             })
         };
         monitored.iter().filter_map(guest).collect()
@@ -470,6 +470,6 @@ fn in_its_place(machine: IndexedMachine) -> Option<Domain> {
 /// How long a tick waits for a read: most of the interval, so that the next tick is on time. With a very short
 /// interval, a slow hypervisor that costs some ticks is better than no samples at all; with a long one, there is an
 /// upper bound.
-pub fn time_limit(period_secs: u32) -> Duration {
-    (Duration::from_millis(900) * period_secs).clamp(Duration::from_secs(4), Duration::from_secs(20))
+pub fn time_limit(interval_secs: u32) -> Duration {
+    (Duration::from_millis(900) * interval_secs).clamp(Duration::from_secs(4), Duration::from_secs(20))
 }

@@ -14,17 +14,17 @@ use std::{
 /// than is visible on a chart.
 const CLOCKS_APART: Duration = Duration::from_secs(2);
 /// An older sample says nothing about the current rate …
-const MOST_PERIODS: u32 = 3;
-/// … but where the period is short, a slow hypervisor must not leave charts without any rates.
-const PATIENCE: Duration = Duration::from_secs(10);
+const MAX_INTERVALS: u32 = 3;
+/// … but with a short interval, a slow hypervisor must not leave charts without any rates.
+const MIN_LIMIT: Duration = Duration::from_secs(10);
 
 /// Whether rates may be computed from `earlier` to `later`: time moved forward, not for too long, and equally on both
 /// clocks. During a suspend the monotonic clock stops and the wall clock jumps.
-pub fn is_comparable(earlier: Moment, later: Moment, period_secs: u32) -> bool {
+pub fn is_comparable(earlier: Moment, later: Moment, interval_secs: u32) -> bool {
     let Some(monotonic) = later.monotonic.checked_duration_since(earlier.monotonic) else { return false };
     let Some(wall_millis) = later.utc.0.checked_sub(earlier.utc.0) else { return false };
     let apart = i128::from(wall_millis).abs_diff(i128::try_from(monotonic.as_millis()).unwrap_or(i128::MAX));
-    let longest = (Duration::from_secs(1) * period_secs).saturating_mul(MOST_PERIODS).max(PATIENCE);
+    let longest = (Duration::from_secs(1) * interval_secs).saturating_mul(MAX_INTERVALS).max(MIN_LIMIT);
     monotonic <= longest && apart <= CLOCKS_APART.as_millis()
 }
 
@@ -45,15 +45,15 @@ impl PreviousSample {
     }
 
     /// The domain in this earlier sample that `domain`, sampled at `now`, may be compared with, if any.
-    pub fn before(&self, domain: &Domain, now: Moment, period_secs: u32) -> Option<(&Domain, Instant)> {
-        let comparable = is_comparable(self.at, now, period_secs);
+    pub fn before(&self, domain: &Domain, now: Moment, interval_secs: u32) -> Option<(&Domain, Instant)> {
+        let comparable = is_comparable(self.at, now, interval_secs);
         self.domain(&domain.uuid).filter(|_| comparable).map(|domain| (domain, self.at.monotonic))
     }
 }
 
 impl From<HypervisorSample> for PreviousSample {
-    fn from(reading: HypervisorSample) -> Self {
-        Self { at: reading.moment(), domains: by_uuid(reading.domains) }
+    fn from(sample: HypervisorSample) -> Self {
+        Self { at: sample.moment(), domains: by_uuid(sample.domains) }
     }
 }
 
@@ -65,7 +65,7 @@ pub fn by_uuid(domains: impl IntoIterator<Item = Domain>) -> HashMap<String, Dom
 mod tests {
     use super::*;
     use crate::{
-        model::{Source, UtcMillis, VmFigures},
+        model::{Source, UtcMillis, VmUsage},
         server::{
             monitor::derive::{Inputs, derive},
             provider::{Counters, DomainState, Traffic},
@@ -74,7 +74,7 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
-    const PERIOD_SECS: u32 = 5;
+    const INTERVAL_SECS: u32 = 5;
     const MORNING: UtcMillis = UtcMillis(1_795_420_800_000);
 
     fn passed(monotonic_secs: f64, wall_secs: f64) -> bool {
@@ -83,11 +83,11 @@ mod tests {
             utc: UtcMillis(MORNING.0 + (wall_secs * 1000.0) as i64),
             monotonic: earlier.monotonic + Duration::from_secs_f64(monotonic_secs),
         };
-        is_comparable(earlier, later, PERIOD_SECS)
+        is_comparable(earlier, later, INTERVAL_SECS)
     }
 
     #[test]
-    fn a_period_or_a_few_simply_pass() {
+    fn samples_an_interval_or_a_few_apart_are_comparable() {
         assert!(passed(5.0, 5.0));
         assert!(passed(15.0, 14.0), "two ticks were missed, and a time server put the clock right");
     }
@@ -96,12 +96,12 @@ mod tests {
     fn a_suspended_machine_a_clock_that_is_set_and_a_long_silence_do_not() {
         assert!(!passed(5.0, 3600.0), "suspended for an hour, or the clock was put forward");
         assert!(!passed(5.0, -3600.0), "the clock was put back");
-        assert!(!passed(5.0, 0.0), "the clock was put back by a period");
+        assert!(!passed(5.0, 0.0), "the clock was set back by an interval");
         assert!(!passed(20.0, 20.0), "nothing was read for long");
     }
 
     #[test]
-    fn a_slow_hypervisor_has_rates_at_the_shortest_period() {
+    fn a_slow_hypervisor_has_rates_at_the_shortest_interval() {
         let earlier = Moment { utc: MORNING, monotonic: Instant::now() };
         let later = |secs| Moment {
             utc: MORNING.plus_secs(secs),
@@ -115,14 +115,14 @@ mod tests {
     fn time_that_went_back_on_the_monotonic_clock_is_no_time() {
         let now = Instant::now();
         let earlier = Moment { utc: MORNING, monotonic: now + Duration::from_secs(1) };
-        assert!(!is_comparable(earlier, Moment { utc: MORNING, monotonic: now }, PERIOD_SECS));
+        assert!(!is_comparable(earlier, Moment { utc: MORNING, monotonic: now }, INTERVAL_SECS));
     }
 
     /// What may happen between two ticks.
     #[derive(Debug, Clone, Copy)]
     enum Between {
-        /// So many periods pass.
-        Periods(u8),
+        /// This many intervals pass.
+        Intervals(u8),
         /// The machine is suspended: the wall clock advances, the monotonic one and the VMs do not.
         Suspended {
             secs: u32,
@@ -140,7 +140,7 @@ mod tests {
 
     fn any_between() -> impl Strategy<Value = Between> {
         prop_oneof![
-            4 => (1..8_u8).prop_map(Between::Periods),
+            4 => (1..8_u8).prop_map(Between::Intervals),
             1 => (0..100_000_u32).prop_map(|secs| Between::Suspended { secs }),
             1 => (-100_000..100_000_i32).prop_map(|secs| Between::ClockSet { secs }),
             1 => Just(Between::Boot),
@@ -178,10 +178,10 @@ mod tests {
             let (mut ran_secs, mut started_at) = (3600_u64, MORNING);
             let mut previous: Option<PreviousSample> = None;
             for between in story {
-                let mut ran = u64::from(PERIOD_SECS);
-                let mut wall = i64::from(PERIOD_SECS);
+                let mut ran = u64::from(INTERVAL_SECS);
+                let mut wall = i64::from(INTERVAL_SECS);
                 match between {
-                    Between::Periods(count) => {
+                    Between::Intervals(count) => {
                         ran *= u64::from(count);
                         wall *= i64::from(count);
                     }
@@ -202,23 +202,23 @@ mod tests {
                 };
                 ran_secs += ran;
                 let domain = vm(ran_secs * 1024 * 1024, ran_secs * 300_000_000, started_at);
-                let reading = HypervisorSample { taken_at: now.monotonic, sampled_at: now.utc, domains: vec![domain] };
-                let domain = &reading.domains[0];
-                let earlier = previous.as_ref().and_then(|p| p.before(domain, now, PERIOD_SECS));
-                let VmFigures { cpu_percent, network_rx_mb_per_s, .. } =
+                let sample = HypervisorSample { taken_at: now.monotonic, sampled_at: now.utc, domains: vec![domain] };
+                let domain = &sample.domains[0];
+                let earlier = previous.as_ref().and_then(|p| p.before(domain, now, INTERVAL_SECS));
+                let VmUsage { cpu_percent, network_rx_mb_per_s, .. } =
                     derive(Inputs {
                         previous: earlier,
-                        current: (domain, reading.taken_at),
+                        current: (domain, sample.taken_at),
                         guest: None,
                         tick_before: None,
-                        now: reading.sampled_at,
-                        period_secs: PERIOD_SECS,
+                        now: sample.sampled_at,
+                        interval_secs: INTERVAL_SECS,
                     });
                 prop_assert!(cpu_percent.is_none_or(|cpu| (cpu - 30.0).abs() < 1e-6), "{cpu_percent:?} after {between:?}");
                 prop_assert!(network_rx_mb_per_s.is_none_or(|rate| (rate - 1.0).abs() < 1e-6), "{network_rx_mb_per_s:?}");
-                let quiet = matches!(between, Between::Periods(1..=3));
+                let quiet = matches!(between, Between::Intervals(1..=3));
                 prop_assert!(cpu_percent.is_some() || !quiet || previous.is_none(), "no gap for nothing");
-                previous = Some(PreviousSample::from(reading));
+                previous = Some(PreviousSample::from(sample));
             }
         }
     }

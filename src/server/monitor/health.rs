@@ -1,7 +1,7 @@
 //! The collector's own health, kept in memory, for the admin page, a server function and `/metrics`.
 
 use crate::model::{
-    CollectorError, CollectorHealth, CollectorState, Source, TickMillis, UtcMillis, VmFigures, VmsBySource,
+    CollectorError, CollectorHealth, CollectorState, Source, TickMillis, UtcMillis, VmUsage, VmsBySource,
 };
 use std::{
     collections::VecDeque,
@@ -12,7 +12,7 @@ use std::{
 /// Mean and maximum are taken over so many ticks: five minutes at 5 s.
 const RECENT: usize = 60;
 
-/// Shared by the collector, which notes, and everybody who asks.
+/// Written by the collector, read by pages and `/metrics`.
 #[derive(Debug, Clone, Default)]
 pub struct Health(Arc<Mutex<Record>>);
 
@@ -24,20 +24,20 @@ struct Record {
     ticks: u64,
     ticks_skipped: u64,
     ticks_failed: u64,
-    readings_failed: u64,
+    samples_failed: u64,
     hypervisor_silent: bool,
     vms: VmsBySource,
     last_error: Option<CollectorError>,
 }
 
 /// How long the newest tick may be past before the collector counts as stopped.
-pub fn patience(period_secs: u32) -> Duration {
-    Duration::from_secs(u64::from(period_secs) * 3 + 10)
+pub fn stale_after(interval_secs: u32) -> Duration {
+    Duration::from_secs(u64::from(interval_secs) * 3 + 10)
 }
 
 impl Health {
     /// A tick was written: sampled at `sampled_at`, begun at `began`, done at `done`.
-    pub fn ticked(&self, sampled_at: UtcMillis, began: Instant, done: Instant, figures: &[VmFigures]) {
+    pub fn ticked(&self, sampled_at: UtcMillis, began: Instant, done: Instant, usage: &[VmUsage]) {
         let mut record = self.record();
         record.newest = Some((sampled_at, done));
         record.ticks += 1;
@@ -45,11 +45,11 @@ impl Health {
             record.took.pop_front();
         }
         record.took.push_back(done.saturating_duration_since(began));
-        record.vms = by_source(figures);
+        record.vms = by_source(usage);
     }
 
-    pub fn skipped(&self, beats: u64) {
-        self.record().ticks_skipped += beats;
+    pub fn skipped(&self, ticks: u64) {
+        self.record().ticks_skipped += ticks;
     }
 
     /// A tick could not be written. `text` is shown to users.
@@ -63,7 +63,7 @@ impl Health {
         let mut record = self.record();
         record.hypervisor_silent = trouble.is_some();
         if let Some(text) = trouble {
-            record.readings_failed += 1;
+            record.samples_failed += 1;
             record.last_error = Some(CollectorError { at, text: text.into() });
         }
     }
@@ -74,12 +74,12 @@ impl Health {
     }
 
     /// The health at `now`.
-    pub fn report(&self, now: Instant, period_secs: u32) -> CollectorHealth {
+    pub fn report(&self, now: Instant, interval_secs: u32) -> CollectorHealth {
         let record = self.record();
         let state = match record.newest {
             None if record.ticks_failed > 0 => CollectorState::Stopped,
             None => CollectorState::Starting,
-            Some((_, at)) if now.saturating_duration_since(at) > patience(period_secs) => {
+            Some((_, at)) if now.saturating_duration_since(at) > stale_after(interval_secs) => {
                 CollectorState::Stopped
             }
             Some(_) if record.hypervisor_silent => CollectorState::HypervisorSilent,
@@ -87,13 +87,13 @@ impl Health {
         };
         CollectorHealth {
             state,
-            period_secs,
+            interval_secs,
             newest_tick_at: record.newest.map(|(sampled_at, _)| sampled_at),
             tick_ms: tick_millis(&record.took),
             ticks: record.ticks,
             ticks_skipped: record.ticks_skipped,
             ticks_failed: record.ticks_failed,
-            readings_failed: record.readings_failed,
+            samples_failed: record.samples_failed,
             vms: record.vms,
             last_error: record.last_error.clone(),
         }
@@ -116,13 +116,13 @@ fn tick_millis(took: &VecDeque<Duration>) -> TickMillis {
     }
 }
 
-fn by_source(figures: &[VmFigures]) -> VmsBySource {
+fn by_source(usage: &[VmUsage]) -> VmsBySource {
     let mut vms = VmsBySource::default();
-    for VmFigures { sources: of, .. } in figures {
+    for VmUsage { sources: of, .. } in usage {
         let sources = [of.cpu, of.memory, of.disk, of.network, of.uptime];
-        let told = |source| u32::from(sources.contains(&source));
+        let is_source = |source| u32::from(sources.contains(&source));
         let (guest, hypervisor, simulated) =
-            (told(Source::Guest), told(Source::Hypervisor), told(Source::Simulated));
+            (is_source(Source::Guest), is_source(Source::Hypervisor), is_source(Source::Simulated));
         vms.guest += guest;
         vms.hypervisor += hypervisor;
         vms.simulated += simulated;
@@ -170,10 +170,10 @@ mod tests {
         health.read(MORNING, Some("libvirt does not answer"));
         let done = tick(&health, begin, 20);
         let report = health.report(done, 5);
-        assert_eq!((report.state, report.readings_failed), (CollectorState::HypervisorSilent, 1));
+        assert_eq!((report.state, report.samples_failed), (CollectorState::HypervisorSilent, 1));
         health.read(MORNING.plus_secs(5), None);
         let report = health.report(done, 5);
-        assert_eq!((report.state, report.readings_failed), (CollectorState::Working, 1));
+        assert_eq!((report.state, report.samples_failed), (CollectorState::Working, 1));
         assert_eq!(report.last_error.unwrap().at, MORNING);
     }
 
@@ -195,12 +195,12 @@ mod tests {
     #[test]
     fn a_vm_counts_with_every_source_that_reports_it_or_with_none() {
         let (guest, hypervisor) = (Source::Guest, Source::Hypervisor);
-        let with = |sources| VmFigures { sources, ..VmFigures::default() };
-        let figures = [
+        let with = |sources| VmUsage { sources, ..VmUsage::default() };
+        let usage = [
             with(Sources { cpu: hypervisor, disk: guest, ..Sources::default() }),
             with(Sources { cpu: hypervisor, network: hypervisor, ..Sources::default() }),
             with(Sources { memory: Source::Stale, ..Sources::default() }),
         ];
-        assert_eq!(by_source(&figures), VmsBySource { guest: 1, hypervisor: 2, simulated: 0, none: 1 });
+        assert_eq!(by_source(&usage), VmsBySource { guest: 1, hypervisor: 2, simulated: 0, none: 1 });
     }
 }

@@ -3,7 +3,7 @@
 //! Processor, memory and network come from `sysinfo`; the disk from the file system that holds the data directory. A
 //! rate needs two samples: the first has none. What the system does not report is `None`.
 
-use crate::model::HostFigures;
+use crate::model::HostUsage;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -40,46 +40,46 @@ impl Host {
 
     /// The values at `now`. Blocks for some milliseconds, longer when a disk hangs: call it on a thread that may
     /// wait.
-    pub fn sample(&mut self, now: Instant) -> HostFigures {
-        let mut figures = HostFigures::default();
-        self.processor_and_memory(&mut figures);
-        disk(&self.data_directory, &mut figures);
-        self.network(now, &mut figures);
+    pub fn sample(&mut self, now: Instant) -> HostUsage {
+        let mut usage = HostUsage::default();
+        self.processor_and_memory(&mut usage);
+        disk(&self.data_directory, &mut usage);
+        self.network(now, &mut usage);
         self.sampled_before = true;
-        figures
+        usage
     }
 
-    fn processor_and_memory(&mut self, figures: &mut HostFigures) {
+    fn processor_and_memory(&mut self, usage: &mut HostUsage) {
         let Some(system) = &mut self.system else { return };
         system.refresh_cpu_usage();
         system.refresh_memory();
-        figures.cpu_cores = u32::try_from(system.cpus().len()).unwrap_or(u32::MAX);
-        if self.sampled_before && figures.cpu_cores > 0 {
-            figures.cpu_percent = Some(f64::from(system.global_cpu_usage()).clamp(0.0, 100.0));
+        usage.cpu_cores = u32::try_from(system.cpus().len()).unwrap_or(u32::MAX);
+        if self.sampled_before && usage.cpu_cores > 0 {
+            usage.cpu_percent = Some(f64::from(system.global_cpu_usage()).clamp(0.0, 100.0));
         }
         let total = system.total_memory() as f64;
         if total > 0.0 {
-            // What programs could still get, not what lies idle: caches are given back when asked for.
+            // Available rather than free memory: caches are released on demand.
             let used = (total - system.available_memory() as f64).max(0.0);
-            figures.memory_percent = Some(100.0 * used / total);
-            figures.memory_used_gb = Some(used / BYTES_PER_GB);
-            figures.memory_total_gb = Some(total / BYTES_PER_GB);
+            usage.memory_percent = Some(100.0 * used / total);
+            usage.memory_used_gb = Some(used / BYTES_PER_GB);
+            usage.memory_total_gb = Some(total / BYTES_PER_GB);
         }
         let swap = system.total_swap() as f64;
-        figures.swap_total_gb = Some(swap / BYTES_PER_GB);
+        usage.swap_total_gb = Some(swap / BYTES_PER_GB);
         if swap > 0.0 {
             let used = system.used_swap() as f64;
-            figures.swap_percent = Some((100.0 * used / swap).clamp(0.0, 100.0));
-            figures.swap_used_gb = Some(used / BYTES_PER_GB);
+            usage.swap_percent = Some((100.0 * used / swap).clamp(0.0, 100.0));
+            usage.swap_used_gb = Some(used / BYTES_PER_GB);
         }
         if let Ok(load) = System::load_average() {
-            figures.load_1 = Some(load.one);
-            figures.load_5 = Some(load.five);
-            figures.load_15 = Some(load.fifteen);
+            usage.load_1 = Some(load.one);
+            usage.load_5 = Some(load.five);
+            usage.load_15 = Some(load.fifteen);
         }
     }
 
-    fn network(&mut self, now: Instant, figures: &mut HostFigures) {
+    fn network(&mut self, now: Instant, usage: &mut HostUsage) {
         let Some(networks) = &mut self.networks else { return };
         networks.refresh(true);
         let totals: Totals = networks
@@ -91,15 +91,15 @@ impl Host {
         if let Some((then, before)) = &self.traffic
             && let Some(elapsed) = now.checked_duration_since(*then)
         {
-            (figures.net_recv_speed, figures.net_send_speed) =
+            (usage.net_recv_speed, usage.net_send_speed) =
                 mb_per_s(before, &totals, elapsed.as_secs_f64()).unzip();
         }
         self.traffic = Some((now, totals));
     }
 }
 
-/// Received and sent over the interfaces in both samples. `None` when there is none, no time passed, or a counter
-/// went down: the interface was made anew.
+/// Received and sent over the interfaces in both samples. `None` without any, if no time has passed, or if a counter
+/// decreased because the interface was recreated.
 fn mb_per_s(before: &Totals, after: &Totals, secs: f64) -> Option<(f64, f64)> {
     let mut sum: Option<(u64, u64)> = None;
     for (name, (received_before, sent_before)) in before {
@@ -139,7 +139,7 @@ pub(super) fn looks_physical(name: &str) -> bool {
 
 /// The file system that holds `directory`, or that will when it is made. Percent as `df` counts: of what its
 /// users may use, without the part that is kept for root.
-fn disk(directory: &Path, figures: &mut HostFigures) {
+fn disk(directory: &Path, usage: &mut HostUsage) {
     let Some(there) = directory.ancestors().find(|ancestor| ancestor.exists()) else { return };
     let Ok(stat) = nix::sys::statvfs::statvfs(there) else { return };
     let block = stat.fragment_size() as f64;
@@ -148,9 +148,9 @@ fn disk(directory: &Path, figures: &mut HostFigures) {
     let usable = used + stat.blocks_available() as f64 * block;
     // Some special file systems report no size.
     if usable > 0.0 {
-        figures.disk_percent = Some((100.0 * used / usable).clamp(0.0, 100.0));
-        figures.disk_used_gb = Some(used / BYTES_PER_GB);
-        figures.disk_total_gb = Some(total / BYTES_PER_GB);
+        usage.disk_percent = Some((100.0 * used / usable).clamp(0.0, 100.0));
+        usage.disk_used_gb = Some(used / BYTES_PER_GB);
+        usage.disk_total_gb = Some(total / BYTES_PER_GB);
     }
 }
 
@@ -173,17 +173,13 @@ mod tests {
         assert_eq!((first.cpu_percent, first.net_send_speed, first.net_recv_speed), (None, None, None));
         assert!(first.cpu_cores > 0);
         let second = host.sample(start + Duration::from_secs(5));
-        for figures in [first, second] {
-            for percent in
-                [figures.cpu_percent, figures.memory_percent, figures.disk_percent].into_iter().flatten()
+        for usage in [first, second] {
+            for percent in [usage.cpu_percent, usage.memory_percent, usage.disk_percent].into_iter().flatten()
             {
-                assert!((0.0..=100.0).contains(&percent), "{figures:?}");
+                assert!((0.0..=100.0).contains(&percent), "{usage:?}");
             }
-            assert!(figures.memory_used_gb < figures.memory_total_gb, "{figures:?}");
-            assert!(
-                figures.disk_used_gb <= figures.disk_total_gb && figures.disk_used_gb.is_some(),
-                "{figures:?}"
-            );
+            assert!(usage.memory_used_gb < usage.memory_total_gb, "{usage:?}");
+            assert!(usage.disk_used_gb <= usage.disk_total_gb && usage.disk_used_gb.is_some(), "{usage:?}");
         }
         assert!(second.cpu_percent.is_some());
     }

@@ -1,7 +1,7 @@
 //! The latest tick, in memory: what a page shows first.
 
-use super::health::patience;
-use crate::model::{HostFigures, UtcMillis, VmFigures};
+use super::health::stale_after;
+use crate::model::{HostUsage, UtcMillis, VmUsage};
 use std::{
     collections::HashMap,
     sync::{Arc, PoisonError, RwLock},
@@ -11,9 +11,9 @@ use std::{
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     pub sampled_at: UtcMillis,
-    pub host: HostFigures,
+    pub host: HostUsage,
     /// By the VM's id; a VM that the tick did not see is not there.
-    pub vms: HashMap<i64, VmFigures>,
+    pub vms: HashMap<i64, VmUsage>,
     /// Why the hypervisor could not be read, as a message for users.
     pub trouble: Option<String>,
     /// When this was set; nothing was before the first tick.
@@ -22,19 +22,19 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// A VM's values; all unknown when the tick did not include it.
-    pub fn figures_of(&self, vm_id: i64) -> VmFigures {
+    pub fn usage_of(&self, vm_id: i64) -> VmUsage {
         self.vms.get(&vm_id).copied().unwrap_or_default()
     }
 
     /// Whether the ticks have stopped.
-    pub fn is_old(&self, period_secs: u32) -> bool {
-        self.set_at.is_some_and(|at| at.elapsed() > patience(period_secs))
+    pub fn is_old(&self, interval_secs: u32) -> bool {
+        self.set_at.is_some_and(|at| at.elapsed() > stale_after(interval_secs))
     }
 
-    /// Why what is here is not how things stand: the hypervisor is silent, or the ticks have stopped.
-    pub fn trouble(&self, period_secs: u32) -> Option<String> {
+    /// Why these values are not current: the hypervisor is not responding, or the ticks have stopped.
+    pub fn trouble(&self, interval_secs: u32) -> Option<String> {
         self.trouble.clone().or_else(|| {
-            self.is_old(period_secs)
+            self.is_old(interval_secs)
                 .then(|| "No new figures are being recorded. Details are in the server log.".to_owned())
         })
     }
@@ -44,7 +44,7 @@ impl Snapshot {
     }
 }
 
-/// Shared by the collector, which sets it, and everybody who reads it.
+/// Set by the collector, read by everything else.
 #[derive(Debug, Clone, Default)]
 pub struct Latest(Arc<RwLock<Arc<Snapshot>>>);
 

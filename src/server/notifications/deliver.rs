@@ -20,7 +20,7 @@ use std::{
 };
 use tokio::task::JoinHandle;
 
-/// How often it is looked what is due.
+/// How often due messages are looked for.
 const PASS_INTERVAL: Duration = Duration::from_secs(1);
 /// How long after each attempt that did not succeed there is another; after the last one there is none.
 const BACKOFF_SECS: [u32; 6] = [5, 30, 120, 600, 3600, 3 * 3600];
@@ -29,8 +29,8 @@ const MAX_BACKOFF_SECS: u32 = 6 * 3600;
 const AT_ONCE: i64 = 8;
 const KEPT_DAYS: i64 = 30;
 
-/// When to try again after the `attempts`th attempt; `None`: not any more. What was asked for by the receiver is
-/// kept to within bounds, and messages are spread, so that they do not all come at the same moment.
+/// When to retry after the `attempts`th attempt; `None`: never. The receiver's `Retry-After` is respected within bounds,
+/// and messages are spread, so that they do not all come at the same moment.
 fn next_attempt(attempts: u32, retry_after_secs: Option<u32>, id: i64, now: UtcMillis) -> Option<UtcMillis> {
     let own = *BACKOFF_SECS.get(attempts.checked_sub(1)? as usize)?;
     let pause_secs = own.max(retry_after_secs.unwrap_or_default()).min(MAX_BACKOFF_SECS);
@@ -247,12 +247,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_receiver_is_left_alone_as_it_asks_within_bounds(
-            attempts in 1..=6_u32, asked in any::<u32>(), id in any::<i64>(), now in 0..1_i64 << 45,
+        fn the_time_to_retry_after_is_respected_within_bounds(
+            attempts in 1..=6_u32, retry_after in any::<u32>(), id in any::<i64>(), now in 0..1_i64 << 45,
         ) {
-            let at = next_attempt(attempts, Some(asked), id, UtcMillis(now)).unwrap();
+            let at = next_attempt(attempts, Some(retry_after), id, UtcMillis(now)).unwrap();
             let pause_secs = (at.0 - now) / 1000;
-            prop_assert!(pause_secs >= i64::from(asked.min(MAX_BACKOFF_SECS)));
+            prop_assert!(pause_secs >= i64::from(retry_after.min(MAX_BACKOFF_SECS)));
             prop_assert!(pause_secs <= i64::from(MAX_BACKOFF_SECS) * 11 / 10);
         }
     }

@@ -27,7 +27,7 @@ pub enum MailError {
     Tls,
 }
 
-/// A way to send mail.
+/// An SMTP client.
 #[derive(Clone)]
 pub struct Mail {
     transport: AsyncSmtpTransport<Tokio1Executor>,

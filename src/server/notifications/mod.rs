@@ -18,8 +18,8 @@ pub use webhook::signature;
 
 use super::{database::Database, events::NewEvent, internal};
 use crate::model::{
-    ApiError, Channel, Delivery, DeliveryState, ErrorCode, Me, NotificationSettings, Role, UtcMillis,
-    check_webhook_url,
+    ApiError, Channel, CurrentUser, Delivery, DeliveryState, ErrorCode, NotificationSettings, Role,
+    UtcMillis, check_webhook_url,
 };
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use sqlx::{Sqlite, Transaction};
@@ -104,7 +104,7 @@ pub struct Notifications {
     mail_is_set_up: bool,
 }
 
-/// Address and secret of the webhook; whether there are mails; whether about everybody's VMs.
+/// Address and secret of the webhook; whether mail is sent; whether about the VMs of all users.
 type SettingRow = (Option<String>, Option<Vec<u8>>, bool, bool);
 type DeliveryRow = (i64, String, String, i64, i64, u32, String, Option<String>);
 
@@ -115,11 +115,11 @@ impl Notifications {
 
     /// # Errors
     /// `Internal` when the database cannot be read.
-    pub async fn settings(&self, me: &Me) -> Result<NotificationSettings, ApiError> {
+    pub async fn settings(&self, user: &CurrentUser) -> Result<NotificationSettings, ApiError> {
         let row: Option<SettingRow> = sqlx::query_as(
             "SELECT webhook_url, webhook_secret, email_is_on, of_all FROM notification_setting WHERE account_id = ?",
         )
-        .bind(me.id)
+        .bind(user.id)
         .fetch_optional(self.database.read())
         .await
         .map_err(internal)?;
@@ -128,7 +128,7 @@ impl Notifications {
             "SELECT id, channel, text, queued_at, due_at, attempts, state, error FROM notification
              WHERE account_id = ? ORDER BY id DESC LIMIT 10",
         )
-        .bind(me.id)
+        .bind(user.id)
         .fetch_all(self.database.read())
         .await
         .map_err(internal)?;
@@ -147,7 +147,7 @@ impl Notifications {
         Ok(NotificationSettings {
             webhook_secret: secret.filter(|_| webhook_url.is_some()).map(|secret| shown_secret(&secret)),
             webhook_url,
-            email: me.email.clone(),
+            email: user.email.clone(),
             email_is_on,
             mail_is_set_up: self.mail_is_set_up,
             of_all,
@@ -159,7 +159,7 @@ impl Notifications {
     ///
     /// # Errors
     /// `Invalid` when it is no address.
-    pub async fn set_webhook(&self, me: &Me, url: &str) -> Result<(), ApiError> {
+    pub async fn set_webhook(&self, user: &CurrentUser, url: &str) -> Result<(), ApiError> {
         let url = url.trim();
         if !url.is_empty() {
             check_webhook_url(url)?;
@@ -172,18 +172,18 @@ impl Notifications {
             "INSERT INTO notification_setting (account_id, webhook_url, webhook_secret) VALUES (?1, ?2, ?3)
              ON CONFLICT (account_id) DO UPDATE SET webhook_url = ?2, webhook_secret = ?3",
         )
-        .bind(me.id)
+        .bind(user.id)
         .bind(url)
         .bind(secret)
         .execute(&mut *tx)
         .await
         .map_err(internal)?;
         let text = match url {
-            Some(_) => format!("{} has their alerts sent to a webhook.", me.username),
-            None => format!("{} has their alerts sent to no webhook any more.", me.username),
+            Some(_) => format!("{} has their alerts sent to a webhook.", user.username),
+            None => format!("{} has their alerts sent to no webhook any more.", user.username),
         };
         NewEvent::info("account_notifications_changed", None, text)
-            .by(me.id)
+            .by(user.id)
             .write(&mut tx)
             .await
             .map_err(internal)?;
@@ -192,31 +192,31 @@ impl Notifications {
 
     /// # Errors
     /// `Conflict` when the server has no mail set up.
-    pub async fn set_email(&self, me: &Me, is_on: bool) -> Result<(), ApiError> {
+    pub async fn set_email(&self, user: &CurrentUser, is_on: bool) -> Result<(), ApiError> {
         if is_on && !self.mail_is_set_up {
             return Err(no_mail());
         }
         let sql = "INSERT INTO notification_setting (account_id, email_is_on) VALUES (?1, ?2)
                    ON CONFLICT (account_id) DO UPDATE SET email_is_on = ?2";
-        self.set(sql, me, is_on).await
+        self.set(sql, user, is_on).await
     }
 
     /// Whether an admin is notified about all VMs.
     ///
     /// # Errors
     /// `Forbidden` for who is no admin.
-    pub async fn set_of_all(&self, me: &Me, is_on: bool) -> Result<(), ApiError> {
-        if me.role != Role::Admin {
+    pub async fn set_of_all(&self, user: &CurrentUser, is_on: bool) -> Result<(), ApiError> {
+        if user.role != Role::Admin {
             return Err(ApiError::forbidden("Only admins can be notified about all VMs."));
         }
         let sql = "INSERT INTO notification_setting (account_id, of_all) VALUES (?1, ?2)
                    ON CONFLICT (account_id) DO UPDATE SET of_all = ?2";
-        self.set(sql, me, is_on).await
+        self.set(sql, user, is_on).await
     }
 
-    async fn set(&self, sql: &'static str, me: &Me, is_on: bool) -> Result<(), ApiError> {
+    async fn set(&self, sql: &'static str, user: &CurrentUser, is_on: bool) -> Result<(), ApiError> {
         let mut tx = self.database.write().await.map_err(internal)?;
-        sqlx::query(sql).bind(me.id).bind(is_on).execute(&mut *tx).await.map_err(internal)?;
+        sqlx::query(sql).bind(user.id).bind(is_on).execute(&mut *tx).await.map_err(internal)?;
         tx.commit().await.map_err(internal)
     }
 
@@ -224,7 +224,7 @@ impl Notifications {
     ///
     /// # Errors
     /// `Conflict` when the channel is not set up; `TooMany` when there was a test a moment ago.
-    pub async fn test(&self, me: &Me, channel: Channel, now: UtcMillis) -> Result<(), ApiError> {
+    pub async fn test(&self, user: &CurrentUser, channel: Channel, now: UtcMillis) -> Result<(), ApiError> {
         if channel == Channel::Email && !self.mail_is_set_up {
             return Err(no_mail());
         }
@@ -232,7 +232,7 @@ impl Notifications {
         let newest: Option<i64> = sqlx::query_scalar(
             "SELECT max(queued_at) FROM notification WHERE account_id = ? AND kind = 'test'",
         )
-        .bind(me.id)
+        .bind(user.id)
         .fetch_one(&mut *tx)
         .await
         .map_err(internal)?;
@@ -246,7 +246,7 @@ impl Notifications {
              WHERE ?2 = 'email' OR EXISTS
                    (SELECT 1 FROM notification_setting WHERE account_id = ?1 AND webhook_url IS NOT NULL)",
         )
-        .bind(me.id)
+        .bind(user.id)
         .bind(channel.as_str())
         .bind("This is a test: alerts will be sent here.")
         .bind(now.0)

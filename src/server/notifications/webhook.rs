@@ -22,7 +22,7 @@ use std::{
 /// How long an attempt takes at most.
 pub const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Why an attempt failed, for the user; and how long the receiver asked to wait (`Retry-After`).
+/// Why an attempt failed, for the user; and how long to wait (`Retry-After`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
     pub text: String,

@@ -16,8 +16,8 @@ pub struct SshConfig {
 /// Knows the ssh configuration of the guests.
 #[async_trait]
 pub trait GuestAccess: Send + Sync {
-    /// How to reach the machine's guest now. May take seconds of CPU time: ask rarely, one at a time, and only
-    /// while the machine runs and no operation is under way on it.
+    /// How to reach the machine's guest over ssh. May take seconds of CPU time: call it rarely, for one machine at a time,
+    /// and only while the machine runs and no operation is open.
     ///
     /// # Errors
     /// Why the guest cannot be reached, as a message for users.

@@ -15,7 +15,7 @@ pub trait Hypervisor: Send + Sync {
     /// fewer counters.
     async fn read(&self) -> Result<HypervisorSample, ReadError>;
 
-    /// The clocks that readings are stamped by: what a tick without a reading is stamped by, too.
+    /// The clocks of samples, and of ticks without a sample.
     fn now(&self) -> Moment {
         Moment::now()
     }
@@ -25,11 +25,11 @@ pub trait Hypervisor: Send + Sync {
         std::future::pending().await
     }
 
-    /// Makes the guest's memory figures fresh every `period_secs`; to be asked once a boot.
+    /// Has the guest's memory statistics refreshed every `interval_secs`; to be called once per boot.
     ///
     /// # Errors
     /// When the domain does not run or the hypervisor does not answer; trying again later may help.
-    async fn enable_memory_statistics(&self, uuid: &str, period_secs: u32) -> Result<(), ReadError>;
+    async fn enable_memory_statistics(&self, uuid: &str, interval_secs: u32) -> Result<(), ReadError>;
 
     /// The domain's IPv4 address, when the hypervisor knows it.
     ///

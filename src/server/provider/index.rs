@@ -8,7 +8,7 @@ use async_trait::async_trait;
 pub struct IndexedMachine {
     pub id: String,
     pub project: Project,
-    /// As Vagrant knew it when it last looked; `None`: there is no such machine any more.
+    /// As of Vagrant's last check; `None`: the machine no longer exists.
     pub state: Option<DomainState>,
     pub vagrant_box: Option<String>,
 }

@@ -31,7 +31,7 @@ pub(super) struct Guest {
     /// The folder it was made in.
     pub directory: PathBuf,
     /// How often the guest reports its memory; if unset, once at boot.
-    pub statistics_period_secs: Option<u32>,
+    pub statistics_interval_secs: Option<u32>,
 }
 
 pub(super) enum Power {
@@ -77,7 +77,7 @@ impl Guest {
             kept_busy: None,
             snapshots: Vec::new(),
             directory: machine.directory.clone(),
-            statistics_period_secs: None,
+            statistics_interval_secs: None,
         }
     }
 
@@ -112,8 +112,8 @@ impl Guest {
         });
     }
 
-    /// A boot at `since` whose counters stand where they might at `now`. Only the last hour is counted minute by
-    /// minute; before it a day's mean is as good, and weeks cost nothing.
+    /// A boot at `since` with plausible counters at `now`. Only the last hour is computed minute by minute; before it, a
+    /// daily mean is enough, so that weeks cost nothing.
     pub(super) fn boot_in_the_past(&mut self, since: UtcMillis, now: UtcMillis) {
         self.boot(since);
         let hour_ago = UtcMillis(now.0.saturating_sub(HOUR_MS));
@@ -214,10 +214,10 @@ impl Guest {
 
     /// Memory follows the load a little and fills in the first half hour after a boot.
     fn balloon(&self, boot: &Boot, now: UtcMillis) -> Balloon {
-        let sampled_at = match self.statistics_period_secs {
-            Some(period) => {
-                let period_ms = i64::from(period.max(1)) * 1000;
-                UtcMillis(now.0.div_euclid(period_ms) * period_ms)
+        let sampled_at = match self.statistics_interval_secs {
+            Some(interval) => {
+                let interval_ms = i64::from(interval.max(1)) * 1000;
+                UtcMillis(now.0.div_euclid(interval_ms) * interval_ms)
             }
             None => boot.started_at.plus_secs(2),
         };

@@ -1,4 +1,4 @@
-//! What a simulated VM has to do: a pure function of its seed and of the time.
+//! The load of a simulated VM: a pure function of its seed and of the time.
 //!
 //! Each minute has a level, drawn from a daily curve, the week, noise and now and then a burst. Within the minute
 //! two waves ride on it that have whole periods in it, so they add nothing to the minute's sum. That makes the
@@ -63,7 +63,7 @@ impl Load {
         let weekend = matches!((day + 3).rem_euclid(7), 5 | 6);
         let of_day = minute.rem_euclid(MINUTES_PER_DAY) as f64 / MINUTES_PER_DAY as f64;
         let noise = unit(hash(self.seed, 1, minute));
-        // Drawn anew every quarter of an hour, so that busy times last longer than a minute.
+        // Drawn every quarter of an hour, so that busy times last longer than a minute.
         let spell = unit(hash(self.seed, 2, minute.div_euclid(15)));
         // Peaks at 14:00, lowest at 02:00 UTC, with the VM's own shift of up to an hour.
         let shift = (unit(hash(self.seed, 3, 0)) - 0.5) / 12.0;

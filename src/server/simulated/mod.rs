@@ -2,7 +2,7 @@
 //!
 //! It fakes both sides of a provider. Operations take a realistic time, print Vagrant's messages and use the same
 //! folders; counters follow a daily curve that is a pure function of the seed and the injected clock, so
-//! the same clock gives the same figures. All values are marked `Simulated`. Things can be made to fail.
+//! the same clock gives the same values. All values are marked `Simulated`. Things can be made to fail.
 
 mod guest;
 mod load;
@@ -31,7 +31,7 @@ use std::{
 };
 use tokio::{sync::mpsc::UnboundedSender, time::sleep};
 
-/// Tells the time.
+/// Returns the current time.
 pub type Clock = Arc<dyn Fn() -> Moment + Send + Sync>;
 
 /// The clocks of this machine.
@@ -145,7 +145,7 @@ impl SimulatedFleet {
         }
     }
 
-    /// Lets the hypervisor forget a VM, whose disk stays. `false` when there is no such VM.
+    /// Undefines the domain of a VM; its disk stays. `false` if there is no such VM.
     pub fn undefine_from_outside(&self, uuid: &str) -> bool {
         match self.state().guests.get_mut(uuid).filter(|guest| guest.defined) {
             Some(guest) => {
@@ -209,7 +209,7 @@ impl SimulatedFleet {
         let ordered = state.to_fail.iter().position(|(kind, _)| *kind == operation);
         let fails = if state.unreachable {
             Some(MachineErrorKind::HypervisorUnreachable)
-        } else if forgotten && operation.leads_up() {
+        } else if forgotten && operation.starts_vm() {
             Some(MachineErrorKind::DiskExists)
         } else if let Some(at) = ordered {
             Some(state.to_fail.remove(at).1)
@@ -361,7 +361,7 @@ impl MachineDriver for SimulatedFleet {
             MachineError { kind, text: message(kind, context), detail }
         };
         let unwritable = |error: io::Error| failed(MachineErrorKind::Other, error.to_string());
-        if command.kind.leads_up() {
+        if command.kind.starts_vm() {
             prepare_directory(machine, &self.vagrantfile(machine)).await.map_err(unwritable)?;
         }
         let said = if plan.fails.is_some() { plan.lines.len().div_ceil(2) } else { plan.lines.len() };
@@ -445,7 +445,7 @@ impl Hypervisor for SimulatedFleet {
         Ok(HypervisorSample { taken_at: now.monotonic, sampled_at: now.utc, domains })
     }
 
-    async fn enable_memory_statistics(&self, uuid: &str, period_secs: u32) -> Result<(), ReadError> {
+    async fn enable_memory_statistics(&self, uuid: &str, interval_secs: u32) -> Result<(), ReadError> {
         let mut state = self.reachable()?;
         let Some(guest) = state.guests.get_mut(uuid).filter(|guest| guest.runs()) else {
             return Err(ReadError {
@@ -453,7 +453,7 @@ impl Hypervisor for SimulatedFleet {
                 detail: format!("no running simulated domain {uuid}"),
             });
         };
-        guest.statistics_period_secs = Some(period_secs);
+        guest.statistics_interval_secs = Some(interval_secs);
         Ok(())
     }
 

@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn they_ask_for_what_a_catalogue_has() {
+    fn specs_use_what_a_catalogue_has() {
         for (name, spec) in seeded_specs(200) {
             assert!(IMAGES.iter().any(|(key, _)| *key == spec.image), "{name}");
             assert!((512..=4096).contains(&spec.ram_mb), "{name}: {}", spec.ram_mb);

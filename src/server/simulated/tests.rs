@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    model::{Source, VmFigures, VmName, VmSpec},
+    model::{Source, VmName, VmSpec, VmUsage},
     server::{
         monitor::derive::{Inputs, derive},
         provider::{Domain, DomainState},
@@ -13,18 +13,18 @@ use tokio::sync::mpsc::unbounded_channel;
 
 const NOW: i64 = 1_795_396_900_000;
 
-/// A domain's figures, each domain with the reading it is of.
-fn figures(
+/// A domain's values, from domains with the samples they are part of.
+fn usage(
     before: Option<(&HypervisorSample, &Domain)>,
-    (reading, domain): (&HypervisorSample, &Domain),
-) -> VmFigures {
+    (sample, domain): (&HypervisorSample, &Domain),
+) -> VmUsage {
     derive(Inputs {
-        previous: before.map(|(reading, domain)| (domain, reading.taken_at)),
-        current: (domain, reading.taken_at),
+        previous: before.map(|(sample, domain)| (domain, sample.taken_at)),
+        current: (domain, sample.taken_at),
         guest: None,
         tick_before: None,
-        now: reading.sampled_at,
-        period_secs: 5,
+        now: sample.sampled_at,
+        interval_secs: 5,
     })
 }
 
@@ -91,8 +91,8 @@ impl Bench {
 
     async fn state_of(&self, machine: &Machine) -> Option<DomainState> {
         let uuid = self.fleet.domain_uuid(machine)?;
-        let reading = self.fleet.read().await.unwrap();
-        reading.domains.iter().find(|domain| domain.uuid == uuid).map(|domain| domain.state)
+        let sample = self.fleet.read().await.unwrap();
+        sample.domains.iter().find(|domain| domain.uuid == uuid).map(|domain| domain.state)
     }
 }
 
@@ -132,23 +132,23 @@ async fn five_seconds_of_a_vm_are_believable_and_marked() {
     let before = bench.fleet.read().await.unwrap();
     bench.pass_secs(5);
     let after = bench.fleet.read().await.unwrap();
-    let figures = figures(Some((&before, &before.domains[0])), (&after, &after.domains[0]));
-    assert!((0.1..99.0).contains(&figures.cpu_percent.unwrap()), "{figures:?}");
-    assert!((3.0..96.0).contains(&figures.memory_percent.unwrap()), "{figures:?}");
-    assert!((5.0..95.0).contains(&figures.disk_percent.unwrap()), "{figures:?}");
-    assert!((0.0..10.0).contains(&figures.network_tx_mb_per_s.unwrap()), "{figures:?}");
-    assert_eq!((figures.uptime_seconds, figures.sources.cpu), (Some(10), Source::Simulated));
+    let usage = usage(Some((&before, &before.domains[0])), (&after, &after.domains[0]));
+    assert!((0.1..99.0).contains(&usage.cpu_percent.unwrap()), "{usage:?}");
+    assert!((3.0..96.0).contains(&usage.memory_percent.unwrap()), "{usage:?}");
+    assert!((5.0..95.0).contains(&usage.disk_percent.unwrap()), "{usage:?}");
+    assert!((0.0..10.0).contains(&usage.network_tx_mb_per_s.unwrap()), "{usage:?}");
+    assert_eq!((usage.uptime_seconds, usage.sources.cpu), (Some(10), Source::Simulated));
 }
 
 #[tokio::test]
-async fn without_a_statistics_period_memory_goes_stale() {
+async fn without_a_statistics_interval_memory_goes_stale() {
     let bench = Bench::new();
     let machine = bench.machine("web-1");
     bench.run(OperationKind::Launch, &machine).await.unwrap();
     bench.pass_secs(60);
-    let reading = bench.fleet.read().await.unwrap();
-    let figures = figures(None, (&reading, &reading.domains[0]));
-    assert_eq!((figures.memory_percent, figures.sources.memory), (None, Source::Stale));
+    let sample = bench.fleet.read().await.unwrap();
+    let usage = usage(None, (&sample, &sample.domains[0]));
+    assert_eq!((usage.memory_percent, usage.sources.memory), (None, Source::Stale));
 }
 
 #[tokio::test]
@@ -166,8 +166,8 @@ async fn two_hundred_vms_have_counters_that_only_grow_through_a_day() {
         let after = bench.fleet.read().await.unwrap();
         assert_eq!(after.domains.len(), 200);
         for (earlier, later) in before.domains.iter().zip(&after.domains) {
-            let figures = figures(Some((&before, earlier)), (&after, later));
-            gaps += usize::from(figures.cpu_percent.is_none());
+            let usage = usage(Some((&before, earlier)), (&after, later));
+            gaps += usize::from(usage.cpu_percent.is_none());
             for (number, time) in &earlier.counters.vcpu_time_ns {
                 assert!(
                     later.counters.vcpu_time_ns.get(number).is_none_or(|now| now > time),
@@ -188,14 +188,14 @@ async fn two_hundred_vms_have_counters_that_only_grow_through_a_day() {
 
 #[tokio::test]
 async fn the_same_clock_gives_the_same_values() {
-    let mut readings = Vec::new();
+    let mut samples = Vec::new();
     for _ in 0..2 {
         let bench = Bench::new();
         bench.fleet.adopt(&bench.machine("build-runner"), Some(UtcMillis(NOW).plus_secs(-100_000)));
         bench.pass_secs(3600);
-        readings.push(bench.fleet.read().await.unwrap().domains);
+        samples.push(bench.fleet.read().await.unwrap().domains);
     }
-    assert_eq!(readings[0], readings[1]);
+    assert_eq!(samples[0], samples[1]);
 }
 
 #[tokio::test]
@@ -234,7 +234,7 @@ async fn a_failed_provisioner_leaves_the_vm_running() {
 }
 
 #[tokio::test]
-async fn operations_fail_by_themselves_as_often_as_asked() {
+async fn operations_fail_as_often_as_configured() {
     let bench = Bench::with(|options| options.failure_rate = 0.5);
     let machine = bench.machine("web-1");
     let mut failed = 0;

@@ -55,7 +55,7 @@ pub(super) struct Outcome {
     pub succeeded: bool,
     /// The deadline passed and the child was ended.
     pub timed_out: bool,
-    /// Somebody wanted it ended, and it was.
+    /// Ended because it was cancelled.
     pub cancelled: bool,
     /// The answer to `ssh-config`.
     pub ssh_config: Option<String>,
@@ -76,11 +76,11 @@ enum EndedFor {
     Cancelled,
 }
 
-/// Runs `command` to its end, to the deadline or until it is cancelled; `hear` gets each line for people as it comes.
+/// Runs `command` until it ends, the deadline passes or it is cancelled; `hear` gets each line for users as it comes.
 ///
-/// Dropped before the end, it only asks the child to end (SIGINT). Vagrant then takes back what it had begun, and
-/// whoever runs it next on this machine waits for that; a kill could leave half a box image in libvirt's pool,
-/// from which every later VM would be made.
+/// If dropped before, it only interrupts the child (SIGINT). Vagrant then undoes what it had started, and the next
+/// command for this machine waits for that; a kill could leave half a box image in libvirt's pool, from which every
+/// later VM would be created.
 ///
 /// # Errors
 /// When it cannot be started.
@@ -144,10 +144,9 @@ async fn wait_or_end(
         () = sleep_until(until.deadline) => Some(EndedFor::Deadline),
         () = until.cancel.cancelled() => Some(EndedFor::Cancelled),
     };
-    for (sig, patience) in [(Signal::SIGINT, grace.after_interrupt), (Signal::SIGTERM, grace.after_terminate)]
-    {
+    for (sig, grace) in [(Signal::SIGINT, grace.after_interrupt), (Signal::SIGTERM, grace.after_terminate)] {
         signal(group, sig);
-        if let Ok(status) = timeout(patience, child.wait()).await {
+        if let Ok(status) = timeout(grace, child.wait()).await {
             return Ok((status?, why));
         }
     }
@@ -162,9 +161,9 @@ fn signal(group: Option<Pid>, signal: Signal) {
     }
 }
 
-/// The child's process group. Dropped while the child still runs, it is asked to end; the runtime reaps it.
+/// The child's process group. Dropped while the child still runs, it interrupts it; the runtime reaps it.
 struct Group {
-    /// `None` once the child was reaped: then the number may belong to somebody else.
+    /// `None` once the child was reaped: then the id may belong to another process.
     id: Option<Pid>,
 }
 
@@ -194,8 +193,8 @@ impl Said {
         if let Some((class, text)) = record.as_ref().and_then(Record::error_exit) {
             self.error_exit = Some((class.into(), text.into()));
         }
-        if let Some(told) = record.as_ref().and_then(Record::ssh_config) {
-            self.ssh_config = Some(told.into());
+        if let Some(config) = record.as_ref().and_then(Record::ssh_config) {
+            self.ssh_config = Some(config.into());
         }
         let Some((level, text)) = record.as_ref().and_then(Record::ui) else { return };
         if level == "error" {
@@ -310,7 +309,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn at_the_deadline_the_child_is_asked_to_end() {
+    async fn at_the_deadline_the_child_is_interrupted() {
         let script = "trap 'printf \"1,,ui,info,cleaned up\\n\"; exit 1' INT; sleep 30 & wait";
         let (outcome, lines) = run_script(script, BOOTED).await;
         assert!(outcome.timed_out);
@@ -318,7 +317,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_cancelled_is_asked_to_end_and_says_so() {
+    async fn a_cancelled_command_is_interrupted_and_reports_so() {
         let mut command = Command::new("sh");
         command.args(["-c", "trap 'exit 1' INT; printf '1,,ui,info,begun\\n'; sleep 30 & wait"]);
         let until = StopCondition { deadline: Instant::now() + FAR, cancel: CancellationToken::new() };
@@ -340,7 +339,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_operation_that_is_dropped_is_asked_to_end_and_may_clean_up() {
+    async fn a_dropped_operation_is_interrupted_and_may_clean_up() {
         let folder = tempfile::tempdir().unwrap();
         let (pid, cleaned) = (folder.path().join("pid"), folder.path().join("cleaned"));
         let script = format!(

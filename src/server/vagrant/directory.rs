@@ -13,8 +13,8 @@ use std::{io, path::Path};
 use tokio::{io::AsyncWriteExt, sync::mpsc::UnboundedSender};
 
 impl Vagrant {
-    /// Makes the machine's folder and brings its Vagrantfile up to date: one that somebody edited stays, unless the
-    /// machine is to be given other resources; then it is set aside.
+    /// Creates the machine's folder and updates its Vagrantfile. An edited one is kept, unless the machine is resized: then
+    /// it is renamed.
     pub(super) async fn prepare(
         &self,
         machine: &Machine,
@@ -72,14 +72,14 @@ pub(super) async fn has_vagrantfile(project: &Project) -> Result<(), MachineErro
 pub enum Prepared {
     AsItWas,
     Written,
-    /// Somebody edited it, so it stays.
+    /// It was edited and is kept.
     KeptEdited,
-    /// Somebody edited it; it is beside the new one.
+    /// It was edited and is kept beside the new one.
     SetAside,
 }
 
-/// Makes a machine's folder, for its owner only, with the files for its guest and the Vagrantfile. One that somebody
-/// edited stays, unless the machine is to be given other resources.
+/// Creates a machine's folder, for its owner only, with the files for its guest and the Vagrantfile. An edited one is
+/// kept, unless the machine is resized.
 ///
 /// # Errors
 /// When the folder or a file cannot be written.

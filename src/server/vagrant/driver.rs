@@ -96,7 +96,7 @@ impl Default for VagrantOptions {
 pub struct Vagrant {
     pub(super) options: VagrantOptions,
     pub(super) boxes: BoxLocks,
-    /// The index as it was last read whole: Vagrant writes it anew in place.
+    /// The index as last read completely: Vagrant rewrites it in place.
     pub(super) index: Mutex<Option<Vec<IndexedMachine>>>,
 }
 

@@ -38,8 +38,8 @@ pub fn passing(ended: &CommandResult) -> Option<&'static str> {
     let at_the_network = ended.error_exit.as_ref().is_some_and(|(class, _)| {
         matches!(short(class), "CreateNetworkError" | "ActivateNetworkError" | "DestroyNetworkError")
     });
-    // What fog says of a domain that is listed and no longer there when it is asked for, such as while one that was cut
-    // off in the middle of its destruction goes.
+    // Fog's message for a domain that is listed but gone when it is looked up, such as one whose interrupted destruction
+    // is still finishing.
     let gone_between = "Initialization parameters must be an attributes hash, got NilClass";
     if at_the_network {
         Some("Another VM is setting up the network; trying again.")
@@ -272,7 +272,7 @@ const QUOTED_CHARS: usize = 300;
 
 /// ` It said: …`: the first words of what Vagrant said, in one line.
 fn quote(said: &str, stderr: &str) -> String {
-    let words = if said.trim().is_empty() { telling_line(stderr) } else { said };
+    let words = if said.trim().is_empty() { relevant_line(stderr) } else { said };
     let mut line = words.split_whitespace().collect::<Vec<_>>().join(" ");
     if line.is_empty() {
         return String::new();
@@ -285,20 +285,20 @@ fn quote(said: &str, stderr: &str) -> String {
 }
 
 /// The part of a backtrace or of an early failure that says something.
-fn telling_line(stderr: &str) -> &str {
+fn relevant_line(stderr: &str) -> &str {
     if let Some((_, after)) = stderr.split_once("at a very early stage:") {
         return after;
     }
     let mut lines = stderr.lines().filter(|line| !line.trim().is_empty());
-    let telling = lines
+    let relevant = lines
         .clone()
         .find(|line| line.contains("Error") || line.contains("error"))
         .or_else(|| lines.next())
         .unwrap_or("");
     // Ruby puts the place in front: `file:7:in `name': what happened`.
-    match telling.split_once(":in `") {
-        Some((_, rest)) => rest.split_once("': ").map_or(telling, |(_, what)| what),
-        None => telling,
+    match relevant.split_once(":in `") {
+        Some((_, rest)) => rest.split_once("': ").map_or(relevant, |(_, what)| what),
+        None => relevant,
     }
 }
 

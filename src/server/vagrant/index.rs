@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    #[ignore = "takes a minute; make test asks for it"]
+    #[ignore = "takes a minute; make test runs it"]
     fn fuzz_parser() {
         let whole = json!({"version": 1, "machines": {ID: entry()}}).to_string();
         crate::server::fuzz::fuzz(&[whole.as_bytes()], |input| {

@@ -74,12 +74,12 @@ impl Lab {
         result.map(|()| lines)
     }
 
-    /// The reading and the machine's domain in it.
+    /// The sample and the machine's domain in it.
     async fn read(&self, machine: &Machine) -> (HypervisorSample, Domain) {
         let uuid = self.vagrant.domain_uuid(machine).expect("it was created");
-        let reading = self.libvirt.read().await.unwrap();
-        let domain = reading.domains.iter().find(|domain| domain.uuid == uuid).expect("it is listed").clone();
-        (reading, domain)
+        let sample = self.libvirt.read().await.unwrap();
+        let domain = sample.domains.iter().find(|domain| domain.uuid == uuid).expect("it is listed").clone();
+        (sample, domain)
     }
 
     /// Reads until the domain is as wanted.
@@ -89,9 +89,9 @@ impl Lab {
         wanted: impl Fn(&Domain) -> bool,
     ) -> (HypervisorSample, Domain) {
         for _ in 0..40 {
-            let (reading, domain) = self.read(machine).await;
+            let (sample, domain) = self.read(machine).await;
             if wanted(&domain) {
-                return (reading, domain);
+                return (sample, domain);
             }
             sleep(Duration::from_millis(500)).await;
         }
@@ -126,9 +126,9 @@ async fn a_vm_lives_is_watched_crashes_and_comes_back() {
 
     let lines = lab.run(OperationKind::Launch, &machine).await.unwrap();
     assert!(lines.iter().any(|line| line == "Starting domain."), "{lines:?}");
-    let (reading, up) = lab.read(&machine).await;
+    let (sample, up) = lab.read(&machine).await;
     assert_eq!((up.name.as_str(), up.state), ("twarga-user7-life-1_default", DomainState::Running));
-    let since_start = reading.sampled_at.secs_since(up.started_at.expect("it has a start"));
+    let since_start = sample.sampled_at.secs_since(up.started_at.expect("it has a start"));
     assert!((1.0..600.0).contains(&since_start), "{since_start}");
     let address = lab.libvirt.address(&up.uuid).await.unwrap();
     assert!(address.as_ref().is_some_and(|address| address.starts_with("192.168.")), "{address:?}");
@@ -136,30 +136,28 @@ async fn a_vm_lives_is_watched_crashes_and_comes_back() {
     lab.libvirt.enable_memory_statistics(&up.uuid, 2).await.unwrap();
     let fresh = |at: UtcMillis| {
         move |domain: &Domain| {
-            domain.counters.balloon.last_update_secs.is_some_and(|told| told > at.0 / 1000 + 1)
+            domain.counters.balloon.last_update_secs.is_some_and(|secs| secs > at.0 / 1000 + 1)
         }
     };
-    lab.read_until(&machine, fresh(reading.sampled_at)).await;
+    lab.read_until(&machine, fresh(sample.sampled_at)).await;
 
-    let (before_reading, before) = lab.read(&machine).await;
+    let (before_sample, before) = lab.read(&machine).await;
     send_into(&machine, 5 << 20);
-    let (after_reading, after) = lab.read(&machine).await;
-    let figures = derive(Inputs {
-        previous: Some((&before, before_reading.taken_at)),
-        current: (&after, after_reading.taken_at),
+    let (after_sample, after) = lab.read(&machine).await;
+    let usage = derive(Inputs {
+        previous: Some((&before, before_sample.taken_at)),
+        current: (&after, after_sample.taken_at),
         guest: None,
         tick_before: None,
-        now: after_reading.sampled_at,
-        period_secs: 5,
+        now: after_sample.sampled_at,
+        interval_secs: 5,
     });
-    println!("{figures:#?}");
-    assert!(figures.network_rx_mb.unwrap() > 5.0 && figures.network_tx_mb.unwrap() < 5.0, "{figures:?}");
-    assert!(figures.network_rx_mb_per_s > figures.network_tx_mb_per_s, "{figures:?}");
-    assert!(figures.cpu_percent.unwrap() > 0.0, "{figures:?}");
-    assert!(
-        (100.0..192.0).contains(&(figures.memory_used_mb.unwrap() + figures.memory_available_mb.unwrap()))
-    );
-    assert!((0.0..50.0).contains(&figures.disk_percent.unwrap()), "{figures:?}");
+    println!("{usage:#?}");
+    assert!(usage.network_rx_mb.unwrap() > 5.0 && usage.network_tx_mb.unwrap() < 5.0, "{usage:?}");
+    assert!(usage.network_rx_mb_per_s > usage.network_tx_mb_per_s, "{usage:?}");
+    assert!(usage.cpu_percent.unwrap() > 0.0, "{usage:?}");
+    assert!((100.0..192.0).contains(&(usage.memory_used_mb.unwrap() + usage.memory_available_mb.unwrap())));
+    assert!((0.0..50.0).contains(&usage.disk_percent.unwrap()), "{usage:?}");
 
     virsh(&["destroy", &up.name]);
     lab.read_until(&machine, |domain| domain.state == DomainState::Stopped).await;
@@ -168,7 +166,7 @@ async fn a_vm_lives_is_watched_crashes_and_comes_back() {
     signal_qemu(&up, "-STOP");
     let asked = Instant::now();
     let (_, hanging) = lab.read(&machine).await;
-    println!("a reading while it hangs took {:?}: {hanging:?}", asked.elapsed());
+    println!("a sample while it hangs took {:?}: {hanging:?}", asked.elapsed());
     assert_eq!(hanging.state, DomainState::Running);
     let asked = Instant::now();
     lab.read(&machine).await;
@@ -192,8 +190,8 @@ async fn a_vm_lives_is_watched_crashes_and_comes_back() {
 
     lab.run(OperationKind::Destroy, &machine).await.unwrap();
     lab.run(OperationKind::Destroy, &machine).await.unwrap();
-    let reading = lab.libvirt.read().await.unwrap();
-    assert!(reading.domains.iter().all(|domain| domain.uuid != up.uuid));
+    let sample = lab.libvirt.read().await.unwrap();
+    assert!(sample.domains.iter().all(|domain| domain.uuid != up.uuid));
 }
 
 #[tokio::test]

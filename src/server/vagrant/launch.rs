@@ -26,7 +26,7 @@ impl Vagrant {
             match self.grow_disk(&uuid, machine.spec.disk_gb).await {
                 Ok(true) => say(task.lines, &format!("The disk was grown to {} GB.", machine.spec.disk_gb)),
                 Ok(false) => {}
-                // One that somebody removed is what `up` speaks of.
+                // If it was removed, `up` reports that.
                 Err(error) if machine.is_resized => {
                     return Err(MachineError {
                         kind: MachineErrorKind::Other,
@@ -53,8 +53,8 @@ impl Vagrant {
         self.vagrant_hearing(&["up"], task, limit, &mut hear).await
     }
 
-    /// The first `up` of a machine that never was. Where an earlier try was cut off, a domain that says that it was made
-    /// in this folder, or a disk without one, is what it left: nobody has written to it. Any other is somebody's.
+    /// The first `up` of a machine. If an earlier attempt was interrupted, a domain whose description names this folder, or
+    /// a disk without a domain, is its leftover: it holds no data. Any other belongs to someone else.
     pub(super) async fn launch(&self, command: &MachineCommand, task: &Task<'_>) -> Result<(), MachineError> {
         let machine = task.machine;
         let error = match self.up(task).await {

@@ -5,7 +5,7 @@
 //! seconds,target,kind,data…
 //! ```
 //! A comma inside a field is written `%!(VAGRANT_COMMA)`, a line break `\n`, a carriage return `\r`. A backslash
-//! is not escaped, so a text that really holds `\n` cannot be told from a line break; it is read as one.
+//! is not escaped, so a text that really contains `\n` is read as a line break.
 //!
 //! Pure. Whatever a line holds, it is either a [`Record`] or `None`.
 
@@ -33,7 +33,7 @@ impl Record {
         (!kind.is_empty()).then(|| Self { at_secs, target, kind, data: fields.map(unescaped).collect() })
     }
 
-    /// The text a person would have read on the terminal, with its level (`info`, `warn`, `error`, …).
+    /// The text shown on the terminal, with its level (`info`, `warn`, `error`, …).
     pub fn ui(&self) -> Option<(&str, &str)> {
         match (self.kind.as_str(), self.data.as_slice()) {
             ("ui", [level, text, ..]) => Some((level, text)),
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    #[ignore = "takes a minute; make test asks for it"]
+    #[ignore = "takes a minute; make test runs it"]
     fn fuzz_parser() {
         let lines: [&[u8]; 4] = [
             b"1795396876,default,ui,info,==> default: Starting domain.",
@@ -133,8 +133,8 @@ mod tests {
             let line = String::from_utf8_lossy(input);
             if let Some(record) = Record::parse(&line) {
                 assert!(!record.kind.is_empty());
-                let told = record.data.iter().map(String::len).sum::<usize>();
-                assert!(told <= line.len(), "no more than was said");
+                let length = record.data.iter().map(String::len).sum::<usize>();
+                assert!(length <= line.len(), "no more than was said");
                 let _ = (record.ui(), record.error_exit(), record.ssh_config());
             }
         });
@@ -160,7 +160,7 @@ mod tests {
                 line.push(',');
                 line.push_str(&escaped(field));
             }
-            // A text that holds Vagrant's own mark for a comma cannot be told from one.
+            // A text with Vagrant's own mark for a comma is read as a comma.
             prop_assume!(!data.iter().any(|field| field.contains(COMMA)));
             prop_assert_eq!(Record::parse(&line), Some(Record { at_secs, target, kind, data }));
         }

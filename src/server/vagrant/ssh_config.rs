@@ -31,7 +31,7 @@ impl SshConfig {
                 (key.eq_ignore_ascii_case(wanted) && !value.is_empty()).then(|| unquoted.unwrap_or(value))
             })
         };
-        // Somebody else's machine in between is a way that is not taken here.
+        // Connections through another machine are not supported.
         if value("ProxyCommand").is_some_and(|command| command != "none") || value("ProxyJump").is_some() {
             return None;
         }
@@ -47,7 +47,7 @@ impl SshConfig {
 #[async_trait]
 impl GuestAccess for Vagrant {
     async fn ssh_config(&self, machine: &Machine) -> Result<SshConfig, MachineError> {
-        // Made by whoever launches; asking changes nothing in the folder.
+        // Created at the launch; `ssh-config` changes nothing in the folder.
         if let Some(project) = &machine.project {
             has_vagrantfile(project).await?;
         } else if !tokio::fs::try_exists(machine.directory.join(VAGRANTFILE)).await.unwrap_or(false) {
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const TOLD: &str = "Host default
+    const OUTPUT: &str = "Host default
   HostName 192.168.121.30
   User vagrant
   Port 2222
@@ -109,31 +109,31 @@ mod tests {
             user: "vagrant".into(),
             identity_file: "/srv/my cloud/private_key".into(),
         };
-        assert_eq!(SshConfig::parse(TOLD), Some(expected));
+        assert_eq!(SshConfig::parse(OUTPUT), Some(expected));
     }
 
     #[test]
     fn of_several_keys_the_first_counts_and_no_port_is_the_usual_one() {
-        let text = TOLD.replace("  Port 2222\n", "").replace("IdentitiesOnly yes", "IdentityFile /other");
-        let way = SshConfig::parse(&text).unwrap();
-        assert_eq!((way.port, way.identity_file.to_str()), (22, Some("/srv/my cloud/private_key")));
+        let text = OUTPUT.replace("  Port 2222\n", "").replace("IdentitiesOnly yes", "IdentityFile /other");
+        let config = SshConfig::parse(&text).unwrap();
+        assert_eq!((config.port, config.identity_file.to_str()), (22, Some("/srv/my cloud/private_key")));
     }
 
     #[test]
-    fn what_lacks_a_part_or_goes_through_another_machine_is_no_way_in() {
+    fn an_incomplete_or_proxied_ssh_config_is_rejected() {
         for lacking in ["HostName", "User ", "IdentityFile"] {
-            assert_eq!(SshConfig::parse(&TOLD.replace(lacking, "X")), None, "{lacking}");
+            assert_eq!(SshConfig::parse(&OUTPUT.replace(lacking, "X")), None, "{lacking}");
         }
-        assert_eq!(SshConfig::parse(&TOLD.replace("2222", "0")), None);
-        assert_eq!(SshConfig::parse(&format!("{TOLD}  ProxyCommand ssh gate -W %h:%p\n")), None);
+        assert_eq!(SshConfig::parse(&OUTPUT.replace("2222", "0")), None);
+        assert_eq!(SshConfig::parse(&format!("{OUTPUT}  ProxyCommand ssh gate -W %h:%p\n")), None);
     }
 
     #[test]
-    #[ignore = "takes a minute; make test asks for it"]
+    #[ignore = "takes a minute; make test runs it"]
     fn fuzz_parser() {
-        crate::server::fuzz::fuzz(&[TOLD.as_bytes()], |input| {
-            if let Some(way) = SshConfig::parse(&String::from_utf8_lossy(input)) {
-                assert!(way.port > 0 && !way.host.is_empty() && !way.user.is_empty(), "{way:?}");
+        crate::server::fuzz::fuzz(&[OUTPUT.as_bytes()], |input| {
+            if let Some(config) = SshConfig::parse(&String::from_utf8_lossy(input)) {
+                assert!(config.port > 0 && !config.host.is_empty() && !config.user.is_empty(), "{config:?}");
             }
         });
     }

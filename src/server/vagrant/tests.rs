@@ -316,19 +316,19 @@ async fn vms_of_one_box_are_made_one_after_the_other_until_its_image_is_there() 
 }
 
 #[tokio::test]
-async fn a_guests_credentials_is_what_ssh_config_says() {
+async fn a_guests_credentials_are_what_ssh_config_says() {
     let bench = Bench::new(
         r"printf '1,default,metadata,provider,libvirt\n'
         printf '1,default,ssh-config,Host default\\n  HostName 192.168.121.30\\n  User vagrant\\n  Port 22\\n  IdentityFile /k%%!(VAGRANT_COMMA)1\\n\n'",
     );
     bench.make_vagrantfile();
-    let way = bench.vagrant().ssh_config(&bench.machine()).await.unwrap();
-    assert_eq!((way.host.as_str(), way.identity_file.to_str()), ("192.168.121.30", Some("/k,1")));
+    let config = bench.vagrant().ssh_config(&bench.machine()).await.unwrap();
+    assert_eq!((config.host.as_str(), config.identity_file.to_str()), ("192.168.121.30", Some("/k,1")));
     assert_eq!(bench.calls(), ["ssh-config --machine-readable"]);
 }
 
 #[tokio::test]
-async fn without_a_vagrantfile_of_its_own_nobody_asks_for_another_vms_credentials() {
+async fn without_its_own_vagrantfile_a_vm_gets_no_other_vms_credentials() {
     let bench = Bench::new("");
     fs::write(bench.path("Vagrantfile"), "# of a folder above").unwrap();
     for there in [false, true] {

@@ -1,15 +1,14 @@
 //! Writes the `Vagrantfile` of a VM from typed values.
 //!
-//! Pure. Every text goes through [`quoted`], so no value can end its string or begin Ruby code. What people hand in
-//! for the guest stands in files beside it, which Vagrant copies into the guest and runs there; the Vagrantfile names
-//! them by names of ours.
+//! Pure. Every text goes through [`quoted`], so no value can end its string or start Ruby code. Scripts and user data are
+//! files beside it, which Vagrant copies into the guest and runs there; the Vagrantfile refers to them by fixed names.
 
 use crate::server::provider::Machine;
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
 
 pub const VAGRANTFILE: &str = "Vagrantfile";
-/// A person's own additions, which only somebody with a shell on the host can make.
+/// Additions by hand, which need a shell on the host.
 pub const LOCAL_FILE: &str = "Vagrantfile.local";
 pub const PROVISION_FILE: &str = "provision.sh";
 pub const USER_DATA_FILE: &str = "user-data";
@@ -213,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn the_file_says_what_the_vm_was_given() {
+    fn the_file_has_the_vms_resources() {
         let text = render(&machine(), Driver::Kvm, DEFAULT_LIBVIRT_URI);
         for wanted in [
             "config.vm.box = 'generic/debian12'\n",
@@ -233,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn emulation_another_uri_and_a_boxs_address_are_written_when_asked_for() {
+    fn emulation_another_uri_and_a_boxs_address_are_written_when_configured() {
         let machine = Machine { box_url: Some("file:///srv/box.json".into()), ..machine() };
         let text = render(&machine, Driver::Qemu, "qemu:///session");
         for wanted in [

@@ -1,19 +1,19 @@
 //! Who may see and operate which VM.
 
 use super::{Scope, Vms};
-use crate::model::{ApiError, Me, Role, VmView};
+use crate::model::{ApiError, CurrentUser, Role, VmView};
 
-/// A VM that somebody may see and operate, and who that is. Made by [`Vms::access`] only, so that whoever holds
-/// one has been let in.
+/// A VM and a user who may see and operate it. Only [`Vms::access`] creates it, so that having one proves the
+/// permission.
 #[derive(Debug, Clone)]
 pub struct VmAccess {
-    me: Me,
+    user: CurrentUser,
     vm: VmView,
 }
 
 impl VmAccess {
-    pub fn me(&self) -> &Me {
-        &self.me
+    pub fn user(&self) -> &CurrentUser {
+        &self.user
     }
 
     pub fn vm(&self) -> &VmView {
@@ -24,38 +24,40 @@ impl VmAccess {
         Scope::One(self.vm.id)
     }
 
-    /// For what cannot be undone: what [`VmView::to_confirm`] says, typed.
+    /// Checks the confirmation of an operation that cannot be undone: [`VmView::to_confirm`] must be typed.
     ///
     /// # Errors
-    /// `Invalid` when `typed` is something else.
+    /// `Invalid` if `typed` differs.
     pub fn confirmed_by(&self, typed: &str) -> Result<(), ApiError> {
-        let wanted = self.vm.to_confirm();
-        if typed.trim() == wanted {
+        let expected = self.vm.to_confirm();
+        if typed.trim() == expected {
             Ok(())
         } else {
-            Err(ApiError::invalid_field("confirm_name", format!("Type {wanted} to confirm.")))
+            Err(ApiError::invalid_field("confirm_name", format!("Type {expected} to confirm.")))
         }
     }
 }
 
 impl Scope {
-    /// Everything that `me` may see: their own VMs, or all.
-    pub fn of(me: &Me) -> Self {
-        match me.role {
+    /// The VMs that `user` may see: their own, or all.
+    pub fn of(user: &CurrentUser) -> Self {
+        match user.role {
             Role::Admin => Self::All,
-            Role::User => Self::Owner(me.id),
+            Role::User => Self::Owner(user.id),
         }
     }
 }
 
 impl Vms {
-    /// Lets the owner and admins in.
+    /// For the owner and admins.
     ///
     /// # Errors
-    /// `NotFound` for everybody else, as if the VM were not there.
-    pub async fn access(&self, me: &Me, vm_id: i64) -> Result<VmAccess, ApiError> {
+    /// `NotFound` for all others, as if the VM did not exist.
+    pub async fn access(&self, user: &CurrentUser, vm_id: i64) -> Result<VmAccess, ApiError> {
         match self.find(vm_id).await? {
-            Some(vm) if vm.owner_id == me.id || me.role == Role::Admin => Ok(VmAccess { me: me.clone(), vm }),
+            Some(vm) if vm.owner_id == user.id || user.role == Role::Admin => {
+                Ok(VmAccess { user: user.clone(), vm })
+            }
             _ => Err(ApiError::not_found("VM")),
         }
     }

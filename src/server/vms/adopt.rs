@@ -4,7 +4,7 @@
 
 use super::{Expect, VmAccess, Vms, operations, repository};
 use crate::{
-    model::{Adoptable, Adopted, ApiError, ErrorCode, Image, Me, VmName, VmSpec, VmStatus},
+    model::{Adoptable, Adopted, ApiError, CurrentUser, ErrorCode, Image, VmName, VmSpec, VmStatus},
     server::{
         events::NewEvent,
         guest, internal,
@@ -18,7 +18,7 @@ use std::{path::Path, sync::Arc};
 const KIB_PER_MB: u64 = 1024;
 const BYTES_PER_GB: u64 = 1024 * 1024 * 1024;
 
-/// Who is asked about a machine that is to be adopted.
+/// What adoption needs to know about machines.
 #[derive(Clone)]
 pub struct Adoption {
     pub index: Arc<dyn MachineIndex>,
@@ -66,13 +66,13 @@ impl Vms {
         Ok(found)
     }
 
-    /// Takes a machine of Vagrant's index into the list as a VM of `me`, and answers the VM's id. What it was given is
-    /// asked of the hypervisor or, where that does not know it, of the guest itself, which takes seconds.
+    /// Adopts a machine of Vagrant's index as a VM of `user`, and returns the VM's id. Its resources come from the hypervisor
+    /// or, if that does not know it, from the guest itself, which takes seconds.
     ///
     /// # Errors
-    /// `NotFound` when Vagrant has no such machine; `Invalid` for the name; `Conflict` when name or machine are in the
-    /// list, or when nobody tells what the machine was given.
-    pub async fn adopt(&self, me: &Me, id: &str, name: &str) -> Result<i64, ApiError> {
+    /// `NotFound` when Vagrant has no such machine; `Invalid` for the name; `Conflict` when the name is taken, the machine is
+    /// managed already, or its resources are unknown.
+    pub async fn adopt(&self, user: &CurrentUser, id: &str, name: &str) -> Result<i64, ApiError> {
         let adoption = self.0.adoption.as_ref().ok_or_else(|| ApiError::not_found("machine"))?;
         let name = VmName::new(name.trim()).map_err(|e| ApiError::invalid_field("name", e.to_string()))?;
         let indexed = indexed(adoption).await?.into_iter().find(|machine| machine.id == id);
@@ -81,7 +81,7 @@ impl Vms {
             .ok_or_else(|| ApiError::not_found("machine"))?;
         let state = found.state.ok_or_else(|| ApiError::not_found("machine"))?;
         let machine = |project: &Project| Machine {
-            owner_id: me.id,
+            owner_id: user.id,
             name: name.clone(),
             spec: VmSpec { image: ADOPTED.into(), ram_mb: 0, cpu_cores: 0, disk_gb: 0 },
             is_resized: false,
@@ -89,7 +89,7 @@ impl Vms {
             vagrant_box: found.vagrant_box.clone().unwrap_or_default(),
             box_url: None,
             domain_uuid: None,
-            directory: self.folder(me.id, &name),
+            directory: self.folder(user.id, &name),
             project: Some(project.clone()),
         };
         let domain = match found.project.is_indexed {
@@ -101,13 +101,13 @@ impl Vms {
             None => {
                 found.project.is_indexed = true;
                 let machine = machine(&found.project);
-                (told_by_guest(adoption, &machine, state).await?, found.id.clone(), status(state))
+                (spec_from_guest(adoption, &machine, state).await?, found.id.clone(), status(state))
             }
         };
         let given =
             given.ok_or_else(|| ApiError::conflict("Its memory, cores and disk could not be determined."))?;
         let spec = given.spec();
-        let folder = self.folder(me.id, &name);
+        let folder = self.folder(user.id, &name);
         if tokio::fs::try_exists(&folder).await.unwrap_or(false) {
             return Err(super::folder_is_left(&folder));
         }
@@ -121,11 +121,11 @@ impl Vms {
             min_ram_mb: 0,
             min_disk_gb: 0,
         };
-        let (vms, me) = (self.clone(), me.clone());
+        let (vms, user) = (self.clone(), user.clone());
         // In a task of its own: a client that hangs up in between must not leave a folder without a VM.
-        let taken_in = tokio::spawn(async move {
+        let adoption = tokio::spawn(async move {
             let mut tx = vms.0.database.write().await.map_err(internal)?;
-            let vm_id = repository::insert(&mut tx, me.id, &name, &spec, Some(&image), status)
+            let vm_id = repository::insert(&mut tx, user.id, &name, &spec, Some(&image), status)
                 .await
                 .map_err(|error| super::name_taken(error, &name))?;
             repository::set_free(&mut tx, vm_id).await.map_err(internal)?;
@@ -136,7 +136,7 @@ impl Vms {
             NewEvent::info(
                 "vm_adopted",
                 Some(vm_id),
-                format!("{} imported {name} from {shown}.", me.username),
+                format!("{} imported {name} from {shown}.", user.username),
             )
             .write(&mut tx)
             .await
@@ -148,14 +148,14 @@ impl Vms {
             }
             Ok(vm_id)
         });
-        taken_in.await.map_err(internal)?
+        adoption.await.map_err(internal)?
     }
 
-    /// Takes an adopted VM off the list; its machine stays as it is.
+    /// Stops managing an adopted VM; its machine stays as it is.
     ///
     /// # Errors
-    /// `Conflict` when it was launched here, or while an operation is under way.
-    pub async fn release(&self, access: &VmAccess) -> Result<(), ApiError> {
+    /// `Conflict` when it was launched here, or while an operation is open.
+    pub async fn unmanage(&self, access: &VmAccess) -> Result<(), ApiError> {
         let vm = access.vm();
         let Some(adopted) = &vm.adopted else {
             let text = format!("{} was launched here, so it can only be destroyed.", vm.name);
@@ -165,14 +165,14 @@ impl Vms {
         let lifecycle = repository::lifecycle(&mut tx, vm.id).await.map_err(internal)?;
         let lifecycle = lifecycle.ok_or_else(|| ApiError::not_found("VM"))?;
         if let Some(open) = lifecycle.open {
-            let busy = super::lifecycle::Refusal::Busy(open);
+            let busy = super::lifecycle::Rejection::Busy(open);
             return Err(ApiError::conflict(format!("{} cannot be unmanaged now. {busy}", vm.name)));
         }
         repository::set_destroyed(&mut tx, vm.id).await.map_err(internal)?;
         let folder = self.folder(vm.owner_id, &VmName::new(&vm.name).map_err(internal)?);
         let (name, directory) = (&vm.name, &adopted.directory);
         let text =
-            format!("{} took {name} off the list; its machine in {directory} stays.", access.me().username);
+            format!("{} took {name} off the list; its machine in {directory} stays.", access.user().username);
         NewEvent::info("vm_released", Some(vm.id), text).write(&mut tx).await.map_err(internal)?;
         let (vms, vm_id) = (self.clone(), vm.id);
         // As above.
@@ -186,18 +186,18 @@ impl Vms {
         released.await.map_err(internal)?
     }
 
-    /// Whether a project is a person's own, not the folder of one of our VMs.
+    /// Whether a project is outside the folders of our VMs.
     fn is_elsewhere(&self, project: &Project) -> bool {
         !project.directory.starts_with(&self.0.folders)
     }
 
     async fn domain_in(&self, adoption: &Adoption, machine: &Machine) -> Result<Option<Domain>, ApiError> {
         let Some(uuid) = self.domain_of(machine) else { return Ok(None) };
-        let reading = adoption.hypervisor.read().await.map_err(|error| {
+        let sample = adoption.hypervisor.read().await.map_err(|error| {
             tracing::error!(detail = error.detail, "the hypervisor could not be read");
             ApiError::new(ErrorCode::Unavailable, error.text)
         })?;
-        Ok(reading.domains.into_iter().find(|domain| domain.uuid == uuid))
+        Ok(sample.domains.into_iter().find(|domain| domain.uuid == uuid))
     }
 }
 
@@ -219,7 +219,7 @@ async fn indexed(adoption: &Adoption) -> Result<Vec<IndexedMachine>, ApiError> {
     })
 }
 
-async fn told_by_guest(
+async fn spec_from_guest(
     adoption: &Adoption,
     machine: &Machine,
     state: DomainState,
@@ -230,7 +230,7 @@ async fn told_by_guest(
             "The VM is not running, so its memory, cores and disk are unknown. Run \"vagrant up\" in {shown}, then import it."
         )));
     }
-    let reading = guest::read_once(adoption.guests.as_ref(), machine).await.map_err(|error| {
+    let sample = guest::read_once(adoption.guests.as_ref(), machine).await.map_err(|error| {
         ApiError::conflict(format!(
             "Its memory, cores and disk are read from inside, which does not work now. {error} See that \"vagrant ssh\" \
              works in {shown}, then try again."
@@ -238,9 +238,9 @@ async fn told_by_guest(
     })?;
     let given = || {
         Some(Given {
-            ram_mb: reading.memory?.total_kib.div_ceil(KIB_PER_MB),
-            cpu_cores: reading.cpu?.cores,
-            disk_gb: reading.root_fs?.total_bytes.div_ceil(BYTES_PER_GB),
+            ram_mb: sample.memory?.total_kib.div_ceil(KIB_PER_MB),
+            cpu_cores: sample.cpu?.cores,
+            disk_gb: sample.root_fs?.total_bytes.div_ceil(BYTES_PER_GB),
         })
     };
     Ok(given())

@@ -41,7 +41,7 @@ fn parse(text: &str) -> Result<Vec<Image>, String> {
     for image in &images {
         let key = &image.key;
         if !keys.insert(key) {
-            return Err(format!("the key \"{key}\" stands there twice."));
+            return Err(format!("the key \"{key}\" is used twice."));
         }
         if key.is_empty() || !key.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b)) {
             return Err(format!(

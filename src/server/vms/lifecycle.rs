@@ -40,15 +40,15 @@ pub enum Decision {
     Begin,
     /// Begin, once what is open has been cancelled.
     Supersede,
-    /// It is as asked already.
+    /// The VM is in that state already.
     AlreadySo,
     /// An operation that leads there is open.
     AlreadyUnderWay,
-    Refused(Refusal),
+    Rejected(Rejection),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum Rejection {
     #[error("It is busy: \"{}\" is in progress. Wait for it to finish, or cancel it.", .0.label())]
     Busy(OperationKind),
     #[error("The hypervisor is not responding. Try again when it is back.")]
@@ -68,18 +68,18 @@ pub enum Refusal {
 }
 
 impl Lifecycle {
-    pub fn decide(self, asked: OperationKind) -> Decision {
+    pub fn decide(self, kind: OperationKind) -> Decision {
         use OperationKind::{
             Destroy, ForceStop, Launch, Resize, Restart, Resume, SnapshotDelete, SnapshotRestore,
             SnapshotSave, Start, Stop, Suspend,
         };
         use VmStatus::{Failed, NotCreated, Pending, Running, Stopped, Suspended, Unknown};
 
-        if self.is_adopted && !matches!(asked, Start | Stop | ForceStop | Restart | Destroy) {
-            return Decision::Refused(Refusal::Adopted);
+        if self.is_adopted && !matches!(kind, Start | Stop | ForceStop | Restart | Destroy) {
+            return Decision::Rejected(Rejection::Adopted);
         }
         if let Some(open) = self.open {
-            return match (open, asked) {
+            return match (open, kind) {
                 (Launch | Start | Restart | Resume, Start)
                 | (Stop | ForceStop, Stop)
                 | (ForceStop, ForceStop)
@@ -87,17 +87,17 @@ impl Lifecycle {
                 | (Suspend, Suspend)
                 | (Launch | Start | Resume, Resume)
                 | (Destroy, Destroy) => Decision::AlreadyUnderWay,
-                (Destroy | Resize, _) => Decision::Refused(Refusal::Busy(open)),
+                (Destroy | Resize, _) => Decision::Rejected(Rejection::Busy(open)),
                 (_, Destroy) => Decision::Supersede,
                 // A snapshot that is cut off may take the disk with it.
                 (Launch | Start | Stop | Restart | Suspend | Resume, ForceStop) => Decision::Supersede,
-                _ => Decision::Refused(Refusal::Busy(open)),
+                _ => Decision::Rejected(Rejection::Busy(open)),
             };
         }
-        match (asked, self.status) {
-            (Launch, _) => Decision::Refused(Refusal::LaunchedAlready),
+        match (kind, self.status) {
+            (Launch, _) => Decision::Rejected(Rejection::LaunchedAlready),
             (Resize, _) => Decision::Begin,
-            (_, Unknown) => Decision::Refused(Refusal::Unknown),
+            (_, Unknown) => Decision::Rejected(Rejection::Unknown),
             (Start | Resume, Running)
             | (Stop | ForceStop, Stopped | NotCreated | Failed)
             | (Suspend, Suspended) => Decision::AlreadySo,
@@ -110,14 +110,14 @@ impl Lifecycle {
             | (Destroy, Running | Stopped | Suspended | Failed | NotCreated | Pending)
             | (SnapshotSave, Running | Stopped)
             | (SnapshotRestore | SnapshotDelete, Running | Stopped | Suspended) => Decision::Begin,
-            (Restart | Suspend, _) => Decision::Refused(Refusal::NotRunning),
-            (Resume, _) => Decision::Refused(Refusal::NotSuspended),
-            (SnapshotSave, Suspended) => Decision::Refused(Refusal::Suspended),
-            (SnapshotSave | SnapshotRestore | SnapshotDelete, _) => Decision::Refused(Refusal::NotCreated),
+            (Restart | Suspend, _) => Decision::Rejected(Rejection::NotRunning),
+            (Resume, _) => Decision::Rejected(Rejection::NotSuspended),
+            (SnapshotSave, Suspended) => Decision::Rejected(Rejection::Suspended),
+            (SnapshotSave | SnapshotRestore | SnapshotDelete, _) => Decision::Rejected(Rejection::NotCreated),
         }
     }
 
-    /// Everything that would be begun if it were asked now.
+    /// Every operation that a request would start now.
     pub fn allowed(self) -> Vec<OperationKind> {
         let begins =
             |kind: &OperationKind| matches!(self.decide(*kind), Decision::Begin | Decision::Supersede);
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stop_asked_twice_is_one_operation() {
+    fn a_stop_requested_twice_is_one_operation() {
         assert_eq!(at_rest(VmStatus::Running).decide(Stop), Decision::Begin);
         assert_eq!(busy(Stop).decide(Stop), Decision::AlreadyUnderWay);
         assert_eq!(busy(Stop).decide(ForceStop), Decision::Supersede);
@@ -150,12 +150,12 @@ mod tests {
     fn a_start_while_launching_is_under_way() {
         assert_eq!(busy(Launch).decide(Start), Decision::AlreadyUnderWay);
         assert_eq!(busy(Launch).decide(Destroy), Decision::Supersede);
-        assert_eq!(busy(Launch).decide(Stop), Decision::Refused(Refusal::Busy(Launch)));
+        assert_eq!(busy(Launch).decide(Stop), Decision::Rejected(Rejection::Busy(Launch)));
     }
 
     #[test]
     fn a_snapshot_is_not_cut_off_to_turn_a_vm_off() {
-        assert_eq!(busy(SnapshotSave).decide(ForceStop), Decision::Refused(Refusal::Busy(SnapshotSave)));
+        assert_eq!(busy(SnapshotSave).decide(ForceStop), Decision::Rejected(Rejection::Busy(SnapshotSave)));
         assert_eq!(busy(SnapshotSave).decide(Destroy), Decision::Supersede);
     }
 
@@ -171,14 +171,14 @@ mod tests {
 
     #[test]
     fn what_does_not_run_is_neither_restarted_nor_suspended() {
-        assert_eq!(at_rest(VmStatus::Stopped).decide(Restart), Decision::Refused(Refusal::NotRunning));
+        assert_eq!(at_rest(VmStatus::Stopped).decide(Restart), Decision::Rejected(Rejection::NotRunning));
         assert_eq!(at_rest(VmStatus::Suspended).decide(Suspend), Decision::AlreadySo);
         assert_eq!(at_rest(VmStatus::Suspended).decide(Resume), Decision::Begin);
-        assert_eq!(at_rest(VmStatus::Stopped).decide(Resume), Decision::Refused(Refusal::NotSuspended));
+        assert_eq!(at_rest(VmStatus::Stopped).decide(Resume), Decision::Rejected(Rejection::NotSuspended));
     }
 
     #[test]
-    fn of_an_adopted_vm_only_what_leaves_its_project_as_it_is() {
+    fn an_adopted_vm_allows_only_operations_that_keep_its_project() {
         let adopted = Lifecycle { is_adopted: true, ..at_rest(VmStatus::Running) };
         assert_eq!(adopted.allowed(), [Stop, ForceStop, Restart, Destroy]);
     }
@@ -226,7 +226,7 @@ mod tests {
         #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
 
         /// Any sequence of requests, outcomes and observations: at most one operation runs and one waits behind it,
-        /// only what ends everything waits, and in the end there is always a way out.
+        /// only operations that end everything supersede, and the VM can always be destroyed.
         #[test]
         fn no_sequence_doubles_an_operation_or_traps_a_vm(
             is_adopted in any::<bool>(),
@@ -252,8 +252,8 @@ mod tests {
                         }
                         Decision::AlreadyUnderWay => prop_assert!(vm.open.is_some()),
                         Decision::AlreadySo => prop_assert!(vm.open.is_none()),
-                        Decision::Refused(refusal) => {
-                            prop_assert!(refusal.to_string().ends_with('.'), "it says why in a sentence");
+                        Decision::Rejected(rejection) => {
+                            prop_assert!(rejection.to_string().ends_with('.'), "it says why in a sentence");
                         }
                     },
                     Step::End { succeeds } => {
@@ -271,26 +271,26 @@ mod tests {
                 }
                 let vm = Lifecycle { status, open: waiting.or(running), is_adopted };
                 if vm.open.is_none() && status != VmStatus::Unknown {
-                    prop_assert_eq!(vm.decide(Destroy), Decision::Begin, "there is a way out of {:?}", vm);
+                    prop_assert_eq!(vm.decide(Destroy), Decision::Begin, "{:?} can be destroyed", vm);
                 }
             }
         }
 
         #[test]
         fn beside_an_open_operation_nothing_begins_but_what_supersedes_it(
-            status in any_status(), open in any_kind(), asked in any_kind(), is_adopted in any::<bool>()
+            status in any_status(), open in any_kind(), kind in any_kind(), is_adopted in any::<bool>()
         ) {
-            let decision = Lifecycle { status, open: Some(open), is_adopted }.decide(asked);
+            let decision = Lifecycle { status, open: Some(open), is_adopted }.decide(kind);
             prop_assert_ne!(decision, Decision::Begin);
             if decision == Decision::Supersede {
-                prop_assert!(matches!(asked, ForceStop | Destroy) && open != Destroy);
+                prop_assert!(matches!(kind, ForceStop | Destroy) && open != Destroy);
             }
         }
 
         #[test]
-        fn what_is_allowed_is_what_would_begin(status in any_status(), asked in any_kind()) {
+        fn what_is_allowed_is_what_would_begin(status in any_status(), kind in any_kind()) {
             let vm = at_rest(status);
-            prop_assert_eq!(vm.allowed().contains(&asked), vm.decide(asked) == Decision::Begin);
+            prop_assert_eq!(vm.allowed().contains(&kind), vm.decide(kind) == Decision::Begin);
         }
     }
 }

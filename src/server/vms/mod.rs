@@ -14,7 +14,7 @@ mod transcript;
 mod vm_info;
 
 use super::{
-    credits::{Allowances, Settle},
+    credits::{Allowances, Settlement},
     database::{Database, now},
     events::{Events, NewEvent},
     internal,
@@ -44,7 +44,7 @@ const MAX_OPERATIONS: u32 = 200;
 const MAX_VAGRANTFILE_BYTES: u64 = 64 * 1024;
 const KEPT_VAGRANTFILES: u32 = 50;
 
-/// Whose VMs a question is about.
+/// The VMs that a query covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
     All,
@@ -145,8 +145,8 @@ impl Vms {
         Ok(rows
             .into_iter()
             .map(|row| {
-                let figures = snapshot.figures_of(row.id);
-                self.view(row, figures)
+                let usage = snapshot.usage_of(row.id);
+                self.view(row, usage)
             })
             .collect())
     }
@@ -216,7 +216,7 @@ impl Vms {
         })
     }
 
-    /// What stood in the VM's Vagrantfile, newest first.
+    /// The versions of the VM's Vagrantfile, newest first.
     ///
     /// # Errors
     /// `Internal` when the database cannot be read.
@@ -359,18 +359,18 @@ impl Vms {
             event.write(tx).await?;
         }
         if changed && change.status == VmStatus::Running {
-            // A launch that was given up and whose machine runs all the same: what was set aside is due.
-            self.0.allowances.settle(tx, vm.id, None, Settle::Capture, stamp()).await?;
+            // A launch that was given up, but whose machine runs: its reservation is due.
+            self.0.allowances.settle(tx, vm.id, None, Settlement::Capture, stamp()).await?;
         }
         Ok(changed)
     }
 
-    /// Releases what was set aside for launches that failed and could not be taken back, now that the hypervisor says
+    /// Releases the reservations of launches that failed and could not be undone, now that the hypervisor says
     /// that it has no machine of theirs.
     ///
     /// # Errors
     /// When the database cannot be written.
-    pub async fn release_unmade(
+    pub async fn release_unbuilt(
         &self,
         tx: &mut sqlx::Transaction<'_, sqlx::Sqlite>,
         vm: &VmView,
@@ -386,7 +386,7 @@ impl Vms {
         .fetch_optional(&mut **tx)
         .await?;
         if unmade.is_some() {
-            self.0.allowances.settle(tx, vm.id, None, Settle::Release, stamp()).await?;
+            self.0.allowances.settle(tx, vm.id, None, Settlement::Release, stamp()).await?;
         }
         Ok(())
     }
@@ -420,14 +420,14 @@ impl Vms {
     pub async fn refresh_info(&self, vms: Vec<(VmView, PathBuf)>, sampled_at: UtcMillis) {
         let inner = self.0.clone();
         let written = tokio::task::spawn_blocking(move || {
-            let mut told = Vec::new();
+            let mut new_events = Vec::new();
             for (vm, folder) in vms {
                 let busy = vm.operation.as_ref().is_some_and(|o| o.state.is_open());
                 let expect = if busy { Expect::New } else { Expect::Existing };
                 let outcome = inner.files.write(&folder, &vm, Some(sampled_at), expect, Durability::Refresh);
-                told.extend(info_event(&vm, &folder, outcome));
+                new_events.extend(info_event(&vm, &folder, outcome));
             }
-            told
+            new_events
         });
         for event in written.await.unwrap_or_default() {
             self.0.events.record(event).await;
@@ -470,8 +470,8 @@ impl Vms {
         })
     }
 
-    fn view(&self, row: VmRow, figures: crate::model::VmFigures) -> VmView {
-        let mut view = row.into_view(figures);
+    fn view(&self, row: VmRow, usage: crate::model::VmUsage) -> VmView {
+        let mut view = row.into_view(usage);
         if let Some(operation) = view.operation.as_mut() {
             self.0.operations.complete(operation);
         }

@@ -10,7 +10,7 @@ use super::{Expect, VmRow, Vms, repository, stamp, transcript::Transcript};
 use crate::{
     model::{OperationKind, OperationState, OperationView, SnapshotName, VmStatus},
     server::{
-        credits::Settle,
+        credits::Settlement,
         events::NewEvent,
         provider::{Machine, MachineCommand, MachineError, MachineErrorKind},
     },
@@ -36,7 +36,7 @@ pub struct Operations {
     /// By VM: what ends when the VM's newest operation does.
     newest: Mutex<HashMap<i64, (i64, oneshot::Receiver<()>)>>,
     count: watch::Sender<usize>,
-    /// Told after each one that has ended, and whenever else there is a reason to look how VMs stand.
+    /// Notified when one has ended, and whenever else the VMs' status may have changed.
     pub ended: Notify,
 }
 
@@ -187,7 +187,7 @@ pub async fn insert(
 enum Ending {
     Done,
     /// A launch: nothing is left of it.
-    TakenBack(MachineError),
+    Undone(MachineError),
     Failed(MachineError),
 }
 
@@ -195,7 +195,7 @@ impl Ending {
     fn error(&self) -> Option<&MachineError> {
         match self {
             Self::Done => None,
-            Self::TakenBack(error) | Self::Failed(error) => Some(error),
+            Self::Undone(error) | Self::Failed(error) => Some(error),
         }
     }
 
@@ -230,10 +230,10 @@ impl Vms {
         Ok(())
     }
 
-    /// Waits until no operation is open, or `patience` is over.
-    pub async fn settled(&self, patience: Duration) {
+    /// Waits until no operation is open, at most for `limit`.
+    pub async fn wait_until_idle(&self, limit: Duration) {
         let mut count = self.0.operations.count.subscribe();
-        let _ = tokio::time::timeout(patience, count.wait_for(|open| *open == 0)).await;
+        let _ = tokio::time::timeout(limit, count.wait_for(|open| *open == 0)).await;
     }
 
     /// How many operations are queued or under way.
@@ -256,7 +256,7 @@ impl Vms {
         let vms = self.clone();
         tokio::spawn(async move {
             if let Some((_, before)) = before {
-                // Its end is told by its sender being gone, whatever became of it.
+                // The sender is dropped when it ends, whatever its outcome.
                 let _ = before.await;
             }
             if let Err(error) = vms.carry_out(operation_id).await {
@@ -332,11 +332,11 @@ impl Vms {
         let Some(machine) = self.machine(vm) else {
             return Ending::Failed(broken("The VM's name in the database is not a valid one."));
         };
-        let is_first = command.kind.leads_up() && !vm.was_made;
+        let is_first = command.kind.starts_vm() && !vm.was_made;
         let result = self.run_on(operation_id, command, vm, &machine).await;
         match result {
             Ok(()) => Ending::Done,
-            // That machine is up, and as it was asked for but for what was to be done inside.
+            // The machine is up as requested; only its provisioning failed.
             Err(error) if !is_first || error.kind == MachineErrorKind::ProvisionerFailed => {
                 Ending::Failed(error)
             }
@@ -344,7 +344,7 @@ impl Vms {
                 self.0.operations.push(operation_id, "Undoing the launch.".into());
                 let undo = MachineCommand::of(OperationKind::Destroy);
                 match self.follow(operation_id, &undo, &machine).await {
-                    Ok(()) => Ending::TakenBack(error),
+                    Ok(()) => Ending::Undone(error),
                     Err(also) => {
                         tracing::error!(vm = vm.name, detail = also.detail, "a launch could not be undone");
                         Ending::Failed(error)
@@ -361,7 +361,7 @@ impl Vms {
         vm: &VmRow,
         machine: &Machine,
     ) -> Result<(), MachineError> {
-        if command.kind.leads_up() && machine.project.is_none() {
+        if command.kind.starts_vm() && machine.project.is_none() {
             make_folder(&machine.directory).await.map_err(|error| {
                 let shown = machine.directory.display();
                 broken(&format!("The VM's folder {shown} cannot be made: {error}."))
@@ -406,15 +406,15 @@ impl Vms {
             // A task of its own, so that a panic in it is a failed operation and not a lost one.
             tokio::spawn(async move { machines.run(&command, &machine, &lines).await })
         };
-        let mut beat = interval(WRITTEN_EVERY);
-        beat.tick().await;
+        let mut ticker = interval(WRITTEN_EVERY);
+        ticker.tick().await;
         loop {
             tokio::select! {
                 line = printed.recv() => match line {
                     Some(line) => self.0.operations.push(operation_id, line),
                     None => break,
                 },
-                _ = beat.tick() => {
+                _ = ticker.tick() => {
                     if let Err(error) = self.write_down(operation_id).await {
                         tracing::warn!(operation_id, %error, "the output could not be saved yet");
                     }
@@ -460,22 +460,22 @@ impl Vms {
         .fetch_one(&mut *tx)
         .await?;
         let uuid = machine.as_ref().and_then(|machine| self.0.machines.domain_uuid(machine));
-        if matches!(ending, Ending::TakenBack(_)) {
+        if matches!(ending, Ending::Undone(_)) {
             repository::set_domain(&mut tx, vm.id, None).await?;
         } else if uuid.is_some() {
             repository::set_domain(&mut tx, vm.id, uuid.as_deref()).await?;
         }
         let (name, vm_id) = (&vm.name, Some(vm.id));
-        let is_first = kind.leads_up() && !vm.was_made;
+        let is_first = kind.starts_vm() && !vm.was_made;
         let (status, problem) = match ending {
             Ending::Done => (status_after(kind), None),
-            Ending::TakenBack(error) if error.kind == MachineErrorKind::Cancelled => {
+            Ending::Undone(error) if error.kind == MachineErrorKind::Cancelled => {
                 (VmStatus::NotCreated, None)
             }
-            Ending::TakenBack(error) => (VmStatus::Failed, Some(error.text.as_str())),
+            Ending::Undone(error) => (VmStatus::Failed, Some(error.text.as_str())),
             Ending::Failed(error) if error.kind == MachineErrorKind::Cancelled => (VmStatus::Unknown, None),
-            // A first start that failed leaves nothing usable; of anything else the next reading says how it left
-            // the VM.
+            // A failed first start leaves nothing usable; after any other failure the next sample shows the VM's
+            // state.
             Ending::Failed(error) if is_first && error.kind != MachineErrorKind::ProvisionerFailed => {
                 (VmStatus::Failed, Some(error.text.as_str()))
             }
@@ -486,22 +486,22 @@ impl Vms {
                 repository::set_destroyed(&mut tx, vm.id).await?;
                 allowances.close(&mut tx, vm.id, now).await?;
             }
-            Ending::Done if kind.leads_up() => {
+            Ending::Done if kind.starts_vm() => {
                 if let Some(machine) = machine.as_ref().filter(|machine| machine.project.is_none()) {
                     repository::set_spec(&mut tx, vm.id, &machine.spec).await?;
                 }
-                allowances.settle(&mut tx, vm.id, None, Settle::Capture, now).await?;
+                allowances.settle(&mut tx, vm.id, None, Settlement::Capture, now).await?;
             }
-            Ending::TakenBack(_) => {
-                allowances.settle(&mut tx, vm.id, None, Settle::Release, now).await?;
+            Ending::Undone(_) => {
+                allowances.settle(&mut tx, vm.id, None, Settlement::Release, now).await?;
             }
             Ending::Failed(error) if is_first && error.kind == MachineErrorKind::ProvisionerFailed => {
-                allowances.settle(&mut tx, vm.id, None, Settle::Capture, now).await?;
+                allowances.settle(&mut tx, vm.id, None, Settlement::Capture, now).await?;
             }
             // Whether there is a machine is found out later: until then it is set aside.
             Ending::Failed(_) if is_first => {}
             Ending::Failed(_) => {
-                allowances.settle(&mut tx, vm.id, Some(operation_id), Settle::Release, now).await?;
+                allowances.settle(&mut tx, vm.id, Some(operation_id), Settlement::Release, now).await?;
             }
             Ending::Done => {}
         }
@@ -579,7 +579,7 @@ fn broken(text: &str) -> MachineError {
     MachineError { kind: MachineErrorKind::Other, text: text.to_owned(), detail: text.to_owned() }
 }
 
-/// Only the server's own account may look inside: `.vagrant/` holds private keys.
+/// Only the server's own account can read it: `.vagrant/` contains private keys.
 pub async fn make_folder(folder: &std::path::Path) -> std::io::Result<()> {
     if let Some(parent) = folder.parent() {
         tokio::fs::create_dir_all(parent).await?;

@@ -6,7 +6,7 @@
 
 use super::{Expect, Scope, Vms, repository};
 use crate::{
-    model::{ApiError, ErrorCode, Me, Orphan, OrphanKind, VmName, VmSpec, VmStatus, VmView},
+    model::{ApiError, CurrentUser, ErrorCode, Orphan, OrphanKind, VmName, VmSpec, VmStatus, VmView},
     server::{
         events::NewEvent,
         internal,
@@ -27,7 +27,7 @@ struct FolderInfo {
 }
 
 impl Vms {
-    /// Everything that is left without its counterparts. What is being launched or destroyed just now is not.
+    /// All leftover resources, except those of open launches and destructions.
     ///
     /// # Errors
     /// `Unavailable` when the hypervisor does not answer; `Internal` when folders or database cannot be read.
@@ -43,7 +43,8 @@ impl Vms {
             if known.contains(&folder) {
                 continue;
             }
-            let can_adopt = self.told(&folder).await.is_some() && self.owner_of(&folder).await?.is_some();
+            let can_adopt =
+                self.read_info(&folder).await.is_some() && self.owner_of(&folder).await?.is_some();
             let what = if can_adopt {
                 "Import it to return it to its owner, or remove it with its disk."
             } else {
@@ -99,16 +100,16 @@ impl Vms {
         Ok(orphans)
     }
 
-    /// Takes an orphaned machine back into its owner's list, with the size its `.vm_info` tells. It is on nobody's
-    /// account.
+    /// Creates a VM record for an orphaned machine, for its owner, with the resources in its `.vm_info`. It costs no
+    /// credits.
     ///
     /// # Errors
-    /// `NotFound` when there is none of this folder; `Conflict` when nobody knows what it was given.
-    pub async fn adopt_orphan(&self, me: &Me, folder: &str) -> Result<i64, ApiError> {
+    /// `NotFound` when there is none with this folder; `Conflict` when its resources are unknown.
+    pub async fn adopt_orphan(&self, user: &CurrentUser, folder: &str) -> Result<i64, ApiError> {
         let orphan = self.orphan(folder, Some(OrphanKind::Domain)).await?;
         let cannot = || ApiError::conflict("Its specification is unknown or its owner no longer exists.");
         let owner = self.owner_of(folder).await?.ok_or_else(cannot)?;
-        let (name, spec) = self.told(folder).await.ok_or_else(cannot)?;
+        let (name, spec) = self.read_info(folder).await.ok_or_else(cannot)?;
         let mut tx = self.0.database.write().await.map_err(internal)?;
         let vm_id =
             repository::insert(&mut tx, owner.id, &name, &spec, self.image(&spec.image), VmStatus::Unknown)
@@ -116,9 +117,9 @@ impl Vms {
                 .map_err(|error| super::name_taken(error, &name))?;
         repository::set_free(&mut tx, vm_id).await.map_err(internal)?;
         repository::set_domain(&mut tx, vm_id, orphan.domain_uuid.as_deref()).await.map_err(internal)?;
-        let text = format!("{} returned {name} to {}.", me.username, owner.username);
+        let text = format!("{} returned {name} to {}.", user.username, owner.username);
         NewEvent::info("vm_orphan_adopted", Some(vm_id), text)
-            .by(me.id)
+            .by(user.id)
             .write(&mut tx)
             .await
             .map_err(internal)?;
@@ -133,11 +134,11 @@ impl Vms {
     /// Removes what is left: a machine with its disks and its folder, a folder, or a row with its folder.
     ///
     /// # Errors
-    /// `NotFound` when there is no such orphan any more; `Unavailable` when the hypervisor refuses.
-    pub async fn clean_up_orphan(&self, me: &Me, folder: &str) -> Result<(), ApiError> {
+    /// `NotFound` when there is no such orphan any more; `Unavailable` when the hypervisor fails.
+    pub async fn clean_up_orphan(&self, user: &CurrentUser, folder: &str) -> Result<(), ApiError> {
         let orphan = self.orphan(folder, None).await?;
         if let Some(vm_id) = orphan.vm_id {
-            let access = self.access(me, vm_id).await?;
+            let access = self.access(user, vm_id).await?;
             self.destroy(&access, false).await?;
             return Ok(());
         }
@@ -150,15 +151,16 @@ impl Vms {
             std::io::ErrorKind::NotFound => Ok(()),
             _ => Err(internal(error)),
         })?;
-        let text = format!("{} removed what was left of {}.", me.username, orphan.name);
-        self.0.events.record(NewEvent::info("orphan_removed", None, text).by(me.id)).await;
+        let text = format!("{} removed what was left of {}.", user.username, orphan.name);
+        self.0.events.record(NewEvent::info("orphan_removed", None, text).by(user.id)).await;
         Ok(())
     }
 
     /// With Vagrant where its folder is whole, which then forgets it too; else by the hypervisor's means.
     async fn remove_machine(&self, domain: &OwnedDomain) -> Result<(), ApiError> {
         let folder = folder_name(&domain.directory);
-        if let (Some((owner_id, _)), Some((name, spec))) = (owner_and_name(&folder), self.told(&folder).await)
+        if let (Some((owner_id, _)), Some((name, spec))) =
+            (owner_and_name(&folder), self.read_info(&folder).await)
         {
             let machine = Machine {
                 owner_id,
@@ -221,14 +223,14 @@ impl Vms {
         Ok(names)
     }
 
-    async fn owner_of(&self, folder: &str) -> Result<Option<Me>, ApiError> {
+    async fn owner_of(&self, folder: &str) -> Result<Option<CurrentUser>, ApiError> {
         let Some((owner_id, _)) = owner_and_name(folder) else { return Ok(None) };
         let found: Option<String> = sqlx::query_scalar("SELECT username FROM account WHERE id = ?")
             .bind(owner_id)
             .fetch_optional(self.0.database.read())
             .await
             .map_err(internal)?;
-        Ok(found.map(|username| Me {
+        Ok(found.map(|username| CurrentUser {
             id: owner_id,
             username,
             email: String::new(),
@@ -237,16 +239,16 @@ impl Vms {
     }
 
     /// The contents of the folder's `.vm_info`.
-    async fn told(&self, folder: &str) -> Option<(VmName, VmSpec)> {
+    async fn read_info(&self, folder: &str) -> Option<(VmName, VmSpec)> {
         let (_, name) = owner_and_name(folder)?;
         let file = self.0.folders.join(folder).join(super::vm_info::FILE_NAME);
-        let told: FolderInfo = serde_json::from_slice(&tokio::fs::read(file).await.ok()?).ok()?;
-        let image = self.0.images.iter().find(|image| image.label == told.os_type);
+        let info: FolderInfo = serde_json::from_slice(&tokio::fs::read(file).await.ok()?).ok()?;
+        let image = self.0.images.iter().find(|image| image.label == info.os_type);
         let spec = VmSpec {
-            image: image.map_or(told.os_type, |image| image.key.clone()),
-            ram_mb: told.ram_mb.max(1),
-            cpu_cores: told.cpu_cores.max(1),
-            disk_gb: told.disk_gb.max(1),
+            image: image.map_or(info.os_type, |image| image.key.clone()),
+            ram_mb: info.ram_mb.max(1),
+            cpu_cores: info.cpu_cores.max(1),
+            disk_gb: info.disk_gb.max(1),
         };
         Some((name, spec))
     }

@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_as_believed_changes_nothing() {
+    fn an_observed_status_as_recorded_changes_nothing() {
         assert_eq!(seen(VmStatus::Running, ObservedStatus::Is(DomainState::Running)), None);
         assert_eq!(seen(VmStatus::Stopped, ObservedStatus::Is(DomainState::Stopped)), None);
         assert_eq!(seen(VmStatus::NotCreated, ObservedStatus::Absent), None);
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dead_qemu_is_a_problem_a_person_reads() {
+    fn a_dead_qemu_is_shown_as_a_problem() {
         let change = seen(VmStatus::Running, ObservedStatus::Is(DomainState::Crashed)).unwrap();
         assert_eq!(change.status, VmStatus::Stopped);
         assert!(change.problem.unwrap().contains("start it again"));
@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn after_a_silence_nothing_is_reported_twice() {
-        let told = RecordedStatus {
+        let recorded = RecordedStatus {
             vm_id: 7,
             name: "web-1",
             status: VmStatus::Stopped,
@@ -221,9 +221,9 @@ mod tests {
             had_domain: true,
             is_adopted: false,
         };
-        let silent = reconcile(told, ObservedStatus::Silence).unwrap();
+        let silent = reconcile(recorded, ObservedStatus::Silence).unwrap();
         assert_eq!((silent.status, silent.problem.as_deref()), (VmStatus::Unknown, Some("It died.")));
-        let again = RecordedStatus { status: VmStatus::Unknown, ..told };
+        let again = RecordedStatus { status: VmStatus::Unknown, ..recorded };
         let found = reconcile(again, ObservedStatus::Is(DomainState::Crashed)).unwrap();
         assert_eq!(
             found,
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_our_own_failed_operation_left_is_not_another_users_doing() {
+    fn what_a_failed_operation_left_is_not_an_external_change() {
         let failed = RecordedStatus {
             vm_id: 7,
             name: "web-1",

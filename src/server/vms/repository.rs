@@ -3,8 +3,8 @@
 use super::{Lifecycle, Scope, StatusChange, stamp};
 use crate::{
     model::{
-        Adopted, GuestSetup, Image, OperationKind, OperationState, OperationView, UtcMillis, VmFigures,
-        VmName, VmSpec, VmStatus, VmView,
+        Adopted, GuestSetup, Image, OperationKind, OperationState, OperationView, UtcMillis, VmName, VmSpec,
+        VmStatus, VmUsage, VmView,
     },
     server::{database::Database, provider::Project},
 };
@@ -192,7 +192,7 @@ impl VmRow {
     }
 
     /// `allowed` is left empty.
-    pub fn into_view(self, figures: VmFigures) -> VmView {
+    pub fn into_view(self, usage: VmUsage) -> VmView {
         let (spec, next_spec) = (self.spec(), self.next_spec());
         let adopted = self.project().map(|project| Adopted {
             directory: project.directory.display().to_string(),
@@ -218,7 +218,7 @@ impl VmRow {
             updated_at: UtcMillis(self.updated_at),
             operation: self.operation.0,
             allowed: Vec::new(),
-            figures,
+            usage,
         }
     }
 }
@@ -308,7 +308,7 @@ pub async fn wanted_spec(tx: &mut Transaction<'_, Sqlite>, vm_id: i64) -> Result
     Ok(VmSpec { image, ram_mb, cpu_cores, disk_gb })
 }
 
-/// Says that a VM was started with `given`. What was asked for since then is still to come.
+/// Records that a VM was started with `given`. Later changes are still pending.
 pub async fn set_spec(
     tx: &mut Transaction<'_, Sqlite>,
     vm_id: i64,
@@ -375,7 +375,7 @@ pub async fn set_status(
 }
 
 /// Writes what was observed, unless the VM changed since `vm` was read or an operation is open. `updated_at`
-/// grows with every change of status, so it tells one state from the next.
+/// grows with every change of status, so it identifies a state.
 pub async fn note_status(
     tx: &mut Transaction<'_, Sqlite>,
     vm: &VmView,

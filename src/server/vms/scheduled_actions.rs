@@ -3,7 +3,7 @@
 
 use super::{Scope, VmAccess, Vms};
 use crate::{
-    model::{ApiError, Me, OperationKind, Role, UtcMillis, VmStatus, VmView},
+    model::{ApiError, CurrentUser, OperationKind, Role, UtcMillis, VmStatus, VmView},
     server::{events::NewEvent, internal},
 };
 
@@ -53,7 +53,7 @@ impl Vms {
             .execute(&mut *tx)
             .await
             .map_err(internal)?;
-        let (who, name) = (&access.me().username, &vm.name);
+        let (who, name) = (&access.user().username, &vm.name);
         let text = match stop_at {
             Some(at) => format!("{who} scheduled a shutdown of {name} at {}.", at.to_rfc3339()),
             None => format!("{who} cancelled the scheduled shutdown of {name}."),
@@ -105,8 +105,7 @@ impl Vms {
         Ok(())
     }
 
-    /// Begins to start every VM that starts with the server and does not run. To be called once it is known how they
-    /// stand.
+    /// Starts every VM that starts with the server and does not run. To be called once their status is known.
     ///
     /// # Errors
     /// `Internal` when the database cannot be read.
@@ -127,6 +126,6 @@ impl Vms {
 }
 
 /// Who a plan is carried out for.
-fn owner(vm: &VmView) -> Me {
-    Me { id: vm.owner_id, username: vm.owner_name.clone(), email: String::new(), role: Role::User }
+fn owner(vm: &VmView) -> CurrentUser {
+    CurrentUser { id: vm.owner_id, username: vm.owner_name.clone(), email: String::new(), role: Role::User }
 }

@@ -5,11 +5,11 @@
 use super::{VmAccess, Vms, lifecycle::Decision, operations, repository, stamp, transcript::Transcript};
 use crate::{
     model::{
-        ApiError, Launch, Me, OperationKind, QuotaCheck, Requested, Resize, SnapshotName, VmOutcome, VmSpec,
-        VmStatus, VmView, check_launch, check_resize, price,
+        ApiError, CurrentUser, Launch, OperationKind, QuotaCheck, Requested, Resize, SnapshotName, VmOutcome,
+        VmSpec, VmStatus, VmView, check_launch, check_resize, price,
     },
     server::{
-        credits::{self, Settle},
+        credits::{self, Settlement},
         events::NewEvent,
         internal,
         provider::Machine,
@@ -20,12 +20,12 @@ use sqlx::{Sqlite, Transaction};
 /// Each takes disk space, and saving one takes longer the more there are.
 const MAX_SNAPSHOTS: usize = 20;
 
-/// So many VMs at most are asked for something at once.
+/// The largest number of VMs in one request.
 const MAX_SEVERAL: usize = 500;
 
 /// A request for an operation on one VM.
-struct Asked<'a> {
-    me: &'a Me,
+struct OperationRequest<'a> {
+    user: &'a CurrentUser,
     vm: &'a VmView,
     kind: OperationKind,
     snapshot: Option<SnapshotName>,
@@ -34,18 +34,18 @@ struct Asked<'a> {
 }
 
 impl Vms {
-    /// Begins to launch a VM for `me`.
+    /// Starts to launch a VM for `user`.
     ///
     /// # Errors
     /// `Invalid` with the fields that are wrong; `Conflict` when the name is taken, or when credits, the number of VMs
     /// or the host do not allow it.
-    pub async fn launch(&self, me: &Me, launch: &Launch) -> Result<Requested, ApiError> {
+    pub async fn launch(&self, user: &CurrentUser, launch: &Launch) -> Result<Requested, ApiError> {
         let (name, spec, setup) = check_launch(launch, &self.0.images, self.0.limits)?;
-        let folder = self.folder(me.id, &name);
+        let folder = self.folder(user.id, &name);
         let mut tx = self.0.database.write().await.map_err(internal)?;
-        let quota = self.0.allowances.quota(&mut *tx, me.id).await.map_err(internal)?;
+        let quota = self.0.allowances.quota(&mut *tx, user.id).await.map_err(internal)?;
         let vm_id =
-            repository::insert(&mut tx, me.id, &name, &spec, self.image(&spec.image), VmStatus::Pending)
+            repository::insert(&mut tx, user.id, &name, &spec, self.image(&spec.image), VmStatus::Pending)
                 .await
                 .map_err(|error| super::name_taken(error, &name))?;
         if tokio::fs::try_exists(&folder).await.unwrap_or(false) {
@@ -57,11 +57,11 @@ impl Vms {
         self.fits(&mut tx, vm_id, &spec).await?;
         repository::insert_setup(&mut tx, vm_id, &setup).await.map_err(internal)?;
         let kind = OperationKind::Launch;
-        let operation_id = operations::insert(&mut tx, vm_id, kind, None, me.id).await.map_err(internal)?;
-        self.0.allowances.reserve(&mut tx, me.id, vm_id, Some(operation_id), &spec, stamp()).await?;
-        let text = operations::requested_text(&me.username, kind, name.as_str(), None);
+        let operation_id = operations::insert(&mut tx, vm_id, kind, None, user.id).await.map_err(internal)?;
+        self.0.allowances.reserve(&mut tx, user.id, vm_id, Some(operation_id), &spec, stamp()).await?;
+        let text = operations::requested_text(&user.username, kind, name.as_str(), None);
         NewEvent::info(operations::requested_kind(kind), Some(vm_id), text)
-            .by(me.id)
+            .by(user.id)
             .write(&mut tx)
             .await
             .map_err(internal)?;
@@ -73,13 +73,13 @@ impl Vms {
     ///
     /// # Errors
     /// `Invalid` with the fields that are wrong.
-    pub fn preview_vagrantfile(&self, me: &Me, launch: &Launch) -> Result<String, ApiError> {
+    pub fn preview_vagrantfile(&self, user: &CurrentUser, launch: &Launch) -> Result<String, ApiError> {
         let (name, spec, setup) = check_launch(launch, &self.0.images, self.0.limits)?;
         let image = self.0.images.iter().find(|image| image.key == spec.image);
         let image = image.ok_or_else(|| ApiError::not_found("image"))?;
         Ok(self.0.machines.vagrantfile(&Machine {
-            owner_id: me.id,
-            directory: self.folder(me.id, &name),
+            owner_id: user.id,
+            directory: self.folder(user.id, &name),
             name,
             vagrant_box: image.vagrant_box.clone(),
             box_url: image.box_url.clone(),
@@ -91,12 +91,12 @@ impl Vms {
         }))
     }
 
-    /// What a VM of this size would cost `me`, and what stands against it.
+    /// What a VM of this size would cost `user`, and the reasons why it cannot be launched.
     ///
     /// # Errors
     /// `Invalid` with the fields that are wrong; `Internal` when the database cannot be read.
-    pub async fn check_quota(&self, me: &Me, spec: &VmSpec) -> Result<QuotaCheck, ApiError> {
-        // A name that is right, as none is asked for yet.
+    pub async fn check_quota(&self, user: &CurrentUser, spec: &VmSpec) -> Result<QuotaCheck, ApiError> {
+        // A valid name, because none has been entered yet.
         let launch = Launch {
             name: "new-vm".into(),
             image: spec.image.clone(),
@@ -106,7 +106,7 @@ impl Vms {
             ..Launch::default()
         };
         let (_, spec, _) = check_launch(&launch, &self.0.images, self.0.limits)?;
-        let quota = self.quota(me.id).await?;
+        let quota = self.quota(user.id).await?;
         let price = price(&spec);
         let against = self.0.allowances.against_capacity(self.0.database.read(), None, &spec).await;
         let own = [credits::too_many(quota), credits::too_expensive(i64::from(price), quota)];
@@ -114,12 +114,12 @@ impl Vms {
         Ok(QuotaCheck { price, quota, allowed: reasons.is_empty(), reasons })
     }
 
-    /// Begins an operation on a VM, unless it is as asked already or under way.
+    /// Starts an operation on a VM, unless the VM is in that state already or the operation is open.
     ///
     /// # Errors
-    /// `Conflict` with the reason when this cannot be begun now.
+    /// `Conflict` with the reason when it cannot start now.
     pub async fn request(&self, access: &VmAccess, kind: OperationKind) -> Result<Requested, ApiError> {
-        self.ask(access, kind, None).await
+        self.request_by_user(access, kind, None).await
     }
 
     /// The same for one of its snapshots.
@@ -132,7 +132,7 @@ impl Vms {
         kind: OperationKind,
         snapshot: SnapshotName,
     ) -> Result<Requested, ApiError> {
-        // While an operation is open, who decides is the lifecycle; and nobody is asked what a busy VM has.
+        // While an operation is open, the lifecycle decides; and the snapshots of a busy VM are not read.
         if access.vm().allowed.contains(&kind) {
             let snapshots = self.snapshots(access).await?;
             let name = snapshot.as_str();
@@ -152,33 +152,33 @@ impl Vms {
                 _ => {}
             }
         }
-        self.ask(access, kind, Some(snapshot)).await
+        self.request_by_user(access, kind, Some(snapshot)).await
     }
 
-    async fn ask(
+    async fn request_by_user(
         &self,
         access: &VmAccess,
         kind: OperationKind,
         snapshot: Option<SnapshotName>,
     ) -> Result<Requested, ApiError> {
-        let (me, vm) = (access.me(), access.vm());
-        let why = operations::requested_text(&me.username, kind, &vm.name, snapshot.as_ref());
-        self.enact(Asked { me, vm, kind, snapshot, why }).await
+        let (user, vm) = (access.user(), access.vm());
+        let why = operations::requested_text(&user.username, kind, &vm.name, snapshot.as_ref());
+        self.submit(OperationRequest { user, vm, kind, snapshot, why }).await
     }
 
-    /// The same because it was asked for before: by somebody who set a time, or who wants the VM up with the server.
+    /// The same for a scheduled action: a shutdown at a set time, or a start with the server.
     pub(super) async fn run_scheduled(
         &self,
-        owner: &Me,
+        owner: &CurrentUser,
         vm: &VmView,
         kind: OperationKind,
         why: String,
     ) -> Result<Requested, ApiError> {
-        self.enact(Asked { me: owner, vm, kind, snapshot: None, why }).await
+        self.submit(OperationRequest { user: owner, vm, kind, snapshot: None, why }).await
     }
 
-    async fn enact(&self, asked: Asked<'_>) -> Result<Requested, ApiError> {
-        let Asked { me, vm, mut kind, snapshot, why } = asked;
+    async fn submit(&self, request: OperationRequest<'_>) -> Result<Requested, ApiError> {
+        let OperationRequest { user, vm, mut kind, snapshot, why } = request;
         let mut tx = self.0.database.write().await.map_err(internal)?;
         let found = repository::lifecycle(&mut tx, vm.id).await.map_err(internal)?;
         let Some(lifecycle) = found else { return Err(ApiError::not_found("VM")) };
@@ -190,7 +190,7 @@ impl Vms {
                 drop(tx);
                 return self.requested(vm.id, open).await;
             }
-            Decision::Refused(refusal) => return Err(refused(&vm.name, kind, refusal)),
+            Decision::Rejected(rejection) => return Err(rejection_error(&vm.name, kind, rejection)),
             Decision::Supersede => to_cancel = self.supersede(&mut tx, vm.id).await.map_err(internal)?,
             Decision::Begin => {}
         }
@@ -199,8 +199,8 @@ impl Vms {
             kind = OperationKind::Resume;
         }
         let operation_id =
-            operations::insert(&mut tx, vm.id, kind, snapshot.as_ref(), me.id).await.map_err(internal)?;
-        if kind.leads_up() && !lifecycle.is_adopted {
+            operations::insert(&mut tx, vm.id, kind, snapshot.as_ref(), user.id).await.map_err(internal)?;
+        if kind.starts_vm() && !lifecycle.is_adopted {
             let spec = repository::wanted_spec(&mut tx, vm.id).await.map_err(internal)?;
             self.fits(&mut tx, vm.id, &spec).await?;
             self.0
@@ -210,7 +210,7 @@ impl Vms {
         }
         repository::set_pending(&mut tx, vm.id).await.map_err(internal)?;
         NewEvent::info(operations::requested_kind(kind), Some(vm.id), why)
-            .by(me.id)
+            .by(user.id)
             .write(&mut tx)
             .await
             .map_err(internal)?;
@@ -218,7 +218,7 @@ impl Vms {
         self.requested(vm.id, Some(operation_id)).await
     }
 
-    /// Begins to destroy a VM; once that is done, its samples go too if so asked.
+    /// Starts to destroy a VM; once that is done, its samples are deleted too if `forget_samples`.
     ///
     /// # Errors
     /// As [`Self::request`].
@@ -234,30 +234,34 @@ impl Vms {
     /// # Errors
     /// `Invalid` with the fields that are wrong; `Conflict` with the reason when this is not possible now.
     pub async fn resize(&self, access: &VmAccess, resize: Resize) -> Result<Requested, ApiError> {
-        let (me, vm, kind) = (access.me(), access.vm(), OperationKind::Resize);
+        let (user, vm, kind) = (access.user(), access.vm(), OperationKind::Resize);
         let mut tx = self.0.database.write().await.map_err(internal)?;
         let found = repository::lifecycle(&mut tx, vm.id).await.map_err(internal)?;
         let lifecycle = found.ok_or_else(|| ApiError::not_found("VM"))?;
         let now = repository::wanted_spec(&mut tx, vm.id).await.map_err(internal)?;
-        // What is not named stays as it was asked for last; a growth that was not given yet can be taken back.
+        // Absent values stay as last requested; a pending growth can be cancelled.
         let resize = Resize {
             ram_mb: resize.ram_mb.or(Some(now.ram_mb)),
             cpu_cores: resize.cpu_cores.or(Some(now.cpu_cores)),
             disk_gb: resize.disk_gb.or(Some(now.disk_gb)),
         };
         let spec = check_resize(resize, &vm.spec, self.image(&vm.spec.image), self.0.limits)?;
-        if let Decision::Refused(refusal) = lifecycle.decide(kind) {
-            return Err(refused(&vm.name, kind, refusal));
+        if let Decision::Rejected(rejection) = lifecycle.decide(kind) {
+            return Err(rejection_error(&vm.name, kind, rejection));
         }
         if spec == now {
             return Ok(Requested { vm_id: vm.id, operation: None });
         }
         // What an earlier change had set aside, and which this one replaces, is free again.
-        self.0.allowances.settle(&mut tx, vm.id, None, Settle::Release, stamp()).await.map_err(internal)?;
+        self.0
+            .allowances
+            .settle(&mut tx, vm.id, None, Settlement::Release, stamp())
+            .await
+            .map_err(internal)?;
         if lifecycle.status != VmStatus::Stopped {
             self.fits(&mut tx, vm.id, &spec).await?;
         }
-        let operation_id = operations::insert(&mut tx, vm.id, kind, None, me.id).await.map_err(internal)?;
+        let operation_id = operations::insert(&mut tx, vm.id, kind, None, user.id).await.map_err(internal)?;
         let is_made = !matches!(lifecycle.status, VmStatus::Failed | VmStatus::NotCreated);
         if is_made {
             self.0.allowances.reserve(&mut tx, vm.owner_id, vm.id, None, &spec, stamp()).await?;
@@ -274,9 +278,9 @@ impl Vms {
         .await
         .map_err(internal)?;
         let text =
-            format!("{} gives {} other resources from its next start on: {given}.", me.username, vm.name);
+            format!("{} gives {} other resources from its next start on: {given}.", user.username, vm.name);
         NewEvent::info(operations::requested_kind(kind), Some(vm.id), text)
-            .by(me.id)
+            .by(user.id)
             .write(&mut tx)
             .await
             .map_err(internal)?;
@@ -290,7 +294,7 @@ impl Vms {
     /// # Errors
     /// `NotFound` when the VM has no such operation; `Conflict` when it has ended.
     pub async fn cancel(&self, access: &VmAccess, operation_id: i64) -> Result<(), ApiError> {
-        let (me, vm) = (access.me(), access.vm());
+        let (user, vm) = (access.user(), access.vm());
         let mut tx = self.0.database.write().await.map_err(internal)?;
         let found: Option<(String, String)> =
             sqlx::query_as("SELECT kind, state FROM operation WHERE id = ? AND vm_id = ?")
@@ -313,14 +317,14 @@ impl Vms {
                 false
             }
             "running" => {
-                ask_to_end(&mut tx, operation_id).await.map_err(internal)?;
+                request_cancellation(&mut tx, operation_id).await.map_err(internal)?;
                 true
             }
             _ => return Err(ApiError::conflict("It has already finished.")),
         };
-        let text = format!("{} cancelled \"{}\" of {}.", me.username, kind.label(), vm.name);
+        let text = format!("{} cancelled \"{}\" of {}.", user.username, kind.label(), vm.name);
         NewEvent::info("vm_operation_cancel_requested", Some(vm.id), text)
-            .by(me.id)
+            .by(user.id)
             .write(&mut tx)
             .await
             .map_err(internal)?;
@@ -331,32 +335,32 @@ impl Vms {
         Ok(())
     }
 
-    /// Turns every VM off at once: what leads one up is cancelled, what is suspended is off then, too. Tells for each
-    /// what becomes of it.
+    /// Powers off every VM at once, suspended ones too, and cancels operations that start one. Returns the outcome for each
+    /// VM.
     ///
     /// # Errors
     /// `Internal` when the database cannot be read.
-    pub async fn emergency_stop(&self, me: &Me) -> Result<Vec<VmOutcome>, ApiError> {
-        let text = format!("{} pressed the emergency stop: every VM is turned off.", me.username);
-        self.0.events.record(NewEvent::warning("emergency_stop", None, text).by(me.id)).await;
-        let mut told = Vec::new();
+    pub async fn emergency_stop(&self, user: &CurrentUser) -> Result<Vec<VmOutcome>, ApiError> {
+        let text = format!("{} pressed the emergency stop: every VM is turned off.", user.username);
+        self.0.events.record(NewEvent::warning("emergency_stop", None, text).by(user.id)).await;
+        let mut outcomes = Vec::new();
         for vm in self.list(super::Scope::All).await? {
             let kind = OperationKind::ForceStop;
-            let why = format!("Emergency stop by {}: {} is turned off.", me.username, vm.name);
-            let outcome = self.enact(Asked { me, vm: &vm, kind, snapshot: None, why }).await;
-            told.push(outcome_of(vm, outcome, ("Powering off.", "It is not running.")));
+            let why = format!("Emergency stop by {}: {} is turned off.", user.username, vm.name);
+            let outcome = self.submit(OperationRequest { user, vm: &vm, kind, snapshot: None, why }).await;
+            outcomes.push(outcome_of(vm, outcome, ("Powering off.", "It is not running.")));
         }
-        Ok(told)
+        Ok(outcomes)
     }
 
-    /// Begins to start or to stop several VMs of those that `me` may operate, and tells for each what becomes of it.
+    /// Starts or stops several VMs that `user` may operate, and returns the outcome for each.
     ///
     /// # Errors
-    /// `Invalid` for anything but starting and stopping, and when there are none or too many; `NotFound` when one is not
-    /// there or not theirs; then nothing is begun.
+    /// `Invalid` for other operations, and without VMs or with too many; `NotFound` when one does not exist or belongs to
+    /// someone else; then nothing is started.
     pub async fn request_of_several(
         &self,
-        me: &Me,
+        user: &CurrentUser,
         vm_ids: &[i64],
         kind: OperationKind,
     ) -> Result<Vec<VmOutcome>, ApiError> {
@@ -369,20 +373,20 @@ impl Vms {
             let text = format!("Choose 1 to {MAX_SEVERAL} VMs.");
             return Err(ApiError::invalid_field("vm_ids", text));
         }
-        let theirs = self.list(super::Scope::of(me)).await?;
+        let theirs = self.list(super::Scope::of(user)).await?;
         if !vm_ids.iter().all(|id| theirs.iter().any(|vm| vm.id == *id)) {
             return Err(ApiError::not_found("VM"));
         }
-        let mut told = Vec::new();
+        let mut outcomes = Vec::new();
         for vm in theirs.into_iter().filter(|vm| vm_ids.contains(&vm.id)) {
-            let why = operations::requested_text(&me.username, kind, &vm.name, None);
-            let outcome = self.enact(Asked { me, vm: &vm, kind, snapshot: None, why }).await;
-            told.push(outcome_of(vm, outcome, doing));
+            let why = operations::requested_text(&user.username, kind, &vm.name, None);
+            let outcome = self.submit(OperationRequest { user, vm: &vm, kind, snapshot: None, why }).await;
+            outcomes.push(outcome_of(vm, outcome, doing));
         }
-        Ok(told)
+        Ok(outcomes)
     }
 
-    /// Refuses what the host has no room for.
+    /// Fails if the host lacks the capacity.
     async fn fits(
         &self,
         tx: &mut Transaction<'_, Sqlite>,
@@ -408,7 +412,7 @@ impl Vms {
                 let kind = OperationKind::parse(&kind).unwrap_or(OperationKind::Stop);
                 self.drop_queued(tx, vm_id, id, kind).await?;
             } else {
-                ask_to_end(tx, id).await?;
+                request_cancellation(tx, id).await?;
                 running.push(id);
             }
         }
@@ -431,9 +435,9 @@ impl Vms {
         .bind(operation_id)
         .execute(&mut **tx)
         .await?;
-        if kind.leads_up() {
+        if kind.starts_vm() {
             let allowances = &self.0.allowances;
-            allowances.settle(tx, vm_id, Some(operation_id), Settle::Release, stamp()).await?;
+            allowances.settle(tx, vm_id, Some(operation_id), Settlement::Release, stamp()).await?;
         }
         Ok(())
     }
@@ -484,11 +488,14 @@ impl Vms {
     }
 }
 
-fn refused(name: &str, kind: OperationKind, refusal: super::lifecycle::Refusal) -> ApiError {
-    ApiError::conflict(format!("{name} cannot {} now. {refusal}", kind.label()))
+fn rejection_error(name: &str, kind: OperationKind, rejection: super::lifecycle::Rejection) -> ApiError {
+    ApiError::conflict(format!("{name} cannot {} now. {rejection}", kind.label()))
 }
 
-async fn ask_to_end(tx: &mut Transaction<'_, Sqlite>, operation_id: i64) -> Result<(), sqlx::Error> {
+async fn request_cancellation(
+    tx: &mut Transaction<'_, Sqlite>,
+    operation_id: i64,
+) -> Result<(), sqlx::Error> {
     sqlx::query("UPDATE operation SET cancel_requested_at = coalesce(cancel_requested_at, ?) WHERE id = ?")
         .bind(stamp())
         .bind(operation_id)

@@ -43,7 +43,7 @@ pub enum Expect {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
-    /// Figures only: the next tick writes them again.
+    /// Metrics only: the next tick writes them again.
     Refresh,
     /// Status or specification changed: on the disk before this returns.
     Synced,
@@ -145,7 +145,7 @@ impl VmInfoFiles {
                 Err(Unreadable::Io(error)) => return Err(error),
             },
         };
-        let f = &vm.figures;
+        let f = &vm.usage;
         let info = VmInfo {
             name: &vm.name,
             os_type: &vm.os_type,
@@ -202,16 +202,16 @@ enum Unreadable {
 
 /// The keys in the file that are not ours.
 fn keys_of_others(path: &Path) -> Result<Map<String, Value>, Unreadable> {
-    let told = |error: io::Error| match error.kind() {
+    let describe = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => Unreadable::Missing,
         io::ErrorKind::InvalidData => Unreadable::Corrupt,
         _ => Unreadable::Io(error),
     };
-    let metadata = fs::symlink_metadata(path).map_err(told)?;
+    let metadata = fs::symlink_metadata(path).map_err(describe)?;
     if !metadata.is_file() || metadata.len() > MAX_BYTES {
         return Err(Unreadable::Corrupt);
     }
-    let text = fs::read_to_string(path).map_err(told)?;
+    let text = fs::read_to_string(path).map_err(describe)?;
     let mut object: Map<String, Value> = serde_json::from_str(&text).map_err(|_| Unreadable::Corrupt)?;
     for key in OWN_KEYS {
         object.remove(key);
@@ -267,7 +267,7 @@ impl Signature {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{VmFigures, VmSpec};
+    use crate::model::{VmSpec, VmUsage};
 
     fn vm() -> VmView {
         VmView {
@@ -289,7 +289,7 @@ mod tests {
             updated_at: UtcMillis(1000),
             operation: None,
             allowed: vec![],
-            figures: VmFigures { cpu_percent: Some(12.3456), ..VmFigures::default() },
+            usage: VmUsage { cpu_percent: Some(12.3456), ..VmUsage::default() },
         }
     }
 

@@ -1,8 +1,8 @@
 //! Serves what `cargo xtask site` built: the files of `/pkg/<hash>`, a folder whose name changes with its content, and the
 //! public files beside it (`/favicon.svg`).
 //!
-//! A debug server reads `target/site` anew at each request, so that a rebuilt site needs no restart; a release
-//! server carries the site within itself, with the compressed forms that lie beside the files.
+//! A debug server reads `target/site` at each request, so that a rebuilt site needs no restart; a release server embeds
+//! the site with its compressed files.
 
 use crate::asset_urls::AssetUrls;
 use axum::{
@@ -159,7 +159,7 @@ impl Encoding {
 }
 
 /// Whether an `Accept-Encoding` allows a coding (RFC 9110, 12.5.3): by its name, else by `*`, and not with `q=0`.
-/// A weight that is no number refuses. Weights do not rank: the server offers its smallest form first.
+/// An invalid weight excludes the coding. Weights do not rank: the server prefers its smallest form.
 fn accepts(accept_encoding: &str, coding: &str) -> bool {
     let mut by_wildcard = false;
     for item in accept_encoding.split(',') {
@@ -212,7 +212,7 @@ mod tests {
         dir
     }
 
-    async fn ask(
+    async fn request(
         method: &str,
         path: &str,
         headers: &[(HeaderName, &str)],
@@ -243,7 +243,8 @@ mod tests {
             ("identity", "plain"),
             ("", "plain"),
         ] {
-            let (status, headers, body) = ask("GET", SCRIPT, &[(header::ACCEPT_ENCODING, accepted)]).await;
+            let (status, headers, body) =
+                request("GET", SCRIPT, &[(header::ACCEPT_ENCODING, accepted)]).await;
             assert_eq!((status, body.as_str()), (StatusCode::OK, sent), "{accepted}");
             let encoding = headers.get(header::CONTENT_ENCODING).map(|value| value.to_str().unwrap());
             assert_eq!(
@@ -256,10 +257,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_of_a_build_is_kept_for_ever_and_a_public_one_asked_for_again() {
-        let (_, hashed, _) = ask("GET", SCRIPT, &[]).await;
+    async fn a_built_file_is_cached_for_ever_and_a_public_one_is_revalidated() {
+        let (_, hashed, _) = request("GET", SCRIPT, &[]).await;
         assert_eq!(hashed[header::CACHE_CONTROL], "public, max-age=31536000, immutable");
-        let (_, public, body) = ask("GET", "/favicon.svg", &[]).await;
+        let (_, public, body) = request("GET", "/favicon.svg", &[]).await;
         assert_eq!(public[header::CACHE_CONTROL], "no-cache");
         assert_eq!(
             (public[header::CONTENT_TYPE].to_str().unwrap(), body.as_str()),
@@ -268,23 +269,23 @@ mod tests {
 
         let tag = public[header::ETAG].to_str().unwrap();
         let (status, headers, body) =
-            ask("GET", "/favicon.svg", &[(header::IF_NONE_MATCH, &format!("W/{tag}, \"x\""))]).await;
+            request("GET", "/favicon.svg", &[(header::IF_NONE_MATCH, &format!("W/{tag}, \"x\""))]).await;
         assert_eq!((status, body.as_str()), (StatusCode::NOT_MODIFIED, ""));
         assert_eq!(headers[header::ETAG], tag);
-        let (status, ..) = ask("GET", "/favicon.svg", &[(header::IF_NONE_MATCH, "\"x\"")]).await;
+        let (status, ..) = request("GET", "/favicon.svg", &[(header::IF_NONE_MATCH, "\"x\"")]).await;
         assert_eq!(status, StatusCode::OK);
     }
 
     #[tokio::test]
     async fn each_form_of_a_file_has_its_own_tag() {
-        let (_, plain, _) = ask("GET", SCRIPT, &[]).await;
-        let (_, brotli, _) = ask("GET", SCRIPT, &[(header::ACCEPT_ENCODING, "br")]).await;
+        let (_, plain, _) = request("GET", SCRIPT, &[]).await;
+        let (_, brotli, _) = request("GET", SCRIPT, &[(header::ACCEPT_ENCODING, "br")]).await;
         assert_ne!(plain[header::ETAG], brotli[header::ETAG]);
     }
 
     #[tokio::test]
     async fn wasm_has_the_type_that_browsers_stream_and_head_sends_no_body() {
-        let (status, headers, body) = ask("HEAD", "/pkg/0123456789abcdef/app.wasm", &[]).await;
+        let (status, headers, body) = request("HEAD", "/pkg/0123456789abcdef/app.wasm", &[]).await;
         assert_eq!((status, body.as_str()), (StatusCode::OK, ""));
         assert_eq!(headers[header::CONTENT_TYPE], "application/wasm");
         assert_eq!(headers[header::CONTENT_LENGTH], "4");
@@ -307,7 +308,7 @@ mod tests {
             "/pkg/0123456789abcdef//etc/hostname",
         ];
         for path in hidden.into_iter().chain(odd).chain(["/absent.svg", "/pkg/pkg/favicon.svg"]) {
-            let (status, headers, body) = ask("GET", path, &[]).await;
+            let (status, headers, body) = request("GET", path, &[]).await;
             assert_eq!((status, body.as_str()), (StatusCode::NOT_FOUND, "not found\n"), "{path}");
             assert_eq!(headers[header::CONTENT_TYPE], "text/plain; charset=utf-8");
         }
@@ -329,7 +330,7 @@ mod tests {
         }
 
         #[test]
-        fn a_refused_coding_is_refused_wherever_it_stands(
+        fn a_rejected_encoding_is_not_used_wherever_it_is_listed(
             before in "([a-z*]{3,8}(;q=[0-9.]{1,4})?, ?){0,3}", after in "(, ?[a-z*]{3,8}){0,3}", zero in "0(\\.0{0,3})?",
         ) {
             let header = format!("{before}br;q={zero}{after}");

@@ -1,31 +1,29 @@
 //! Cross-site request forgery: browsers attach the session cookie to every request, so state changes must come from our
 //! own pages.
 
-use super::rest;
 use crate::{model::ApiError, server::state::AppState};
 use axum::{
     extract::{Request, State},
     http::{HeaderMap, Method, header},
     middleware::Next,
-    response::Response,
+    response::{IntoResponse, Response},
 };
 
-/// Refuses a request that changes something and does not come from our own pages. A bearer token is never sent
-/// by a browser on its own, so it needs no such check.
+/// Rejects requests that may change something and do not come from our own pages. Browsers never send a bearer token on
+/// their own, so requests with one pass.
 pub async fn same_origin_only(State(state): State<AppState>, request: Request, next: Next) -> Response {
     let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
     if reads || may_change(request.headers(), state.https) {
         next.run(request).await
     } else {
-        rest::refused(ApiError::forbidden(
-            "This request came from another site. Open Twarga Cloud and try again.",
-        ))
+        ApiError::forbidden("This request came from another site. Open Twarga Cloud and try again.")
+            .into_response()
     }
 }
 
 fn may_change(headers: &HeaderMap, https: bool) -> bool {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    if super::request_context::bearer(headers).is_some() {
+    if super::request_context::bearer_token(headers).is_some() {
         return true;
     }
     if let Some(site) = text("sec-fetch-site") {
@@ -36,7 +34,7 @@ fn may_change(headers: &HeaderMap, https: bool) -> bool {
         return host.is_some() && host == text(header::HOST.as_str());
     }
     // Not a browser: those send one of the two. It must not ride on a browser's cookie.
-    super::request_context::cookie(headers, https).is_none()
+    super::request_context::session_cookie(headers, https).is_none()
 }
 
 #[cfg(test)]

@@ -12,12 +12,12 @@ use axum::{
 };
 
 const FIELDS: [&str; 8] = ["username", "email", "id", "name", "image", "ram_mb", "cpu_cores", "disk_gb"];
-/// Those of an alert rule are in a group, whose brackets a form encodes.
+/// The fields of an alert rule are in a group, with encoded brackets.
 const GROUP: &str = "rule%5B";
 /// Longer than any value that is allowed, and far from what an address may hold.
 const MAX_VALUE_BYTES: usize = 300;
 
-/// Puts what was entered into the address that a refused form leads to.
+/// Adds the entered values to the address that a rejected form is redirected to.
 pub async fn keep_entered_values(request: Request, next: Next) -> Response {
     if request.method() != Method::POST || !is_plain_form(request.headers()) {
         return next.run(request).await;
@@ -63,7 +63,7 @@ fn entered(body: &str) -> Vec<String> {
     body.split('&').filter(goes_along).map(str::to_owned).collect()
 }
 
-/// `location` with what was entered in place of what it held of an earlier try; none when nothing was refused.
+/// `location` with the entered values in place of those of an earlier attempt; `None` if the form was accepted.
 fn with_entered(location: &str, entered: &[String]) -> Option<String> {
     let (page, query) = location.split_once('?')?;
     let pairs = query.split('&').collect::<Vec<_>>();

@@ -18,7 +18,7 @@ pub fn set_content_security_policy() {
     if super::assets::cargo_leptos_watches() {
         return;
     }
-    // Wasm needs a word of its own; nothing comes from elsewhere, and nothing stands inline without the nonce.
+    // Wasm needs its own keyword; nothing is loaded from elsewhere, and inline code needs the nonce.
     let policy = format!(
         "default-src 'none'; script-src 'self' 'nonce-{nonce}' 'wasm-unsafe-eval'; \
          style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; font-src 'self'; \
@@ -43,7 +43,7 @@ pub async fn secure(State(state): State<AppState>, request: Request, next: Next)
     set(header::REFERRER_POLICY, "same-origin");
     set(HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
     if !is_asset {
-        // What somebody sees is theirs alone.
+        // Responses are private to the user.
         set(header::CACHE_CONTROL, "no-store");
     }
     if state.https {

@@ -8,6 +8,7 @@ mod prometheus;
 pub mod request_context;
 mod rest;
 
+use self::rest::{auth, events, extract::status_of, metrics, vms};
 use super::state::AppState;
 use crate::{
     app::{App, shell},
@@ -73,27 +74,27 @@ pub fn router(state: AppState) -> Router {
     Router::new()
         .route("/health", get(health))
         .route("/metrics", get(prometheus::metrics))
-        .route("/api/auth/register", post(rest::register))
-        .route("/api/auth/login", post(rest::login))
-        .route("/api/auth/me", get(rest::me))
-        .route("/api/vms", get(rest::vms).post(rest::launch))
-        .route("/api/vms/quota-check", post(rest::quota_check))
-        .route("/api/vms/{vm_id}", get(rest::vm).patch(rest::change_vm))
-        .route("/api/vms/{vm_id}/status", get(rest::vm_status))
-        .route("/api/vms/{vm_id}/action", post(rest::act_on_vm))
-        .route("/api/vms/{vm_id}/snapshots", get(rest::vm_snapshots))
-        .route("/api/vms/{vm_id}/operations", get(rest::vm_operations))
-        .route("/api/vms/{vm_id}/operations/{operation_id}/output", get(rest::operation_output))
-        .route("/api/vms/{vm_id}/operations/{operation_id}/cancel", post(rest::cancel_operation))
-        .route("/api/events/export", get(rest::events_export))
-        .route("/api/metrics/vm/{vm_id}", get(rest::vm_metrics))
-        .route("/api/metrics/vm/{vm_id}/history", get(rest::vm_history))
-        .route("/api/metrics/vm/{vm_id}/statistics", get(rest::vm_statistics))
-        .route("/api/metrics/vm/{vm_id}/export", get(rest::vm_export))
-        .route("/api/metrics/host", get(rest::host_metrics))
-        .route("/api/metrics/host/history", get(rest::host_history))
-        .route("/api/metrics/host/statistics", get(rest::host_statistics))
-        .route("/api/metrics/host/export", get(rest::host_export))
+        .route("/api/auth/register", post(auth::register))
+        .route("/api/auth/login", post(auth::login))
+        .route("/api/auth/me", get(auth::current_user))
+        .route("/api/vms", get(vms::list).post(vms::launch))
+        .route("/api/vms/quota-check", post(vms::check_quota))
+        .route("/api/vms/{vm_id}", get(vms::get).patch(vms::update))
+        .route("/api/vms/{vm_id}/status", get(vms::status))
+        .route("/api/vms/{vm_id}/action", post(vms::act))
+        .route("/api/vms/{vm_id}/snapshots", get(vms::snapshots))
+        .route("/api/vms/{vm_id}/operations", get(vms::operations))
+        .route("/api/vms/{vm_id}/operations/{operation_id}/output", get(vms::operation_output))
+        .route("/api/vms/{vm_id}/operations/{operation_id}/cancel", post(vms::cancel_operation))
+        .route("/api/events/export", get(events::export))
+        .route("/api/metrics/vm/{vm_id}", get(metrics::vm))
+        .route("/api/metrics/vm/{vm_id}/history", get(metrics::vm_history))
+        .route("/api/metrics/vm/{vm_id}/statistics", get(metrics::vm_statistics))
+        .route("/api/metrics/vm/{vm_id}/export", get(metrics::vm_export))
+        .route("/api/metrics/host", get(metrics::host))
+        .route("/api/metrics/host/history", get(metrics::host_history))
+        .route("/api/metrics/host/statistics", get(metrics::host_statistics))
+        .route("/api/metrics/host/export", get(metrics::host_export))
         .with_state(state.clone())
         .merge(pages)
         .fallback(fallback)
@@ -123,7 +124,7 @@ fn leptos_options() -> LeptosOptions {
 async fn health(State(state): State<AppState>) -> Response {
     match state.accounts.is_empty().await {
         Ok(_) => Json(json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") })).into_response(),
-        Err(error) => rest::refused(error),
+        Err(error) => error.into_response(),
     }
 }
 
@@ -135,7 +136,7 @@ where
 {
     let path = request.uri().path();
     if path == "/api" || path.starts_with("/api/") {
-        return rest::refused(ApiError::not_found("path in the API"));
+        return ApiError::not_found("path in the API").into_response();
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return StatusCode::METHOD_NOT_ALLOWED.into_response();
@@ -190,11 +191,11 @@ async fn map_api_errors(request: Request, next: middleware::Next) -> Response {
     if let Ok(error) = serde_json::from_slice::<ApiError>(&bytes) {
         if matches!(error.code, ErrorCode::Invalid | ErrorCode::Conflict | ErrorCode::Forbidden) {
             // With `?`, which quotes it: the text may contain input of the client.
-            tracing::info!(path, code = ?error.code, text = ?error.text, "refused");
+            tracing::info!(path, code = ?error.code, text = ?error.text, "request rejected");
         }
         // A form that was sent without JavaScript gets a redirect; leave that alone.
         if parts.status == StatusCode::INTERNAL_SERVER_ERROR {
-            parts.status = rest::status_of(&error);
+            parts.status = status_of(&error);
         }
     }
     Response::from_parts(parts, Body::from(bytes))

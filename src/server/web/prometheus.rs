@@ -3,11 +3,10 @@
 //! An admin's bearer token and requests from this machine see everything; a user's token sees that user's VMs; all
 //! other requests are rejected. A cookie grants nothing here. An unknown value has no line: never zero, never NaN.
 
-use super::{request_context, rest::Refused};
+use super::request_context;
 use crate::{
     model::{
-        ApiError, CollectorHealth, CollectorState, HostFigures, Role, VmFigures, VmStatus, VmView,
-        VmsBySource,
+        ApiError, CollectorHealth, CollectorState, HostUsage, Role, VmStatus, VmUsage, VmView, VmsBySource,
     },
     server::{internal, state::AppState, vms::Scope},
 };
@@ -30,32 +29,32 @@ const FORWARDED: [&str; 5] = ["forwarded", "via", "x-forwarded-for", "x-forwarde
 
 /// What a scraper may see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sees {
+pub enum Access {
     Everything,
     VmsOf(i64),
 }
 
-impl FromRequestParts<AppState> for Sees {
-    type Rejection = Refused;
+impl FromRequestParts<AppState> for Access {
+    type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Refused> {
-        if let Some(me) = request_context::by_bearer_token(state, &parts.headers).await? {
-            return Ok(match me.role {
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        if let Some(user) = request_context::authenticate_bearer(state, &parts.headers).await? {
+            return Ok(match user.role {
                 Role::Admin => Self::Everything,
-                Role::User => Self::VmsOf(me.id),
+                Role::User => Self::VmsOf(user.id),
             });
         }
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip());
-        // Behind https stands a proxy, and it may be this machine that all the world seems to be.
+        // With https there is a proxy: if it runs on this machine, every client seems to be local.
         if !state.https && is_from_this_machine(peer, &parts.headers) {
             return Ok(Self::Everything);
         }
-        Err(ApiError::not_signed_in().into())
+        Err(ApiError::not_signed_in())
     }
 }
 
-/// Whether a program on this machine asks for itself: not a proxy for somebody else, and not a browser's page of
-/// another site whose name leads here.
+/// Whether the request comes from a program on this machine: not through a proxy, and not from a browser's page of another
+/// site whose name resolves to this machine.
 fn is_from_this_machine(peer: Option<IpAddr>, headers: &HeaderMap) -> bool {
     let is_loopback = |address: IpAddr| address.to_canonical().is_loopback();
     let ours = headers.get(header::HOST).and_then(|host| host.to_str().ok()).is_some_and(|host| {
@@ -71,22 +70,22 @@ fn is_from_this_machine(peer: Option<IpAddr>, headers: &HeaderMap) -> bool {
     peer.is_some_and(is_loopback) && ours && for_itself
 }
 
-pub async fn metrics(State(state): State<AppState>, sees: Sees) -> Result<Response, Refused> {
+pub async fn metrics(State(state): State<AppState>, access: Access) -> Result<Response, ApiError> {
     let snapshot = state.latest.get();
-    // Figures of ticks that have stopped are not how things stand.
-    let old = snapshot.is_old(state.period_secs);
-    let scope = match sees {
-        Sees::Everything => Scope::All,
-        Sees::VmsOf(owner_id) => Scope::Owner(owner_id),
+    // Once ticks have stopped, their values are not current.
+    let old = snapshot.is_old(state.interval_secs);
+    let scope = match access {
+        Access::Everything => Scope::All,
+        Access::VmsOf(owner_id) => Scope::Owner(owner_id),
     };
     let mut vms = state.vms.list(scope).await?;
     if old {
-        vms.iter_mut().for_each(|vm| vm.figures = VmFigures::default());
+        vms.iter_mut().for_each(|vm| vm.usage = VmUsage::default());
     }
     let mut families = vec![of_build()];
     families.extend(of_vms(&vms));
-    if sees == Sees::Everything {
-        families.extend(of_host(&if old { HostFigures::default() } else { snapshot.host }));
+    if access == Access::Everything {
+        families.extend(of_host(&if old { HostUsage::default() } else { snapshot.host }));
         families.extend(of_collector(&state.collector_health()));
     }
     families.retain(|family| !family.get_metric().is_empty());
@@ -95,108 +94,112 @@ pub async fn metrics(State(state): State<AppState>, sees: Sees) -> Result<Respon
 }
 
 /// A metric of a `T`: its name and how it is read.
-struct Figure<T> {
+struct MetricDefinition<T> {
     kind: MetricType,
     name: &'static str,
     help: &'static str,
     read: fn(&T) -> Option<f64>,
 }
 
-const fn gauge<T>(name: &'static str, help: &'static str, read: fn(&T) -> Option<f64>) -> Figure<T> {
-    Figure { kind: MetricType::GAUGE, name, help, read }
+const fn gauge<T>(
+    name: &'static str,
+    help: &'static str,
+    read: fn(&T) -> Option<f64>,
+) -> MetricDefinition<T> {
+    MetricDefinition { kind: MetricType::GAUGE, name, help, read }
 }
 
-const fn counter<T>(name: &'static str, help: &'static str, read: fn(&T) -> Option<f64>) -> Figure<T> {
-    Figure { kind: MetricType::COUNTER, name, help, read }
+const fn counter<T>(
+    name: &'static str,
+    help: &'static str,
+    read: fn(&T) -> Option<f64>,
+) -> MetricDefinition<T> {
+    MetricDefinition { kind: MetricType::COUNTER, name, help, read }
 }
 
-const VM: [Figure<VmView>; 8] = [
-    gauge("twarga_vm_cpu_usage_ratio", "Share of the cores the VM was given that it used, 0 to 1.", |vm| {
-        vm.figures.cpu_percent.map(ratio)
+const VM: [MetricDefinition<VmView>; 8] = [
+    gauge("twarga_vm_cpu_usage_ratio", "CPU usage of the VM as a share of its cores, 0 to 1.", |vm| {
+        vm.usage.cpu_percent.map(ratio)
     }),
-    gauge("twarga_vm_memory_used_bytes", "Memory that the guest uses.", |vm| {
-        vm.figures.memory_used_mb.map(bytes_of_mb)
+    gauge("twarga_vm_memory_used_bytes", "Memory used in the guest.", |vm| {
+        vm.usage.memory_used_mb.map(bytes_of_mb)
     }),
-    gauge("twarga_vm_memory_available_bytes", "Memory that the guest could still use.", |vm| {
-        vm.figures.memory_available_mb.map(bytes_of_mb)
+    gauge("twarga_vm_memory_available_bytes", "Memory available in the guest.", |vm| {
+        vm.usage.memory_available_mb.map(bytes_of_mb)
     }),
-    gauge("twarga_vm_disk_used_bytes", "Disk space that the VM uses.", |vm| {
-        vm.figures.disk_used_gb.map(bytes_of_gb)
+    gauge("twarga_vm_disk_used_bytes", "Disk space used by the VM.", |vm| {
+        vm.usage.disk_used_gb.map(bytes_of_gb)
     }),
-    gauge("twarga_vm_disk_available_bytes", "Disk space that the VM could still use.", |vm| {
-        vm.figures.disk_available_gb.map(bytes_of_gb)
+    gauge("twarga_vm_disk_available_bytes", "Disk space available to the VM.", |vm| {
+        vm.usage.disk_available_gb.map(bytes_of_gb)
     }),
-    counter("twarga_vm_network_receive_bytes_total", "Bytes that the VM received since its boot.", |vm| {
-        vm.figures.network_rx_mb.map(bytes_of_mb)
+    counter("twarga_vm_network_receive_bytes_total", "Bytes received by the VM since its boot.", |vm| {
+        vm.usage.network_rx_mb.map(bytes_of_mb)
     }),
-    counter("twarga_vm_network_transmit_bytes_total", "Bytes that the VM sent since its boot.", |vm| {
-        vm.figures.network_tx_mb.map(bytes_of_mb)
+    counter("twarga_vm_network_transmit_bytes_total", "Bytes sent by the VM since its boot.", |vm| {
+        vm.usage.network_tx_mb.map(bytes_of_mb)
     }),
     gauge("twarga_vm_uptime_seconds", "Seconds since the VM's boot; 0 while it does not run.", |vm| {
-        vm.figures.uptime_seconds.map(|secs| secs as f64)
+        vm.usage.uptime_seconds.map(|secs| secs as f64)
     }),
 ];
 
-const HOST: [Figure<HostFigures>; 13] = [
-    gauge("twarga_host_cpu_usage_ratio", "Share of the host's cores that is used, 0 to 1.", |host| {
+const HOST: [MetricDefinition<HostUsage>; 13] = [
+    gauge("twarga_host_cpu_usage_ratio", "CPU usage of the host as a share of its cores, 0 to 1.", |host| {
         host.cpu_percent.map(ratio)
     }),
     gauge("twarga_host_cpu_cores", "Cores of the host.", |host| {
         (host.cpu_cores > 0).then_some(f64::from(host.cpu_cores))
     }),
-    gauge("twarga_host_memory_used_bytes", "Memory of the host that is used.", |host| {
+    gauge("twarga_host_memory_used_bytes", "Memory used on the host.", |host| {
         host.memory_used_gb.map(bytes_of_gb)
     }),
-    gauge("twarga_host_memory_size_bytes", "Memory of the host.", |host| {
+    gauge("twarga_host_memory_size_bytes", "Total memory of the host.", |host| {
         host.memory_total_gb.map(bytes_of_gb)
     }),
-    gauge(
-        "twarga_host_disk_used_bytes",
-        "Used space of the file system that holds the data folder.",
-        |host| host.disk_used_gb.map(bytes_of_gb),
-    ),
-    gauge("twarga_host_disk_size_bytes", "Size of the file system that holds the data folder.", |host| {
+    gauge("twarga_host_disk_used_bytes", "Used space of the file system with the data folder.", |host| {
+        host.disk_used_gb.map(bytes_of_gb)
+    }),
+    gauge("twarga_host_disk_size_bytes", "Size of the file system with the data folder.", |host| {
         host.disk_total_gb.map(bytes_of_gb)
     }),
-    gauge("twarga_host_swap_used_bytes", "Swap space of the host that is used.", |host| {
+    gauge("twarga_host_swap_used_bytes", "Swap space used on the host.", |host| {
         host.swap_used_gb.map(bytes_of_gb)
     }),
-    gauge("twarga_host_swap_size_bytes", "Swap space of the host.", |host| {
+    gauge("twarga_host_swap_size_bytes", "Total swap space of the host.", |host| {
         host.swap_total_gb.map(bytes_of_gb)
     }),
-    gauge("twarga_host_load1", "Processes that run or wait to, on average over 1 minute.", |host| {
-        host.load_1
-    }),
-    gauge("twarga_host_load5", "The same over 5 minutes.", |host| host.load_5),
-    gauge("twarga_host_load15", "The same over 15 minutes.", |host| host.load_15),
+    gauge("twarga_host_load1", "Load average of the host over 1 minute.", |host| host.load_1),
+    gauge("twarga_host_load5", "Load average of the host over 5 minutes.", |host| host.load_5),
+    gauge("twarga_host_load15", "Load average of the host over 15 minutes.", |host| host.load_15),
     gauge(
         "twarga_host_network_receive_bytes_per_second",
-        "What the host received in the last period.",
+        "Bytes per second that the host received in the last interval.",
         |host| host.net_recv_speed.map(bytes_of_mb),
     ),
     gauge(
         "twarga_host_network_transmit_bytes_per_second",
-        "What the host sent in the last period.",
+        "Bytes per second that the host sent in the last interval.",
         |host| host.net_send_speed.map(bytes_of_mb),
     ),
 ];
 
-const COLLECTOR: [Figure<CollectorHealth>; 7] = [
+const COLLECTOR: [MetricDefinition<CollectorHealth>; 7] = [
     gauge(
         "twarga_collector_working",
-        "1 while figures are being recorded and the hypervisor answers.",
+        "1 while samples are recorded and the hypervisor responds.",
         |health| Some(f64::from(u8::from(health.state == CollectorState::Working))),
     ),
-    gauge("twarga_collector_newest_tick_timestamp_seconds", "When the newest tick was sampled.", |health| {
+    gauge("twarga_collector_newest_tick_timestamp_seconds", "Time of the newest tick.", |health| {
         health.newest_tick_at.map(|at| at.0 as f64 / 1000.0)
     }),
-    gauge("twarga_collector_tick_duration_seconds", "How long the newest tick took.", |health| {
+    gauge("twarga_collector_tick_duration_seconds", "Duration of the newest tick.", |health| {
         health.tick_ms.last.map(|millis| millis / 1000.0)
     }),
     counter("twarga_collector_ticks_total", "Ticks that were written.", |health| Some(health.ticks as f64)),
     counter(
         "twarga_collector_ticks_skipped_total",
-        "Ticks left out because an earlier one was slow.",
+        "Ticks skipped because an earlier one was still running.",
         |health| Some(health.ticks_skipped as f64),
     ),
     counter("twarga_collector_ticks_failed_total", "Ticks that could not be written.", |health| {
@@ -204,8 +207,8 @@ const COLLECTOR: [Figure<CollectorHealth>; 7] = [
     }),
     counter(
         "twarga_collector_readings_failed_total",
-        "Ticks without an answer of the hypervisor.",
-        |health| Some(health.readings_failed as f64),
+        "Ticks in which the hypervisor did not respond.",
+        |health| Some(health.samples_failed as f64),
     ),
 ];
 
@@ -239,31 +242,31 @@ fn of_vms(vms: &[VmView]) -> impl Iterator<Item = MetricFamily> {
             (labels, if *status == vm.status { &1.0 } else { &0.0 })
         })
     });
-    VM.iter().map(move |figure| family(figure, rows())).chain([family(&status, statuses)])
+    VM.iter().map(move |definition| family(definition, rows())).chain([family(&status, statuses)])
 }
 
-fn of_host(host: &HostFigures) -> impl Iterator<Item = MetricFamily> {
-    HOST.iter().map(move |figure| family(figure, [(Vec::new(), host)]))
+fn of_host(host: &HostUsage) -> impl Iterator<Item = MetricFamily> {
+    HOST.iter().map(move |definition| family(definition, [(Vec::new(), host)]))
 }
 
 fn of_collector(health: &CollectorHealth) -> impl Iterator<Item = MetricFamily> {
     let VmsBySource { guest, hypervisor, simulated, none } = health.vms;
     let counts = [("guest", guest), ("hypervisor", hypervisor), ("simulated", simulated), ("none", none)];
-    let help = "VMs with a figure from this source in the newest tick; \"none\" had no figure at all.";
+    let help = "VMs with a metric from this source in the newest tick; \"none\": without any metric.";
     let vms = gauge("twarga_collector_vms", help, |count: &u32| Some(f64::from(*count)));
     let by_source = family(&vms, counts.iter().map(|(source, count)| (labels([("source", *source)]), count)));
-    COLLECTOR.iter().map(move |figure| family(figure, [(Vec::new(), health)])).chain([by_source])
+    COLLECTOR.iter().map(move |definition| family(definition, [(Vec::new(), health)])).chain([by_source])
 }
 
 /// All known values of a metric. An unknown value, or one that is not a number, has no line.
 fn family<'a, T: 'a>(
-    figure: &Figure<T>,
+    definition: &MetricDefinition<T>,
     rows: impl IntoIterator<Item = (Vec<LabelPair>, &'a T)>,
 ) -> MetricFamily {
     let metrics = rows.into_iter().filter_map(|(labels, of)| {
-        let value = (figure.read)(of).filter(|value| value.is_finite())?;
+        let value = (definition.read)(of).filter(|value| value.is_finite())?;
         let mut metric = Metric::from_label(labels);
-        if figure.kind == MetricType::COUNTER {
+        if definition.kind == MetricType::COUNTER {
             let mut counter = Counter::default();
             counter.set_value(value);
             metric.set_counter(counter);
@@ -275,9 +278,9 @@ fn family<'a, T: 'a>(
         Some(metric)
     });
     let mut family = MetricFamily::default();
-    family.set_name(figure.name.into());
-    family.set_help(figure.help.into());
-    family.set_field_type(figure.kind);
+    family.set_name(definition.name.into());
+    family.set_help(definition.help.into());
+    family.set_field_type(definition.kind);
     family.set_metric(metrics.collect());
     family
 }
@@ -346,8 +349,8 @@ mod tests {
     }
 
     fn written(name: &str, value: Option<f64>) -> String {
-        let figure = gauge("twarga_test", "Help.", |value: &Option<f64>| *value);
-        let family = family(&figure, [(labels([("vm", name)]), &value)]);
+        let definition = gauge("twarga_test", "Help.", |value: &Option<f64>| *value);
+        let family = family(&definition, [(labels([("vm", name)]), &value)]);
         TextEncoder::new().encode_to_string(&[family]).unwrap_or_default()
     }
 
@@ -380,9 +383,9 @@ mod tests {
             assert!(units.iter().any(|unit| name.ends_with(unit)), "{name}");
             assert_eq!(name.ends_with("_total"), kind == MetricType::COUNTER, "{name}");
         };
-        VM.iter().for_each(|figure| named(figure.kind, figure.name));
-        HOST.iter().for_each(|figure| named(figure.kind, figure.name));
-        COLLECTOR.iter().for_each(|figure| named(figure.kind, figure.name));
+        VM.iter().for_each(|definition| named(definition.kind, definition.name));
+        HOST.iter().for_each(|definition| named(definition.kind, definition.name));
+        COLLECTOR.iter().for_each(|definition| named(definition.kind, definition.name));
     }
 
     proptest! {

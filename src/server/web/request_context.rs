@@ -1,7 +1,7 @@
 //! What every server function begins with: the state, the caller, and whether they have access.
 
 use crate::{
-    model::{ApiError, ErrorCode, Me, Role, Theme},
+    model::{ApiError, CurrentUser, ErrorCode, Role, Theme},
     server::{
         accounts::{Carrier, Device, LIFE_DAYS},
         internal,
@@ -23,7 +23,7 @@ const THEME_COOKIE: &str = "twarga_theme";
 ///
 /// # Errors
 /// `Internal` when there is none: the request was dropped, and no client waits for the response.
-pub fn anyone() -> Result<AppState, ApiError> {
+pub fn app_state() -> Result<AppState, ApiError> {
     use_context::<AppState>().ok_or_else(|| {
         tracing::debug!("a request was dropped before its page was complete");
         ApiError::internal()
@@ -34,70 +34,70 @@ pub fn anyone() -> Result<AppState, ApiError> {
 ///
 /// # Errors
 /// `Internal` when the database cannot be read.
-pub async fn current_user() -> Result<Option<Me>, ApiError> {
+pub async fn current_user() -> Result<Option<CurrentUser>, ApiError> {
     let Some(parts) = use_context::<Parts>() else { return Ok(None) };
-    caller(&anyone()?, &parts.headers).await
+    authenticate(&app_state()?, &parts.headers).await
 }
 
 /// The signed-in user.
 ///
 /// # Errors
 /// `NotSignedIn`.
-pub async fn signed_in() -> Result<(AppState, Me), ApiError> {
-    let state = anyone()?;
-    let me = current_user().await?.ok_or_else(ApiError::not_signed_in)?;
-    Ok((state, me))
+pub async fn require_user() -> Result<(AppState, CurrentUser), ApiError> {
+    let state = app_state()?;
+    let user = current_user().await?.ok_or_else(ApiError::not_signed_in)?;
+    Ok((state, user))
 }
 
-/// An admin.
+/// The signed-in user, who is an admin.
 ///
 /// # Errors
-/// `NotSignedIn`; `Forbidden` for everybody else.
-pub async fn admin() -> Result<(AppState, Me), ApiError> {
-    let (state, me) = signed_in().await?;
-    match me.role {
-        Role::Admin => Ok((state, me)),
+/// `NotSignedIn`; `Forbidden` for other users.
+pub async fn require_admin() -> Result<(AppState, CurrentUser), ApiError> {
+    let (state, user) = require_user().await?;
+    match user.role {
+        Role::Admin => Ok((state, user)),
         Role::User => Err(ApiError::forbidden("Only an admin may see this.")),
     }
 }
 
-/// A user who may see and operate the VM.
+/// The signed-in user's access to a VM.
 ///
 /// # Errors
-/// `NotSignedIn`; `NotFound` when it is not there or not theirs.
-pub async fn vm(vm_id: i64) -> Result<(AppState, VmAccess), ApiError> {
-    let (state, me) = signed_in().await?;
-    let access = state.vms.access(&me, vm_id).await?;
+/// `NotSignedIn`; `NotFound` if it does not exist or belongs to someone else.
+pub async fn require_vm(vm_id: i64) -> Result<(AppState, VmAccess), ApiError> {
+    let (state, user) = require_user().await?;
+    let access = state.vms.access(&user, vm_id).await?;
     Ok((state, access))
 }
 
-/// A user who may see and operate all these VMs; the returned ids have no duplicates.
+/// Checks the signed-in user's access to all these VMs and returns their ids without duplicates.
 ///
 /// # Errors
-/// `NotSignedIn`; `Invalid` when none is named; `NotFound` when one is not there or not theirs.
-pub async fn vms(vm_ids: &[i64]) -> Result<(AppState, Vec<i64>), ApiError> {
-    let (state, me) = signed_in().await?;
+/// `NotSignedIn`; `Invalid` without any id; `NotFound` if one does not exist or belongs to someone else.
+pub async fn require_vms(vm_ids: &[i64]) -> Result<(AppState, Vec<i64>), ApiError> {
+    let (state, user) = require_user().await?;
     if vm_ids.is_empty() {
         return Err(ApiError::invalid_field("vm_ids", "Name at least one VM."));
     }
-    let wanted: BTreeSet<i64> = vm_ids.iter().copied().collect();
-    let theirs: BTreeSet<i64> = state.vms.list(Scope::of(&me)).await?.iter().map(|vm| vm.id).collect();
-    if wanted.is_subset(&theirs) {
-        Ok((state, wanted.into_iter().collect()))
+    let requested: BTreeSet<i64> = vm_ids.iter().copied().collect();
+    let allowed: BTreeSet<i64> = state.vms.list(Scope::of(&user)).await?.iter().map(|vm| vm.id).collect();
+    if requested.is_subset(&allowed) {
+        Ok((state, requested.into_iter().collect()))
     } else {
         Err(ApiError::not_found("VM"))
     }
 }
 
-/// The user a request's headers authenticate: by bearer token if present, else by cookie.
+/// The user that a request's headers authenticate: by bearer token if present, otherwise by cookie.
 ///
 /// # Errors
 /// `Internal` when the database cannot be read.
-pub async fn caller(state: &AppState, headers: &HeaderMap) -> Result<Option<Me>, ApiError> {
-    if let Some(token) = bearer(headers) {
+pub async fn authenticate(state: &AppState, headers: &HeaderMap) -> Result<Option<CurrentUser>, ApiError> {
+    if let Some(token) = bearer_token(headers) {
         return state.accounts.owner_of_token(token, Carrier::Bearer).await;
     }
-    match cookie(headers, state.https) {
+    match session_cookie(headers, state.https) {
         Some(token) => state.accounts.owner_of_token(token, Carrier::Cookie).await,
         None => Ok(None),
     }
@@ -107,35 +107,38 @@ pub async fn caller(state: &AppState, headers: &HeaderMap) -> Result<Option<Me>,
 ///
 /// # Errors
 /// `Internal` when the database cannot be read.
-pub async fn by_bearer_token(state: &AppState, headers: &HeaderMap) -> Result<Option<Me>, ApiError> {
-    match bearer(headers) {
+pub async fn authenticate_bearer(
+    state: &AppState,
+    headers: &HeaderMap,
+) -> Result<Option<CurrentUser>, ApiError> {
+    match bearer_token(headers) {
         Some(token) => state.accounts.owner_of_token(token, Carrier::Bearer).await,
         None => Ok(None),
     }
 }
 
 /// The token of `Authorization: Bearer …`.
-pub fn bearer(headers: &HeaderMap) -> Option<&str> {
+pub fn bearer_token(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
 }
 
 /// The token in the session's cookie.
-pub fn cookie(headers: &HeaderMap, https: bool) -> Option<&str> {
-    cookie_called(headers, if https { HTTPS_COOKIE } else { COOKIE })
+pub fn session_cookie(headers: &HeaderMap, https: bool) -> Option<&str> {
+    cookie_value(headers, if https { HTTPS_COOKIE } else { COOKIE })
 }
 
-fn cookie_called<'a>(headers: &'a HeaderMap, wanted: &str) -> Option<&'a str> {
+fn cookie_value<'a>(headers: &'a HeaderMap, cookie: &str) -> Option<&'a str> {
     headers
         .get_all(header::COOKIE)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(';'))
         .filter_map(|pair| pair.trim().split_once('='))
-        .find_map(|(name, value)| (name == wanted).then_some(value))
+        .find_map(|(name, value)| (name == cookie).then_some(value))
 }
 
-/// Signs the caller in with a cookie and leads to `next`, or to `/` where that is no page of this server's.
+/// Signs in with a cookie and redirects to `next`, or to `/` if that is not a page of this server.
 ///
 /// # Errors
 /// As [`crate::server::accounts::Accounts::sign_in`].
@@ -150,56 +153,56 @@ pub async fn sign_in(
     let device = Device { carrier: Carrier::Cookie, user_agent };
     let token = state.accounts.sign_in(username, password, device).await?;
     set_cookie(state, token.expose(), LIFE_DAYS * 24 * 60 * 60)?;
-    lead_to(own_page(next));
+    redirect(local_path(next));
     Ok(())
 }
 
-/// The requested page, if it is on this server.
-fn own_page(wanted: Option<&str>) -> &str {
+/// The requested path, if it is on this server.
+fn local_path(requested: Option<&str>) -> &str {
     const MAX_BYTES: usize = 1000;
-    let is_own = |page: &&str| {
+    let is_local = |page: &&str| {
         page.starts_with('/')
             && !page.starts_with("//")
             && page.len() <= MAX_BYTES
             && page.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\')
     };
-    wanted.filter(is_own).unwrap_or("/")
+    requested.filter(is_local).unwrap_or("/")
 }
 
-/// Ends the caller's session and leads to `/sign-in`.
+/// Ends the session and redirects to `/sign-in`.
 ///
 /// # Errors
 /// `Internal` when the database cannot be written.
 pub async fn sign_out(state: &AppState) -> Result<(), ApiError> {
     if let Some(parts) = use_context::<Parts>() {
-        let token = bearer(&parts.headers).or_else(|| cookie(&parts.headers, state.https));
+        let token = bearer_token(&parts.headers).or_else(|| session_cookie(&parts.headers, state.https));
         if let Some(token) = token {
             state.accounts.sign_out(token).await?;
         }
     }
     set_cookie(state, "", 0)?;
-    lead_to("/sign-in");
+    redirect("/sign-in");
     Ok(())
 }
 
-/// The token that the caller is signed in with; empty when it is none.
-pub fn own_token(state: &AppState) -> String {
+/// The token of the current session; empty without one.
+pub fn session_token(state: &AppState) -> String {
     let Some(parts) = use_context::<Parts>() else { return String::new() };
-    let token = bearer(&parts.headers).or_else(|| cookie(&parts.headers, state.https));
+    let token = bearer_token(&parts.headers).or_else(|| session_cookie(&parts.headers, state.https));
     token.unwrap_or_default().to_owned()
 }
 
-/// What a browser or client calls itself; empty when it does not say.
+/// The `User-Agent` header; empty without one.
 pub fn user_agent(headers: &HeaderMap) -> &str {
     headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
-/// What the browser that sends these headers has chosen.
+/// The theme chosen in the browser that sent these headers.
 pub fn theme(headers: &HeaderMap) -> Theme {
-    cookie_called(headers, THEME_COOKIE).and_then(Theme::parse).unwrap_or_default()
+    cookie_value(headers, THEME_COOKIE).and_then(Theme::parse).unwrap_or_default()
 }
 
-/// Has the caller's browser keep a theme for a year.
+/// Stores the theme in a cookie for a year.
 ///
 /// # Errors
 /// `Internal` when there is no response to put a cookie on.
@@ -210,8 +213,8 @@ pub fn set_theme(theme: Theme) -> Result<(), ApiError> {
     append_cookie(&cookie)
 }
 
-/// Leads a browser to a page of ours; other clients see the answer alone.
-pub fn lead_to(path: &str) {
+/// Redirects a browser after a form; other clients only get the result.
+pub fn redirect(path: &str) {
     if use_context::<ResponseOptions>().is_some() {
         leptos_axum::redirect(path);
     }
@@ -233,16 +236,16 @@ fn append_cookie(cookie: &str) -> Result<(), ApiError> {
 
 #[cfg(test)]
 mod tests {
-    use super::own_page;
+    use super::local_path;
 
     #[test]
-    fn nobody_is_led_away_from_this_server() {
+    fn redirects_stay_on_this_server() {
         for page in ["/vms/4?range=1h", "/"] {
-            assert_eq!(own_page(Some(page)), page);
+            assert_eq!(local_path(Some(page)), page);
         }
         for page in ["//evil.example", "https://evil.example", "/\\evil.example", "/a\r\nb", "vms/4", ""] {
-            assert_eq!(own_page(Some(page)), "/");
+            assert_eq!(local_path(Some(page)), "/");
         }
-        assert_eq!(own_page(None), "/");
+        assert_eq!(local_path(None), "/");
     }
 }

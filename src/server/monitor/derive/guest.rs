@@ -4,9 +4,9 @@
 //! Rates come from two samples within one boot of the guest, by the guest's own clock: same boot id, increasing uptime.
 //! Samples that are far apart give none, because an old average is not the current rate.
 
-use super::units::{BYTES_PER_GB, BYTES_PER_MB, FRESH_PERIODS, KIB_PER_MB};
+use super::units::{BYTES_PER_GB, BYTES_PER_MB, FRESH_INTERVALS, KIB_PER_MB};
 use crate::{
-    model::{Source, VmFigures},
+    model::{Source, VmUsage},
     server::{
         guest::{GuestSample, GuestSamples},
         monitor::host::looks_physical,
@@ -14,86 +14,85 @@ use crate::{
 };
 use std::time::{Duration, Instant};
 
-/// Two samples no further apart than this give rates, however short the period: one attempt that
-/// failed is between them.
+/// Two samples no further apart than this give rates, however short the interval: at most one attempt failed between
+/// them.
 const LEAST_BOUND: Duration = Duration::from_secs(10);
 
 /// How long a guest's value is shown.
-fn fresh(period_secs: u32) -> Duration {
-    Duration::from_secs(u64::from(FRESH_PERIODS) * u64::from(period_secs))
+fn fresh(interval_secs: u32) -> Duration {
+    Duration::from_secs(u64::from(FRESH_INTERVALS) * u64::from(interval_secs))
 }
 
 /// Merges the guest's latest sample, as of `at`; one that is too old adds nothing.
 pub(super) fn merge(
-    figures: &mut VmFigures,
-    readings: &GuestSamples,
+    usage: &mut VmUsage,
+    samples: &GuestSamples,
     at: Instant,
     tick_before: Option<Instant>,
-    period_secs: u32,
+    interval_secs: u32,
 ) {
-    let newest = readings.newest.as_ref();
+    let newest = samples.newest.as_ref();
     let age = at.saturating_duration_since(newest.taken_at);
-    if age > fresh(period_secs) {
+    if age > fresh(interval_secs) {
         return;
     }
-    disk(newest, figures);
-    memory(newest, figures);
-    uptime(newest, age, figures);
-    let span = readings.before.as_deref().and_then(|before| Span::between(before, newest, period_secs));
-    if figures.cpu_percent.is_none() {
-        cpu(span.as_ref(), figures);
+    disk(newest, usage);
+    memory(newest, usage);
+    uptime(newest, age, usage);
+    let span = samples.before.as_deref().and_then(|before| Span::between(before, newest, interval_secs));
+    if usage.cpu_percent.is_none() {
+        cpu(span.as_ref(), usage);
     }
-    // Used for a second tick, a counter would look as if nothing had been sent in between.
+    // Used in a second tick, the counter would seem not to have changed.
     let is_new = tick_before.is_none_or(|before| newest.taken_at > before);
-    if figures.network_rx_mb.is_none() && is_new {
-        network(newest, span.as_ref(), figures);
+    if usage.network_rx_mb.is_none() && is_new {
+        network(newest, span.as_ref(), usage);
     }
 }
 
 /// As `df` counts: of what its users may use, without the part that is kept for root.
-fn disk(reading: &GuestSample, figures: &mut VmFigures) {
-    let Some(root_fs) = reading.root_fs else { return };
+fn disk(sample: &GuestSample, usage: &mut VmUsage) {
+    let Some(root_fs) = sample.root_fs else { return };
     let (used, available) = (root_fs.used_bytes as f64, root_fs.available_bytes as f64);
     if used + available <= 0.0 {
         return;
     }
-    figures.disk_percent = Some((100.0 * used / (used + available)).clamp(0.0, 100.0));
-    figures.disk_used_gb = Some(used / BYTES_PER_GB);
-    figures.disk_available_gb = Some(available / BYTES_PER_GB);
-    figures.sources.disk = Source::Guest;
+    usage.disk_percent = Some((100.0 * used / (used + available)).clamp(0.0, 100.0));
+    usage.disk_used_gb = Some(used / BYTES_PER_GB);
+    usage.disk_available_gb = Some(available / BYTES_PER_GB);
+    usage.sources.disk = Source::Guest;
 }
 
-fn memory(reading: &GuestSample, figures: &mut VmFigures) {
-    let Some(memory) = reading.memory.filter(|memory| memory.total_kib > 0) else { return };
+fn memory(sample: &GuestSample, usage: &mut VmUsage) {
+    let Some(memory) = sample.memory.filter(|memory| memory.total_kib > 0) else { return };
     let available_kib = memory.available_kib.min(memory.total_kib);
     let used_kib = memory.total_kib - available_kib;
-    figures.memory_percent = Some((100.0 * used_kib as f64 / memory.total_kib as f64).min(100.0));
-    figures.memory_used_mb = Some(used_kib as f64 / KIB_PER_MB);
-    figures.memory_available_mb = Some(available_kib as f64 / KIB_PER_MB);
-    figures.swap_percent = memory.swap_kib.map(|(total, free)| 100.0 * (1.0 - free as f64 / total as f64));
-    figures.sources.memory = Source::Guest;
+    usage.memory_percent = Some((100.0 * used_kib as f64 / memory.total_kib as f64).min(100.0));
+    usage.memory_used_mb = Some(used_kib as f64 / KIB_PER_MB);
+    usage.memory_available_mb = Some(available_kib as f64 / KIB_PER_MB);
+    usage.swap_percent = memory.swap_kib.map(|(total, free)| 100.0 * (1.0 - free as f64 / total as f64));
+    usage.sources.memory = Source::Guest;
 }
 
-fn uptime(reading: &GuestSample, age: Duration, figures: &mut VmFigures) {
-    let Some(uptime_secs) = reading.uptime_secs else { return };
-    figures.uptime_seconds = Some((uptime_secs + age.as_secs_f64()) as u64);
-    figures.sources.uptime = Source::Guest;
+fn uptime(sample: &GuestSample, age: Duration, usage: &mut VmUsage) {
+    let Some(uptime_secs) = sample.uptime_secs else { return };
+    usage.uptime_seconds = Some((uptime_secs + age.as_secs_f64()) as u64);
+    usage.sources.uptime = Source::Guest;
 }
 
-fn cpu(span: Option<&Span<'_>>, figures: &mut VmFigures) {
+fn cpu(span: Option<&Span<'_>>, usage: &mut VmUsage) {
     if let Some(percent) = span.and_then(Span::cpu_percent) {
-        figures.cpu_percent = Some(percent);
-        figures.sources.cpu = Source::Guest;
+        usage.cpu_percent = Some(percent);
+        usage.sources.cpu = Source::Guest;
     }
 }
 
-fn network(reading: &GuestSample, span: Option<&Span<'_>>, figures: &mut VmFigures) {
-    let Some(total) = traffic(reading) else { return };
-    figures.network_rx_mb = Some(total.rx_bytes / BYTES_PER_MB);
-    figures.network_tx_mb = Some(total.tx_bytes / BYTES_PER_MB);
-    (figures.network_rx_mb_per_s, figures.network_tx_mb_per_s) =
-        span.and_then(Span::network_mb_per_s).unzip();
-    figures.sources.network = Source::Guest;
+fn network(sample: &GuestSample, span: Option<&Span<'_>>, usage: &mut VmUsage) {
+    let Some(total) = traffic(sample) else { return };
+    usage.network_rx_mb = Some(total.rx_bytes / BYTES_PER_MB);
+    usage.network_tx_mb = Some(total.tx_bytes / BYTES_PER_MB);
+    (usage.network_rx_mb_per_s, usage.network_tx_mb_per_s) = span.and_then(Span::network_mb_per_s).unzip();
+    usage.sources.network = Source::Guest;
 }
 
 struct Bytes {
@@ -102,8 +101,8 @@ struct Bytes {
 }
 
 /// Over the interfaces that lead out of the guest: what its containers send is counted on those too.
-fn traffic(reading: &GuestSample) -> Option<Bytes> {
-    let outward = reading.interfaces.as_ref()?.iter().filter(|(name, _)| looks_physical(name));
+fn traffic(sample: &GuestSample) -> Option<Bytes> {
+    let outward = sample.interfaces.as_ref()?.iter().filter(|(name, _)| looks_physical(name));
     outward.fold(None, |sum, (_, one)| {
         let sum = sum.unwrap_or(Bytes { rx_bytes: 0.0, tx_bytes: 0.0 });
         Some(Bytes {
@@ -122,9 +121,9 @@ struct Span<'a> {
 }
 
 impl<'a> Span<'a> {
-    fn between(earlier: &'a GuestSample, later: &'a GuestSample, period_secs: u32) -> Option<Self> {
+    fn between(earlier: &'a GuestSample, later: &'a GuestSample, interval_secs: u32) -> Option<Self> {
         let apart = later.taken_at.checked_duration_since(earlier.taken_at)?;
-        if apart > LEAST_BOUND.max(fresh(period_secs)) {
+        if apart > LEAST_BOUND.max(fresh(interval_secs)) {
             return None;
         }
         let secs = later.uptime_secs? - earlier.uptime_secs?;
@@ -171,7 +170,7 @@ pub(crate) mod tests {
     use std::{collections::BTreeMap, sync::Arc};
 
     const NOW: UtcMillis = UtcMillis(1_795_396_900_000);
-    const PERIOD_SECS: u32 = 5;
+    const INTERVAL_SECS: u32 = 5;
     const MB: u64 = 1024 * 1024;
     const GB: u64 = 1024 * MB;
 
@@ -194,7 +193,7 @@ pub(crate) mod tests {
     }
 
     /// Two samples five seconds apart.
-    fn readings() -> GuestSamples {
+    fn samples() -> GuestSamples {
         let taken_at = Instant::now();
         let before = GuestSample {
             taken_at,
@@ -221,30 +220,30 @@ pub(crate) mod tests {
         GuestSamples { newest: Arc::new(newest), before: Some(Arc::new(before)) }
     }
 
-    fn changed(readings: &GuestSamples, change: impl FnOnce(&mut GuestSample)) -> GuestSamples {
-        let mut newest = readings.newest.as_ref().clone();
+    fn changed(samples: &GuestSamples, change: impl FnOnce(&mut GuestSample)) -> GuestSamples {
+        let mut newest = samples.newest.as_ref().clone();
         change(&mut newest);
-        GuestSamples { newest: Arc::new(newest), ..readings.clone() }
+        GuestSamples { newest: Arc::new(newest), ..samples.clone() }
     }
 
-    fn figures_after(secs: u64, domain: &Domain, readings: &GuestSamples) -> VmFigures {
-        let at = readings.newest.taken_at + Duration::from_secs(secs);
+    fn usage_after(secs: u64, domain: &Domain, samples: &GuestSamples) -> VmUsage {
+        let at = samples.newest.taken_at + Duration::from_secs(secs);
         let current = (domain, at);
         derive(Inputs {
             previous: None,
             current,
-            guest: Some(readings),
+            guest: Some(samples),
             tick_before: None,
             now: NOW,
-            period_secs: PERIOD_SECS,
+            interval_secs: INTERVAL_SECS,
         })
     }
 
     #[test]
     fn a_guest_alone_gives_every_value() {
-        let figures = figures_after(2, &silent(), &readings());
+        let usage = usage_after(2, &silent(), &samples());
         let source = Source::Guest;
-        let expected = VmFigures {
+        let expected = VmUsage {
             cpu_percent: Some(75.0),
             memory_percent: Some(25.0),
             memory_used_mb: Some(256.0),
@@ -260,24 +259,24 @@ pub(crate) mod tests {
             uptime_seconds: Some(107),
             sources: Sources { cpu: source, memory: source, disk: source, network: source, uptime: source },
         };
-        assert_eq!(figures, expected);
+        assert_eq!(usage, expected);
     }
 
     #[test]
     fn a_guest_that_said_nothing_since_the_tick_before_has_no_network_but_all_else() {
-        let (domain, readings) = (silent(), readings());
+        let (domain, samples) = (silent(), samples());
         let at_tick = |tick_before: Instant| {
             derive(Inputs {
                 previous: None,
-                current: (&domain, readings.newest.taken_at + Duration::from_secs(7)),
-                guest: Some(&readings),
+                current: (&domain, samples.newest.taken_at + Duration::from_secs(7)),
+                guest: Some(&samples),
                 tick_before: Some(tick_before),
                 now: NOW,
-                period_secs: PERIOD_SECS,
+                interval_secs: INTERVAL_SECS,
             })
         };
-        let heard = at_tick(readings.newest.taken_at - Duration::from_secs(1));
-        let unheard = at_tick(readings.newest.taken_at + Duration::from_secs(2));
+        let heard = at_tick(samples.newest.taken_at - Duration::from_secs(1));
+        let unheard = at_tick(samples.newest.taken_at + Duration::from_secs(2));
         assert_eq!(heard.network_rx_mb, Some(100.0));
         assert_eq!((unheard.network_rx_mb, unheard.network_rx_mb_per_s), (None, None));
         assert_eq!(unheard.sources.network, Source::Unknown);
@@ -298,19 +297,19 @@ pub(crate) mod tests {
             disks: BTreeMap::from([("vda".to_owned(), DiskUse { image_bytes: 1, capacity_bytes: 2 })]),
             ..Counters::default()
         };
-        let figures = figures_after(0, &domain, &readings());
-        assert_eq!((figures.disk_used_gb, figures.memory_percent), (Some(3.0), Some(25.0)));
-        assert_eq!(figures.uptime_seconds, Some(105), "it was booted anew inside");
-        assert_eq!((figures.network_rx_mb, figures.network_rx_mb_per_s), (Some(1.0), None));
+        let usage = usage_after(0, &domain, &samples());
+        assert_eq!((usage.disk_used_gb, usage.memory_percent), (Some(3.0), Some(25.0)));
+        assert_eq!(usage.uptime_seconds, Some(105), "the guest was rebooted from inside");
+        assert_eq!((usage.network_rx_mb, usage.network_rx_mb_per_s), (Some(1.0), None));
         let (guest, hypervisor) = (Source::Guest, Source::Hypervisor);
         let expected = Sources { cpu: guest, memory: guest, disk: guest, network: hypervisor, uptime: guest };
-        assert_eq!(figures.sources, expected);
+        assert_eq!(usage.sources, expected);
     }
 
     #[test]
-    fn a_sample_counts_for_three_periods_and_not_longer() {
-        assert_eq!(figures_after(15, &silent(), &readings()).uptime_seconds, Some(120));
-        assert_eq!(figures_after(16, &silent(), &readings()), VmFigures::default());
+    fn a_sample_counts_for_three_intervals_and_not_longer() {
+        assert_eq!(usage_after(15, &silent(), &samples()).uptime_seconds, Some(120));
+        assert_eq!(usage_after(16, &silent(), &samples()), VmUsage::default());
     }
 
     #[test]
@@ -318,34 +317,33 @@ pub(crate) mod tests {
         let mut domain = silent();
         domain.counters.disks =
             BTreeMap::from([("vda".to_owned(), DiskUse { image_bytes: GB, capacity_bytes: 4 * GB })]);
-        let readings = changed(&readings(), |reading| reading.root_fs = None);
-        let figures = figures_after(0, &domain, &readings);
-        assert_eq!((figures.disk_percent, figures.sources.disk), (Some(25.0), Source::Hypervisor));
+        let samples = changed(&samples(), |sample| sample.root_fs = None);
+        let usage = usage_after(0, &domain, &samples);
+        assert_eq!((usage.disk_percent, usage.sources.disk), (Some(25.0), Source::Hypervisor));
     }
 
     #[test]
     fn two_boots_of_the_guest_give_no_rates() {
         for change in [
-            (|reading| reading.boot_id = Some("x".into())) as fn(&mut GuestSample),
-            |reading| reading.boot_id = None,
-            |reading| reading.uptime_secs = Some(99.0),
-            |reading| reading.uptime_secs = None,
+            (|sample| sample.boot_id = Some("x".into())) as fn(&mut GuestSample),
+            |sample| sample.boot_id = None,
+            |sample| sample.uptime_secs = Some(99.0),
+            |sample| sample.uptime_secs = None,
         ] {
-            let figures = figures_after(0, &silent(), &changed(&readings(), change));
-            assert_eq!((figures.cpu_percent, figures.network_rx_mb_per_s), (None, None));
-            assert_eq!(figures.network_rx_mb, Some(100.0), "the totals are of one reading");
+            let usage = usage_after(0, &silent(), &changed(&samples(), change));
+            assert_eq!((usage.cpu_percent, usage.network_rx_mb_per_s), (None, None));
+            assert_eq!(usage.network_rx_mb, Some(100.0), "the totals are of one sample");
         }
     }
 
     #[test]
     fn samples_far_apart_give_no_rates() {
         let apart = |secs| {
-            let readings = readings();
-            let taken_at = readings.before.as_ref().unwrap().taken_at + Duration::from_secs(secs);
-            let figures =
-                figures_after(0, &silent(), &changed(&readings, |reading| reading.taken_at = taken_at));
-            assert_eq!(figures.network_rx_mb, Some(100.0), "the totals are of one reading");
-            (figures.cpu_percent.is_some(), figures.network_rx_mb_per_s.is_some())
+            let samples = samples();
+            let taken_at = samples.before.as_ref().unwrap().taken_at + Duration::from_secs(secs);
+            let usage = usage_after(0, &silent(), &changed(&samples, |sample| sample.taken_at = taken_at));
+            assert_eq!(usage.network_rx_mb, Some(100.0), "the totals are of one sample");
+            (usage.cpu_percent.is_some(), usage.network_rx_mb_per_s.is_some())
         };
         assert_eq!(apart(15), (true, true));
         assert_eq!(apart(16), (false, false));
@@ -353,12 +351,12 @@ pub(crate) mod tests {
 
     #[test]
     fn a_counter_that_went_down_gives_no_rate() {
-        let readings = changed(&readings(), |reading| {
-            reading.interfaces = Some(eth0(89 * MB, 50 * MB));
-            reading.cpu = Some(CpuTime { total_ticks: 1500, idle_ticks: 799, cores: 1 });
+        let samples = changed(&samples(), |sample| {
+            sample.interfaces = Some(eth0(89 * MB, 50 * MB));
+            sample.cpu = Some(CpuTime { total_ticks: 1500, idle_ticks: 799, cores: 1 });
         });
-        let figures = figures_after(0, &silent(), &readings);
-        assert_eq!((figures.cpu_percent, figures.network_rx_mb_per_s), (None, None));
+        let usage = usage_after(0, &silent(), &samples);
+        assert_eq!((usage.cpu_percent, usage.network_rx_mb_per_s), (None, None));
     }
 
     fn any_count() -> impl Strategy<Value = u64> {
@@ -367,7 +365,7 @@ pub(crate) mod tests {
 
     prop_compose! {
         /// Anything that a guest could make the parser say, and more.
-        fn any_reading(taken_at: Instant)(
+        fn any_sample(taken_at: Instant)(
             boot_id in option::of("[ab]"),
             cpu in option::of((any_count(), any_count(), 0..4_u32)),
             memory in option::of((any_count(), any_count())),
@@ -392,8 +390,8 @@ pub(crate) mod tests {
 
     prop_compose! {
         pub(crate) fn any_samples()(
-            newest in any_reading(Instant::now()),
-            before in option::of(any_reading(Instant::now())),
+            newest in any_sample(Instant::now()),
+            before in option::of(any_sample(Instant::now())),
         ) -> GuestSamples {
             GuestSamples { newest: Arc::new(newest), before: before.map(Arc::new) }
         }
@@ -401,24 +399,24 @@ pub(crate) mod tests {
 
     proptest! {
         #[test]
-        fn no_rate_comes_from_two_boots_of_the_guest(readings in any_samples()) {
-            let figures = figures_after(0, &silent(), &readings);
-            if figures.cpu_percent.is_some() || figures.network_rx_mb_per_s.is_some() {
-                let (newest, before) = (readings.newest, readings.before.unwrap());
+        fn no_rate_comes_from_two_boots_of_the_guest(samples in any_samples()) {
+            let usage = usage_after(0, &silent(), &samples);
+            if usage.cpu_percent.is_some() || usage.network_rx_mb_per_s.is_some() {
+                let (newest, before) = (samples.newest, samples.before.unwrap());
                 prop_assert_eq!(&newest.boot_id, &before.boot_id);
                 prop_assert!(newest.boot_id.is_some() && newest.uptime_secs > before.uptime_secs);
             }
         }
 
         #[test]
-        fn what_the_guest_does_not_report_is_unknown(readings in any_samples()) {
-            let figures = figures_after(0, &silent(), &readings);
-            let newest = readings.newest;
-            prop_assert!(figures.memory_percent.is_none() || newest.memory.is_some());
-            prop_assert!(figures.disk_percent.is_none() || newest.root_fs.is_some());
-            prop_assert!(figures.network_rx_mb.is_none() || newest.interfaces.is_some());
-            prop_assert_eq!(figures.uptime_seconds.is_some(), newest.uptime_secs.is_some());
-            prop_assert!(figures.cpu_percent.is_none() || newest.cpu.is_some());
+        fn what_the_guest_does_not_report_is_unknown(samples in any_samples()) {
+            let usage = usage_after(0, &silent(), &samples);
+            let newest = samples.newest;
+            prop_assert!(usage.memory_percent.is_none() || newest.memory.is_some());
+            prop_assert!(usage.disk_percent.is_none() || newest.root_fs.is_some());
+            prop_assert!(usage.network_rx_mb.is_none() || newest.interfaces.is_some());
+            prop_assert_eq!(usage.uptime_seconds.is_some(), newest.uptime_secs.is_some());
+            prop_assert!(usage.cpu_percent.is_none() || newest.cpu.is_some());
         }
     }
 }

@@ -2,45 +2,45 @@
 
 use super::{
     inputs::Inputs,
-    units::{BYTES_PER_GB, BYTES_PER_MB, FRESH_PERIODS, KIB_PER_MB},
+    units::{BYTES_PER_GB, BYTES_PER_MB, FRESH_INTERVALS, KIB_PER_MB},
 };
 use crate::{
-    model::{Source, Sources, UtcMillis, VmFigures},
+    model::{Source, Sources, UtcMillis, VmUsage},
     server::provider::{Balloon, Domain, DomainState, Traffic},
 };
 use std::{collections::BTreeMap, time::Instant};
 
 /// The values from the hypervisor's counters alone.
-pub(super) fn figures(inputs: Inputs<'_>) -> VmFigures {
-    let Inputs { previous, current: (domain, taken_at), now, period_secs, .. } = inputs;
-    let mut figures = VmFigures::default();
-    disk(domain, &mut figures);
+pub(super) fn usage(inputs: Inputs<'_>) -> VmUsage {
+    let Inputs { previous, current: (domain, taken_at), now, interval_secs, .. } = inputs;
+    let mut usage = VmUsage::default();
+    disk(domain, &mut usage);
     match domain.state {
         DomainState::Running => {
-            uptime(domain, now, &mut figures);
-            memory(domain, now, period_secs, &mut figures);
-            network(domain, &mut figures);
+            uptime(domain, now, &mut usage);
+            memory(domain, now, interval_secs, &mut usage);
+            network(domain, &mut usage);
             if let Some((earlier, earlier_at)) = previous
                 && let Some(span) = Span::between(earlier, earlier_at, domain, taken_at)
             {
-                figures.cpu_percent = span.cpu_percent();
-                (figures.network_rx_mb_per_s, figures.network_tx_mb_per_s) = span.network_mb_per_s().unzip();
+                usage.cpu_percent = span.cpu_percent();
+                (usage.network_rx_mb_per_s, usage.network_tx_mb_per_s) = span.network_mb_per_s().unzip();
             }
         }
         DomainState::Suspended | DomainState::Stopped | DomainState::Crashed => {
-            figures.uptime_seconds = Some(0);
+            usage.uptime_seconds = Some(0);
         }
         DomainState::Unknown => {}
     }
     let known = |is_known: bool| if is_known { domain.source } else { Source::Unknown };
-    figures.sources = Sources {
-        cpu: known(figures.cpu_percent.is_some()),
-        memory: figures.sources.memory,
-        disk: known(figures.disk_percent.is_some()),
-        network: known(figures.network_rx_mb.is_some()),
-        uptime: known(figures.uptime_seconds.is_some()),
+    usage.sources = Sources {
+        cpu: known(usage.cpu_percent.is_some()),
+        memory: usage.sources.memory,
+        disk: known(usage.disk_percent.is_some()),
+        network: known(usage.network_rx_mb.is_some()),
+        uptime: known(usage.uptime_seconds.is_some()),
     };
-    figures
+    usage
 }
 
 /// Two samples of one domain within one boot.
@@ -111,11 +111,11 @@ fn in_both<'a, K: Ord, V: Copy>(
     before.iter().filter_map(|(key, value)| Some((*value, *after.get(key)?)))
 }
 
-fn uptime(domain: &Domain, now: UtcMillis, figures: &mut VmFigures) {
-    figures.uptime_seconds = domain.started_at.map(|start| now.secs_since(start).max(0.0) as u64);
+fn uptime(domain: &Domain, now: UtcMillis, usage: &mut VmUsage) {
+    usage.uptime_seconds = domain.started_at.map(|start| now.secs_since(start).max(0.0) as u64);
 }
 
-fn memory(domain: &Domain, now: UtcMillis, period_secs: u32, figures: &mut VmFigures) {
+fn memory(domain: &Domain, now: UtcMillis, interval_secs: u32, usage: &mut VmUsage) {
     let Balloon { available_kib, usable_kib, last_update_secs } = domain.counters.balloon;
     let (Some(available), Some(usable), Some(last_update)) =
         (available_kib.filter(|kib| *kib > 0), usable_kib, last_update_secs)
@@ -124,21 +124,21 @@ fn memory(domain: &Domain, now: UtcMillis, period_secs: u32, figures: &mut VmFig
     };
     // Whole seconds on one side: compare whole seconds. A time ahead of the clock is as doubtful as an old one.
     let age_secs = now.0.div_euclid(1000).saturating_sub(last_update);
-    if age_secs.saturating_abs() > i64::from(FRESH_PERIODS) * i64::from(period_secs) {
-        figures.sources.memory = Source::Stale;
+    if age_secs.saturating_abs() > i64::from(FRESH_INTERVALS) * i64::from(interval_secs) {
+        usage.sources.memory = Source::Stale;
         return;
     }
     let usable = usable.min(available);
     let used = available - usable;
     // Of huge numbers the quotient can round to a hair above 100.
-    figures.memory_percent = Some((100.0 * used as f64 / available as f64).min(100.0));
-    figures.memory_used_mb = Some(used as f64 / KIB_PER_MB);
-    figures.memory_available_mb = Some(usable as f64 / KIB_PER_MB);
-    figures.sources.memory = domain.source;
+    usage.memory_percent = Some((100.0 * used as f64 / available as f64).min(100.0));
+    usage.memory_used_mb = Some(used as f64 / KIB_PER_MB);
+    usage.memory_available_mb = Some(usable as f64 / KIB_PER_MB);
+    usage.sources.memory = domain.source;
 }
 
 /// An image can be a little larger than what the guest sees: it has tables of its own.
-fn disk(domain: &Domain, figures: &mut VmFigures) {
+fn disk(domain: &Domain, usage: &mut VmUsage) {
     let disks = domain.counters.disks.values().filter(|disk| disk.capacity_bytes > 0);
     let (image, capacity) = disks.fold((0.0, 0.0), |(image, capacity), disk| {
         (image + disk.image_bytes as f64, capacity + disk.capacity_bytes as f64)
@@ -146,12 +146,12 @@ fn disk(domain: &Domain, figures: &mut VmFigures) {
     if capacity == 0.0 {
         return;
     }
-    figures.disk_percent = Some((100.0 * image / capacity).clamp(0.0, 100.0));
-    figures.disk_used_gb = Some(image / BYTES_PER_GB);
-    figures.disk_available_gb = Some((capacity - image).max(0.0) / BYTES_PER_GB);
+    usage.disk_percent = Some((100.0 * image / capacity).clamp(0.0, 100.0));
+    usage.disk_used_gb = Some(image / BYTES_PER_GB);
+    usage.disk_available_gb = Some((capacity - image).max(0.0) / BYTES_PER_GB);
 }
 
-fn network(domain: &Domain, figures: &mut VmFigures) {
+fn network(domain: &Domain, usage: &mut VmUsage) {
     let interfaces = &domain.counters.interfaces;
     if interfaces.is_empty() {
         return;
@@ -159,6 +159,6 @@ fn network(domain: &Domain, figures: &mut VmFigures) {
     let mb = |bytes: fn(&Traffic) -> u64| {
         Some(interfaces.values().map(|traffic| bytes(traffic) as f64).sum::<f64>() / BYTES_PER_MB)
     };
-    figures.network_rx_mb = mb(|traffic| traffic.rx_bytes);
-    figures.network_tx_mb = mb(|traffic| traffic.tx_bytes);
+    usage.network_rx_mb = mb(|traffic| traffic.rx_bytes);
+    usage.network_tx_mb = mb(|traffic| traffic.tx_bytes);
 }

@@ -18,5 +18,5 @@ pub struct Inputs<'a> {
     pub tick_before: Option<Instant>,
     /// The wall clock at `current`.
     pub now: UtcMillis,
-    pub period_secs: u32,
+    pub interval_secs: u32,
 }

@@ -14,18 +14,18 @@ mod units;
 
 pub use inputs::Inputs;
 
-use crate::{model::VmFigures, server::provider::DomainState};
+use crate::{model::VmUsage, server::provider::DomainState};
 
 /// The values of a VM at the current sample.
-pub fn derive(inputs: Inputs<'_>) -> VmFigures {
-    let mut figures = hypervisor::figures(inputs);
+pub fn derive(inputs: Inputs<'_>) -> VmUsage {
+    let mut usage = hypervisor::usage(inputs);
     let (domain, taken_at) = inputs.current;
     if domain.state == DomainState::Running
         && let Some(samples) = inputs.guest
     {
-        guest::merge(&mut figures, samples, taken_at, inputs.tick_before, inputs.period_secs);
+        guest::merge(&mut usage, samples, taken_at, inputs.tick_before, inputs.interval_secs);
     }
-    figures
+    usage
 }
 
 #[cfg(test)]
@@ -44,7 +44,7 @@ mod tests {
         time::{Duration, Instant},
     };
 
-    const PERIOD_SECS: u32 = 5;
+    const INTERVAL_SECS: u32 = 5;
     const NOW: UtcMillis = UtcMillis(1_795_396_900_000);
     const MB: u64 = 1024 * 1024;
     const SEC: u64 = 1_000_000_000;
@@ -93,60 +93,60 @@ mod tests {
             guest: None,
             tick_before: None,
             now: NOW,
-            period_secs: PERIOD_SECS,
+            interval_secs: INTERVAL_SECS,
         }
     }
 
-    fn figures_between(before: &Domain, after: &Domain) -> VmFigures {
+    fn usage_between(before: &Domain, after: &Domain) -> VmUsage {
         let start = Instant::now();
         derive(Inputs { previous: Some((before, start)), ..inputs(after, start + Duration::from_secs(5)) })
     }
 
-    fn figures_of(domain: &Domain) -> VmFigures {
+    fn usage_of(domain: &Domain) -> VmUsage {
         derive(inputs(domain, Instant::now()))
     }
 
-    fn has_a_rate(figures: &VmFigures) -> bool {
-        figures.cpu_percent.is_some()
-            || figures.network_rx_mb_per_s.is_some()
-            || figures.network_tx_mb_per_s.is_some()
+    fn has_a_rate(usage: &VmUsage) -> bool {
+        usage.cpu_percent.is_some()
+            || usage.network_rx_mb_per_s.is_some()
+            || usage.network_tx_mb_per_s.is_some()
     }
 
     #[test]
     fn two_samples_of_a_running_vm_give_every_value() {
-        let figures = figures_between(&earlier(), &running());
-        assert_eq!(figures.cpu_percent, Some(50.0));
-        assert_eq!(figures.memory_percent, Some(25.0));
-        assert_eq!(figures.memory_used_mb, Some(256.0));
-        assert_eq!(figures.memory_available_mb, Some(768.0));
-        assert_eq!(figures.disk_percent, Some(25.0));
-        assert_eq!((figures.disk_used_gb, figures.disk_available_gb), (Some(1.0), Some(3.0)));
-        assert_eq!((figures.network_rx_mb, figures.network_tx_mb), (Some(100.0), Some(50.0)));
-        assert_eq!((figures.network_rx_mb_per_s, figures.network_tx_mb_per_s), (Some(2.0), Some(1.0)));
-        assert_eq!(figures.uptime_seconds, Some(60));
+        let usage = usage_between(&earlier(), &running());
+        assert_eq!(usage.cpu_percent, Some(50.0));
+        assert_eq!(usage.memory_percent, Some(25.0));
+        assert_eq!(usage.memory_used_mb, Some(256.0));
+        assert_eq!(usage.memory_available_mb, Some(768.0));
+        assert_eq!(usage.disk_percent, Some(25.0));
+        assert_eq!((usage.disk_used_gb, usage.disk_available_gb), (Some(1.0), Some(3.0)));
+        assert_eq!((usage.network_rx_mb, usage.network_tx_mb), (Some(100.0), Some(50.0)));
+        assert_eq!((usage.network_rx_mb_per_s, usage.network_tx_mb_per_s), (Some(2.0), Some(1.0)));
+        assert_eq!(usage.uptime_seconds, Some(60));
         let source = Source::Hypervisor;
         let all = Sources { cpu: source, memory: source, disk: source, network: source, uptime: source };
-        assert_eq!(figures.sources, all);
+        assert_eq!(usage.sources, all);
     }
 
     #[test]
     fn the_first_sample_has_no_rates() {
-        let figures = figures_of(&running());
-        assert!(!has_a_rate(&figures));
-        assert_eq!(figures.sources.cpu, Source::Unknown);
-        assert_eq!(figures.network_rx_mb, Some(100.0));
+        let usage = usage_of(&running());
+        assert!(!has_a_rate(&usage));
+        assert_eq!(usage.sources.cpu, Source::Unknown);
+        assert_eq!(usage.network_rx_mb, Some(100.0));
     }
 
     #[test]
     fn a_vm_that_was_restarted_has_no_rates_even_if_all_counters_grew() {
         let before = Domain { started_at: Some(NOW.plus_secs(-3600)), ..earlier() };
-        assert!(!has_a_rate(&figures_between(&before, &running())));
+        assert!(!has_a_rate(&usage_between(&before, &running())));
     }
 
     #[test]
     fn a_vm_that_took_anothers_place_has_no_rates() {
         let before = Domain { uuid: "b1b2b3b4-0000-4000-8000-97f2502e193f".into(), ..earlier() };
-        assert!(!has_a_rate(&figures_between(&before, &running())));
+        assert!(!has_a_rate(&usage_between(&before, &running())));
     }
 
     #[test]
@@ -155,7 +155,7 @@ mod tests {
             [DomainState::Stopped, DomainState::Suspended, DomainState::Crashed, DomainState::Unknown]
         {
             let before = Domain { state, ..earlier() };
-            assert!(!has_a_rate(&figures_between(&before, &running())), "{state:?}");
+            assert!(!has_a_rate(&usage_between(&before, &running())), "{state:?}");
         }
     }
 
@@ -163,10 +163,10 @@ mod tests {
     fn one_counter_going_down_drops_all_rates_of_that_point() {
         let mut before = earlier();
         before.counters.vcpu_time_ns.insert(1, 21 * SEC);
-        assert!(!has_a_rate(&figures_between(&before, &running())));
+        assert!(!has_a_rate(&usage_between(&before, &running())));
         let mut before = earlier();
         before.counters.interfaces.insert("vnet0".into(), Traffic { rx_bytes: 0, tx_bytes: 51 * MB });
-        assert!(!has_a_rate(&figures_between(&before, &running())));
+        assert!(!has_a_rate(&usage_between(&before, &running())));
     }
 
     #[test]
@@ -174,9 +174,9 @@ mod tests {
         let mut after = running();
         after.counters.interfaces.insert("vnet1".into(), Traffic { rx_bytes: 1000 * MB, tx_bytes: 0 });
         after.counters.vcpu_time_ns.insert(2, 1000 * SEC);
-        let figures = figures_between(&earlier(), &after);
-        assert_eq!((figures.cpu_percent, figures.network_rx_mb_per_s), (Some(50.0), Some(2.0)));
-        assert_eq!(figures.network_rx_mb, Some(1100.0));
+        let usage = usage_between(&earlier(), &after);
+        assert_eq!((usage.cpu_percent, usage.network_rx_mb_per_s), (Some(50.0), Some(2.0)));
+        assert_eq!(usage.network_rx_mb, Some(1100.0));
     }
 
     #[test]
@@ -184,33 +184,33 @@ mod tests {
         let mut before = earlier();
         before.counters.interfaces = BTreeMap::from([("vnet9".to_owned(), Traffic::default())]);
         before.counters.vcpu_time_ns.clear();
-        assert!(!has_a_rate(&figures_between(&before, &running())));
+        assert!(!has_a_rate(&usage_between(&before, &running())));
     }
 
     #[test]
     fn no_time_between_two_samples_gives_no_rates() {
         let at = Instant::now();
-        let figures = derive(Inputs { previous: Some((&earlier(), at)), ..inputs(&running(), at) });
-        assert!(!has_a_rate(&figures));
+        let usage = derive(Inputs { previous: Some((&earlier(), at)), ..inputs(&running(), at) });
+        assert!(!has_a_rate(&usage));
     }
 
     #[test]
     fn more_than_all_processors_is_all_of_them() {
         let mut before = earlier();
         before.counters.vcpu_time_ns = BTreeMap::from([(0, 0), (1, 0)]);
-        assert_eq!(figures_between(&before, &running()).cpu_percent, Some(100.0));
+        assert_eq!(usage_between(&before, &running()).cpu_percent, Some(100.0));
     }
 
     #[test]
-    fn memory_counts_for_three_periods_and_is_stale_after() {
+    fn memory_counts_for_three_intervals_and_is_stale_after() {
         let mut domain = running();
         domain.counters.balloon.last_update_secs = Some(NOW.0 / 1000 - 15);
-        assert_eq!(figures_of(&domain).memory_percent, Some(25.0));
+        assert_eq!(usage_of(&domain).memory_percent, Some(25.0));
         for late in [NOW.0 / 1000 - 16, NOW.0 / 1000 + 16] {
             domain.counters.balloon.last_update_secs = Some(late);
-            let figures = figures_of(&domain);
-            assert_eq!((figures.memory_percent, figures.memory_used_mb), (None, None));
-            assert_eq!(figures.sources.memory, Source::Stale);
+            let usage = usage_of(&domain);
+            assert_eq!((usage.memory_percent, usage.memory_used_mb), (None, None));
+            assert_eq!(usage.sources.memory, Source::Stale);
         }
     }
 
@@ -224,16 +224,16 @@ mod tests {
         ] {
             let mut domain = running();
             domain.counters.balloon = silent;
-            let figures = figures_of(&domain);
-            assert_eq!((figures.memory_percent, figures.sources.memory), (None, Source::Unknown));
+            let usage = usage_of(&domain);
+            assert_eq!((usage.memory_percent, usage.sources.memory), (None, Source::Unknown));
         }
     }
 
     #[test]
     fn a_vm_that_does_not_run_has_its_disk_and_an_uptime_of_zero() {
         for state in [DomainState::Stopped, DomainState::Crashed, DomainState::Suspended] {
-            let figures = figures_between(&earlier(), &Domain { state, ..running() });
-            let expected = VmFigures {
+            let usage = usage_between(&earlier(), &Domain { state, ..running() });
+            let expected = VmUsage {
                 disk_percent: Some(25.0),
                 disk_used_gb: Some(1.0),
                 disk_available_gb: Some(3.0),
@@ -243,35 +243,35 @@ mod tests {
                     uptime: Source::Hypervisor,
                     ..Sources::default()
                 },
-                ..VmFigures::default()
+                ..VmUsage::default()
             };
-            assert_eq!(figures, expected, "{state:?}");
+            assert_eq!(usage, expected, "{state:?}");
         }
     }
 
     #[test]
     fn a_vm_of_unknown_state_has_no_uptime() {
         let domain = Domain { state: DomainState::Unknown, ..running() };
-        assert_eq!(figures_of(&domain).uptime_seconds, None);
+        assert_eq!(usage_of(&domain).uptime_seconds, None);
     }
 
     #[test]
     fn an_unknown_start_is_an_unknown_uptime() {
         let domain = Domain { started_at: None, ..running() };
-        let figures = figures_of(&domain);
-        assert_eq!((figures.uptime_seconds, figures.sources.uptime), (None, Source::Unknown));
+        let usage = usage_of(&domain);
+        assert_eq!((usage.uptime_seconds, usage.sources.uptime), (None, Source::Unknown));
     }
 
     #[test]
     fn a_busy_domain_without_counters_gives_gaps() {
         let domain = Domain { counters: Counters::default(), ..running() };
-        let figures = figures_between(&earlier(), &domain);
-        let expected = VmFigures {
+        let usage = usage_between(&earlier(), &domain);
+        let expected = VmUsage {
             uptime_seconds: Some(60),
             sources: Sources { uptime: Source::Hypervisor, ..Sources::default() },
-            ..VmFigures::default()
+            ..VmUsage::default()
         };
-        assert_eq!(figures, expected);
+        assert_eq!(usage, expected);
     }
 
     #[test]
@@ -279,14 +279,14 @@ mod tests {
         let mut domain = running();
         domain.counters.disks =
             BTreeMap::from([("vda".to_owned(), DiskUse { image_bytes: 5 << 30, capacity_bytes: 4 << 30 })]);
-        let figures = figures_of(&domain);
-        assert_eq!((figures.disk_percent, figures.disk_available_gb), (Some(100.0), Some(0.0)));
+        let usage = usage_of(&domain);
+        assert_eq!((usage.disk_percent, usage.disk_available_gb), (Some(100.0), Some(0.0)));
     }
 
     #[test]
     fn what_the_simulated_fleet_makes_is_called_simulated() {
-        let figures = figures_of(&Domain { source: Source::Simulated, ..running() });
-        assert_eq!((figures.sources.memory, figures.sources.disk), (Source::Simulated, Source::Simulated));
+        let usage = usage_of(&Domain { source: Source::Simulated, ..running() });
+        assert_eq!((usage.sources.memory, usage.sources.disk), (Source::Simulated, Source::Simulated));
     }
 
     fn any_state() -> impl Strategy<Value = DomainState> {
@@ -351,13 +351,13 @@ mod tests {
             before in any_domain(),
             after in any_domain(),
             millis in 0..10_000_u64,
-            period_secs in any::<u32>(),
+            interval_secs in any::<u32>(),
             guest in option::of(any_samples()),
         ) {
             let start = Instant::now();
             let later = start + Duration::from_millis(millis);
             let previous = Some((&before, start));
-            let f = derive(Inputs { previous, guest: guest.as_ref(), period_secs, ..inputs(&after, later) });
+            let f = derive(Inputs { previous, guest: guest.as_ref(), interval_secs, ..inputs(&after, later) });
             for percent in [f.cpu_percent, f.memory_percent, f.disk_percent].into_iter().flatten() {
                 prop_assert!((0.0..=100.0).contains(&percent), "{percent}");
             }
@@ -373,7 +373,7 @@ mod tests {
         fn nothing_comes_from_the_guest_of_a_vm_that_does_not_run(after in any_domain(), guest in any_samples()) {
             prop_assume!(after.state != DomainState::Running);
             let f = derive(Inputs { guest: Some(&guest), ..inputs(&after, guest.newest.taken_at) });
-            prop_assert_eq!(f, figures_of(&after));
+            prop_assert_eq!(f, usage_of(&after));
         }
 
         #[test]
@@ -398,7 +398,7 @@ mod tests {
 
         #[test]
         fn rates_never_come_from_two_boots(before in any_domain(), after in any_domain()) {
-            let f = figures_between(&before, &after);
+            let f = usage_between(&before, &after);
             if has_a_rate(&f) {
                 prop_assert_eq!(&before.uuid, &after.uuid);
                 prop_assert!(before.started_at.is_none() || after.started_at.is_none() || before.started_at == after.started_at);
@@ -414,21 +414,21 @@ mod tests {
         fn what_is_not_reported_is_unknown(before in any_domain(), mut after in any_domain()) {
             after.counters = Counters::default();
             after.started_at = None;
-            let f = figures_between(&before, &after);
-            let silent = VmFigures { uptime_seconds: f.uptime_seconds, sources: f.sources, ..VmFigures::default() };
+            let f = usage_between(&before, &after);
+            let silent = VmUsage { uptime_seconds: f.uptime_seconds, sources: f.sources, ..VmUsage::default() };
             prop_assert_eq!(f, silent);
             prop_assert!(matches!(f.uptime_seconds, None | Some(0)));
         }
 
         #[test]
         fn a_group_has_a_source_exactly_when_it_has_values(before in any_domain(), after in any_domain()) {
-            let f = figures_between(&before, &after);
-            let told = |source| source == Source::Hypervisor;
-            prop_assert_eq!(told(f.sources.cpu), f.cpu_percent.is_some());
-            prop_assert_eq!(told(f.sources.memory), f.memory_percent.is_some());
-            prop_assert_eq!(told(f.sources.disk), f.disk_percent.is_some());
-            prop_assert_eq!(told(f.sources.network), f.network_rx_mb.is_some());
-            prop_assert_eq!(told(f.sources.uptime), f.uptime_seconds.is_some());
+            let f = usage_between(&before, &after);
+            let is_hypervisor = |source| source == Source::Hypervisor;
+            prop_assert_eq!(is_hypervisor(f.sources.cpu), f.cpu_percent.is_some());
+            prop_assert_eq!(is_hypervisor(f.sources.memory), f.memory_percent.is_some());
+            prop_assert_eq!(is_hypervisor(f.sources.disk), f.disk_percent.is_some());
+            prop_assert_eq!(is_hypervisor(f.sources.network), f.network_rx_mb.is_some());
+            prop_assert_eq!(is_hypervisor(f.sources.uptime), f.uptime_seconds.is_some());
         }
     }
 }

@@ -1,7 +1,9 @@
-//! The layout of the pages for signed-in users. It loads the session and redirects everyone else to sign in.
+//! The layout of the pages for signed-in users: navigation, banners, toasts.
 
 use super::{
-    auth::{Session, Viewer, sign_in_address},
+    auth::{Session, Viewer},
+    auth_guard::AuthGuard,
+    banner::SimulatedBanner,
     browser,
     icon::{Brand, Glyph, Icon},
     meter::meter_width,
@@ -10,43 +12,39 @@ use super::{
 };
 use crate::{
     api::{SignOut, my_quota, open_alert_count},
-    model::{ApiError, Instance, ProviderKind, Quota, Role},
+    model::{ApiError, Quota, Role},
 };
 use leptos::prelude::*;
-use leptos_router::{
-    components::{Outlet, Redirect},
-    hooks::use_location,
-};
+use leptos_router::{components::Outlet, hooks::use_location};
 
 const CONTENT_ID: &str = "content";
 
-/// The pages for signed-in users. This only redirects; each server function checks permissions
-/// itself.
+/// Loads the session and shows the page of the current route.
 #[component]
-pub fn SignedIn() -> impl IntoView {
+pub fn AppLayout() -> impl IntoView {
     let session = Resource::new(|| (), |()| Session::load());
     let changes = RwSignal::new(0);
     provide_context(Viewer::new(session, changes));
     let toasts = Toasts::provide();
     let path = use_location().pathname;
-    Effect::new(move |before: Option<String>| {
+    Effect::new(move |previous: Option<String>| {
         let page = path.with(|path| page_of(path).to_owned());
-        if before.is_some_and(|before| before != page) {
-            browser::take_focus_from_within(CONTENT_ID);
+        if previous.is_some_and(|previous| previous != page) {
+            browser::focus_after_navigation(CONTENT_ID);
         }
         page
     });
     view! {
         <a class="skip" href="#content">"Skip to content"</a>
-        <Guard session/>
+        <AuthGuard session/>
         <Suspense>
             {move || Suspend::new(async move {
-                let me = session.await.ok().and_then(|session| session.me);
-                me.map(|me| view! { <Keyboard is_admin=me.role == Role::Admin/> })
+                let user = session.await.ok().and_then(|session| session.user);
+                user.map(|user| view! { <Keyboard is_admin=user.role == Role::Admin/> })
             })}
         </Suspense>
         <div class="shell">
-            <Rail session changes/>
+            <Navigation session changes/>
             <div class="stage">
                 <Suspense>
                     {move || Suspend::new(async move {
@@ -69,72 +67,53 @@ fn page_of(path: &str) -> &str {
 }
 
 #[component]
-fn Guard(session: Resource<Result<Session, ApiError>>) -> impl IntoView {
-    let sign_in = sign_in_address();
-    view! {
-        <Suspense>
-            {move || {
-                let sign_in = sign_in.clone();
-                Suspend::new(async move {
-                let stranger = session.await.ok().filter(|session| session.me.is_none());
-                stranger.map(|session| {
-                    let path = if session.instance.needs_first_account { "/setup".into() } else { sign_in() };
-                    view! { <Redirect path/> }
-                })
-            })
-            }}
-        </Suspense>
-    }
-}
-
-#[component]
-fn Rail(session: Resource<Result<Session, ApiError>>, changes: RwSignal<u32>) -> impl IntoView {
+fn Navigation(session: Resource<Result<Session, ApiError>>, changes: RwSignal<u32>) -> impl IntoView {
     let path = use_location().pathname;
     // Loaded again with every page, because a launch opens another one.
-    let told = Resource::new(
+    let counts = Resource::new(
         move || (path.get(), changes.get()),
         |_| async { Ok::<_, ApiError>((my_quota().await?, open_alert_count().await?)) },
     );
-    let of_launch = move || path.with(|path| path == "/vms/new" || path == "/vms/adopt");
-    let of_monitor = move || path.with(|path| path == "/monitor");
-    let of_alerts = move || path.with(|path| path == "/alerts" || path.starts_with("/alerts/"));
-    let of_events = move || path.with(|path| path == "/events");
-    let of_admin = move || path.with(|path| path == "/admin" || path.starts_with("/admin/"));
-    let of_overview = move || !of_launch() && path.with(|path| path == "/" || path.starts_with("/vms/"));
+    let is_launch = move || path.with(|path| path == "/vms/new" || path == "/vms/adopt");
+    let is_monitor = move || path.with(|path| path == "/monitor");
+    let is_alerts = move || path.with(|path| path == "/alerts" || path.starts_with("/alerts/"));
+    let is_events = move || path.with(|path| path == "/events");
+    let is_admin = move || path.with(|path| path == "/admin" || path.starts_with("/admin/"));
+    let is_overview = move || !is_launch() && path.with(|path| path == "/" || path.starts_with("/vms/"));
     view! {
         <nav class="rail" aria-label="Main">
             <a href="/" class="home" aria-label="Twarga Cloud"><Brand/></a>
-            <a class="entry" href="/" aria-current=move || of_overview().then_some("page")>
+            <a class="entry" href="/" aria-current=move || is_overview().then_some("page")>
                 <Glyph icon=Icon::Grid/>
                 <span>"Overview"</span>
             </a>
-            <a class="entry" href="/vms/new" aria-current=move || of_launch().then_some("page")>
+            <a class="entry" href="/vms/new" aria-current=move || is_launch().then_some("page")>
                 <Glyph icon=Icon::Plus/>
                 <span>"Launch"</span>
             </a>
-            <a class="entry" href="/monitor" aria-current=move || of_monitor().then_some("page")>
+            <a class="entry" href="/monitor" aria-current=move || is_monitor().then_some("page")>
                 <Glyph icon=Icon::Pulse/>
                 <span>"Monitor"</span>
             </a>
-            <a class="entry" href="/alerts" aria-current=move || of_alerts().then_some("page")>
+            <a class="entry" href="/alerts" aria-current=move || is_alerts().then_some("page")>
                 <Glyph icon=Icon::Bell/>
                 <span>"Alerts"</span>
                 <Transition>
                     {move || Suspend::new(async move {
-                        let open = told.await.ok().map_or(0, |(_, open)| open);
+                        let open = counts.await.ok().map_or(0, |(_, open)| open);
                         (open > 0).then(|| view! { <b class="count">{open} <span class="unseen">" open"</span></b> })
                     })}
                 </Transition>
             </a>
-            <a class="entry" href="/events" aria-current=move || of_events().then_some("page")>
+            <a class="entry" href="/events" aria-current=move || is_events().then_some("page")>
                 <Glyph icon=Icon::List/>
                 <span>"Events"</span>
             </a>
             <Suspense>
                 {move || Suspend::new(async move {
-                    let me = session.await.ok().and_then(|session| session.me);
-                    me.filter(|me| me.role == Role::Admin).map(|_| view! {
-                        <a class="entry" href="/admin" aria-current=move || of_admin().then_some("page")>
+                    let user = session.await.ok().and_then(|session| session.user);
+                    user.filter(|user| user.role == Role::Admin).map(|_| view! {
+                        <a class="entry" href="/admin" aria-current=move || is_admin().then_some("page")>
                             <Glyph icon=Icon::Shield/>
                             <span>"Admin"</span>
                         </a>
@@ -143,7 +122,7 @@ fn Rail(session: Resource<Result<Session, ApiError>>, changes: RwSignal<u32>) ->
             </Suspense>
             <span class="push"></span>
             <Transition>
-                {move || Suspend::new(async move { told.await.ok().map(|(quota, _)| view! { <QuotaUsed quota/> }) })}
+                {move || Suspend::new(async move { counts.await.ok().map(|(quota, _)| view! { <QuotaUsed quota/> }) })}
             </Transition>
             <Suspense>
                 {move || Suspend::new(async move {
@@ -153,12 +132,12 @@ fn Rail(session: Resource<Result<Session, ApiError>>, changes: RwSignal<u32>) ->
                     })
                 })}
             </Suspense>
-            <div class="person">
+            <div class="user">
                 <a class="name" href="/account" title="Your account" data-testid="user">
-                    <Glyph icon=Icon::Person/>
+                    <Glyph icon=Icon::User/>
                     <Suspense>
                         {move || Suspend::new(async move {
-                            session.await.ok().and_then(|session| session.me).map(|me| view! { <span>{me.username}</span> })
+                            session.await.ok().and_then(|session| session.user).map(|user| view! { <span>{user.username}</span> })
                         })}
                     </Suspense>
                 </a>
@@ -172,8 +151,8 @@ fn Rail(session: Resource<Result<Session, ApiError>>, changes: RwSignal<u32>) ->
 #[component]
 fn QuotaUsed(quota: Quota) -> impl IntoView {
     let spent = quota.credits_granted - quota.credits_available;
-    let bar = |used: f64, all: f64| {
-        let width = meter_width(Some((100.0 * used / all.max(1.0)).max(0.0)));
+    let bar = |used: f64, limit: f64| {
+        let width = meter_width(Some((100.0 * used / limit.max(1.0)).max(0.0)));
         view! { <svg class="bar" viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true"><rect class="area" height="6" width=width></rect></svg> }
     };
     view! {
@@ -186,8 +165,7 @@ fn QuotaUsed(quota: Quota) -> impl IntoView {
     }
 }
 
-/// A plain form on purpose: the browser loads a new document, so nothing of the session stays in
-/// memory.
+/// A plain form on purpose: the browser loads a new document, so nothing of the session stays in memory.
 #[component]
 pub fn SignOutButton() -> impl IntoView {
     use leptos::server_fn::ServerFn;
@@ -199,18 +177,6 @@ pub fn SignOutButton() -> impl IntoView {
             </button>
         </form>
     }
-}
-
-#[component]
-pub fn SimulatedBanner(instance: Instance) -> impl IntoView {
-    (instance.provider == ProviderKind::Simulated).then(|| {
-        view! {
-            <p class="banner simulated" role="note" data-testid="simulated">
-                <Glyph icon=Icon::Warning/>
-                <span>"Simulated fleet: these VMs and their metrics are made up."</span>
-            </p>
-        }
-    })
 }
 
 #[cfg(test)]

@@ -1,22 +1,21 @@
-//! Messages of a page: errors, warnings, and the state of the connection.
+//! Messages of a page: errors, warnings and the state of the connection.
 
 use super::{
     auth::sign_in_address,
-    clock::{Moment, TimeForm},
     feed::{Connection, Feed},
     icon::{Glyph, Icon},
+    local_time::{LocalTime, TimeFormat},
     toast,
 };
-use crate::model::{ApiError, ErrorCode};
+use crate::model::{ApiError, ErrorCode, Instance, ProviderKind};
 use leptos::prelude::*;
 use leptos_router::components::Redirect;
 
-/// An error, announced by screen readers. The live region is there from the beginning, or they would miss
-/// it.
+/// An error, announced by screen readers. They only notice it if the live region exists before.
 #[component]
-pub fn Refusal(#[prop(into)] error: Signal<Option<ApiError>>) -> impl IntoView {
+pub fn ErrorBanner(#[prop(into)] error: Signal<Option<ApiError>>) -> impl IntoView {
     view! {
-        <div role="alert" class="refusal" data-testid="refusal">
+        <div role="alert" class="error-banner" data-testid="error">
             {move || error.get().map(|error| view! { <p class="banner bad"><Glyph icon=Icon::Warning/><span>{error.text}</span></p> })}
         </div>
     }
@@ -24,7 +23,7 @@ pub fn Refusal(#[prop(into)] error: Signal<Option<ApiError>>) -> impl IntoView {
 
 /// Shown instead of a page that could not be loaded.
 #[component]
-pub fn Unavailable(error: ApiError) -> impl IntoView {
+pub fn PageError(error: ApiError) -> impl IntoView {
     if error.code == ErrorCode::NotSignedIn {
         return view! { <Redirect path=sign_in_address()()/> }.into_any();
     }
@@ -44,7 +43,7 @@ pub fn Unavailable(error: ApiError) -> impl IntoView {
 
 /// Shown instead of a page whose code could not be loaded: no connection, or the server has a new version.
 #[component]
-pub fn NotLoaded() -> impl IntoView {
+pub fn PageNotLoaded() -> impl IntoView {
     view! {
         <section class="panel empty" role="alert">
             <h2>"Page not loaded"</h2>
@@ -56,7 +55,7 @@ pub fn NotLoaded() -> impl IntoView {
 
 /// Shown instead of a part of a page that could not be loaded, with a retry.
 #[component]
-pub fn Failed(error: ApiError, retry: impl Fn() + Send + Sync + 'static) -> impl IntoView {
+pub fn SectionError(error: ApiError, retry: impl Fn() + Send + Sync + 'static) -> impl IntoView {
     if error.code == ErrorCode::NotSignedIn {
         return view! { <Redirect path=sign_in_address()()/> }.into_any();
     }
@@ -83,18 +82,18 @@ pub fn Loading(#[prop(default = "panel blank tall")] class: &'static str) -> imp
 
 /// Whether the metrics are live.
 #[component]
-pub fn LinkState(feed: Feed) -> impl IntoView {
+pub fn ConnectionStatus(feed: Feed) -> impl IntoView {
     let state = move || {
         match feed.connection.get() {
         Connection::Live => view! {
-            <span class="link live"><i class="pulse"></i>"Live, every " {feed.live.with_untracked(|l| l.period_secs)} " s"</span>
+            <span class="link live"><i class="pulse"></i>"Live, every " {feed.live.with_untracked(|l| l.interval_secs)} " s"</span>
         }
         .into_any(),
         Connection::Lost { text, .. } => view! {
             <span class="link lost" title=text>
                 <i class="pulse"></i>
                 "Reconnecting… last data from "
-                <Moment at=Signal::derive(move || feed.live.with(|l| l.cursor)) form=TimeForm::TimeOfDay/>
+                <LocalTime at=Signal::derive(move || feed.live.with(|l| l.cursor)) form=TimeFormat::TimeOfDay/>
             </span>
         }
         .into_any(),
@@ -106,14 +105,26 @@ pub fn LinkState(feed: Feed) -> impl IntoView {
 
 /// Why there are no current metrics; also shows the outcome of the user's operations as toasts.
 #[component]
-pub fn Trouble(feed: Feed) -> impl IntoView {
+pub fn CollectorBanner(feed: Feed) -> impl IntoView {
     toast::follow_operations(feed);
-    let trouble = Memo::new(move |_| feed.live.with(|live| live.trouble.clone()));
+    let warning = Memo::new(move |_| feed.live.with(|live| live.trouble.clone()));
     view! {
         <div role="status" data-testid="trouble">
-            {move || trouble.get().map(|text| view! { <p class="banner warn"><Glyph icon=Icon::Warning/><span>{text}</span></p> })}
+            {move || warning.get().map(|text| view! { <p class="banner warn"><Glyph icon=Icon::Warning/><span>{text}</span></p> })}
         </div>
     }
+}
+
+#[component]
+pub fn SimulatedBanner(instance: Instance) -> impl IntoView {
+    (instance.provider == ProviderKind::Simulated).then(|| {
+        view! {
+            <p class="banner simulated" role="note" data-testid="simulated">
+                <Glyph icon=Icon::Warning/>
+                <span>"Simulated fleet: these VMs and their metrics are made up."</span>
+            </p>
+        }
+    })
 }
 
 /// Shown instead of a page for admins.

@@ -47,7 +47,7 @@ pub struct Sources {
 
 /// The metrics of one VM in one tick. Unknown is `None`, never zero. MB and GB are binary.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-pub struct VmFigures {
+pub struct VmUsage {
     /// 0 to 100: percent of the VM's cores.
     pub cpu_percent: Option<f64>,
     /// 0 to 100: percent of the memory the guest sees.
@@ -79,7 +79,7 @@ pub struct VmFigures {
     pub sources: Sources,
 }
 
-impl VmFigures {
+impl VmUsage {
     /// Rounded for pages: two decimals, rates four.
     #[must_use]
     pub fn rounded(self) -> Self {

@@ -1,4 +1,4 @@
-//! People and what they find: their accounts, what happened, several VMs at once, charts of any time.
+//! Users: their accounts, events, several VMs at once, charts of any time, alert rules.
 
 mod support;
 
@@ -23,18 +23,18 @@ async fn id_of(client: &Client, vm: &str) -> i64 {
 }
 
 /// The admin ada with the fleet's two VMs, and bob with one of his own.
-async fn two_people(fleet: &Fleet) -> (Server, Client, Client) {
+async fn two_users(fleet: &Fleet) -> (Server, Client, Client) {
     let server = fleet.serve(2).await;
-    let (ada, bob) = (server.person("ada").await, server.person("bob").await);
+    let (ada, bob) = (server.user("ada").await, server.user("bob").await);
     assert_eq!(bob.launch("bobs", "alpine-3.23").await.status, StatusCode::OK);
-    server.settled().await;
+    server.wait_until_idle().await;
     (server, ada, bob)
 }
 
 #[tokio::test]
 async fn a_changed_password_signs_every_other_device_out() {
     let server = Fleet::new().serve(0).await;
-    let here = server.person("ada").await;
+    let here = server.user("ada").await;
     let there = server.browser("ada").await;
     let change = [("old_password", "not my password"), ("new_password", NEW_PASSWORD)];
     let refused = here.form("/api/v1/change_password", &change).await;
@@ -49,15 +49,15 @@ async fn a_changed_password_signs_every_other_device_out() {
     assert_eq!(here.get("/api/auth/me").await.status, StatusCode::OK);
     assert_eq!(there.get("/api/auth/me").await.status, StatusCode::UNAUTHORIZED);
     let old = [("username", "ada"), ("password", PASSWORD)];
-    assert_eq!(server.nobody().form("/api/auth/login", &old).await.status, StatusCode::BAD_REQUEST);
+    assert_eq!(server.anonymous().form("/api/auth/login", &old).await.status, StatusCode::BAD_REQUEST);
     let new = [("username", "ada"), ("password", NEW_PASSWORD)];
-    assert_eq!(server.nobody().form("/api/auth/login", &new).await.status, StatusCode::OK);
+    assert_eq!(server.anonymous().form("/api/auth/login", &new).await.status, StatusCode::OK);
 }
 
 #[tokio::test]
-async fn a_device_is_listed_and_signed_out_by_its_own_person_only() {
+async fn a_session_is_listed_and_signed_out_only_by_its_user() {
     let server = Fleet::new().serve(0).await;
-    let (ada, bob) = (server.person("ada").await, server.person("bob").await);
+    let (ada, bob) = (server.user("ada").await, server.user("bob").await);
     let browser = server.browser("ada").await;
     let devices = ada.get("/api/v1/my_devices").await.json();
     let kinds: Vec<_> = devices.as_array().unwrap().iter().map(|d| (&d["kind"], &d["is_this"])).collect();
@@ -77,21 +77,21 @@ async fn a_device_is_listed_and_signed_out_by_its_own_person_only() {
 #[tokio::test]
 async fn who_is_deactivated_is_out_at_once_and_can_come_back() {
     let server = Fleet::new().serve(0).await;
-    let (ada, bob) = (server.person("ada").await, server.person("bob").await);
+    let (ada, bob) = (server.user("ada").await, server.user("bob").await);
     let bobs = account_of(&ada, "bob").await["id"].to_string();
     let set = |active: &'static str| [("account_id", bobs.as_str()), ("is_active", active)];
     assert_eq!(ada.form("/api/v1/set_account_active", &set("false")).await.status, StatusCode::OK);
     assert_eq!(bob.get("/api/auth/me").await.status, StatusCode::UNAUTHORIZED);
     let sign_in = [("username", "bob"), ("password", PASSWORD)];
-    assert_eq!(server.nobody().form("/api/auth/login", &sign_in).await.status, StatusCode::BAD_REQUEST);
+    assert_eq!(server.anonymous().form("/api/auth/login", &sign_in).await.status, StatusCode::BAD_REQUEST);
     assert_eq!(ada.form("/api/v1/set_account_active", &set("true")).await.status, StatusCode::OK);
-    assert_eq!(server.nobody().form("/api/auth/login", &sign_in).await.status, StatusCode::OK);
+    assert_eq!(server.anonymous().form("/api/auth/login", &sign_in).await.status, StatusCode::OK);
 }
 
 #[tokio::test]
 async fn an_admin_cannot_shut_themselves_out_nor_give_up_their_own_role() {
     let server = Fleet::new().serve(0).await;
-    let ada = server.person("ada").await;
+    let ada = server.user("ada").await;
     let own = account_of(&ada, "ada").await["id"].to_string();
     let out = [("account_id", own.as_str()), ("is_active", "false")];
     assert_eq!(ada.form("/api/v1/set_account_active", &out).await.status, StatusCode::CONFLICT);
@@ -103,7 +103,7 @@ async fn an_admin_cannot_shut_themselves_out_nor_give_up_their_own_role() {
 #[tokio::test]
 async fn who_is_made_an_admin_is_one_at_once() {
     let server = Fleet::new().serve(0).await;
-    let (ada, bob) = (server.person("ada").await, server.person("bob").await);
+    let (ada, bob) = (server.user("ada").await, server.user("bob").await);
     assert_eq!(bob.get("/api/v1/accounts").await.status, StatusCode::FORBIDDEN);
     let bobs = account_of(&ada, "bob").await["id"].to_string();
     let up = [("account_id", bobs.as_str()), ("role", "admin")];
@@ -114,7 +114,7 @@ async fn who_is_made_an_admin_is_one_at_once() {
 #[tokio::test]
 async fn credits_are_booked_with_a_reason_and_can_be_spent() {
     let server = Fleet::new().serve(0).await;
-    let (ada, bob) = (server.person("ada").await, server.person("bob").await);
+    let (ada, bob) = (server.user("ada").await, server.user("bob").await);
     let bobs = account_of(&ada, "bob").await["id"].to_string();
     let grant = |amount: &'static str, reason: &'static str| {
         [("account_id", bobs.as_str()), ("amount", amount), ("reason", reason)]
@@ -130,14 +130,14 @@ async fn credits_are_booked_with_a_reason_and_can_be_spent() {
     assert_eq!(bob.get("/api/v1/my_quota").await.json()["credits_available"], 350);
     assert_eq!(ada.form("/api/v1/grant_credits", &grant("-300", "it is over")).await.status, StatusCode::OK);
     assert_eq!(bob.get("/api/v1/my_quota").await.json()["credits_available"], 50);
-    let told = bob.get("/api/v1/events?query[text]=course").await.json();
-    assert_eq!(texts(&told), ["ada gave bob 250 credits: for the course"]);
+    let events = bob.get("/api/v1/events?query[text]=course").await.json();
+    assert_eq!(texts(&events), ["ada gave bob 250 credits: for the course"]);
 }
 
 #[tokio::test]
 async fn an_account_that_an_admin_makes_has_the_role_it_was_given() {
     let server = Fleet::new().serve(0).await;
-    let ada = server.person("ada").await;
+    let ada = server.user("ada").await;
     let of = |role: &'static str, name: &'static str, email: &'static str| {
         [("username", name), ("email", email), ("password", PASSWORD), ("role", role)]
     };
@@ -154,21 +154,21 @@ async fn an_account_that_an_admin_makes_has_the_role_it_was_given() {
 #[tokio::test]
 async fn a_theme_is_in_the_page_before_any_script_runs() {
     let server = Fleet::new().serve(0).await;
-    let ada = server.person("ada").await;
+    let ada = server.user("ada").await;
     let answer = ada.form("/api/v1/set_theme", &[("theme", "dark")]).await;
     let cookie = answer.headers[header::SET_COOKIE].to_str().unwrap().split(';').next().unwrap().to_owned();
     let mut request = axum::http::Request::get("/sign-in").body(axum::body::Body::empty()).unwrap();
     request.headers_mut().insert(header::COOKIE, cookie.parse().unwrap());
-    let page = server.nobody().send(request).await;
+    let page = server.anonymous().send(request).await;
     assert!(page.text.contains("data-theme=\"dark\""), "{}", &page.text[..200]);
-    assert!(!server.nobody().page("/sign-in").await.text.contains("data-theme"));
+    assert!(!server.anonymous().page("/sign-in").await.text.contains("data-theme"));
     let refused = ada.form("/api/v1/set_theme", &[("theme", "sepia")]).await;
     assert_eq!(refused.status, StatusCode::BAD_REQUEST);
 }
 
 #[tokio::test]
 async fn a_user_reads_of_their_own_vms_and_deeds_an_admin_of_everything() {
-    let (_server, ada, bob) = two_people(&Fleet::new()).await;
+    let (_server, ada, bob) = two_users(&Fleet::new()).await;
     let own = texts(&bob.get("/api/v1/events").await.json());
     assert!(own.iter().any(|text| text.contains("bobs")), "{own:?}");
     assert!(own.iter().all(|text| text.contains("bob")), "{own:?}");
@@ -182,7 +182,7 @@ async fn a_user_reads_of_their_own_vms_and_deeds_an_admin_of_everything() {
 
 #[tokio::test]
 async fn events_are_narrowed_by_every_part_of_the_filter() {
-    let (_server, ada, _) = two_people(&Fleet::new()).await;
+    let (_server, ada, _) = two_users(&Fleet::new()).await;
     let found = |filter: &'static str| {
         let ada = &ada;
         async move { texts(&ada.get(&format!("/api/v1/events?{filter}")).await.json()) }
@@ -211,7 +211,7 @@ async fn events_are_narrowed_by_every_part_of_the_filter() {
 #[tokio::test]
 async fn old_events_are_on_further_pages_and_all_are_counted() {
     let server = Fleet::new().serve(0).await;
-    let ada = server.person("ada").await;
+    let ada = server.user("ada").await;
     for i in 0..60 {
         let event =
             twarga_cloud::server::events::NewEvent::warning("clock_behind", None, format!("number {i}"));
@@ -227,7 +227,7 @@ async fn old_events_are_on_further_pages_and_all_are_counted() {
 
 #[tokio::test]
 async fn events_are_saved_as_files_with_what_the_filter_lets_through() {
-    let (_server, ada, bob) = two_people(&Fleet::new()).await;
+    let (_server, ada, bob) = two_users(&Fleet::new()).await;
     let csv = ada.get("/api/events/export?category=account").await;
     let lines: Vec<_> = csv.text.lines().collect();
     assert_eq!(lines[0], "id,time,kind,severity,vm,person,text");
@@ -245,7 +245,7 @@ async fn events_are_saved_as_files_with_what_the_filter_lets_through() {
 
 #[tokio::test]
 async fn several_vms_are_stopped_and_started_together_or_none() {
-    let (server, ada, bob) = two_people(&Fleet::new()).await;
+    let (server, ada, bob) = two_users(&Fleet::new()).await;
     let (web, bobs) = (id_of(&ada, "web-1").await, id_of(&bob, "bobs").await);
     let ids = [web.to_string(), bobs.to_string()];
     let both = |action: &'static str| {
@@ -253,28 +253,28 @@ async fn several_vms_are_stopped_and_started_together_or_none() {
     };
     let refused = bob.form("/api/v1/act_on_vms", &both("stop")).await;
     assert_eq!(refused.status, StatusCode::NOT_FOUND);
-    server.settled().await;
+    server.wait_until_idle().await;
     assert_eq!(bob.vm("bobs").await["status"], "running", "nothing is begun when one is not theirs");
 
-    let told = ada.form("/api/v1/act_on_vms", &both("stop")).await.json();
+    let outcomes = ada.form("/api/v1/act_on_vms", &both("stop")).await.json();
     let outcomes: Vec<_> =
-        told.as_array().unwrap().iter().map(|vm| vm["outcome"].as_str().unwrap()).collect();
+        outcomes.as_array().unwrap().iter().map(|vm| vm["outcome"].as_str().unwrap()).collect();
     assert_eq!(outcomes, ["Stopping.", "Stopping."]);
-    server.settled().await;
-    let told = ada.form("/api/v1/act_on_vms", &both("stop")).await.json();
-    assert_eq!(told[0]["outcome"], "It is not running.");
+    server.wait_until_idle().await;
+    let outcomes = ada.form("/api/v1/act_on_vms", &both("stop")).await.json();
+    assert_eq!(outcomes[0]["outcome"], "It is not running.");
     assert_eq!(ada.form("/api/v1/act_on_vms", &both("destroy")).await.status, StatusCode::BAD_REQUEST);
     assert_eq!(ada.form("/api/v1/act_on_vms", &[("action", "stop")]).await.status, StatusCode::BAD_REQUEST);
     assert_eq!(ada.form("/api/v1/act_on_vms", &both("start")).await.status, StatusCode::OK);
-    server.settled().await;
+    server.wait_until_idle().await;
     assert_eq!(ada.vm("web-1").await["status"], "running");
 }
 
 #[tokio::test]
-async fn charts_show_the_time_that_was_asked_for_and_what_happened_in_it() {
+async fn charts_show_the_requested_time_and_its_events() {
     let fleet = Fleet::new();
     let mut server = fleet.serve(1).await;
-    let ada = server.person("ada").await;
+    let ada = server.user("ada").await;
     fleet.ticks(&mut server, 30).await;
     let id = id_of(&ada, "web-1").await;
     let all = ada.get(&format!("/api/v1/vm_charts?vm_id={id}")).await.json();
@@ -304,13 +304,12 @@ async fn charts_show_the_time_that_was_asked_for_and_what_happened_in_it() {
 }
 
 #[tokio::test]
-async fn an_alert_is_taken_care_of_by_who_may_see_it_and_once() {
+async fn an_alert_is_acknowledged_once_by_a_user_who_may_see_it() {
     let fleet = Fleet::new();
     let mut server = fleet.serve(0).await;
-    let (ada, bob, carl) =
-        (server.person("ada").await, server.person("bob").await, server.person("carl").await);
+    let (ada, bob, carl) = (server.user("ada").await, server.user("bob").await, server.user("carl").await);
     let vm_id = bob.launch("bobs", "alpine-3.23").await.json()["vm_id"].as_i64().unwrap();
-    server.settled().await;
+    server.wait_until_idle().await;
     fleet.ticks(&mut server, 2).await;
     let uuid: String = sqlx::query_scalar("SELECT domain_uuid FROM vm WHERE id = ?")
         .bind(vm_id)
@@ -332,9 +331,9 @@ async fn an_alert_is_taken_care_of_by_who_may_see_it_and_once() {
     let alert = &ada.get("/api/v1/open_alerts").await.json()[0];
     assert_eq!(alert["acknowledged_by"], "bob");
     assert!(alert["acknowledged_value"].is_f64(), "{alert}");
-    let told = texts(&bob.get("/api/v1/events?query[category]=alert").await.json());
+    let events = texts(&bob.get("/api/v1/events?query[category]=alert").await.json());
     assert_eq!(
-        told.iter().filter(|text| text.contains("acknowledged the alert about bobs's CPU")).count(),
+        events.iter().filter(|text| text.contains("acknowledged the alert about bobs's CPU")).count(),
         1
     );
     assert!(bob.page("/alerts").await.words().contains("acknowledged by bob"));
@@ -343,11 +342,11 @@ async fn an_alert_is_taken_care_of_by_who_may_see_it_and_once() {
 #[tokio::test]
 async fn a_previewed_vagrantfile_is_the_one_that_is_written() {
     let server = Fleet::new().serve(0).await;
-    let ada = server.person("ada").await;
+    let ada = server.user("ada").await;
     let preview = "/api/v1/preview_vagrantfile?image=alpine-3.23&ram_mb=512&cpu_cores=1&disk_gb=10&name=";
     let previewed = ada.get(&format!("{preview}web-7")).await.json();
     assert_eq!(ada.launch("web-7", "alpine-3.23").await.status, StatusCode::OK);
-    server.settled().await;
+    server.wait_until_idle().await;
     let written = std::fs::read_to_string(server.vm_folder(1, "web-7").join("Vagrantfile")).unwrap();
     assert_eq!(previewed.as_str().unwrap(), written);
     let wrong = ada.get(&format!("{preview}%27%3B+puts")).await;
@@ -370,8 +369,8 @@ async fn rule(client: &Client, fields: &[(&str, &str)]) -> support::Answer {
     client.form("/api/v1/save_alert_rule", &all.into_iter().collect::<Vec<_>>()).await
 }
 
-/// What the open alerts are about, but for those that every server begins with for its host: they tell of the machine that
-/// the tests run on.
+/// The subjects of open alerts, except those of the default rules for the host, which depend on the machine that the
+/// tests run on.
 fn whats(alerts: &Value) -> Vec<(&str, f64)> {
     const OF_EVERY_HOST: [(&str, f64); 4] = [("cpu", 90.0), ("memory", 85.0), ("disk", 90.0), ("swap", 50.0)];
     let alerts = alerts.as_array().unwrap().iter();
@@ -391,10 +390,9 @@ fn whats(alerts: &Value) -> Vec<(&str, f64)> {
 async fn users_make_rules_for_what_is_theirs() {
     let fleet = Fleet::new();
     let mut server = fleet.serve(0).await;
-    let (ada, bob, carl) =
-        (server.person("ada").await, server.person("bob").await, server.person("carl").await);
+    let (ada, bob, carl) = (server.user("ada").await, server.user("bob").await, server.user("carl").await);
     let vm_id = bob.launch("bobs", "alpine-3.23").await.json()["vm_id"].as_i64().unwrap();
-    server.settled().await;
+    server.wait_until_idle().await;
     fleet.ticks(&mut server, 2).await;
     let own = format!("vm:{vm_id}");
     let refused = async |client: &Client, scope: &str| rule(client, &[("rule[scope]", scope)]).await.status;
@@ -406,7 +404,7 @@ async fn users_make_rules_for_what_is_theirs() {
     let nowhere = rule(&bob, &[&nowhere[..], &[("rule[time_zone]", "Moon/Sea")]].concat()).await;
     assert_eq!((nowhere.status, nowhere.text.contains("no such time zone")), (StatusCode::BAD_REQUEST, true));
 
-    // The VM's own rule, in the place of everybody's.
+    // The VM's own rule, instead of the one for all VMs.
     let made = rule(&bob, &[("rule[scope]", &own)]).await;
     assert_eq!(made.status, StatusCode::OK, "{}", made.text);
     let rule_id = made.text.clone();
@@ -429,7 +427,7 @@ async fn users_make_rules_for_what_is_theirs() {
     assert!(page.words().contains("CPU at 50 % or more for 10 s"), "{}", page.words());
     assert!(bob.page(&format!("/alerts/rules?edit={rule_id}")).await.text.contains("Save rule"));
 
-    // Deleted: what it has open is over, and everybody's rule watches again.
+    // Deleted: its open alert is resolved, and the rule for all VMs applies again.
     let delete = [("rule_id", &*rule_id)];
     assert_eq!(carl.form("/api/v1/delete_alert_rule", &delete).await.status, StatusCode::NOT_FOUND);
     assert_eq!(
@@ -441,10 +439,10 @@ async fn users_make_rules_for_what_is_theirs() {
     assert_eq!(whats(&bob.get("/api/v1/open_alerts").await.json()), []);
     fleet.ticks(&mut server, 14).await;
     assert_eq!(whats(&bob.get("/api/v1/open_alerts").await.json()), [("cpu", 90.0)]);
-    let told = texts(&bob.get("/api/v1/events?query[category]=alert").await.json());
-    assert!(told.iter().any(|text| text.contains("no rule applies to it any more")), "{told:?}");
+    let events = texts(&bob.get("/api/v1/events?query[category]=alert").await.json());
+    assert!(events.iter().any(|text| text.contains("no rule applies to it any more")), "{events:?}");
 
-    // An admin turns everybody's rule off.
+    // An admin disables the rule for all VMs.
     let off = [("rule[id]", "5"), ("rule[scope]", "every_vm"), ("rule[is_enabled]", "")];
     assert_eq!(rule(&ada, &off).await.status, StatusCode::OK);
     fleet.ticks(&mut server, 1).await;
@@ -452,24 +450,24 @@ async fn users_make_rules_for_what_is_theirs() {
 }
 
 #[tokio::test]
-async fn a_vm_that_stops_unexpectedly_is_an_alert_and_one_that_was_asked_to_is_none() {
+async fn an_unexpected_stop_is_an_alert_and_a_requested_one_is_not() {
     let fleet = Fleet::new();
     let mut server = fleet.serve(0).await;
-    let ada = server.person("ada").await;
+    let ada = server.user("ada").await;
     let vm_id = ada.launch("shop-x", "alpine-3.23").await.json()["vm_id"].as_i64().unwrap();
-    server.settled().await;
+    server.wait_until_idle().await;
     fleet.ticks(&mut server, 2).await;
     let uuid: String = sqlx::query_scalar("SELECT domain_uuid FROM vm WHERE id = ?")
         .bind(vm_id)
         .fetch_one(server.state.database.read())
         .await
         .unwrap();
-    assert_eq!(ada.ask("stop", vm_id).await.status, StatusCode::OK);
-    server.settled().await;
+    assert_eq!(ada.act("stop", vm_id).await.status, StatusCode::OK);
+    server.wait_until_idle().await;
     fleet.ticks(&mut server, 16).await;
     assert_eq!(whats(&ada.get("/api/v1/open_alerts").await.json()), []);
-    assert_eq!(ada.ask("start", vm_id).await.status, StatusCode::OK);
-    server.settled().await;
+    assert_eq!(ada.act("start", vm_id).await.status, StatusCode::OK);
+    server.wait_until_idle().await;
     fleet.ticks(&mut server, 2).await;
 
     assert!(fleet.fleet.stop_from_outside(&uuid));
@@ -488,8 +486,8 @@ async fn a_vm_that_stops_unexpectedly_is_an_alert_and_one_that_was_asked_to_is_n
     assert!(fleet.fleet.kill_from_outside(&uuid));
     fleet.ticks(&mut server, 16).await;
     assert_eq!(whats(&ada.get("/api/v1/open_alerts").await.json()), [("stopped", 0.0)]);
-    assert_eq!(ada.ask("start", vm_id).await.status, StatusCode::OK);
-    server.settled().await;
+    assert_eq!(ada.act("start", vm_id).await.status, StatusCode::OK);
+    server.wait_until_idle().await;
     fleet.ticks(&mut server, 16).await;
     assert_eq!(whats(&ada.get("/api/v1/open_alerts").await.json()), []);
 }
@@ -498,7 +496,7 @@ async fn a_vm_that_stops_unexpectedly_is_an_alert_and_one_that_was_asked_to_is_n
 async fn a_poll_brings_the_vms_only_when_they_have_changed() {
     let fleet = Fleet::new();
     let mut server = fleet.serve(2).await;
-    let ada = server.person("ada").await;
+    let ada = server.user("ada").await;
     fleet.ticks(&mut server, 2).await;
     let mut first = ada.get("/api/v1/metrics_since").await.json();
     // Addresses are looked up beside the ticks: they are there once each VM has one.
@@ -518,7 +516,7 @@ async fn a_poll_brings_the_vms_only_when_they_have_changed() {
     assert_eq!((newer["vms"].as_array().unwrap().len(), newer["figures"].as_array().unwrap().len()), (0, 2));
     assert_eq!(newer["version"], first["version"]);
     assert_eq!(newer["figures"][1], ada.get("/api/v1/metrics_since").await.json()["vms"][1]["figures"]);
-    assert_eq!(ada.ask("stop", id_of(&ada, "web-1").await).await.status, StatusCode::OK);
+    assert_eq!(ada.act("stop", id_of(&ada, "web-1").await).await.status, StatusCode::OK);
     let changed = poll().await;
     assert_eq!((changed["vms"].as_array().unwrap().len(), &changed["figures"]), (2, &json!([])));
 }

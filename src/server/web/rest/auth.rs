@@ -1,0 +1,54 @@
+//! Registration, sign-in and the current user.
+
+use super::extract::{ApiForm, ApiJson};
+use crate::{
+    model::{ApiError, CurrentUser},
+    server::{
+        accounts::{Carrier, Device},
+        state::AppState,
+        web::request_context,
+    },
+};
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
+};
+use serde::Deserialize;
+use serde_json::json;
+
+#[derive(Deserialize)]
+pub struct Registration {
+    username: String,
+    email: String,
+    password: String,
+}
+
+pub async fn register(
+    State(state): State<AppState>,
+    ApiJson(registration): ApiJson<Registration>,
+) -> Result<Response, ApiError> {
+    let user = state.register(&registration.username, &registration.email, &registration.password).await?;
+    Ok((StatusCode::CREATED, Json(user)).into_response())
+}
+
+#[derive(Deserialize)]
+pub struct Credentials {
+    username: String,
+    password: String,
+}
+
+pub async fn login(
+    State(state): State<AppState>,
+    headers: HeaderMap,
+    ApiForm(credentials): ApiForm<Credentials>,
+) -> Result<Response, ApiError> {
+    let device = Device { carrier: Carrier::Bearer, user_agent: request_context::user_agent(&headers) };
+    let token = state.accounts.sign_in(&credentials.username, &credentials.password, device).await?;
+    Ok(Json(json!({ "access_token": token.expose(), "token_type": "bearer" })).into_response())
+}
+
+pub async fn current_user(user: CurrentUser) -> Json<CurrentUser> {
+    Json(user)
+}

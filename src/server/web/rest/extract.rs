@@ -1,0 +1,113 @@
+//! Extractors, and [`ApiError`] as the response when one rejects a request.
+
+use crate::{
+    model::{ApiError, CurrentUser, ErrorCode, UtcMillis},
+    server::{state::AppState, vms::VmAccess, web::request_context},
+};
+use axum::{
+    Form, Json,
+    extract::{
+        FromRequest, FromRequestParts, Path, Query,
+        rejection::{FormRejection, JsonRejection, PathRejection, QueryRejection},
+    },
+    http::{HeaderValue, StatusCode, header, request::Parts},
+    response::{IntoResponse, Response},
+};
+
+/// The HTTP status of an API error.
+pub fn status_of(error: &ApiError) -> StatusCode {
+    StatusCode::from_u16(error.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let status = status_of(&self);
+        let mut response = (status, Json(self)).into_response();
+        if status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+impl FromRequestParts<AppState> for CurrentUser {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        request_context::authenticate(state, &parts.headers).await?.ok_or_else(ApiError::not_signed_in)
+    }
+}
+
+/// Access of the current user to the VM in the path.
+impl FromRequestParts<AppState> for VmAccess {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        let user = CurrentUser::from_request_parts(parts, state).await?;
+        let vm_id: Result<Path<i64>, PathRejection> = Path::from_request_parts(parts, state).await;
+        let Ok(Path(vm_id)) = vm_id else { return Err(ApiError::not_found("VM")) };
+        state.vms.access(&user, vm_id).await
+    }
+}
+
+/// Access of the current user to the VM in the path, and the operation in the path.
+pub struct OperationAccess {
+    pub access: VmAccess,
+    pub operation_id: i64,
+}
+
+impl FromRequestParts<AppState> for OperationAccess {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        let user = CurrentUser::from_request_parts(parts, state).await?;
+        let ids: Result<Path<(i64, i64)>, PathRejection> = Path::from_request_parts(parts, state).await;
+        let Ok(Path((vm_id, operation_id))) = ids else { return Err(ApiError::not_found("operation")) };
+        Ok(Self { access: state.vms.access(&user, vm_id).await?, operation_id })
+    }
+}
+
+/// [`Json`] that is rejected with an [`ApiError`].
+#[derive(FromRequest)]
+#[from_request(via(Json), rejection(ApiError))]
+pub struct ApiJson<T>(pub T);
+
+/// [`Form`] that is rejected with an [`ApiError`].
+#[derive(FromRequest)]
+#[from_request(via(Form), rejection(ApiError))]
+pub struct ApiForm<T>(pub T);
+
+/// [`Query`] that is rejected with an [`ApiError`].
+#[derive(FromRequestParts)]
+#[from_request(via(Query), rejection(ApiError))]
+pub struct ApiQuery<T>(pub T);
+
+impl From<JsonRejection> for ApiError {
+    fn from(rejection: JsonRejection) -> Self {
+        unreadable(rejection.body_text())
+    }
+}
+
+impl From<FormRejection> for ApiError {
+    fn from(rejection: FormRejection) -> Self {
+        unreadable(rejection.body_text())
+    }
+}
+
+impl From<QueryRejection> for ApiError {
+    fn from(rejection: QueryRejection) -> Self {
+        unreadable(rejection.body_text())
+    }
+}
+
+fn unreadable(text: String) -> ApiError {
+    ApiError::new(ErrorCode::Invalid, format!("The request could not be read: {text}"))
+}
+
+/// A time in RFC 3339 of a parameter.
+pub fn parse_time(field: &str, text: Option<&str>) -> Result<Option<UtcMillis>, ApiError> {
+    let Some(text) = text else { return Ok(None) };
+    let invalid =
+        || ApiError::invalid_field(field, format!("{field} is a time such as 2026-11-23T06:15:00Z."));
+    UtcMillis::from_rfc3339(text).map(Some).ok_or_else(invalid)
+}
