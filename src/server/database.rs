@@ -5,7 +5,7 @@
 
 use crate::model::{ProviderKind, UtcMillis};
 use sqlx::{
-    Sqlite, SqlitePool, Transaction,
+    Connection, Sqlite, SqliteConnection, SqlitePool, Transaction,
     sqlite::{
         SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
     },
@@ -35,6 +35,11 @@ pub enum OpenError {
     Folder(String, std::io::Error),
     #[error("The database {0} cannot be opened: {1}")]
     Open(String, sqlx::Error),
+    #[error(
+        "The database {0} cannot be opened, because its disk is full. Free some space there, or choose another folder \
+         with --data-dir."
+    )]
+    DiskFull(String),
     #[error("A server of another version uses {0}. End it first, or use that version's program.")]
     OtherVersion(String),
     #[error("The database {0} cannot be brought to this version's form: {1}")]
@@ -79,15 +84,15 @@ impl Database {
             // A tick of many VMs and several chunks fit on a page.
             .page_size(8192)
             .busy_timeout(Duration::from_secs(10));
-        let pool = |connections, options| {
-            SqlitePoolOptions::new()
-                .max_connections(connections)
-                .idle_timeout(None)
-                .max_lifetime(None)
-                .connect_with(options)
+        let pool = |connections| {
+            SqlitePoolOptions::new().max_connections(connections).idle_timeout(None).max_lifetime(None)
         };
-        let failed = |e| OpenError::Open(shown.clone(), e);
-        let writer = pool(1, options.clone()).await.map_err(failed)?;
+        let failed = |error| open_error(&shown, error);
+        let writer = pool(1)
+            .before_acquire(|connection, _| Box::pin(is_clean(connection)))
+            .connect_with(options.clone())
+            .await
+            .map_err(failed)?;
         if may_migrate {
             MIGRATOR.run(&writer).await.map_err(|e| OpenError::Migrate(shown.clone(), e))?;
             shrinkable(&writer).await.map_err(failed)?;
@@ -100,7 +105,7 @@ impl Database {
         }
         // A question may be answered by hundreds of chunks: they are handed over many at a time.
         let options = options.pragma("query_only", "1").row_buffer_size(1024);
-        let reader = pool(4, options).await.map_err(failed)?;
+        let reader = pool(4).connect_with(options).await.map_err(failed)?;
         Ok(Self { writer, reader })
     }
 
@@ -110,7 +115,7 @@ impl Database {
     /// When the folder was begun with the other provider.
     pub async fn claim(&self, data_dir: &Path, provider: ProviderKind) -> Result<(), OpenError> {
         let shown = data_dir.display().to_string();
-        let failed = |e| OpenError::Open(shown.clone(), e);
+        let failed = |error| open_error(&shown, error);
         sqlx::query("INSERT INTO installation (id, provider) VALUES (1, ?) ON CONFLICT DO NOTHING")
             .bind(provider.as_str())
             .execute(&self.writer)
@@ -166,6 +171,38 @@ impl Database {
     }
 }
 
+/// Whether the connection is outside of any transaction. SQLite itself ends a transaction when the disk is full or fails;
+/// sqlx's rollback then finds none and counts one as open for ever, so that nothing could be written any more. The pool
+/// replaces a connection that is not clean.
+async fn is_clean(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    // A dropped transaction only queues its rollback; the ping is queued behind it.
+    connection.ping().await?;
+    Ok(!connection.is_in_transaction())
+}
+
+/// SQLite reports a full disk as an input/output error while it creates its files.
+fn open_error(shown: &str, error: sqlx::Error) -> OpenError {
+    let folder = Path::new(shown).parent().unwrap_or(Path::new(shown));
+    if is_disk_full(&error) || (error.as_database_error().is_some() && is_full(folder)) {
+        OpenError::DiskFull(shown.to_owned())
+    } else {
+        OpenError::Open(shown.to_owned(), error)
+    }
+}
+
+/// Whether this is SQLite's error of a full disk (`SQLITE_FULL`).
+pub fn is_disk_full(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "13")
+}
+
+/// Whether nothing can be written to a folder's file system for want of space.
+fn is_full(folder: &Path) -> bool {
+    let probe = folder.join(".space");
+    let written = std::fs::write(&probe, [1; 8192]);
+    let _ = std::fs::remove_file(&probe);
+    written.is_err_and(|error| error.kind() == io::ErrorKind::StorageFull)
+}
+
 /// A file created before incremental vacuum was enabled is rewritten once.
 async fn shrinkable(writer: &SqlitePool) -> Result<(), sqlx::Error> {
     const INCREMENTAL: i64 = 2;
@@ -190,4 +227,120 @@ fn make_private(folder: &Path, file: &Path) -> io::Result<()> {
 pub fn now() -> UtcMillis {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     UtcMillis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    async fn opened() -> (tempfile::TempDir, Database) {
+        let dir = tempfile::tempdir().unwrap();
+        let database = Database::open(dir.path()).await.unwrap();
+        sqlx::query("CREATE TABLE entry (at INTEGER PRIMARY KEY, value BLOB)")
+            .execute(&database.writer)
+            .await
+            .unwrap();
+        (dir, database)
+    }
+
+    /// What a statement does on a full disk: SQLite may take no page more.
+    async fn fill(database: &Database) {
+        sqlx::query("PRAGMA max_page_count = 1").execute(&database.writer).await.unwrap();
+    }
+
+    async fn make_space(database: &Database) -> Result<(), sqlx::Error> {
+        sqlx::query("PRAGMA max_page_count = 1073741823").execute(&database.writer).await.map(|_| ())
+    }
+
+    async fn write(database: &Database, at: i64, bytes: usize) -> Result<(), sqlx::Error> {
+        let mut tx = database.write().await?;
+        let insert = "INSERT INTO entry (at, value) VALUES (?, ?)";
+        sqlx::query(insert).bind(at).bind(vec![0_u8; bytes]).execute(&mut *tx).await?;
+        tx.commit().await
+    }
+
+    async fn written(database: &Database) -> Vec<i64> {
+        sqlx::query_scalar("SELECT at FROM entry ORDER BY at").fetch_all(database.read()).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn writing_goes_on_after_the_disk_was_full() {
+        let (_dir, database) = opened().await;
+        write(&database, 1, 10).await.unwrap();
+        fill(&database).await;
+        let error = write(&database, 2, 100_000).await.unwrap_err();
+        assert!(is_disk_full(&error), "{error}");
+        make_space(&database).await.unwrap();
+        write(&database, 3, 100_000).await.unwrap();
+        assert_eq!(written(&database).await, [1, 3]);
+    }
+
+    #[tokio::test]
+    async fn writing_goes_on_after_a_transaction_that_sqlite_ended() {
+        let (_dir, database) = opened().await;
+        for ending in ["ROLLBACK", "COMMIT"] {
+            let mut tx = database.write().await.unwrap();
+            sqlx::query(sqlx::AssertSqlSafe(ending)).execute(&mut *tx).await.unwrap();
+            assert!(tx.commit().await.is_err());
+            write(&database, ending.len() as i64, 10).await.unwrap();
+        }
+        assert_eq!(written(&database).await, [6, 8]);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20))]
+
+        /// 50 ticks in each of 20 runs: each that meets no fault is stored once, each that meets one is not stored.
+        #[test]
+        fn a_tick_without_a_fault_is_stored_whatever_happened_before(
+            faults in prop::collection::vec(prop::option::weighted(0.5, 0_u8..4), 50),
+        ) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let (_dir, database) = opened().await;
+                let (mut expected, mut cancelled) = (Vec::new(), Vec::new());
+                for (at, fault) in (0..).zip(faults) {
+                    match fault {
+                        None => {
+                            write(&database, at, 20_000).await.unwrap();
+                            expected.push(at);
+                        }
+                        Some(0) => {
+                            fill(&database).await;
+                            assert!(write(&database, at, 20_000).await.is_err());
+                            let _ = make_space(&database).await;
+                        }
+                        // The tick is dropped between its statements.
+                        Some(1) => {
+                            let mut tx = database.write().await.unwrap();
+                            let insert = sqlx::query("INSERT INTO entry (at) VALUES (?)");
+                            insert.bind(at).execute(&mut *tx).await.unwrap();
+                        }
+                        Some(2) => {
+                            let mut tx = database.write().await.unwrap();
+                            sqlx::query("ROLLBACK").execute(&mut *tx).await.unwrap();
+                        }
+                        // It is cancelled at any await.
+                        Some(_) => {
+                            let patience = Duration::from_micros((at * 37 % 400) as u64);
+                            match tokio::time::timeout(patience, write(&database, at, 20_000)).await {
+                                Ok(written) => {
+                                    written.unwrap();
+                                    expected.push(at);
+                                }
+                                // Its commit may have been carried out.
+                                Err(_) => cancelled.push(at),
+                            }
+                        }
+                    }
+                }
+                let stored = written(&database).await;
+                let certain: Vec<_> = stored.iter().copied().filter(|at| !cancelled.contains(at)).collect();
+                assert_eq!(certain, expected);
+                let check: String = sqlx::query_scalar("PRAGMA integrity_check").fetch_one(database.read()).await.unwrap();
+                assert_eq!(check, "ok");
+            });
+        }
+    }
 }

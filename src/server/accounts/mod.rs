@@ -228,14 +228,10 @@ impl Accounts {
         .map_err(internal)?;
         let Some((account_id, last_used_at)) = found else { return Ok(None) };
         if at - last_used_at > LAST_USE_RESOLUTION_MILLIS {
-            let mut tx = self.database.write().await.map_err(internal)?;
-            sqlx::query("UPDATE session SET last_used_at = ? WHERE token_hash = ?")
-                .bind(at)
-                .bind(&hash)
-                .execute(&mut *tx)
-                .await
-                .map_err(internal)?;
-            tx.commit().await.map_err(internal)?;
+            // Who is signed in may read on while nothing can be written.
+            if let Err(error) = self.save_last_use(&hash, at).await {
+                tracing::error!(%error, "the last use of a session could not be written");
+            }
         }
         let row: Option<AccountRow> =
             sqlx::query_as("SELECT id, username, email, role FROM account WHERE id = ? AND is_active = 1")
@@ -244,6 +240,16 @@ impl Accounts {
                 .await
                 .map_err(internal)?;
         Ok(row.map(CurrentUser::from))
+    }
+
+    async fn save_last_use(&self, hash: &[u8], at: i64) -> Result<(), sqlx::Error> {
+        let mut tx = self.database.write().await?;
+        sqlx::query("UPDATE session SET last_used_at = ? WHERE token_hash = ?")
+            .bind(at)
+            .bind(hash)
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await
     }
 
     /// Ends the token's session; a token without one is no error.
