@@ -4,7 +4,15 @@ use leptos::server_fn::codec::GetUrl;
 
 /// Makes an account, signs it in with a cookie and leads to `/`. The first account is the admin. Anyone may.
 #[server(prefix = "/api/v1", endpoint = "register")]
-pub async fn register(username: String, email: String, password: String) -> Result<(), ApiError> {
+pub async fn register(
+    /// 2 to 32 letters, digits, dots, hyphens or underscores, starting with a letter or digit.
+    username: String,
+    /// `name@example.org`, for notifications; no other account may have it.
+    email: String,
+    /// At least [`PASSWORD_MIN_CHARS`](crate::model::PASSWORD_MIN_CHARS) characters and at most
+    /// [`PASSWORD_MAX_BYTES`](crate::model::PASSWORD_MAX_BYTES) bytes.
+    password: String,
+) -> Result<(), ApiError> {
     use crate::server::web::request_context;
     let state = request_context::anyone()?;
     state.register(&username, &email, &password).await?;
@@ -14,9 +22,13 @@ pub async fn register(username: String, email: String, password: String) -> Resu
 /// Signs in with a cookie and leads to `next`, a page of this server's, or else to `/`. Anyone may.
 #[server(prefix = "/api/v1", endpoint = "sign_in")]
 pub async fn sign_in(
+    /// The account's user name, in upper or lower case.
     username: String,
+    /// The account's password.
     password: String,
-    #[server(default)] next: Option<String>,
+    /// The page to open: a path on this server such as `/vms/4`. Anything else means `/`.
+    #[server(default)]
+    next: Option<String>,
 ) -> Result<(), ApiError> {
     use crate::server::web::request_context;
     let state = request_context::anyone()?;
@@ -46,7 +58,13 @@ pub async fn get_instance() -> Result<Instance, ApiError> {
 
 /// Exchanges the caller's password and signs their other devices out.
 #[server(prefix = "/api/v1", endpoint = "change_password")]
-pub async fn change_password(old_password: String, new_password: String) -> Result<(), ApiError> {
+pub async fn change_password(
+    /// The current password, which proves that it is the user.
+    old_password: String,
+    /// At least [`PASSWORD_MIN_CHARS`](crate::model::PASSWORD_MIN_CHARS) characters and at most
+    /// [`PASSWORD_MAX_BYTES`](crate::model::PASSWORD_MAX_BYTES) bytes.
+    new_password: String,
+) -> Result<(), ApiError> {
     use crate::server::web::request_context;
     let (state, me) = request_context::signed_in().await?;
     state
@@ -65,7 +83,10 @@ pub async fn my_devices() -> Result<Vec<SignedInDevice>, ApiError> {
 
 /// Signs one of the caller's devices out.
 #[server(prefix = "/api/v1", endpoint = "end_session")]
-pub async fn end_session(session_id: i64) -> Result<(), ApiError> {
+pub async fn end_session(
+    /// [`SignedInDevice::id`] of one of the caller's sessions.
+    session_id: i64,
+) -> Result<(), ApiError> {
     use crate::server::web::request_context;
     let (state, me) = request_context::signed_in().await?;
     state.accounts.end_session(&me, session_id).await
@@ -81,7 +102,10 @@ pub async fn end_other_sessions() -> Result<(), ApiError> {
 
 /// Has the caller's browser show its pages in `light`, `dark`, or as its `system` does. Anyone may.
 #[server(prefix = "/api/v1", endpoint = "set_theme")]
-pub async fn set_theme(theme: String) -> Result<(), ApiError> {
+pub async fn set_theme(
+    /// `light`, `dark` or `system`.
+    theme: String,
+) -> Result<(), ApiError> {
     use crate::{model::Theme, server::web::request_context};
     let theme = Theme::parse(&theme)
         .ok_or_else(|| ApiError::invalid_field("theme", "A theme is light, dark or system."))?;
@@ -90,7 +114,11 @@ pub async fn set_theme(theme: String) -> Result<(), ApiError> {
 
 /// The first 200 accounts by name, of those whose name or e-mail address has `search` in it; for admins.
 #[server(prefix = "/api/v1", endpoint = "accounts", input = GetUrl)]
-pub async fn list_accounts(#[server(default)] search: String) -> Result<Vec<Account>, ApiError> {
+pub async fn list_accounts(
+    /// Part of a user name or e-mail address, in upper or lower case; empty for all accounts.
+    #[server(default)]
+    search: String,
+) -> Result<Vec<Account>, ApiError> {
     use crate::server::web::request_context;
     let (state, _) = request_context::admin().await?;
     state.accounts.list(&search).await
@@ -99,9 +127,13 @@ pub async fn list_accounts(#[server(default)] search: String) -> Result<Vec<Acco
 /// Makes an account for somebody; for admins. `role` is `user` or `admin`.
 #[server(prefix = "/api/v1", endpoint = "create_account")]
 pub async fn create_account(
+    /// As in [`register`].
     username: String,
+    /// As in [`register`].
     email: String,
+    /// As in [`register`].
     password: String,
+    /// `user` or `admin`.
     role: String,
 ) -> Result<(), ApiError> {
     use crate::{model::Role, server::web::request_context};
@@ -114,7 +146,12 @@ pub async fn create_account(
 
 /// Lets somebody sign in, or shuts them out and ends their sessions; for admins, of others.
 #[server(prefix = "/api/v1", endpoint = "set_account_active")]
-pub async fn set_account_active(account_id: i64, is_active: bool) -> Result<(), ApiError> {
+pub async fn set_account_active(
+    /// [`Account::id`]; admins cannot deactivate their own account.
+    account_id: i64,
+    /// Whether the user can sign in; `false` also ends all sessions of the account.
+    is_active: bool,
+) -> Result<(), ApiError> {
     use crate::server::web::request_context;
     let (state, me) = request_context::admin().await?;
     state.accounts.set_active(&me, account_id, is_active).await
@@ -122,7 +159,12 @@ pub async fn set_account_active(account_id: i64, is_active: bool) -> Result<(), 
 
 /// Gives somebody the role `user` or `admin`; for admins, of others.
 #[server(prefix = "/api/v1", endpoint = "set_account_role")]
-pub async fn set_account_role(account_id: i64, role: String) -> Result<(), ApiError> {
+pub async fn set_account_role(
+    /// [`Account::id`] of another account than the caller's.
+    account_id: i64,
+    /// `user` or `admin`.
+    role: String,
+) -> Result<(), ApiError> {
     use crate::{model::Role, server::web::request_context};
     let (state, me) = request_context::admin().await?;
     let role =
@@ -132,7 +174,14 @@ pub async fn set_account_role(account_id: i64, role: String) -> Result<(), ApiEr
 
 /// Gives an account credits, or takes some with an `amount` below 0, for a reason that is kept; for admins.
 #[server(prefix = "/api/v1", endpoint = "grant_credits")]
-pub async fn grant_credits(account_id: i64, amount: i64, reason: String) -> Result<(), ApiError> {
+pub async fn grant_credits(
+    /// [`Account::id`] of the account to give to or take from.
+    account_id: i64,
+    /// Credits to give, or to take if negative: 1 to 1,000,000,000 either way.
+    amount: i64,
+    /// 1 to 200 characters, for the ledger and the user's events.
+    reason: String,
+) -> Result<(), ApiError> {
     use crate::server::web::request_context;
     let (state, me) = request_context::admin().await?;
     state.accounts.grant(&me, account_id, amount, &reason).await

@@ -21,7 +21,10 @@ pub async fn open_alert_count() -> Result<usize, ApiError> {
 /// The newest 100 alerts of the caller's VMs, or those before the one with the id `before`; open or resolved, newest
 /// first. An admin sees everyone's and the host's.
 #[server(prefix = "/api/v1", endpoint = "alert_history", input = GetUrl)]
-pub async fn alert_history(before: Option<i64>) -> Result<Vec<Alert>, ApiError> {
+pub async fn alert_history(
+    /// Only alerts older than the one with this id; `None` for the newest.
+    before: Option<i64>,
+) -> Result<Vec<Alert>, ApiError> {
     use crate::server::{vms::Scope, web::request_context};
     let (state, me) = request_context::signed_in().await?;
     state.alerts.history(Scope::of(&me), before).await
@@ -29,7 +32,10 @@ pub async fn alert_history(before: Option<i64>) -> Result<Vec<Alert>, ApiError> 
 
 /// Notes that the caller takes care of an open alert; whoever may see it may.
 #[server(prefix = "/api/v1", endpoint = "acknowledge_alert")]
-pub async fn acknowledge_alert(alert_id: i64) -> Result<(), ApiError> {
+pub async fn acknowledge_alert(
+    /// [`Alert::id`] of an open alert.
+    alert_id: i64,
+) -> Result<(), ApiError> {
     use crate::server::{database, web::request_context};
     let (state, me) = request_context::signed_in().await?;
     state.alerts.acknowledge(&me, alert_id, database::now(), &state.latest.get()).await
@@ -46,7 +52,11 @@ pub async fn alert_rules() -> Result<Vec<AlertRule>, ApiError> {
 /// Makes a rule, or changes the one with the form's id; gives its id. Owners do so for their VMs, admins for all and
 /// the host.
 #[server(prefix = "/api/v1", endpoint = "save_alert_rule")]
-pub async fn save_alert_rule(#[server(default)] rule: RuleForm) -> Result<i64, ApiError> {
+pub async fn save_alert_rule(
+    /// The rule's values; an empty `id` creates a rule.
+    #[server(default)]
+    rule: RuleForm,
+) -> Result<i64, ApiError> {
     use crate::server::web::request_context;
     let (state, me) = request_context::signed_in().await?;
     state.alerts.save_rule(&me, &rule.check()?).await
@@ -54,7 +64,10 @@ pub async fn save_alert_rule(#[server(default)] rule: RuleForm) -> Result<i64, A
 
 /// Deletes a rule that the caller may change.
 #[server(prefix = "/api/v1", endpoint = "delete_alert_rule")]
-pub async fn delete_alert_rule(rule_id: i64) -> Result<(), ApiError> {
+pub async fn delete_alert_rule(
+    /// [`AlertRule::id`] of a rule that the caller may edit.
+    rule_id: i64,
+) -> Result<(), ApiError> {
     use crate::server::{database, web::request_context};
     let (state, me) = request_context::signed_in().await?;
     state.alerts.delete_rule(&me, rule_id, database::now()).await

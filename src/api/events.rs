@@ -4,7 +4,10 @@ use leptos::server_fn::codec::GetUrl;
 
 /// What happened to a VM, newest first, the last 50; its owner or an admin may.
 #[server(prefix = "/api/v1", endpoint = "vm_events", input = GetUrl)]
-pub async fn vm_events(vm_id: i64) -> Result<Vec<Event>, ApiError> {
+pub async fn vm_events(
+    /// The VM's id, as in `/vms/{id}`.
+    vm_id: i64,
+) -> Result<Vec<Event>, ApiError> {
     use crate::server::web::request_context;
     let (state, access) = request_context::vm(vm_id).await?;
     state.events.of_vm(access.vm().id).await
@@ -14,7 +17,10 @@ pub async fn vm_events(vm_id: i64) -> Result<Vec<Event>, ApiError> {
 /// their own hand; an admin sees everything. Each part of `query` narrows it.
 #[server(prefix = "/api/v1", endpoint = "events", input = GetUrl)]
 pub async fn list_events(
-    #[server(default)] query: EventQuery,
+    /// What to search for; an empty part does not restrict.
+    #[server(default)]
+    query: EventQuery,
+    /// Only events older than the one with this id; `None` for the newest.
     before: Option<i64>,
 ) -> Result<EventPage, ApiError> {
     use crate::server::{events::Search, web::request_context};

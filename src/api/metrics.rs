@@ -11,9 +11,13 @@ use leptos::server_fn::codec::GetUrl;
 /// too.
 #[server(prefix = "/api/v1", endpoint = "metrics_since", input = GetUrl)]
 pub async fn metrics_since(
+    /// [`Live::cursor`] of the previous response; `None` for the first request.
     cursor: Option<UtcMillis>,
+    /// The only VM to return, by its id; `None` for all that the caller may see.
     vm_id: Option<i64>,
+    /// The most seconds before the newest tick from which points are returned, up to 900, which is the default.
     window_secs: Option<u32>,
+    /// [`Live::version`] of the previous response; `None` for the first request.
     version: Option<String>,
 ) -> Result<Live, ApiError> {
     use crate::{
@@ -37,7 +41,10 @@ pub async fn metrics_since(
 
 /// The newest figures of a VM; its owner or an admin may.
 #[server(prefix = "/api/v1", endpoint = "vm_metrics", input = GetUrl)]
-pub async fn get_vm_metrics(vm_id: i64) -> Result<VmMetrics, ApiError> {
+pub async fn get_vm_metrics(
+    /// The VM's id, as in `/vms/{id}`.
+    vm_id: i64,
+) -> Result<VmMetrics, ApiError> {
     use crate::server::web::request_context;
     let (state, access) = request_context::vm(vm_id).await?;
     Ok(state.vms.metrics(&access))
@@ -48,11 +55,17 @@ pub async fn get_vm_metrics(vm_id: i64) -> Result<VmMetrics, ApiError> {
 /// 600 when not told).
 #[server(prefix = "/api/v1", endpoint = "vm_history", input = GetUrl)]
 pub async fn vm_history(
+    /// The VM's id, as in `/vms/{id}`.
     vm_id: i64,
+    /// Name of a VM's metric, such as `vm_cpu_percent`; see [`Metric`](crate::model::Metric).
     metric_name: String,
+    /// The most values to return, newest first: 1 to 10,000. By default 100, or 10,000 with a time range or `points`.
     limit: Option<u32>,
+    /// Start of the time range, inclusive; by default the oldest sample.
     from: Option<UtcMillis>,
+    /// End of the time range, inclusive; by default the newest sample.
     to: Option<UtcMillis>,
+    /// Reduces the time range to this many points, 1 to 10,000; by default 600 with a time range and without `limit`.
     points: Option<u32>,
 ) -> Result<MetricHistory, ApiError> {
     use crate::server::{
@@ -67,10 +80,15 @@ pub async fn vm_history(
 /// Stored values of one metric of the host, as [`vm_history`]; anyone signed in may.
 #[server(prefix = "/api/v1", endpoint = "host_history", input = GetUrl)]
 pub async fn host_history(
+    /// Name of a metric of the host, such as `host_cpu_percent`; see [`Metric`](crate::model::Metric).
     metric_name: String,
+    /// The most values to return, newest first: 1 to 10,000. By default 100, or 10,000 with a time range or `points`.
     limit: Option<u32>,
+    /// Start of the time range, inclusive; by default the oldest sample.
     from: Option<UtcMillis>,
+    /// End of the time range, inclusive; by default the newest sample.
     to: Option<UtcMillis>,
+    /// Reduces the time range to this many points, 1 to 10,000; by default 600 with a time range and without `limit`.
     points: Option<u32>,
 ) -> Result<MetricHistory, ApiError> {
     use crate::server::{
@@ -86,10 +104,15 @@ pub async fn host_history(
 /// (1 to 10,000; 600 when not told) each, oldest first. The owner of all of them or an admin may.
 #[server(prefix = "/api/v1", endpoint = "vm_ranges", input = GetUrl)]
 pub async fn vm_ranges(
+    /// Ids of at least one VM; duplicates are ignored.
     vm_ids: Vec<i64>,
+    /// Names of at least one metric of VMs, such as `vm_cpu_percent`; see [`Metric`](crate::model::Metric).
     metric_names: Vec<String>,
+    /// Start of the time range, inclusive; by default the oldest sample.
     from: Option<UtcMillis>,
+    /// End of the time range, inclusive; by default the newest sample.
     to: Option<UtcMillis>,
+    /// The most points of each series, 1 to 10,000, and 240,000 in all; by default 600.
     points: Option<u32>,
 ) -> Result<Vec<MetricRange>, ApiError> {
     use crate::server::{metrics::Span, web::request_context};
@@ -100,9 +123,13 @@ pub async fn vm_ranges(
 /// Metrics of the host over a span of time, as [`vm_ranges`]; anyone signed in may.
 #[server(prefix = "/api/v1", endpoint = "host_ranges", input = GetUrl)]
 pub async fn host_ranges(
+    /// Names of at least one metric of the host, such as `host_cpu_percent`; see [`Metric`](crate::model::Metric).
     metric_names: Vec<String>,
+    /// Start of the time range, inclusive; by default the oldest sample.
     from: Option<UtcMillis>,
+    /// End of the time range, inclusive; by default the newest sample.
     to: Option<UtcMillis>,
+    /// The most points of each series, 1 to 10,000, and 240,000 in all; by default 600.
     points: Option<u32>,
 ) -> Result<Vec<MetricRange>, ApiError> {
     use crate::server::{metrics::Span, web::request_context};
@@ -115,9 +142,13 @@ pub async fn host_ranges(
 /// most 600 points each, what they come to, and what happened; its owner or an admin may.
 #[server(prefix = "/api/v1", endpoint = "vm_charts", input = GetUrl)]
 pub async fn vm_charts(
+    /// The VM's id, as in `/vms/{id}`.
     vm_id: i64,
+    /// Start of the time range, inclusive; by default `last_secs` before its end.
     from: Option<UtcMillis>,
+    /// End of the time range, inclusive; by default the newest tick.
     to: Option<UtcMillis>,
+    /// Length of the time range in seconds if it has no start; by default 900.
     last_secs: Option<u32>,
 ) -> Result<Charts, ApiError> {
     use crate::server::{metrics::Span, web::request_context};
@@ -128,8 +159,11 @@ pub async fn vm_charts(
 /// What the host's charts show, as [`vm_charts`]; anyone signed in may. What happened is told to admins.
 #[server(prefix = "/api/v1", endpoint = "host_charts", input = GetUrl)]
 pub async fn host_charts(
+    /// Start of the time range, inclusive; by default `last_secs` before its end.
     from: Option<UtcMillis>,
+    /// End of the time range, inclusive; by default the newest tick.
     to: Option<UtcMillis>,
+    /// Length of the time range in seconds if it has no start; by default 900.
     last_secs: Option<u32>,
 ) -> Result<Charts, ApiError> {
     use crate::{
@@ -147,9 +181,13 @@ pub async fn host_charts(
 /// What all values of a VM's metric in a span of time come to, null when none is known; its owner or an admin may.
 #[server(prefix = "/api/v1", endpoint = "vm_statistics", input = GetUrl)]
 pub async fn vm_statistics(
+    /// The VM's id, as in `/vms/{id}`.
     vm_id: i64,
+    /// Name of a VM's metric, such as `vm_cpu_percent`; see [`Metric`](crate::model::Metric).
     metric_name: String,
+    /// Start of the time range, inclusive; by default the oldest sample.
     from: Option<UtcMillis>,
+    /// End of the time range, inclusive; by default the newest sample.
     to: Option<UtcMillis>,
 ) -> Result<Option<MetricStatistics>, ApiError> {
     use crate::server::{metrics::Span, web::request_context};
@@ -160,8 +198,11 @@ pub async fn vm_statistics(
 /// What all values of a metric of the host in a span of time come to, as [`vm_statistics`]; anyone signed in may.
 #[server(prefix = "/api/v1", endpoint = "host_statistics", input = GetUrl)]
 pub async fn host_statistics(
+    /// Name of a metric of the host, such as `host_cpu_percent`; see [`Metric`](crate::model::Metric).
     metric_name: String,
+    /// Start of the time range, inclusive; by default the oldest sample.
     from: Option<UtcMillis>,
+    /// End of the time range, inclusive; by default the newest sample.
     to: Option<UtcMillis>,
 ) -> Result<Option<MetricStatistics>, ApiError> {
     use crate::server::{metrics::Span, web::request_context};

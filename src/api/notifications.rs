@@ -12,7 +12,11 @@ pub async fn my_notifications() -> Result<NotificationSettings, ApiError> {
 
 /// Sends the caller's alerts to `url` from now on, signed with a new secret; to none where it is empty.
 #[server(prefix = "/api/v1", endpoint = "set_webhook")]
-pub async fn set_webhook(#[server(default)] url: String) -> Result<(), ApiError> {
+pub async fn set_webhook(
+    /// An `https://` or `http://` address of at most 500 characters; empty for no webhook.
+    #[server(default)]
+    url: String,
+) -> Result<(), ApiError> {
     use crate::server::web::request_context;
     let (state, me) = request_context::signed_in().await?;
     state.notifications.set_webhook(&me, &url).await
@@ -20,7 +24,10 @@ pub async fn set_webhook(#[server(default)] url: String) -> Result<(), ApiError>
 
 /// Whether the caller's alerts are sent to their e-mail address.
 #[server(prefix = "/api/v1", endpoint = "set_email_notifications")]
-pub async fn set_email_notifications(is_on: bool) -> Result<(), ApiError> {
+pub async fn set_email_notifications(
+    /// Whether alerts are sent by e-mail; `true` needs a server with e-mail configured.
+    is_on: bool,
+) -> Result<(), ApiError> {
     use crate::server::web::request_context;
     let (state, me) = request_context::signed_in().await?;
     state.notifications.set_email(&me, is_on).await
@@ -28,7 +35,10 @@ pub async fn set_email_notifications(is_on: bool) -> Result<(), ApiError> {
 
 /// Whether the caller, an admin, is told of everybody's VMs.
 #[server(prefix = "/api/v1", endpoint = "set_notify_of_all")]
-pub async fn set_notify_of_all(is_on: bool) -> Result<(), ApiError> {
+pub async fn set_notify_of_all(
+    /// `true` for all VMs, `false` for the caller's own VMs and the host.
+    is_on: bool,
+) -> Result<(), ApiError> {
     use crate::server::web::request_context;
     let (state, me) = request_context::admin().await?;
     state.notifications.set_of_all(&me, is_on).await
@@ -36,7 +46,10 @@ pub async fn set_notify_of_all(is_on: bool) -> Result<(), ApiError> {
 
 /// Sends the caller a test by `webhook` or `email`; the settings tell how it fared.
 #[server(prefix = "/api/v1", endpoint = "test_notification")]
-pub async fn test_notification(channel: String) -> Result<(), ApiError> {
+pub async fn test_notification(
+    /// `webhook` or `email`.
+    channel: String,
+) -> Result<(), ApiError> {
     use crate::{
         model::Channel,
         server::{database, web::request_context},

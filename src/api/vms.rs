@@ -40,9 +40,13 @@ pub async fn my_quota() -> Result<Quota, ApiError> {
 /// What a VM of this size would cost the caller, and what stands against it.
 #[server(prefix = "/api/v1", endpoint = "check_quota", input = GetUrl)]
 pub async fn check_quota(
+    /// Key of an [`Image`].
     image: String,
+    /// Memory in MB, a whole number from the image's minimum to [`Limits::max_ram_mb`].
     ram_mb: u32,
+    /// Virtual cores, a whole number from 1 to [`Limits::max_cpu_cores`].
     cpu_cores: u32,
+    /// Disk in GB, a whole number from the image's minimum to [`Limits::max_disk_gb`].
     disk_gb: u32,
 ) -> Result<QuotaCheck, ApiError> {
     use crate::{model::VmSpec, server::web::request_context};
@@ -54,13 +58,24 @@ pub async fn check_quota(
 /// is wrong is told by its own words.
 #[server(prefix = "/api/v1", endpoint = "launch_vm")]
 pub async fn launch_vm(
+    /// 1 to 63 letters, digits and hyphens, converted to lower case; see [`VmName`](crate::model::VmName).
     name: String,
+    /// Key of an [`Image`].
     image: String,
+    /// Memory in MB, a whole number from the image's minimum to [`Limits::max_ram_mb`].
     ram_mb: String,
+    /// Virtual cores, a whole number from 1 to [`Limits::max_cpu_cores`].
     cpu_cores: String,
+    /// Disk in GB, a whole number from the image's minimum to [`Limits::max_disk_gb`].
     disk_gb: String,
-    #[server(default)] provision_script: String,
-    #[server(default)] user_data: String,
+    /// A shell script that runs once in the guest, as root; blank for none. At most
+    /// [`GUEST_FILE_MAX_BYTES`](crate::model::GUEST_FILE_MAX_BYTES).
+    #[server(default)]
+    provision_script: String,
+    /// User data for cloud-init, starting with `#`; blank for none. At most
+    /// [`GUEST_FILE_MAX_BYTES`](crate::model::GUEST_FILE_MAX_BYTES).
+    #[server(default)]
+    user_data: String,
 ) -> Result<Requested, ApiError> {
     use crate::{model::Launch, server::web::request_context};
     let (state, me) = request_context::signed_in().await?;
@@ -78,13 +93,22 @@ pub async fn launch_vm(
 /// it only tells whether there are any.
 #[server(prefix = "/api/v1", endpoint = "preview_vagrantfile", input = GetUrl)]
 pub async fn preview_vagrantfile(
+    /// 1 to 63 letters, digits and hyphens, converted to lower case; see [`VmName`](crate::model::VmName).
     name: String,
+    /// Key of an [`Image`].
     image: String,
+    /// Memory in MB, a whole number from the image's minimum to [`Limits::max_ram_mb`].
     ram_mb: String,
+    /// Virtual cores, a whole number from 1 to [`Limits::max_cpu_cores`].
     cpu_cores: String,
+    /// Disk in GB, a whole number from the image's minimum to [`Limits::max_disk_gb`].
     disk_gb: String,
-    #[server(default)] with_script: bool,
-    #[server(default)] with_user_data: bool,
+    /// Whether there is a provisioning script; its text is not needed.
+    #[server(default)]
+    with_script: bool,
+    /// Whether there is user data; its text is not needed.
+    #[server(default)]
+    with_user_data: bool,
 ) -> Result<String, ApiError> {
     use crate::{model::Launch, server::web::request_context};
     let (state, me) = request_context::signed_in().await?;
@@ -99,7 +123,10 @@ pub async fn preview_vagrantfile(
 
 /// Begins to start a VM; the owner or an admin may. Nothing happens when it runs already.
 #[server(prefix = "/api/v1", endpoint = "start_vm")]
-pub async fn start_vm(vm_id: i64) -> Result<Requested, ApiError> {
+pub async fn start_vm(
+    /// The VM's id, as in `/vms/{id}`.
+    vm_id: i64,
+) -> Result<Requested, ApiError> {
     use crate::{model::OperationKind::Start, server::web::request_context};
     let (state, access) = request_context::vm(vm_id).await?;
     state.vms.request(&access, Start).await
@@ -108,7 +135,10 @@ pub async fn start_vm(vm_id: i64) -> Result<Requested, ApiError> {
 /// Begins to shut a VM down, and turns it off when its guest does not in time; the owner or an admin may. Nothing
 /// happens when it is stopped already.
 #[server(prefix = "/api/v1", endpoint = "stop_vm")]
-pub async fn stop_vm(vm_id: i64) -> Result<Requested, ApiError> {
+pub async fn stop_vm(
+    /// The VM's id, as in `/vms/{id}`.
+    vm_id: i64,
+) -> Result<Requested, ApiError> {
     use crate::{model::OperationKind::Stop, server::web::request_context};
     let (state, access) = request_context::vm(vm_id).await?;
     state.vms.request(&access, Stop).await
@@ -116,7 +146,10 @@ pub async fn stop_vm(vm_id: i64) -> Result<Requested, ApiError> {
 
 /// Begins to turn a VM off at once, and cancels what is under way; the owner or an admin may.
 #[server(prefix = "/api/v1", endpoint = "force_stop_vm")]
-pub async fn force_stop_vm(vm_id: i64) -> Result<Requested, ApiError> {
+pub async fn force_stop_vm(
+    /// The VM's id, as in `/vms/{id}`.
+    vm_id: i64,
+) -> Result<Requested, ApiError> {
     use crate::{model::OperationKind::ForceStop, server::web::request_context};
     let (state, access) = request_context::vm(vm_id).await?;
     state.vms.request(&access, ForceStop).await
@@ -124,7 +157,10 @@ pub async fn force_stop_vm(vm_id: i64) -> Result<Requested, ApiError> {
 
 /// Begins to shut a VM down and to start it again; the owner or an admin may.
 #[server(prefix = "/api/v1", endpoint = "restart_vm")]
-pub async fn restart_vm(vm_id: i64) -> Result<Requested, ApiError> {
+pub async fn restart_vm(
+    /// The VM's id, as in `/vms/{id}`.
+    vm_id: i64,
+) -> Result<Requested, ApiError> {
     use crate::{model::OperationKind::Restart, server::web::request_context};
     let (state, access) = request_context::vm(vm_id).await?;
     state.vms.request(&access, Restart).await
@@ -132,7 +168,10 @@ pub async fn restart_vm(vm_id: i64) -> Result<Requested, ApiError> {
 
 /// Begins to have a VM stand still; the owner or an admin may.
 #[server(prefix = "/api/v1", endpoint = "suspend_vm")]
-pub async fn suspend_vm(vm_id: i64) -> Result<Requested, ApiError> {
+pub async fn suspend_vm(
+    /// The VM's id, as in `/vms/{id}`.
+    vm_id: i64,
+) -> Result<Requested, ApiError> {
     use crate::{model::OperationKind::Suspend, server::web::request_context};
     let (state, access) = request_context::vm(vm_id).await?;
     state.vms.request(&access, Suspend).await
@@ -140,7 +179,10 @@ pub async fn suspend_vm(vm_id: i64) -> Result<Requested, ApiError> {
 
 /// Begins to have a VM go on that stands still; the owner or an admin may.
 #[server(prefix = "/api/v1", endpoint = "resume_vm")]
-pub async fn resume_vm(vm_id: i64) -> Result<Requested, ApiError> {
+pub async fn resume_vm(
+    /// The VM's id, as in `/vms/{id}`.
+    vm_id: i64,
+) -> Result<Requested, ApiError> {
     use crate::{model::OperationKind::Resume, server::web::request_context};
     let (state, access) = request_context::vm(vm_id).await?;
     state.vms.request(&access, Resume).await
@@ -150,9 +192,13 @@ pub async fn resume_vm(vm_id: i64) -> Result<Requested, ApiError> {
 /// hold anything.
 #[server(prefix = "/api/v1", endpoint = "resize_vm")]
 pub async fn resize_vm(
+    /// The VM's id, as in `/vms/{id}`.
     vm_id: i64,
+    /// Memory in MB, a whole number from the image's minimum to [`Limits::max_ram_mb`].
     ram_mb: String,
+    /// Virtual cores, a whole number from 1 to [`Limits::max_cpu_cores`].
     cpu_cores: String,
+    /// Disk in GB, a whole number from its current size to [`Limits::max_disk_gb`].
     disk_gb: String,
 ) -> Result<Requested, ApiError> {
     use crate::{
@@ -167,7 +213,10 @@ pub async fn resize_vm(
 
 /// A VM's snapshots, oldest first; the owner or an admin may.
 #[server(prefix = "/api/v1", endpoint = "vm_snapshots", input = GetUrl)]
-pub async fn vm_snapshots(vm_id: i64) -> Result<Vec<Snapshot>, ApiError> {
+pub async fn vm_snapshots(
+    /// The VM's id, as in `/vms/{id}`.
+    vm_id: i64,
+) -> Result<Vec<Snapshot>, ApiError> {
     use crate::server::web::request_context;
     let (state, access) = request_context::vm(vm_id).await?;
     state.vms.snapshots(&access).await
@@ -175,7 +224,12 @@ pub async fn vm_snapshots(vm_id: i64) -> Result<Vec<Snapshot>, ApiError> {
 
 /// Begins to save a snapshot of a VM; the owner or an admin may.
 #[server(prefix = "/api/v1", endpoint = "save_snapshot")]
-pub async fn save_snapshot(vm_id: i64, snapshot: String) -> Result<Requested, ApiError> {
+pub async fn save_snapshot(
+    /// The VM's id, as in `/vms/{id}`.
+    vm_id: i64,
+    /// Name of the new snapshot, unique within its VM; see [`SnapshotName`](crate::model::SnapshotName).
+    snapshot: String,
+) -> Result<Requested, ApiError> {
     use crate::{
         model::{OperationKind::SnapshotSave, SnapshotName},
         server::web::request_context,
@@ -188,7 +242,12 @@ pub async fn save_snapshot(vm_id: i64, snapshot: String) -> Result<Requested, Ap
 /// Begins to put a VM back to where it was when a snapshot was saved; the owner or an admin may. What was written since
 /// then is lost.
 #[server(prefix = "/api/v1", endpoint = "restore_snapshot")]
-pub async fn restore_snapshot(vm_id: i64, snapshot: String) -> Result<Requested, ApiError> {
+pub async fn restore_snapshot(
+    /// The VM's id, as in `/vms/{id}`.
+    vm_id: i64,
+    /// Name of one of the VM's snapshots.
+    snapshot: String,
+) -> Result<Requested, ApiError> {
     use crate::{
         model::{OperationKind::SnapshotRestore, SnapshotName},
         server::web::request_context,
@@ -200,7 +259,12 @@ pub async fn restore_snapshot(vm_id: i64, snapshot: String) -> Result<Requested,
 
 /// Begins to delete a snapshot; the owner or an admin may.
 #[server(prefix = "/api/v1", endpoint = "delete_snapshot")]
-pub async fn delete_snapshot(vm_id: i64, snapshot: String) -> Result<Requested, ApiError> {
+pub async fn delete_snapshot(
+    /// The VM's id, as in `/vms/{id}`.
+    vm_id: i64,
+    /// Name of one of the VM's snapshots.
+    snapshot: String,
+) -> Result<Requested, ApiError> {
     use crate::{
         model::{OperationKind::SnapshotDelete, SnapshotName},
         server::web::request_context,
@@ -212,7 +276,13 @@ pub async fn delete_snapshot(vm_id: i64, snapshot: String) -> Result<Requested, 
 
 /// Says whether a VM starts with the server; the owner or an admin may.
 #[server(prefix = "/api/v1", endpoint = "set_auto_start")]
-pub async fn set_auto_start(vm_id: i64, #[server(default)] auto_start: bool) -> Result<(), ApiError> {
+pub async fn set_auto_start(
+    /// The VM's id, as in `/vms/{id}`.
+    vm_id: i64,
+    /// Whether the VM starts with the server; absent, like an unchecked checkbox, means no.
+    #[server(default)]
+    auto_start: bool,
+) -> Result<(), ApiError> {
     use crate::server::web::request_context;
     let (state, access) = request_context::vm(vm_id).await?;
     state.vms.set_auto_start(&access, auto_start).await
@@ -220,7 +290,12 @@ pub async fn set_auto_start(vm_id: i64, #[server(default)] auto_start: bool) -> 
 
 /// Has a VM turned off after some hours, or not at all when they are 0; the owner or an admin may.
 #[server(prefix = "/api/v1", endpoint = "stop_after")]
-pub async fn stop_after(vm_id: i64, hours: f64) -> Result<(), ApiError> {
+pub async fn stop_after(
+    /// The VM's id, as in `/vms/{id}`.
+    vm_id: i64,
+    /// Hours from now, with fractions, at most 8784 (366 days); 0 cancels the scheduled shutdown.
+    hours: f64,
+) -> Result<(), ApiError> {
     use crate::server::web::request_context;
     let (state, access) = request_context::vm(vm_id).await?;
     state.vms.stop_after(&access, hours).await
@@ -230,9 +305,15 @@ pub async fn stop_after(vm_id: i64, hours: f64) -> Result<(), ApiError> {
 /// ahead of UTC; not at all when it is empty. The owner or an admin may.
 #[server(prefix = "/api/v1", endpoint = "stop_at")]
 pub async fn stop_at(
+    /// The VM's id, as in `/vms/{id}`.
     vm_id: i64,
-    #[server(default)] at: String,
-    #[server(default)] offset_minutes: i16,
+    /// `2026-11-23T06:15:00Z`, or `2026-11-23T06:15` in local time; in the future, within 366 days. Empty cancels the
+    /// scheduled shutdown.
+    #[server(default)]
+    at: String,
+    /// How far local time is ahead of UTC, in minutes; ignored if `at` has a time zone.
+    #[server(default)]
+    offset_minutes: i16,
 ) -> Result<(), ApiError> {
     use crate::{model::UtcMillis, server::web::request_context};
     let (state, access) = request_context::vm(vm_id).await?;
@@ -250,7 +331,10 @@ pub async fn stop_at(
 
 /// What stood in a VM's Vagrantfile, newest first; the owner or an admin may.
 #[server(prefix = "/api/v1", endpoint = "vm_vagrantfiles", input = GetUrl)]
-pub async fn vm_vagrantfiles(vm_id: i64) -> Result<Vec<VagrantfileVersion>, ApiError> {
+pub async fn vm_vagrantfiles(
+    /// The VM's id, as in `/vms/{id}`.
+    vm_id: i64,
+) -> Result<Vec<VagrantfileVersion>, ApiError> {
     use crate::server::web::request_context;
     let (state, access) = request_context::vm(vm_id).await?;
     state.vms.vagrantfiles(&access).await
@@ -258,7 +342,12 @@ pub async fn vm_vagrantfiles(vm_id: i64) -> Result<Vec<VagrantfileVersion>, ApiE
 
 /// A VM's operations, newest first, before one of them if it is named; the owner or an admin may.
 #[server(prefix = "/api/v1", endpoint = "vm_operations", input = GetUrl)]
-pub async fn vm_operations(vm_id: i64, before: Option<i64>) -> Result<Vec<OperationView>, ApiError> {
+pub async fn vm_operations(
+    /// The VM's id, as in `/vms/{id}`.
+    vm_id: i64,
+    /// Only operations older than the one with this id; `None` for the newest.
+    before: Option<i64>,
+) -> Result<Vec<OperationView>, ApiError> {
     use crate::server::web::request_context;
     let (state, access) = request_context::vm(vm_id).await?;
     state.vms.operations(&access, before, 50).await
@@ -266,7 +355,12 @@ pub async fn vm_operations(vm_id: i64, before: Option<i64>) -> Result<Vec<Operat
 
 /// Ends an operation that is queued or under way; the owner of its VM or an admin may.
 #[server(prefix = "/api/v1", endpoint = "cancel_operation")]
-pub async fn cancel_operation(vm_id: i64, operation_id: i64) -> Result<(), ApiError> {
+pub async fn cancel_operation(
+    /// The VM's id, as in `/vms/{id}`.
+    vm_id: i64,
+    /// Id of an open operation of this VM.
+    operation_id: i64,
+) -> Result<(), ApiError> {
     use crate::server::web::request_context;
     let (state, access) = request_context::vm(vm_id).await?;
     state.vms.cancel(&access, operation_id).await
@@ -275,7 +369,10 @@ pub async fn cancel_operation(vm_id: i64, operation_id: i64) -> Result<(), ApiEr
 /// Begins to `start` or `stop` several VMs and tells what becomes of each; whoever may operate all of them may.
 #[server(prefix = "/api/v1", endpoint = "act_on_vms")]
 pub async fn act_on_vms(
-    #[server(default)] vm_ids: Vec<i64>,
+    /// Ids of 1 to 500 VMs.
+    #[server(default)]
+    vm_ids: Vec<i64>,
+    /// `start` or `stop`.
     action: String,
 ) -> Result<Vec<VmOutcome>, ApiError> {
     use crate::{model::OperationKind, server::web::request_context};
@@ -287,7 +384,10 @@ pub async fn act_on_vms(
 
 /// Turns every VM off at once and tells what becomes of each; for admins. `confirm` must be the word `stop`.
 #[server(prefix = "/api/v1", endpoint = "stop_all_vms")]
-pub async fn stop_all_vms(confirm: String) -> Result<Vec<VmOutcome>, ApiError> {
+pub async fn stop_all_vms(
+    /// The word `stop`, as confirmation.
+    confirm: String,
+) -> Result<Vec<VmOutcome>, ApiError> {
     use crate::server::web::request_context;
     let (state, me) = request_context::admin().await?;
     if confirm.trim() != "stop" {
@@ -306,7 +406,10 @@ pub async fn orphans() -> Result<Vec<Orphan>, ApiError> {
 
 /// Takes an orphaned machine back into its owner's list and answers the VM's id; for admins.
 #[server(prefix = "/api/v1", endpoint = "adopt_orphan")]
-pub async fn adopt_orphan(folder: String) -> Result<i64, ApiError> {
+pub async fn adopt_orphan(
+    /// [`Orphan::folder`] of a machine without a VM record: `user1-web-1`.
+    folder: String,
+) -> Result<i64, ApiError> {
     use crate::server::web::request_context;
     let (state, me) = request_context::admin().await?;
     state.vms.adopt_orphan(&me, &folder).await
@@ -314,7 +417,12 @@ pub async fn adopt_orphan(folder: String) -> Result<i64, ApiError> {
 
 /// Removes what is left, with its disk if it has one; for admins. `confirm_name` must be its folder's name.
 #[server(prefix = "/api/v1", endpoint = "clean_up_orphan")]
-pub async fn clean_up_orphan(folder: String, confirm_name: String) -> Result<(), ApiError> {
+pub async fn clean_up_orphan(
+    /// [`Orphan::folder`] of what to remove: `user1-web-1`.
+    folder: String,
+    /// The same as `folder`, as confirmation.
+    confirm_name: String,
+) -> Result<(), ApiError> {
     use crate::server::web::request_context;
     let (state, me) = request_context::admin().await?;
     if confirm_name.trim() != folder {
@@ -334,7 +442,13 @@ pub async fn adoptable_machines() -> Result<Vec<Adoptable>, ApiError> {
 /// Takes a machine that Vagrant knows by this id into the list, as a VM of the caller's, and answers the VM's id; for
 /// admins. Its project is not changed. A browser's form leads to its page.
 #[server(prefix = "/api/v1", endpoint = "adopt_machine")]
-pub async fn adopt_machine(id: String, name: String) -> Result<i64, ApiError> {
+pub async fn adopt_machine(
+    /// [`Adoptable::id`] of the machine to import.
+    id: String,
+    /// Name of the new VM: 1 to 63 letters, digits and hyphens, converted to lower case; see
+    /// [`VmName`](crate::model::VmName).
+    name: String,
+) -> Result<i64, ApiError> {
     use crate::server::web::request_context;
     let (state, me) = request_context::admin().await?;
     let vm_id = state.vms.adopt(&me, &id, &name).await?;
@@ -344,7 +458,10 @@ pub async fn adopt_machine(id: String, name: String) -> Result<i64, ApiError> {
 
 /// Takes an adopted VM off the list; the owner or an admin may. Its machine stays as it is. Leads to `/`.
 #[server(prefix = "/api/v1", endpoint = "release_vm")]
-pub async fn release_vm(vm_id: i64) -> Result<(), ApiError> {
+pub async fn release_vm(
+    /// Id of an imported VM, as in `/vms/{id}`.
+    vm_id: i64,
+) -> Result<(), ApiError> {
     use crate::server::web::request_context;
     let (state, access) = request_context::vm(vm_id).await?;
     state.vms.release(&access).await?;
@@ -357,9 +474,13 @@ pub async fn release_vm(vm_id: i64) -> Result<(), ApiError> {
 /// to `/`.
 #[server(prefix = "/api/v1", endpoint = "destroy_vm")]
 pub async fn destroy_vm(
+    /// The VM's id, as in `/vms/{id}`.
     vm_id: i64,
+    /// [`VmView::to_confirm`], as confirmation.
     confirm_name: String,
-    #[server(default)] forget_samples: bool,
+    /// Whether the VM's stored samples are deleted, too; absent, like an unchecked checkbox, means no.
+    #[server(default)]
+    forget_samples: bool,
 ) -> Result<Requested, ApiError> {
     use crate::server::web::request_context;
     let (state, access) = request_context::vm(vm_id).await?;
@@ -371,7 +492,12 @@ pub async fn destroy_vm(
 
 /// What Vagrant said during an operation, oldest line first; the owner of its VM or an admin may.
 #[server(prefix = "/api/v1", endpoint = "operation_output", input = GetUrl)]
-pub async fn operation_output(vm_id: i64, operation_id: i64) -> Result<Vec<String>, ApiError> {
+pub async fn operation_output(
+    /// The VM's id, as in `/vms/{id}`.
+    vm_id: i64,
+    /// Id of an operation of this VM, open or finished.
+    operation_id: i64,
+) -> Result<Vec<String>, ApiError> {
     use crate::server::web::request_context;
     let (state, access) = request_context::vm(vm_id).await?;
     state.vms.output(&access, operation_id).await
