@@ -2,7 +2,11 @@ use crate::model::{Account, ApiError, Instance, Me, SignedInDevice};
 use leptos::prelude::*;
 use leptos::server_fn::codec::GetUrl;
 
-/// Makes an account, signs it in with a cookie and leads to `/`. The first account is the admin. Anyone may.
+/// Creates an account, signs it in with a cookie and redirects to `/`. The first account is an admin. Anyone may call
+/// it.
+///
+/// # Errors
+/// `TooMany` while too many passwords are being hashed.
 #[server(prefix = "/api/v1", endpoint = "register")]
 pub async fn register(
     /// 2 to 32 letters, digits, dots, hyphens or underscores, starting with a letter or digit.
@@ -19,7 +23,10 @@ pub async fn register(
     request_context::sign_in(&state, &username, &password, None).await
 }
 
-/// Signs in with a cookie and leads to `next`, a page of this server's, or else to `/`. Anyone may.
+/// Signs in with a cookie and redirects to `next`. Anyone may call it.
+///
+/// # Errors
+/// `TooMany` while too many passwords are being hashed.
 #[server(prefix = "/api/v1", endpoint = "sign_in")]
 pub async fn sign_in(
     /// The account's user name, in upper or lower case.
@@ -35,28 +42,31 @@ pub async fn sign_in(
     request_context::sign_in(&state, &username, &password, next.as_deref()).await
 }
 
-/// Ends the session this is called with and leads to `/sign-in`. Anyone may; without a session it does nothing.
+/// Ends the session of the request, if it has one, and redirects to `/sign-in`. Anyone may call it.
 #[server(prefix = "/api/v1", endpoint = "sign_out")]
 pub async fn sign_out() -> Result<(), ApiError> {
     use crate::server::web::request_context;
     request_context::sign_out(&request_context::anyone()?).await
 }
 
-/// Who is signed in. Anyone may ask; nobody is `None`.
+/// The signed-in user; `None` without a session. Anyone may call it.
 #[server(prefix = "/api/v1", endpoint = "current_user", input = GetUrl)]
 pub async fn current_user() -> Result<Option<Me>, ApiError> {
     use crate::server::web::request_context;
     request_context::current_user().await
 }
 
-/// What kind of server this is. Anyone may ask.
+/// This server's provider and version, and whether it has an account yet. Anyone may call it.
 #[server(prefix = "/api/v1", endpoint = "instance", input = GetUrl)]
 pub async fn get_instance() -> Result<Instance, ApiError> {
     use crate::server::web::request_context;
     request_context::anyone()?.instance().await
 }
 
-/// Exchanges the caller's password and signs their other devices out.
+/// Changes the caller's password and signs out their other devices.
+///
+/// # Errors
+/// `TooMany` while too many passwords are being hashed.
 #[server(prefix = "/api/v1", endpoint = "change_password")]
 pub async fn change_password(
     /// The current password, which proves that it is the user.
@@ -73,7 +83,7 @@ pub async fn change_password(
         .await
 }
 
-/// Where the caller is signed in; the device that asks comes first.
+/// The caller's sessions: first the one of the request, then those used last.
 #[server(prefix = "/api/v1", endpoint = "my_devices", input = GetUrl)]
 pub async fn my_devices() -> Result<Vec<SignedInDevice>, ApiError> {
     use crate::server::web::request_context;
@@ -81,7 +91,10 @@ pub async fn my_devices() -> Result<Vec<SignedInDevice>, ApiError> {
     state.accounts.devices(&me, &request_context::own_token(&state)).await
 }
 
-/// Signs one of the caller's devices out.
+/// Signs out one of the caller's devices.
+///
+/// # Errors
+/// `NotFound` if the caller has no such session.
 #[server(prefix = "/api/v1", endpoint = "end_session")]
 pub async fn end_session(
     /// [`SignedInDevice::id`] of one of the caller's sessions.
@@ -92,7 +105,7 @@ pub async fn end_session(
     state.accounts.end_session(&me, session_id).await
 }
 
-/// Signs all of the caller's devices out but the one that asks.
+/// Signs out all of the caller's devices except the one of the request.
 #[server(prefix = "/api/v1", endpoint = "end_other_sessions")]
 pub async fn end_other_sessions() -> Result<(), ApiError> {
     use crate::server::web::request_context;
@@ -100,7 +113,7 @@ pub async fn end_other_sessions() -> Result<(), ApiError> {
     state.accounts.end_other_sessions(&me, &request_context::own_token(&state)).await
 }
 
-/// Has the caller's browser show its pages in `light`, `dark`, or as its `system` does. Anyone may.
+/// Sets the colour theme of the caller's browser with a cookie, for a year. Anyone may call it.
 #[server(prefix = "/api/v1", endpoint = "set_theme")]
 pub async fn set_theme(
     /// `light`, `dark` or `system`.
@@ -112,7 +125,7 @@ pub async fn set_theme(
     request_context::set_theme(theme)
 }
 
-/// The first 200 accounts by name, of those whose name or e-mail address has `search` in it; for admins.
+/// The first 200 matching accounts, by name. For admins.
 #[server(prefix = "/api/v1", endpoint = "accounts", input = GetUrl)]
 pub async fn list_accounts(
     /// Part of a user name or e-mail address, in upper or lower case; empty for all accounts.
@@ -124,7 +137,10 @@ pub async fn list_accounts(
     state.accounts.list(&search).await
 }
 
-/// Makes an account for somebody; for admins. `role` is `user` or `admin`.
+/// Creates an account. For admins.
+///
+/// # Errors
+/// As [`register`].
 #[server(prefix = "/api/v1", endpoint = "create_account")]
 pub async fn create_account(
     /// As in [`register`].
@@ -144,7 +160,10 @@ pub async fn create_account(
     Ok(())
 }
 
-/// Lets somebody sign in, or shuts them out and ends their sessions; for admins, of others.
+/// Activates or deactivates an account; its VMs are not affected. For admins.
+///
+/// # Errors
+/// `NotFound` if there is no such account; `Conflict` if the caller would deactivate their own.
 #[server(prefix = "/api/v1", endpoint = "set_account_active")]
 pub async fn set_account_active(
     /// [`Account::id`]; admins cannot deactivate their own account.
@@ -157,7 +176,10 @@ pub async fn set_account_active(
     state.accounts.set_active(&me, account_id, is_active).await
 }
 
-/// Gives somebody the role `user` or `admin`; for admins, of others.
+/// Sets the role of another account. For admins.
+///
+/// # Errors
+/// `NotFound` if there is no such account; `Conflict` if it is the caller's own.
 #[server(prefix = "/api/v1", endpoint = "set_account_role")]
 pub async fn set_account_role(
     /// [`Account::id`] of another account than the caller's.
@@ -172,7 +194,10 @@ pub async fn set_account_role(
     state.accounts.set_role(&me, account_id, role).await
 }
 
-/// Gives an account credits, or takes some with an `amount` below 0, for a reason that is kept; for admins.
+/// Gives credits to an account, or takes some. For admins.
+///
+/// # Errors
+/// `NotFound` if there is no such account.
 #[server(prefix = "/api/v1", endpoint = "grant_credits")]
 pub async fn grant_credits(
     /// [`Account::id`] of the account to give to or take from.

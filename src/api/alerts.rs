@@ -2,7 +2,7 @@ use crate::model::{Alert, AlertRule, ApiError, RuleForm};
 use leptos::prelude::*;
 use leptos::server_fn::codec::GetUrl;
 
-/// The open alerts of the caller's VMs, the worst first, then the newest; an admin sees everyone's and the host's.
+/// The open alerts of the caller's VMs, by severity and then newest first; for admins, everyone's and the host's.
 #[server(prefix = "/api/v1", endpoint = "open_alerts", input = GetUrl)]
 pub async fn open_alerts() -> Result<Vec<Alert>, ApiError> {
     use crate::server::{vms::Scope, web::request_context};
@@ -10,7 +10,7 @@ pub async fn open_alerts() -> Result<Vec<Alert>, ApiError> {
     state.alerts.open(Scope::of(&me)).await
 }
 
-/// How many [`open_alerts`] there are.
+/// The number of [`open_alerts`].
 #[server(prefix = "/api/v1", endpoint = "open_alert_count", input = GetUrl)]
 pub async fn open_alert_count() -> Result<usize, ApiError> {
     use crate::server::{vms::Scope, web::request_context};
@@ -18,8 +18,7 @@ pub async fn open_alert_count() -> Result<usize, ApiError> {
     Ok(state.alerts.open(Scope::of(&me)).await?.len())
 }
 
-/// The newest 100 alerts of the caller's VMs, or those before the one with the id `before`; open or resolved, newest
-/// first. An admin sees everyone's and the host's.
+/// 100 alerts of the caller's VMs, open or resolved, newest first; for admins, everyone's and the host's.
 #[server(prefix = "/api/v1", endpoint = "alert_history", input = GetUrl)]
 pub async fn alert_history(
     /// Only alerts older than the one with this id; `None` for the newest.
@@ -30,7 +29,10 @@ pub async fn alert_history(
     state.alerts.history(Scope::of(&me), before).await
 }
 
-/// Notes that the caller takes care of an open alert; whoever may see it may.
+/// Acknowledges an open alert. For everyone who may see it.
+///
+/// # Errors
+/// `NotFound` if the caller may see no such alert; `Conflict` if it is resolved.
 #[server(prefix = "/api/v1", endpoint = "acknowledge_alert")]
 pub async fn acknowledge_alert(
     /// [`Alert::id`] of an open alert.
@@ -41,7 +43,7 @@ pub async fn acknowledge_alert(
     state.alerts.acknowledge(&me, alert_id, database::now(), &state.latest.get()).await
 }
 
-/// The rules that watch what the caller may see: the broadest first, each with whether the caller may change it.
+/// The rules that apply to what the caller may see, the broadest first, each with whether the caller may edit it.
 #[server(prefix = "/api/v1", endpoint = "alert_rules", input = GetUrl)]
 pub async fn alert_rules() -> Result<Vec<AlertRule>, ApiError> {
     use crate::server::web::request_context;
@@ -49,8 +51,11 @@ pub async fn alert_rules() -> Result<Vec<AlertRule>, ApiError> {
     state.alerts.rules(&me).await
 }
 
-/// Makes a rule, or changes the one with the form's id; gives its id. Owners do so for their VMs, admins for all and
-/// the host.
+/// Creates or edits a rule, and returns its id. Users have rules for their own VMs, admins for everything.
+///
+/// # Errors
+/// `Forbidden` for a rule for the host or all VMs, unless the caller is an admin; `NotFound` if there is no such rule,
+/// VM or account; `Conflict` if the caller has 200 rules already.
 #[server(prefix = "/api/v1", endpoint = "save_alert_rule")]
 pub async fn save_alert_rule(
     /// The rule's values; an empty `id` creates a rule.
@@ -62,7 +67,10 @@ pub async fn save_alert_rule(
     state.alerts.save_rule(&me, &rule.check()?).await
 }
 
-/// Deletes a rule that the caller may change.
+/// Deletes a rule; its open alerts are resolved at the next tick.
+///
+/// # Errors
+/// `NotFound` if the caller may see no such rule; `Forbidden` if they may not edit it.
 #[server(prefix = "/api/v1", endpoint = "delete_alert_rule")]
 pub async fn delete_alert_rule(
     /// [`AlertRule::id`] of a rule that the caller may edit.

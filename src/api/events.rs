@@ -2,7 +2,7 @@ use crate::model::{ApiError, Event, EventPage, EventQuery};
 use leptos::prelude::*;
 use leptos::server_fn::codec::GetUrl;
 
-/// What happened to a VM, newest first, the last 50; its owner or an admin may.
+/// The newest 50 events of a VM, newest first. For the owner and admins.
 #[server(prefix = "/api/v1", endpoint = "vm_events", input = GetUrl)]
 pub async fn vm_events(
     /// The VM's id, as in `/vms/{id}`.
@@ -13,8 +13,7 @@ pub async fn vm_events(
     state.events.of_vm(access.vm().id).await
 }
 
-/// What happened, newest first, 50 at a time, older than the event `before` if it is named: to the caller's VMs and by
-/// their own hand; an admin sees everything. Each part of `query` narrows it.
+/// Events of the caller's VMs and account, newest first, 50 at a time; for admins, all events.
 #[server(prefix = "/api/v1", endpoint = "events", input = GetUrl)]
 pub async fn list_events(
     /// What to search for; an empty part does not restrict.

@@ -5,10 +5,8 @@ use crate::model::{
 use leptos::prelude::*;
 use leptos::server_fn::codec::GetUrl;
 
-/// How the caller's VMs stand now (or the one VM `vm_id`), and their points since `cursor`; without a cursor,
-/// those of the last `window_secs` (at most 900, which is the default). Where only figures have changed since the
-/// `version` of an earlier answer, they come without the VMs. Of all VMs, an admin is told how the collector is doing,
-/// too.
+/// The current state of the caller's VMs, or of one, with their points since `cursor`. If only metrics have changed
+/// since `version`, it comes without the VMs. For admins, and without `vm_id`, it includes the collector's health.
 #[server(prefix = "/api/v1", endpoint = "metrics_since", input = GetUrl)]
 pub async fn metrics_since(
     /// [`Live::cursor`] of the previous response; `None` for the first request.
@@ -39,7 +37,7 @@ pub async fn metrics_since(
     }
 }
 
-/// The newest figures of a VM; its owner or an admin may.
+/// The newest metrics of a VM. For the owner and admins.
 #[server(prefix = "/api/v1", endpoint = "vm_metrics", input = GetUrl)]
 pub async fn get_vm_metrics(
     /// The VM's id, as in `/vms/{id}`.
@@ -50,9 +48,11 @@ pub async fn get_vm_metrics(
     Ok(state.vms.metrics(&access))
 }
 
-/// Stored values of one metric of a VM, newest first; its owner or an admin may. Either the newest `limit` values
-/// (1 to 10,000; 100 when nothing else is told), or all from `from` to `to` put together to `points` (1 to 10,000;
-/// 600 when not told).
+/// Stored values of a VM's metric, newest first: either the newest ones, or a time range reduced to `points`. For the
+/// owner and admins.
+///
+/// # Errors
+/// `NotFound`, with the known names, if there is no such metric.
 #[server(prefix = "/api/v1", endpoint = "vm_history", input = GetUrl)]
 pub async fn vm_history(
     /// The VM's id, as in `/vms/{id}`.
@@ -77,7 +77,10 @@ pub async fn vm_history(
     state.store.history(Some(access.vm().id), &metric_name, query).await
 }
 
-/// Stored values of one metric of the host, as [`vm_history`]; anyone signed in may.
+/// Stored values of a metric of the host, as [`vm_history`]. For any signed-in user.
+///
+/// # Errors
+/// As [`vm_history`].
 #[server(prefix = "/api/v1", endpoint = "host_history", input = GetUrl)]
 pub async fn host_history(
     /// Name of a metric of the host, such as `host_cpu_percent`; see [`Metric`](crate::model::Metric).
@@ -100,8 +103,11 @@ pub async fn host_history(
     state.store.history(None, &metric_name, query).await
 }
 
-/// Metrics of several VMs over a span of time, for charts: smallest, mean and largest value of at most `points`
-/// (1 to 10,000; 600 when not told) each, oldest first. The owner of all of them or an admin may.
+/// Metrics of several VMs in a time range, for charts: oldest first, with the smallest, mean and largest value of each
+/// point. For the owner of all of them and admins.
+///
+/// # Errors
+/// As [`vm_history`].
 #[server(prefix = "/api/v1", endpoint = "vm_ranges", input = GetUrl)]
 pub async fn vm_ranges(
     /// Ids of at least one VM; duplicates are ignored.
@@ -120,7 +126,10 @@ pub async fn vm_ranges(
     state.store.ranges(&vm_ids, &metric_names, Span { from, to }, points).await
 }
 
-/// Metrics of the host over a span of time, as [`vm_ranges`]; anyone signed in may.
+/// Metrics of the host in a time range, as [`vm_ranges`]. For any signed-in user.
+///
+/// # Errors
+/// As [`vm_history`].
 #[server(prefix = "/api/v1", endpoint = "host_ranges", input = GetUrl)]
 pub async fn host_ranges(
     /// Names of at least one metric of the host, such as `host_cpu_percent`; see [`Metric`](crate::model::Metric).
@@ -137,9 +146,8 @@ pub async fn host_ranges(
     state.store.ranges(&[], &metric_names, Span { from, to }, points).await
 }
 
-/// What a VM's charts show from `from` to `to`, or in the `last_secs` (900 when not told) before `to`, the newest tick when
-/// not told: CPU, memory, disk and network in at
-/// most 600 points each, what they come to, and what happened; its owner or an admin may.
+/// Everything a VM's charts show in a time range: CPU, memory, disk and network in at most 600 points each, their
+/// statistics, and the VM's events. For the owner and admins.
 #[server(prefix = "/api/v1", endpoint = "vm_charts", input = GetUrl)]
 pub async fn vm_charts(
     /// The VM's id, as in `/vms/{id}`.
@@ -156,7 +164,7 @@ pub async fn vm_charts(
     state.charts(Some(access.vm().id), Span { from, to }, last_secs).await
 }
 
-/// What the host's charts show, as [`vm_charts`]; anyone signed in may. What happened is told to admins.
+/// Everything the host's charts show in a time range, as [`vm_charts`]. For any signed-in user; only admins get events.
 #[server(prefix = "/api/v1", endpoint = "host_charts", input = GetUrl)]
 pub async fn host_charts(
     /// Start of the time range, inclusive; by default `last_secs` before its end.
@@ -178,7 +186,10 @@ pub async fn host_charts(
     Ok(charts)
 }
 
-/// What all values of a VM's metric in a span of time come to, null when none is known; its owner or an admin may.
+/// Statistics of a VM's metric in a time range; `None` without known values. For the owner and admins.
+///
+/// # Errors
+/// As [`vm_history`].
 #[server(prefix = "/api/v1", endpoint = "vm_statistics", input = GetUrl)]
 pub async fn vm_statistics(
     /// The VM's id, as in `/vms/{id}`.
@@ -195,7 +206,10 @@ pub async fn vm_statistics(
     state.store.statistics(Some(access.vm().id), &metric_name, Span { from, to }).await
 }
 
-/// What all values of a metric of the host in a span of time come to, as [`vm_statistics`]; anyone signed in may.
+/// Statistics of a metric of the host, as [`vm_statistics`]. For any signed-in user.
+///
+/// # Errors
+/// As [`vm_history`].
 #[server(prefix = "/api/v1", endpoint = "host_statistics", input = GetUrl)]
 pub async fn host_statistics(
     /// Name of a metric of the host, such as `host_cpu_percent`; see [`Metric`](crate::model::Metric).
@@ -210,7 +224,7 @@ pub async fn host_statistics(
     state.store.statistics(None, &metric_name, Span { from, to }).await
 }
 
-/// How the collector of figures itself is doing; an admin may.
+/// The health of the collector of samples. For admins.
 #[server(prefix = "/api/v1", endpoint = "collector_health", input = GetUrl)]
 pub async fn get_collector_health() -> Result<CollectorHealth, ApiError> {
     use crate::server::web::request_context;
@@ -218,7 +232,7 @@ pub async fn get_collector_health() -> Result<CollectorHealth, ApiError> {
     Ok(state.collector_health())
 }
 
-/// How the store of samples is doing; an admin may.
+/// The health of the store of samples. For admins.
 #[server(prefix = "/api/v1", endpoint = "store_health", input = GetUrl)]
 pub async fn get_store_health() -> Result<StoreHealth, ApiError> {
     use crate::server::web::request_context;

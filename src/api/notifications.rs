@@ -2,7 +2,7 @@ use crate::model::{ApiError, NotificationSettings};
 use leptos::prelude::*;
 use leptos::server_fn::codec::GetUrl;
 
-/// How the caller is told of alerts, with the newest messages and how they fared.
+/// How the caller is notified about alerts, with their newest 10 messages.
 #[server(prefix = "/api/v1", endpoint = "my_notifications", input = GetUrl)]
 pub async fn my_notifications() -> Result<NotificationSettings, ApiError> {
     use crate::server::web::request_context;
@@ -10,7 +10,7 @@ pub async fn my_notifications() -> Result<NotificationSettings, ApiError> {
     state.notifications.settings(&me).await
 }
 
-/// Sends the caller's alerts to `url` from now on, signed with a new secret; to none where it is empty.
+/// Sets where the caller's alerts are sent, and creates a new secret to sign them with.
 #[server(prefix = "/api/v1", endpoint = "set_webhook")]
 pub async fn set_webhook(
     /// An `https://` or `http://` address of at most 500 characters; empty for no webhook.
@@ -22,7 +22,10 @@ pub async fn set_webhook(
     state.notifications.set_webhook(&me, &url).await
 }
 
-/// Whether the caller's alerts are sent to their e-mail address.
+/// Turns e-mails about the caller's alerts on or off.
+///
+/// # Errors
+/// `Conflict` if the server has no e-mail configured.
 #[server(prefix = "/api/v1", endpoint = "set_email_notifications")]
 pub async fn set_email_notifications(
     /// Whether alerts are sent by e-mail; `true` needs a server with e-mail configured.
@@ -33,7 +36,7 @@ pub async fn set_email_notifications(
     state.notifications.set_email(&me, is_on).await
 }
 
-/// Whether the caller, an admin, is told of everybody's VMs.
+/// Sets whether the caller is notified about all VMs. For admins.
 #[server(prefix = "/api/v1", endpoint = "set_notify_of_all")]
 pub async fn set_notify_of_all(
     /// `true` for all VMs, `false` for the caller's own VMs and the host.
@@ -44,7 +47,10 @@ pub async fn set_notify_of_all(
     state.notifications.set_of_all(&me, is_on).await
 }
 
-/// Sends the caller a test by `webhook` or `email`; the settings tell how it fared.
+/// Sends the caller a test message; its outcome is among the messages of [`my_notifications`].
+///
+/// # Errors
+/// `Conflict` if the channel is not configured; `TooMany` if there was a test a moment ago.
 #[server(prefix = "/api/v1", endpoint = "test_notification")]
 pub async fn test_notification(
     /// `webhook` or `email`.

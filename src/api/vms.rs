@@ -5,7 +5,7 @@ use crate::model::{
 use leptos::prelude::*;
 use leptos::server_fn::codec::GetUrl;
 
-/// The caller's VMs, oldest first; an admin sees everyone's.
+/// The caller's VMs, oldest first; for admins, everyone's.
 #[server(prefix = "/api/v1", endpoint = "list_vms", input = GetUrl)]
 pub async fn list_vms() -> Result<Vec<VmView>, ApiError> {
     use crate::server::{vms::Scope, web::request_context};
@@ -13,7 +13,7 @@ pub async fn list_vms() -> Result<Vec<VmView>, ApiError> {
     state.vms.list(Scope::of(&me)).await
 }
 
-/// What a VM can be launched from.
+/// The images that VMs can be launched from. For any signed-in user.
 #[server(prefix = "/api/v1", endpoint = "images", input = GetUrl)]
 pub async fn images() -> Result<Vec<Image>, ApiError> {
     use crate::server::web::request_context;
@@ -21,7 +21,7 @@ pub async fn images() -> Result<Vec<Image>, ApiError> {
     Ok(state.vms.images().to_vec())
 }
 
-/// The most that a VM can be given here.
+/// The maximum resources of a VM on this server. For any signed-in user.
 #[server(prefix = "/api/v1", endpoint = "launch_limits", input = GetUrl)]
 pub async fn launch_limits() -> Result<Limits, ApiError> {
     use crate::server::web::request_context;
@@ -37,7 +37,7 @@ pub async fn my_quota() -> Result<Quota, ApiError> {
     state.vms.quota(me.id).await
 }
 
-/// What a VM of this size would cost the caller, and what stands against it.
+/// What a VM of this size would cost the caller, and why it cannot be launched, if so.
 #[server(prefix = "/api/v1", endpoint = "check_quota", input = GetUrl)]
 pub async fn check_quota(
     /// Key of an [`Image`].
@@ -54,8 +54,12 @@ pub async fn check_quota(
     state.vms.check_quota(&me, &VmSpec { image, ram_mb, cpu_cores, disk_gb }).await
 }
 
-/// Begins to launch a VM of the caller's. A browser's form leads to its page, and may hold anything: each field that
-/// is wrong is told by its own words.
+/// Requests the launch of a VM that belongs to the caller. Sizes are text, so that each wrong field of a form gets its
+/// own message; a browser is redirected to the VM's page.
+///
+/// # Errors
+/// `Conflict` if the name or its folder is taken, or the caller's credits, the maximum number of VMs or the host's
+/// capacity do not suffice.
 #[server(prefix = "/api/v1", endpoint = "launch_vm")]
 pub async fn launch_vm(
     /// 1 to 63 letters, digits and hyphens, converted to lower case; see [`VmName`](crate::model::VmName).
@@ -89,8 +93,8 @@ pub async fn launch_vm(
     Ok(requested)
 }
 
-/// The Vagrantfile that a launch with these values would be made with; nothing is launched. Of a script and user data
-/// it only tells whether there are any.
+/// The Vagrantfile of a launch with these values, without launching anything. It mentions a script and user data only
+/// if there are any. For any signed-in user.
 #[server(prefix = "/api/v1", endpoint = "preview_vagrantfile", input = GetUrl)]
 pub async fn preview_vagrantfile(
     /// 1 to 63 letters, digits and hyphens, converted to lower case; see [`VmName`](crate::model::VmName).
@@ -121,7 +125,10 @@ pub async fn preview_vagrantfile(
     state.vms.preview_vagrantfile(&me, &launch)
 }
 
-/// Begins to start a VM; the owner or an admin may. Nothing happens when it runs already.
+/// Requests a start of a VM; the result has no operation if it is running already. For the owner and admins.
+///
+/// # Errors
+/// `Conflict` with the reason if the VM's state does not allow it, or credits or the host's capacity do not suffice.
 #[server(prefix = "/api/v1", endpoint = "start_vm")]
 pub async fn start_vm(
     /// The VM's id, as in `/vms/{id}`.
@@ -132,8 +139,11 @@ pub async fn start_vm(
     state.vms.request(&access, Start).await
 }
 
-/// Begins to shut a VM down, and turns it off when its guest does not in time; the owner or an admin may. Nothing
-/// happens when it is stopped already.
+/// Requests a shutdown of a VM, which powers it off if the guest does not shut down in time; the result has no
+/// operation if it is stopped already. For the owner and admins.
+///
+/// # Errors
+/// `Conflict` with the reason if the VM's state does not allow it.
 #[server(prefix = "/api/v1", endpoint = "stop_vm")]
 pub async fn stop_vm(
     /// The VM's id, as in `/vms/{id}`.
@@ -144,7 +154,10 @@ pub async fn stop_vm(
     state.vms.request(&access, Stop).await
 }
 
-/// Begins to turn a VM off at once, and cancels what is under way; the owner or an admin may.
+/// Requests that a VM is powered off immediately, and cancels its open operations. For the owner and admins.
+///
+/// # Errors
+/// `Conflict` with the reason if the VM's state does not allow it.
 #[server(prefix = "/api/v1", endpoint = "force_stop_vm")]
 pub async fn force_stop_vm(
     /// The VM's id, as in `/vms/{id}`.
@@ -155,7 +168,10 @@ pub async fn force_stop_vm(
     state.vms.request(&access, ForceStop).await
 }
 
-/// Begins to shut a VM down and to start it again; the owner or an admin may.
+/// Requests a shutdown and a new start of a VM. For the owner and admins.
+///
+/// # Errors
+/// As [`start_vm`].
 #[server(prefix = "/api/v1", endpoint = "restart_vm")]
 pub async fn restart_vm(
     /// The VM's id, as in `/vms/{id}`.
@@ -166,7 +182,10 @@ pub async fn restart_vm(
     state.vms.request(&access, Restart).await
 }
 
-/// Begins to have a VM stand still; the owner or an admin may.
+/// Requests that a running VM is suspended. For the owner and admins.
+///
+/// # Errors
+/// `Conflict` with the reason if the VM's state does not allow it.
 #[server(prefix = "/api/v1", endpoint = "suspend_vm")]
 pub async fn suspend_vm(
     /// The VM's id, as in `/vms/{id}`.
@@ -177,7 +196,10 @@ pub async fn suspend_vm(
     state.vms.request(&access, Suspend).await
 }
 
-/// Begins to have a VM go on that stands still; the owner or an admin may.
+/// Requests that a suspended VM is resumed. For the owner and admins.
+///
+/// # Errors
+/// `Conflict` with the reason if the VM's state does not allow it.
 #[server(prefix = "/api/v1", endpoint = "resume_vm")]
 pub async fn resume_vm(
     /// The VM's id, as in `/vms/{id}`.
@@ -188,8 +210,10 @@ pub async fn resume_vm(
     state.vms.request(&access, Resume).await
 }
 
-/// Writes down what a VM's next start gives it; the owner or an admin may. A disk can only grow. A browser's form may
-/// hold anything.
+/// Sets the resources that a VM gets at its next start. Sizes are text, as in [`launch_vm`]. For the owner and admins.
+///
+/// # Errors
+/// `Conflict` with the reason if the VM's state does not allow it, or credits or the host's capacity do not suffice.
 #[server(prefix = "/api/v1", endpoint = "resize_vm")]
 pub async fn resize_vm(
     /// The VM's id, as in `/vms/{id}`.
@@ -211,7 +235,10 @@ pub async fn resize_vm(
     state.vms.resize(&access, resize).await
 }
 
-/// A VM's snapshots, oldest first; the owner or an admin may.
+/// A VM's snapshots, oldest first. For the owner and admins.
+///
+/// # Errors
+/// `Unavailable` if the hypervisor cannot list them.
 #[server(prefix = "/api/v1", endpoint = "vm_snapshots", input = GetUrl)]
 pub async fn vm_snapshots(
     /// The VM's id, as in `/vms/{id}`.
@@ -222,7 +249,11 @@ pub async fn vm_snapshots(
     state.vms.snapshots(&access).await
 }
 
-/// Begins to save a snapshot of a VM; the owner or an admin may.
+/// Requests a new snapshot of a VM. For the owner and admins.
+///
+/// # Errors
+/// `Conflict` with the reason if the VM's state does not allow it, the name is taken, or there are 20 already;
+/// `Unavailable` if the hypervisor cannot list them.
 #[server(prefix = "/api/v1", endpoint = "save_snapshot")]
 pub async fn save_snapshot(
     /// The VM's id, as in `/vms/{id}`.
@@ -239,8 +270,11 @@ pub async fn save_snapshot(
     state.vms.request_on_snapshot(&access, SnapshotSave, snapshot).await
 }
 
-/// Begins to put a VM back to where it was when a snapshot was saved; the owner or an admin may. What was written since
-/// then is lost.
+/// Requests that a VM is restored to a snapshot; what was written since is lost. For the owner and admins.
+///
+/// # Errors
+/// `Conflict` with the reason if the VM's state does not allow it, or there is no such snapshot; `Unavailable` if the
+/// hypervisor cannot list them.
 #[server(prefix = "/api/v1", endpoint = "restore_snapshot")]
 pub async fn restore_snapshot(
     /// The VM's id, as in `/vms/{id}`.
@@ -257,7 +291,10 @@ pub async fn restore_snapshot(
     state.vms.request_on_snapshot(&access, SnapshotRestore, snapshot).await
 }
 
-/// Begins to delete a snapshot; the owner or an admin may.
+/// Requests the deletion of a snapshot. For the owner and admins.
+///
+/// # Errors
+/// As [`restore_snapshot`].
 #[server(prefix = "/api/v1", endpoint = "delete_snapshot")]
 pub async fn delete_snapshot(
     /// The VM's id, as in `/vms/{id}`.
@@ -274,7 +311,7 @@ pub async fn delete_snapshot(
     state.vms.request_on_snapshot(&access, SnapshotDelete, snapshot).await
 }
 
-/// Says whether a VM starts with the server; the owner or an admin may.
+/// Sets whether a VM starts with the server. For the owner and admins.
 #[server(prefix = "/api/v1", endpoint = "set_auto_start")]
 pub async fn set_auto_start(
     /// The VM's id, as in `/vms/{id}`.
@@ -288,7 +325,7 @@ pub async fn set_auto_start(
     state.vms.set_auto_start(&access, auto_start).await
 }
 
-/// Has a VM turned off after some hours, or not at all when they are 0; the owner or an admin may.
+/// Schedules a shutdown of a VM some hours from now, or cancels it. For the owner and admins.
 #[server(prefix = "/api/v1", endpoint = "stop_after")]
 pub async fn stop_after(
     /// The VM's id, as in `/vms/{id}`.
@@ -301,8 +338,7 @@ pub async fn stop_after(
     state.vms.stop_after(&access, hours).await
 }
 
-/// Has a VM turned off at a time such as `2026-11-23T06:15:00Z`, or `2026-11-23T06:15` on a clock that is so many minutes
-/// ahead of UTC; not at all when it is empty. The owner or an admin may.
+/// Schedules a shutdown of a VM at a time, or cancels it. For the owner and admins.
 #[server(prefix = "/api/v1", endpoint = "stop_at")]
 pub async fn stop_at(
     /// The VM's id, as in `/vms/{id}`.
@@ -329,7 +365,7 @@ pub async fn stop_at(
     state.vms.set_stop_at(&access, at).await
 }
 
-/// What stood in a VM's Vagrantfile, newest first; the owner or an admin may.
+/// The versions of a VM's Vagrantfile, newest first. For the owner and admins.
 #[server(prefix = "/api/v1", endpoint = "vm_vagrantfiles", input = GetUrl)]
 pub async fn vm_vagrantfiles(
     /// The VM's id, as in `/vms/{id}`.
@@ -340,7 +376,7 @@ pub async fn vm_vagrantfiles(
     state.vms.vagrantfiles(&access).await
 }
 
-/// A VM's operations, newest first, before one of them if it is named; the owner or an admin may.
+/// 50 of a VM's operations, newest first. For the owner and admins.
 #[server(prefix = "/api/v1", endpoint = "vm_operations", input = GetUrl)]
 pub async fn vm_operations(
     /// The VM's id, as in `/vms/{id}`.
@@ -353,7 +389,10 @@ pub async fn vm_operations(
     state.vms.operations(&access, before, 50).await
 }
 
-/// Ends an operation that is queued or under way; the owner of its VM or an admin may.
+/// Cancels a queued or running operation. For the owner and admins.
+///
+/// # Errors
+/// `NotFound` if the VM has no such operation; `Conflict` if it has finished, or works on a snapshot at the moment.
 #[server(prefix = "/api/v1", endpoint = "cancel_operation")]
 pub async fn cancel_operation(
     /// The VM's id, as in `/vms/{id}`.
@@ -366,7 +405,8 @@ pub async fn cancel_operation(
     state.vms.cancel(&access, operation_id).await
 }
 
-/// Begins to `start` or `stop` several VMs and tells what becomes of each; whoever may operate all of them may.
+/// Requests a start or shutdown of several VMs, and returns the result for each. For users who may operate all of them;
+/// otherwise nothing is requested.
 #[server(prefix = "/api/v1", endpoint = "act_on_vms")]
 pub async fn act_on_vms(
     /// Ids of 1 to 500 VMs.
@@ -382,7 +422,7 @@ pub async fn act_on_vms(
     state.vms.request_of_several(&me, &vm_ids, kind).await
 }
 
-/// Turns every VM off at once and tells what becomes of each; for admins. `confirm` must be the word `stop`.
+/// Powers off every VM immediately, and returns the result for each. For admins.
 #[server(prefix = "/api/v1", endpoint = "stop_all_vms")]
 pub async fn stop_all_vms(
     /// The word `stop`, as confirmation.
@@ -396,7 +436,10 @@ pub async fn stop_all_vms(
     state.vms.emergency_stop(&me).await
 }
 
-/// Machines, folders and VMs that are left without their counterparts; for admins.
+/// Leftover machines, folders and VM records. For admins.
+///
+/// # Errors
+/// `Unavailable` if the hypervisor cannot list its machines.
 #[server(prefix = "/api/v1", endpoint = "orphans", input = GetUrl)]
 pub async fn orphans() -> Result<Vec<Orphan>, ApiError> {
     use crate::server::web::request_context;
@@ -404,7 +447,11 @@ pub async fn orphans() -> Result<Vec<Orphan>, ApiError> {
     state.vms.orphans().await
 }
 
-/// Takes an orphaned machine back into its owner's list and answers the VM's id; for admins.
+/// Returns a leftover machine to its owner as a VM, and returns the VM's id. For admins.
+///
+/// # Errors
+/// `NotFound` if there is no such machine; `Conflict` if its resources or its owner are unknown, or its name is in use;
+/// `Unavailable` if the hypervisor cannot list its machines.
 #[server(prefix = "/api/v1", endpoint = "adopt_orphan")]
 pub async fn adopt_orphan(
     /// [`Orphan::folder`] of a machine without a VM record: `user1-web-1`.
@@ -415,7 +462,10 @@ pub async fn adopt_orphan(
     state.vms.adopt_orphan(&me, &folder).await
 }
 
-/// Removes what is left, with its disk if it has one; for admins. `confirm_name` must be its folder's name.
+/// Removes a leftover resource with its disk, if it has one. For admins.
+///
+/// # Errors
+/// `NotFound` if there is no such resource; `Unavailable` if the hypervisor cannot list or remove it.
 #[server(prefix = "/api/v1", endpoint = "clean_up_orphan")]
 pub async fn clean_up_orphan(
     /// [`Orphan::folder`] of what to remove: `user1-web-1`.
@@ -431,7 +481,10 @@ pub async fn clean_up_orphan(
     state.vms.clean_up_orphan(&me, &folder).await
 }
 
-/// The machines of the server's host that Vagrant knows and that are not in the list; for admins.
+/// The Vagrant machines on this host that are not managed here yet. For admins.
+///
+/// # Errors
+/// `Unavailable` if Vagrant's index cannot be read.
 #[server(prefix = "/api/v1", endpoint = "adoptable_machines", input = GetUrl)]
 pub async fn adoptable_machines() -> Result<Vec<Adoptable>, ApiError> {
     use crate::server::web::request_context;
@@ -439,8 +492,12 @@ pub async fn adoptable_machines() -> Result<Vec<Adoptable>, ApiError> {
     state.vms.adoptable().await
 }
 
-/// Takes a machine that Vagrant knows by this id into the list, as a VM of the caller's, and answers the VM's id; for
-/// admins. Its project is not changed. A browser's form leads to its page.
+/// Imports a Vagrant machine as a VM of the caller, and returns the VM's id; its project is not changed. A browser is
+/// redirected to the VM's page. For admins.
+///
+/// # Errors
+/// `NotFound` if there is no such machine; `Conflict` if the name or the machine is in use, or its resources cannot be
+/// determined; `Unavailable` if Vagrant's index or the hypervisor cannot be read.
 #[server(prefix = "/api/v1", endpoint = "adopt_machine")]
 pub async fn adopt_machine(
     /// [`Adoptable::id`] of the machine to import.
@@ -456,7 +513,10 @@ pub async fn adopt_machine(
     Ok(vm_id)
 }
 
-/// Takes an adopted VM off the list; the owner or an admin may. Its machine stays as it is. Leads to `/`.
+/// Stops managing an imported VM; its machine stays as it is. A browser is redirected to `/`. For the owner and admins.
+///
+/// # Errors
+/// `Conflict` if the VM was launched here, or has an open operation.
 #[server(prefix = "/api/v1", endpoint = "release_vm")]
 pub async fn release_vm(
     /// Id of an imported VM, as in `/vms/{id}`.
@@ -469,9 +529,10 @@ pub async fn release_vm(
     Ok(())
 }
 
-/// Begins to destroy a VM, disk and all; the owner or an admin may. `confirm_name` must be its name, or the full path
-/// of its project if it was adopted. Its recorded figures stay until they are too old, unless `forget_samples`. Leads
-/// to `/`.
+/// Requests the deletion of a VM with its disk. A browser is redirected to `/`. For the owner and admins.
+///
+/// # Errors
+/// `Conflict` with the reason if the VM's state does not allow it.
 #[server(prefix = "/api/v1", endpoint = "destroy_vm")]
 pub async fn destroy_vm(
     /// The VM's id, as in `/vms/{id}`.
@@ -490,7 +551,10 @@ pub async fn destroy_vm(
     Ok(requested)
 }
 
-/// What Vagrant said during an operation, oldest line first; the owner of its VM or an admin may.
+/// The output of Vagrant during an operation, oldest line first. For the owner and admins.
+///
+/// # Errors
+/// `NotFound` if the VM has no such operation.
 #[server(prefix = "/api/v1", endpoint = "operation_output", input = GetUrl)]
 pub async fn operation_output(
     /// The VM's id, as in `/vms/{id}`.
