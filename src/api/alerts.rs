@@ -2,7 +2,7 @@ use crate::model::{Alert, AlertRule, ApiError, RuleForm};
 use leptos::prelude::*;
 use leptos::server_fn::codec::GetUrl;
 
-/// The open alerts of the user's VMs, by severity and then newest first; for admins, of all VMs and the host.
+/// The open alerts of the caller's VMs, by severity and then newest first; for admins, everyone's and the host's.
 #[server(prefix = "/api/v1", endpoint = "open_alerts", input = GetUrl)]
 pub async fn open_alerts() -> Result<Vec<Alert>, ApiError> {
     use crate::server::{vms::Scope, web::request_context};
@@ -18,24 +18,32 @@ pub async fn open_alert_count() -> Result<usize, ApiError> {
     Ok(state.alerts.open(Scope::of(&user)).await?.len())
 }
 
-/// The newest 100 alerts of the user's VMs, or those before the one with the id `before`; open or resolved, newest first.
-/// For admins, of all VMs and the host.
+/// 100 alerts of the caller's VMs, open or resolved, newest first; for admins, everyone's and the host's.
 #[server(prefix = "/api/v1", endpoint = "alert_history", input = GetUrl)]
-pub async fn alert_history(before: Option<i64>) -> Result<Vec<Alert>, ApiError> {
+pub async fn alert_history(
+    /// Only alerts older than the one with this id; `None` for the newest.
+    before: Option<i64>,
+) -> Result<Vec<Alert>, ApiError> {
     use crate::server::{vms::Scope, web::request_context};
     let (state, user) = request_context::require_user().await?;
     state.alerts.history(Scope::of(&user), before).await
 }
 
-/// Acknowledges an open alert; for users who may see it.
+/// Acknowledges an open alert. For everyone who may see it.
+///
+/// # Errors
+/// `NotFound` if the caller may see no such alert; `Conflict` if it is resolved.
 #[server(prefix = "/api/v1", endpoint = "acknowledge_alert")]
-pub async fn acknowledge_alert(alert_id: i64) -> Result<(), ApiError> {
+pub async fn acknowledge_alert(
+    /// [`Alert::id`] of an open alert.
+    alert_id: i64,
+) -> Result<(), ApiError> {
     use crate::server::{database, web::request_context};
     let (state, user) = request_context::require_user().await?;
     state.alerts.acknowledge(&user, alert_id, database::now(), &state.latest.get()).await
 }
 
-/// The rules for what the user may see, the most general first, each with whether the user may change it.
+/// The rules that apply to what the caller may see, the broadest first, each with whether the caller may edit it.
 #[server(prefix = "/api/v1", endpoint = "alert_rules", input = GetUrl)]
 pub async fn alert_rules() -> Result<Vec<AlertRule>, ApiError> {
     use crate::server::web::request_context;
@@ -43,18 +51,31 @@ pub async fn alert_rules() -> Result<Vec<AlertRule>, ApiError> {
     state.alerts.rules(&user).await
 }
 
-/// Creates a rule, or changes the one with the form's id; returns its id. Users may do so for their VMs, admins for all
-/// VMs and the host.
+/// Creates or edits a rule, and returns its id. Users have rules for their own VMs, admins for everything.
+///
+/// # Errors
+/// `Forbidden` for a rule for the host or all VMs, unless the caller is an admin; `NotFound` if there is no such rule,
+/// VM or account; `Conflict` if the caller has 200 rules already.
 #[server(prefix = "/api/v1", endpoint = "save_alert_rule")]
-pub async fn save_alert_rule(#[server(default)] rule: RuleForm) -> Result<i64, ApiError> {
+pub async fn save_alert_rule(
+    /// The rule's values; an empty `id` creates a rule.
+    #[server(default)]
+    rule: RuleForm,
+) -> Result<i64, ApiError> {
     use crate::server::web::request_context;
     let (state, user) = request_context::require_user().await?;
     state.alerts.save_rule(&user, &rule.check()?).await
 }
 
-/// Deletes a rule that the user may change.
+/// Deletes a rule; its open alerts are resolved at the next tick.
+///
+/// # Errors
+/// `NotFound` if the caller may see no such rule; `Forbidden` if they may not edit it.
 #[server(prefix = "/api/v1", endpoint = "delete_alert_rule")]
-pub async fn delete_alert_rule(rule_id: i64) -> Result<(), ApiError> {
+pub async fn delete_alert_rule(
+    /// [`AlertRule::id`] of a rule that the caller may edit.
+    rule_id: i64,
+) -> Result<(), ApiError> {
     use crate::server::{database, web::request_context};
     let (state, user) = request_context::require_user().await?;
     state.alerts.delete_rule(&user, rule_id, database::now()).await

@@ -5,14 +5,17 @@ use crate::model::{
 use leptos::prelude::*;
 use leptos::server_fn::codec::GetUrl;
 
-/// The current state of the user's VMs (or of the one VM `vm_id`), and their points since `cursor`; without a cursor,
-/// those of the last `window_secs` (at most 900, the default). If only metrics have changed since the `version` of an
-/// earlier response, the VMs are left out. For admins, the response for all VMs includes the collector's health.
+/// The current state of the caller's VMs, or of one, with their points since `cursor`. If only metrics have changed
+/// since `version`, it comes without the VMs. For admins, and without `vm_id`, it includes the collector's health.
 #[server(prefix = "/api/v1", endpoint = "metrics_since", input = GetUrl)]
 pub async fn metrics_since(
+    /// [`Live::cursor`] of the previous response; `None` for the first request.
     cursor: Option<UtcMillis>,
+    /// The only VM to return, by its id; `None` for all that the caller may see.
     vm_id: Option<i64>,
+    /// The most seconds before the newest tick from which points are returned, up to 900, which is the default.
     window_secs: Option<u32>,
+    /// [`Live::version`] of the previous response; `None` for the first request.
     version: Option<String>,
 ) -> Result<Live, ApiError> {
     use crate::{
@@ -34,23 +37,35 @@ pub async fn metrics_since(
     }
 }
 
-/// The latest metrics of a VM; for its owner and admins.
+/// The newest metrics of a VM. For the owner and admins.
 #[server(prefix = "/api/v1", endpoint = "vm_metrics", input = GetUrl)]
-pub async fn get_vm_metrics(vm_id: i64) -> Result<VmMetrics, ApiError> {
+pub async fn get_vm_metrics(
+    /// The VM's id, as in `/vms/{id}`.
+    vm_id: i64,
+) -> Result<VmMetrics, ApiError> {
     use crate::server::web::request_context;
     let (state, access) = request_context::require_vm(vm_id).await?;
     Ok(state.vms.metrics(&access))
 }
 
-/// Stored values of one metric of a VM, newest first; for its owner and admins. Either the newest `limit` values
-/// (1 to 10,000; 100 by default), or all from `from` to `to`, reduced to `points` (1 to 10,000; 600 by default).
+/// Stored values of a VM's metric, newest first: either the newest ones, or a time range reduced to `points`. For the
+/// owner and admins.
+///
+/// # Errors
+/// `NotFound`, with the known names, if there is no such metric.
 #[server(prefix = "/api/v1", endpoint = "vm_history", input = GetUrl)]
 pub async fn vm_history(
+    /// The VM's id, as in `/vms/{id}`.
     vm_id: i64,
+    /// Name of a VM's metric, such as `vm_cpu_percent`; see [`Metric`](crate::model::Metric).
     metric_name: String,
+    /// The most values to return, newest first: 1 to 10,000. By default 100, or 10,000 with a time range or `points`.
     limit: Option<u32>,
+    /// Start of the time range, inclusive; by default the oldest sample.
     from: Option<UtcMillis>,
+    /// End of the time range, inclusive; by default the newest sample.
     to: Option<UtcMillis>,
+    /// Reduces the time range to this many points, 1 to 10,000; by default 600 with a time range and without `limit`.
     points: Option<u32>,
 ) -> Result<MetricHistory, ApiError> {
     use crate::server::{
@@ -62,13 +77,21 @@ pub async fn vm_history(
     state.store.history(Some(access.vm().id), &metric_name, query).await
 }
 
-/// Stored values of one metric of the host, as [`vm_history`]; for all users.
+/// Stored values of a metric of the host, as [`vm_history`]. For any signed-in user.
+///
+/// # Errors
+/// As [`vm_history`].
 #[server(prefix = "/api/v1", endpoint = "host_history", input = GetUrl)]
 pub async fn host_history(
+    /// Name of a metric of the host, such as `host_cpu_percent`; see [`Metric`](crate::model::Metric).
     metric_name: String,
+    /// The most values to return, newest first: 1 to 10,000. By default 100, or 10,000 with a time range or `points`.
     limit: Option<u32>,
+    /// Start of the time range, inclusive; by default the oldest sample.
     from: Option<UtcMillis>,
+    /// End of the time range, inclusive; by default the newest sample.
     to: Option<UtcMillis>,
+    /// Reduces the time range to this many points, 1 to 10,000; by default 600 with a time range and without `limit`.
     points: Option<u32>,
 ) -> Result<MetricHistory, ApiError> {
     use crate::server::{
@@ -80,14 +103,22 @@ pub async fn host_history(
     state.store.history(None, &metric_name, query).await
 }
 
-/// Metrics of several VMs over a span of time, for charts: minimum, mean and maximum of at most `points`
-/// (1 to 10,000; 600 by default) each, oldest first. For the owner of all of them and admins.
+/// Metrics of several VMs in a time range, for charts: oldest first, with the smallest, mean and largest value of each
+/// point. For the owner of all of them and admins.
+///
+/// # Errors
+/// As [`vm_history`].
 #[server(prefix = "/api/v1", endpoint = "vm_ranges", input = GetUrl)]
 pub async fn vm_ranges(
+    /// Ids of at least one VM; duplicates are ignored.
     vm_ids: Vec<i64>,
+    /// Names of at least one metric of VMs, such as `vm_cpu_percent`; see [`Metric`](crate::model::Metric).
     metric_names: Vec<String>,
+    /// Start of the time range, inclusive; by default the oldest sample.
     from: Option<UtcMillis>,
+    /// End of the time range, inclusive; by default the newest sample.
     to: Option<UtcMillis>,
+    /// The most points of each series, 1 to 10,000, and 240,000 in all; by default 600.
     points: Option<u32>,
 ) -> Result<Vec<MetricRange>, ApiError> {
     use crate::server::{metrics::Span, web::request_context};
@@ -95,12 +126,19 @@ pub async fn vm_ranges(
     state.store.ranges(&vm_ids, &metric_names, Span { from, to }, points).await
 }
 
-/// Metrics of the host over a span of time, as [`vm_ranges`]; for all users.
+/// Metrics of the host in a time range, as [`vm_ranges`]. For any signed-in user.
+///
+/// # Errors
+/// As [`vm_history`].
 #[server(prefix = "/api/v1", endpoint = "host_ranges", input = GetUrl)]
 pub async fn host_ranges(
+    /// Names of at least one metric of the host, such as `host_cpu_percent`; see [`Metric`](crate::model::Metric).
     metric_names: Vec<String>,
+    /// Start of the time range, inclusive; by default the oldest sample.
     from: Option<UtcMillis>,
+    /// End of the time range, inclusive; by default the newest sample.
     to: Option<UtcMillis>,
+    /// The most points of each series, 1 to 10,000, and 240,000 in all; by default 600.
     points: Option<u32>,
 ) -> Result<Vec<MetricRange>, ApiError> {
     use crate::server::{metrics::Span, web::request_context};
@@ -108,14 +146,17 @@ pub async fn host_ranges(
     state.store.ranges(&[], &metric_names, Span { from, to }, points).await
 }
 
-/// The data of a VM's charts from `from` to `to`, or for the `last_secs` (900 by default) before `to` (by default the
-/// newest tick): CPU, memory, disk and network in at most 600 points each, their statistics, and events. For its owner
-/// and admins.
+/// Everything a VM's charts show in a time range: CPU, memory, disk and network in at most 600 points each, their
+/// statistics, and the VM's events. For the owner and admins.
 #[server(prefix = "/api/v1", endpoint = "vm_charts", input = GetUrl)]
 pub async fn vm_charts(
+    /// The VM's id, as in `/vms/{id}`.
     vm_id: i64,
+    /// Start of the time range, inclusive; by default `last_secs` before its end.
     from: Option<UtcMillis>,
+    /// End of the time range, inclusive; by default the newest tick.
     to: Option<UtcMillis>,
+    /// Length of the time range in seconds if it has no start; by default 900.
     last_secs: Option<u32>,
 ) -> Result<Charts, ApiError> {
     use crate::server::{metrics::Span, web::request_context};
@@ -123,11 +164,14 @@ pub async fn vm_charts(
     state.charts(Some(access.vm().id), Span { from, to }, last_secs).await
 }
 
-/// The data of the host's charts, as [`vm_charts`]; for all users, with events for admins only.
+/// Everything the host's charts show in a time range, as [`vm_charts`]. For any signed-in user; only admins get events.
 #[server(prefix = "/api/v1", endpoint = "host_charts", input = GetUrl)]
 pub async fn host_charts(
+    /// Start of the time range, inclusive; by default `last_secs` before its end.
     from: Option<UtcMillis>,
+    /// End of the time range, inclusive; by default the newest tick.
     to: Option<UtcMillis>,
+    /// Length of the time range in seconds if it has no start; by default 900.
     last_secs: Option<u32>,
 ) -> Result<Charts, ApiError> {
     use crate::{
@@ -142,12 +186,19 @@ pub async fn host_charts(
     Ok(charts)
 }
 
-/// Statistics of a VM's metric over a span of time, null if no value is known; for its owner and admins.
+/// Statistics of a VM's metric in a time range; `None` without known values. For the owner and admins.
+///
+/// # Errors
+/// As [`vm_history`].
 #[server(prefix = "/api/v1", endpoint = "vm_statistics", input = GetUrl)]
 pub async fn vm_statistics(
+    /// The VM's id, as in `/vms/{id}`.
     vm_id: i64,
+    /// Name of a VM's metric, such as `vm_cpu_percent`; see [`Metric`](crate::model::Metric).
     metric_name: String,
+    /// Start of the time range, inclusive; by default the oldest sample.
     from: Option<UtcMillis>,
+    /// End of the time range, inclusive; by default the newest sample.
     to: Option<UtcMillis>,
 ) -> Result<Option<MetricStatistics>, ApiError> {
     use crate::server::{metrics::Span, web::request_context};
@@ -155,11 +206,17 @@ pub async fn vm_statistics(
     state.store.statistics(Some(access.vm().id), &metric_name, Span { from, to }).await
 }
 
-/// Statistics of a metric of the host over a span of time, as [`vm_statistics`]; for all users.
+/// Statistics of a metric of the host, as [`vm_statistics`]. For any signed-in user.
+///
+/// # Errors
+/// As [`vm_history`].
 #[server(prefix = "/api/v1", endpoint = "host_statistics", input = GetUrl)]
 pub async fn host_statistics(
+    /// Name of a metric of the host, such as `host_cpu_percent`; see [`Metric`](crate::model::Metric).
     metric_name: String,
+    /// Start of the time range, inclusive; by default the oldest sample.
     from: Option<UtcMillis>,
+    /// End of the time range, inclusive; by default the newest sample.
     to: Option<UtcMillis>,
 ) -> Result<Option<MetricStatistics>, ApiError> {
     use crate::server::{metrics::Span, web::request_context};
@@ -167,7 +224,7 @@ pub async fn host_statistics(
     state.store.statistics(None, &metric_name, Span { from, to }).await
 }
 
-/// The health of the collector; for admins.
+/// The health of the collector of samples. For admins.
 #[server(prefix = "/api/v1", endpoint = "collector_health", input = GetUrl)]
 pub async fn get_collector_health() -> Result<CollectorHealth, ApiError> {
     use crate::server::web::request_context;
@@ -175,7 +232,7 @@ pub async fn get_collector_health() -> Result<CollectorHealth, ApiError> {
     Ok(state.collector_health())
 }
 
-/// The health of the metrics store; for admins.
+/// The health of the store of samples. For admins.
 #[server(prefix = "/api/v1", endpoint = "store_health", input = GetUrl)]
 pub async fn get_store_health() -> Result<StoreHealth, ApiError> {
     use crate::server::web::request_context;

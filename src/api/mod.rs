@@ -1,7 +1,17 @@
 //! The server functions, for the browser and for other clients. Each one checks the caller's rights, then calls
 //! the module that does the work. All have a fixed name under `/api/v1`, return JSON, and fail with an [`ApiError`].
 //!
+//! Times are milliseconds since 1970 UTC. The docs of a function say who may call it, and name the errors that are not
+//! common to all:
+//!
+//! - `NotSignedIn` without a session, unless anyone may call it;
+//! - `Forbidden` if it is for admins and the caller is none;
+//! - `NotFound` for a VM that does not exist, or that belongs to another user and the caller is no admin;
+//! - `Invalid` for arguments that cannot be read or break their own rules, each with a message;
+//! - `Internal` for a fault of the server, which its log explains.
+//!
 //! [`ApiError`]: crate::model::ApiError
+#![warn(missing_docs)]
 
 mod accounts;
 mod alerts;

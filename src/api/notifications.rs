@@ -2,7 +2,7 @@ use crate::model::{ApiError, NotificationSettings};
 use leptos::prelude::*;
 use leptos::server_fn::codec::GetUrl;
 
-/// The user's notification settings, with the newest messages and their delivery states.
+/// How the caller is notified about alerts, with their newest 10 messages.
 #[server(prefix = "/api/v1", endpoint = "my_notifications", input = GetUrl)]
 pub async fn my_notifications() -> Result<NotificationSettings, ApiError> {
     use crate::server::web::request_context;
@@ -10,33 +10,52 @@ pub async fn my_notifications() -> Result<NotificationSettings, ApiError> {
     state.notifications.settings(&user).await
 }
 
-/// Sets the webhook for the user's alerts, with a new secret; an empty `url` removes it.
+/// Sets where the caller's alerts are sent, and creates a new secret to sign them with.
 #[server(prefix = "/api/v1", endpoint = "set_webhook")]
-pub async fn set_webhook(#[server(default)] url: String) -> Result<(), ApiError> {
+pub async fn set_webhook(
+    /// An `https://` or `http://` address of at most 500 characters; empty for no webhook.
+    #[server(default)]
+    url: String,
+) -> Result<(), ApiError> {
     use crate::server::web::request_context;
     let (state, user) = request_context::require_user().await?;
     state.notifications.set_webhook(&user, &url).await
 }
 
-/// Whether the user's alerts are sent to their e-mail address.
+/// Turns e-mails about the caller's alerts on or off.
+///
+/// # Errors
+/// `Conflict` if the server has no e-mail configured.
 #[server(prefix = "/api/v1", endpoint = "set_email_notifications")]
-pub async fn set_email_notifications(is_on: bool) -> Result<(), ApiError> {
+pub async fn set_email_notifications(
+    /// Whether alerts are sent by e-mail; `true` needs a server with e-mail configured.
+    is_on: bool,
+) -> Result<(), ApiError> {
     use crate::server::web::request_context;
     let (state, user) = request_context::require_user().await?;
     state.notifications.set_email(&user, is_on).await
 }
 
-/// Whether the user, an admin, is notified about the VMs of all users.
+/// Sets whether the caller is notified about all VMs. For admins.
 #[server(prefix = "/api/v1", endpoint = "set_notify_of_all")]
-pub async fn set_notify_of_all(is_on: bool) -> Result<(), ApiError> {
+pub async fn set_notify_of_all(
+    /// `true` for all VMs, `false` for the caller's own VMs and the host.
+    is_on: bool,
+) -> Result<(), ApiError> {
     use crate::server::web::request_context;
     let (state, user) = request_context::require_admin().await?;
     state.notifications.set_of_all(&user, is_on).await
 }
 
-/// Sends the user a test by `webhook` or `email`; the settings then show its delivery state.
+/// Sends the caller a test message; its outcome is among the messages of [`my_notifications`].
+///
+/// # Errors
+/// `Conflict` if the channel is not configured; `TooMany` if there was a test a moment ago.
 #[server(prefix = "/api/v1", endpoint = "test_notification")]
-pub async fn test_notification(channel: String) -> Result<(), ApiError> {
+pub async fn test_notification(
+    /// `webhook` or `email`.
+    channel: String,
+) -> Result<(), ApiError> {
     use crate::{
         model::Channel,
         server::{database, web::request_context},

@@ -5,7 +5,7 @@ use crate::model::{
 use leptos::prelude::*;
 use leptos::server_fn::codec::GetUrl;
 
-/// The user's VMs, oldest first; for admins, all VMs.
+/// The caller's VMs, oldest first; for admins, everyone's.
 #[server(prefix = "/api/v1", endpoint = "list_vms", input = GetUrl)]
 pub async fn list_vms() -> Result<Vec<VmView>, ApiError> {
     use crate::server::{vms::Scope, web::request_context};
@@ -13,7 +13,7 @@ pub async fn list_vms() -> Result<Vec<VmView>, ApiError> {
     state.vms.list(Scope::of(&user)).await
 }
 
-/// The images that a VM can be launched from.
+/// The images that VMs can be launched from. For any signed-in user.
 #[server(prefix = "/api/v1", endpoint = "images", input = GetUrl)]
 pub async fn images() -> Result<Vec<Image>, ApiError> {
     use crate::server::web::request_context;
@@ -21,7 +21,7 @@ pub async fn images() -> Result<Vec<Image>, ApiError> {
     Ok(state.vms.images().to_vec())
 }
 
-/// The largest resources that a VM can have.
+/// The maximum resources of a VM on this server. For any signed-in user.
 #[server(prefix = "/api/v1", endpoint = "launch_limits", input = GetUrl)]
 pub async fn launch_limits() -> Result<Limits, ApiError> {
     use crate::server::web::request_context;
@@ -37,12 +37,16 @@ pub async fn my_quota() -> Result<Quota, ApiError> {
     state.vms.quota(user.id).await
 }
 
-/// What a VM of this size would cost the user, and the reasons why it cannot be launched.
+/// What a VM of this size would cost the caller, and why it cannot be launched, if so.
 #[server(prefix = "/api/v1", endpoint = "check_quota", input = GetUrl)]
 pub async fn check_quota(
+    /// Key of an [`Image`].
     image: String,
+    /// Memory in MB, a whole number from the image's minimum to [`Limits::max_ram_mb`].
     ram_mb: u32,
+    /// Virtual cores, a whole number from 1 to [`Limits::max_cpu_cores`].
     cpu_cores: u32,
+    /// Disk in GB, a whole number from the image's minimum to [`Limits::max_disk_gb`].
     disk_gb: u32,
 ) -> Result<QuotaCheck, ApiError> {
     use crate::{model::VmSpec, server::web::request_context};
@@ -50,17 +54,32 @@ pub async fn check_quota(
     state.vms.check_quota(&user, &VmSpec { image, ram_mb, cpu_cores, disk_gb }).await
 }
 
-/// Launches a VM for the user; a browser is redirected to its page. A form may contain anything: each invalid
-/// field has its own message.
+/// Requests the launch of a VM that belongs to the caller. Sizes are text, so that each wrong field of a form gets its
+/// own message; a browser is redirected to the VM's page.
+///
+/// # Errors
+/// `Conflict` if the name or its folder is taken, or the caller's credits, the maximum number of VMs or the host's
+/// capacity do not suffice.
 #[server(prefix = "/api/v1", endpoint = "launch_vm")]
 pub async fn launch_vm(
+    /// 1 to 63 letters, digits and hyphens, converted to lower case; see [`VmName`](crate::model::VmName).
     name: String,
+    /// Key of an [`Image`].
     image: String,
+    /// Memory in MB, a whole number from the image's minimum to [`Limits::max_ram_mb`].
     ram_mb: String,
+    /// Virtual cores, a whole number from 1 to [`Limits::max_cpu_cores`].
     cpu_cores: String,
+    /// Disk in GB, a whole number from the image's minimum to [`Limits::max_disk_gb`].
     disk_gb: String,
-    #[server(default)] provision_script: String,
-    #[server(default)] user_data: String,
+    /// A shell script that runs once in the guest, as root; blank for none. At most
+    /// [`GUEST_FILE_MAX_BYTES`](crate::model::GUEST_FILE_MAX_BYTES).
+    #[server(default)]
+    provision_script: String,
+    /// User data for cloud-init, starting with `#`; blank for none. At most
+    /// [`GUEST_FILE_MAX_BYTES`](crate::model::GUEST_FILE_MAX_BYTES).
+    #[server(default)]
+    user_data: String,
 ) -> Result<Requested, ApiError> {
     use crate::{model::Launch, server::web::request_context};
     let (state, user) = request_context::require_user().await?;
@@ -74,17 +93,26 @@ pub async fn launch_vm(
     Ok(requested)
 }
 
-/// The Vagrantfile that a launch with these values would use; nothing is launched. It only says whether there is a
-/// script or user data.
+/// The Vagrantfile of a launch with these values, without launching anything. It mentions a script and user data only
+/// if there are any. For any signed-in user.
 #[server(prefix = "/api/v1", endpoint = "preview_vagrantfile", input = GetUrl)]
 pub async fn preview_vagrantfile(
+    /// 1 to 63 letters, digits and hyphens, converted to lower case; see [`VmName`](crate::model::VmName).
     name: String,
+    /// Key of an [`Image`].
     image: String,
+    /// Memory in MB, a whole number from the image's minimum to [`Limits::max_ram_mb`].
     ram_mb: String,
+    /// Virtual cores, a whole number from 1 to [`Limits::max_cpu_cores`].
     cpu_cores: String,
+    /// Disk in GB, a whole number from the image's minimum to [`Limits::max_disk_gb`].
     disk_gb: String,
-    #[server(default)] with_script: bool,
-    #[server(default)] with_user_data: bool,
+    /// Whether there is a provisioning script; its text is not needed.
+    #[server(default)]
+    with_script: bool,
+    /// Whether there is user data; its text is not needed.
+    #[server(default)]
+    with_user_data: bool,
 ) -> Result<String, ApiError> {
     use crate::{model::Launch, server::web::request_context};
     let (state, user) = request_context::require_user().await?;
@@ -97,62 +125,104 @@ pub async fn preview_vagrantfile(
     state.vms.preview_vagrantfile(&user, &launch)
 }
 
-/// Starts a VM, unless it runs already; for its owner and admins.
+/// Requests a start of a VM; the result has no operation if it is running already. For the owner and admins.
+///
+/// # Errors
+/// `Conflict` with the reason if the VM's state does not allow it, or credits or the host's capacity do not suffice.
 #[server(prefix = "/api/v1", endpoint = "start_vm")]
-pub async fn start_vm(vm_id: i64) -> Result<Requested, ApiError> {
+pub async fn start_vm(
+    /// The VM's id, as in `/vms/{id}`.
+    vm_id: i64,
+) -> Result<Requested, ApiError> {
     use crate::{model::OperationKind::Start, server::web::request_context};
     let (state, access) = request_context::require_vm(vm_id).await?;
     state.vms.request(&access, Start).await
 }
 
-/// Shuts a VM down, unless it is stopped already, and powers it off if its guest does not react in time; for its owner
-/// and admins.
+/// Requests a shutdown of a VM, which powers it off if the guest does not shut down in time; the result has no
+/// operation if it is stopped already. For the owner and admins.
+///
+/// # Errors
+/// `Conflict` with the reason if the VM's state does not allow it.
 #[server(prefix = "/api/v1", endpoint = "stop_vm")]
-pub async fn stop_vm(vm_id: i64) -> Result<Requested, ApiError> {
+pub async fn stop_vm(
+    /// The VM's id, as in `/vms/{id}`.
+    vm_id: i64,
+) -> Result<Requested, ApiError> {
     use crate::{model::OperationKind::Stop, server::web::request_context};
     let (state, access) = request_context::require_vm(vm_id).await?;
     state.vms.request(&access, Stop).await
 }
 
-/// Powers a VM off at once and cancels its open operation; for its owner and admins.
+/// Requests that a VM is powered off immediately, and cancels its open operations. For the owner and admins.
+///
+/// # Errors
+/// `Conflict` with the reason if the VM's state does not allow it.
 #[server(prefix = "/api/v1", endpoint = "force_stop_vm")]
-pub async fn force_stop_vm(vm_id: i64) -> Result<Requested, ApiError> {
+pub async fn force_stop_vm(
+    /// The VM's id, as in `/vms/{id}`.
+    vm_id: i64,
+) -> Result<Requested, ApiError> {
     use crate::{model::OperationKind::ForceStop, server::web::request_context};
     let (state, access) = request_context::require_vm(vm_id).await?;
     state.vms.request(&access, ForceStop).await
 }
 
-/// Shuts a VM down and starts it again; for its owner and admins.
+/// Requests a shutdown and a new start of a VM. For the owner and admins.
+///
+/// # Errors
+/// As [`start_vm`].
 #[server(prefix = "/api/v1", endpoint = "restart_vm")]
-pub async fn restart_vm(vm_id: i64) -> Result<Requested, ApiError> {
+pub async fn restart_vm(
+    /// The VM's id, as in `/vms/{id}`.
+    vm_id: i64,
+) -> Result<Requested, ApiError> {
     use crate::{model::OperationKind::Restart, server::web::request_context};
     let (state, access) = request_context::require_vm(vm_id).await?;
     state.vms.request(&access, Restart).await
 }
 
-/// Suspends a VM; for its owner and admins.
+/// Requests that a running VM is suspended. For the owner and admins.
+///
+/// # Errors
+/// `Conflict` with the reason if the VM's state does not allow it.
 #[server(prefix = "/api/v1", endpoint = "suspend_vm")]
-pub async fn suspend_vm(vm_id: i64) -> Result<Requested, ApiError> {
+pub async fn suspend_vm(
+    /// The VM's id, as in `/vms/{id}`.
+    vm_id: i64,
+) -> Result<Requested, ApiError> {
     use crate::{model::OperationKind::Suspend, server::web::request_context};
     let (state, access) = request_context::require_vm(vm_id).await?;
     state.vms.request(&access, Suspend).await
 }
 
-/// Resumes a suspended VM; for its owner and admins.
+/// Requests that a suspended VM is resumed. For the owner and admins.
+///
+/// # Errors
+/// `Conflict` with the reason if the VM's state does not allow it.
 #[server(prefix = "/api/v1", endpoint = "resume_vm")]
-pub async fn resume_vm(vm_id: i64) -> Result<Requested, ApiError> {
+pub async fn resume_vm(
+    /// The VM's id, as in `/vms/{id}`.
+    vm_id: i64,
+) -> Result<Requested, ApiError> {
     use crate::{model::OperationKind::Resume, server::web::request_context};
     let (state, access) = request_context::require_vm(vm_id).await?;
     state.vms.request(&access, Resume).await
 }
 
-/// Sets the resources that a VM has from its next start; for its owner and admins. A disk can only grow. A form may
-/// contain anything.
+/// Sets the resources that a VM gets at its next start. Sizes are text, as in [`launch_vm`]. For the owner and admins.
+///
+/// # Errors
+/// `Conflict` with the reason if the VM's state does not allow it, or credits or the host's capacity do not suffice.
 #[server(prefix = "/api/v1", endpoint = "resize_vm")]
 pub async fn resize_vm(
+    /// The VM's id, as in `/vms/{id}`.
     vm_id: i64,
+    /// Memory in MB, a whole number from the image's minimum to [`Limits::max_ram_mb`].
     ram_mb: String,
+    /// Virtual cores, a whole number from 1 to [`Limits::max_cpu_cores`].
     cpu_cores: String,
+    /// Disk in GB, a whole number from its current size to [`Limits::max_disk_gb`].
     disk_gb: String,
 ) -> Result<Requested, ApiError> {
     use crate::{
@@ -165,17 +235,32 @@ pub async fn resize_vm(
     state.vms.resize(&access, resize).await
 }
 
-/// A VM's snapshots, oldest first; for its owner and admins.
+/// A VM's snapshots, oldest first. For the owner and admins.
+///
+/// # Errors
+/// `Unavailable` if the hypervisor cannot list them.
 #[server(prefix = "/api/v1", endpoint = "vm_snapshots", input = GetUrl)]
-pub async fn vm_snapshots(vm_id: i64) -> Result<Vec<Snapshot>, ApiError> {
+pub async fn vm_snapshots(
+    /// The VM's id, as in `/vms/{id}`.
+    vm_id: i64,
+) -> Result<Vec<Snapshot>, ApiError> {
     use crate::server::web::request_context;
     let (state, access) = request_context::require_vm(vm_id).await?;
     state.vms.snapshots(&access).await
 }
 
-/// Saves a snapshot of a VM; for its owner and admins.
+/// Requests a new snapshot of a VM. For the owner and admins.
+///
+/// # Errors
+/// `Conflict` with the reason if the VM's state does not allow it, the name is taken, or there are 20 already;
+/// `Unavailable` if the hypervisor cannot list them.
 #[server(prefix = "/api/v1", endpoint = "save_snapshot")]
-pub async fn save_snapshot(vm_id: i64, snapshot: String) -> Result<Requested, ApiError> {
+pub async fn save_snapshot(
+    /// The VM's id, as in `/vms/{id}`.
+    vm_id: i64,
+    /// Name of the new snapshot, unique within its VM; see [`SnapshotName`](crate::model::SnapshotName).
+    snapshot: String,
+) -> Result<Requested, ApiError> {
     use crate::{
         model::{OperationKind::SnapshotSave, SnapshotName},
         server::web::request_context,
@@ -185,9 +270,18 @@ pub async fn save_snapshot(vm_id: i64, snapshot: String) -> Result<Requested, Ap
     state.vms.request_on_snapshot(&access, SnapshotSave, snapshot).await
 }
 
-/// Restores a snapshot of a VM; for its owner and admins. What was written since then is lost.
+/// Requests that a VM is restored to a snapshot; what was written since is lost. For the owner and admins.
+///
+/// # Errors
+/// `Conflict` with the reason if the VM's state does not allow it, or there is no such snapshot; `Unavailable` if the
+/// hypervisor cannot list them.
 #[server(prefix = "/api/v1", endpoint = "restore_snapshot")]
-pub async fn restore_snapshot(vm_id: i64, snapshot: String) -> Result<Requested, ApiError> {
+pub async fn restore_snapshot(
+    /// The VM's id, as in `/vms/{id}`.
+    vm_id: i64,
+    /// Name of one of the VM's snapshots.
+    snapshot: String,
+) -> Result<Requested, ApiError> {
     use crate::{
         model::{OperationKind::SnapshotRestore, SnapshotName},
         server::web::request_context,
@@ -197,9 +291,17 @@ pub async fn restore_snapshot(vm_id: i64, snapshot: String) -> Result<Requested,
     state.vms.request_on_snapshot(&access, SnapshotRestore, snapshot).await
 }
 
-/// Deletes a snapshot; for its owner and admins.
+/// Requests the deletion of a snapshot. For the owner and admins.
+///
+/// # Errors
+/// As [`restore_snapshot`].
 #[server(prefix = "/api/v1", endpoint = "delete_snapshot")]
-pub async fn delete_snapshot(vm_id: i64, snapshot: String) -> Result<Requested, ApiError> {
+pub async fn delete_snapshot(
+    /// The VM's id, as in `/vms/{id}`.
+    vm_id: i64,
+    /// Name of one of the VM's snapshots.
+    snapshot: String,
+) -> Result<Requested, ApiError> {
     use crate::{
         model::{OperationKind::SnapshotDelete, SnapshotName},
         server::web::request_context,
@@ -209,29 +311,45 @@ pub async fn delete_snapshot(vm_id: i64, snapshot: String) -> Result<Requested, 
     state.vms.request_on_snapshot(&access, SnapshotDelete, snapshot).await
 }
 
-/// Sets whether a VM starts with the server; for its owner and admins.
+/// Sets whether a VM starts with the server. For the owner and admins.
 #[server(prefix = "/api/v1", endpoint = "set_auto_start")]
-pub async fn set_auto_start(vm_id: i64, #[server(default)] auto_start: bool) -> Result<(), ApiError> {
+pub async fn set_auto_start(
+    /// The VM's id, as in `/vms/{id}`.
+    vm_id: i64,
+    /// Whether the VM starts with the server; absent, like an unchecked checkbox, means no.
+    #[server(default)]
+    auto_start: bool,
+) -> Result<(), ApiError> {
     use crate::server::web::request_context;
     let (state, access) = request_context::require_vm(vm_id).await?;
     state.vms.set_auto_start(&access, auto_start).await
 }
 
-/// Schedules a shutdown after some hours, or none if they are 0; for its owner and admins.
+/// Schedules a shutdown of a VM some hours from now, or cancels it. For the owner and admins.
 #[server(prefix = "/api/v1", endpoint = "stop_after")]
-pub async fn stop_after(vm_id: i64, hours: f64) -> Result<(), ApiError> {
+pub async fn stop_after(
+    /// The VM's id, as in `/vms/{id}`.
+    vm_id: i64,
+    /// Hours from now, with fractions, at most 8784 (366 days); 0 cancels the scheduled shutdown.
+    hours: f64,
+) -> Result<(), ApiError> {
     use crate::server::web::request_context;
     let (state, access) = request_context::require_vm(vm_id).await?;
     state.vms.stop_after(&access, hours).await
 }
 
-/// Schedules a shutdown at a time such as `2026-11-23T06:15:00Z`, or `2026-11-23T06:15` on a clock that is that many
-/// minutes ahead of UTC; none if it is empty. For its owner and admins.
+/// Schedules a shutdown of a VM at a time, or cancels it. For the owner and admins.
 #[server(prefix = "/api/v1", endpoint = "stop_at")]
 pub async fn stop_at(
+    /// The VM's id, as in `/vms/{id}`.
     vm_id: i64,
-    #[server(default)] at: String,
-    #[server(default)] offset_minutes: i16,
+    /// `2026-11-23T06:15:00Z`, or `2026-11-23T06:15` in local time; in the future, within 366 days. Empty cancels the
+    /// scheduled shutdown.
+    #[server(default)]
+    at: String,
+    /// How far local time is ahead of UTC, in minutes; ignored if `at` has a time zone.
+    #[server(default)]
+    offset_minutes: i16,
 ) -> Result<(), ApiError> {
     use crate::{model::UtcMillis, server::web::request_context};
     let (state, access) = request_context::require_vm(vm_id).await?;
@@ -247,34 +365,54 @@ pub async fn stop_at(
     state.vms.set_stop_at(&access, at).await
 }
 
-/// The versions of a VM's Vagrantfile, newest first; for its owner and admins.
+/// The versions of a VM's Vagrantfile, newest first. For the owner and admins.
 #[server(prefix = "/api/v1", endpoint = "vm_vagrantfiles", input = GetUrl)]
-pub async fn vm_vagrantfiles(vm_id: i64) -> Result<Vec<VagrantfileVersion>, ApiError> {
+pub async fn vm_vagrantfiles(
+    /// The VM's id, as in `/vms/{id}`.
+    vm_id: i64,
+) -> Result<Vec<VagrantfileVersion>, ApiError> {
     use crate::server::web::request_context;
     let (state, access) = request_context::require_vm(vm_id).await?;
     state.vms.vagrantfiles(&access).await
 }
 
-/// A VM's operations, newest first, older than the operation `before` if given; for its owner and admins.
+/// 50 of a VM's operations, newest first. For the owner and admins.
 #[server(prefix = "/api/v1", endpoint = "vm_operations", input = GetUrl)]
-pub async fn vm_operations(vm_id: i64, before: Option<i64>) -> Result<Vec<OperationView>, ApiError> {
+pub async fn vm_operations(
+    /// The VM's id, as in `/vms/{id}`.
+    vm_id: i64,
+    /// Only operations older than the one with this id; `None` for the newest.
+    before: Option<i64>,
+) -> Result<Vec<OperationView>, ApiError> {
     use crate::server::web::request_context;
     let (state, access) = request_context::require_vm(vm_id).await?;
     state.vms.operations(&access, before, 50).await
 }
 
-/// Cancels an open operation; for the VM's owner and admins.
+/// Cancels a queued or running operation. For the owner and admins.
+///
+/// # Errors
+/// `NotFound` if the VM has no such operation; `Conflict` if it has finished, or works on a snapshot at the moment.
 #[server(prefix = "/api/v1", endpoint = "cancel_operation")]
-pub async fn cancel_operation(vm_id: i64, operation_id: i64) -> Result<(), ApiError> {
+pub async fn cancel_operation(
+    /// The VM's id, as in `/vms/{id}`.
+    vm_id: i64,
+    /// Id of an open operation of this VM.
+    operation_id: i64,
+) -> Result<(), ApiError> {
     use crate::server::web::request_context;
     let (state, access) = request_context::require_vm(vm_id).await?;
     state.vms.cancel(&access, operation_id).await
 }
 
-/// Requests `start` or `stop` for several VMs and returns the outcome for each; for users who may operate all of them.
+/// Requests a start or shutdown of several VMs, and returns the result for each. For users who may operate all of them;
+/// otherwise nothing is requested.
 #[server(prefix = "/api/v1", endpoint = "act_on_vms")]
 pub async fn act_on_vms(
-    #[server(default)] vm_ids: Vec<i64>,
+    /// Ids of 1 to 500 VMs.
+    #[server(default)]
+    vm_ids: Vec<i64>,
+    /// `start` or `stop`.
     action: String,
 ) -> Result<Vec<VmOutcome>, ApiError> {
     use crate::{model::OperationKind, server::web::request_context};
@@ -284,9 +422,12 @@ pub async fn act_on_vms(
     state.vms.request_of_several(&user, &vm_ids, kind).await
 }
 
-/// Powers off every VM at once and returns the outcome for each; for admins. `confirm` must be the word `stop`.
+/// Powers off every VM immediately, and returns the result for each. For admins.
 #[server(prefix = "/api/v1", endpoint = "stop_all_vms")]
-pub async fn stop_all_vms(confirm: String) -> Result<Vec<VmOutcome>, ApiError> {
+pub async fn stop_all_vms(
+    /// The word `stop`, as confirmation.
+    confirm: String,
+) -> Result<Vec<VmOutcome>, ApiError> {
     use crate::server::web::request_context;
     let (state, user) = request_context::require_admin().await?;
     if confirm.trim() != "stop" {
@@ -295,7 +436,10 @@ pub async fn stop_all_vms(confirm: String) -> Result<Vec<VmOutcome>, ApiError> {
     state.vms.emergency_stop(&user).await
 }
 
-/// Leftover resources: machines, folders and VMs that no longer match; for admins.
+/// Leftover machines, folders and VM records. For admins.
+///
+/// # Errors
+/// `Unavailable` if the hypervisor cannot list its machines.
 #[server(prefix = "/api/v1", endpoint = "orphans", input = GetUrl)]
 pub async fn orphans() -> Result<Vec<Orphan>, ApiError> {
     use crate::server::web::request_context;
@@ -303,17 +447,32 @@ pub async fn orphans() -> Result<Vec<Orphan>, ApiError> {
     state.vms.orphans().await
 }
 
-/// Creates a VM record for an orphaned machine and returns the VM's id; for admins.
+/// Returns a leftover machine to its owner as a VM, and returns the VM's id. For admins.
+///
+/// # Errors
+/// `NotFound` if there is no such machine; `Conflict` if its resources or its owner are unknown, or its name is in use;
+/// `Unavailable` if the hypervisor cannot list its machines.
 #[server(prefix = "/api/v1", endpoint = "adopt_orphan")]
-pub async fn adopt_orphan(folder: String) -> Result<i64, ApiError> {
+pub async fn adopt_orphan(
+    /// [`Orphan::folder`] of a machine without a VM record: `user1-web-1`.
+    folder: String,
+) -> Result<i64, ApiError> {
     use crate::server::web::request_context;
     let (state, user) = request_context::require_admin().await?;
     state.vms.adopt_orphan(&user, &folder).await
 }
 
-/// Removes a leftover resource, with its disk if it has one; for admins. `confirm_name` must be its folder's name.
+/// Removes a leftover resource with its disk, if it has one. For admins.
+///
+/// # Errors
+/// `NotFound` if there is no such resource; `Unavailable` if the hypervisor cannot list or remove it.
 #[server(prefix = "/api/v1", endpoint = "clean_up_orphan")]
-pub async fn clean_up_orphan(folder: String, confirm_name: String) -> Result<(), ApiError> {
+pub async fn clean_up_orphan(
+    /// [`Orphan::folder`] of what to remove: `user1-web-1`.
+    folder: String,
+    /// The same as `folder`, as confirmation.
+    confirm_name: String,
+) -> Result<(), ApiError> {
     use crate::server::web::request_context;
     let (state, user) = request_context::require_admin().await?;
     if confirm_name.trim() != folder {
@@ -322,7 +481,10 @@ pub async fn clean_up_orphan(folder: String, confirm_name: String) -> Result<(),
     state.vms.clean_up_orphan(&user, &folder).await
 }
 
-/// The machines on the server's host that Vagrant knows and the server does not manage; for admins.
+/// The Vagrant machines on this host that are not managed here yet. For admins.
+///
+/// # Errors
+/// `Unavailable` if Vagrant's index cannot be read.
 #[server(prefix = "/api/v1", endpoint = "adoptable_machines", input = GetUrl)]
 pub async fn adoptable_machines() -> Result<Vec<Adoptable>, ApiError> {
     use crate::server::web::request_context;
@@ -330,10 +492,20 @@ pub async fn adoptable_machines() -> Result<Vec<Adoptable>, ApiError> {
     state.vms.adoptable().await
 }
 
-/// Adopts the machine with this id in Vagrant's index as a VM of the user, and returns the VM's id; for admins. Its
-/// project is not changed. A browser is redirected to its page.
+/// Imports a Vagrant machine as a VM of the caller, and returns the VM's id; its project is not changed. A browser is
+/// redirected to the VM's page. For admins.
+///
+/// # Errors
+/// `NotFound` if there is no such machine; `Conflict` if the name or the machine is in use, or its resources cannot be
+/// determined; `Unavailable` if Vagrant's index or the hypervisor cannot be read.
 #[server(prefix = "/api/v1", endpoint = "adopt_machine")]
-pub async fn adopt_machine(id: String, name: String) -> Result<i64, ApiError> {
+pub async fn adopt_machine(
+    /// [`Adoptable::id`] of the machine to import.
+    id: String,
+    /// Name of the new VM: 1 to 63 letters, digits and hyphens, converted to lower case; see
+    /// [`VmName`](crate::model::VmName).
+    name: String,
+) -> Result<i64, ApiError> {
     use crate::server::web::request_context;
     let (state, user) = request_context::require_admin().await?;
     let vm_id = state.vms.adopt(&user, &id, &name).await?;
@@ -341,9 +513,15 @@ pub async fn adopt_machine(id: String, name: String) -> Result<i64, ApiError> {
     Ok(vm_id)
 }
 
-/// Stops managing an adopted VM, whose machine stays as it is; for its owner and admins. Redirects to `/`.
+/// Stops managing an imported VM; its machine stays as it is. A browser is redirected to `/`. For the owner and admins.
+///
+/// # Errors
+/// `Conflict` if the VM was launched here, or has an open operation.
 #[server(prefix = "/api/v1", endpoint = "release_vm")]
-pub async fn unmanage_vm(vm_id: i64) -> Result<(), ApiError> {
+pub async fn release_vm(
+    /// Id of an imported VM, as in `/vms/{id}`.
+    vm_id: i64,
+) -> Result<(), ApiError> {
     use crate::server::web::request_context;
     let (state, access) = request_context::require_vm(vm_id).await?;
     state.vms.unmanage(&access).await?;
@@ -351,13 +529,19 @@ pub async fn unmanage_vm(vm_id: i64) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Destroys a VM with its disk; for its owner and admins. `confirm_name` must be its name, or the full path of
-/// its project if it was adopted. Its samples are kept until they expire, unless `forget_samples`. Redirects to `/`.
+/// Requests the deletion of a VM with its disk. A browser is redirected to `/`. For the owner and admins.
+///
+/// # Errors
+/// `Conflict` with the reason if the VM's state does not allow it.
 #[server(prefix = "/api/v1", endpoint = "destroy_vm")]
 pub async fn destroy_vm(
+    /// The VM's id, as in `/vms/{id}`.
     vm_id: i64,
+    /// [`VmView::to_confirm`], as confirmation.
     confirm_name: String,
-    #[server(default)] forget_samples: bool,
+    /// Whether the VM's stored samples are deleted, too; absent, like an unchecked checkbox, means no.
+    #[server(default)]
+    forget_samples: bool,
 ) -> Result<Requested, ApiError> {
     use crate::server::web::request_context;
     let (state, access) = request_context::require_vm(vm_id).await?;
@@ -367,9 +551,17 @@ pub async fn destroy_vm(
     Ok(requested)
 }
 
-/// Vagrant's output during an operation, oldest line first; for the VM's owner and admins.
+/// The output of Vagrant during an operation, oldest line first. For the owner and admins.
+///
+/// # Errors
+/// `NotFound` if the VM has no such operation.
 #[server(prefix = "/api/v1", endpoint = "operation_output", input = GetUrl)]
-pub async fn operation_output(vm_id: i64, operation_id: i64) -> Result<Vec<String>, ApiError> {
+pub async fn operation_output(
+    /// The VM's id, as in `/vms/{id}`.
+    vm_id: i64,
+    /// Id of an operation of this VM, open or finished.
+    operation_id: i64,
+) -> Result<Vec<String>, ApiError> {
     use crate::server::web::request_context;
     let (state, access) = request_context::require_vm(vm_id).await?;
     state.vms.output(&access, operation_id).await
