@@ -81,13 +81,13 @@ async fn uuid_of(server: &Server, vm: &str) -> String {
 /// Calls a server function with some arguments.
 async fn call(client: &Client, method: &Method, path: &str, arguments: &str) -> StatusCode {
     let request = if *method == Method::GET {
-        axum::http::Request::get(format!("{path}?{arguments}")).body(axum::body::Body::empty()).unwrap()
+        Request::get(format!("{path}?{arguments}")).body(Body::empty()).unwrap()
     } else {
-        axum::http::Request::builder()
+        Request::builder()
             .method(method)
             .uri(path)
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .body(axum::body::Body::from(arguments.to_owned()))
+            .body(Body::from(arguments.to_owned()))
             .unwrap()
     };
     client.send(request).await.status
@@ -247,7 +247,7 @@ async fn a_session_is_a_cookie_that_scripts_cannot_read_and_ends_at_sign_out() {
         assert!(cookie.contains(word), "{word} is missing in {cookie}");
     }
     let session = cookie.split(';').next().unwrap().to_owned();
-    let with_cookie = |mut request: axum::http::Request<axum::body::Body>, site: &str| {
+    let with_cookie = |mut request: Request<Body>, site: &str| {
         request.headers_mut().insert(header::COOKIE, session.parse().unwrap());
         request.headers_mut().insert("sec-fetch-site", site.parse().unwrap());
         request

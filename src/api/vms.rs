@@ -518,7 +518,7 @@ pub async fn adopt_machine(
 /// # Errors
 /// `Conflict` if the VM was launched here, or has an open operation.
 #[server(prefix = "/api/v1", endpoint = "release_vm")]
-pub async fn release_vm(
+pub async fn unmanage_vm(
     /// Id of an imported VM, as in `/vms/{id}`.
     vm_id: i64,
 ) -> Result<(), ApiError> {
