@@ -6,7 +6,6 @@ mod support;
 use serde_json::{Value, json};
 use std::{
     fs,
-    future::Future,
     path::Path,
     process::{Command, Stdio},
     time::{Duration, Instant},

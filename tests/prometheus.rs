@@ -13,7 +13,6 @@ use serde_json::Value;
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    future::IntoFuture,
     io::Write,
     net::SocketAddr,
     process::{Child, Command, Stdio},

@@ -77,7 +77,7 @@ where
 }
 
 fn error_in_address(path: &str) -> Option<ApiError> {
-    let error = use_context::<leptos::server::ServerActionError>()?;
+    let error = use_context::<ServerActionError>()?;
     (error.path() == path).then(|| ServerFnUrlError::<ApiError>::decode_err(error.err()))
 }
 

@@ -10,7 +10,7 @@ use super::{
     sparkline_geometry::{self, Viewport},
 };
 use crate::model::Source;
-use leptos::{html, prelude::*};
+use leptos::{ev::PointerEvent, html, prelude::*, web_sys::HtmlDivElement};
 use std::time::Duration;
 
 /// The interval and number of attempts at waiting for the ECharts script.
@@ -166,12 +166,12 @@ impl Drag {
 }
 
 /// Touch scrolls the page instead.
-fn is_left_of_mouse(event: &leptos::ev::PointerEvent) -> bool {
+fn is_left_of_mouse(event: &PointerEvent) -> bool {
     event.button() == 0 && event.pointer_type() == "mouse"
 }
 
 /// Where on the time axis the pointer is, 0 to 1.
-fn share_at(element: &leptos::web_sys::HtmlDivElement, event: &leptos::ev::PointerEvent) -> f64 {
+fn share_at(element: &HtmlDivElement, event: &PointerEvent) -> f64 {
     let (left, width) = browser::horizontal_extent(element);
     let plotted = width - f64::from(PLOT_LEFT_PX + PLOT_RIGHT_PX);
     let x = f64::from(event.client_x()) - left - f64::from(PLOT_LEFT_PX);

@@ -276,7 +276,7 @@ fn merge(live: &mut Live, newer: Live, window_secs: u32) {
 #[cfg(test)]
 pub mod tests {
     use super::*;
-    use crate::model::{HostUsage, VmSpec, VmStatus, VmUsage};
+    use crate::model::{HostUsage, VmSpec, VmStatus};
 
     pub fn vm(id: i64) -> VmView {
         VmView {

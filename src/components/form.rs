@@ -49,7 +49,7 @@ impl Checks {
     }
 
     /// Prevents the submission of an invalid form.
-    pub fn guard(self, event: &leptos::web_sys::SubmitEvent) {
+    pub fn guard(self, event: &leptos::ev::SubmitEvent) {
         self.sent.set(true);
         if self.wrong.with_untracked(Option::is_some) {
             event.prevent_default();

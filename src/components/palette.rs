@@ -21,7 +21,7 @@ use leptos::{
     task::spawn_local,
     wasm_split::{SplitLoaderError, wasm_split},
 };
-use leptos_router::hooks::use_navigate;
+use leptos_router::{NavigateOptions, hooks::use_navigate};
 
 /// An entry: a page, a VM or an action.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -269,7 +269,7 @@ pub fn Keyboard(is_admin: bool) -> impl IntoView {
                     if let Some((_, path, _)) =
                         page.filter(|(_, path, _)| is_admin || !FOR_ADMINS.contains(path))
                     {
-                        navigate(path, Default::default());
+                        navigate(path, NavigateOptions::default());
                     }
                 }
                 "g" => after_g.set_value(true),
@@ -305,6 +305,7 @@ fn dialogs(is_admin: bool, opened: RwSignal<Option<Opened>>) -> Result<AnyView, 
 /// The palette and the list of shortcuts.
 #[component]
 fn Dialogs(is_admin: bool, opened: RwSignal<Option<Opened>>) -> impl IntoView {
+    const WHAT: &str = "Go to a page, VM or action";
     let palette = NodeRef::<html::Dialog>::new();
     let keys = NodeRef::<html::Dialog>::new();
     let input = NodeRef::<html::Input>::new();
@@ -327,7 +328,7 @@ fn Dialogs(is_admin: bool, opened: RwSignal<Option<Opened>>) -> impl IntoView {
     };
     let navigate = Callback::new(move |path: String| {
         close();
-        navigate(&path, Default::default());
+        navigate(&path, NavigateOptions::default());
     });
     let focus = move || {
         if let Some(input) = input.get_untracked() {
@@ -359,7 +360,7 @@ fn Dialogs(is_admin: bool, opened: RwSignal<Option<Opened>>) -> impl IntoView {
                 // The overview shows the progress and the removal of the VM.
                 Ok(()) if is_shown && kind == OperationKind::Destroy => navigate.run("/".into()),
                 Ok(()) if is_shown && kind.is_about_a_snapshot() => {
-                    navigate.run(format!("/vms/{vm_id}/snapshots"))
+                    navigate.run(format!("/vms/{vm_id}/snapshots"));
                 }
                 Ok(()) if is_shown => navigate.run(format!("/vms/{vm_id}")),
                 Ok(()) => {}
@@ -482,7 +483,6 @@ fn Dialogs(is_admin: bool, opened: RwSignal<Option<Opened>>) -> impl IntoView {
             dialog.close();
         }
     };
-    const WHAT: &str = "Go to a page, VM or action";
     let label =
         move || step.with(|step| step.as_ref().map_or_else(|| WHAT.to_owned(), |step| step.label.clone()));
     let list = move || {

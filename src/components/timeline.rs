@@ -144,7 +144,7 @@ impl Timeline {
                         line.live.with(|live| {
                             points.extend(
                                 live.iter().filter(|point| Some(point.0) > last && point.0 > charts.to),
-                            )
+                            );
                         });
                     }
                     Trace { name: line.name, label: line.label, hue: line.hue, points, extremes }

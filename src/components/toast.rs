@@ -236,7 +236,7 @@ mod tests {
             phase: None,
             percent: None,
             last_line: String::new(),
-            error: (state == OperationState::Failed).then(|| "The box is missing.".into()),
+            error: (state == Failed).then(|| "The box is missing.".into()),
         });
         Seen { vm_id, name: format!("vm-{vm_id}"), operation }
     }

@@ -130,8 +130,8 @@ pub fn PowerButtons(
     power: Power,
     #[prop(optional)] turn_off: Option<Question>,
 ) -> impl IntoView {
-    let compact = turn_off.is_none();
     use OperationKind::{ForceStop, Restart, Resume, Start, Stop, Suspend};
+    let compact = turn_off.is_none();
     let offered =
         Memo::new(move |_| vm.with(|vm| vm.as_ref().map(|vm| (vm.id, vm.name.clone(), vm.allowed.clone()))));
     let button = move |id: i64, word: &'static str, name: &str, icon: Option<Icon>| {
@@ -177,7 +177,6 @@ pub fn PowerButtons(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::OperationKind;
 
     fn launch(state: OperationState, last_line: &str) -> OperationView {
         OperationView {

@@ -22,6 +22,7 @@ impl UtcMillis {
     }
 
     /// The time `secs` seconds later, or earlier if negative; saturates.
+    #[must_use]
     pub fn plus_secs(self, secs: i64) -> Self {
         Self(self.0.saturating_add(secs.saturating_mul(1000)))
     }

@@ -279,7 +279,7 @@ pub fn check_launch(
             fields.push(wrong(field, format!("The text can have at most {most} KB.")));
         }
     }
-    if setup.user_data.as_ref().is_some_and(|text| !text.starts_with("#")) {
+    if setup.user_data.as_ref().is_some_and(|text| !text.starts_with('#')) {
         let text = "cloud-init user data must start with #cloud-config, or with #! and a shell.";
         fields.push(wrong("user_data", text.into()));
     }

@@ -61,7 +61,7 @@ pub fn Accounts() -> impl IntoView {
     toast::when_done(actions.set_role, "Account updated.");
     toast::when_done(actions.grant, "Credits updated.");
     Effect::new(move || {
-        if actions.grant.value().with(|answer| matches!(answer, Some(Ok(_)))) {
+        if actions.grant.value().with(|answer| matches!(answer, Some(Ok(())))) {
             browser::close_details(".accounts details");
         }
     });

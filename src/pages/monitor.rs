@@ -232,7 +232,7 @@ fn PerVm(feed: Feed) -> impl IntoView {
             move || vm.with(|vm| vm.as_ref().map(format).unwrap_or_default())
         };
         let status = Memo::new(move |_| {
-            vm.with(|vm| vm.as_ref().map(|vm| vm.status).unwrap_or(crate::model::VmStatus::Unknown))
+            vm.with(|vm| vm.as_ref().map_or(crate::model::VmStatus::Unknown, |vm| vm.status))
         });
         view! {
             <tr>

@@ -11,10 +11,10 @@ use super::{
     guest::Probes,
     libvirt::Libvirt,
     metrics::Store,
-    monitor::{BootSetup, Collector, health::Health, host::Host, latest::Latest, time_limit},
+    monitor::{BootSetup, Collector, Memory, health::Health, host::Host, latest::Latest, time_limit},
     notifications::{Notifications, Notifier},
     provider::{GuestAccess, Hypervisor, MachineDriver, MachineIndex},
-    simulated::SimulatedFleet,
+    simulated::{SimulatedFleet, SimulatedOptions},
     state::AppState,
     vagrant::{Driver, Vagrant, VagrantOptions},
     vms::{Adoption, Backing, Offer, Vms, load_images},
@@ -27,7 +27,6 @@ use crate::{
 use nix::fcntl::{Flock, FlockArg};
 use std::{
     fs::{DirBuilder, File, OpenOptions},
-    future::IntoFuture,
     io::{IsTerminal, Read},
     net::{SocketAddr, TcpListener},
     os::unix::fs::DirBuilderExt,
@@ -95,7 +94,9 @@ impl Source {
                     host: Some(Host::new(arguments.data.data_dir.clone()).sample(std::time::Instant::now())),
                 }
             }
-            Provider::Simulated => Self::simulated(Arc::new(SimulatedFleet::new(Default::default()))),
+            Provider::Simulated => {
+                Self::simulated(Arc::new(SimulatedFleet::new(SimulatedOptions::default())))
+            }
         }
     }
 
@@ -211,7 +212,7 @@ impl ServerBuilder {
                 Probes::new(access, hypervisor, self.index.clone(), database, self.state.interval_secs)
             }),
             interval_secs: self.state.interval_secs,
-            memory: Default::default(),
+            memory: Memory::default(),
         }
     }
 }

@@ -110,9 +110,9 @@ impl Allowances {
     ///
     /// # Errors
     /// When SQLite cannot.
-    pub async fn quota<'e>(
+    pub async fn quota(
         &self,
-        executor: impl sqlx::Executor<'e, Database = Sqlite>,
+        executor: impl sqlx::Executor<'_, Database = Sqlite>,
         account_id: i64,
     ) -> Result<Quota, sqlx::Error> {
         let (available, granted, reserved, vms): (i64, i64, i64, u32) = sqlx::query_as(
@@ -139,9 +139,9 @@ impl Allowances {
     ///
     /// # Errors
     /// When SQLite cannot.
-    pub async fn against_capacity<'e>(
+    pub async fn against_capacity(
         &self,
-        executor: impl sqlx::Executor<'e, Database = Sqlite>,
+        executor: impl sqlx::Executor<'_, Database = Sqlite>,
         vm_id: Option<i64>,
         spec: &VmSpec,
     ) -> Result<Vec<String>, sqlx::Error> {

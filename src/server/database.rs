@@ -32,7 +32,7 @@ pub struct Database {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     #[error("The folder {0} cannot be made or written to: {1}. Choose another with --data-dir.")]
-    Folder(String, std::io::Error),
+    Folder(String, io::Error),
     #[error("The database {0} cannot be opened: {1}")]
     Open(String, sqlx::Error),
     #[error(
@@ -192,7 +192,7 @@ fn open_error(shown: &str, error: sqlx::Error) -> OpenError {
 
 /// Whether this is SQLite's error of a full disk (`SQLITE_FULL`).
 pub fn is_disk_full(error: &sqlx::Error) -> bool {
-    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "13")
+    error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| code == "13")
 }
 
 /// Whether nothing can be written to a folder's file system for want of space.

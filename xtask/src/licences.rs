@@ -28,7 +28,7 @@ fn is_allowed(expression: &str) -> bool {
 
 type Words<'a> = std::iter::Peekable<std::str::SplitWhitespace<'a>>;
 
-fn either(words: &mut Words) -> bool {
+fn either(words: &mut Words<'_>) -> bool {
     let mut allowed = both(words);
     while words.next_if_eq(&"OR").is_some() {
         allowed |= both(words);
@@ -36,7 +36,7 @@ fn either(words: &mut Words) -> bool {
     allowed
 }
 
-fn both(words: &mut Words) -> bool {
+fn both(words: &mut Words<'_>) -> bool {
     let mut allowed = single(words);
     while words.next_if_eq(&"AND").is_some() {
         allowed &= single(words);
@@ -44,7 +44,7 @@ fn both(words: &mut Words) -> bool {
     allowed
 }
 
-fn single(words: &mut Words) -> bool {
+fn single(words: &mut Words<'_>) -> bool {
     if words.next_if_eq(&"(").is_some() {
         let allowed = either(words);
         return words.next() == Some(")") && allowed;

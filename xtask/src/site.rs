@@ -270,7 +270,7 @@ impl Build {
     }
 
     /// Adds what a first load brings, compressed, to `target/bench.json`; an error where it is over its ceiling.
-    fn note_sizes<'a>(&self, folder: &str, chunks: impl Iterator<Item = &'a String>) -> Result<()> {
+    fn note_sizes(&self, folder: &str, chunks: impl IntoIterator<Item = impl AsRef<str>>) -> Result<()> {
         let file = self.root.join("target/bench.json");
         let known = fs::read(&file).ok().and_then(|text| serde_json::from_slice(&text).ok());
         let mut results: serde_json::Map<String, serde_json::Value> = known.unwrap_or_default();
@@ -285,6 +285,7 @@ impl Build {
         let mut largest_kb = main_kb;
         println!("\nwasm in brotli: {main_kb:.1} kB for every page");
         for chunk in chunks {
+            let chunk = chunk.as_ref();
             let chunk_kb = brotli_kb(&format!("{chunk}.bin"))?;
             let total_kb = main_kb + chunk_kb;
             println!("  and {chunk_kb:.1} for {chunk}, together {total_kb:.1}");

@@ -214,7 +214,7 @@ fn Present(
     let navigate = use_navigate();
     Effect::new(move || {
         let destroyed = destroy.value().with(|answer| matches!(answer, Some(Ok(_))));
-        if destroyed || unmanage.value().with(|answer| matches!(answer, Some(Ok(_)))) {
+        if destroyed || unmanage.value().with(|answer| matches!(answer, Some(Ok(())))) {
             navigate("/", NavigateOptions::default());
         }
     });

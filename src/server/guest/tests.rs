@@ -6,7 +6,7 @@ use super::{
     *,
 };
 use crate::{
-    model::{Source, VmName, VmSpec},
+    model::{GuestSetup, Source, VmName, VmSpec},
     server::{
         guest::sample::tests::TINY,
         provider::{
@@ -136,7 +136,7 @@ impl Fixture {
                 name: VmName::new(&format!("web-{vm_id}")).unwrap(),
                 spec: VmSpec { image: "x".into(), ram_mb: 1, cpu_cores: 1, disk_gb: 1 },
                 is_resized: false,
-                setup: Default::default(),
+                setup: GuestSetup::default(),
                 vagrant_box: "x".into(),
                 box_url: None,
                 domain_uuid: Some(UUID.into()),

@@ -69,6 +69,7 @@ impl Libvirt {
     }
 
     /// Keeps every read below `limit`, so that the caller gets an answer in time.
+    #[must_use]
     pub fn with_time_limit(self, limit: Duration) -> Self {
         Self { time_limit: limit * 7 / 8, ..self }
     }

@@ -9,7 +9,7 @@ use super::{
     query::Span,
     sample::{Column, Formula, Subject, sources, vm},
 };
-use crate::model::{ApiError, Metric, UtcMillis};
+use crate::model::{ApiError, Metric, Source, UtcMillis};
 use futures::{Stream, StreamExt, stream};
 use serde_json::{Map, Value, json};
 use std::fmt::Write;
@@ -163,7 +163,7 @@ impl Rows {
 
     fn sources_at(&self, i: usize) -> Option<[&'static str; 5]> {
         let of = sources(known(*self.sources.get(i)?)?);
-        Some([of.cpu, of.memory, of.disk, of.network, of.uptime].map(|source| source.as_str()))
+        Some([of.cpu, of.memory, of.disk, of.network, of.uptime].map(Source::as_str))
     }
 
     fn csv(&self) -> String {

@@ -93,8 +93,8 @@ impl Store {
             interval_secs,
             memory,
             changing: Mutex::default(),
-            chunks: Default::default(),
-            last_sealing: Default::default(),
+            chunks: std::sync::Mutex::default(),
+            last_sealing: std::sync::Mutex::default(),
         })))
     }
 

@@ -56,7 +56,7 @@ async fn set_up(
                             vm_id = guest.vm_id,
                             detail = error.detail,
                             "memory statistics could not be enabled"
-                        )
+                        );
                     }
                 }
             }

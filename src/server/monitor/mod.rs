@@ -11,4 +11,4 @@ pub mod latest;
 mod schedule;
 
 pub use boot_setup::BootSetup;
-pub use collector::{Collector, time_limit};
+pub use collector::{Collector, Memory, time_limit};

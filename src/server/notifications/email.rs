@@ -41,6 +41,7 @@ impl Mail {
     /// # Errors
     /// What is wrong with it.
     pub fn new(url: &str, from: &str, password: Option<String>) -> Result<Self, MailError> {
+        type Transport = AsyncSmtpTransport<Tokio1Executor>;
         let url = Url::parse(url).map_err(|_| MailError::Address)?;
         // An IPv6 address is in brackets in an URL alone.
         let host = url.host_str().ok_or(MailError::Address)?.trim_matches(['[', ']']);
@@ -48,7 +49,6 @@ impl Mail {
             return Err(MailError::Password);
         }
         let is_here = ["localhost", "127.0.0.1", "::1"].contains(&host);
-        type Transport = AsyncSmtpTransport<Tokio1Executor>;
         let builder = match url.scheme() {
             "smtps" => Transport::relay(host).map_err(|_| MailError::Tls)?,
             "smtp" if is_here => Transport::builder_dangerous(host),

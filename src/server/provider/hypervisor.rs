@@ -22,7 +22,7 @@ pub trait Hypervisor: Send + Sync {
 
     /// Notifies `changed` whenever a domain may have started, stopped or gone. Never returns.
     async fn watch(&self, _changed: &Notify) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// Has the guest's memory statistics refreshed every `interval_secs`; to be called once per boot.

@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    model::{Source, VmName, VmSpec, VmUsage},
+    model::{GuestSetup, Source, VmName, VmSpec, VmUsage},
     server::{
         monitor::derive::{Inputs, derive},
         provider::{Domain, DomainState},
@@ -65,7 +65,7 @@ impl Bench {
             name: VmName::new(name).unwrap(),
             spec: VmSpec { image: "debian-12".into(), ram_mb: 1024, cpu_cores: 2, disk_gb: 20 },
             is_resized: false,
-            setup: Default::default(),
+            setup: GuestSetup::default(),
             vagrant_box: "generic/debian12".into(),
             box_url: None,
             domain_uuid: None,

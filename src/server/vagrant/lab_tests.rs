@@ -5,7 +5,7 @@ use super::{
     DEFAULT_LIBVIRT_URI, Driver, TimeLimits, Vagrant, VagrantOptions, domain_name, prepare_directory,
 };
 use crate::{
-    model::{OperationKind, UtcMillis, VmName, VmSpec},
+    model::{GuestSetup, OperationKind, UtcMillis, VmName, VmSpec},
     server::{
         libvirt::Libvirt,
         monitor::derive::{Inputs, derive},
@@ -48,7 +48,7 @@ impl Lab {
             name: VmName::new(name).unwrap(),
             spec: VmSpec { image: "tiny".into(), ram_mb: 192, cpu_cores: 1, disk_gb: 1 },
             is_resized: false,
-            setup: Default::default(),
+            setup: GuestSetup::default(),
             vagrant_box: "twarga/tiny".into(),
             box_url: None,
             domain_uuid: None,

@@ -5,7 +5,7 @@ use super::{
     task::{Task, say},
 };
 use crate::{
-    model::OperationKind,
+    model::{OperationKind, SnapshotName},
     server::provider::{MachineCommand, MachineDriver, MachineError},
 };
 
@@ -15,7 +15,7 @@ impl Vagrant {
         command: &MachineCommand,
         task: &Task<'_>,
     ) -> Result<(), MachineError> {
-        let Some(name) = command.snapshot.as_ref().map(|name| name.as_str()) else {
+        let Some(name) = command.snapshot.as_ref().map(SnapshotName::as_str) else {
             return Err(self.failed(task.machine, "The operation names no snapshot.", "no snapshot"));
         };
         let there = match self.snapshots(task.machine).await {

@@ -343,7 +343,7 @@ async fn without_its_own_vagrantfile_a_vm_gets_no_other_vms_credentials() {
 
 #[tokio::test]
 async fn a_vm_without_credentials_is_reported() {
-    for script in ["".to_owned(), error_exit("Vagrant::Errors::SSHNotReady"), "sleep 60".to_owned()] {
+    for script in [String::new(), error_exit("Vagrant::Errors::SSHNotReady"), "sleep 60".to_owned()] {
         let bench = Bench::new(&script);
         bench.make_vagrantfile();
         let limits = TimeLimits { ssh_config: Duration::from_millis(500), ..TimeLimits::default() };

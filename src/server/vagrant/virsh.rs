@@ -160,7 +160,7 @@ mod tests {
         let listed =
             " second   2026-11-23 07:01:02 +0100   running\n first    2026-11-23 05:00:00 +0000   shutoff\n";
         let names: Vec<_> =
-            snapshots(listed).into_iter().map(|s| (s.name, s.saved_at.map(|at| at.to_rfc3339()))).collect();
+            snapshots(listed).into_iter().map(|s| (s.name, s.saved_at.map(UtcMillis::to_rfc3339))).collect();
         assert_eq!(names[0], ("first".into(), Some("2026-11-23T05:00:00Z".into())));
         assert_eq!(names[1], ("second".into(), Some("2026-11-23T06:01:02Z".into())));
     }

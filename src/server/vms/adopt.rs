@@ -4,7 +4,9 @@
 
 use super::{Expect, VmAccess, Vms, operations, repository};
 use crate::{
-    model::{Adoptable, Adopted, ApiError, CurrentUser, ErrorCode, Image, VmName, VmSpec, VmStatus},
+    model::{
+        Adoptable, Adopted, ApiError, CurrentUser, ErrorCode, GuestSetup, Image, VmName, VmSpec, VmStatus,
+    },
     server::{
         events::NewEvent,
         guest, internal,
@@ -85,16 +87,17 @@ impl Vms {
             name: name.clone(),
             spec: VmSpec { image: ADOPTED.into(), ram_mb: 0, cpu_cores: 0, disk_gb: 0 },
             is_resized: false,
-            setup: Default::default(),
+            setup: GuestSetup::default(),
             vagrant_box: found.vagrant_box.clone().unwrap_or_default(),
             box_url: None,
             domain_uuid: None,
             directory: self.folder(user.id, &name),
             project: Some(project.clone()),
         };
-        let domain = match found.project.is_indexed {
-            true => None,
-            false => self.domain_in(adoption, &machine(&found.project)).await?,
+        let domain = if found.project.is_indexed {
+            None
+        } else {
+            self.domain_in(adoption, &machine(&found.project)).await?
         };
         let (given, domain_uuid, status) = match domain {
             Some(domain) => (given_to(&domain), domain.uuid, status(domain.state)),
@@ -202,7 +205,7 @@ impl Vms {
 }
 
 fn in_the_list(error: sqlx::Error) -> ApiError {
-    if error.as_database_error().is_some_and(|e| e.is_unique_violation()) {
+    if error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation) {
         ApiError::conflict("This machine is already managed.")
     } else {
         internal(error)

@@ -103,8 +103,7 @@ impl Lifecycle {
             | (Suspend, Suspended) => Decision::AlreadySo,
             // Pending without an open operation is what a crash between two writes could leave.
             (Start, Stopped | Suspended | Failed | NotCreated | Pending)
-            | (Stop | ForceStop, Running | Suspended | Pending)
-            | (Restart, Running | Suspended | Pending)
+            | (Stop | ForceStop | Restart, Running | Suspended | Pending)
             | (Suspend, Running)
             | (Resume, Suspended)
             | (Destroy, Running | Stopped | Suspended | Failed | NotCreated | Pending)

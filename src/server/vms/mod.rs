@@ -22,8 +22,8 @@ use super::{
     provider::{Machine, MachineDriver},
 };
 use crate::model::{
-    ApiError, ErrorCode, Image, Limits, OperationView, Quota, Snapshot, UtcMillis, VagrantfileVersion,
-    VmMetrics, VmName, VmSpec, VmStatus, VmView,
+    ApiError, ErrorCode, GuestSetup, Image, Limits, OperationView, Quota, Snapshot, UtcMillis,
+    VagrantfileVersion, VmMetrics, VmName, VmSpec, VmStatus, VmUsage, VmView,
 };
 pub use access::VmAccess;
 pub use adopt::Adoption;
@@ -170,7 +170,7 @@ impl Vms {
             .filter_map(|row| {
                 let machine = self.machine(&row)?;
                 let domain_uuid = row.domain_uuid.clone();
-                let view = self.view(row, Default::default());
+                let view = self.view(row, VmUsage::default());
                 let busy = view.operation.as_ref().is_some_and(|o| o.state.is_open());
                 Some(MonitoredVm { view, machine, domain_uuid, busy })
             })
@@ -318,7 +318,7 @@ impl Vms {
                 vagrant_box: image.map_or_else(|| spec.image.clone(), |i| i.vagrant_box.clone()),
                 spec,
                 is_resized: false,
-                setup: Default::default(),
+                setup: GuestSetup::default(),
                 box_url: None,
                 domain_uuid: None,
                 project: None,
@@ -470,7 +470,7 @@ impl Vms {
         })
     }
 
-    fn view(&self, row: VmRow, usage: crate::model::VmUsage) -> VmView {
+    fn view(&self, row: VmRow, usage: VmUsage) -> VmView {
         let mut view = row.into_view(usage);
         if let Some(operation) = view.operation.as_mut() {
             self.0.operations.complete(operation);
@@ -521,7 +521,7 @@ fn folder_is_left(folder: &Path) -> ApiError {
 }
 
 fn name_taken(error: sqlx::Error, name: &VmName) -> ApiError {
-    if error.as_database_error().is_some_and(|e| e.is_unique_violation()) {
+    if error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation) {
         let text = format!("You already have a VM called {name}. Choose another name.");
         ApiError { code: ErrorCode::Conflict, ..ApiError::invalid_field("name", text) }
     } else {

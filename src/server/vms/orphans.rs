@@ -6,7 +6,9 @@
 
 use super::{Expect, Scope, Vms, repository};
 use crate::{
-    model::{ApiError, CurrentUser, ErrorCode, Orphan, OrphanKind, VmName, VmSpec, VmStatus, VmView},
+    model::{
+        ApiError, CurrentUser, ErrorCode, GuestSetup, Orphan, OrphanKind, VmName, VmSpec, VmStatus, VmView,
+    },
     server::{
         events::NewEvent,
         internal,
@@ -170,7 +172,7 @@ impl Vms {
                     .map_or_else(|| spec.image.clone(), |i| i.vagrant_box.clone()),
                 spec,
                 is_resized: false,
-                setup: Default::default(),
+                setup: GuestSetup::default(),
                 box_url: None,
                 domain_uuid: Some(domain.uuid.clone()),
                 directory: domain.directory.clone(),

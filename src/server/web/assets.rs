@@ -32,7 +32,10 @@ pub fn cargo_leptos_watches() -> bool {
     std::env::var_os("LEPTOS_WATCH").is_some()
 }
 
-/// The addresses of what a page loads, or a sentence that says what to do when the site was not built.
+/// The addresses of what a page loads.
+///
+/// # Errors
+/// A sentence that says what to do, when the site was not built.
 pub fn urls() -> Result<AssetUrls, String> {
     if cargo_leptos_watches() {
         let built = |extension: &str| format!("/pkg/twarga-cloud.{extension}");

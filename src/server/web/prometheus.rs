@@ -225,7 +225,7 @@ fn bytes_of_gb(gb: f64) -> f64 {
 }
 
 fn of_build() -> MetricFamily {
-    let info = gauge("twarga_build_info", "The version of Twarga Cloud, as a label.", |_: &()| Some(1.0));
+    let info = gauge("twarga_build_info", "The version of Twarga Cloud, as a label.", |(): &()| Some(1.0));
     family(&info, [(labels([("version", env!("CARGO_PKG_VERSION"))]), &())])
 }
 

@@ -25,7 +25,7 @@ pub async fn export(
     let (content_type, name, text) = match parameters.format.as_deref().unwrap_or("csv") {
         "csv" => ("text/csv; charset=utf-8", "events.csv", events_csv(&events)),
         "json" => ("application/json", "events.json", json!(events).to_string()),
-        _ => return Err(ApiError::invalid_field("format", "format is csv or json.").into()),
+        _ => return Err(ApiError::invalid_field("format", "format is csv or json.")),
     };
     let headers = [
         (header::CONTENT_TYPE, content_type.to_owned()),

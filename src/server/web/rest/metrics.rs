@@ -37,7 +37,7 @@ impl HistoryParameters {
         Ok(HistoryQuery {
             limit: parse_count("limit", self.limit.as_deref())?,
             points: parse_count("points", self.points.as_deref())?,
-            span: span(&self.from, &self.to)?,
+            span: span(self.from.as_deref(), self.to.as_deref())?,
         })
     }
 }
@@ -49,8 +49,8 @@ fn parse_count(field: &str, text: Option<&str>) -> Result<Option<u32>, ApiError>
     text.parse().map(Some).map_err(|_| invalid())
 }
 
-fn span(from: &Option<String>, to: &Option<String>) -> Result<Span, ApiError> {
-    Ok(Span { from: parse_time("from", from.as_deref())?, to: parse_time("to", to.as_deref())? })
+fn span(from: Option<&str>, to: Option<&str>) -> Result<Span, ApiError> {
+    Ok(Span { from: parse_time("from", from)?, to: parse_time("to", to)? })
 }
 
 pub async fn vm_history(
@@ -118,7 +118,11 @@ async fn statistics(
     Ok(Json(
         state
             .store
-            .statistics(vm_id, &parameters.metric_name, span(&parameters.from, &parameters.to)?)
+            .statistics(
+                vm_id,
+                &parameters.metric_name,
+                span(parameters.from.as_deref(), parameters.to.as_deref())?,
+            )
             .await?,
     )
     .into_response())
@@ -158,7 +162,8 @@ fn export(
     let Some(format) = ExportFormat::parse(extension) else {
         return Err(ApiError::invalid_field("format", "format is csv or json."));
     };
-    let chunks = state.store.export(vm_id, span(&parameters.from, &parameters.to)?, format)?;
+    let chunks =
+        state.store.export(vm_id, span(parameters.from.as_deref(), parameters.to.as_deref())?, format)?;
     let content_type = match format {
         ExportFormat::Csv => "text/csv; charset=utf-8",
         ExportFormat::Json => "application/json",
