@@ -1,4 +1,4 @@
-//! The protocol of the QEMU guest agent: JSON, sent with `virsh qemu-agent-command`.
+//! The QEMU guest agent: JSON, sent with `virsh qemu-agent-command`.
 //!
 //! ```text
 //! {"execute":"guest-exec","arguments":{"path":"/bin/sh","arg":["-c","…"],"capture-output":true}}
@@ -6,10 +6,70 @@
 //! {"execute":"guest-exec-status","arguments":{"pid":3218}}
 //! {"return":{"exited":true,"exitcode":0,"out-data":"QHR3YXJnYSBz…"}}
 //! ```
-//! Pure. Replies come from inside the guest: anything of another form is `None`.
+//! Replies come from inside the guest: anything of another form is `None`. What writes requests and reads replies is
+//! pure.
 
+use super::Libvirt;
+use crate::server::provider::ReadError;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
+use std::{process::Stdio, time::Duration};
+use tokio::{io::AsyncReadExt, process::Command, time::sleep};
+
+/// How long to wait before asking a guest's agent again whether it is done.
+const AGENT_PAUSE: Duration = Duration::from_millis(200);
+
+impl Libvirt {
+    /// What a guest's agent answers to `request`, at most `max_bytes` of it: the guest decides how much there is.
+    async fn ask_agent(&self, uuid: &str, request: &str, max_bytes: usize) -> Result<String, ReadError> {
+        let failed = |detail: String| ReadError { text: "The guest agent is not responding.".into(), detail };
+        let mut child = Command::new(&self.virsh)
+            .args(["--quiet", "--connect", &self.uri, "qemu-agent-command", "--timeout", "2", uuid, request])
+            .env("LC_ALL", "C.UTF-8")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| failed(error.to_string()))?;
+        let mut answer = Vec::new();
+        if let Some(stdout) = child.stdout.take() {
+            let bound = u64::try_from(max_bytes).unwrap_or(u64::MAX);
+            stdout.take(bound).read_to_end(&mut answer).await.map_err(|error| failed(error.to_string()))?;
+        }
+        if answer.len() >= max_bytes {
+            return Err(failed(format!("it answered with {max_bytes} bytes or more")));
+        }
+        let status = child.wait().await.map_err(|error| failed(error.to_string()))?;
+        if !status.success() {
+            return Err(failed(format!("virsh qemu-agent-command: {status}")));
+        }
+        Ok(String::from_utf8_lossy(&answer).into_owned())
+    }
+
+    pub(super) async fn run_through_agent(
+        &self,
+        uuid: &str,
+        script: &str,
+        max_bytes: usize,
+    ) -> Result<Vec<u8>, ReadError> {
+        let nonsense = || ReadError {
+            text: "The guest agent sent an unexpected reply.".into(),
+            detail: "its answer to guest-exec is of another form".into(),
+        };
+        // Base64 makes four bytes of three; around it are some words.
+        let max_answer_bytes = max_bytes / 3 * 4 + 1024;
+        let begun = self.ask_agent(uuid, &exec(script), max_answer_bytes).await?;
+        let pid = pid(&begun).ok_or_else(nonsense)?;
+        loop {
+            let answer = self.ask_agent(uuid, &exec_status(pid), max_answer_bytes).await?;
+            match progress(&answer).ok_or_else(nonsense)? {
+                Progress::Ended(output) => return Ok(output),
+                Progress::Running => sleep(AGENT_PAUSE).await,
+            }
+        }
+    }
+}
 
 /// Begins to run a shell script.
 pub fn exec(script: &str) -> String {

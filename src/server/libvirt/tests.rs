@@ -1,0 +1,233 @@
+use super::{unresponsive::DomainRef, *};
+use crate::server::vagrant::fake_command::write_script;
+use std::{fs, time::Instant};
+use tempfile::TempDir;
+
+const UUID: &str = "6695eb01-f6a4-8304-79aa-97f2502e193f";
+
+/// libvirt with a shell script in virsh's place.
+fn with_virsh(script: &str) -> (TempDir, Libvirt) {
+    let folder = tempfile::tempdir().unwrap();
+    let virsh = folder.path().join("virsh");
+    write_script(&virsh, script);
+    let libvirt = Libvirt { virsh, pid_files: folder.path().to_owned(), ..Libvirt::new("qemu:///system") };
+    (folder, libvirt)
+}
+
+#[tokio::test]
+async fn all_domains_are_read_by_one_command() {
+    let script = format!(
+        "echo \"$*\" >> $(dirname $0)/calls
+        printf '{UUID} x1\\n\\nDomain: '\\''x1'\\''\\n  state.state=1\\n  vcpu.0.time=7\\n'"
+    );
+    let (folder, libvirt) = with_virsh(&script);
+    fs::write(folder.path().join("x1.pid"), "1").unwrap();
+    let sample = libvirt.read().await.unwrap();
+    assert_eq!(sample.domains.len(), 1);
+    let domain = &sample.domains[0];
+    assert_eq!((domain.uuid.as_str(), domain.state), (UUID, DomainState::Running));
+    assert!(domain.started_at.is_some_and(|start| start.secs_since(sample.sampled_at).abs() < 60.0));
+    assert_eq!(
+        fs::read_to_string(folder.path().join("calls")).unwrap(),
+        "--quiet --connect qemu:///system list --all --uuid --name; domstats --raw --nowait\n"
+    );
+}
+
+#[tokio::test]
+async fn a_domain_that_is_off_has_no_start() {
+    let script =
+        format!("printf '{UUID} x1\\n\\nDomain: '\\''x1'\\''\\n  state.state=5\\n  state.reason=1\\n'");
+    let (folder, libvirt) = with_virsh(&script);
+    fs::write(folder.path().join("x1.pid"), "1").unwrap();
+    assert_eq!(libvirt.read().await.unwrap().domains[0].started_at, None);
+}
+
+#[tokio::test]
+async fn a_domain_that_dies_or_hangs_during_a_read_does_not_spoil_the_sample() {
+    for trouble in
+        ["echo 'error: Unable to read from monitor: Connection reset by peer' >&2; exit 1", "exec sleep 60"]
+    {
+        let (_folder, libvirt) = with_virsh(&format!(
+            "F=$(dirname $0)/asked; [ -e $F ] || {{ touch $F; {trouble}; }}
+            case \"$*\" in *list*) echo {UUID} x1;; esac
+            case \"$*\" in *domstats*) printf '\\nDomain: '\\''x1'\\''\\n  state.state=1\\n';; esac"
+        ));
+        let libvirt = Libvirt { time_limit: Duration::from_secs(2), ..libvirt };
+        let start = Instant::now();
+        let sample = libvirt.read().await.unwrap();
+        assert_eq!(sample.domains.len(), 1, "{trouble}");
+        assert_eq!(sample.domains[0].state, DomainState::Running, "{trouble}");
+        assert!(sample.taken_at > start);
+    }
+}
+
+#[tokio::test]
+async fn a_libvirt_that_hangs_is_given_up() {
+    let (_folder, libvirt) = with_virsh("exec sleep 60");
+    let libvirt = Libvirt { time_limit: Duration::from_millis(100), ..libvirt };
+    let error = libvirt.read().await.unwrap_err();
+    assert!(error.text.starts_with("libvirt did not answer at qemu:///system within"), "{}", error.text);
+}
+
+fn uuid(number: u32) -> String {
+    format!("{number:08}-f6a4-8304-79aa-97f2502e193f")
+}
+
+/// A libvirt with the domains 0 to 8, of which those hang whose UUIDs are in the file `hangs`: then listing and
+/// reading all of them hangs, too. Keeps each call in the file `calls`.
+fn nine_domains() -> (TempDir, Libvirt) {
+    let uuids: Vec<_> = (0..9).map(uuid).collect();
+    let (folder, libvirt) = with_virsh(&format!(
+        "cd $(dirname $0); touch hangs; echo \"$*\" >> calls
+        list() {{ for U in {all}; do echo $U x$U; done; }}
+        stats() {{ for U; do grep -q $U hangs && exec sleep 60; printf \"\\nDomain: 'x$U'\\n  state.state=1\\n\"; done; }}
+        shift 3
+        case $1 in
+            hostname) echo here;;
+            list*domstats*) list; stats {all};;
+            list) [ -s hangs ] && exec sleep 60; list;;
+            domstats) shift 3; stats $*;;
+        esac",
+        all = uuids.join(" "),
+    ));
+    (folder, libvirt)
+}
+
+/// The numbers of the domains that were read, of nine.
+async fn read(libvirt: &Libvirt) -> Vec<usize> {
+    let begin = Instant::now();
+    let sample = libvirt.read().await.unwrap();
+    assert!(begin.elapsed() < libvirt.time_limit, "{:?}", begin.elapsed());
+    assert_eq!(sample.domains.len(), 9, "nobody is forgotten");
+    let known = |number: &usize| sample.domains[*number].state == DomainState::Running;
+    (0..9).filter(known).collect()
+}
+
+#[tokio::test]
+async fn a_domain_that_hangs_is_found_and_left_alone_and_the_others_go_on() {
+    let (folder, libvirt) = nine_domains();
+    let everybody: Vec<_> = (0..9).collect();
+    assert_eq!(read(&libvirt).await, everybody);
+    fs::write(folder.path().join("hangs"), uuid(4)).unwrap();
+    assert_eq!(read(&libvirt).await, [0, 1, 2, 6, 7, 8], "all but the group in which one hangs");
+    assert_eq!(read(&libvirt).await, [0, 1, 2, 3, 5, 6, 7, 8], "all but the one");
+    assert!(libvirt.address(&uuid(4)).await.is_err());
+
+    let calls = || fs::read_to_string(folder.path().join("calls")).unwrap();
+    let so_far = calls().len();
+    assert_eq!(read(&libvirt).await, [0, 1, 2, 3, 5, 6, 7, 8]);
+    assert!(libvirt.run_in_guest(&uuid(4), "", 1024, libvirt.time_limit).await.is_err());
+    let newest = calls()[so_far..].to_owned();
+    assert!(!newest.contains(&uuid(4)), "it is not read: {newest}");
+    assert_eq!(newest.lines().count(), 2, "a list, and one process for all others: {newest}");
+
+    fs::write(folder.path().join("hangs"), "").unwrap();
+    libvirt.unresponsive().suspect(&[DomainRef { uuid: uuid(4), name: String::new() }]);
+    assert_eq!(read(&libvirt).await, everybody, "it answers again");
+    let so_far = calls().len();
+    assert_eq!(read(&libvirt).await, everybody);
+    assert_eq!(calls()[so_far..].lines().count(), 1, "one process for all");
+}
+
+#[tokio::test]
+async fn a_second_domain_that_hangs_is_found_while_the_first_is_left_alone() {
+    let (folder, libvirt) = nine_domains();
+    read(&libvirt).await;
+    libvirt.unresponsive().skip(&DomainRef { uuid: uuid(0), name: String::new() }, Instant::now());
+    fs::write(folder.path().join("hangs"), format!("{}\n{}", uuid(0), uuid(8))).unwrap();
+    // Eight are read, in groups of two.
+    assert_eq!(read(&libvirt).await, [1, 2, 3, 4, 5, 6]);
+    assert_eq!(read(&libvirt).await, [1, 2, 3, 4, 5, 6, 7]);
+}
+
+#[tokio::test]
+async fn when_the_daemon_hangs_no_domain_is_suspected() {
+    let (folder, libvirt) = nine_domains();
+    let libvirt = Libvirt { time_limit: Duration::from_millis(800), ..libvirt };
+    libvirt.unresponsive().set_known(vec![DomainRef { uuid: uuid(0), name: "x".into() }]);
+    write_script(&folder.path().join("virsh"), "exec sleep 60");
+    assert!(libvirt.read().await.is_err());
+    assert!(!libvirt.unresponsive().has_suspects());
+    let only = libvirt.unresponsive().known().to_vec();
+    libvirt.unresponsive().suspect(&only);
+    assert!(libvirt.read().await.is_err());
+    assert_eq!(libvirt.unresponsive().plan(Instant::now()).alone, only, "nor is a suspect set aside");
+}
+
+#[tokio::test]
+async fn a_libvirt_that_is_down_is_reported_with_what_to_do() {
+    let (_folder, libvirt) = with_virsh(
+        "echo 'error: failed to connect to the hypervisor
+error: Failed to connect socket to /var/run/libvirt/libvirt-sock: No such file or directory' >&2; exit 1",
+    );
+    let error = libvirt.read().await.unwrap_err();
+    assert!(error.text.contains("Start libvirtd"), "{}", error.text);
+    assert!(error.detail.contains("libvirt-sock"));
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_let_in_is_reported() {
+    let (_folder, libvirt) = with_virsh(
+        "echo 'error: failed to connect to the hypervisor
+error: Failed to connect socket to /var/run/libvirt/libvirt-sock: Permission denied' >&2; exit 1",
+    );
+    assert!(libvirt.read().await.unwrap_err().text.contains("group \"libvirt\""));
+}
+
+#[tokio::test]
+async fn a_missing_virsh_is_reported_with_what_to_install() {
+    let libvirt = Libvirt { virsh: "/nowhere/virsh".into(), ..Libvirt::new("qemu:///system") };
+    assert!(libvirt.read().await.unwrap_err().text.contains("libvirt-clients"));
+}
+
+#[tokio::test]
+async fn an_address_is_looked_up_in_the_leases_and_then_in_the_arp_table() {
+    let (_folder, libvirt) = with_virsh(
+        "case \"$*\" in *arp) echo ' vnet0      52:54:00:43:9c:ae    ipv4         192.168.121.30/0';; esac",
+    );
+    assert_eq!(libvirt.address(UUID).await, Ok(Some("192.168.121.30".into())));
+}
+
+/// virsh with a guest's agent behind it: `done` is what it answers once the script has ended.
+fn with_agent(done: &str) -> (TempDir, Libvirt) {
+    with_virsh(&format!(
+        "case \"$*\" in
+        *guest-exec-status*) [ -e $0.asked ] || {{ touch $0.asked; echo '{{\"return\":{{\"exited\":false}}}}'; exit; }}
+            {done};;
+        *guest-exec*) echo '{{\"return\":{{\"pid\":7}}}}';;
+        esac"
+    ))
+}
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+#[tokio::test]
+async fn a_script_is_run_by_the_guests_agent() {
+    let (_folder, libvirt) =
+        with_agent("echo '{\"return\":{\"exited\":true,\"exitcode\":0,\"out-data\":\"aGkK\"}}'");
+    let output = libvirt.run_in_guest(UUID, "echo hi", 1000, LIMIT).await;
+    assert_eq!(output, Ok(Some(b"hi\n".to_vec())));
+}
+
+#[tokio::test]
+async fn the_output_of_an_agent_is_limited() {
+    let (_folder, libvirt) = with_agent("yes");
+    assert!(libvirt.run_in_guest(UUID, "echo hi", 1000, LIMIT).await.is_err());
+}
+
+#[tokio::test]
+async fn an_agent_that_hangs_or_is_not_there_is_given_up() {
+    let (_folder, hanging) = with_virsh("exec sleep 60");
+    assert!(hanging.run_in_guest(UUID, "echo hi", 1000, Duration::from_millis(200)).await.is_err());
+    let (_folder, none) = with_virsh("echo 'error: QEMU guest agent is not connected' >&2; exit 1");
+    assert!(none.run_in_guest(UUID, "echo hi", 1000, LIMIT).await.is_err());
+}
+
+#[tokio::test]
+async fn a_domain_that_is_off_has_no_address() {
+    let (_folder, libvirt) = with_virsh(
+        "echo 'error: Failed to query for interfaces addresses
+error: Requested operation is not valid: domain is not running' >&2; exit 1",
+    );
+    assert_eq!(libvirt.address(UUID).await, Ok(None));
+}
