@@ -1,13 +1,15 @@
 //! Alerts: evaluated at every tick, stored in rows, reported as events.
 //!
-//! `rules` decides according to the rules in `rule_store`; this module applies the result. A row is written when an
-//! alert is raised and again when it is resolved, each in one transaction with its event; a tick without a change
-//! writes nothing. The rows are the source of truth: a restart loads the open ones. The time towards an alert that is
-//! not raised yet is kept in memory only and restarts from zero.
+//! `rules` compares a sample with the rules in `rule_store`, and `state` decides whether an alert is raised or resolved;
+//! this module applies the result. A row is written when an alert is raised and again when it is resolved, each in one
+//! transaction with its event; a tick without a change writes nothing. The rows are the source of truth: a restart loads
+//! the open ones. The time towards an alert that is not raised yet is kept in memory only and restarts from zero.
 
+mod messages;
 mod quiet_hours;
 mod rule_store;
 mod rules;
+mod state;
 
 use super::{
     database::Database, events::NewEvent, internal, monitor::latest::Snapshot, notifications, vms::Scope,
@@ -16,8 +18,9 @@ use crate::model::{
     ALERTS_PER_PAGE, Alert, AlertMetric, AlertRule, ApiError, Comparison, CurrentUser, HostUsage, Role,
     RuleScope, Severity, UtcMillis, VmView,
 };
-use rules::{Evaluation, Level, Resolved, State, Timing, Transition, next_state};
+use rules::{Evaluation, Level};
 use sqlx::{FromRow, Sqlite, Transaction};
+use state::{Resolved, State, Timing, Transition, next_state};
 use std::collections::{HashMap, HashSet};
 
 /// Alerts as users see them.
@@ -349,7 +352,7 @@ async fn raise(
     .fetch_optional(&mut **tx)
     .await?;
     let Some(alert_id) = alert_id else { return Ok(None) };
-    let text = rules::raised_text(rule, transitions.vm_name.as_deref(), value);
+    let text = messages::raised_text(rule, transitions.vm_name.as_deref(), value);
     let occasion = notifications::Occasion::Raised;
     notifications::queue(tx, alert_id, occasion, &text, now, quiet_until(rule, now)).await?;
     Ok(Some(NewEvent {
@@ -393,7 +396,7 @@ async fn resolve(
         }
         (name, _) => name.clone(),
     };
-    let text = rules::resolved_text(rule, name.as_deref(), resolved);
+    let text = messages::resolved_text(rule, name.as_deref(), resolved);
     let occasion = notifications::Occasion::Resolved;
     notifications::queue(tx, alert_id, occasion, &text, now, quiet_until(rule, now)).await?;
     Ok(Some(NewEvent::info("alert_resolved", transitions.vm_id, text)))
