@@ -1,13 +1,13 @@
-use super::*;
+use super::{driver::marker, *};
 use crate::{
     model::{GuestSetup, Source, VmName, VmSpec, VmUsage},
     server::{
         monitor::derive::{Inputs, derive},
-        provider::{Domain, DomainState},
+        provider::{Domain, DomainState, MachineCommand, MachineDriver},
     },
 };
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::sync::mpsc::unbounded_channel;
 
