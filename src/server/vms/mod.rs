@@ -2,34 +2,44 @@
 
 mod access;
 mod adopt;
+mod bulk;
+mod cancellation;
 mod images;
+mod info_writer;
+mod launches;
 mod lifecycle;
+mod monitored;
+mod operation_events;
 mod operations;
 mod orphans;
+mod outcome;
+mod queue;
 mod reconcile;
 mod repository;
 mod scheduled_actions;
 mod service;
 mod transcript;
+mod vagrantfiles;
 mod vm_info;
 
 use super::{
-    credits::{Allowances, Settlement},
+    credits::Allowances,
     database::{Database, now},
-    events::{Events, NewEvent},
+    events::Events,
     internal,
     monitor::latest::Latest,
     provider::{Machine, MachineDriver},
 };
 use crate::model::{
-    ApiError, ErrorCode, GuestSetup, Image, Limits, OperationView, Quota, Snapshot, UtcMillis,
-    VagrantfileVersion, VmMetrics, VmName, VmSpec, VmStatus, VmUsage, VmView,
+    ApiError, ErrorCode, GuestSetup, Image, Limits, OperationView, Quota, Snapshot, VmMetrics, VmName,
+    VmSpec, VmStatus, VmUsage, VmView,
 };
 pub use access::VmAccess;
 pub use adopt::Adoption;
 pub use images::load as load_images;
 use lifecycle::Lifecycle;
-use operations::Operations;
+pub use monitored::MonitoredVm;
+use queue::Operations;
 pub use reconcile::{ObservedStatus, RecordedStatus, StatusChange, reconcile};
 use repository::VmRow;
 use std::{
@@ -40,9 +50,6 @@ pub use vm_info::{Durability, Expect, Outcome, VmInfoFiles};
 
 /// The most operations that are listed at once.
 const MAX_OPERATIONS: u32 = 200;
-/// A larger one is not kept; ours have 2 KB.
-const MAX_VAGRANTFILE_BYTES: u64 = 64 * 1024;
-const KEPT_VAGRANTFILES: u32 = 50;
 
 /// The VMs that a query covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,15 +57,6 @@ pub enum Scope {
     All,
     Owner(i64),
     One(i64),
-}
-
-/// A VM with what the collector needs.
-#[derive(Debug, Clone)]
-pub struct MonitoredVm {
-    pub view: VmView,
-    pub machine: Machine,
-    pub domain_uuid: Option<String>,
-    pub busy: bool,
 }
 
 /// What carries out operations on VMs.
@@ -159,24 +157,6 @@ impl Vms {
         Ok(self.list(Scope::One(vm_id)).await?.pop())
     }
 
-    /// Everything there is to watch.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn monitored(&self) -> Result<Vec<MonitoredVm>, sqlx::Error> {
-        let rows = repository::select(&self.0.database, Scope::All).await?;
-        Ok(rows
-            .into_iter()
-            .filter_map(|row| {
-                let machine = self.machine(&row)?;
-                let domain_uuid = row.domain_uuid.clone();
-                let view = self.view(row, VmUsage::default());
-                let busy = view.operation.as_ref().is_some_and(|o| o.state.is_open());
-                Some(MonitoredVm { view, machine, domain_uuid, busy })
-            })
-            .collect())
-    }
-
     /// The latest values of a VM with two decimals.
     pub fn metrics(&self, access: &VmAccess) -> VmMetrics {
         VmMetrics::new(access.vm(), self.0.latest.get().sampled_at)
@@ -214,59 +194,6 @@ impl Vms {
                 "The hypervisor could not list the VM's snapshots. Try again.",
             )
         })
-    }
-
-    /// The versions of the VM's Vagrantfile, newest first.
-    ///
-    /// # Errors
-    /// `Internal` when the database cannot be read.
-    pub async fn vagrantfiles(&self, access: &VmAccess) -> Result<Vec<VagrantfileVersion>, ApiError> {
-        let rows: Vec<(i64, i64, String)> =
-            sqlx::query_as("SELECT id, seen_at, text FROM vagrantfile WHERE vm_id = ? ORDER BY id DESC")
-                .bind(access.vm().id)
-                .fetch_all(self.0.database.read())
-                .await
-                .map_err(internal)?;
-        let version = |(id, seen_at, text)| VagrantfileVersion { id, seen_at: UtcMillis(seen_at), text };
-        Ok(rows.into_iter().map(version).collect())
-    }
-
-    /// Saves a version of a VM's Vagrantfile if it changed, whether we or a user edited it.
-    async fn keep_vagrantfile(&self, vm_id: i64, machine: &Machine) {
-        let file = machine.directory.join("Vagrantfile");
-        let read = async {
-            let size = tokio::fs::metadata(&file).await.ok()?.len();
-            if size > MAX_VAGRANTFILE_BYTES {
-                return None;
-            }
-            tokio::fs::read_to_string(&file).await.ok()
-        };
-        let Some(text) = read.await else { return };
-        let kept = async {
-            let mut tx = self.0.database.write().await?;
-            sqlx::query(
-                "INSERT INTO vagrantfile (vm_id, seen_at, text)
-                 SELECT ?1, ?2, ?3 WHERE ?3 IS NOT
-                     (SELECT text FROM vagrantfile WHERE vm_id = ?1 ORDER BY id DESC LIMIT 1)",
-            )
-            .bind(vm_id)
-            .bind(stamp())
-            .bind(&text)
-            .execute(&mut *tx)
-            .await?;
-            sqlx::query(
-                "DELETE FROM vagrantfile WHERE vm_id = ?1 AND id <=
-                     (SELECT id FROM vagrantfile WHERE vm_id = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
-            )
-            .bind(vm_id)
-            .bind(KEPT_VAGRANTFILES)
-            .execute(&mut *tx)
-            .await?;
-            tx.commit().await
-        };
-        if let Err(error) = kept.await {
-            tracing::warn!(vm_id, %error, "the Vagrantfile could not be kept");
-        }
     }
 
     async fn row(&self, access: &VmAccess) -> Result<Option<VmRow>, ApiError> {
@@ -344,108 +271,6 @@ impl Vms {
             .map_err(internal)
     }
 
-    /// Saves the status a sample shows. A VM that changed since `vm` was read is left for the next tick.
-    ///
-    /// # Errors
-    /// When the database cannot be written.
-    pub async fn note(
-        &self,
-        tx: &mut sqlx::Transaction<'_, sqlx::Sqlite>,
-        vm: &VmView,
-        change: &StatusChange,
-    ) -> Result<bool, sqlx::Error> {
-        let changed = repository::note_status(tx, vm, change).await?;
-        if changed && let Some(event) = &change.event {
-            event.write(tx).await?;
-        }
-        if changed && change.status == VmStatus::Running {
-            // A launch that was given up, but whose machine runs: its reservation is due.
-            self.0.allowances.settle(tx, vm.id, None, Settlement::Capture, stamp()).await?;
-        }
-        Ok(changed)
-    }
-
-    /// Releases the reservations of launches that failed and could not be undone, now that the hypervisor says
-    /// that it has no machine of theirs.
-    ///
-    /// # Errors
-    /// When the database cannot be written.
-    pub async fn release_unbuilt(
-        &self,
-        tx: &mut sqlx::Transaction<'_, sqlx::Sqlite>,
-        vm: &VmView,
-    ) -> Result<(), sqlx::Error> {
-        let unmade: Option<i64> = sqlx::query_scalar(
-            "SELECT 1 FROM vm WHERE id = ?1 AND status = 'failed' AND updated_at = ?2 AND EXISTS (
-                 SELECT 1 FROM credit_entry AS r WHERE r.vm_id = ?1 AND r.kind = 'reserve'
-                 AND NOT EXISTS (SELECT 1 FROM credit_entry AS s WHERE s.reserve_id = r.id)
-             ) AND NOT EXISTS (SELECT 1 FROM operation WHERE vm_id = ?1 AND state IN ('queued', 'running'))",
-        )
-        .bind(vm.id)
-        .bind(vm.updated_at.0)
-        .fetch_optional(&mut **tx)
-        .await?;
-        if unmade.is_some() {
-            self.0.allowances.settle(tx, vm.id, None, Settlement::Release, stamp()).await?;
-        }
-        Ok(())
-    }
-
-    /// Notes which domain is a VM's: the one that its folder names.
-    ///
-    /// # Errors
-    /// When the database cannot be written.
-    pub async fn note_domain(&self, vm_id: i64, uuid: &str) -> Result<(), sqlx::Error> {
-        let mut tx = self.0.database.write().await?;
-        repository::set_domain(&mut tx, vm_id, Some(uuid)).await?;
-        tx.commit().await
-    }
-
-    /// Notes a VM's address.
-    ///
-    /// # Errors
-    /// When the database cannot be written.
-    pub async fn note_address(&self, vm_id: i64, address: Option<&str>) -> Result<(), sqlx::Error> {
-        let mut tx = self.0.database.write().await?;
-        repository::set_address(&mut tx, vm_id, address).await?;
-        tx.commit().await
-    }
-
-    /// The id of the domain that the VM's folder names. Reads a file at most.
-    pub fn domain_of(&self, machine: &Machine) -> Option<String> {
-        self.0.machines.domain_uuid(machine)
-    }
-
-    /// Writes the `.vm_info` of every VM with its latest values, and records an event for each damaged file.
-    pub async fn refresh_info(&self, vms: Vec<(VmView, PathBuf)>, sampled_at: UtcMillis) {
-        let inner = self.0.clone();
-        let written = tokio::task::spawn_blocking(move || {
-            let mut new_events = Vec::new();
-            for (vm, folder) in vms {
-                let busy = vm.operation.as_ref().is_some_and(|o| o.state.is_open());
-                let expect = if busy { Expect::New } else { Expect::Existing };
-                let outcome = inner.files.write(&folder, &vm, Some(sampled_at), expect, Durability::Refresh);
-                new_events.extend(info_event(&vm, &folder, outcome));
-            }
-            new_events
-        });
-        for event in written.await.unwrap_or_default() {
-            self.0.events.record(event).await;
-        }
-    }
-
-    async fn write_info(&self, vm: VmView, folder: PathBuf, expect: Expect) {
-        let inner = self.0.clone();
-        let written = tokio::task::spawn_blocking(move || {
-            let sampled_at = inner.latest.get().sampled_at_of(vm.id);
-            let outcome = inner.files.write(&folder, &vm, sampled_at, expect, Durability::Synced);
-            info_event(&vm, &folder, outcome)
-        });
-        if let Ok(Some(event)) = written.await {
-            self.0.events.record(event).await;
-        }
-    }
-
     fn folder(&self, owner_id: i64, name: &VmName) -> PathBuf {
         self.0.folders.join(format!("user{owner_id}-{name}"))
     }
@@ -479,36 +304,6 @@ impl Vms {
         let is_adopted = view.adopted.is_some();
         view.allowed = Lifecycle { status: view.status, open, is_adopted }.allowed();
         view
-    }
-}
-
-fn info_event(vm: &VmView, folder: &Path, outcome: std::io::Result<Outcome>) -> Option<NewEvent> {
-    let shown = folder.join(vm_info::FILE_NAME).display().to_string();
-    let name = &vm.name;
-    match outcome {
-        Ok(Outcome::Written | Outcome::Gone) => None,
-        Ok(Outcome::WasMissing) => Some(NewEvent::warning(
-            "vm_info_rebuilt",
-            Some(vm.id),
-            format!("The .vm_info of {name} was missing and was rebuilt from the database."),
-        )),
-        Ok(Outcome::WasCorrupt(aside)) => Some(NewEvent::warning(
-            "vm_info_rebuilt",
-            Some(vm.id),
-            format!(
-                "The .vm_info of {name} could not be read and was rebuilt from the database; the old one is \
-                 kept as {}.",
-                aside.file_name().unwrap_or_default().to_string_lossy()
-            ),
-        )),
-        Ok(Outcome::NoFolder) => {
-            tracing::debug!(vm = name, file = shown, "the VM's folder is not there");
-            None
-        }
-        Err(error) => {
-            tracing::error!(vm = name, file = shown, %error, "the file could not be written");
-            None
-        }
     }
 }
 

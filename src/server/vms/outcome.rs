@@ -1,0 +1,161 @@
+//! What the end of an operation changes: its row, the VM's status, credits and an event, in one transaction.
+
+use super::{
+    Expect, VmRow, Vms,
+    operation_events::{done_kind, done_text},
+    repository, stamp,
+};
+use crate::{
+    model::{OperationKind, OperationState, VmStatus},
+    server::{
+        credits::Settlement,
+        events::NewEvent,
+        provider::{MachineError, MachineErrorKind},
+    },
+};
+
+/// How an operation came to its end.
+pub enum Ending {
+    Done,
+    /// A launch: nothing is left of it.
+    Undone(MachineError),
+    Failed(MachineError),
+}
+
+impl Ending {
+    fn error(&self) -> Option<&MachineError> {
+        match self {
+            Self::Done => None,
+            Self::Undone(error) | Self::Failed(error) => Some(error),
+        }
+    }
+
+    fn state(&self) -> OperationState {
+        match self.error() {
+            None => OperationState::Succeeded,
+            Some(error) if error.kind == MachineErrorKind::Cancelled => OperationState::Cancelled,
+            Some(_) => OperationState::Failed,
+        }
+    }
+}
+
+impl Vms {
+    pub(super) async fn finish(
+        &self,
+        operation_id: i64,
+        kind: OperationKind,
+        vm: &VmRow,
+        ending: &Ending,
+    ) -> Result<(), sqlx::Error> {
+        let lines = self.0.operations.lines(operation_id).unwrap_or_default();
+        let machine = self.machine(vm);
+        let (allowances, now) = (&self.0.allowances, stamp());
+        let mut tx = self.0.database.write().await?;
+        let started_at: Option<i64> = sqlx::query_scalar(
+            "UPDATE operation SET state = ?, finished_at = ?, last_line = ?, output = ?, error = ? WHERE id = ?
+             RETURNING started_at",
+        )
+        .bind(ending.state().as_str())
+        .bind(now)
+        .bind(lines.last().cloned().unwrap_or_default())
+        .bind(lines.join("\n"))
+        .bind(ending.error().map(|error| error.text.clone()))
+        .bind(operation_id)
+        .fetch_one(&mut *tx)
+        .await?;
+        let uuid = machine.as_ref().and_then(|machine| self.0.machines.domain_uuid(machine));
+        if matches!(ending, Ending::Undone(_)) {
+            repository::set_domain(&mut tx, vm.id, None).await?;
+        } else if uuid.is_some() {
+            repository::set_domain(&mut tx, vm.id, uuid.as_deref()).await?;
+        }
+        let (name, vm_id) = (&vm.name, Some(vm.id));
+        let is_first = kind.starts_vm() && !vm.was_made;
+        let (status, problem) = match ending {
+            Ending::Done => (status_after(kind), None),
+            Ending::Undone(error) if error.kind == MachineErrorKind::Cancelled => {
+                (VmStatus::NotCreated, None)
+            }
+            Ending::Undone(error) => (VmStatus::Failed, Some(error.text.as_str())),
+            Ending::Failed(error) if error.kind == MachineErrorKind::Cancelled => (VmStatus::Unknown, None),
+            // A failed first start leaves nothing usable; after any other failure the next sample shows the VM's
+            // state.
+            Ending::Failed(error) if is_first && error.kind != MachineErrorKind::ProvisionerFailed => {
+                (VmStatus::Failed, Some(error.text.as_str()))
+            }
+            Ending::Failed(error) => (VmStatus::Unknown, Some(error.text.as_str())),
+        };
+        match ending {
+            Ending::Done if kind == OperationKind::Destroy => {
+                repository::set_destroyed(&mut tx, vm.id).await?;
+                allowances.close(&mut tx, vm.id, now).await?;
+            }
+            Ending::Done if kind.starts_vm() => {
+                if let Some(machine) = machine.as_ref().filter(|machine| machine.project.is_none()) {
+                    repository::set_spec(&mut tx, vm.id, &machine.spec).await?;
+                }
+                allowances.settle(&mut tx, vm.id, None, Settlement::Capture, now).await?;
+            }
+            Ending::Undone(_) => {
+                allowances.settle(&mut tx, vm.id, None, Settlement::Release, now).await?;
+            }
+            Ending::Failed(error) if is_first && error.kind == MachineErrorKind::ProvisionerFailed => {
+                allowances.settle(&mut tx, vm.id, None, Settlement::Capture, now).await?;
+            }
+            // Whether there is a machine is found out later: until then it is set aside.
+            Ending::Failed(_) if is_first => {}
+            Ending::Failed(_) => {
+                allowances.settle(&mut tx, vm.id, Some(operation_id), Settlement::Release, now).await?;
+            }
+            Ending::Done => {}
+        }
+        if !(matches!(ending, Ending::Done) && kind == OperationKind::Destroy) {
+            let waits: bool = sqlx::query_scalar(
+                "SELECT EXISTS (SELECT 1 FROM operation WHERE vm_id = ? AND state IN ('queued', 'running'))",
+            )
+            .bind(vm.id)
+            .fetch_one(&mut *tx)
+            .await?;
+            let status = if waits { VmStatus::Pending } else { status };
+            repository::set_status(&mut tx, vm.id, status, problem).await?;
+        }
+        let event = match ending.error() {
+            None => NewEvent::info(done_kind(kind), vm_id, done_text(name, kind, started_at, now)),
+            Some(error) if error.kind == MachineErrorKind::Cancelled => NewEvent::info(
+                "vm_operation_cancelled",
+                vm_id,
+                format!("\"{}\" of {name} was cancelled.", kind.label()),
+            ),
+            Some(error) => {
+                tracing::error!(vm = name, kind = ?error.kind, detail = error.detail, "vagrant failed");
+                NewEvent::error(
+                    "vm_operation_failed",
+                    vm_id,
+                    format!("\"{}\" of {name} failed. {}", kind.label(), error.text),
+                )
+            }
+        };
+        event.write(&mut tx).await?;
+        tx.commit().await?;
+        if let (Ok(Some(view)), Some(machine)) = (self.find(vm.id).await, machine) {
+            self.write_info(view, machine.directory, Expect::Existing).await;
+        }
+        Ok(())
+    }
+}
+
+/// The status after success; where it depends on the earlier state, the next sample shows it.
+fn status_after(kind: OperationKind) -> VmStatus {
+    match kind {
+        OperationKind::Launch | OperationKind::Start | OperationKind::Restart | OperationKind::Resume => {
+            VmStatus::Running
+        }
+        OperationKind::Stop | OperationKind::ForceStop => VmStatus::Stopped,
+        OperationKind::Suspend => VmStatus::Suspended,
+        OperationKind::Destroy => VmStatus::NotCreated,
+        OperationKind::Resize
+        | OperationKind::SnapshotSave
+        | OperationKind::SnapshotRestore
+        | OperationKind::SnapshotDelete => VmStatus::Unknown,
+    }
+}
