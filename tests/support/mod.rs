@@ -4,7 +4,6 @@
 
 pub mod fleet;
 pub mod http;
-pub mod lab;
 
 use axum::{
     Router,

@@ -1,7 +1,6 @@
 //! Alerts reach people: by webhook and by mail, signed, again when it did not succeed.
 
-mod support;
-
+use crate::support::{Client, Server, fleet::Fleet};
 use axum::{
     Router,
     body::Bytes,
@@ -16,7 +15,6 @@ use std::{
     collections::VecDeque,
     sync::{Arc, Mutex},
 };
-use support::{Client, Server, fleet::Fleet};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     net::TcpListener,

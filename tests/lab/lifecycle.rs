@@ -1,8 +1,9 @@
-//! Operations on a real VM, and a server that is killed while they run. Runs inside the lab:
-//! `scripts/lab up`, then `scripts/lab exec cargo test --features ssr --test lab_lifecycle -- --ignored --test-threads 1`.
+//! Operations on a real VM, and a server that is killed while they run.
 
-mod support;
-
+use crate::{
+    libvirt::{Sweep, virsh},
+    support::{Client, PASSWORD, Server, http},
+};
 use axum::http::Method;
 use serde_json::{Value, json};
 use std::{
@@ -11,10 +12,6 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
-};
-use support::{
-    Client, PASSWORD, Server, http,
-    lab::{Sweep, virsh},
 };
 use twarga_cloud::server::commands::Source;
 

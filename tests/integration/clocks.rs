@@ -1,8 +1,7 @@
 //! The beat on its bad days: clocks that are set, a machine that is suspended, readings that hang. Two clocks that
 //! stand still until they are told.
 
-mod support;
-
+use crate::support::{Client, Server};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use std::{
@@ -12,7 +11,6 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use support::{Client, Server};
 use twarga_cloud::{
     model::UtcMillis,
     server::{

@@ -1,13 +1,11 @@
 //! Launching and operating VMs over HTTP in a simulated fleet: nothing is lost, nothing is there twice, and every credit
 //! is where it belongs.
 
-mod support;
-
+use crate::support::{Client, Server, fleet::Fleet, http};
 use axum::http::Method;
 use proptest::{prelude::*, test_runner::TestRunner};
 use serde_json::{Value, json};
 use std::{collections::HashSet, fs, time::Duration};
-use support::{Client, Server, fleet::Fleet, http};
 use twarga_cloud::{
     model::{HostFigures, OperationKind, UtcMillis, VmSpec, price},
     server::{commands::Source, provider::MachineErrorKind},
@@ -20,7 +18,7 @@ fn launch(name: &str) -> String {
 /// What [`launch`] asks for costs.
 const PRICE: i64 = 17;
 
-async fn act(client: &Client, vm_id: i64, action: Value) -> support::Answer {
+async fn act(client: &Client, vm_id: i64, action: Value) -> crate::support::Answer {
     client.json(Method::POST, &format!("/api/vms/{vm_id}/action"), &action.to_string()).await
 }
 

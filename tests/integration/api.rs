@@ -1,7 +1,10 @@
 //! The real router, a simulated fleet, and three people: nobody, a user and an admin.
 
-mod support;
-
+use crate::support::{
+    Client, PASSWORD, Server,
+    fleet::{Fleet, MORNING},
+    form_request,
+};
 use async_trait::async_trait;
 use axum::{
     body::Body,
@@ -17,11 +20,6 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
-};
-use support::{
-    Client, PASSWORD, Server,
-    fleet::{Fleet, MORNING},
-    form_request,
 };
 use twarga_cloud::{
     model::{HostFigures, OperationKind, UtcMillis, VmFigures},
@@ -1117,7 +1115,7 @@ async fn real_and_simulated_vms_never_share_a_folder() {
     let fleet = Fleet::new();
     let simulated = ["--provider", "simulated", "--simulated-vms", "0"];
     drop(Server::start_in(folder.path(), &simulated, |_| Source::simulated(fleet.fleet.clone())).await);
-    let arguments = support::arguments(folder.path(), &["--provider", "vagrant"]);
+    let arguments = crate::support::arguments(folder.path(), &["--provider", "vagrant"]);
     let source = Source::new(&arguments);
     let assets = twarga_cloud::asset_urls::AssetUrls {
         css: String::new(),

@@ -3,8 +3,7 @@
 //! What the server trusts is what `SSL_CERT_FILE` names, in the place of the system's roots: the receivers' authority,
 //! a stranger to them, or nobody. Receivers note what they are told before TLS is on, and what within it.
 
-mod support;
-
+use crate::support::{PASSWORD, http};
 use axum::{
     Router,
     body::Bytes,
@@ -25,7 +24,6 @@ use std::{
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
-use support::{PASSWORD, http};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader},

@@ -1,10 +1,8 @@
 //! People and what they find: their accounts, what happened, several VMs at once, charts of any time.
 
-mod support;
-
+use crate::support::{Client, PASSWORD, Server, fleet::Fleet};
 use axum::http::{StatusCode, header};
 use serde_json::{Value, json};
-use support::{Client, PASSWORD, Server, fleet::Fleet};
 
 const NEW_PASSWORD: &str = "another long password";
 
@@ -357,7 +355,7 @@ async fn a_previewed_vagrantfile_is_the_one_that_is_written() {
     );
 }
 
-async fn rule(client: &Client, fields: &[(&str, &str)]) -> support::Answer {
+async fn rule(client: &Client, fields: &[(&str, &str)]) -> crate::support::Answer {
     let mut all = std::collections::BTreeMap::from([
         ("rule[metric]", "cpu"),
         ("rule[comparison]", "above"),

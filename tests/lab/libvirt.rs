@@ -1,4 +1,4 @@
-//! What tests in the lab share: libvirt asked by hand, and a VM that a failed test does not leave behind.
+//! libvirt asked by hand, and a VM that a failed test does not leave behind.
 
 use std::process::{Command, Stdio};
 

@@ -1,9 +1,8 @@
 //! `/metrics`: who may read it, and that a real Prometheus makes of it what our REST paths say. The tests with
 //! Prometheus need its two commands: `scripts/setup test`, then
-//! `PATH=$PWD/.lab/prometheus/usr/bin:$PATH cargo test --features ssr --test prometheus -- --ignored`.
+//! `PATH=$PWD/.lab/prometheus/usr/bin:$PATH cargo test --features ssr --test integration prometheus:: -- --ignored`.
 
-mod support;
-
+use crate::support::{Client, Server, fleet::Fleet};
 use axum::http::{StatusCode, header};
 use nix::{
     sys::signal::{Signal, kill},
@@ -19,7 +18,6 @@ use std::{
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
-use support::{Client, Server, fleet::Fleet};
 use tempfile::TempDir;
 use twarga_cloud::server::web;
 
@@ -52,7 +50,7 @@ impl Cloud {
 }
 
 /// Asks at the address that a browser on the server's own machine would show.
-async fn metrics(client: &Client, more: &[(&'static str, &str)]) -> support::Answer {
+async fn metrics(client: &Client, more: &[(&'static str, &str)]) -> crate::support::Answer {
     let mut request = axum::http::Request::get("/metrics").header(header::HOST, "127.0.0.1:3000");
     for (name, value) in more {
         request = request.header(*name, *value);
