@@ -12,6 +12,7 @@ mod crash;
 mod lifecycle;
 mod notifications;
 mod prometheus;
+mod simulated;
 #[path = "../support/mod.rs"]
 mod support;
 mod tls;

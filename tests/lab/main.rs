@@ -8,3 +8,4 @@ mod lifecycle;
 mod monitoring;
 #[path = "../support/mod.rs"]
 mod support;
+mod vagrant;
