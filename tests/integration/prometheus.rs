@@ -2,7 +2,7 @@
 //! Prometheus need its two commands: `scripts/setup test`, then
 //! `PATH=$PWD/.lab/prometheus/usr/bin:$PATH cargo test --features ssr --test integration prometheus:: -- --ignored`.
 
-use crate::support::{Client, Server, fleet::Fleet};
+use crate::support::{Answer, Client, Server, eventually, fleet::Fleet};
 use axum::http::{StatusCode, header};
 use nix::{
     sys::signal::{Signal, kill},
@@ -12,14 +12,12 @@ use serde_json::Value;
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    future::IntoFuture,
     io::Write,
     net::SocketAddr,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
-use twarga_cloud::server::web;
 
 const LOOPBACK: &str = "127.0.0.1:40000";
 const OUTSIDE: &str = "192.0.2.7:40000";
@@ -50,7 +48,7 @@ impl Cloud {
 }
 
 /// Asks at the address that a browser on the server's own machine would show.
-async fn metrics(client: &Client, more: &[(&'static str, &str)]) -> crate::support::Answer {
+async fn metrics(client: &Client, more: &[(&'static str, &str)]) -> Answer {
     let mut request = axum::http::Request::get("/metrics").header(header::HOST, "127.0.0.1:3000");
     for (name, value) in more {
         request = request.header(*name, *value);
@@ -157,7 +155,7 @@ struct Prometheus {
 
 impl Prometheus {
     /// Scrapes `target` every second: as this machine, and with each of the tokens, by a job's name.
-    fn start(target: SocketAddr, tokens: &[(&str, &str)]) -> Self {
+    async fn start(target: SocketAddr, tokens: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let job = |name: &str, more: &str| {
             format!("  - job_name: {name}\n    static_configs: [{{targets: ['{target}']}}]\n{more}")
@@ -184,11 +182,12 @@ impl Prometheus {
             .spawn()
             .expect("there is no prometheus: scripts/setup test unpacks it into .lab/prometheus");
         let mut prometheus = Self { child, url: String::new(), folder };
-        prometheus.url = prometheus.until("it listens", |prometheus| {
+        let listens = |prometheus: &Self| {
             let log = prometheus.log();
             let line = log.lines().find(|line| line.contains(r#"msg="Listening on""#))?;
             Some(format!("http://{}", line.split_once("address=")?.1.split_whitespace().next()?))
-        });
+        };
+        prometheus.url = prometheus.until("it listens", listens).await;
         prometheus
     }
 
@@ -197,17 +196,16 @@ impl Prometheus {
     }
 
     /// Asks again and again until there is an answer; not for ever.
-    fn until<T>(&mut self, what: &str, answer: impl Fn(&Self) -> Option<T>) -> T {
-        let begin = Instant::now();
-        loop {
+    async fn until<T>(&mut self, what: &str, answer: impl Fn(&Self) -> Option<T>) -> T {
+        eventually(async || {
             if let Some(answer) = answer(self) {
-                return answer;
+                return Ok(answer);
             }
             let ended = self.child.try_wait().unwrap();
-            let late = begin.elapsed() > Duration::from_secs(60);
-            assert!(ended.is_none() && !late, "not so: {what} ({ended:?})\n{}", self.log());
-            std::thread::sleep(Duration::from_millis(100));
-        }
+            assert!(ended.is_none(), "it ended ({ended:?}) before {what}\n{}", self.log());
+            Err(format!("not so: {what}\n{}", self.log()))
+        })
+        .await
     }
 
     /// The values that Prometheus has for `query`, by the VM's id, or by nothing.
@@ -270,18 +268,16 @@ async fn promtool_has_nothing_to_say_about_what_anybody_sees() {
 #[ignore = "needs prometheus and promtool"]
 async fn a_real_prometheus_has_the_values_that_our_api_returns() {
     let cloud = Cloud::new().await;
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let service = web::service(cloud.server.state.clone());
-    let serving = tokio::spawn(axum::serve(listener, service).into_future());
+    let listening = cloud.server.listen().await;
 
     let (ada, bob) = (cloud.ada.clone(), cloud.bob.clone());
     let tokens = [("admin", ada.token().unwrap()), ("user", bob.token().unwrap())];
-    let mut prometheus = Prometheus::start(address, &tokens);
-    prometheus.until("all three jobs have scraped", |prometheus| {
+    let mut prometheus = Prometheus::start(listening.address, &tokens).await;
+    let all_have_scraped = |prometheus: &Prometheus| {
         let up = prometheus.query("sum(up)");
         (up.get("") == Some(&3.0)).then_some(())
-    });
+    };
+    prometheus.until("all three jobs have scraped", all_have_scraped).await;
 
     // The figures of a VM, what a unit of theirs is in Prometheus, and their name there.
     let figures = [
@@ -325,5 +321,4 @@ async fn a_real_prometheus_has_the_values_that_our_api_returns() {
     let ticks = prometheus.query("twarga_collector_ticks_total{job='machine'}");
     assert_eq!(ticks[""], 3.0);
     drop(prometheus);
-    serving.abort();
 }

@@ -5,6 +5,8 @@
 pub mod driver;
 pub mod fleet;
 pub mod http;
+pub mod process;
+pub mod smtp;
 
 use axum::{
     Router,
@@ -46,6 +48,20 @@ pub async fn eventually<T>(mut attempt: impl AsyncFnMut() -> Result<T, String>) 
             Err(error) => assert!(begin.elapsed() < PATIENCE, "after {PATIENCE:?}: {error}"),
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Random numbers, the same ones in each run.
+pub struct Random(u64);
+
+impl Random {
+    pub fn new() -> Self {
+        Self(0x2545_F491_4F6C_DD1D)
+    }
+
+    pub fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % limit
     }
 }
 
