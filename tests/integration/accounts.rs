@@ -420,8 +420,8 @@ async fn users_make_rules_for_what_is_theirs() {
     assert_eq!(whats(&bob.vm_alerts().await), []);
     fleet.ticks(&mut server, 14).await;
     assert_eq!(whats(&bob.vm_alerts().await), [("cpu", 90.0)]);
-    let told = texts(&bob.get("/api/v1/events?query[category]=alert").await.json());
-    assert!(told.iter().any(|text| text.contains("no rule applies to it any more")), "{told:?}");
+    let events = texts(&bob.get("/api/v1/events?query[category]=alert").await.json());
+    assert!(events.iter().any(|text| text.contains("no rule applies to it any more")), "{events:?}");
 
     // An admin disables the rule for all VMs.
     let off = [("rule[id]", "5"), ("rule[scope]", "every_vm"), ("rule[is_enabled]", "")];

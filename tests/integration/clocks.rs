@@ -1,4 +1,4 @@
-//! The collector on its bad days: clocks that are set, a machine that is suspended, readings that hang.
+//! The collector under adverse conditions: clocks that are set, a suspended machine, samples that hang.
 
 use crate::support::{Client, Server, eventually, fleet::Fleet};
 use async_trait::async_trait;
@@ -189,7 +189,7 @@ async fn the_schedule_skips_and_counts_what_a_slow_tick_missed() {
         if seen["ticks_skipped"].as_u64() > Some(0) { Ok(seen) } else { Err(seen.to_string()) }
     })
     .await;
-    // The first tick took the 4 s after which a reading is abandoned, and with them the beats of three seconds.
+    // The first tick took the 4 s after which a sample is abandoned, and so missed the intervals of three seconds.
     let skipped = seen["ticks_skipped"].as_u64().unwrap();
     assert!((3..=8).contains(&skipped), "{seen}");
     assert_eq!((&seen["ticks"], &seen["state"]), (&json!(1), &json!("hypervisor_silent")));

@@ -140,8 +140,8 @@ async fn a_hundred_kills_lose_no_tick_and_double_none() {
     for kill in 0..KILLS {
         let (ticks, wait) = (1 + random.below(2 * TICKS), Duration::from_millis(random.below(64)));
         let writer = Writer::start(folder.path());
-        let told = tokio::task::spawn_blocking(move || writer.killed_after(ticks, wait));
-        let last = tokio::time::timeout(PATIENCE, told).await.expect("it ends in time").unwrap();
+        let killed = tokio::task::spawn_blocking(move || writer.killed_after(ticks, wait));
+        let last = tokio::time::timeout(PATIENCE, killed).await.expect("it ends in time").unwrap();
 
         let (database, store) = open(folder.path()).await;
         let sound: String =

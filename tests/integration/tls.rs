@@ -162,7 +162,7 @@ impl Cloud {
     }
 }
 
-/// What receivers were told.
+/// What receivers got.
 #[derive(Default)]
 struct Received {
     /// Lines before TLS was on.

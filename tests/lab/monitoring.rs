@@ -1,4 +1,4 @@
-//! What the server shows of real VMs: on their bad days, from inside their guests, and of machines that it imported.
+//! What the server shows of real VMs: when they fail, from inside their guests, and of machines that it imported.
 
 use crate::{
     libvirt::{self, virsh},
