@@ -5,33 +5,22 @@
 
 use crate::{
     Results, cpu_time, millis, resident_mb,
-    support::{Client, Server},
+    support::{Client, Server, fleet::Fleet},
     thread_time,
 };
 use async_trait::async_trait;
 use std::{
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicI64, Ordering},
-    },
-    time::{Duration, Instant},
+    sync::{Arc, Mutex},
+    time::Duration,
 };
-use twarga_cloud::{
-    model::UtcMillis,
-    server::{
-        commands::Source,
-        provider::{Hypervisor, HypervisorSample, ReadError},
-        simulated::{Moment, SimulatedFleet, SimulatedOptions},
-    },
-};
+use twarga_cloud::server::provider::{Hypervisor, HypervisorSample, ReadError};
 
 /// Measured each time.
 const TICKS: u32 = 60;
-const BEGIN: i64 = 1_795_420_800_000;
 
 /// Reads the fleet and keeps count of the CPU time that this took.
 struct Counted {
-    fleet: Arc<SimulatedFleet>,
+    fleet: Fleet,
     spent: Mutex<Duration>,
 }
 
@@ -75,30 +64,18 @@ struct Run {
     server: Server,
     ada: Client,
     counted: Arc<Counted>,
-    passed_secs: Arc<AtomicI64>,
+    fleet: Fleet,
 }
 
 impl Run {
     async fn start(vms: u32) -> Self {
-        let passed_secs = Arc::new(AtomicI64::new(0));
-        let (begin, passed) = (Instant::now(), passed_secs.clone());
-        let clock = Arc::new(move || {
-            let secs = passed.load(Ordering::SeqCst);
-            Moment {
-                utc: UtcMillis(BEGIN + secs * 1000),
-                monotonic: begin + Duration::from_secs(secs.unsigned_abs()),
-            }
-        });
-        let fleet = Arc::new(SimulatedFleet::new(SimulatedOptions { clock, ..SimulatedOptions::default() }));
-        let count = vms.to_string();
-        let source = Source::simulated(fleet.clone());
-        let mut server =
-            Server::start(&["--provider", "simulated", "--simulated-vms", &count], |_| source).await;
+        let fleet = Fleet::new();
+        let mut server = fleet.serve(vms).await;
         let ada = server.user("ada").await;
-        let counted = Arc::new(Counted { fleet, spent: Mutex::default() });
+        let counted = Arc::new(Counted { fleet: fleet.clone(), spent: Mutex::default() });
         server.collector.hypervisor = counted.clone();
-        let mut run = Self { server, ada, counted, passed_secs };
-        // The first ticks set up what later ones only maintain: files, memory statistics, addresses.
+        let mut run = Self { server, ada, counted, fleet };
+        // The first ticks set up what later ones only keep: files, statistics periods, addresses.
         for _ in 0..5 {
             run.tick().await;
         }
@@ -107,8 +84,7 @@ impl Run {
     }
 
     async fn tick(&mut self) {
-        self.passed_secs.fetch_add(5, Ordering::SeqCst);
-        self.server.tick().await;
+        self.fleet.ticks(&mut self.server, 1).await;
     }
 
     /// Milliseconds of CPU time, without what making the fleet's counters up took.

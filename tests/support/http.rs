@@ -1,5 +1,6 @@
 //! Real HTTP over loopback, a connection a request.
 
+use super::PASSWORD;
 use std::net::SocketAddr;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -29,7 +30,16 @@ impl Drop for Listening {
     }
 }
 
-/// Signs a user in and returns the token.
+/// Registers somebody with the usual password, signs them in and gives their token; the first one is the admin.
+pub async fn register(address: SocketAddr, username: &str) -> String {
+    let body =
+        format!(r#"{{"username":"{username}","email":"{username}@example.org","password":"{PASSWORD}"}}"#);
+    let (status, answer) = send(address, "POST", "/api/auth/register", "", &body).await;
+    assert_eq!(status, 201, "{answer}");
+    sign_in(address, username, PASSWORD).await
+}
+
+/// Signs somebody in and gives their token.
 pub async fn sign_in(address: SocketAddr, username: &str, password: &str) -> String {
     let body = format!("username={username}&password={}", password.replace(' ', "+"));
     let head = "Content-Type: application/x-www-form-urlencoded\r\n";

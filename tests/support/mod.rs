@@ -2,9 +2,11 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
 
+pub mod driver;
 pub mod fleet;
 pub mod http;
-pub mod lab;
+pub mod process;
+pub mod smtp;
 
 use axum::{
     Router,
@@ -14,7 +16,11 @@ use axum::{
 };
 use clap::Parser;
 use serde_json::Value;
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 use tempfile::TempDir;
 use tower::ServiceExt;
 use twarga_cloud::{
@@ -29,6 +35,35 @@ use twarga_cloud::{
 };
 
 pub const PASSWORD: &str = "correct horse battery";
+
+/// No single wait is longer, however slow the machine.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Tries again and again until it succeeds; fails with the last error when it has not within [`PATIENCE`].
+pub async fn eventually<T>(mut attempt: impl AsyncFnMut() -> Result<T, String>) -> T {
+    let begin = Instant::now();
+    loop {
+        match attempt().await {
+            Ok(value) => return value,
+            Err(error) => assert!(begin.elapsed() < PATIENCE, "after {PATIENCE:?}: {error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Random numbers, the same ones in each run.
+pub struct Random(u64);
+
+impl Random {
+    pub fn new() -> Self {
+        Self(0x2545_F491_4F6C_DD1D)
+    }
+
+    pub fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % limit
+    }
+}
 
 pub struct Server {
     pub state: AppState,
@@ -98,6 +133,12 @@ pub struct Client {
 /// Where a browser finds the server.
 const SITE: &str = "http://cloud";
 
+/// As if the site were built.
+pub fn asset_urls() -> AssetUrls {
+    let url = |name: &str| format!("/pkg/{name}");
+    AssetUrls { css: url("a.css"), js: url("a.js"), wasm: url("a.wasm"), echarts: url("e.js") }
+}
+
 pub fn arguments(data_dir: &std::path::Path, more: &[&str]) -> ServeArgs {
     let fixed = ["twarga-cloud", "--data-dir", data_dir.to_str().unwrap()];
     Cli::parse_from([&fixed, more].concat()).serve
@@ -120,10 +161,7 @@ impl Server {
     ) -> Self {
         let arguments = arguments(folder, more);
         let source = source(&arguments);
-        let url = |name: &str| format!("/pkg/{name}");
-        let assets =
-            AssetUrls { css: url("a.css"), js: url("a.js"), wasm: url("a.wasm"), echarts: url("e.js") };
-        let assembly: ServerBuilder = assemble(&arguments, assets, source).await.unwrap();
+        let assembly: ServerBuilder = assemble(&arguments, asset_urls(), source).await.unwrap();
         assembly.state.vms.resume().await.unwrap();
         Self {
             collector: assembly.collector(),
@@ -171,6 +209,22 @@ impl Server {
 
     pub fn vm_folder(&self, owner_id: i64, name: &str) -> PathBuf {
         self.data_dir.join("vms").join(format!("user{owner_id}-{name}"))
+    }
+
+    /// Changes the database past the server.
+    pub async fn execute(&self, sql: &'static str) {
+        let mut tx = self.state.database.write().await.unwrap();
+        sqlx::query(sql).execute(&mut *tx).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    /// The UUID of a VM's domain.
+    pub async fn domain_uuid(&self, vm: &str) -> String {
+        sqlx::query_scalar("SELECT domain_uuid FROM vm WHERE name = ?")
+            .bind(vm)
+            .fetch_one(self.state.database.read())
+            .await
+            .unwrap()
     }
 
     /// All events so far, newest first.
@@ -278,6 +332,14 @@ impl Client {
 
     pub async fn destroy(&self, vm_id: i64, name: &str) -> Answer {
         self.form("/api/v1/destroy_vm", &[("vm_id", &vm_id.to_string()), ("confirm_name", name)]).await
+    }
+
+    /// The open alerts about VMs. Those about the host depend on how busy the machine is that runs the tests.
+    pub async fn vm_alerts(&self) -> Vec<Value> {
+        let mut alerts: Vec<Value> =
+            serde_json::from_value(self.get("/api/v1/open_alerts").await.json()).unwrap();
+        alerts.retain(|alert| alert["vm_id"].is_i64());
+        alerts
     }
 
     /// The VM as the list shows it; null when it is not there.

@@ -6,7 +6,7 @@ use super::{
     *,
 };
 use crate::{
-    model::{GuestSetup, Source, VmName, VmSpec},
+    model::Source,
     server::{
         guest::sample::tests::TINY,
         provider::{
@@ -132,16 +132,8 @@ impl Fixture {
         RunningGuest {
             vm_id,
             machine: Machine {
-                owner_id: 1,
-                name: VmName::new(&format!("web-{vm_id}")).unwrap(),
-                spec: VmSpec { image: "x".into(), ram_mb: 1, cpu_cores: 1, disk_gb: 1 },
-                is_resized: false,
-                setup: GuestSetup::default(),
-                vagrant_box: "x".into(),
-                box_url: None,
                 domain_uuid: Some(UUID.into()),
-                project: None,
-                directory: self.folder.path().into(),
+                ..Machine::example(&format!("web-{vm_id}"), self.folder.path())
             },
             domain_uuid: UUID.into(),
             started_at: Some(UtcMillis(1000)),

@@ -117,7 +117,7 @@ impl Store {
         let all_points = subjects.len() * metrics.len() * points as usize;
         if all_points > MAX_POINTS {
             let text = format!(
-                "That is {} series of {points} points; at most {MAX_POINTS} points are told at once.",
+                "That is {} series of {points} points; at most {MAX_POINTS} points are returned at once.",
                 subjects.len() * metrics.len()
             );
             return Err(ApiError::invalid_field("points", text));

@@ -37,6 +37,25 @@ impl Machine {
     }
 }
 
+#[cfg(test)]
+impl Machine {
+    /// A fixture for unit tests: the first account's, in this folder.
+    pub fn example(name: &str, directory: impl Into<PathBuf>) -> Self {
+        Self {
+            owner_id: 1,
+            name: VmName::new(name).unwrap(),
+            spec: VmSpec { image: "debian-12".into(), ram_mb: 1024, cpu_cores: 2, disk_gb: 20 },
+            is_resized: false,
+            setup: GuestSetup::default(),
+            vagrant_box: "generic/debian12".into(),
+            box_url: None,
+            domain_uuid: None,
+            directory: directory.into(),
+            project: None,
+        }
+    }
+}
+
 /// A user's own Vagrant project from which a machine was imported. It is never written to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Project {

@@ -231,6 +231,3 @@ fn uuid_of(directory: &Path) -> String {
         low & 0xffff_ffff_ffff
     )
 }
-
-#[cfg(test)]
-mod tests;

@@ -16,8 +16,6 @@ mod error_classification;
 #[cfg(test)]
 pub(crate) mod fake_command;
 mod index;
-#[cfg(test)]
-mod lab_tests;
 mod launch;
 mod machine_readable;
 mod snapshots;

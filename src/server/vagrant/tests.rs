@@ -2,7 +2,7 @@
 
 use super::{TimeLimits, Vagrant, VagrantOptions, fake_command::write_script};
 use crate::{
-    model::{GuestSetup, OperationKind, VmName, VmSpec},
+    model::OperationKind,
     server::provider::{
         GuestAccess, Machine, MachineCommand, MachineDriver, MachineError, MachineErrorKind, MachineIndex,
         Project,
@@ -39,18 +39,7 @@ impl Bench {
     }
 
     fn machine(&self) -> Machine {
-        Machine {
-            owner_id: 1,
-            name: VmName::new("web-1").unwrap(),
-            spec: VmSpec { image: "debian-12".into(), ram_mb: 1024, cpu_cores: 2, disk_gb: 20 },
-            is_resized: false,
-            setup: GuestSetup::default(),
-            vagrant_box: "generic/debian12".into(),
-            box_url: None,
-            domain_uuid: None,
-            project: None,
-            directory: self.path("vms/user1-web-1"),
-        }
+        Machine::example("web-1", self.path("vms/user1-web-1"))
     }
 
     fn file(&self, name: &str) -> PathBuf {

@@ -177,22 +177,11 @@ fn quoted(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{GuestSetup, VmName, VmSpec};
+    use crate::model::GuestSetup;
     use proptest::prelude::*;
 
     fn machine() -> Machine {
-        Machine {
-            owner_id: 1,
-            name: VmName::new("web-1").unwrap(),
-            spec: VmSpec { image: "debian-12".into(), ram_mb: 1024, cpu_cores: 2, disk_gb: 20 },
-            is_resized: false,
-            setup: GuestSetup::default(),
-            vagrant_box: "generic/debian12".into(),
-            box_url: None,
-            domain_uuid: None,
-            project: None,
-            directory: "/vms/user1-web-1".into(),
-        }
+        Machine::example("web-1", "/vms/user1-web-1")
     }
 
     /// Reads a single-quoted literal as Ruby does; `None` when it does not end with the text.

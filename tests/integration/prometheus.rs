@@ -1,9 +1,8 @@
 //! `/metrics`: who may read it, and that a real Prometheus makes of it what our REST paths say. The tests with
 //! Prometheus need its two commands: `scripts/setup test`, then
-//! `PATH=$PWD/.lab/prometheus/usr/bin:$PATH cargo test --features ssr --test prometheus -- --ignored`.
+//! `PATH=$PWD/.lab/prometheus/usr/bin:$PATH cargo test --features ssr --test integration prometheus:: -- --ignored`.
 
-mod support;
-
+use crate::support::{Answer, Client, Server, eventually, fleet::Fleet};
 use axum::http::{StatusCode, header};
 use nix::{
     sys::signal::{Signal, kill},
@@ -18,9 +17,7 @@ use std::{
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
-use support::{Client, Server, fleet::Fleet};
 use tempfile::TempDir;
-use twarga_cloud::server::web;
 
 const LOOPBACK: &str = "127.0.0.1:40000";
 const OUTSIDE: &str = "192.0.2.7:40000";
@@ -50,8 +47,8 @@ impl Cloud {
     }
 }
 
-/// Sends a request to the address that a browser on the server's own machine would use.
-async fn metrics(client: &Client, more: &[(&'static str, &str)]) -> support::Answer {
+/// Asks at the address that a browser on the server's own machine would show.
+async fn metrics(client: &Client, more: &[(&'static str, &str)]) -> Answer {
     let mut request = axum::http::Request::get("/metrics").header(header::HOST, "127.0.0.1:3000");
     for (name, value) in more {
         request = request.header(*name, *value);
@@ -162,7 +159,7 @@ struct Prometheus {
 
 impl Prometheus {
     /// Scrapes `target` every second: as this machine, and with each of the tokens, by a job's name.
-    fn start(target: SocketAddr, tokens: &[(&str, &str)]) -> Self {
+    async fn start(target: SocketAddr, tokens: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let job = |name: &str, more: &str| {
             format!("  - job_name: {name}\n    static_configs: [{{targets: ['{target}']}}]\n{more}")
@@ -189,11 +186,12 @@ impl Prometheus {
             .spawn()
             .expect("there is no prometheus: scripts/setup test unpacks it into .lab/prometheus");
         let mut prometheus = Self { child, url: String::new(), folder };
-        prometheus.url = prometheus.until("it listens", |prometheus| {
+        let listens = |prometheus: &Self| {
             let log = prometheus.log();
             let line = log.lines().find(|line| line.contains(r#"msg="Listening on""#))?;
             Some(format!("http://{}", line.split_once("address=")?.1.split_whitespace().next()?))
-        });
+        };
+        prometheus.url = prometheus.until("it listens", listens).await;
         prometheus
     }
 
@@ -201,18 +199,17 @@ impl Prometheus {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
-    /// Retries until there is an answer, within a limit.
-    fn until<T>(&mut self, what: &str, answer: impl Fn(&Self) -> Option<T>) -> T {
-        let begin = Instant::now();
-        loop {
+    /// Asks again and again until there is an answer; not for ever.
+    async fn until<T>(&mut self, what: &str, answer: impl Fn(&Self) -> Option<T>) -> T {
+        eventually(async || {
             if let Some(answer) = answer(self) {
-                return answer;
+                return Ok(answer);
             }
             let ended = self.child.try_wait().unwrap();
-            let late = begin.elapsed() > Duration::from_secs(60);
-            assert!(ended.is_none() && !late, "not so: {what} ({ended:?})\n{}", self.log());
-            std::thread::sleep(Duration::from_millis(100));
-        }
+            assert!(ended.is_none(), "it ended ({ended:?}) before {what}\n{}", self.log());
+            Err(format!("not so: {what}\n{}", self.log()))
+        })
+        .await
     }
 
     /// The values that Prometheus has for `query`, by the VM's id, or by nothing.
@@ -275,18 +272,16 @@ async fn promtool_accepts_what_every_client_sees() {
 #[ignore = "needs prometheus and promtool"]
 async fn a_real_prometheus_has_the_values_that_our_api_returns() {
     let cloud = Cloud::new().await;
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let service = web::service(cloud.server.state.clone());
-    let serving = tokio::spawn(axum::serve(listener, service).into_future());
+    let listening = cloud.server.listen().await;
 
     let (ada, bob) = (cloud.ada.clone(), cloud.bob.clone());
     let tokens = [("admin", ada.token().unwrap()), ("user", bob.token().unwrap())];
-    let mut prometheus = Prometheus::start(address, &tokens);
-    prometheus.until("all three jobs have scraped", |prometheus| {
+    let mut prometheus = Prometheus::start(listening.address, &tokens).await;
+    let all_have_scraped = |prometheus: &Prometheus| {
         let up = prometheus.query("sum(up)");
         (up.get("") == Some(&3.0)).then_some(())
-    });
+    };
+    prometheus.until("all three jobs have scraped", all_have_scraped).await;
 
     // The metrics of a VM, their unit's factor in Prometheus, and their name there.
     let usage = [
@@ -330,5 +325,4 @@ async fn a_real_prometheus_has_the_values_that_our_api_returns() {
     let ticks = prometheus.query("twarga_collector_ticks_total{job='machine'}");
     assert_eq!(ticks[""], 3.0);
     drop(prometheus);
-    serving.abort();
 }

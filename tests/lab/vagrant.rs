@@ -1,26 +1,26 @@
-//! Against real Vagrant and libvirt, in the lab (`scripts/lab up`, then `scripts/lab exec cargo test --features
-//! ssr --lib lab_tests -- --ignored --test-threads 1`).
+//! The drivers for Vagrant and libvirt, without a server.
 
-use super::{
-    DEFAULT_LIBVIRT_URI, Driver, TimeLimits, Vagrant, VagrantOptions, domain_name, prepare_directory,
+use crate::{libvirt::virsh, support::driver};
+use std::{
+    fs,
+    process::Command,
+    time::{Duration, Instant},
 };
-use crate::{
-    model::{GuestSetup, OperationKind, UtcMillis, VmName, VmSpec},
+use tempfile::TempDir;
+use tokio::time::sleep;
+use twarga_cloud::{
+    model::{OperationKind, UtcMillis},
     server::{
         libvirt::Libvirt,
         monitor::derive::{Inputs, derive},
         provider::{
-            Domain, DomainState, Hypervisor, HypervisorSample, Machine, MachineCommand, MachineDriver,
-            MachineError, MachineErrorKind,
+            Domain, DomainState, Hypervisor, HypervisorSample, Machine, MachineDriver, MachineError,
+            MachineErrorKind,
+        },
+        vagrant::{
+            DEFAULT_LIBVIRT_URI, Driver, TimeLimits, Vagrant, VagrantOptions, domain_name, prepare_directory,
         },
     },
-};
-use std::process::Command as Process;
-use std::time::Duration;
-use tempfile::TempDir;
-use tokio::{
-    sync::mpsc::unbounded_channel,
-    time::{Instant, sleep},
 };
 
 struct Lab {
@@ -31,41 +31,28 @@ struct Lab {
 
 impl Lab {
     fn new() -> Self {
+        Self::with(TimeLimits::default())
+    }
+
+    fn with(time_limits: TimeLimits) -> Self {
         let driver = match std::env::var("TWARGA_LIBVIRT_DRIVER").as_deref() {
             Ok("kvm") => Driver::Kvm,
             _ => Driver::Qemu,
         };
         Self {
-            vagrant: Vagrant::new(VagrantOptions { driver, ..VagrantOptions::default() }),
+            vagrant: Vagrant::new(VagrantOptions { driver, time_limits, ..VagrantOptions::default() }),
             libvirt: Libvirt::new(DEFAULT_LIBVIRT_URI),
             folder: tempfile::tempdir().unwrap(),
         }
     }
 
     fn machine(&self, name: &str) -> Machine {
-        Machine {
-            owner_id: 7,
-            name: VmName::new(name).unwrap(),
-            spec: VmSpec { image: "tiny".into(), ram_mb: 192, cpu_cores: 1, disk_gb: 1 },
-            is_resized: false,
-            setup: GuestSetup::default(),
-            vagrant_box: "twarga/tiny".into(),
-            box_url: None,
-            domain_uuid: None,
-            project: None,
-            directory: self.folder.path().join(format!("user7-{name}")),
-        }
+        driver::machine(self.folder.path(), 7, name)
     }
 
     async fn run(&self, operation: OperationKind, machine: &Machine) -> Result<Vec<String>, MachineError> {
-        let (sender, mut receiver) = unbounded_channel();
         let started = Instant::now();
-        let result = self.vagrant.run(&MachineCommand::of(operation), machine, &sender).await;
-        drop(sender);
-        let mut lines = Vec::new();
-        while let Some(line) = receiver.recv().await {
-            lines.push(line);
-        }
+        let (result, lines) = driver::run(&self.vagrant, operation, machine).await;
         println!(
             "{operation:?} {:.1} s: {result:?}\n  {}",
             started.elapsed().as_secs_f64(),
@@ -99,14 +86,10 @@ impl Lab {
     }
 }
 
-fn virsh(arguments: &[&str]) {
-    assert!(Process::new("virsh").args(arguments).status().unwrap().success(), "virsh {arguments:?}");
-}
-
 /// Signals the domain's QEMU process.
 fn signal_qemu(domain: &Domain, signal: &str) {
-    let pid = std::fs::read_to_string(format!("/run/libvirt/qemu/{}.pid", domain.name)).unwrap();
-    assert!(Process::new("kill").args([signal, pid.trim()]).status().unwrap().success());
+    let pid = fs::read_to_string(format!("/run/libvirt/qemu/{}.pid", domain.name)).unwrap();
+    assert!(Command::new("kill").args([signal, pid.trim()]).status().unwrap().success());
 }
 
 /// Sends `bytes` zeros into the guest.
@@ -114,7 +97,7 @@ fn send_into(machine: &Machine, bytes: usize) {
     let script = format!(
         "vagrant ssh-config > ssh-config && head -c {bytes} /dev/zero | ssh -F ssh-config default 'cat > /dev/null'"
     );
-    let sent = Process::new("sh").args(["-c", &script]).current_dir(&machine.directory).status().unwrap();
+    let sent = Command::new("sh").args(["-c", &script]).current_dir(&machine.directory).status().unwrap();
     assert!(sent.success());
 }
 
@@ -214,7 +197,7 @@ async fn failures_have_distinct_errors() {
         ),
     ] {
         prepare_directory(&broken, "").await.unwrap();
-        std::fs::write(broken.directory.join("Vagrantfile"), text).unwrap();
+        fs::write(broken.directory.join("Vagrantfile"), text).unwrap();
         assert_eq!(kind_of(lab.run(OperationKind::Launch, &broken).await), Err(kind), "{text}");
     }
     lab.run(OperationKind::Destroy, &broken).await.unwrap();
@@ -237,8 +220,7 @@ async fn failures_have_distinct_errors() {
     assert!(error.text.contains("Start libvirtd"), "{error:?}");
 
     let limits = TimeLimits { up: Duration::from_secs(7), ..TimeLimits::default() };
-    let options = VagrantOptions { time_limits: limits, ..lab.vagrant.options.clone() };
-    let hasty = Lab { vagrant: Vagrant::new(options), ..Lab::new() };
+    let hasty = Lab::with(limits);
     let slow = hasty.machine("slow-1");
     assert_eq!(kind_of(hasty.run(OperationKind::Launch, &slow).await), Err(MachineErrorKind::TimedOut));
     let left = hasty.libvirt.read().await.unwrap().domains;
@@ -266,7 +248,7 @@ async fn failures_have_distinct_errors() {
 async fn two_vms_of_a_box_that_libvirt_has_not_seen_yet_come_up_together() {
     let forget = "virsh --quiet vol-list default | awk '/vagrant_box_image/ { print $1 }' |
         xargs -r -n1 virsh vol-delete --pool default";
-    assert!(Process::new("sh").args(["-c", forget]).status().unwrap().success());
+    assert!(Command::new("sh").args(["-c", forget]).status().unwrap().success());
     let lab = Lab::new();
     let (first, second) = (lab.machine("pair-1"), lab.machine("pair-2"));
     let (one, two) =

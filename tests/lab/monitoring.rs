@@ -1,18 +1,15 @@
-//! The whole server over real Vagrant, libvirt and QEMU, on its bad days. Runs inside the lab:
-//! `scripts/lab up`, then `scripts/lab exec cargo test --features ssr --test lab -- --ignored --test-threads 1`.
+//! What the server shows of real VMs: when they fail, from inside their guests, and of machines that it imported.
 
-mod support;
-
+use crate::{
+    libvirt::{self, virsh},
+    support::{Answer, Client, Server},
+};
 use serde_json::{Value, json};
 use std::{
     fs,
     path::Path,
     process::{Command, Stdio},
     time::{Duration, Instant},
-};
-use support::{
-    Client, Server,
-    lab::{self, virsh},
 };
 use twarga_cloud::server::commands::Source;
 
@@ -75,12 +72,12 @@ fn start_libvirtd() {
 
 /// Removes what a failed test may have left, whatever it is: brings libvirtd back first.
 struct Sweep {
-    _vm: lab::Sweep,
+    _vm: libvirt::Sweep,
 }
 
 impl Sweep {
     fn of(name: &'static str) -> Self {
-        Self { _vm: lab::Sweep(name) }
+        Self { _vm: libvirt::Sweep(name) }
     }
 }
 
@@ -103,7 +100,7 @@ async fn launched(server: &mut Server, name: &str) -> (Client, i64) {
     (ada, vm["id"].as_i64().unwrap())
 }
 
-async fn accepted<F: Future<Output = support::Answer>>(server: &Server, request: F) {
+async fn accepted<F: Future<Output = Answer>>(server: &Server, request: F) {
     let answer = request.await;
     assert_eq!(answer.status, 200, "{}", answer.text);
     server.wait_until_idle().await;
@@ -488,7 +485,7 @@ impl Drop for OwnProject {
 #[ignore = "needs the lab"]
 async fn an_adopted_machine_without_libvirt_gives_every_value_from_inside() {
     const VM: &str = "plain-shop";
-    let project = OwnProject::up(include_str!("support/direct/Vagrantfile"));
+    let project = OwnProject::up(include_str!("../support/direct/Vagrantfile"));
     let mut server = serve(&[]).await;
     let ada = server.user("ada").await;
     let vm_id = project.adopt(&server, &ada, VM).await;

@@ -1,7 +1,10 @@
 //! The real router with a simulated fleet, for unauthenticated clients, a user and an admin.
 
-mod support;
-
+use crate::support::{
+    self, Client, PASSWORD, Server,
+    fleet::{Fleet, MORNING},
+    form_request,
+};
 use async_trait::async_trait;
 use axum::{
     body::Body,
@@ -18,15 +21,10 @@ use std::{
     },
     time::Duration,
 };
-use support::{
-    Client, PASSWORD, Server,
-    fleet::{Fleet, MORNING},
-    form_request,
-};
 use twarga_cloud::{
     model::{HostUsage, OperationKind, UtcMillis, VmUsage},
     server::{
-        commands::Source,
+        commands::{Source, assemble},
         provider::{
             DomainState, GuestAccess, IndexedMachine, Machine, MachineError, MachineErrorKind, MachineIndex,
             Project, ReadError, SshConfig,
@@ -68,14 +66,6 @@ impl std::io::Write for ThisThread {
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
     }
-}
-
-async fn uuid_of(server: &Server, vm: &str) -> String {
-    sqlx::query_scalar("SELECT domain_uuid FROM vm WHERE name = ?")
-        .bind(vm)
-        .fetch_one(server.state.database.read())
-        .await
-        .unwrap()
 }
 
 /// Calls a server function with some arguments.
@@ -532,7 +522,7 @@ async fn a_failed_launch_says_why_and_can_be_tried_again() {
     let fleet = Fleet::new();
     let mut server = fleet.serve(0).await;
     let ada = server.user("ada").await;
-    fleet.fleet.fail_next(OperationKind::Launch, MachineErrorKind::BoxMissing);
+    fleet.fail_next(OperationKind::Launch, MachineErrorKind::BoxMissing);
     let vm_id = ada.launch("web-1", "debian-12").await.json()["vm_id"].as_i64().unwrap();
     server.wait_until_idle().await;
     fleet.ticks(&mut server, 2).await;
@@ -555,9 +545,7 @@ async fn a_failed_launch_says_why_and_can_be_tried_again() {
 async fn what_a_restart_cut_off_is_finished_by_the_next_start() {
     let folder = tempfile::tempdir().unwrap();
     let fleet = Fleet::new();
-    let arguments = ["--provider", "simulated", "--simulated-vms", "0"];
-    let server =
-        Server::start_in(folder.path(), &arguments, |_| Source::simulated(fleet.fleet.clone())).await;
+    let server = fleet.serve_in(folder.path(), &["--simulated-vms", "0"]).await;
     let ada = server.user("ada").await;
     // A row as a killed server leaves it: the operation is written, nothing of it is done.
     let mut tx = server.state.database.write().await.unwrap();
@@ -579,8 +567,7 @@ async fn what_a_restart_cut_off_is_finished_by_the_next_start() {
     assert_eq!(ada.vm("web-1").await["status"], "pending");
     drop(server);
 
-    let server =
-        Server::start_in(folder.path(), &arguments, |_| Source::simulated(fleet.fleet.clone())).await;
+    let server = fleet.serve_in(folder.path(), &["--simulated-vms", "0"]).await;
     server.wait_until_idle().await;
     let ada = server.signed_in("ada").await;
     assert_eq!(ada.vm("web-1").await["status"], "running");
@@ -593,13 +580,13 @@ async fn external_changes_are_shown_within_two_ticks() {
     let ada = server.user("ada").await;
     fleet.ticks(&mut server, 2).await;
     let (first, second, third) = (
-        uuid_of(&server, "web-1").await,
-        uuid_of(&server, "db-main").await,
-        uuid_of(&server, "transcode-1").await,
+        server.domain_uuid("web-1").await,
+        server.domain_uuid("db-main").await,
+        server.domain_uuid("transcode-1").await,
     );
-    assert!(fleet.fleet.kill_from_outside(&first));
-    assert!(fleet.fleet.undefine_from_outside(&second));
-    assert!(fleet.fleet.stop_from_outside(&third));
+    assert!(fleet.kill_from_outside(&first));
+    assert!(fleet.undefine_from_outside(&second));
+    assert!(fleet.stop_from_outside(&third));
     fleet.ticks(&mut server, 2).await;
     let (killed, undefined, stopped) =
         (ada.vm("web-1").await, ada.vm("db-main").await, ada.vm("transcode-1").await);
@@ -612,7 +599,7 @@ async fn external_changes_are_shown_within_two_ticks() {
     for kind in ["vm_crashed", "vm_domain_removed", "vm_changed_from_outside"] {
         assert!(kinds.contains(kind), "{kind} is missing in {kinds:?}");
     }
-    assert!(fleet.fleet.start_from_outside(&third));
+    assert!(fleet.start_from_outside(&third));
     fleet.ticks(&mut server, 2).await;
     assert_eq!(ada.vm("transcode-1").await["status"], "running");
 }
@@ -623,7 +610,7 @@ async fn a_silent_hypervisor_makes_statuses_unknown_and_its_answer_makes_them_tr
     let mut server = fleet.serve(1).await;
     let ada = server.user("ada").await;
     fleet.ticks(&mut server, 3).await;
-    fleet.fleet.set_unreachable(true);
+    fleet.set_unreachable(true);
     fleet.ticks(&mut server, 2).await;
     let live = ada.get("/api/v1/metrics_since").await.json();
     assert_eq!(live["vms"][0]["status"], "unknown");
@@ -632,7 +619,7 @@ async fn a_silent_hypervisor_makes_statuses_unknown_and_its_answer_makes_them_tr
     let refused = ada.act("stop", 1).await;
     assert_eq!(refused.status, StatusCode::CONFLICT);
     assert!(refused.text.contains("is not responding"), "{}", refused.text);
-    fleet.fleet.set_unreachable(false);
+    fleet.set_unreachable(false);
     fleet.ticks(&mut server, 3).await;
     let live = ada.get("/api/v1/metrics_since").await.json();
     assert_eq!((&live["vms"][0]["status"], &live["trouble"]), (&json!("running"), &json!(null)));
@@ -794,7 +781,7 @@ async fn old_samples_are_deleted_and_recent_ones_kept() {
     let mut server = fleet.serve(1).await;
     let ada = server.user("ada").await;
     fleet.ticks(&mut server, 4).await;
-    server.state.store.delete_before(UtcMillis(MORNING + 10_500)).await.unwrap();
+    server.state.store.delete_before(UtcMillis(MORNING.0 + 10_500)).await.unwrap();
     let history = ada.get("/api/metrics/vm/1/history?metric_name=vm_uptime").await.json();
     assert_eq!(history["count"], 2);
 }
@@ -856,10 +843,9 @@ async fn a_page_is_rendered_completely_while_other_routers_are_built() {
 
 /// A user's open alerts of VMs: the VM's name and the alert's metric.
 async fn open_alerts(client: &Client) -> Vec<(String, String)> {
-    let alerts = client.get("/api/v1/open_alerts").await.json();
-    let of_vms = alerts.as_array().unwrap().iter().filter(|alert| alert["vm_id"].is_i64());
+    let alerts = client.vm_alerts().await;
     let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
-    of_vms.map(|alert| (text(&alert["vm_name"]), text(&alert["metric"]))).collect()
+    alerts.iter().map(|alert| (text(&alert["vm_name"]), text(&alert["metric"]))).collect()
 }
 
 fn cpu_of(vm: &str) -> Vec<(String, String)> {
@@ -881,8 +867,8 @@ async fn a_vm_that_is_busy_for_a_minute_is_an_alert_of_its_owners_and_the_admins
     let mut server = fleet.serve(0).await;
     let (ada, carl) = (server.user("ada").await, server.user("carl").await);
     let (bob, vm_id) = bobs_vm(&fleet, &mut server, "web-1").await;
-    let uuid = uuid_of(&server, "web-1").await;
-    assert!(fleet.fleet.keep_busy(&uuid, Some(0.93)));
+    let uuid = server.domain_uuid("web-1").await;
+    assert!(fleet.keep_busy(&uuid, Some(0.93)));
     fleet.ticks(&mut server, 12).await;
     assert_eq!(open_alerts(&bob).await, [], "not before its time");
     fleet.ticks(&mut server, 1).await;
@@ -903,7 +889,7 @@ async fn a_vm_that_is_busy_for_a_minute_is_an_alert_of_its_owners_and_the_admins
 
     fleet.ticks(&mut server, 30).await;
     assert_eq!(open_alerts(&bob).await, cpu_of("web-1"), "it is one alert, however long it lasts");
-    assert!(fleet.fleet.keep_busy(&uuid, Some(0.2)));
+    assert!(fleet.keep_busy(&uuid, Some(0.2)));
     fleet.ticks(&mut server, 12).await;
     assert_eq!(open_alerts(&bob).await, cpu_of("web-1"), "a moment of relief is none");
     fleet.ticks(&mut server, 2).await;
@@ -925,8 +911,8 @@ async fn an_alert_ends_with_the_vm_that_stops_or_is_destroyed() {
     let mut server = fleet.serve(0).await;
     server.user("ada").await;
     let (bob, vm_id) = bobs_vm(&fleet, &mut server, "web-1").await;
-    let uuid = uuid_of(&server, "web-1").await;
-    assert!(fleet.fleet.keep_busy(&uuid, Some(1.0)));
+    let uuid = server.domain_uuid("web-1").await;
+    assert!(fleet.keep_busy(&uuid, Some(1.0)));
     fleet.ticks(&mut server, 14).await;
     assert_eq!(open_alerts(&bob).await, cpu_of("web-1"));
     bob.act("stop", vm_id).await;
@@ -956,15 +942,12 @@ async fn an_alert_ends_with_the_vm_that_stops_or_is_destroyed() {
 async fn a_restart_neither_doubles_nor_loses_an_open_alert() {
     let folder = tempfile::tempdir().unwrap();
     let fleet = Fleet::new();
-    let arguments = ["--provider", "simulated", "--simulated-vms", "1"];
-    let start = async || {
-        Server::start_in(folder.path(), &arguments, |_| Source::simulated(fleet.fleet.clone())).await
-    };
+    let start = async || fleet.serve_in(folder.path(), &["--simulated-vms", "1"]).await;
     let mut server = start().await;
     server.user("ada").await;
     fleet.ticks(&mut server, 2).await;
-    let uuid = uuid_of(&server, "web-1").await;
-    assert!(fleet.fleet.keep_busy(&uuid, Some(1.0)));
+    let uuid = server.domain_uuid("web-1").await;
+    assert!(fleet.keep_busy(&uuid, Some(1.0)));
     fleet.ticks(&mut server, 14).await;
     drop(server);
 
@@ -977,7 +960,7 @@ async fn a_restart_neither_doubles_nor_loses_an_open_alert() {
 
     let mut server = start().await;
     let ada = server.signed_in("ada").await;
-    assert!(fleet.fleet.keep_busy(&uuid, Some(0.1)));
+    assert!(fleet.keep_busy(&uuid, Some(0.1)));
     fleet.ticks(&mut server, 15).await;
     assert_eq!(open_alerts(&ada).await, []);
     let raised = server
@@ -995,7 +978,7 @@ async fn the_hosts_alerts_are_the_admins_alone() {
     let (ada, bob) = (server.user("ada").await, server.user("bob").await);
     let full = HostUsage { disk_percent: Some(97.0), ..HostUsage::default() };
     for secs in (0..=60).step_by(5) {
-        let at = UtcMillis(MORNING + secs * 1000);
+        let at = MORNING.plus_secs(secs);
         server.collector.alerts.evaluate(at, &full, &[]).await.unwrap();
     }
     let alerts = ada.get("/api/v1/open_alerts").await.json();
@@ -1017,7 +1000,7 @@ async fn a_vm_that_runs_and_sends_nothing_is_an_alert() {
     silent[0].usage = VmUsage::default();
     let host = HostUsage::default();
     for secs in (10..=70).step_by(5) {
-        let at = UtcMillis(MORNING + secs * 1000);
+        let at = MORNING.plus_secs(secs);
         server.collector.alerts.evaluate(at, &host, &silent).await.unwrap();
     }
     assert_eq!(open_alerts(&ada).await, [("web-1".to_owned(), "figures".to_owned())]);
@@ -1067,11 +1050,7 @@ async fn a_machine_is_not_adopted_before_its_size_is_known() {
         ),
     ] {
         let index = Arc::new(Index(state));
-        let source = Source {
-            index: Some(index.clone()),
-            guests: Some(index),
-            ..Source::simulated(Fleet::new().fleet)
-        };
+        let source = Source { index: Some(index.clone()), guests: Some(index), ..Fleet::new().source() };
         let arguments = ["--provider", "simulated", "--simulated-vms", "1"];
         let server = Server::start(&arguments, |_| source).await;
         let ada = server.user("ada").await;
@@ -1100,8 +1079,7 @@ async fn a_machine_is_not_adopted_before_its_size_is_known() {
 #[tokio::test]
 async fn an_unknown_machine_is_not_adopted_and_a_launched_one_not_unmanaged() {
     let index = Arc::new(Index(None));
-    let source =
-        Source { index: Some(index.clone()), guests: Some(index), ..Source::simulated(Fleet::new().fleet) };
+    let source = Source { index: Some(index.clone()), guests: Some(index), ..Fleet::new().source() };
     let server = Server::start(&["--provider", "simulated", "--simulated-vms", "1"], |_| source).await;
     let ada = server.user("ada").await;
     assert_eq!(ada.get("/api/v1/adoptable_machines").await.json(), json!([]), "it was destroyed");
@@ -1119,17 +1097,9 @@ async fn an_unknown_machine_is_not_adopted_and_a_launched_one_not_unmanaged() {
 #[tokio::test]
 async fn real_and_simulated_vms_never_share_a_folder() {
     let folder = tempfile::tempdir().unwrap();
-    let fleet = Fleet::new();
-    let simulated = ["--provider", "simulated", "--simulated-vms", "0"];
-    drop(Server::start_in(folder.path(), &simulated, |_| Source::simulated(fleet.fleet.clone())).await);
+    drop(Fleet::new().serve_in(folder.path(), &["--simulated-vms", "0"]).await);
     let arguments = support::arguments(folder.path(), &["--provider", "vagrant"]);
     let source = Source::new(&arguments);
-    let assets = twarga_cloud::asset_urls::AssetUrls {
-        css: String::new(),
-        js: String::new(),
-        wasm: String::new(),
-        echarts: String::new(),
-    };
-    let error = twarga_cloud::server::commands::assemble(&arguments, assets, source).await.err().unwrap();
+    let error = assemble(&arguments, support::asset_urls(), source).await.err().unwrap();
     assert!(error.contains("--provider simulated"), "{error}");
 }

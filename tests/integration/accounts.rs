@@ -1,10 +1,8 @@
 //! Users: their accounts, events, several VMs at once, charts of any time, alert rules.
 
-mod support;
-
+use crate::support::{Answer, Client, PASSWORD, Server, fleet::Fleet};
 use axum::http::{StatusCode, header};
 use serde_json::{Value, json};
-use support::{Client, PASSWORD, Server, fleet::Fleet};
 
 const NEW_PASSWORD: &str = "another long password";
 
@@ -308,17 +306,13 @@ async fn an_alert_is_acknowledged_once_by_a_user_who_may_see_it() {
     let fleet = Fleet::new();
     let mut server = fleet.serve(0).await;
     let (ada, bob, carl) = (server.user("ada").await, server.user("bob").await, server.user("carl").await);
-    let vm_id = bob.launch("bobs", "alpine-3.23").await.json()["vm_id"].as_i64().unwrap();
+    assert_eq!(bob.launch("bobs", "alpine-3.23").await.status, StatusCode::OK);
     server.wait_until_idle().await;
     fleet.ticks(&mut server, 2).await;
-    let uuid: String = sqlx::query_scalar("SELECT domain_uuid FROM vm WHERE id = ?")
-        .bind(vm_id)
-        .fetch_one(server.state.database.read())
-        .await
-        .unwrap();
-    assert!(fleet.fleet.keep_busy(&uuid, Some(0.93)));
+    let uuid = server.domain_uuid("bobs").await;
+    assert!(fleet.keep_busy(&uuid, Some(0.93)));
     fleet.ticks(&mut server, 14).await;
-    let alerts = bob.get("/api/v1/open_alerts").await.json();
+    let alerts = bob.vm_alerts().await;
     let id = alerts[0]["id"].to_string();
     let take = [("alert_id", id.as_str())];
     assert_eq!(carl.form("/api/v1/acknowledge_alert", &take).await.status, StatusCode::NOT_FOUND);
@@ -328,7 +322,7 @@ async fn an_alert_is_acknowledged_once_by_a_user_who_may_see_it() {
         StatusCode::OK,
         "nothing more to do"
     );
-    let alert = &ada.get("/api/v1/open_alerts").await.json()[0];
+    let alert = &ada.vm_alerts().await[0];
     assert_eq!(alert["acknowledged_by"], "bob");
     assert!(alert["acknowledged_value"].is_f64(), "{alert}");
     let events = texts(&bob.get("/api/v1/events?query[category]=alert").await.json());
@@ -356,7 +350,7 @@ async fn a_previewed_vagrantfile_is_the_one_that_is_written() {
     );
 }
 
-async fn rule(client: &Client, fields: &[(&str, &str)]) -> support::Answer {
+async fn rule(client: &Client, fields: &[(&str, &str)]) -> Answer {
     let mut all = std::collections::BTreeMap::from([
         ("rule[metric]", "cpu"),
         ("rule[comparison]", "above"),
@@ -369,19 +363,10 @@ async fn rule(client: &Client, fields: &[(&str, &str)]) -> support::Answer {
     client.form("/api/v1/save_alert_rule", &all.into_iter().collect::<Vec<_>>()).await
 }
 
-/// The subjects of open alerts, except those of the default rules for the host, which depend on the machine that the
-/// tests run on.
-fn whats(alerts: &Value) -> Vec<(&str, f64)> {
-    const OF_EVERY_HOST: [(&str, f64); 4] = [("cpu", 90.0), ("memory", 85.0), ("disk", 90.0), ("swap", 50.0)];
-    let alerts = alerts.as_array().unwrap().iter();
-    let is_the_machines = |alert: &&Value| {
-        alert["vm_id"].is_null()
-            && OF_EVERY_HOST
-                .iter()
-                .any(|(metric, threshold)| alert["metric"] == *metric && alert["threshold"] == *threshold)
-    };
+/// What alerts are about, and their thresholds.
+fn whats(alerts: &[Value]) -> Vec<(&str, f64)> {
     alerts
-        .filter(|alert| !is_the_machines(alert))
+        .iter()
         .map(|alert| (alert["metric"].as_str().unwrap(), alert["threshold"].as_f64().unwrap_or_default()))
         .collect()
 }
@@ -415,14 +400,10 @@ async fn users_make_rules_for_what_is_theirs() {
     assert!(seen(bob.get("/api/v1/alert_rules").await.json()));
     assert!(seen(ada.get("/api/v1/alert_rules").await.json()));
     assert!(!seen(carl.get("/api/v1/alert_rules").await.json()));
-    let uuid: String = sqlx::query_scalar("SELECT domain_uuid FROM vm WHERE id = ?")
-        .bind(vm_id)
-        .fetch_one(server.state.database.read())
-        .await
-        .unwrap();
-    assert!(fleet.fleet.keep_busy(&uuid, Some(0.97)));
+    let uuid = server.domain_uuid("bobs").await;
+    assert!(fleet.keep_busy(&uuid, Some(0.97)));
     fleet.ticks(&mut server, 16).await;
-    assert_eq!(whats(&bob.get("/api/v1/open_alerts").await.json()), [("cpu", 50.0)]);
+    assert_eq!(whats(&bob.vm_alerts().await), [("cpu", 50.0)]);
     let page = bob.page("/alerts/rules").await;
     assert!(page.words().contains("CPU at 50 % or more for 10 s"), "{}", page.words());
     assert!(bob.page(&format!("/alerts/rules?edit={rule_id}")).await.text.contains("Save rule"));
@@ -436,9 +417,9 @@ async fn users_make_rules_for_what_is_theirs() {
     );
     assert_eq!(bob.form("/api/v1/delete_alert_rule", &delete).await.status, StatusCode::OK);
     fleet.ticks(&mut server, 1).await;
-    assert_eq!(whats(&bob.get("/api/v1/open_alerts").await.json()), []);
+    assert_eq!(whats(&bob.vm_alerts().await), []);
     fleet.ticks(&mut server, 14).await;
-    assert_eq!(whats(&bob.get("/api/v1/open_alerts").await.json()), [("cpu", 90.0)]);
+    assert_eq!(whats(&bob.vm_alerts().await), [("cpu", 90.0)]);
     let events = texts(&bob.get("/api/v1/events?query[category]=alert").await.json());
     assert!(events.iter().any(|text| text.contains("no rule applies to it any more")), "{events:?}");
 
@@ -446,7 +427,7 @@ async fn users_make_rules_for_what_is_theirs() {
     let off = [("rule[id]", "5"), ("rule[scope]", "every_vm"), ("rule[is_enabled]", "")];
     assert_eq!(rule(&ada, &off).await.status, StatusCode::OK);
     fleet.ticks(&mut server, 1).await;
-    assert_eq!(whats(&bob.get("/api/v1/open_alerts").await.json()), []);
+    assert_eq!(whats(&bob.vm_alerts().await), []);
 }
 
 #[tokio::test]
@@ -457,39 +438,35 @@ async fn an_unexpected_stop_is_an_alert_and_a_requested_one_is_not() {
     let vm_id = ada.launch("shop-x", "alpine-3.23").await.json()["vm_id"].as_i64().unwrap();
     server.wait_until_idle().await;
     fleet.ticks(&mut server, 2).await;
-    let uuid: String = sqlx::query_scalar("SELECT domain_uuid FROM vm WHERE id = ?")
-        .bind(vm_id)
-        .fetch_one(server.state.database.read())
-        .await
-        .unwrap();
+    let uuid = server.domain_uuid("shop-x").await;
     assert_eq!(ada.act("stop", vm_id).await.status, StatusCode::OK);
     server.wait_until_idle().await;
     fleet.ticks(&mut server, 16).await;
-    assert_eq!(whats(&ada.get("/api/v1/open_alerts").await.json()), []);
+    assert_eq!(whats(&ada.vm_alerts().await), []);
     assert_eq!(ada.act("start", vm_id).await.status, StatusCode::OK);
     server.wait_until_idle().await;
     fleet.ticks(&mut server, 2).await;
 
-    assert!(fleet.fleet.stop_from_outside(&uuid));
+    assert!(fleet.stop_from_outside(&uuid));
     fleet.ticks(&mut server, 16).await;
-    let alerts = ada.get("/api/v1/open_alerts").await.json();
+    let alerts = ada.vm_alerts().await;
     assert_eq!(whats(&alerts), [("stopped", 0.0)]);
     assert!(ada.page("/alerts").await.words().contains("Stopped unexpectedly"));
     // Who takes care of it leaves it as it is: that is no alert any more.
     let take = [("alert_id", &*alerts[0]["id"].to_string())];
     assert_eq!(ada.form("/api/v1/acknowledge_alert", &take).await.status, StatusCode::OK);
     fleet.ticks(&mut server, 1).await;
-    assert_eq!(whats(&ada.get("/api/v1/open_alerts").await.json()), []);
+    assert_eq!(whats(&ada.vm_alerts().await), []);
 
-    assert!(fleet.fleet.start_from_outside(&uuid));
+    assert!(fleet.start_from_outside(&uuid));
     fleet.ticks(&mut server, 2).await;
-    assert!(fleet.fleet.kill_from_outside(&uuid));
+    assert!(fleet.kill_from_outside(&uuid));
     fleet.ticks(&mut server, 16).await;
-    assert_eq!(whats(&ada.get("/api/v1/open_alerts").await.json()), [("stopped", 0.0)]);
+    assert_eq!(whats(&ada.vm_alerts().await), [("stopped", 0.0)]);
     assert_eq!(ada.act("start", vm_id).await.status, StatusCode::OK);
     server.wait_until_idle().await;
     fleet.ticks(&mut server, 16).await;
-    assert_eq!(whats(&ada.get("/api/v1/open_alerts").await.json()), []);
+    assert_eq!(whats(&ada.vm_alerts().await), []);
 }
 
 #[tokio::test]

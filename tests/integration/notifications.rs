@@ -1,7 +1,6 @@
 //! Alerts reach users by webhook and mail: signed, and retried after failures.
 
-mod support;
-
+use crate::support::{Client, Server, fleet::Fleet, smtp};
 use axum::{
     Router,
     body::Bytes,
@@ -16,11 +15,7 @@ use std::{
     collections::VecDeque,
     sync::{Arc, Mutex},
 };
-use support::{Client, Server, fleet::Fleet};
-use tokio::{
-    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
-    net::TcpListener,
-};
+use tokio::{io::AsyncWriteExt, net::TcpListener};
 use twarga_cloud::{
     model::UtcMillis,
     server::notifications::{self, Mail, Notifier, Occasion, signature},
@@ -91,12 +86,6 @@ async fn pass(notifier: &Notifier, secs: i64) {
             sending.await.unwrap();
         }
     }
-}
-
-async fn execute(server: &Server, sql: &'static str) {
-    let mut tx = server.state.database.write().await.unwrap();
-    sqlx::query(sql).execute(&mut *tx).await.unwrap();
-    tx.commit().await.unwrap();
 }
 
 /// Raises an alert about a VM, or the host, in the database.
@@ -222,10 +211,10 @@ async fn only_admins_webhooks_lead_into_the_servers_own_network() {
     let bob = hooked(&server, "bob", &receiver).await;
     let test = async |url: &str, secs: i64| {
         assert_eq!(bob.form("/api/v1/set_webhook", &[("url", url)]).await.status, StatusCode::OK);
-        execute(&server, "UPDATE notification SET queued_at = 0").await;
+        server.execute("UPDATE notification SET queued_at = 0").await;
         let sent = bob.form("/api/v1/test_notification", &[("channel", "webhook")]).await;
         assert_eq!(sent.status, StatusCode::OK, "{}", sent.text);
-        execute(&server, "UPDATE notification SET due_at = 0 WHERE state = 'queued'").await;
+        server.execute("UPDATE notification SET due_at = 0 WHERE state = 'queued'").await;
         pass(&notifier(&server, None), secs).await;
         let settings = bob.get("/api/v1/my_notifications").await.json();
         let newest = settings["deliveries"][0].clone();
@@ -304,35 +293,14 @@ async fn a_resolved_alert_is_never_sent_before_its_opening() {
     assert_eq!(kinds, [json!("alert.raised"), json!("alert.raised"), json!("alert.resolved")]);
 }
 
-/// Takes one mail, as an SMTP server does.
+/// Takes one mail, as an SMTP server does, and gives the message.
 async fn take_mail(listener: TcpListener) -> String {
-    let (stream, _) = listener.accept().await.unwrap();
-    let (read, mut write) = stream.into_split();
-    let mut lines = BufReader::new(read).lines();
-    let mut mail = String::new();
-    write.write_all(b"220 here\r\n").await.unwrap();
-    while let Some(line) = lines.next_line().await.unwrap() {
-        let answer: &[u8] = match line.split(' ').next().unwrap_or_default() {
-            "EHLO" => b"250 here\r\n",
-            "DATA" => {
-                write.write_all(b"354 go on\r\n").await.unwrap();
-                while let Some(line) = lines.next_line().await.unwrap()
-                    && line != "."
-                {
-                    mail += &line;
-                    mail.push('\n');
-                }
-                b"250 taken\r\n"
-            }
-            "QUIT" => b"221 bye\r\n",
-            _ => b"250 ok\r\n",
-        };
-        write.write_all(answer).await.unwrap();
-        if !mail.is_empty() {
-            break;
-        }
-    }
-    mail
+    let (mut stream, _) = listener.accept().await.unwrap();
+    stream.write_all(smtp::GREETING).await.unwrap();
+    let mut said = Vec::new();
+    smtp::converse(&mut stream, "", |line| said.push(line.to_owned())).await.unwrap();
+    let message = said.split(|line| line == "DATA").nth(1).expect("a message is sent");
+    message.split(|line| line == ".").next().unwrap_or_default().join("\n")
 }
 
 #[tokio::test]
@@ -341,7 +309,7 @@ async fn an_alert_comes_by_mail() {
     let ada = server.user("ada").await;
     let off = ada.form("/api/v1/set_email_notifications", &[("is_on", "true")]).await;
     assert_eq!((off.status, off.text.contains("--smtp-url")), (StatusCode::CONFLICT, true));
-    execute(&server, "INSERT INTO notification_setting (account_id, email_is_on) VALUES (1, 1)").await;
+    server.execute("INSERT INTO notification_setting (account_id, email_is_on) VALUES (1, 1)").await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("smtp://{}", listener.local_addr().unwrap());
     let taken = tokio::spawn(take_mail(listener));

@@ -1,17 +1,20 @@
-use super::{driver::marker, *};
-use crate::{
-    model::{GuestSetup, Source, VmName, VmSpec, VmUsage},
+//! The simulated fleet as the collector and operations see it, without a server.
+
+use crate::support::{
+    driver,
+    fleet::{Fleet, MORNING},
+};
+use tempfile::TempDir;
+use twarga_cloud::{
+    model::{OperationKind, Source, VmSpec, VmUsage},
     server::{
         monitor::derive::{Inputs, derive},
-        provider::{Domain, DomainState, MachineCommand, MachineDriver},
+        provider::{
+            Domain, DomainState, Hypervisor, HypervisorSample, Machine, MachineDriver, MachineErrorKind,
+        },
+        simulated::{SimulatedOptions, seeded_specs},
     },
 };
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, Instant};
-use tempfile::TempDir;
-use tokio::sync::mpsc::unbounded_channel;
-
-const NOW: i64 = 1_795_396_900_000;
 
 /// A domain's values, from domains with the samples they are part of.
 fn usage(
@@ -28,10 +31,9 @@ fn usage(
     })
 }
 
-/// A fast fleet with a manual clock.
+/// A fast fleet, and a folder for its machines.
 struct Bench {
-    fleet: SimulatedFleet,
-    millis: Arc<AtomicI64>,
+    fleet: Fleet,
     folder: TempDir,
 }
 
@@ -41,36 +43,17 @@ impl Bench {
     }
 
     fn with(change: impl FnOnce(&mut SimulatedOptions)) -> Self {
-        let millis = Arc::new(AtomicI64::new(0));
-        let (start, passed) = (Instant::now(), Arc::clone(&millis));
-        let clock: Clock = Arc::new(move || {
-            let passed = passed.load(Ordering::Relaxed);
-            Moment {
-                utc: UtcMillis(NOW + passed),
-                monotonic: start + Duration::from_millis(passed.unsigned_abs()),
-            }
+        let fleet = Fleet::with(|options| {
+            options.speed = 1e6;
+            change(options);
         });
-        let mut options = SimulatedOptions { speed: 1e6, clock, ..SimulatedOptions::default() };
-        change(&mut options);
-        Self { fleet: SimulatedFleet::new(options), millis, folder: tempfile::tempdir().unwrap() }
-    }
-
-    fn pass_secs(&self, secs: i64) {
-        self.millis.fetch_add(secs * 1000, Ordering::Relaxed);
+        Self { fleet, folder: tempfile::tempdir().unwrap() }
     }
 
     fn machine(&self, name: &str) -> Machine {
         Machine {
-            owner_id: 1,
-            name: VmName::new(name).unwrap(),
             spec: VmSpec { image: "debian-12".into(), ram_mb: 1024, cpu_cores: 2, disk_gb: 20 },
-            is_resized: false,
-            setup: GuestSetup::default(),
-            vagrant_box: "generic/debian12".into(),
-            box_url: None,
-            domain_uuid: None,
-            project: None,
-            directory: self.folder.path().join(format!("user1-{name}")),
+            ..driver::machine(self.folder.path(), 1, name)
         }
     }
 
@@ -79,13 +62,7 @@ impl Bench {
         operation: OperationKind,
         machine: &Machine,
     ) -> Result<Vec<String>, MachineErrorKind> {
-        let (sender, mut receiver) = unbounded_channel();
-        let result = self.fleet.run(&MachineCommand::of(operation), machine, &sender).await;
-        drop(sender);
-        let mut lines = Vec::new();
-        while let Some(line) = receiver.recv().await {
-            lines.push(line);
-        }
+        let (result, lines) = driver::run(&*self.fleet, operation, machine).await;
         result.map(|()| lines).map_err(|error| error.kind)
     }
 
@@ -107,7 +84,9 @@ async fn a_vm_goes_through_its_life_and_leaves_the_same_files_as_a_real_one() {
     assert_eq!(bench.state_of(&machine).await, Some(DomainState::Running));
     let uuid = bench.fleet.domain_uuid(&machine).unwrap();
     assert_eq!((uuid.len(), bench.fleet.address(&uuid).await.unwrap().is_some()), (36, true));
-    assert!(machine.directory.join("Vagrantfile").is_file() && marker(&machine).is_file());
+    for file in ["Vagrantfile", ".vagrant/machines/default/simulated/id"] {
+        assert!(machine.directory.join(file).is_file(), "{file}");
+    }
 
     bench.run(OperationKind::Launch, &machine).await.unwrap();
     bench.run(OperationKind::Stop, &machine).await.unwrap();
@@ -128,9 +107,9 @@ async fn five_seconds_of_a_vm_are_believable_and_marked() {
     bench.run(OperationKind::Launch, &machine).await.unwrap();
     let uuid = bench.fleet.domain_uuid(&machine).unwrap();
     bench.fleet.enable_memory_statistics(&uuid, 5).await.unwrap();
-    bench.pass_secs(5);
+    bench.fleet.clock.advance(5);
     let before = bench.fleet.read().await.unwrap();
-    bench.pass_secs(5);
+    bench.fleet.clock.advance(5);
     let after = bench.fleet.read().await.unwrap();
     let usage = usage(Some((&before, &before.domains[0])), (&after, &after.domains[0]));
     assert!((0.1..99.0).contains(&usage.cpu_percent.unwrap()), "{usage:?}");
@@ -145,7 +124,7 @@ async fn without_a_statistics_interval_memory_goes_stale() {
     let bench = Bench::new();
     let machine = bench.machine("web-1");
     bench.run(OperationKind::Launch, &machine).await.unwrap();
-    bench.pass_secs(60);
+    bench.fleet.clock.advance(60);
     let sample = bench.fleet.read().await.unwrap();
     let usage = usage(None, (&sample, &sample.domains[0]));
     assert_eq!((usage.memory_percent, usage.sources.memory), (None, Source::Stale));
@@ -157,12 +136,12 @@ async fn two_hundred_vms_have_counters_that_only_grow_through_a_day() {
     for (index, (name, spec)) in seeded_specs(200).into_iter().enumerate() {
         let machine = Machine { name: name.clone(), spec, ..bench.machine(name.as_str()) };
         let weeks = i64::try_from(index % 4).unwrap();
-        bench.fleet.adopt(&machine, Some(UtcMillis(NOW).plus_secs(-weeks * 7 * 86_400)));
+        bench.fleet.adopt(&machine, Some(MORNING.plus_secs(-weeks * 7 * 86_400)));
     }
     let mut before = bench.fleet.read().await.unwrap();
     let mut gaps = 0;
     for _ in 0..24 * 6 {
-        bench.pass_secs(605);
+        bench.fleet.clock.advance(605);
         let after = bench.fleet.read().await.unwrap();
         assert_eq!(after.domains.len(), 200);
         for (earlier, later) in before.domains.iter().zip(&after.domains) {
@@ -191,8 +170,8 @@ async fn the_same_clock_gives_the_same_values() {
     let mut samples = Vec::new();
     for _ in 0..2 {
         let bench = Bench::new();
-        bench.fleet.adopt(&bench.machine("build-runner"), Some(UtcMillis(NOW).plus_secs(-100_000)));
-        bench.pass_secs(3600);
+        bench.fleet.adopt(&bench.machine("build-runner"), Some(MORNING.plus_secs(-100_000)));
+        bench.fleet.clock.advance(3600);
         samples.push(bench.fleet.read().await.unwrap().domains);
     }
     assert_eq!(samples[0], samples[1]);
@@ -202,7 +181,7 @@ async fn the_same_clock_gives_the_same_values() {
 async fn a_vm_of_an_earlier_run_is_found_again_with_its_uptime() {
     let bench = Bench::new();
     let machine = bench.machine("web-1");
-    let since = UtcMillis(NOW).plus_secs(-3 * 86_400);
+    let since = MORNING.plus_secs(-3 * 86_400);
     bench.fleet.adopt(&machine, Some(since));
     bench.fleet.adopt(&machine, None);
     let domain = bench.fleet.read().await.unwrap().domains.remove(0);

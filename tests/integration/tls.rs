@@ -3,8 +3,7 @@
 //! The server trusts the roots in `SSL_CERT_FILE` instead of the system's: the receivers' authority, another one, or none.
 //! Receivers record what they receive before TLS starts, and within it.
 
-mod support;
-
+use crate::support::{PATIENCE, eventually, http, process::Process, smtp};
 use axum::{
     Router,
     body::Bytes,
@@ -18,25 +17,20 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 use rustls::{ServerConfig, crypto::ring, pki_types::PrivateKeyDer};
 use serde_json::{Value, json};
 use std::{
-    fs::{self, File},
-    io,
+    fs, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    process::{Child, Command, Stdio},
+    path::Path,
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
 };
-use support::{PASSWORD, http};
 use tempfile::TempDir;
 use tokio::{
-    io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader},
+    io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
     task::JoinHandle,
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use twarga_cloud::server::notifications::signature;
 
-/// No single wait is longer, however slow the machine.
-const TIMEOUT: Duration = Duration::from_secs(30);
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// Loopback, too; but not "this very host" to the server, which speaks plainly there.
 const ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
@@ -45,7 +39,7 @@ const SMTP_PASSWORD: &str = "a secret of the mail server";
 const TEXT: &str = "This is a test: alerts will be sent here.";
 
 async fn in_time<T>(what: &str, answer: impl Future<Output = T>) -> T {
-    tokio::time::timeout(TIMEOUT, answer).await.unwrap_or_else(|_| panic!("not in time: {what}"))
+    tokio::time::timeout(PATIENCE, answer).await.unwrap_or_else(|_| panic!("not in time: {what}"))
 }
 
 /// Signs certificates.
@@ -85,52 +79,39 @@ impl Authority {
     }
 }
 
-/// A server of its own process, killed when it is dropped; and its admin, Ada.
-struct Process {
-    child: Child,
-    folder: TempDir,
-    address: SocketAddr,
-    token: String,
-}
-
-impl Process {
-    /// One that trusts whom the authorities of `pem` sign, and nobody else.
-    async fn trusting(pem: &str, more: &[&str]) -> Self {
-        let mut process = Self::begin(pem, more);
-        process.address = process.listens().await;
-        let ada = json!({ "username": "ada", "email": "ada@example.org", "password": PASSWORD }).to_string();
-        let sent = http::send(process.address, "POST", "/api/auth/register", "", &ada);
-        let (status, answer) = in_time("Ada registers", sent).await;
-        assert_eq!(status, 201, "{answer}");
-        process.token = in_time("Ada signs in", http::sign_in(process.address, "ada", PASSWORD)).await;
-        process
-    }
-
-    /// The same before it listens, and without Ada.
-    fn begin(pem: &str, more: &[&str]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let roots = folder.path().join("roots.pem");
-        fs::write(&roots, pem).unwrap();
-        let log = File::create(folder.path().join("log")).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_twarga-cloud"))
-            .args(["--provider", "simulated", "--simulated-vms", "0", "--addr", "127.0.0.1:0", "--data-dir"])
-            .arg(folder.path().join("data"))
-            .args(more)
+/// Starts a server that trusts whom the authorities of `pem` sign, and nobody else.
+fn start_trusting(pem: &str, folder: &Path, flags: &[&str]) -> Process {
+    let roots = folder.join("roots.pem");
+    fs::write(&roots, pem).unwrap();
+    Process::start(folder, |command| {
+        command
+            .args(["--provider", "simulated", "--simulated-vms", "0"])
+            .args(flags)
             .env("SSL_CERT_FILE", roots)
             .env_remove("SSL_CERT_DIR")
-            .env("TWARGA_SMTP_PASSWORD", SMTP_PASSWORD)
-            // As `cargo leptos watch` starts it: no page is requested here, so it may start before the site is built.
-            .env("LEPTOS_WATCH", "ON")
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        Self { child, folder, address: (HERE, 0).into(), token: String::new() }
+            .env("TWARGA_SMTP_PASSWORD", SMTP_PASSWORD);
+    })
+}
+
+/// A server in its own process, and its admin, Ada.
+struct Cloud {
+    process: Process,
+    token: String,
+    _folder: TempDir,
+}
+
+impl Cloud {
+    /// One that trusts whom the authorities of `pem` sign, and nobody else.
+    async fn trusting(pem: &str, flags: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut process = start_trusting(pem, folder.path(), flags);
+        process.listens().await;
+        let token = in_time("Ada registers", http::register(process.address, "ada")).await;
+        Self { process, token, _folder: folder }
     }
 
     fn log(&self) -> String {
-        fs::read_to_string(self.folder.path().join("log")).unwrap()
+        self.process.log()
     }
 
     /// What the log says of the mail that was not sent.
@@ -140,21 +121,6 @@ impl Process {
         log.lines().find(|line| line.contains("a mail was not sent")).unwrap_or_default().to_owned()
     }
 
-    /// Where it does, once it has said so.
-    async fn listens(&mut self) -> SocketAddr {
-        let begin = Instant::now();
-        loop {
-            let log = self.log();
-            let said = log.split_once(" is at http://").and_then(|(_, rest)| rest.split_once('/'));
-            if let Some((address, _)) = said {
-                return address.parse().unwrap();
-            }
-            let ended = self.child.try_wait().unwrap();
-            assert!(ended.is_none() && begin.elapsed() < TIMEOUT, "it does not listen ({ended:?})\n{log}");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-
     /// Sends a form as Ada.
     async fn form(&self, path: &str, form: &str) {
         let head = format!(
@@ -162,13 +128,14 @@ impl Process {
             self.token
         );
         let (status, answer) =
-            in_time(path, http::exchange(self.address, "POST", path, &head, form)).await.unwrap();
+            in_time(path, http::exchange(self.process.address, "POST", path, &head, form)).await.unwrap();
         assert_eq!(status, 200, "{path}: {answer}\n{}", self.log());
     }
 
     async fn settings(&self) -> Value {
         let path = "/api/v1/my_notifications";
-        let (status, answer) = in_time(path, http::send(self.address, "GET", path, &self.token, "")).await;
+        let (status, answer) =
+            in_time(path, http::send(self.process.address, "GET", path, &self.token, "")).await;
         assert_eq!(status, 200, "{answer}");
         serde_json::from_str(&answer).unwrap()
     }
@@ -176,16 +143,15 @@ impl Process {
     /// Has a test sent, and gives how it went, as Ada reads it.
     async fn test(&self, channel: &str) -> (String, Option<String>) {
         self.form("/api/v1/test_notification", &format!("channel={channel}")).await;
-        let begin = Instant::now();
-        loop {
+        eventually(async || {
             let newest = self.settings().await["deliveries"][0].clone();
             let word = |name: &str| newest[name].as_str().map(str::to_owned);
-            if let Some(state) = word("state").filter(|state| state != "queued") {
-                return (state, word("error"));
+            match word("state").filter(|state| state != "queued") {
+                Some(state) => Ok((state, word("error"))),
+                None => Err(format!("the test is not sent: {newest}\n{}", self.log())),
             }
-            assert!(begin.elapsed() < TIMEOUT, "the test is not sent: {newest}\n{}", self.log());
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        })
+        .await
     }
 
     /// Has a test sent that cannot be, and gives the words of it.
@@ -196,14 +162,7 @@ impl Process {
     }
 }
 
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// What a receiver got.
+/// What receivers got.
 #[derive(Default)]
 struct Received {
     /// Lines before TLS was on.
@@ -263,14 +222,11 @@ impl Receiver {
 
     /// Why TLS could not be turned on, which the other side may know a moment earlier.
     async fn broken(&self) -> String {
-        let begin = Instant::now();
-        loop {
-            if let Some(why) = self.notes.lock().unwrap().broken.first() {
-                return why.clone();
-            }
-            assert!(begin.elapsed() < TIMEOUT, "nobody broke TLS off");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        eventually(async || {
+            let why = self.notes.lock().unwrap().broken.first().cloned();
+            why.ok_or_else(|| "nobody broke TLS off".to_owned())
+        })
+        .await
     }
 }
 
@@ -327,78 +283,43 @@ async fn take_mail(
     let plain = |line: &str| notes.lock().unwrap().plain.push(line.to_owned());
     let sealed = |line: &str| notes.lock().unwrap().sealed.push(line.to_owned());
     if mode != TlsMode::Smtps {
-        stream.write_all(GREETING).await?;
+        stream.write_all(smtp::GREETING).await?;
         let offer = if mode == TlsMode::StartTls { "250-STARTTLS\r\n" } else { "" };
-        if !converse(&mut stream, offer, plain).await? {
+        if !smtp::converse(&mut stream, offer, plain).await? {
             return Ok(());
         }
     }
     let broken = |error: &io::Error| notes.lock().unwrap().broken.push(error.to_string());
     let mut stream = acceptor.accept(stream).await.inspect_err(broken)?;
     if mode == TlsMode::Smtps {
-        stream.write_all(GREETING).await?;
+        stream.write_all(smtp::GREETING).await?;
     }
-    converse(&mut stream, "", sealed).await?;
+    smtp::converse(&mut stream, "", sealed).await?;
     stream.shutdown().await
 }
 
-const GREETING: &[u8] = b"220 here\r\n";
-
-/// Serves a client until it quits, or requests TLS: then it returns `true`. Accepts any password at any time: it is not
-/// up to the receiver to prevent a client from sending it too early.
-async fn converse(
-    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
-    offer: &str,
-    note: impl Fn(&str),
-) -> io::Result<bool> {
-    let mut stream = BufReader::new(stream);
-    let (mut line, mut in_message) = (String::new(), false);
-    while stream.read_line(&mut line).await? > 0 {
-        let said = line.trim_end().to_owned();
-        line.clear();
-        note(&said);
-        if in_message && said != "." {
-            continue;
-        }
-        in_message = said == "DATA";
-        let answer = match said.split(' ').next().unwrap_or_default() {
-            "EHLO" => format!("250-here\r\n{offer}250 AUTH PLAIN\r\n"),
-            "AUTH" => "235 welcome\r\n".to_owned(),
-            "DATA" => "354 go on\r\n".to_owned(),
-            "QUIT" => "221 bye\r\n".to_owned(),
-            "STARTTLS" => "220 go on\r\n".to_owned(),
-            _ => "250 ok\r\n".to_owned(),
-        };
-        stream.write_all(answer.as_bytes()).await?;
-        if said == "STARTTLS" || said == "QUIT" {
-            return Ok(said == "STARTTLS");
-        }
-    }
-    Ok(false)
-}
-
 /// A server that posts Ada's alerts to `receiver`, and trusts the authorities of `pem`.
-async fn that_posts_to(receiver: &Receiver, pem: &str) -> Process {
-    let process = Process::trusting(pem, &[]).await;
-    process.form("/api/v1/set_webhook", &format!("url=https%3A%2F%2F{}%2Fhook", receiver.address)).await;
-    process
+async fn that_posts_to(receiver: &Receiver, pem: &str) -> Cloud {
+    let cloud = Cloud::trusting(pem, &[]).await;
+    cloud.form("/api/v1/set_webhook", &format!("url=https%3A%2F%2F{}%2Fhook", receiver.address)).await;
+    cloud
 }
 
 /// A server that sends mail over `receiver`, and trusts the authorities of `pem`.
-async fn that_mails_over(receiver: &Receiver, mode: TlsMode, pem: &str) -> Process {
+async fn that_mails_over(receiver: &Receiver, mode: TlsMode, pem: &str) -> Cloud {
     let scheme = if mode == TlsMode::Smtps { "smtps" } else { "smtp" };
     let url = format!("{scheme}://{}@{}", SMTP_USER.replace('@', "%40"), receiver.address);
-    Process::trusting(pem, &["--smtp-url", &url, "--mail-from", "Cloud <cloud@example.org>"]).await
+    Cloud::trusting(pem, &["--smtp-url", &url, "--mail-from", "Cloud <cloud@example.org>"]).await
 }
 
 #[tokio::test]
 async fn a_webhook_over_https_arrives_signed() {
     let authority = Authority::new("the receivers' authority");
     let receiver = Receiver::of_posts(authority.acceptor(HERE)).await;
-    let process = that_posts_to(&receiver, &authority.pem()).await;
-    assert_eq!(process.test("webhook").await, ("sent".into(), None), "{}", process.log());
+    let cloud = that_posts_to(&receiver, &authority.pem()).await;
+    assert_eq!(cloud.test("webhook").await, ("sent".into(), None), "{}", cloud.log());
 
-    let settings = process.settings().await;
+    let settings = cloud.settings().await;
     let shown = settings["webhook_secret"].as_str().unwrap().strip_prefix("whsec_").unwrap();
     let secret = BASE64.decode(shown).unwrap();
     let received = receiver.notes.lock().unwrap();
@@ -419,8 +340,8 @@ fn words(lines: &[String]) -> Vec<&str> {
 async fn mail_arrives(mode: TlsMode, at: IpAddr, plain: &[&str]) {
     let authority = Authority::new("the receivers' authority");
     let receiver = Receiver::of_mail(mode, at, authority.acceptor(at)).await;
-    let process = that_mails_over(&receiver, mode, &authority.pem()).await;
-    assert_eq!(process.test("email").await, ("sent".into(), None), "{}", process.log());
+    let cloud = that_mails_over(&receiver, mode, &authority.pem()).await;
+    assert_eq!(cloud.test("email").await, ("sent".into(), None), "{}", cloud.log());
 
     let received = receiver.notes.lock().unwrap();
     assert_eq!(words(&received.plain), plain, "{:?}", received.plain);
@@ -475,14 +396,14 @@ async fn a_webhook_whose_certificate_is_not_trusted_receives_nothing() {
         (&*ours, authority.acceptor_until(HERE, 2000), "Renew it"),
     ] {
         let receiver = Receiver::of_posts(acceptor).await;
-        let process = that_posts_to(&receiver, pem).await;
-        let error = process.refused("webhook").await;
+        let cloud = that_posts_to(&receiver, pem).await;
+        let error = cloud.refused("webhook").await;
         assert!(error.starts_with("The receiver's certificate") && error.contains(advice), "{error}");
         let alert = receiver.broken().await;
         assert!(alert.contains("fatal alert"), "{alert}");
         assert!(receiver.notes.lock().unwrap().posts.is_empty());
-        let says_so = process.log().contains("install the package ca-certificates");
-        assert_eq!(says_so, pem.is_empty(), "{}", process.log());
+        let says_so = cloud.log().contains("install the package ca-certificates");
+        assert_eq!(says_so, pem.is_empty(), "{}", cloud.log());
     }
 }
 
@@ -496,10 +417,10 @@ async fn mail_is_rejected(mode: TlsMode, at: IpAddr, plain: &[&str]) {
         (authority.pem(), authority.acceptor_until(at, 2000), "certificate expired"),
     ] {
         let receiver = Receiver::of_mail(mode, at, acceptor).await;
-        let process = that_mails_over(&receiver, mode, &pem).await;
-        let error = process.refused("email").await;
+        let cloud = that_mails_over(&receiver, mode, &pem).await;
+        let error = cloud.refused("email").await;
         assert!(error.contains("Details are in the server log"), "{error}");
-        assert!(process.mail_log().contains(why), "{why} is missing in\n{}", process.log());
+        assert!(cloud.mail_log().contains(why), "{why} is missing in\n{}", cloud.log());
         let alert = receiver.broken().await;
         assert!(alert.contains("fatal alert"), "{alert}");
         let received = receiver.notes.lock().unwrap();
@@ -521,25 +442,19 @@ async fn a_server_for_smtp_whose_certificate_is_not_trusted_receives_nothing() {
 async fn a_server_for_smtp_that_offers_no_tls_receives_nothing() {
     let authority = Authority::new("the receivers' authority");
     let receiver = Receiver::of_mail(TlsMode::Never, ELSEWHERE, authority.acceptor(ELSEWHERE)).await;
-    let process = that_mails_over(&receiver, TlsMode::Never, &authority.pem()).await;
-    let error = process.refused("email").await;
+    let cloud = that_mails_over(&receiver, TlsMode::Never, &authority.pem()).await;
+    let error = cloud.refused("email").await;
     assert!(error.contains("Details are in the server log"), "{error}");
-    assert!(process.mail_log().contains("STARTTLS is not supported"), "{}", process.log());
+    assert!(cloud.mail_log().contains("STARTTLS is not supported"), "{}", cloud.log());
     assert_eq!(words(&receiver.notes.lock().unwrap().plain), ["EHLO"]);
 }
 
 #[tokio::test]
 async fn a_server_that_can_check_no_certificate_of_a_mail_server_says_so_at_its_start() {
-    let mut process =
-        Process::begin("", &["--smtp-url", "smtps://127.0.0.1", "--mail-from", "cloud@example.org"]);
-    let begin = Instant::now();
-    let status = loop {
-        if let Some(status) = process.child.try_wait().unwrap() {
-            break status;
-        }
-        assert!(begin.elapsed() < TIMEOUT, "it goes on\n{}", process.log());
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    };
+    let folder = tempfile::tempdir().unwrap();
+    let flags = ["--smtp-url", "smtps://127.0.0.1", "--mail-from", "cloud@example.org"];
+    let mut process = start_trusting("", folder.path(), &flags);
+    let status = process.ends().await;
     let log = process.log();
     assert!(!status.success() && log.contains("install the package ca-certificates"), "{status}\n{log}");
 }

@@ -3,6 +3,7 @@
 //!
 //! The writer is this test binary, started by `a_hundred_kills_…` with only the test `writer`.
 
+use crate::support::{PATIENCE, Random, fleet::MORNING};
 use std::{
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
@@ -18,21 +19,20 @@ use twarga_cloud::{
 };
 
 const KILLS: u32 = 100;
+/// So many between two kills on average, and more: half an hour's, so that every other run has an hour to seal.
+const TICKS: u64 = 36;
 const FOLDER: &str = "TWARGA_CRASH_FOLDER";
 /// Few ticks an hour, so that hours are sealed all the time.
 const INTERVAL_SECS: u32 = 50;
-const BEGIN: i64 = 1_795_420_800_000;
 const KEPT_SECS: i64 = 40 * 3600;
 const VMS: [i64; 3] = [1, 2, 3];
-/// No tick takes this long, however slow the machine.
-const TIMEOUT: Duration = Duration::from_secs(60);
 
 fn at(tick: i64) -> UtcMillis {
-    UtcMillis(BEGIN + tick * i64::from(INTERVAL_SECS) * 1000)
+    MORNING.plus_secs(tick * i64::from(INTERVAL_SECS))
 }
 
 fn tick_at(at: UtcMillis) -> i64 {
-    (at.0 - BEGIN) / (i64::from(INTERVAL_SECS) * 1000)
+    (at.0 - MORNING.0) / (i64::from(INTERVAL_SECS) * 1000)
 }
 
 async fn open(folder: &Path) -> (Database, Store) {
@@ -85,7 +85,7 @@ struct Writer {
 impl Writer {
     fn start(folder: &Path) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["writer", "--exact", "--nocapture"])
+            .args(["crash::writer", "--exact", "--nocapture"])
             .env(FOLDER, folder)
             .stdout(Stdio::piped())
             .spawn()
@@ -109,9 +109,13 @@ impl Writer {
         None
     }
 
-    /// The last tick that it committed before it was killed, as far as it came to say so.
-    fn killed_after(mut self, wait: Duration) -> i64 {
-        let mut last = self.committed().expect("it begins to record");
+    /// Kills it some time after it committed so many ticks, which do not depend on the speed of the machine. Gives the last
+    /// one that it committed, as far as it came to say so.
+    fn killed_after(mut self, ticks: u64, wait: Duration) -> i64 {
+        let mut last = 0;
+        for _ in 0..ticks {
+            last = self.committed().expect("it records");
+        }
         std::thread::sleep(wait);
         self.child.kill().unwrap();
         while let Some(tick) = self.committed() {
@@ -131,14 +135,13 @@ impl Drop for Writer {
 #[tokio::test]
 async fn a_hundred_kills_lose_no_tick_and_double_none() {
     let folder = tempfile::tempdir().unwrap();
-    let mut chance = 0x2545_F491_4F6C_DD1D_u64;
+    let mut random = Random::new();
     let mut sealed_hours = 0;
     for kill in 0..KILLS {
-        chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let wait = Duration::from_millis(chance >> 33 & 0xFF);
+        let (ticks, wait) = (1 + random.below(2 * TICKS), Duration::from_millis(random.below(64)));
         let writer = Writer::start(folder.path());
-        let killed = tokio::task::spawn_blocking(move || writer.killed_after(wait));
-        let last = tokio::time::timeout(TIMEOUT, killed).await.expect("it ends in time").unwrap();
+        let killed = tokio::task::spawn_blocking(move || writer.killed_after(ticks, wait));
+        let last = tokio::time::timeout(PATIENCE, killed).await.expect("it ends in time").unwrap();
 
         let (database, store) = open(folder.path()).await;
         let sound: String =

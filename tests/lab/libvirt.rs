@@ -1,4 +1,4 @@
-//! Shared by tests in the lab: direct access to libvirt, and VMs that a failed test does not leave behind.
+//! libvirt asked by hand, and a VM that a failed test does not leave behind.
 
 use std::process::{Command, Stdio};
 

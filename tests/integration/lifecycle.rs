@@ -1,13 +1,11 @@
 //! Launching and operating VMs over HTTP in a simulated fleet: nothing is lost, nothing is there twice, and every credit
 //! is where it belongs.
 
-mod support;
-
+use crate::support::{Answer, Client, Server, fleet::Fleet, http};
 use axum::http::Method;
 use proptest::{prelude::*, test_runner::TestRunner};
 use serde_json::{Value, json};
 use std::{collections::HashSet, fs, time::Duration};
-use support::{Client, Server, fleet::Fleet, http};
 use twarga_cloud::{
     model::{HostUsage, OperationKind, UtcMillis, VmSpec, price},
     server::{commands::Source, provider::MachineErrorKind},
@@ -20,7 +18,7 @@ fn launch(name: &str) -> String {
 /// The credits that a [`launch`] costs.
 const PRICE: i64 = 17;
 
-async fn act(client: &Client, vm_id: i64, action: Value) -> support::Answer {
+async fn act(client: &Client, vm_id: i64, action: Value) -> Answer {
     client.json(Method::POST, &format!("/api/vms/{vm_id}/action"), &action.to_string()).await
 }
 
@@ -286,7 +284,7 @@ async fn the_host_gives_no_more_than_it_has() {
         cpu_cores: 2,
         ..HostUsage::default()
     };
-    let source = Source { host: Some(host), ..Source::simulated(fleet.fleet.clone()) };
+    let source = Source { host: Some(host), ..fleet.source() };
     let arguments = ["--provider", "simulated", "--simulated-vms", "0", "--memory-overcommit", "100"];
     let server = Server::start(&arguments, |_| source).await;
     let ada = server.user("ada").await;
@@ -502,17 +500,11 @@ async fn leftover_resources_are_listed_and_can_be_cleaned_up() {
     let listed = async || ada.get("/api/v1/orphans").await.json();
     assert_eq!(listed().await, json!([]));
 
-    // A machine without a row, as after restoring an older backup; an empty folder; a machine that was removed by hand.
-    let mut tx = server.state.database.write().await.unwrap();
-    sqlx::query("UPDATE vm SET destroyed_at = 1 WHERE name LIKE 'lost-%'").execute(&mut *tx).await.unwrap();
-    tx.commit().await.unwrap();
+    // A machine that the database forgot, as after an older backup; a folder of nothing; a machine that somebody took.
+    server.execute("UPDATE vm SET destroyed_at = 1 WHERE name LIKE 'lost-%'").await;
     fs::create_dir(server.vm_folder(1, "left-1")).unwrap();
     fs::create_dir(server.data_dir.join("vms/somebodys-own")).unwrap();
-    let uuid: String = sqlx::query_scalar("SELECT domain_uuid FROM vm WHERE name = 'gone-1'")
-        .fetch_one(server.state.database.read())
-        .await
-        .unwrap();
-    assert!(fleet.fleet.undefine_from_outside(&uuid));
+    assert!(fleet.undefine_from_outside(&server.domain_uuid("gone-1").await));
     fleet.ticks(&mut server, 2).await;
     let orphans = listed().await;
     let seen: Vec<_> =
@@ -571,9 +563,7 @@ async fn an_emergency_stop_powers_off_all_vms_and_reports_each() {
 async fn a_vm_is_turned_off_when_it_was_planned_and_started_with_the_server() {
     let folder = tempfile::tempdir().unwrap();
     let fleet = Fleet::new();
-    let arguments = ["--provider", "simulated", "--simulated-vms", "0"];
-    let source = || Source::simulated(fleet.fleet.clone());
-    let mut server = Server::start_in(folder.path(), &arguments, |_| source()).await;
+    let mut server = fleet.serve_in(folder.path(), &["--simulated-vms", "0"]).await;
     let ada = server.user("ada").await;
     let vm_id = launched(&server, &ada, "web-1").await;
     let path = format!("/api/vms/{vm_id}");
@@ -596,7 +586,7 @@ async fn a_vm_is_turned_off_when_it_was_planned_and_started_with_the_server() {
     assert_eq!((&vm["status"], &vm["stop_at"]), (&json!("stopped"), &Value::Null));
     drop(server);
 
-    server = Server::start_in(folder.path(), &arguments, |_| source()).await;
+    server = fleet.serve_in(folder.path(), &["--simulated-vms", "0"]).await;
     fleet.ticks(&mut server, 1).await;
     server.state.vms.start_those_that_start_with_the_server().await.unwrap();
     server.wait_until_idle().await;
@@ -633,15 +623,15 @@ async fn a_failed_launch_is_undone_and_one_that_cannot_be_costs_nothing_in_the_e
     let fleet = Fleet::new();
     let mut server = fleet.serve(0).await;
     let ada = server.user("ada").await;
-    fleet.fleet.fail_next(OperationKind::Launch, MachineErrorKind::BootTimeout);
-    fleet.fleet.fail_next(OperationKind::Destroy, MachineErrorKind::Busy);
+    fleet.fail_next(OperationKind::Launch, MachineErrorKind::BootTimeout);
+    fleet.fail_next(OperationKind::Destroy, MachineErrorKind::Busy);
     launched(&server, &ada, "web-1").await;
     assert_eq!(available(&server, 1).await, 1000 - PRICE, "nobody knows yet whether there is a machine");
     fleet.ticks(&mut server, 1).await;
     assert_eq!(ada.vm("web-1").await["status"], "failed");
     assert_eq!(available(&server, 1).await, 1000);
 
-    fleet.fleet.fail_next(OperationKind::Launch, MachineErrorKind::ProvisionerFailed);
+    fleet.fail_next(OperationKind::Launch, MachineErrorKind::ProvisionerFailed);
     let vm_id = launched(&server, &ada, "web-2").await;
     tokio::time::timeout(Duration::from_secs(5), server.collector.refresh_statuses()).await.unwrap().unwrap();
     let vm = ada.vm("web-2").await;

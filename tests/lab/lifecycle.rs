@@ -1,20 +1,16 @@
-//! Operations on a real VM, and a server that is killed while they run. Runs inside the lab:
-//! `scripts/lab up`, then `scripts/lab exec cargo test --features ssr --test lab_lifecycle -- --ignored --test-threads 1`.
+//! Operations on a real VM, and a server that is killed while they run.
 
-mod support;
-
+use crate::{
+    libvirt::{Sweep, virsh},
+    support::{Client, Random, Server, http, process::Process},
+};
 use axum::http::Method;
 use serde_json::{Value, json};
 use std::{
     fs,
-    net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     time::{Duration, Instant},
-};
-use support::{
-    Client, PASSWORD, Server, http,
-    lab::{Sweep, virsh},
 };
 use twarga_cloud::server::commands::Source;
 
@@ -215,56 +211,13 @@ async fn a_launch_that_is_cancelled_on_its_way_leaves_nothing() {
     }
 }
 
-/// A server of its own process, killed when it is dropped.
-struct Process {
-    child: Child,
-    address: SocketAddr,
-}
-
-impl Process {
-    fn start(data_dir: &Path) -> Self {
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let log =
-            fs::OpenOptions::new().create(true).append(true).open(data_dir.with_extension("log")).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_twarga-cloud"))
-            .args(["--provider", "vagrant", "--addr", &address.to_string(), "--data-dir"])
-            .arg(data_dir)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        Self { child, address }
-    }
-
-    async fn is_up(&self) {
-        let begin = Instant::now();
-        while !http::exchange(self.address, "GET", "/health", "", "")
-            .await
-            .is_ok_and(|(status, _)| status == 200)
-        {
-            assert!(begin.elapsed() < Duration::from_secs(60), "the server does not come up");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    }
-
-    /// As a crash of the program does, or, `with_all`, as one of the machine: nothing that it began goes on.
-    fn kill(mut self, with_all: bool, folders: &Path) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-        if with_all {
-            for pid in at_work_in(folders) {
-                let _ = Command::new("kill").args(["-KILL", &pid.to_string()]).status();
-            }
-        }
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// Starts a server over the data of an earlier one in this folder.
+async fn start(folder: &Path) -> Process {
+    let mut process = Process::start(folder, |command| {
+        command.args(["--provider", "vagrant"]);
+    });
+    process.listens().await;
+    process
 }
 
 /// The processes that a server of ours began in the folders of its VMs.
@@ -276,23 +229,18 @@ fn at_work_in(folders: &Path) -> Vec<u32> {
     fs::read_dir("/proc").unwrap().filter_map(|entry| of(entry.ok()?)).collect()
 }
 
+fn kill_at_work_in(folders: &Path) {
+    for pid in at_work_in(folders) {
+        let _ = Command::new("kill").args(["-KILL", &pid.to_string()]).status();
+    }
+}
+
 /// Ends whatever a killed server left at work.
 struct NothingAtWork(PathBuf);
 
 impl Drop for NothingAtWork {
     fn drop(&mut self) {
-        for pid in at_work_in(&self.0) {
-            let _ = Command::new("kill").args(["-KILL", &pid.to_string()]).status();
-        }
-    }
-}
-
-struct Chance(u64);
-
-impl Chance {
-    fn millis(&mut self, most: u64) -> Duration {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        Duration::from_millis((self.0 >> 33) % most)
+        kill_at_work_in(&self.0);
     }
 }
 
@@ -306,15 +254,11 @@ async fn a_server_that_is_killed_at_random_moments_loses_and_doubles_nothing() {
     const DOMAIN: &str = "twarga-user1-killed-1_default";
     let _sweep = Sweep("killed-1");
     let folder = tempfile::tempdir().unwrap();
-    let data_dir = folder.path().join("data");
-    let folders = data_dir.join("vms");
+    let folders = folder.path().join("data/vms");
     let _nothing_at_work = NothingAtWork(folders.clone());
-    let mut chance = Chance(0x2545_F491_4F6C_DD1D);
-    let mut process = Process::start(&data_dir);
-    process.is_up().await;
-    let user = json!({ "username": "ada", "email": "ada@example.org", "password": PASSWORD }).to_string();
-    assert_eq!(http::send(process.address, "POST", "/api/auth/register", "", &user).await.0, 201);
-    let token = http::sign_in(process.address, "ada", PASSWORD).await;
+    let mut random = Random::new();
+    let mut process = start(folder.path()).await;
+    let token = http::register(process.address, "ada").await;
 
     let (mut kills, mut launches, mut vm_id) = (0, 0, 0);
     let round = ["launch", "stop", "start", "destroy"];
@@ -343,17 +287,20 @@ async fn a_server_that_is_killed_at_random_moments_loses_and_doubles_nothing() {
             }
             assert!(begin.elapsed() < Duration::from_secs(600), "{action} does not end: {vm:#}");
             if of_one < KILLS_OF_ONE {
-                tokio::time::sleep(chance.millis(8000)).await;
+                tokio::time::sleep(Duration::from_millis(random.below(8000))).await;
                 of_one += 1;
                 kills += 1;
-                process.kill(kills % 2 == 0, &folders);
-                process = Process::start(&data_dir);
-                process.is_up().await;
+                process.kill();
+                // As a crash of the machine does, every other time: nothing that the server began goes on.
+                if kills % 2 == 0 {
+                    kill_at_work_in(&folders);
+                }
+                process = start(folder.path()).await;
             } else {
                 tokio::time::sleep(Duration::from_millis(500)).await;
             }
         };
-        let log = fs::read_to_string(data_dir.with_extension("log")).unwrap_or_default();
+        let log = fs::read_to_string(folder.path().join("log")).unwrap_or_default();
         let tail = || log.lines().rev().take(60).collect::<Vec<_>>().join("\n");
         let there = *action != "destroy";
         println!("{action}: {of_one} kills, {:.0} s, {}", begin.elapsed().as_secs_f64(), vm["status"]);

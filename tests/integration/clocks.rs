@@ -1,60 +1,21 @@
-//! The tick schedule under adverse conditions: clocks that are set, a suspended machine, samples that hang. Both clocks
-//! only move when a test moves them.
+//! The collector under adverse conditions: clocks that are set, a suspended machine, samples that hang.
 
-mod support;
-
+use crate::support::{Client, Server, eventually, fleet::Fleet};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicI64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
 };
-use support::{Client, Server};
-use twarga_cloud::{
-    model::UtcMillis,
-    server::{
-        commands::Source,
-        provider::{Hypervisor, HypervisorSample, Moment, ReadError},
-        simulated::{SimulatedFleet, SimulatedOptions},
-    },
-};
+use twarga_cloud::server::provider::{Hypervisor, HypervisorSample, Moment, ReadError};
 
-const MORNING: i64 = 1_795_420_800_000;
-
-/// A fleet on a machine whose two clocks are set by hand.
-struct Machine {
-    fleet: Arc<SimulatedFleet>,
-    monotonic_secs: Arc<AtomicI64>,
-    wall_secs: Arc<AtomicI64>,
-}
-
-impl Machine {
-    fn new() -> Self {
-        let (monotonic_secs, wall_secs) = (Arc::new(AtomicI64::new(0)), Arc::new(AtomicI64::new(0)));
-        let (begin, monotonic, wall) = (Instant::now(), monotonic_secs.clone(), wall_secs.clone());
-        let clock = Arc::new(move || Moment {
-            utc: UtcMillis(MORNING + wall.load(Ordering::SeqCst) * 1000),
-            monotonic: begin + Duration::from_secs(monotonic.load(Ordering::SeqCst).unsigned_abs()),
-        });
-        let options = SimulatedOptions { speed: 10_000.0, clock, ..SimulatedOptions::default() };
-        Self { fleet: Arc::new(SimulatedFleet::new(options)), monotonic_secs, wall_secs }
-    }
-
-    async fn serve_in(&self, folder: &std::path::Path) -> Server {
-        let fleet = self.fleet.clone();
-        let arguments = ["--provider", "simulated", "--simulated-vms", "1"];
-        Server::start_in(folder, &arguments, |_| Source::simulated(fleet)).await
-    }
-
-    /// An interval passes, on the wall clock `jump_secs` more, and a tick follows.
-    async fn tick(&self, server: &mut Server, jump_secs: i64) {
-        self.monotonic_secs.fetch_add(5, Ordering::SeqCst);
-        self.wall_secs.fetch_add(5 + jump_secs, Ordering::SeqCst);
-        server.tick().await;
-    }
+/// The wall clock is set by `jump_secs`, or the machine was suspended for as long; a tick follows at its time.
+async fn tick_after_jump(fleet: &Fleet, server: &mut Server, jump_secs: i64) {
+    fleet.clock.jump_wall_clock(jump_secs);
+    fleet.ticks(server, 1).await;
 }
 
 /// The VM's rates and the host's in the newest tick.
@@ -82,13 +43,12 @@ fn are_believable(rates: &[Value]) -> bool {
 
 #[tokio::test]
 async fn a_tick_after_time_did_not_simply_pass_has_no_rates_and_the_next_one_has() {
-    let folder = tempfile::tempdir().unwrap();
-    let machine = Machine::new();
-    let mut server = machine.serve_in(folder.path()).await;
+    let fleet = Fleet::new();
+    let mut server = fleet.serve(1).await;
     let ada = server.user("ada").await;
-    machine.tick(&mut server, 0).await;
+    fleet.ticks(&mut server, 1).await;
     assert!(are_unknown(&rates(&ada).await), "the first tick has nothing to compare with");
-    machine.tick(&mut server, 0).await;
+    fleet.ticks(&mut server, 1).await;
     assert!(are_believable(&rates(&ada).await));
     for (what, jump_secs) in [
         ("the machine was suspended for an hour", 3600),
@@ -96,10 +56,10 @@ async fn a_tick_after_time_did_not_simply_pass_has_no_rates_and_the_next_one_has
         ("the clock was put back by half a minute", -30),
         ("the clock was put back by two days", -2 * 86_400),
     ] {
-        machine.tick(&mut server, jump_secs).await;
+        tick_after_jump(&fleet, &mut server, jump_secs).await;
         let seen = rates(&ada).await;
         assert!(are_unknown(&seen), "{what}: {seen:?}");
-        machine.tick(&mut server, 0).await;
+        fleet.ticks(&mut server, 1).await;
         let seen = rates(&ada).await;
         assert!(are_believable(&seen), "after {what}: {seen:?}");
     }
@@ -115,54 +75,45 @@ async fn kept(server: &Server) -> (i64, String) {
 
 #[tokio::test]
 async fn a_clock_that_is_wrong_for_a_while_costs_no_sample() {
-    let folder = tempfile::tempdir().unwrap();
-    let machine = Machine::new();
-    let mut server = machine.serve_in(folder.path()).await;
+    let fleet = Fleet::new();
+    let mut server = fleet.serve(1).await;
     server.user("ada").await;
-    for _ in 0..5 {
-        machine.tick(&mut server, 0).await;
-    }
+    fleet.ticks(&mut server, 5).await;
     // As after a start without a network, until the clock is set.
-    machine.tick(&mut server, -20 * 365 * 86_400).await;
-    machine.tick(&mut server, 0).await;
+    tick_after_jump(&fleet, &mut server, -20 * 365 * 86_400).await;
+    fleet.ticks(&mut server, 1).await;
     assert_eq!(kept(&server).await, (5, "clock_behind".to_owned()));
-    machine.tick(&mut server, 20 * 365 * 86_400).await;
+    tick_after_jump(&fleet, &mut server, 20 * 365 * 86_400).await;
     assert_eq!(kept(&server).await.0, 6);
 
     // A day back, and it stays there: it was ahead before.
-    machine.tick(&mut server, -86_400).await;
-    for _ in 0..119 {
-        machine.tick(&mut server, 0).await;
-    }
+    tick_after_jump(&fleet, &mut server, -86_400).await;
+    fleet.ticks(&mut server, 119).await;
     assert_eq!(kept(&server).await, (6, "clock_behind".to_owned()));
-    machine.tick(&mut server, 0).await;
+    fleet.ticks(&mut server, 1).await;
     assert_eq!(kept(&server).await, (1, "clock_put_back".to_owned()));
 }
 
 #[tokio::test]
 async fn a_boot_and_a_restart_of_the_server_are_gaps() {
     let folder = tempfile::tempdir().unwrap();
-    let machine = Machine::new();
-    let mut server = machine.serve_in(folder.path()).await;
+    let fleet = Fleet::new();
+    let mut server = fleet.serve_in(folder.path(), &["--simulated-vms", "1"]).await;
     let ada = server.user("ada").await;
-    machine.tick(&mut server, 0).await;
-    machine.tick(&mut server, 0).await;
-    let uuid: String = sqlx::query_scalar("SELECT domain_uuid FROM vm")
-        .fetch_one(server.state.database.read())
-        .await
-        .unwrap();
-    assert!(machine.fleet.stop_from_outside(&uuid) && machine.fleet.start_from_outside(&uuid));
-    machine.tick(&mut server, 0).await;
-    assert!(are_unknown(&rates(&ada).await[..3]), "its counters were reset");
-    machine.tick(&mut server, 0).await;
+    fleet.ticks(&mut server, 2).await;
+    let uuid = server.domain_uuid("web-1").await;
+    assert!(fleet.stop_from_outside(&uuid) && fleet.start_from_outside(&uuid));
+    fleet.ticks(&mut server, 1).await;
+    assert!(are_unknown(&rates(&ada).await[..3]), "its counters began anew");
+    fleet.ticks(&mut server, 1).await;
     assert!(are_believable(&rates(&ada).await));
 
     drop(server);
-    let mut server = machine.serve_in(folder.path()).await;
+    let mut server = fleet.serve_in(folder.path(), &["--simulated-vms", "1"]).await;
     let ada = server.signed_in("ada").await;
-    machine.tick(&mut server, 0).await;
+    fleet.ticks(&mut server, 1).await;
     assert!(are_unknown(&rates(&ada).await));
-    machine.tick(&mut server, 0).await;
+    fleet.ticks(&mut server, 1).await;
     assert!(are_believable(&rates(&ada).await));
     let health = ada.get("/api/v1/collector_health").await.json();
     assert_eq!((&health["ticks"], &health["ticks_skipped"]), (&json!(2), &json!(0)), "of this run alone");
@@ -170,7 +121,7 @@ async fn a_boot_and_a_restart_of_the_server_are_gaps() {
 
 /// A hypervisor that can be made to hang.
 struct Hanging {
-    fleet: Arc<SimulatedFleet>,
+    fleet: Fleet,
     hangs: AtomicBool,
 }
 
@@ -198,17 +149,16 @@ impl Hypervisor for Hanging {
 
 #[tokio::test]
 async fn a_read_that_hangs_is_abandoned_within_the_interval_and_reported() {
-    let folder = tempfile::tempdir().unwrap();
-    let machine = Machine::new();
-    let mut server = machine.serve_in(folder.path()).await;
+    let fleet = Fleet::new();
+    let mut server = fleet.serve(1).await;
     let ada = server.user("ada").await;
-    let hypervisor = Arc::new(Hanging { fleet: machine.fleet.clone(), hangs: AtomicBool::new(false) });
+    let hypervisor = Arc::new(Hanging { fleet: fleet.clone(), hangs: AtomicBool::new(false) });
     server.collector.hypervisor = hypervisor.clone();
-    machine.tick(&mut server, 0).await;
+    fleet.ticks(&mut server, 1).await;
 
     hypervisor.hangs.store(true, Ordering::SeqCst);
     let begin = Instant::now();
-    machine.tick(&mut server, 0).await;
+    fleet.ticks(&mut server, 1).await;
     assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
     let live = ada.get("/api/v1/metrics_since").await.json();
     assert!(live["trouble"].as_str().is_some_and(|text| text.contains("4.5 s")), "{}", live["trouble"]);
@@ -218,7 +168,7 @@ async fn a_read_that_hangs_is_abandoned_within_the_interval_and_reported() {
     assert_eq!(health["vms"], json!({ "guest": 0, "hypervisor": 0, "simulated": 0, "none": 1 }));
 
     hypervisor.hangs.store(false, Ordering::SeqCst);
-    machine.tick(&mut server, 0).await;
+    fleet.ticks(&mut server, 1).await;
     let health = ada.get("/api/v1/collector_health").await.json();
     assert_eq!((&health["state"], &health["ticks"]), (&json!("working"), &json!(3)));
     assert_eq!(health["vms"]["simulated"], 1);
@@ -227,25 +177,18 @@ async fn a_read_that_hangs_is_abandoned_within_the_interval_and_reported() {
 
 #[tokio::test]
 async fn the_schedule_skips_and_counts_what_a_slow_tick_missed() {
-    let folder = tempfile::tempdir().unwrap();
-    let machine = Machine::new();
-    let fleet = machine.fleet.clone();
-    let arguments = ["--provider", "simulated", "--simulated-vms", "1", "--collect-every", "1"];
-    let mut server = Server::start_in(folder.path(), &arguments, |_| Source::simulated(fleet)).await;
+    let fleet = Fleet::new();
+    let mut server = fleet.serve_with(&["--simulated-vms", "1", "--collect-every", "1"]).await;
     let ada = server.user("ada").await;
-    let hypervisor = Arc::new(Hanging { fleet: machine.fleet.clone(), hangs: AtomicBool::new(true) });
+    let hypervisor = Arc::new(Hanging { fleet: fleet.clone(), hangs: AtomicBool::new(true) });
     server.collector.hypervisor = hypervisor.clone();
     let running = tokio::spawn(server.collector.run());
     let health = async || ada.get("/api/v1/collector_health").await.json();
-    let within = Instant::now() + Duration::from_secs(30);
-    let seen = loop {
+    let seen = eventually(async || {
         let seen = health().await;
-        if seen["ticks_skipped"].as_u64() > Some(0) {
-            break seen;
-        }
-        assert!(Instant::now() < within, "{seen}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    };
+        if seen["ticks_skipped"].as_u64() > Some(0) { Ok(seen) } else { Err(seen.to_string()) }
+    })
+    .await;
     // The first tick took the 4 s after which a sample is abandoned, and so missed the intervals of three seconds.
     let skipped = seen["ticks_skipped"].as_u64().unwrap();
     assert!((3..=8).contains(&skipped), "{seen}");
@@ -256,11 +199,10 @@ async fn the_schedule_skips_and_counts_what_a_slow_tick_missed() {
 
 #[tokio::test]
 async fn only_an_admin_sees_how_the_collector_is_doing() {
-    let folder = tempfile::tempdir().unwrap();
-    let machine = Machine::new();
-    let mut server = machine.serve_in(folder.path()).await;
+    let fleet = Fleet::new();
+    let mut server = fleet.serve(1).await;
     let (ada, bob) = (server.user("ada").await, server.user("bob").await);
-    machine.tick(&mut server, 0).await;
+    fleet.ticks(&mut server, 1).await;
     assert_eq!(ada.get("/api/v1/metrics_since").await.json()["collector"]["state"], "working");
     assert_eq!(bob.get("/api/v1/metrics_since").await.json()["collector"], json!(null));
     let of_one = ada.get("/api/v1/metrics_since?vm_id=1").await.json();

@@ -1,0 +1,18 @@
+//! The whole server, tested through what it offers to others: its router, its binary, its files. One test binary, because
+//! each one links the server anew.
+//!
+//! Tests run side by side in one process: whatever belongs to a process (environment variables, the current folder) is set
+//! for child processes only.
+
+mod accounts;
+mod api;
+mod clocks;
+mod config;
+mod crash;
+mod lifecycle;
+mod notifications;
+mod prometheus;
+mod simulated;
+#[path = "../support/mod.rs"]
+mod support;
+mod tls;
