@@ -1,6 +1,7 @@
 //! The events of operations: their kinds and texts.
 
 use crate::model::{OperationKind, SnapshotName};
+use std::time::Duration;
 
 /// The kind of event that a request for an operation is.
 pub fn requested_kind(kind: OperationKind) -> &'static str {
@@ -60,20 +61,34 @@ pub fn requested_text(who: &str, kind: OperationKind, name: &str, snapshot: Opti
 }
 
 /// `web-1 launched in 32 s.`
-pub fn done_text(name: &str, kind: OperationKind, started_at: Option<i64>, now: i64) -> String {
+pub fn done_text(name: &str, kind: OperationKind, took: Option<Duration>) -> String {
     let done = kind.done();
-    match started_at {
-        Some(started_at) if !kind.is_about_a_snapshot() && kind != OperationKind::Resize => {
-            format!("{name} {done} in {}.", duration(now - started_at))
+    match took {
+        Some(took) if !kind.is_about_a_snapshot() && kind != OperationKind::Resize => {
+            format!("{name} {done} in {}.", duration(took))
         }
         _ => format!("{name} {done}."),
     }
 }
 
 /// `32 s`, `2 min 5 s`
-fn duration(ms: i64) -> String {
-    match ms.max(0) / 1000 {
+fn duration(took: Duration) -> String {
+    match took.as_secs() {
         secs if secs < 60 => format!("{secs} s"),
         secs => format!("{} min {} s", secs / 60, secs % 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_says_how_long_an_operation_took() {
+        let text = |kind, secs: u64| done_text("web-1", kind, Some(Duration::from_millis(secs * 1000 + 900)));
+        assert_eq!(text(OperationKind::Launch, 32), "web-1 launched in 32 s.");
+        assert_eq!(text(OperationKind::Destroy, 125), "web-1 destroyed in 2 min 5 s.");
+        assert_eq!(text(OperationKind::SnapshotSave, 3), "web-1 has a new snapshot.");
+        assert_eq!(done_text("web-1", OperationKind::Stop, None), "web-1 stopped.");
     }
 }

@@ -13,6 +13,7 @@ use crate::{
         provider::{MachineError, MachineErrorKind},
     },
 };
+use std::time::Duration;
 
 /// How an operation came to its end.
 pub enum Ending {
@@ -46,14 +47,14 @@ impl Vms {
         kind: OperationKind,
         vm: &VmRow,
         ending: &Ending,
+        took: Option<Duration>,
     ) -> Result<(), sqlx::Error> {
         let lines = self.0.operations.lines(operation_id).unwrap_or_default();
         let machine = self.machine(vm);
         let (allowances, now) = (&self.0.allowances, stamp());
         let mut tx = self.0.database.write().await?;
-        let started_at: Option<i64> = sqlx::query_scalar(
-            "UPDATE operation SET state = ?, finished_at = ?, last_line = ?, output = ?, error = ? WHERE id = ?
-             RETURNING started_at",
+        sqlx::query(
+            "UPDATE operation SET state = ?, finished_at = ?, last_line = ?, output = ?, error = ? WHERE id = ?",
         )
         .bind(ending.state().as_str())
         .bind(now)
@@ -61,7 +62,7 @@ impl Vms {
         .bind(lines.join("\n"))
         .bind(ending.error().map(|error| error.text.clone()))
         .bind(operation_id)
-        .fetch_one(&mut *tx)
+        .execute(&mut *tx)
         .await?;
         let uuid = machine.as_ref().and_then(|machine| self.0.machines.domain_uuid(machine));
         if matches!(ending, Ending::Undone(_)) {
@@ -120,7 +121,7 @@ impl Vms {
             repository::set_status(&mut tx, vm.id, status, problem).await?;
         }
         let event = match ending.error() {
-            None => NewEvent::info(done_kind(kind), vm_id, done_text(name, kind, started_at, now)),
+            None => NewEvent::info(done_kind(kind), vm_id, done_text(name, kind, took)),
             Some(error) if error.kind == MachineErrorKind::Cancelled => NewEvent::info(
                 "vm_operation_cancelled",
                 vm_id,

@@ -13,7 +13,7 @@ use sqlx::{Sqlite, Transaction};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::sync::{Notify, Semaphore, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -212,10 +212,13 @@ impl Vms {
             was_cut_off: state == OperationState::Running.as_str(),
             cancel,
         };
+        let began = Instant::now();
         let ending = self.run(operation_id, &command, &vm).await;
+        // Of one that an earlier server began, nobody knows.
+        let took = (!command.was_cut_off).then(|| began.elapsed());
         // What was done is done: its outcome is written as soon as it can be, or the VM would be busy for ever.
         let mut pause = Duration::from_secs(2);
-        while let Err(error) = self.finish(operation_id, kind, &vm, &ending).await {
+        while let Err(error) = self.finish(operation_id, kind, &vm, &ending, took).await {
             tracing::error!(operation_id, %error, "an outcome could not be saved; retrying");
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(Duration::from_secs(60));
