@@ -4,7 +4,6 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createWriteStream } from "node:fs";
 import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -16,6 +15,8 @@ export const LAB = join(ROOT, "scripts/lab");
 const BINARY =
   process.env.TWARGA_BINARY ?? resolve(ROOT, process.env.CARGO_TARGET_DIR ?? "target", "debug/twarga-cloud");
 
+// The system picks a free port: servers of several workers never meet.
+const ADDRESS = "127.0.0.1:0";
 const START_MS = 30_000;
 const STOP_MS = 20_000;
 
@@ -27,15 +28,21 @@ export async function startServer({ name, args = [], lab = false }) {
   await mkdir(RESULTS, { recursive: true });
   const log = join(RESULTS, `server-${name}.log`);
   const dataDir = await mkdtemp(join(tmpdir(), `twarga-${name}-`));
-  const address = `127.0.0.1:${await freePort()}`;
-  const serve = [BINARY, "serve", "--addr", address, "--data-dir", dataDir, ...args];
+  const serve = [BINARY, "serve", "--addr", ADDRESS, "--data-dir", dataDir, ...args];
   // scripts/lab serve becomes the server, so in both cases the child's id is the server's.
-  const command = lab ? [LAB, "serve", address, ...serve] : serve;
+  const command = lab ? [LAB, "serve", ADDRESS, ...serve] : serve;
 
   const child = spawn(command[0], command.slice(1), { cwd: ROOT, stdio: ["ignore", "pipe", "pipe"] });
   const output = createWriteStream(log);
   child.stdout.pipe(output, { end: false });
   child.stderr.pipe(output, { end: false });
+  let said = "";
+  let url;
+  child.stdout.on("data", (chunk) => {
+    if (url) return;
+    said += chunk;
+    url = said.match(/http:\/\/127\.0\.0\.1:\d+(?=\/)/)?.[0];
+  });
   let failure;
   child.on("error", (error) => (failure = error));
   const killAtExit = () => child.kill("SIGKILL");
@@ -54,13 +61,12 @@ export async function startServer({ name, args = [], lab = false }) {
     await rm(dataDir, { recursive: true, force: true });
   }
 
-  const url = `http://${address}`;
   const deadline = Date.now() + START_MS;
-  while (!(await answers(`${url}/health`))) {
+  while (!(url && (await answers(`${url}/health`)))) {
     if (failure || !isRunning(child) || Date.now() > deadline) {
       await stop();
-      const said = failure?.message ?? (await readFile(log, "utf8")).trim().split("\n").slice(-20).join("\n");
-      throw new Error(`${command.join(" ")}\ndid not come up (${log}):\n${said}`);
+      const why = failure?.message ?? (await readFile(log, "utf8")).trim().split("\n").slice(-20).join("\n");
+      throw new Error(`${command.join(" ")}\ndid not come up (${log}):\n${why}`);
     }
     await new Promise((wake) => setTimeout(wake, 100));
   }
@@ -75,13 +81,4 @@ async function answers(url) {
   } catch {
     return false;
   }
-}
-
-async function freePort() {
-  const probe = createServer().listen(0, "127.0.0.1");
-  await once(probe, "listening");
-  const { port } = probe.address();
-  probe.close();
-  await once(probe, "close");
-  return port;
 }
