@@ -1,9 +1,10 @@
-// What the suites share: a page whose console must stay clean, a user, and access to a chart's data.
+// What the suites share: a page whose console must stay clean, a simulated fleet with its admin, how to call the server and
+// how to look into a chart.
 
 import { test as base, expect } from "@playwright/test";
 import axe from "axe-core";
 import { join } from "node:path";
-import { RESULTS } from "./server.mjs";
+import { RESULTS, startServer } from "./server.mjs";
 
 export { expect };
 
@@ -47,6 +48,110 @@ export const test = base.extend({
   },
 });
 
+/** What Chromium says about a page without scripts: nothing uses what is loaded ahead. */
+export const UNUSED_AHEAD = /preloaded using link preload/;
+
+/** How often pages without live metrics poll. */
+export const POLL_MS = 5_000;
+
+/**
+ * A `test` for the tests of one file, which share a server with a simulated fleet. Its admin is `USER`, who every page is
+ * signed in as; without `hasAdmin` the server is as on its first start. A test leaves the fleet as it was, so that each runs
+ * in any order and alone.
+ */
+export function withFleet({ name, vms = 5, hasAdmin = true }) {
+  return test.extend({
+    server: [
+      async ({}, use, { workerIndex }) => {
+        const args = ["--provider", "simulated", "--simulated-vms", `${vms}`, "--collect-every", "1"];
+        const server = await startServer({ name: `${name}-${workerIndex}`, args });
+        await use(server);
+        await server.stop();
+      },
+      { scope: "worker" },
+    ],
+    // Calls the server as the admin, whose session all tests share: a debug server takes half a second to hash a password.
+    api: [
+      async ({ playwright, server }, use) => {
+        const request = await playwright.request.newContext();
+        const calls = client(request, server.url);
+        if (hasAdmin) await register(calls);
+        await use({ ...calls, session: await request.storageState() });
+        await request.dispose();
+      },
+      { scope: "worker" },
+    ],
+    baseURL: ({ server }, use) => use(server.url),
+    storageState: ({ api }, use) => use(api.session),
+  });
+}
+
+/** Registers the admin, who is given the fleet, and waits for its first values: percentages come with the second sample. */
+async function register({ get, post }) {
+  await post("register", USER);
+  await expect.poll(async () => (await get("list_vms")).map((vm) => vm.figures.cpu_percent)).not.toContain(null);
+}
+
+/** Calls the server functions at `url`, signed in as `request` is. */
+export function client(request, url) {
+  const headers = { origin: url, accept: "application/json" };
+  const answer = async (endpoint, reply) => {
+    expect(reply.ok(), `${endpoint}: ${await reply.text()}`).toBe(true);
+    return reply.json();
+  };
+  return {
+    get: async (endpoint) => answer(endpoint, await request.get(`${url}/api/v1/${endpoint}`, { headers })),
+    post: async (endpoint, form) => answer(endpoint, await request.post(`${url}/api/v1/${endpoint}`, { form, headers })),
+  };
+}
+
+/** Saves an alert rule; `fields` are those of its form. */
+export function saveRule({ post }, fields) {
+  const rule = { comparison: "above", severity: "warning", is_enabled: "on", ...fields };
+  return post("save_alert_rule", Object.fromEntries(Object.entries(rule).map(([name, value]) => [`rule[${name}]`, `${value}`])));
+}
+
+/** Launches a VM, and waits until it runs. Gives its id. */
+export async function launch(api, name) {
+  const { vm_id } = await api.post("launch_vm", { name, image: "alpine-3.23", ram_mb: 256, cpu_cores: 1, disk_gb: 4 });
+  await becomes(api, vm_id, "running");
+  return vm_id;
+}
+
+/** Destroys a VM, and waits until it is gone. */
+export async function destroy(api, name) {
+  const { id } = (await api.get("list_vms")).find((vm) => vm.name === name);
+  await api.post("destroy_vm", { vm_id: id, confirm_name: name });
+  await becomes(api, id, undefined);
+}
+
+/** With the fleet, when an operation is requested. */
+const PATIENCE = { timeout: 40_000 };
+
+/** Waits until a VM has the status, or is gone when it is `undefined`. */
+export const becomes = ({ get }, id, status) =>
+  expect.poll(async () => (await get("list_vms")).find((vm) => vm.id === id)?.status, PATIENCE).toBe(status);
+
+/** Gives a fleet of 8 VMs or more a past, in an order that is the same each time, since the events tell it. */
+export async function furnish(api) {
+  const { get, post } = api;
+  // Which of these alerts would be raised depends on the host and the hour: none is before an hour has passed.
+  for (const { id, scope, metric, threshold, severity } of await get("alert_rules")) {
+    if (threshold !== null) await saveRule(api, { id, scope, metric, threshold, severity, for_secs: 3600 });
+  }
+  await post("create_account", { username: "bob", email: "bob@example.org", password: USER.password, role: "user" });
+  await post("set_auto_start", { vm_id: 1, auto_start: true });
+  await post("save_snapshot", { vm_id: 1, snapshot: "before-upgrade" });
+  await expect.poll(async () => (await get("vm_snapshots?vm_id=1")).length, PATIENCE).toBe(1);
+  await post("stop_vm", { vm_id: 8 });
+  await becomes(api, 8, "stopped");
+  await post("suspend_vm", { vm_id: 4 });
+  await becomes(api, 4, "suspended");
+  await saveRule(api, { scope: "vm:3", metric: "cpu", threshold: 20, for_secs: 5 });
+  await saveRule(api, { scope: "vm:2", metric: "memory", threshold: 10, for_secs: 5, severity: "info" });
+  await expect.poll(async () => (await get("open_alerts")).length, PATIENCE).toBe(2);
+}
+
 /** Fills in the form of `/setup`, `/register` or `/sign-in` and sends it; works without JavaScript too. */
 export async function enter(page, path, fields) {
   await page.goto(path);
@@ -63,16 +168,38 @@ export const submit = (page, field) => page.locator(`form:has([name=${field}]) b
 /** Signs the context in without a page, as a form of the site itself would. */
 export async function signIn(context, url) {
   const { username, password } = USER;
-  const reply = await context.request.post(`${url}/api/v1/sign_in`, {
-    form: { username, password },
-    headers: { origin: url, accept: "application/json" },
-  });
-  expect(reply.ok(), await reply.text()).toBe(true);
+  await client(context.request, url).post("sign_in", { username, password });
 }
 
 export const status = (page) => page.getByTestId("status").first();
 
 export const row = (page, name) => page.locator(`[data-vm="${name}"]`);
+
+/** The name of a VM in the overview that runs. */
+export const firstRunning = (page) =>
+  page.locator("[data-vm]").filter({ hasText: /running/i }).first().getAttribute("data-vm");
+
+/** A VM that runs, the first. */
+export const runningVm = async ({ get }) => (await get("list_vms")).find((vm) => vm.status === "running");
+
+/** Opens the page of a VM that runs. Gives the VM. */
+export async function openRunning(page, api) {
+  const vm = await runningVm(api);
+  await page.goto(`/vms/${vm.id}`);
+  await hydrated(page);
+  await expect(status(page)).toHaveText(/running/i);
+  await expect(chart(page, "cpu").locator("canvas").first()).toBeVisible();
+  return vm;
+}
+
+/** The same by its link in the overview, within one document. */
+export async function followRunning(page) {
+  await page.goto("/");
+  await hydrated(page);
+  await row(page, await firstRunning(page)).getByRole("link").first().click();
+  await expect(status(page)).toHaveText(/running/i);
+  await expect(chart(page, "cpu").locator("canvas").first()).toBeVisible();
+}
 
 /** Waits until wasm has taken the page over: before that, only what needs no script works. */
 export async function hydrated(page) {
@@ -98,7 +225,13 @@ export function inspect(chart) {
   });
 }
 
-/** Counts the requests to the server from now on. */
+/** Waits until a chart has a point that is newer than `after`. */
+export async function appended(page, figure, after) {
+  await expect.poll(async () => (await inspect(chart(page, figure))).lastPointAt, { timeout: 3 * POLL_MS })
+    .toBeGreaterThan(after);
+}
+
+/** Counts the requests that ask the server for something, from now on. */
 export function countCalls(page) {
   const calls = [];
   page.on("request", (request) => {
@@ -118,7 +251,39 @@ export async function setVisibility(page, state) {
 /** A screenshot for developers, `test-results/shots/NAME.png`. */
 export const shot = (page, name) => page.screenshot({ path: join(RESULTS, "shots", `${name}.png`), fullPage: true });
 
-/** Presses a button, which may be under "More". */
+const WIDTHS = [1280, 390];
+
+/** Puts the page into both themes at both widths, one after the other; `open` loads it at each width. */
+export async function inEachLook(page, look, open = async () => {}) {
+  for (const width of WIDTHS) {
+    await page.setViewportSize({ width, height: 900 });
+    await page.emulateMedia({ reducedMotion: "reduce" });
+    await open();
+    for (const colorScheme of ["light", "dark"]) {
+      await page.emulateMedia({ colorScheme });
+      await look(`${colorScheme}-${width}`);
+    }
+  }
+}
+
+/** Checks that the page at `path` fits in each look. */
+export function fitsInEachLook(page, name, path) {
+  const open = async () => {
+    await page.goto(path);
+    await hydrated(page);
+  };
+  return inEachLook(page, (look) => fits(page, name, look), open);
+}
+
+/** Takes the page's picture; it must not scroll sideways, nor keep anybody from using it. */
+export async function fits(page, name, look) {
+  await shot(page, `${name}-${look}`);
+  const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+  expect(overflow, `${name} scrolls sideways`).toBeLessThanOrEqual(0);
+  expect(await violations(page), `${name} for everybody`).toEqual([]);
+}
+
+/** Presses a button, which may stand under "More". */
 export async function press(page, name) {
   const button = page.getByRole("button", { name, exact: true });
   if ((await button.count()) === 0) await page.getByTestId("more").click();
@@ -190,8 +355,8 @@ export async function throughEverything(page, patience = {}) {
 
 /** Violations of WCAG 2.2 AA on the page: the rule and where it is broken. */
 export async function violations(page) {
-  await page.evaluate(axe.source);
+  if (!(await page.evaluate(() => "axe" in globalThis))) await page.evaluate(axe.source);
   const tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"];
-  const found = await page.evaluate((tags) => globalThis.axe.run(document, { runOnly: { type: "tag", values: tags } }), tags);
+  const found = await page.evaluate((tags) => globalThis.axe.run(document, { runOnly: { type: "tag", values: tags }, resultTypes: ["violations"] }), tags);
   return found.violations.flatMap(({ id, nodes }) => nodes.map((node) => `${id}: ${node.target.join(" ")} ${node.failureSummary.split("\n")[1] ?? ""}`));
 }

@@ -4,7 +4,7 @@
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join, relative } from "node:path";
 import { compare, isSame, MAX_SHARE, MIN_COMPARED } from "./compare.mjs";
-import { enter, expect, hydrated, USER, signIn, test as base } from "./fixtures.mjs";
+import { client, enter, expect, furnish, hydrated, USER, signIn, test as base } from "./fixtures.mjs";
 import { RESULTS, ROOT, startServer } from "./server.mjs";
 
 const KEEP = process.env.TWARGA_PICTURES === "keep";
@@ -14,9 +14,6 @@ const KEPT_LETTERS = join(KEPT, "letters.json");
 const VMS = 12;
 /** How long the fleet runs before pictures to keep are taken: as long as a page's lines reach back. */
 const HISTORY_MS = 60_000 * Number(process.env.TWARGA_PICTURES_MINUTES ?? 15);
-
-/** With the fleet, for operations. */
-const PATIENCE = { timeout: 40_000 };
 
 const THEMES = ["light", "dark"];
 const SIZES = [{ width: 1280, height: 900 }, { width: 390, height: 844 }];
@@ -58,7 +55,7 @@ const test = base.extend({
     async ({ server, browser }, use) => {
       const context = await browser.newContext({ baseURL: server.url });
       await enter(await context.newPage(), "/setup", USER);
-      await furnish(context.request, server.url);
+      await furnish(client(context.request, server.url));
       await context.close();
       if (KEEP) await new Promise((wake) => setTimeout(wake, HISTORY_MS));
       await use(server);
@@ -221,36 +218,4 @@ async function compared(page, kept, picture, live) {
   } finally {
     await blank.close();
   }
-}
-
-/** Gives the fleet a past, in the same order each time, because the events show it. */
-async function furnish(request, url) {
-  const headers = { origin: url, accept: "application/json" };
-  const post = async (endpoint, form) => {
-    const reply = await request.post(`${url}/api/v1/${endpoint}`, { form, headers });
-    expect(reply.ok(), `${endpoint}: ${await reply.text()}`).toBe(true);
-  };
-  const get = async (endpoint) => (await request.get(`${url}/api/v1/${endpoint}`, { headers })).json();
-  const becomes = (vmId, status) =>
-    expect.poll(async () => (await get("list_vms")).find((vm) => vm.id === vmId).status, PATIENCE).toBe(status);
-  const rule = (fields) => {
-    const whole = { comparison: "above", severity: "warning", is_enabled: "on", ...fields };
-    return post("save_alert_rule", Object.fromEntries(Object.entries(whole).map(([name, value]) => [`rule[${name}]`, `${value}`])));
-  };
-
-  // Which of these alerts would be raised depends on the host and the hour: none is before an hour has passed.
-  for (const { id, scope, metric, threshold, severity } of await get("alert_rules")) {
-    if (threshold !== null) await rule({ id, scope, metric, threshold, severity, for_secs: 3600 });
-  }
-  await post("create_account", { username: "bob", email: "bob@example.org", password: USER.password, role: "user" });
-  await post("set_auto_start", { vm_id: "1", auto_start: "true" });
-  await post("save_snapshot", { vm_id: "1", snapshot: "before-upgrade" });
-  await expect.poll(async () => (await get("vm_snapshots?vm_id=1")).length, PATIENCE).toBe(1);
-  await post("stop_vm", { vm_id: "8" });
-  await becomes(8, "stopped");
-  await post("suspend_vm", { vm_id: "4" });
-  await becomes(4, "suspended");
-  await rule({ scope: "vm:3", metric: "cpu", threshold: 20, for_secs: 5 });
-  await rule({ scope: "vm:2", metric: "memory", threshold: 10, for_secs: 5, severity: "info" });
-  await expect.poll(async () => (await get("open_alerts")).length, PATIENCE).toBe(2);
 }

@@ -1,12 +1,12 @@
 // Three suites in a real Chromium: `simulated` and `pictures` need only a built server and site, `lab` also needs
 // scripts/lab up.
-// Each starts its own server (server.mjs), so there is no webServer here.
+// Each file starts its own server (server.mjs), so there is no webServer here, and files run side by side.
 import { defineConfig } from "@playwright/test";
 
 export default defineConfig({
   testDir: ".",
   outputDir: "../test-results/playwright",
-  workers: 1,
+  workers: 2,
   forbidOnly: !!process.env.CI,
   reporter: "list",
   timeout: 90_000,
@@ -30,9 +30,10 @@ export default defineConfig({
     },
   },
   projects: [
-    { name: "simulated", testMatch: "simulated.spec.mjs" },
-    // What it looks like is all that can go wrong there; a trace of it would take longer than the pictures do.
+    // The longest file, so it begins first. What pages look like is all that can go wrong there; a trace of it would take
+    // longer than the pictures do.
     { name: "pictures", testMatch: "pictures.spec.mjs", use: { trace: "off" } },
+    { name: "simulated", testMatch: "simulated/*.spec.mjs" },
     // Software emulation boots a VM in a minute on a good day.
     { name: "lab", testMatch: "lab.spec.mjs", timeout: 10 * 60_000 },
   ],
