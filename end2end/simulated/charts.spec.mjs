@@ -62,12 +62,12 @@ test("charts show any range: a preset, one drawn across them, and back again", a
 
 test("what the charts show can be read as a table and saved as files", async ({ page, api }) => {
   const { id } = await openRunning(page, api);
-  const readings = page.getByTestId("chart-table");
-  await readings.locator("summary").click();
-  await expect(readings.getByRole("row").nth(1)).toContainText("%");
+  const table = page.getByTestId("chart-table");
+  await table.locator("summary").click();
+  await expect(table.getByRole("row").nth(1)).toContainText("%");
   await api.post("stop_after", { vm_id: id, hours: 8 });
   await press(page, "Restart");
-  await expect(readings.locator("td.events", { hasText: "restart" }).first()).toBeVisible({ timeout: 2 * POLL_MS });
+  await expect(table.locator("td.events", { hasText: "restart" }).first()).toBeVisible({ timeout: 2 * POLL_MS });
   const marks = () => chart(page, "cpu").locator("canvas").first().evaluate((canvas) => {
     const instance = globalThis.echarts.getInstanceByDom(canvas.closest("[_echarts_instance_]"));
     return instance.getOption().series[0].markLine.data.map((mark) => mark.name);
@@ -145,9 +145,9 @@ test("charts have the page's colours when they come with another page", async ({
       return instance.getOption().series[0].lineStyle.color;
     });
   expect(await colours()).toMatch(/^#|rgb|oklch/);
-  const readings = page.getByTestId("chart-table");
-  await readings.locator("summary").click();
-  await expect(readings.getByRole("row").nth(1)).toContainText("%");
+  const table = page.getByTestId("chart-table");
+  await table.locator("summary").click();
+  await expect(table.getByRole("row").nth(1)).toContainText("%");
 });
 
 test("the monitor shows the host on six charts that go on", async ({ page }) => {
