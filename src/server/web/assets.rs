@@ -27,9 +27,14 @@ const BUILD_IT: &str = if cfg!(debug_assertions) {
 #[allow_missing = true]
 struct Site;
 
-/// Whether `cargo leptos watch` runs this server: it builds the site by itself, with names that stay.
+/// Whether `cargo leptos watch` runs this server.
 pub fn cargo_leptos_watches() -> bool {
     std::env::var_os("LEPTOS_WATCH").is_some()
+}
+
+/// Whether cargo-leptos builds the site: it writes no manifest, and its files keep their names.
+fn built_by_cargo_leptos() -> bool {
+    cargo_leptos_watches() || (Site::get(MANIFEST).is_none() && Site::get("pkg/twarga-cloud.js").is_some())
 }
 
 /// The addresses of what a page loads.
@@ -37,7 +42,7 @@ pub fn cargo_leptos_watches() -> bool {
 /// # Errors
 /// A sentence that says what to do, when the site was not built.
 pub fn urls() -> Result<AssetUrls, String> {
-    if cargo_leptos_watches() {
+    if built_by_cargo_leptos() {
         let built = |extension: &str| format!("/pkg/twarga-cloud.{extension}");
         return Ok(AssetUrls {
             css: built("css"),
@@ -85,29 +90,21 @@ fn respond(path: &str, request: &HeaderMap, file: impl Fn(&str) -> Option<Embedd
         .expect("constant headers, a quoted number and a media type")
 }
 
-/// The file that a path names, if clients may have it: a plain name, at the top, in `pkg`, or in a folder of `pkg`. The
-/// manifest and the compressed forms are not served by their own names.
+/// The file that a path names, if clients may have it: one at the top, or any in `pkg`. The manifest and the compressed
+/// forms are not served by their own names.
 fn served_name(path: &str) -> Option<&str> {
     let name = path.strip_prefix('/')?;
-    let file = match name.strip_prefix("pkg/") {
-        Some(in_pkg) => match in_pkg.split_once('/') {
-            Some((hash, file)) if is_hash(hash) => file,
-            _ => in_pkg,
-        },
-        None => name,
+    let in_place = name.starts_with("pkg/") || !name.contains('/');
+    let plain = |part: &str| {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+        !part.is_empty() && !part.starts_with('.') && part.chars().all(allowed)
     };
-    let plain = file.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'));
-    let internal = name == MANIFEST || [".br", ".gz", ".new"].iter().any(|end| file.ends_with(end));
-    (plain && !internal && !file.is_empty() && !file.starts_with('.')).then_some(name)
-}
-
-/// The name of a build's folder.
-fn is_hash(name: &str) -> bool {
-    name.len() == 16 && name.bytes().all(|b| b.is_ascii_hexdigit())
+    let internal = name == MANIFEST || [".br", ".gz", ".new"].iter().any(|end| name.ends_with(end));
+    (in_place && !internal && name.split('/').all(plain)).then_some(name)
 }
 
 fn cache_control(name: &str) -> &'static str {
-    if name.starts_with("pkg/") && !cargo_leptos_watches() {
+    if name.starts_with("pkg/") && !built_by_cargo_leptos() {
         "public, max-age=31536000, immutable"
     } else {
         "no-cache"
@@ -201,7 +198,6 @@ mod tests {
     /// A built site, small: a script with both compressed forms, and an icon with none.
     fn site() -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::create_dir_all(dir.path().join("pkg/0123456789abcdef")).unwrap();
         for (name, content) in [
             ("assets.json", "{}"),
             ("favicon.svg", "<svg/>"),
@@ -209,8 +205,11 @@ mod tests {
             ("pkg/0123456789abcdef/app.js.br", "brotli"),
             ("pkg/0123456789abcdef/app.js.gz", "gzip"),
             ("pkg/0123456789abcdef/app.wasm", "wasm"),
+            ("pkg/snippets/app-0123456789abcdef/assets/part.js", "part"),
         ] {
-            std::fs::write(dir.path().join(name), content).unwrap();
+            let path = dir.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, content).unwrap();
         }
         dir
     }
@@ -295,6 +294,13 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_script_of_a_crate_is_served_from_where_cargo_leptos_leaves_it() {
+        let path = "/pkg/snippets/app-0123456789abcdef/assets/part.js";
+        let (status, _, body) = request("GET", path, &[]).await;
+        assert_eq!((status, body.as_str()), (StatusCode::OK, "part"));
+    }
+
+    #[tokio::test]
     async fn what_is_no_file_for_clients_is_not_found() {
         let hidden = ["/assets.json", "/pkg/0123456789abcdef/app.js.br", "/pkg/0123456789abcdef/app.js.gz"];
         let odd = [
@@ -309,6 +315,7 @@ mod tests {
             "/pkg/0123456789abcdef/",
             "/pkg/0123456789abcdef/../../assets.json",
             "/pkg/0123456789abcdef//etc/hostname",
+            "/snippets/app-0123456789abcdef/assets/part.js",
         ];
         for path in hidden.into_iter().chain(odd).chain(["/absent.svg", "/pkg/pkg/favicon.svg"]) {
             let (status, headers, body) = request("GET", path, &[]).await;
@@ -343,9 +350,9 @@ mod tests {
         #[test]
         fn a_served_name_stays_in_its_folder(path in "/?[a-z./%\\\\]{0,20}") {
             if let Some(name) = served_name(&path) {
-                let file = name.strip_prefix("pkg/").unwrap_or(name);
-                let file = file.split_once('/').filter(|(hash, _)| is_hash(hash)).map_or(file, |(_, file)| file);
-                prop_assert!(!file.contains('/') && !file.contains('\\') && !file.starts_with('.'));
+                prop_assert!(name.starts_with("pkg/") || !name.contains('/'));
+                prop_assert!(!name.contains('\\'));
+                prop_assert!(name.split('/').all(|part| !part.is_empty() && !part.starts_with('.')));
             }
         }
     }
