@@ -65,6 +65,7 @@ pub enum AlertMetric {
     /// The host's load average over one minute.
     Load,
     /// Whether samples arrive.
+    #[serde(rename = "figures")]
     NoMetrics,
     /// Whether the VM stopped without a request on this server.
     Stopped,
