@@ -3,7 +3,7 @@
 use std::path::Path;
 use tokio::sync::mpsc::unbounded_channel;
 use twarga_cloud::{
-    model::{OperationKind, VmName, VmSpec},
+    model::{GuestSetup, OperationKind, VmName, VmSpec},
     server::provider::{Machine, MachineCommand, MachineDriver, MachineError},
 };
 
@@ -14,7 +14,7 @@ pub fn machine(folder: &Path, owner_id: i64, name: &str) -> Machine {
         name: VmName::new(name).unwrap(),
         spec: VmSpec { image: "tiny".into(), ram_mb: 192, cpu_cores: 1, disk_gb: 1 },
         is_resized: false,
-        setup: Default::default(),
+        setup: GuestSetup::default(),
         vagrant_box: "twarga/tiny".into(),
         box_url: None,
         domain_uuid: None,
