@@ -1,5 +1,6 @@
 // Loads the chunks of `src/pages/mod.rs`, in place of wasm-split's own script, which fetches the 15 to 25 modules of a chunk
-// one by one. In one file they are a tenth smaller in brotli. The build appends a `loader` for each chunk.
+// one by one. In one file they are a tenth smaller in brotli. The build appends a `loader` for each chunk, and `canary`: what
+// the modules of a debug build import besides, so that they fit no other build's main module.
 
 import { initSync } from "./twarga-cloud.js";
 
@@ -25,7 +26,7 @@ async function load(chunk, sizes, imports) {
 function loader(chunk, sizes) {
   let loading;
   return async (callback, data) => {
-    const imports = { __wasm_split: initSync() };
+    const imports = { __wasm_split: { ...initSync(), ...canary } };
     let isLoaded = true;
     try {
       await (loading ??= load(chunk, sizes, imports));

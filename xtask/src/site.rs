@@ -182,7 +182,9 @@ impl Build {
     /// One script of wasm-bindgen's, the one that loads the chunks, and those of crates (`snippets/`).
     fn script(&self, modules: &Files, chunks: &BTreeMap<String, Vec<String>>) -> Result<Vec<u8>> {
         let dir = self.bindings_dir();
+        let of_wasm_split = fs::read_to_string(self.split_dir().join(LINK_SCRIPT))?;
         let mut link_script = fs::read_to_string(self.root.join("assets/chunks.js"))?;
+        link_script += &format!("const canary = {{ {} }};\n", canary(&of_wasm_split));
         for (chunk, names) in chunks {
             let sizes = names.iter().map(|name| format!("{name}: {}", modules[name].len()));
             let sizes = sizes.collect::<Vec<_>>().join(", ");
@@ -344,6 +346,12 @@ impl Build {
     }
 }
 
+/// What wasm-split's script imports into the modules of a debug build: `__canary_HASH: VALUE,`.
+fn canary(script: &str) -> &str {
+    let from = script.find("__canary_").unwrap_or(script.len());
+    script[from..].split_inclusive(',').next().unwrap_or_default()
+}
+
 fn run(command: &mut Command) -> Result<()> {
     let status =
         command.status().with_context(|| format!("cannot run {}", command.get_program().display()))?;
@@ -410,6 +418,13 @@ fn print_sizes(site: &Path, names: &BTreeSet<String>) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_canary_of_a_debug_build_is_found_in_wasm_splits_script() {
+        let script = "{ __wasm_split: { __canary_4c69eee23e0e98c5: ~0xdead, } };\nconst { a, b, } = x;";
+        assert_eq!(canary(script), "__canary_4c69eee23e0e98c5: ~0xdead,");
+        assert_eq!(canary("{ __wasm_split: {  } };\nconst { a, b, } = x;"), "");
+    }
 
     #[test]
     fn the_crates_wasm_is_found_among_those_of_its_dependencies() {
