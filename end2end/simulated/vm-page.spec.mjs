@@ -58,7 +58,7 @@ test("a VM's page works before its code is loaded, and keeps what was typed", as
   const { id } = await runningVm(api);
   let letGo;
   const held = new Promise((wake) => (letGo = wake));
-  const code = /\/pkg\/[0-9a-f]{16}\/(split|chunk)_[^/]*\.wasm$/;
+  const code = /\/pkg\/[0-9a-f]{16}\/[^/]*\.bin$/;
   await page.route(code, async (route) => {
     await held;
     await route.continue();
