@@ -12,7 +12,7 @@ use twarga_cloud::{
     model::{HostUsage, Source, Sources, UtcMillis, VmUsage},
     server::{
         database::Database,
-        metrics::{Span, Store},
+        metrics::{NewTick, Span, Store},
     },
 };
 
@@ -43,8 +43,9 @@ pub async fn measure(results: &mut Results) {
             let running: Vec<_> =
                 vms.iter_mut().filter_map(|vm| Some((vm.id, vm.tick(i, &mut noise)?))).collect();
             samples += running.len();
-            recorded
-                .push(store.record(&mut tx, UtcMillis(at), &running, &host(i, &mut noise)).await.unwrap());
+            let tick = NewTick::new(UtcMillis(at), &running, &host(i, &mut noise));
+            store.record(&mut tx, &tick).await.unwrap();
+            recorded.push(tick);
         }
         tx.commit().await.unwrap();
         recorded.into_iter().for_each(|tick| store.publish(tick));
@@ -114,8 +115,8 @@ async fn delay_by_sealing(store: &Store, database: &Database, vms: &mut [Vm], no
         let running: Vec<_> = vms.iter_mut().filter_map(|vm| Some((vm.id, vm.tick(i, noise)?))).collect();
         let began = Instant::now();
         let mut tx = database.write().await.unwrap();
-        let host = host(i, noise);
-        let tick = store.record(&mut tx, UtcMillis(BEGIN + i * 5000), &running, &host).await.unwrap();
+        let tick = NewTick::new(UtcMillis(BEGIN + i * 5000), &running, &host(i, noise));
+        store.record(&mut tx, &tick).await.unwrap();
         tx.commit().await.unwrap();
         store.publish(tick);
         let took = began.elapsed();

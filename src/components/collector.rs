@@ -63,7 +63,7 @@ fn mark(state: CollectorState) -> &'static str {
         CollectorState::Starting => "pending",
         CollectorState::Working => "running",
         CollectorState::HypervisorSilent => "warning",
-        CollectorState::Stopped => "failed",
+        CollectorState::NotStoring | CollectorState::Stopped => "failed",
     }
 }
 

@@ -64,7 +64,7 @@ pub enum AlertMetric {
     NetworkUp,
     /// The host's load average over one minute.
     Load,
-    /// Whether samples arrive.
+    /// Whether samples arrive; of the host, whether they can be stored.
     #[serde(rename = "figures")]
     NoMetrics,
     /// Whether the VM stopped without a request on this server.
@@ -139,7 +139,7 @@ impl AlertMetric {
     pub fn belongs_to(self, host: bool) -> bool {
         match self {
             Self::Load => host,
-            Self::NoMetrics | Self::Stopped => !host,
+            Self::Stopped => !host,
             _ => true,
         }
     }

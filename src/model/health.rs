@@ -23,8 +23,36 @@ pub struct CollectorHealth {
     pub samples_failed: u64,
     /// Which sources the VMs' metrics come from.
     pub vms: VmsBySource,
+    /// Since when nothing can be stored; `None` while ticks are written.
+    #[serde(default)]
+    pub outage: Option<StorageOutage>,
     /// The latest error since the server started; `None` without one.
     pub last_error: Option<CollectorError>,
+}
+
+/// A time in which nothing can be written to the database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StorageOutage {
+    /// The time of the first tick that could not be written.
+    pub since: UtcMillis,
+    /// A sentence that says why, and what to do.
+    pub reason: String,
+    /// Ticks that are in memory until they can be written.
+    pub waiting_ticks: usize,
+    /// Ticks that were lost, because they had waited for an hour.
+    pub lost_ticks: usize,
+}
+
+impl StorageOutage {
+    /// `Nothing can be stored since 14:05:10 UTC. The disk is full. …`
+    pub fn text(&self) -> String {
+        let since = self.since.to_rfc3339();
+        let (day, time) = (&since[..10], &since[11..19]);
+        format!(
+            "Nothing can be stored since {day} {time} UTC. {} Metrics of the last hour are kept in memory until then.",
+            self.reason
+        )
+    }
 }
 
 /// The state of the collector.
@@ -37,6 +65,8 @@ pub enum CollectorState {
     Working,
     /// Ticks are written, but the hypervisor is not responding.
     HypervisorSilent,
+    /// Ticks cannot be written; the newest are in memory.
+    NotStoring,
     /// No tick has been written for several intervals.
     Stopped,
 }
@@ -48,6 +78,7 @@ impl CollectorState {
             Self::Starting => "starting",
             Self::Working => "working",
             Self::HypervisorSilent => "hypervisor not responding",
+            Self::NotStoring => "nothing can be stored",
             Self::Stopped => "stopped",
         }
     }

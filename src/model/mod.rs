@@ -22,7 +22,8 @@ pub use alert::{ALERTS_PER_PAGE, Alert, AlertMetric, Comparison};
 pub use error::{ApiError, ErrorCode, FieldError};
 pub use event::{Event, EventCategory, EventFilter, EventPage, EventQuery, Severity, SeverityCounts};
 pub use health::{
-    CollectorError, CollectorHealth, CollectorState, Sealing, StoreHealth, TickMillis, VmsBySource,
+    CollectorError, CollectorHealth, CollectorState, Sealing, StorageOutage, StoreHealth, TickMillis,
+    VmsBySource,
 };
 pub use image::Image;
 pub use instance::{Instance, ProviderKind};

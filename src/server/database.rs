@@ -15,11 +15,21 @@ use std::{
     io,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::Path,
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 /// The database's file in the data folder.
 pub(super) const FILE_NAME: &str = "twarga.sqlite";
+
+const SQLITE_BUSY: i32 = 5;
+const SQLITE_LOCKED: i32 = 6;
+const SQLITE_READONLY: i32 = 8;
+const SQLITE_IOERR: i32 = 10;
+const SQLITE_CORRUPT: i32 = 11;
+const SQLITE_FULL: i32 = 13;
+const SQLITE_CANTOPEN: i32 = 14;
+const SQLITE_NOTADB: i32 = 26;
 
 static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
 
@@ -27,7 +37,12 @@ static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
 pub struct Database {
     writer: SqlitePool,
     reader: SqlitePool,
+    folder: Arc<Path>,
 }
+
+/// How long a statement waits for another program that holds the database's lock: less than an interval, so that a tick is
+/// published nevertheless.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(3);
 
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -83,7 +98,7 @@ impl Database {
             .auto_vacuum(SqliteAutoVacuum::Incremental)
             // A tick of many VMs and several chunks fit on a page.
             .page_size(8192)
-            .busy_timeout(Duration::from_secs(10));
+            .busy_timeout(BUSY_TIMEOUT);
         let pool = |connections| {
             SqlitePoolOptions::new().max_connections(connections).idle_timeout(None).max_lifetime(None)
         };
@@ -106,7 +121,7 @@ impl Database {
         // A question may be answered by hundreds of chunks: they are handed over many at a time.
         let options = options.pragma("query_only", "1").row_buffer_size(1024);
         let reader = pool(4).connect_with(options).await.map_err(failed)?;
-        Ok(Self { writer, reader })
+        Ok(Self { writer, reader, folder: data_dir.into() })
     }
 
     /// Makes sure that real and simulated VMs never share a folder.
@@ -138,6 +153,26 @@ impl Database {
     /// When SQLite cannot.
     pub async fn write(&self) -> Result<Transaction<'static, Sqlite>, sqlx::Error> {
         self.writer.begin_with("BEGIN IMMEDIATE").await
+    }
+
+    /// Why the database cannot be written, as a sentence for users that says what to do.
+    pub fn reason(&self, error: &sqlx::Error) -> &'static str {
+        const FULL: &str = "The disk of the data folder is full. Free some space there.";
+        let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+        // The primary code is in the last byte of an extended one.
+        match code.and_then(|code| code.parse::<i32>().ok()).map(|code| code & 0xff) {
+            Some(SQLITE_FULL) => FULL,
+            Some(SQLITE_IOERR | SQLITE_CANTOPEN) if is_full(&self.folder) => FULL,
+            Some(SQLITE_IOERR | SQLITE_CANTOPEN) => {
+                "The disk of the data folder reports errors. The kernel's log (dmesg) says more."
+            }
+            Some(SQLITE_READONLY) => {
+                "The data folder is read-only. Mount its file system for writing, and check who owns it."
+            }
+            Some(SQLITE_BUSY | SQLITE_LOCKED) => "Another program holds the lock of the database. End it.",
+            Some(SQLITE_CORRUPT | SQLITE_NOTADB) => "The database file is damaged. Restore a backup.",
+            _ => "The server log says why.",
+        }
     }
 
     /// Gives pages that hold nothing any more back to the file system, `pages` at a time.

@@ -23,10 +23,17 @@ pub mod vms;
 pub mod web;
 
 use crate::model::{ApiError, ErrorCode};
+use std::any::Any;
 
 /// Logs what a client must not see, once, and returns the generic error. Both have the same reference, so that the line in
-/// the log can be found.
-fn internal(error: impl std::fmt::Display) -> ApiError {
+/// the log can be found. A full disk, which an admin can mend, is named.
+fn internal(error: impl std::fmt::Display + 'static) -> ApiError {
+    if (&error as &dyn Any).downcast_ref().is_some_and(database::is_disk_full) {
+        tracing::error!(%error, "a request could not be stored");
+        let text =
+            "Nothing can be saved, because the server's disk is full. Ask an admin to free some space.";
+        return ApiError::new(ErrorCode::Internal, text);
+    }
     let mut bytes = [0; 4];
     if getrandom::fill(&mut bytes).is_err() {
         tracing::error!(%error, "a request failed");

@@ -979,7 +979,7 @@ async fn the_hosts_alerts_are_the_admins_alone() {
     let full = HostUsage { disk_percent: Some(97.0), ..HostUsage::default() };
     for secs in (0..=60).step_by(5) {
         let at = MORNING.plus_secs(secs);
-        server.collector.alerts.evaluate(at, &full, &[]).await.unwrap();
+        server.collector.alerts.evaluate(at, &full, &[], None).await.unwrap();
     }
     let alerts = ada.get("/api/v1/open_alerts").await.json();
     assert_eq!((&alerts[0]["metric"], &alerts[0]["vm_id"]), (&json!("disk"), &json!(null)));
@@ -1001,7 +1001,7 @@ async fn a_vm_that_runs_and_sends_nothing_is_an_alert() {
     let host = HostUsage::default();
     for secs in (10..=70).step_by(5) {
         let at = MORNING.plus_secs(secs);
-        server.collector.alerts.evaluate(at, &host, &silent).await.unwrap();
+        server.collector.alerts.evaluate(at, &host, &silent, None).await.unwrap();
     }
     assert_eq!(open_alerts(&ada).await, [("web-1".to_owned(), "figures".to_owned())]);
     let problem = "web-1 is running but has reported no metrics for 60 s.";

@@ -14,7 +14,7 @@ use twarga_cloud::{
     model::{HostUsage, UtcMillis, VmUsage},
     server::{
         database::Database,
-        metrics::{Span, Store},
+        metrics::{NewTick, Span, Store},
     },
 };
 
@@ -68,9 +68,10 @@ fn writer() {
             };
             let mut tx = database.write().await.unwrap();
             let vms = VMS.map(|id| (id, usage));
-            let recorded = store.record(&mut tx, at(tick), &vms, &HostUsage::default()).await.unwrap();
+            let new = NewTick::new(at(tick), &vms, &HostUsage::default());
+            store.record(&mut tx, &new).await.unwrap();
             tx.commit().await.unwrap();
-            store.publish(recorded);
+            store.publish(new);
             println!("committed {tick}");
         }
     });

@@ -13,6 +13,7 @@ mod lifecycle;
 mod notifications;
 mod prometheus;
 mod simulated;
+mod storage;
 #[path = "../support/mod.rs"]
 mod support;
 mod tls;

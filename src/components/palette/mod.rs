@@ -10,6 +10,7 @@ use dialogs::Dialogs;
 use leptos::{
     ev,
     prelude::*,
+    task::spawn_local,
     wasm_split::{SplitLoaderError, wasm_split},
 };
 use leptos_router::{NavigateOptions, hooks::use_navigate};
@@ -25,7 +26,8 @@ enum Opened {
     Keys,
 }
 
-/// Handles the shortcuts on all pages for signed-in users. The dialogs are loaded on first use.
+/// Handles the shortcuts on all pages for signed-in users. The dialogs are loaded when the browser has nothing else to do,
+/// so that the first opening is quick.
 #[component]
 pub fn Keyboard(is_admin: bool) -> impl IntoView {
     let opened = RwSignal::new(None::<Opened>);
@@ -74,6 +76,14 @@ pub fn Keyboard(is_admin: bool) -> impl IntoView {
         on_cleanup(move || {
             listener.remove();
             pressed.remove();
+        });
+    });
+    Effect::new(|| {
+        request_idle_callback(|| {
+            spawn_local(async {
+                // A failure is shown when a dialog is opened.
+                let _ = load_dialogs().await;
+            });
         });
     });
     let is_opened = Memo::new(move |before: Option<&bool>| before == Some(&true) || opened.get().is_some());

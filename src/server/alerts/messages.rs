@@ -10,6 +10,9 @@ pub fn raised_text(rule: &AlertRule, subject: Option<&str>, value: Option<f64>) 
         (AlertMetric::Stopped, _) => {
             format!("{who} stopped unexpectedly. Open its page for details, or start it again.")
         }
+        (AlertMetric::NoMetrics, _) if subject.is_none() => {
+            format!("Nothing could be stored for {span}. The overview and /health say why.")
+        }
         (AlertMetric::NoMetrics, _) | (_, None) => {
             format!("{who} is running but has reported no metrics for {span}.")
         }
@@ -32,6 +35,9 @@ pub fn resolved_text(rule: &AlertRule, subject: Option<&str>, resolved: Resolved
         (Resolved::Ended, AlertMetric::Stopped, _) => "it was acknowledged",
         (Resolved::Ended, ..) => "the VM is no longer running",
         (Resolved::Well { .. }, AlertMetric::Stopped, _) => return format!("{who} is running again."),
+        (Resolved::Well { .. }, AlertMetric::NoMetrics, _) if subject.is_none() => {
+            return "Metrics and events are stored again.".into();
+        }
         (Resolved::Well { .. }, AlertMetric::NoMetrics, _) | (Resolved::Well { .. }, _, None) => {
             return format!("{who} has been reporting metrics again for {span}.");
         }

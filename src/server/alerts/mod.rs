@@ -2,8 +2,8 @@
 //!
 //! `rules` compares a sample with the rules in `rule_store`, and `state` decides whether an alert is raised or resolved;
 //! this module applies the result. A row is written when an alert is raised and again when it is resolved, each in one
-//! transaction with its event; a tick without a change writes nothing. The rows are the source of truth: a restart loads
-//! the open ones. The time towards an alert that is not raised yet is kept in memory only and restarts from zero.
+//! transaction with its event; a tick without a change writes nothing. What cannot be written is kept and written later,
+//! with its time. The rows are the source of truth: a restart loads the open ones. The time towards an alert that is not raised yet is kept in memory only and restarts from zero.
 
 mod messages;
 mod quiet_hours;
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::model::{
     ALERTS_PER_PAGE, Alert, AlertMetric, AlertRule, ApiError, Comparison, CurrentUser, HostUsage, Role,
-    RuleScope, Severity, UtcMillis, VmView,
+    RuleScope, Severity, StorageOutage, UtcMillis, VmView,
 };
 use rules::{Evaluation, Level};
 use sqlx::{FromRow, Sqlite, Transaction};
@@ -207,11 +207,17 @@ pub struct AlertEngine {
     interval_secs: u32,
     /// Every state that is not `Quiet`; `None` until the open rows are read.
     states: Option<HashMap<Key, State>>,
+    /// Oldest first; at most [`MAX_UNWRITTEN`].
+    unwritten: Vec<AlertTransition>,
 }
+
+/// Transitions that are kept until they can be written.
+const MAX_UNWRITTEN: usize = 10_000;
 
 /// A transition to be written and reported.
 #[derive(Debug, Clone, PartialEq)]
 struct AlertTransition {
+    at: UtcMillis,
     rule_id: i64,
     vm_id: Option<i64>,
     /// Unknown for the host, and for a VM that is gone.
@@ -228,32 +234,33 @@ enum TransitionKind {
 impl AlertEngine {
     /// An engine for the rules in the database, with a tick every `interval_secs`.
     pub fn new(database: Database, interval_secs: u32) -> Self {
-        Self { database, interval_secs, states: None }
+        Self { database, interval_secs, states: None, unwritten: Vec::new() }
     }
 
-    /// Evaluates a tick and writes the transitions. `vms` are all VMs.
+    /// Evaluates a tick and writes the transitions. `vms` are all VMs; `outage` is that of the database.
     ///
     /// # Errors
-    /// When SQLite fails; then nothing has changed, and the next tick evaluates the same again.
+    /// When SQLite fails; the transitions are then kept, and written with the next tick.
     pub async fn evaluate(
         &mut self,
         now: UtcMillis,
         host: &HostUsage,
         vms: &[VmView],
+        outage: Option<&StorageOutage>,
     ) -> Result<(), sqlx::Error> {
         let rules = rule_store::all(&mut *self.database.read().acquire().await?).await?;
         let states = match self.states.take() {
             Some(states) => states,
             None => self.load_open().await?,
         };
-        let (next, transitions) = evaluate_rules(&rules, &states, now, self.interval_secs, host, vms);
-        if !transitions.is_empty()
-            && let Err(error) = self.write(&rules, now, &transitions).await
-        {
-            self.states = Some(states);
-            return Err(error);
-        }
+        let (next, transitions) = evaluate_rules(&rules, &states, now, self.interval_secs, host, vms, outage);
         self.states = Some(next);
+        let room = MAX_UNWRITTEN.saturating_sub(self.unwritten.len());
+        self.unwritten.extend(transitions.into_iter().take(room));
+        if !self.unwritten.is_empty() {
+            self.write(&rules, &self.unwritten).await?;
+            self.unwritten.clear();
+        }
         self.repeat(&rules, now).await
     }
 
@@ -304,20 +311,13 @@ impl AlertEngine {
         Ok(open.into_iter().map(|key| (key, State::Raised)).collect())
     }
 
-    async fn write(
-        &self,
-        rules: &[AlertRule],
-        now: UtcMillis,
-        transitions: &[AlertTransition],
-    ) -> Result<(), sqlx::Error> {
+    async fn write(&self, rules: &[AlertRule], transitions: &[AlertTransition]) -> Result<(), sqlx::Error> {
         let mut tx = self.database.write().await?;
-        for transitions in transitions {
-            let Some(rule) = rules.iter().find(|rule| rule.id == transitions.rule_id) else { continue };
-            let event = match transitions.what {
-                TransitionKind::Raised { value } => raise(&mut tx, rule, transitions, value, now).await?,
-                TransitionKind::Resolved(resolved) => {
-                    resolve(&mut tx, rule, transitions, resolved, now).await?
-                }
+        for transition in transitions {
+            let Some(rule) = rules.iter().find(|rule| rule.id == transition.rule_id) else { continue };
+            let event = match transition.what {
+                TransitionKind::Raised { value } => raise(&mut tx, rule, transition, value).await?,
+                TransitionKind::Resolved(resolved) => resolve(&mut tx, rule, transition, resolved).await?,
             };
             if let Some(event) = event {
                 event.write(&mut tx).await?;
@@ -331,9 +331,8 @@ impl AlertEngine {
 async fn raise(
     tx: &mut Transaction<'_, Sqlite>,
     rule: &AlertRule,
-    transitions: &AlertTransition,
+    transition: &AlertTransition,
     value: Option<f64>,
-    now: UtcMillis,
 ) -> Result<Option<NewEvent>, sqlx::Error> {
     let alert_id: Option<i64> = sqlx::query_scalar(
         "INSERT INTO alert (vm_id, rule_id, metric, comparison, severity, threshold, raised_value, raised_at, last_notified_at)
@@ -341,24 +340,25 @@ async fn raise(
          WHERE ?1 IS NULL OR EXISTS (SELECT 1 FROM vm WHERE id = ?1 AND destroyed_at IS NULL)
          ON CONFLICT DO NOTHING RETURNING id",
     )
-    .bind(transitions.vm_id)
+    .bind(transition.vm_id)
     .bind(rule.id)
     .bind(rule.metric.as_str())
     .bind(rule.comparison.as_str())
     .bind(rule.severity.as_str())
     .bind(rule.threshold)
     .bind(value)
-    .bind(now.0)
+    .bind(transition.at.0)
     .fetch_optional(&mut **tx)
     .await?;
     let Some(alert_id) = alert_id else { return Ok(None) };
-    let text = messages::raised_text(rule, transitions.vm_name.as_deref(), value);
+    let text = messages::raised_text(rule, transition.vm_name.as_deref(), value);
     let occasion = notifications::Occasion::Raised;
-    notifications::queue(tx, alert_id, occasion, &text, now, quiet_until(rule, now)).await?;
+    notifications::queue(tx, alert_id, occasion, &text, transition.at, quiet_until(rule, transition.at))
+        .await?;
     Ok(Some(NewEvent {
         kind: "alert_raised",
         severity: rule.severity,
-        vm_id: transitions.vm_id,
+        vm_id: transition.vm_id,
         account_id: None,
         done_by: None,
         text,
@@ -368,9 +368,8 @@ async fn raise(
 async fn resolve(
     tx: &mut Transaction<'_, Sqlite>,
     rule: &AlertRule,
-    transitions: &AlertTransition,
+    transition: &AlertTransition,
     resolved: Resolved,
-    now: UtcMillis,
 ) -> Result<Option<NewEvent>, sqlx::Error> {
     let value = match resolved {
         Resolved::Well { value } => value,
@@ -381,13 +380,13 @@ async fn resolve(
          WHERE rule_id = ?1 AND vm_id IS ?2 AND resolved_at IS NULL RETURNING id",
     )
     .bind(rule.id)
-    .bind(transitions.vm_id)
-    .bind(now.0)
+    .bind(transition.vm_id)
+    .bind(transition.at.0)
     .bind(value)
     .fetch_optional(&mut **tx)
     .await?;
     let Some(alert_id) = alert_id else { return Ok(None) };
-    let name = match (&transitions.vm_name, transitions.vm_id) {
+    let name = match (&transition.vm_name, transition.vm_id) {
         (None, Some(vm_id)) => {
             sqlx::query_scalar("SELECT name FROM vm WHERE id = ?")
                 .bind(vm_id)
@@ -398,8 +397,9 @@ async fn resolve(
     };
     let text = messages::resolved_text(rule, name.as_deref(), resolved);
     let occasion = notifications::Occasion::Resolved;
-    notifications::queue(tx, alert_id, occasion, &text, now, quiet_until(rule, now)).await?;
-    Ok(Some(NewEvent::info("alert_resolved", transitions.vm_id, text)))
+    notifications::queue(tx, alert_id, occasion, &text, transition.at, quiet_until(rule, transition.at))
+        .await?;
+    Ok(Some(NewEvent::info("alert_resolved", transition.vm_id, text)))
 }
 
 fn quiet_until(rule: &AlertRule, now: UtcMillis) -> Option<UtcMillis> {
@@ -414,6 +414,7 @@ fn evaluate_rules(
     interval_secs: u32,
     host: &HostUsage,
     vms: &[VmView],
+    outage: Option<&StorageOutage>,
 ) -> (HashMap<Key, State>, Vec<AlertTransition>) {
     let mut next = HashMap::new();
     let mut transitions = Vec::new();
@@ -435,10 +436,16 @@ fn evaluate_rules(
                 Transition::Resolved => TransitionKind::Resolved(Resolved::Well { value }),
             });
             let vm_name = vm_name.map(str::to_owned);
-            transitions.extend(what.map(|what| AlertTransition { rule_id: rule.id, vm_id, vm_name, what }));
+            transitions.extend(what.map(|what| AlertTransition {
+                at: now,
+                rule_id: rule.id,
+                vm_id,
+                vm_name,
+                what,
+            }));
         };
     for rule in rules.iter().filter(|rule| rule.scope == RuleScope::Host && rule.is_enabled) {
-        evaluate_one(rule, None, rules::evaluate_host(rule, host), Resolved::NotWatched);
+        evaluate_one(rule, None, rules::evaluate_host(rule, host, outage.is_some()), Resolved::NotWatched);
     }
     for vm in vms {
         for rule in rules::rules_of(rules, vm.id, vm.owner_id) {
@@ -452,7 +459,7 @@ fn evaluate_rules(
         let ended = if is_gone { Resolved::Gone } else { Resolved::NotWatched };
         if states.get(&(rule_id, vm_id)).is_some_and(|state| state.is_open()) {
             let what = TransitionKind::Resolved(ended);
-            transitions.push(AlertTransition { rule_id, vm_id, vm_name: None, what });
+            transitions.push(AlertTransition { at: now, rule_id, vm_id, vm_name: None, what });
         }
     }
     (next, transitions)

@@ -82,7 +82,11 @@ pub fn value_of_vm(metric: AlertMetric, usage: &VmUsage) -> Option<f64> {
     }
 }
 
-pub fn evaluate_host(rule: &AlertRule, host: &HostUsage) -> Evaluation {
+/// `cannot_store`: the database cannot be written.
+pub fn evaluate_host(rule: &AlertRule, host: &HostUsage, cannot_store: bool) -> Evaluation {
+    if rule.metric == AlertMetric::NoMetrics {
+        return Evaluation::only(if cannot_store { Level::Over } else { Level::Under });
+    }
     compare(rule, value_of_host(rule.metric, host))
 }
 

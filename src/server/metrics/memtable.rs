@@ -1,6 +1,6 @@
 //! The memtable: ticks that are not sealed yet, in memory and by column. Most queries read only this. Pure.
 //!
-//! It holds the same data as the table `tick`; the database is the durable copy.
+//! It holds the same data as the table `tick`, and what could not be written there yet; the database is the durable copy.
 
 use super::{
     chunk::UNKNOWN,
@@ -85,6 +85,31 @@ impl Memtable {
         Some(Block { times, columns: columns.iter().map(of).collect() })
     }
 
+    /// The tick at `at`.
+    pub fn tick(&self, at: i64) -> Option<Tick> {
+        let i = self.times.binary_search(&at).ok()?;
+        let vms = self.subjects.iter().filter(|(subject, _)| **subject != Subject::HOST);
+        let vms = vms.filter_map(|(subject, columns)| Some((subject.0, columns.sample(i)?)));
+        let host = self.subjects.get(&Subject::HOST).and_then(|columns| columns.sample(i));
+        Some(Tick { sampled_at: at, host: host.unwrap_or_default(), vms: vms.collect() })
+    }
+
+    /// Forgets the tick at `at`.
+    pub fn remove_tick(&mut self, at: i64) {
+        let Ok(i) = self.times.binary_search(&at) else { return };
+        self.times.remove(i);
+        for columns_of_subject in self.subjects.values_mut() {
+            match i.checked_sub(columns_of_subject.first) {
+                Some(cell) => {
+                    for column in columns_of_subject.columns.iter_mut().filter(|column| cell < column.len()) {
+                        column.remove(cell);
+                    }
+                }
+                None => columns_of_subject.first -= 1,
+            }
+        }
+    }
+
     /// Forgets the ticks before `at`.
     pub fn drop_before(&mut self, at: i64) {
         let count = self.times.partition_point(|time| *time < at);
@@ -107,6 +132,14 @@ impl Memtable {
 }
 
 impl SubjectColumns {
+    /// All values of a tick; `None` when none is known.
+    fn sample<const N: usize>(&self, tick: usize) -> Option<[Option<i64>; N]> {
+        let i = tick.checked_sub(self.first)?;
+        let cell = |column: &Vec<i64>| column.get(i).copied().filter(|value| *value != UNKNOWN);
+        let sample = std::array::from_fn(|column| self.columns.get(column).and_then(cell));
+        sample.iter().any(Option::is_some).then_some(sample)
+    }
+
     fn column(&self, column: Column, range: Range<usize>) -> Vec<i64> {
         let columns_of_subject = self.columns.get(usize::from(column)).map_or(&[][..], Vec::as_slice);
         let cell = |i: usize| i.checked_sub(self.first).and_then(|i| columns_of_subject.get(i)).copied();
@@ -150,6 +183,29 @@ mod tests {
         let some = memtable.block(Subject(1), &[vm::CPU], 2, 3).unwrap();
         assert_eq!((some.times, some.columns), (vec![2, 3], vec![vec![11, UNKNOWN]]));
         assert_eq!(memtable.block(Subject(1), &[vm::CPU], 5, 9), None);
+    }
+
+    #[test]
+    fn a_tick_is_read_back_and_one_in_the_middle_is_removed() {
+        let mut memtable = Memtable::default();
+        let ticks =
+            [tick(1, &[(1, 10)]), tick(2, &[(1, 11), (2, 20)]), tick(3, &[(2, 21)]), tick(4, &[(1, 13)])];
+        for t in &ticks {
+            memtable.push(t);
+        }
+        let read = memtable.tick(2).map(|mut tick| {
+            tick.vms.sort_unstable();
+            tick
+        });
+        assert_eq!(read.as_ref(), Some(&ticks[1]));
+        assert_eq!(memtable.tick(3).as_ref(), Some(&ticks[2]), "a VM that was away is not there");
+        memtable.remove_tick(1);
+        memtable.remove_tick(3);
+        assert_eq!((memtable.tick(1), memtable.tick(3)), (None, None));
+        assert_eq!(memtable.times(), [2, 4]);
+        assert_eq!((cpu(&memtable, 1), cpu(&memtable, 2)), (vec![11, 13], vec![20, UNKNOWN]));
+        memtable.push(&tick(5, &[(2, 22)]));
+        assert_eq!((cpu(&memtable, 1), cpu(&memtable, 2)), (vec![11, 13, UNKNOWN], vec![20, UNKNOWN, 22]));
     }
 
     #[test]

@@ -4,7 +4,8 @@
 //! A tick is a row of the table `tick` until its hour is over; then the hour's columns become chunks (`chunk.rs`), in
 //! one transaction with the deletion of its rows. A value is in a row or in a chunk, never in both and never in
 //! neither. Unsealed ticks are also in memory (`memtable.rs`), so that live pages do not read the disk; a restart loads
-//! them again.
+//! them again. A tick that could not be written stays in memory, at most an hour, and is written with the next one that
+//! can be.
 
 mod chunk;
 mod downsample;
@@ -32,6 +33,9 @@ use std::{
 use tokio::sync::Mutex;
 
 const HOUR_MILLIS: i64 = 3_600_000;
+
+/// How long ticks that cannot be written are kept in memory.
+const MAX_UNSTORED_MILLIS: i64 = HOUR_MILLIS;
 
 /// The hour, counted since 1970, that a time is in.
 fn hour_of(at: i64) -> i64 {
@@ -63,6 +67,8 @@ struct Memory {
     /// The times of the ticks of every sealed hour.
     sealed: BTreeMap<i64, Arc<[i64]>>,
     memtable: Memtable,
+    /// The times of the ticks that could not be written yet, oldest first; all are in `memtable`.
+    unstored: Vec<i64>,
 }
 
 impl Memory {
@@ -77,9 +83,19 @@ impl Memory {
     }
 }
 
-/// A tick that is written, to be published once its transaction is committed.
+/// A tick that is to be written, and then published.
 #[must_use = "what is not published is not seen before a restart"]
-pub struct Recorded(Tick);
+pub struct NewTick(Tick);
+
+impl NewTick {
+    pub fn new(sampled_at: UtcMillis, vms: &[(i64, VmUsage)], host: &HostUsage) -> Self {
+        Self(Tick {
+            sampled_at: sampled_at.0,
+            host: sample::host_sample(host),
+            vms: vms.iter().map(|(vm_id, usage)| (*vm_id, sample::vm_sample(usage))).collect(),
+        })
+    }
+}
 
 impl Store {
     /// Reads what is not sealed yet. Ticks are `interval_secs` apart.
@@ -98,32 +114,51 @@ impl Store {
         })))
     }
 
-    /// Writes one tick as part of the caller's transaction; [`Self::publish`] it after the commit.
+    /// Writes a tick as part of the caller's transaction, after those that could not be written before;
+    /// [`Self::publish`] it after the commit.
     ///
     /// # Errors
     /// When SQLite cannot.
-    pub async fn record(
-        &self,
-        tx: &mut Transaction<'_, Sqlite>,
-        sampled_at: UtcMillis,
-        vms: &[(i64, VmUsage)],
-        host: &HostUsage,
-    ) -> Result<Recorded, sqlx::Error> {
-        let tick = Tick {
-            sampled_at: sampled_at.0,
-            host: sample::host_sample(host),
-            vms: vms.iter().map(|(vm_id, usage)| (*vm_id, sample::vm_sample(usage))).collect(),
+    pub async fn record(&self, tx: &mut Transaction<'_, Sqlite>, tick: &NewTick) -> Result<(), sqlx::Error> {
+        self.write_unstored(tx).await?;
+        seal::insert(tx, &tick.0).await
+    }
+
+    async fn write_unstored(&self, tx: &mut Transaction<'_, Sqlite>) -> Result<(), sqlx::Error> {
+        let unstored: Vec<Tick> = {
+            let memory = self.memory();
+            memory.unstored.iter().filter_map(|at| memory.memtable.tick(*at)).collect()
         };
-        seal::insert(tx, &tick).await?;
-        Ok(Recorded(tick))
+        for tick in unstored {
+            seal::insert(tx, &tick).await?;
+        }
+        Ok(())
     }
 
     /// Publishes a tick whose transaction is committed.
-    pub fn publish(&self, recorded: Recorded) {
-        self.memory_mut().memtable.push(&recorded.0);
+    pub fn publish(&self, tick: NewTick) {
+        let mut memory = self.memory_mut();
+        memory.unstored.clear();
+        memory.memtable.push(&tick.0);
     }
 
-    /// The newest tick that was ever written.
+    /// Publishes a tick that could not be written. It is kept in memory for an hour.
+    pub fn publish_unstored(&self, tick: NewTick) {
+        let mut memory = self.memory_mut();
+        memory.memtable.push(&tick.0);
+        memory.unstored.push(tick.0.sampled_at);
+        let expired = memory.unstored.partition_point(|at| *at < tick.0.sampled_at - MAX_UNSTORED_MILLIS);
+        for at in memory.unstored.drain(..expired).collect::<Vec<_>>() {
+            memory.memtable.remove_tick(at);
+        }
+    }
+
+    /// How many ticks could not be written yet.
+    pub fn unstored(&self) -> usize {
+        self.memory().unstored.len()
+    }
+
+    /// The newest tick.
     pub fn newest_tick(&self) -> UtcMillis {
         UtcMillis(self.memory().newest().unwrap_or_default())
     }

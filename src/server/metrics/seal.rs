@@ -40,7 +40,8 @@ pub(super) async fn insert(tx: &mut Transaction<'_, Sqlite>, tick: &Tick) -> Res
     vms.push('}');
     let mut host = String::with_capacity(96);
     push_json(&mut host, &tick.host);
-    sqlx::query("INSERT INTO tick (sampled_at, host, vms) VALUES (?, ?, ?)")
+    // A transaction that seems to have failed may have been committed, and is written again.
+    sqlx::query("INSERT INTO tick (sampled_at, host, vms) VALUES (?, ?, ?) ON CONFLICT DO NOTHING")
         .bind(tick.sampled_at)
         .bind(host)
         .bind(vms)
@@ -61,6 +62,11 @@ fn push_json(text: &mut String, sample: &[Option<i64>]) {
 }
 
 impl Memory {
+    fn drop_before(&mut self, at: i64) {
+        self.memtable.drop_before(at);
+        self.unstored.retain(|unstored| *unstored >= at);
+    }
+
     pub(super) async fn read(database: &Database) -> Result<Self, sqlx::Error> {
         let mut sealed = BTreeMap::new();
         let hours: Vec<(i64, Vec<u8>)> =
@@ -82,7 +88,9 @@ impl Memory {
             .bind(after)
             .fetch_all(database.read())
             .await?;
-            let Some((last, ..)) = rows.last() else { return Ok(Self { sealed, memtable }) };
+            let Some((last, ..)) = rows.last() else {
+                return Ok(Self { sealed, memtable, unstored: Vec::new() });
+            };
             after = *last;
             for (sampled_at, host, vms) in rows {
                 match tick_of(sampled_at, &host, &vms) {
@@ -161,7 +169,9 @@ impl Store {
         let memory = self.memory();
         let times = memory.memtable.times();
         let (oldest, newest) = (hour_of(*times.first()?), *times.last()?);
-        (newest >= (oldest + 1) * HOUR_MILLIS + SEAL_AFTER_MILLIS).then_some(oldest)
+        let end = (oldest + 1) * HOUR_MILLIS;
+        let is_stored = memory.unstored.first().is_none_or(|at| *at >= end);
+        (is_stored && newest >= end + SEAL_AFTER_MILLIS).then_some(oldest)
     }
 
     /// One subject after the other, so that ticks can be published in between.
@@ -239,7 +249,7 @@ impl Store {
             .await?
             .rows_affected();
         tx.commit().await?;
-        self.memory_mut().memtable.drop_before(before.0);
+        self.memory_mut().drop_before(before.0);
         if count > 0 {
             self.0.database.incremental_vacuum(PAGES_AT_ONCE).await?;
         }
@@ -260,6 +270,7 @@ impl Store {
             sealed.chain(memory.memtable.times()).filter(|at| **at > after.0).count() as u64
         };
         let mut tx = self.0.database.write().await?;
+        self.write_unstored(&mut tx).await?;
         delete_hours(&mut tx, hour, LAST_HOUR).await?;
         sqlx::query("DELETE FROM tick WHERE sampled_at > ?").bind(after.0).execute(&mut *tx).await?;
         for tick in kept {

@@ -43,9 +43,10 @@ fn usage(i: i64) -> VmUsage {
 async fn record(store: &Store, at: i64, vms: &[(i64, VmUsage)]) {
     let host = HostUsage { cpu_percent: Some(12.5), cpu_cores: 2, ..HostUsage::default() };
     let mut tx = store.0.database.write().await.unwrap();
-    let recorded = store.record(&mut tx, UtcMillis(at), vms, &host).await.unwrap();
+    let tick = NewTick::new(UtcMillis(at), vms, &host);
+    store.record(&mut tx, &tick).await.unwrap();
     tx.commit().await.unwrap();
-    store.publish(recorded);
+    store.publish(tick);
 }
 
 /// Ticks of two VMs; the second one is away now and then.

@@ -20,7 +20,7 @@ use crate::{
         database::Database,
         events::{Events, NewEvent},
         guest::{Probes, RunningGuest},
-        metrics::Store,
+        metrics::{NewTick, Store},
         provider::{
             Counters, Domain, DomainState, Hypervisor, HypervisorSample, IndexedMachine, MachineIndex,
             Moment, ReadError,
@@ -67,6 +67,8 @@ pub struct Collector {
 #[derive(Default)]
 pub struct Memory {
     previous: Option<PreviousSample>,
+    /// The VMs of the last tick that could read them.
+    monitored: Option<Vec<MonitoredVm>>,
     /// When the last tick began.
     began: Option<Moment>,
     failed_samples: u32,
@@ -118,7 +120,7 @@ impl Collector {
     /// When the database cannot be read or written; this sample is then lost, and the next tick continues.
     pub async fn tick(&mut self) -> Result<(), sqlx::Error> {
         let (begin, began) = (Instant::now(), self.hypervisor.now());
-        let monitored = self.vms.monitored().await?;
+        let monitored = self.monitored().await?;
         let (sample, indexed, mut host) =
             tokio::join!(self.read(), self.indexed(&monitored), self.sample_host());
         let before = self.memory.began.replace(began);
@@ -146,7 +148,7 @@ impl Collector {
         self.health.read(began.utc, trouble.as_deref());
 
         let domains = Domains { taken: sample.map(PreviousSample::from), indexed: indexed.map(by_uuid) };
-        let monitored = self.with_current_domains(monitored, &domains).await?;
+        let monitored = self.with_current_domains(monitored, &domains).await;
         let now = domains.taken.as_ref().map_or_else(|| self.hypervisor.now(), PreviousSample::at);
         let usage = self.usage(&monitored, &domains, now, before.map(|before| before.monotonic));
         self.record_unresponsive(&monitored, &domains, began.utc);
@@ -159,25 +161,37 @@ impl Collector {
             .map(|(w, f)| (w.view.id, *f))
             .collect();
 
-        let mut tx = self.database.write().await?;
-        let recorded = match recorded_at {
-            Some(at) => Some(self.store.record(&mut tx, at, &running, &host).await?),
-            None => None,
+        let tick = recorded_at.map(|at| NewTick::new(at, &running, &host));
+        let views = match self.write(tick.as_ref(), &monitored, &usage, &domains).await {
+            Ok(views) => {
+                if let Some(tick) = tick {
+                    self.store.publish(tick);
+                }
+                self.end_outage(sampled_at).await;
+                views
+            }
+            Err(error) => {
+                if let Some(tick) = tick {
+                    self.store.publish_unstored(tick);
+                }
+                let reason = self.database.reason(&error);
+                if self.health.not_stored(sampled_at, reason, self.store.unstored()) {
+                    tracing::error!(%error, reason, "ticks cannot be written, and are kept in memory");
+                }
+                let view = |(w, usage): (&MonitoredVm, &VmUsage)| VmView { usage: *usage, ..w.view.clone() };
+                monitored.iter().zip(&usage).map(view).collect()
+            }
         };
-        let mut views = Vec::with_capacity(monitored.len());
-        for (w, usage) in monitored.iter().zip(&usage) {
-            views.push(self.reconciled(&mut tx, w, *usage, &domains).await?);
-        }
-        tx.commit().await?;
-        if let Some(recorded) = recorded {
-            self.store.publish(recorded);
-        }
 
+        let trouble = trouble.or_else(|| self.health.outage().map(|outage| outage.text()));
         let mut snapshot = Snapshot { sampled_at, host, trouble, ..Snapshot::default() };
         snapshot.vms = monitored.iter().map(|w| w.view.id).zip(usage.iter().copied()).collect();
         self.latest.set(snapshot);
         // The sample is kept even if the alert cannot be written; the next tick retries.
-        if let Err(error) = self.alerts.evaluate(sampled_at, &host, &views).await {
+        let outage = self.health.outage();
+        if let Err(error) = self.alerts.evaluate(sampled_at, &host, &views, outage.as_ref()).await
+            && outage.is_none()
+        {
             tracing::error!(%error, "alerts could not be written");
             self.health.noted(sampled_at, "Alerts could not be written. Details are in the server log.");
         }
@@ -193,6 +207,53 @@ impl Collector {
         Ok(())
     }
 
+    /// The VMs; as they were at the tick before while the database cannot be read.
+    async fn monitored(&mut self) -> Result<Vec<MonitoredVm>, sqlx::Error> {
+        match self.vms.monitored().await {
+            Ok(monitored) => {
+                self.memory.monitored = Some(monitored.clone());
+                Ok(monitored)
+            }
+            Err(error) => self.memory.monitored.clone().ok_or(error),
+        }
+    }
+
+    /// Writes a tick and the statuses that have changed, in one transaction. Gives the VMs as they are now.
+    async fn write(
+        &self,
+        tick: Option<&NewTick>,
+        monitored: &[MonitoredVm],
+        usage: &[VmUsage],
+        domains: &Domains,
+    ) -> Result<Vec<VmView>, sqlx::Error> {
+        let mut tx = self.database.write().await?;
+        if let Some(tick) = tick {
+            self.store.record(&mut tx, tick).await?;
+        }
+        let mut views = Vec::with_capacity(monitored.len());
+        for (w, usage) in monitored.iter().zip(usage) {
+            views.push(self.reconciled(&mut tx, w, *usage, domains).await?);
+        }
+        tx.commit().await?;
+        Ok(views)
+    }
+
+    /// A tick was written: reports the outage that this ends.
+    async fn end_outage(&self, at: UtcMillis) {
+        let Some(outage) = self.health.stored() else { return };
+        let lost = match outage.lost_ticks {
+            0 => "No metrics were lost.".to_owned(),
+            count => format!("{count} samples were lost, those that were older than an hour."),
+        };
+        let text = format!(
+            "Nothing could be stored from {} to {}. {} {lost}",
+            outage.since.to_rfc3339(),
+            at.to_rfc3339(),
+            outage.reason
+        );
+        self.events.record(NewEvent::error("storage_failed", None, text)).await;
+    }
+
     /// Compares the hypervisor's state with the recorded statuses and saves the differences; records no metrics.
     ///
     /// # Errors
@@ -202,7 +263,7 @@ impl Collector {
         // A tick reports an unresponsive hypervisor.
         let Ok(sample) = self.read().await else { return Ok(()) };
         let domains = Domains { taken: Some(PreviousSample::from(sample)), indexed: None };
-        let monitored = self.with_current_domains(monitored, &domains).await?;
+        let monitored = self.with_current_domains(monitored, &domains).await;
         let mut tx = self.database.write().await?;
         for w in monitored.iter().filter(|w| domains.responded(w)) {
             self.reconciled(&mut tx, w, w.view.usage, &domains).await?;
@@ -287,7 +348,7 @@ impl Collector {
         &self,
         mut monitored: Vec<MonitoredVm>,
         domains: &Domains,
-    ) -> Result<Vec<MonitoredVm>, sqlx::Error> {
+    ) -> Vec<MonitoredVm> {
         for w in &mut monitored {
             if !domains.responded(w) || domains.of(w).is_some() {
                 continue;
@@ -296,11 +357,14 @@ impl Collector {
             w.domain_uuid = self.vms.domain_of(&w.machine);
             if w.domain_uuid == known || domains.of(w).is_none() {
                 w.domain_uuid = known;
-            } else if let Some(uuid) = &w.domain_uuid {
-                self.vms.note_domain(w.view.id, uuid).await?;
+            } else if let Some(uuid) = &w.domain_uuid
+                && let Err(error) = self.vms.note_domain(w.view.id, uuid).await
+            {
+                // The next tick finds it again.
+                tracing::warn!(%error, vm_id = w.view.id, "a VM's domain could not be noted");
             }
         }
-        Ok(monitored)
+        monitored
     }
 
     fn usage(

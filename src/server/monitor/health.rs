@@ -1,7 +1,8 @@
 //! The collector's own health, kept in memory, for the admin page, a server function and `/metrics`.
 
 use crate::model::{
-    CollectorError, CollectorHealth, CollectorState, Source, TickMillis, UtcMillis, VmUsage, VmsBySource,
+    CollectorError, CollectorHealth, CollectorState, Source, StorageOutage, TickMillis, UtcMillis, VmUsage,
+    VmsBySource,
 };
 use std::{
     collections::VecDeque,
@@ -26,6 +27,7 @@ struct Record {
     ticks_failed: u64,
     samples_failed: u64,
     hypervisor_silent: bool,
+    outage: Option<StorageOutage>,
     vms: VmsBySource,
     last_error: Option<CollectorError>,
 }
@@ -36,11 +38,13 @@ pub fn stale_after(interval_secs: u32) -> Duration {
 }
 
 impl Health {
-    /// A tick was written: sampled at `sampled_at`, begun at `began`, done at `done`.
+    /// A tick is done, whether it could be written or not: sampled at `sampled_at`, begun at `began`, done at `done`.
     pub fn ticked(&self, sampled_at: UtcMillis, began: Instant, done: Instant, usage: &[VmUsage]) {
         let mut record = self.record();
         record.newest = Some((sampled_at, done));
-        record.ticks += 1;
+        if record.outage.is_none() {
+            record.ticks += 1;
+        }
         if record.took.len() == RECENT {
             record.took.pop_front();
         }
@@ -52,7 +56,31 @@ impl Health {
         self.record().ticks_skipped += ticks;
     }
 
-    /// A tick could not be written. `text` is shown to users.
+    /// A tick could not be written, and `waiting_ticks` are in memory. Answers whether the one before it could.
+    pub fn not_stored(&self, at: UtcMillis, reason: &str, waiting_ticks: usize) -> bool {
+        let mut record = self.record();
+        record.ticks_failed += 1;
+        let (since, failed) = match &record.outage {
+            Some(before) => (before.since, before.waiting_ticks + before.lost_ticks + 1),
+            None => (at, 1),
+        };
+        let lost_ticks = failed.saturating_sub(waiting_ticks);
+        let outage = StorageOutage { since, reason: reason.to_owned(), waiting_ticks, lost_ticks };
+        record.last_error = Some(CollectorError { at, text: outage.text() });
+        record.outage.replace(outage).is_none()
+    }
+
+    /// A tick was written. Answers the outage that this ends.
+    pub fn stored(&self) -> Option<StorageOutage> {
+        self.record().outage.take()
+    }
+
+    /// Since when nothing can be written.
+    pub fn outage(&self) -> Option<StorageOutage> {
+        self.record().outage.clone()
+    }
+
+    /// A tick failed before it had anything to write. `text` is shown to users.
     pub fn tick_failed(&self, at: UtcMillis, text: impl Into<String>) {
         self.record().ticks_failed += 1;
         self.noted(at, text);
@@ -82,6 +110,7 @@ impl Health {
             Some((_, at)) if now.saturating_duration_since(at) > stale_after(interval_secs) => {
                 CollectorState::Stopped
             }
+            Some(_) if record.outage.is_some() => CollectorState::NotStoring,
             Some(_) if record.hypervisor_silent => CollectorState::HypervisorSilent,
             Some(_) => CollectorState::Working,
         };
@@ -95,6 +124,7 @@ impl Health {
             ticks_failed: record.ticks_failed,
             samples_failed: record.samples_failed,
             vms: record.vms,
+            outage: record.outage.clone(),
             last_error: record.last_error.clone(),
         }
     }

@@ -120,11 +120,22 @@ fn leptos_options() -> LeptosOptions {
     LeptosOptions::builder().output_name("twarga-cloud").build()
 }
 
-/// Checks that the database can be read.
+/// Checks that the database can be read, and that ticks can be written.
 async fn health(State(state): State<AppState>) -> Response {
-    match state.accounts.is_empty().await {
-        Ok(_) => Json(json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") })).into_response(),
-        Err(error) => error.into_response(),
+    if let Err(error) = state.accounts.is_empty().await {
+        return error.into_response();
+    }
+    match state.health.outage() {
+        None => Json(json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") })).into_response(),
+        Some(outage) => {
+            let answer = json!({
+                "status": "not_storing",
+                "since": outage.since.to_rfc3339(),
+                "reason": outage.reason,
+                "version": env!("CARGO_PKG_VERSION"),
+            });
+            (StatusCode::SERVICE_UNAVAILABLE, Json(answer)).into_response()
+        }
     }
 }
 
