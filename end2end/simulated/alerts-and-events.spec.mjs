@@ -111,6 +111,41 @@ test("new events appear by themselves, are filtered in the address and shown in 
   await expect(page.getByRole("link", { name: "Clear" })).toBeVisible();
 });
 
+// Times near a clock change: shown as they were entered. The last is where it is shown instead, where the time is skipped.
+for (const [timezoneId, local, utc, shown = local] of [
+  ["America/New_York", "2027-03-14T05:00", "2027-03-14T09:00:00Z"],
+  ["America/New_York", "2027-11-07T03:00", "2027-11-07T08:00:00Z"],
+  ["America/New_York", "2027-03-14T02:30", "2027-03-14T07:30:00Z", "2027-03-14T03:30"],
+  ["Europe/Berlin", "2027-10-31T01:30", "2027-10-30T23:30:00Z"],
+  ["Europe/Berlin", "2027-10-31T02:30", "2027-10-31T00:30:00Z"],
+  ["Australia/Sydney", "2027-10-02T20:00", "2027-10-02T10:00:00Z"],
+]) {
+  test.describe(`in ${timezoneId} at ${local}`, () => {
+    test.use({ timezoneId });
+
+    test("a time is stored as it was entered", async ({ page }) => {
+      await page.goto("/events");
+      await hydrated(page);
+      const from = page.getByLabel("From", { exact: true });
+      const file = page.getByTestId("export").getByText("CSV");
+      await from.fill(local);
+      await from.blur();
+      await expect(file).toHaveAttribute("href", new RegExp(`from=${encodeURIComponent(utc)}`));
+      await expect(from).toHaveValue(shown);
+      const choice = page.getByTestId("events-from-offset");
+      if (local === "2027-10-31T02:30") {
+        await expect(choice.getByRole("option")).toHaveText(["First 02:30, UTC+2", "Second 02:30, UTC+1"]);
+        await choice.selectOption("60");
+        await expect(file).toHaveAttribute("href", new RegExp(`from=${encodeURIComponent("2027-10-31T01:30:00Z")}`));
+        await expect(from).toHaveValue(local);
+      } else {
+        await expect(choice).toHaveCount(0);
+      }
+      await expect(page.getByText(`Clocks skip ${local.slice(11)}; ${shown.slice(11)} is used.`)).toHaveCount(shown === local ? 0 : 1);
+    });
+  });
+}
+
 test.describe("in New York", () => {
   test.use({ timezoneId: "America/New_York" });
 

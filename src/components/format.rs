@@ -104,6 +104,12 @@ pub fn seconds_between(since: UtcMillis, now: UtcMillis) -> u64 {
     now.secs_since(since).max(0.0) as u64
 }
 
+/// `UTC+2`, `UTC-03:30`: minutes east of UTC.
+pub fn utc_offset(minutes: i32) -> String {
+    let (sign, hours, rest) = (if minutes < 0 { '-' } else { '+' }, minutes.abs() / 60, minutes.abs() % 60);
+    if rest == 0 { format!("UTC{sign}{hours}") } else { format!("UTC{sign}{hours:02}:{rest:02}") }
+}
+
 fn civil(at: UtcMillis, offset_minutes: i32) -> OffsetDateTime {
     let shifted = at.plus_secs(i64::from(offset_minutes) * 60);
     OffsetDateTime::from_unix_timestamp(shifted.0.div_euclid(1000)).unwrap_or(OffsetDateTime::UNIX_EPOCH)
