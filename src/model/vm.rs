@@ -492,6 +492,11 @@ impl VmView {
     pub fn to_confirm(&self) -> &str {
         self.adopted.as_ref().map_or(&self.name, |adopted| &adopted.directory)
     }
+
+    /// Whether the next start is to grow its disk.
+    pub fn disk_will_grow(&self) -> bool {
+        self.next_spec.as_ref().is_some_and(|next| next.disk_gb > self.spec.disk_gb)
+    }
 }
 
 /// The origin of an imported VM: a machine of a user's own Vagrant project.

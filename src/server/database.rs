@@ -40,6 +40,8 @@ pub struct Database {
     folder: Arc<Path>,
 }
 
+/// Connections that read at the same time.
+const READERS: u32 = 4;
 /// How long a statement waits for another program that holds the database's lock: less than an interval, so that a tick is
 /// published nevertheless.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(3);
@@ -120,7 +122,8 @@ impl Database {
         }
         // A question may be answered by hundreds of chunks: they are handed over many at a time.
         let options = options.pragma("query_only", "1").row_buffer_size(1024);
-        let reader = pool(4).connect_with(options).await.map_err(failed)?;
+        // All of them at once: none can be opened while the disk is full.
+        let reader = pool(READERS).min_connections(READERS).connect_with(options).await.map_err(failed)?;
         Ok(Self { writer, reader, folder: data_dir.into() })
     }
 

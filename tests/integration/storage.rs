@@ -249,7 +249,7 @@ async fn a_disk_that_fails_for_a_while_costs_no_tick() {
     let token = http::register(process.address, "ada").await;
     let live = async || {
         let (status, body) = http::send(process.address, "GET", "/api/v1/metrics_since", &token, "").await;
-        assert_eq!(status, 200, "{body}");
+        assert_eq!(status, 200, "{body}\n{}", process.log());
         serde_json::from_str::<Value>(&body).unwrap()
     };
     health(process.address, 200).await;

@@ -101,12 +101,33 @@ async fn a_real_vm_goes_through_every_operation() {
         "running"
     );
     assert_eq!(lab.guest("cat /etc/mark; cat /etc/set-up"), "before\nset-up-once");
+
+    // A disk with snapshots does not grow. A restored snapshot brings back the memory that the VM had, until its next start.
+    let path = format!("/api/vms/{vm_id}");
+    let answer = lab.ada.json(Method::PATCH, &path, r#"{"disk_gb":2}"#).await;
+    assert_eq!(answer.status, 409, "{}", answer.text);
+    assert!(answer.json()["text"].as_str().unwrap().contains("Delete them first"), "{}", answer.text);
+    let answer = lab.ada.json(Method::PATCH, &path, r#"{"ram_mb":256}"#).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    let vm = lab.act(json!({ "action": "restart" })).await;
+    assert_eq!((&vm["spec"]["ram_mb"], &vm["next_spec"]), (&json!(256), &Value::Null));
+    let vm = lab.act(json!({ "action": "snapshot_restore", "snapshot": "first" })).await;
+    assert_eq!((&vm["spec"]["ram_mb"], &vm["next_spec"]["ram_mb"]), (&json!(192), &json!(256)), "{vm:#}");
+    assert!(
+        virsh(&["dominfo", DOMAIN]).contains("Max memory:     196608 KiB"),
+        "{}",
+        virsh(&["dominfo", DOMAIN])
+    );
     lab.act(json!({ "action": "snapshot_delete", "snapshot": "first" })).await;
     assert_eq!(lab.ada.get(&format!("/api/vms/{vm_id}/snapshots")).await.json(), json!([]));
 
-    let change = r#"{"ram_mb":256,"disk_gb":2}"#;
-    let answer = lab.ada.json(Method::PATCH, &format!("/api/vms/{vm_id}"), change).await;
+    // Nor with one that was made by hand meanwhile, but it starts.
+    let answer = lab.ada.json(Method::PATCH, &path, r#"{"disk_gb":2}"#).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
+    virsh(&["snapshot-create-as", DOMAIN, "by-hand"]);
+    let vm = lab.act(json!({ "action": "restart" })).await;
+    assert_eq!((&vm["spec"]["disk_gb"], &vm["next_spec"]["disk_gb"]), (&json!(1), &json!(2)), "{vm:#}");
+    virsh(&["snapshot-delete", DOMAIN, "by-hand"]);
     let vm = lab.act(json!({ "action": "restart" })).await;
     assert_eq!(
         (&vm["status"], &vm["spec"]["ram_mb"], &vm["next_spec"]),
@@ -147,6 +168,40 @@ async fn a_real_vm_goes_through_every_operation() {
     assert!(!virsh(&["list", "--all", "--name"]).contains(DOMAIN));
     assert!(!virsh(&["vol-list", "default"]).contains(DOMAIN), "no disk is left");
     assert!(!folder.exists());
+}
+
+#[tokio::test]
+#[ignore = "needs the lab"]
+async fn a_vm_whose_guest_or_qemu_hangs_is_powered_off() {
+    const DOMAIN: &str = "twarga-user1-hung-1_default";
+    let _sweep = Sweep("hung-1");
+    let server = Server::start(&["--provider", "vagrant", "--collect-every", "1"], Source::new).await;
+    let ada = server.user("ada").await;
+    let answer = ada.json(Method::POST, "/api/vms", &launch("hung-1").to_string()).await;
+    assert_eq!(answer.status, 202, "{}", answer.text);
+    let vm_id = answer.json()["vm_id"].as_i64().unwrap();
+    server.wait_until_idle().await;
+    let mut lab = Lab { server, ada, vm_id };
+
+    // The kernel panics and stays so; the connection never ends.
+    let crash = "echo 0 > /proc/sys/kernel/panic; echo c > /proc/sysrq-trigger";
+    Command::new("timeout")
+        .args(["-s", "KILL", "8", "vagrant", "ssh", "-c", crash])
+        .current_dir(lab.server.vm_folder(1, "hung-1"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .status()
+        .unwrap();
+    assert_eq!(virsh(&["domstate", DOMAIN]).trim(), "running", "a guest that hangs still runs");
+    assert_eq!(lab.act(json!({ "action": "force_stop" })).await["status"], "stopped");
+    assert_eq!(virsh(&["domstate", DOMAIN]).trim(), "shut off");
+
+    lab.act(json!({ "action": "start" })).await;
+    let found = Command::new("pgrep").args(["-f", &format!("guest={DOMAIN}")]).output().unwrap();
+    let pid = String::from_utf8_lossy(&found.stdout).split_whitespace().next().unwrap().to_owned();
+    assert!(Command::new("kill").args(["-STOP", &pid]).status().unwrap().success());
+    assert_eq!(lab.act(json!({ "action": "force_stop" })).await["status"], "stopped");
+    assert_eq!(virsh(&["domstate", DOMAIN]).trim(), "shut off");
 }
 
 #[tokio::test]

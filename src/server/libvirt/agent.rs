@@ -10,11 +10,11 @@
 //! pure.
 
 use super::Libvirt;
-use crate::server::provider::ReadError;
+use crate::server::{child_process, provider::ReadError};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
 use std::{process::Stdio, time::Duration};
-use tokio::{io::AsyncReadExt, process::Command, time::sleep};
+use tokio::{io::AsyncReadExt, time::sleep};
 
 /// How long to wait before asking a guest's agent again whether it is done.
 const AGENT_PAUSE: Duration = Duration::from_millis(200);
@@ -23,10 +23,8 @@ impl Libvirt {
     /// What a guest's agent answers to `request`, at most `max_bytes` of it: the guest decides how much there is.
     async fn ask_agent(&self, uuid: &str, request: &str, max_bytes: usize) -> Result<String, ReadError> {
         let failed = |detail: String| ReadError { text: "The guest agent is not responding.".into(), detail };
-        let mut child = Command::new(&self.virsh)
+        let mut child = child_process::command(&self.virsh)
             .args(["--quiet", "--connect", &self.uri, "qemu-agent-command", "--timeout", "2", uuid, request])
-            .env("LC_ALL", "C.UTF-8")
-            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .kill_on_drop(true)

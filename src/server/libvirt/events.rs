@@ -4,10 +4,10 @@
 //! event does no harm.
 
 use super::Libvirt;
+use crate::server::child_process;
 use std::{process::Stdio, time::Duration};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
-    process::Command,
     sync::Notify,
     time::{Instant, sleep},
 };
@@ -32,10 +32,8 @@ impl Libvirt {
     }
 
     async fn read_events(&self, changed: &Notify) -> std::io::Result<()> {
-        let mut child = Command::new(&self.virsh)
+        let mut child = child_process::command(&self.virsh)
             .args(["--quiet", "--connect", &self.uri, "event", "--loop", "--event", "lifecycle"])
-            .env("LC_ALL", "C.UTF-8")
-            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .kill_on_drop(true)

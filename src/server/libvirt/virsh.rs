@@ -1,9 +1,9 @@
 //! One run of `virsh`, and its failures as messages that say what to do.
 
 use super::Libvirt;
-use crate::server::provider::ReadError;
-use std::{io, process::Stdio, time::Duration};
-use tokio::{process::Command, time::timeout};
+use crate::server::{child_process, provider::ReadError};
+use std::{io, time::Duration};
+use tokio::time::timeout;
 
 /// Why a run of `virsh` gave nothing.
 #[derive(Debug)]
@@ -23,11 +23,9 @@ impl Libvirt {
 
     /// One run of `virsh`. Dropped or too late, the process is killed and reaped.
     pub(super) async fn attempt(&self, arguments: &[&str], limit: Duration) -> Result<String, VirshError> {
-        let output = Command::new(&self.virsh)
+        let output = child_process::command(&self.virsh)
             .args(["--quiet", "--connect", &self.uri])
             .args(arguments)
-            .env("LC_ALL", "C.UTF-8")
-            .stdin(Stdio::null())
             .kill_on_drop(true)
             .output();
         match timeout(limit, output).await {

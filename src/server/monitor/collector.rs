@@ -428,6 +428,7 @@ impl Collector {
             problem: view.problem.as_deref(),
             had_domain: w.domain_uuid.is_some(),
             is_adopted: w.machine.project.is_some(),
+            is_indexed: w.machine.is_indexed(),
         };
         if let Some(change) = reconcile(believed, observed)
             && self.vms.note(tx, &view, &change).await?
@@ -505,9 +506,11 @@ impl Domains {
     fn guests_to_read(&self, monitored: &[MonitoredVm]) -> Vec<RunningGuest> {
         let guest = |w: &MonitoredVm| {
             let domain = self.of(w)?;
-            // A guest missing from one tick most likely still runs: keep its probe, but start none.
-            let is_unresponsive = domain.state == DomainState::Unknown;
-            (is_unresponsive || domain.state == DomainState::Running).then(|| RunningGuest {
+            let is_unknown = domain.state == DomainState::Unknown;
+            // A guest missing from one tick most likely still runs: keep its probe, but start none. One that Vagrant's index
+            // knows no state of is probed: a probe that fails has Vagrant refresh the state.
+            let is_unresponsive = is_unknown && !w.machine.is_indexed();
+            (is_unknown || domain.state == DomainState::Running).then(|| RunningGuest {
                 vm_id: w.view.id,
                 machine: w.machine.clone(),
                 domain_uuid: domain.uuid.clone(),

@@ -1,7 +1,7 @@
 //! Runs operations on machines.
 
 use super::{Machine, MachineError, ReadError};
-use crate::model::{OperationKind, Snapshot, SnapshotName};
+use crate::model::{OperationKind, Snapshot, SnapshotName, VmSpec};
 use async_trait::async_trait;
 use std::path::{Path, PathBuf};
 use tokio::sync::mpsc::UnboundedSender;
@@ -55,6 +55,12 @@ pub trait MachineDriver: Send + Sync {
     /// # Errors
     /// When the hypervisor cannot list them.
     async fn snapshots(&self, machine: &Machine) -> Result<Vec<Snapshot>, ReadError>;
+
+    /// The machine's specification with the memory, cores and disk that it really has; `None` where the hypervisor does not
+    /// say.
+    async fn actual_spec(&self, _machine: &Machine) -> Option<VmSpec> {
+        None
+    }
 
     /// All machines that were made in one of the folders in `folders`.
     ///

@@ -2,15 +2,15 @@
 
 use super::{
     box_lock::BoxLocks,
-    command::{self, StopCondition},
+    command::{self, Grace, StopCondition},
     error_classification::{self, ErrorContext, message},
     task::{Task, say, unwritable},
     vagrantfile::{self, DEFAULT_LIBVIRT_URI, Driver, VAGRANTFILE, domain_name, render},
 };
 use crate::{
-    model::{OperationKind, Snapshot},
+    model::{OperationKind, Snapshot, VmSpec},
     server::{
-        notifications::PASSWORD_VARIABLE,
+        child_process,
         provider::{
             IndexedMachine, Machine, MachineCommand, MachineDriver, MachineError, MachineErrorKind,
             OwnedDomain, ReadError,
@@ -63,6 +63,13 @@ impl Default for TimeLimits {
     }
 }
 
+/// For a halt: a user who forces a stop meanwhile does not wait for it.
+const SHORT_GRACE: Grace = Grace {
+    after_interrupt: Duration::from_secs(3),
+    after_terminate: Duration::from_secs(1),
+    pipes: Duration::from_secs(1),
+};
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VagrantOptions {
     /// Name (looked up in `PATH`) or path of the vagrant command.
@@ -100,16 +107,9 @@ pub struct Vagrant {
     pub(super) index: Mutex<Option<Vec<IndexedMachine>>>,
 }
 
-/// Variables that would send vagrant to another folder or make it print its log; and a secret that is none of its
-/// business, nor of a Vagrantfile's.
-const FOREIGN_VARIABLES: [&str; 6] = [
-    "VAGRANT_CWD",
-    "VAGRANT_VAGRANTFILE",
-    "VAGRANT_DOTFILE_PATH",
-    "VAGRANT_LOG",
-    "VAGRANT_FORCE_COLOR",
-    PASSWORD_VARIABLE,
-];
+/// Variables that would send vagrant to another folder or make it print its log.
+const FOREIGN_VARIABLES: [&str; 5] =
+    ["VAGRANT_CWD", "VAGRANT_VAGRANTFILE", "VAGRANT_DOTFILE_PATH", "VAGRANT_LOG", "VAGRANT_FORCE_COLOR"];
 
 impl Vagrant {
     pub fn new(mut options: VagrantOptions) -> Self {
@@ -123,7 +123,7 @@ impl Vagrant {
     }
 
     pub(super) fn command(&self, arguments: &[&str], machine: &Machine) -> Command {
-        let mut command = Command::new(&self.options.executable);
+        let mut command = child_process::command(&self.options.executable);
         command.args(arguments).arg("--machine-readable").current_dir(machine.vagrant_directory());
         for variable in FOREIGN_VARIABLES {
             command.env_remove(variable);
@@ -131,8 +131,7 @@ impl Vagrant {
         command
             .env("VAGRANT_CHECKPOINT_DISABLE", "1")
             .env("VAGRANT_NO_COLOR", "1")
-            .env("LIBVIRT_DEFAULT_URI", &self.options.libvirt_uri)
-            .env("LC_ALL", "C.UTF-8");
+            .env("LIBVIRT_DEFAULT_URI", &self.options.libvirt_uri);
         match &machine.project {
             None => {
                 command.env("VAGRANT_DEFAULT_PROVIDER", "libvirt");
@@ -156,15 +155,16 @@ impl Vagrant {
         task: &Task<'_>,
         limit: Duration,
     ) -> Result<(), MachineError> {
-        self.vagrant_hearing(arguments, task, limit, &mut |_| {}).await
+        self.vagrant_hearing(arguments, task, limit, Grace::default(), &mut |_| {}).await
     }
 
-    /// The same, with `hear` called on each line too.
+    /// The same, with `hear` called on each line too, and a command that ends as patiently as `grace` says.
     pub(super) async fn vagrant_hearing(
         &self,
         arguments: &[&str],
         task: &Task<'_>,
         limit: Duration,
+        grace: Grace,
         hear: &mut (dyn FnMut(&str) + Send),
     ) -> Result<(), MachineError> {
         let Task { machine, lines, cancel } = *task;
@@ -180,7 +180,7 @@ impl Vagrant {
                 hear(line);
                 say(lines, line);
             };
-            let outcome = command::run(command, &until, command::Grace::default(), &mut pass_on)
+            let outcome = command::run(command, &until, grace, &mut pass_on)
                 .await
                 .map_err(|error| self.not_started(machine, &error))?;
             if outcome.succeeded {
@@ -234,21 +234,50 @@ impl Vagrant {
         written.await.map_err(|error| unwritable(&machine.directory, &error))
     }
 
-    /// Shuts the guest down. Vagrant powers it off if the guest does not react in time; if Vagrant hangs or fails, it is
-    /// run again to power it off at once.
+    /// Shuts the guest down, and powers it off if that does not work in time.
     pub(super) async fn halt(&self, task: &Task<'_>) -> Result<(), MachineError> {
         match self.off(&["halt"], task).await {
+            Ok(()) if self.is_off(task.machine).await != Some(false) => Ok(()),
             Err(error)
-                if matches!(
+                if !matches!(
                     error.kind,
                     MachineErrorKind::TimedOut | MachineErrorKind::BootTimeout | MachineErrorKind::Other
                 ) =>
             {
-                say(task.lines, "The VM did not shut down in time; powering it off.");
-                self.off(&["halt", "--force"], task).await
+                Err(error)
             }
-            other => other,
+            _ => {
+                say(task.lines, "The VM did not shut down in time; powering it off.");
+                self.power_off(task).await
+            }
         }
+    }
+
+    /// Powers the machine off at once, whatever its guest does. libvirt does that itself: vagrant-libvirt's forced halt
+    /// waits for the guest.
+    async fn power_off(&self, task: &Task<'_>) -> Result<(), MachineError> {
+        let Some(uuid) = self.libvirt_domain(task.machine) else {
+            return self.off(&["halt", "--force"], task).await;
+        };
+        self.destroy_domain(&uuid).await.map_err(|error| {
+            let text = format!("The VM could not be powered off. libvirt said: {}", error.detail);
+            self.failed(task.machine, &text, &error.detail)
+        })
+    }
+
+    /// Whether the machine is off; `None` where libvirt does not know.
+    async fn is_off(&self, machine: &Machine) -> Option<bool> {
+        self.is_domain_off(&self.libvirt_domain(machine)?).await.ok()
+    }
+
+    /// The UUID of the machine's domain, where libvirt runs it.
+    fn libvirt_domain(&self, machine: &Machine) -> Option<String> {
+        let is_libvirt = machine
+            .project
+            .as_ref()
+            .is_none_or(|project| project.provider == "libvirt" && !project.is_indexed);
+        let recorded = || machine.domain_uuid.clone();
+        is_libvirt.then(|| self.domain_uuid(machine).or_else(recorded)).flatten()
     }
 
     pub(super) async fn off(&self, arguments: &[&str], task: &Task<'_>) -> Result<(), MachineError> {
@@ -257,7 +286,8 @@ impl Vagrant {
             return Ok(());
         }
         self.prepare_as_it_is(task).await?;
-        self.vagrant(arguments, task, self.options.time_limits.halt).await
+        let limit = self.options.time_limits.halt;
+        self.vagrant_hearing(arguments, task, limit, SHORT_GRACE, &mut |_| {}).await
     }
 
     /// Something that needs a machine to be there.
@@ -364,7 +394,7 @@ impl MachineDriver for Vagrant {
             Launch => self.launch(command, task).await,
             Start => self.up(task).await,
             Stop => self.halt(task).await,
-            ForceStop => self.off(&["halt", "--force"], task).await,
+            ForceStop => self.power_off(task).await,
             // Not `reload`: in between, the disk can grow.
             Restart => {
                 self.halt(task).await?;
@@ -383,6 +413,17 @@ impl MachineDriver for Vagrant {
         match self.domain_uuid(machine).filter(|_| machine.project.is_none()) {
             Some(uuid) => self.snapshots_of(&uuid).await,
             None => Ok(Vec::new()),
+        }
+    }
+
+    async fn actual_spec(&self, machine: &Machine) -> Option<VmSpec> {
+        let uuid = self.domain_uuid(machine).filter(|_| machine.project.is_none())?;
+        match self.spec_of(&uuid, &machine.spec).await {
+            Ok(spec) => Some(spec),
+            Err(error) => {
+                tracing::warn!(detail = error.detail, "the resources of a VM could not be read");
+                None
+            }
         }
     }
 

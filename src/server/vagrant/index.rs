@@ -94,14 +94,17 @@ fn machine(id: String, entry: serde_json::Value) -> Option<IndexedMachine> {
     })
 }
 
-/// The providers' names of a machine's states.
+/// The providers' names of a machine's states: VirtualBox, VMware, Parallels, Hyper-V, Docker, LXC and libvirt. A machine in
+/// transition ("stopping"), and one whose provider cannot tell ("inaccessible"), is `Unknown`.
 fn state(word: &str) -> Option<DomainState> {
-    match word {
+    match word.replace('_', " ").to_ascii_lowercase().as_str() {
         "running" => Some(DomainState::Running),
-        "saved" | "suspended" | "paused" | "frozen" => Some(DomainState::Suspended),
-        "poweroff" | "powered off" | "shutoff" | "stopped" | "halted" | "off" | "aborted"
-        | "gurumeditation" => Some(DomainState::Stopped),
-        "not created" | "not_created" => None,
+        "saved" | "aborted-saved" | "suspended" | "paused" | "frozen" | "pmsuspended" => {
+            Some(DomainState::Suspended)
+        }
+        "poweroff" | "powered off" | "shutoff" | "stopped" | "halted" | "off" | "not running" | "aborted"
+        | "crashed" | "exited" | "gurumeditation" | "guru meditation" | "stuck" => Some(DomainState::Stopped),
+        "not created" | "terminated" => None,
         _ => Some(DomainState::Unknown),
     }
 }
@@ -208,7 +211,12 @@ mod tests {
         assert_eq!(state("poweroff"), Some(DomainState::Stopped));
         assert_eq!(state("saved"), Some(DomainState::Suspended));
         assert_eq!(state("not created"), None);
-        assert_eq!(state("on fire"), Some(DomainState::Unknown));
+        assert_eq!(state("not running"), Some(DomainState::Stopped));
+        assert_eq!(state("not_running"), Some(DomainState::Stopped));
+        assert_eq!(state("aborted-saved"), Some(DomainState::Suspended));
+        for unknown in ["inaccessible", "preparing", "stopping", "host_state_unknown", "on fire", ""] {
+            assert_eq!(state(unknown), Some(DomainState::Unknown), "{unknown}");
+        }
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! Creating and starting a machine, and cleaning up after a launch that was interrupted.
 
 use super::{
+    command::Grace,
     driver::Vagrant,
     task::{Task, say},
+    virsh::Growth,
 };
 use crate::server::provider::{
     Machine, MachineCommand, MachineDriver, MachineError, MachineErrorKind, OwnedDomain,
@@ -23,19 +25,22 @@ impl Vagrant {
             return self.vagrant(&["up"], task, limit).await;
         }
         if let Some(uuid) = self.domain_uuid(machine) {
-            match self.grow_disk(&uuid, machine.spec.disk_gb).await {
-                Ok(true) => say(task.lines, &format!("The disk was grown to {} GB.", machine.spec.disk_gb)),
-                Ok(false) => {}
-                // If it was removed, `up` reports that.
+            let wanted_gb = machine.spec.disk_gb;
+            match self.grow_disk(&uuid, wanted_gb).await {
+                Ok(Growth::Grown) => say(task.lines, &format!("The disk was grown to {wanted_gb} GB.")),
+                Ok(Growth::NotNeeded) => {}
+                Ok(Growth::HasSnapshots) => say(
+                    task.lines,
+                    &format!(
+                        "The disk was not grown to {wanted_gb} GB, because it has snapshots. Delete them, then restart."
+                    ),
+                ),
+                // The VM starts nevertheless, and the growth stays pending. If the disk was removed, `up` reports that.
                 Err(error) if machine.is_resized => {
-                    return Err(MachineError {
-                        kind: MachineErrorKind::Other,
-                        text: format!(
-                            "The disk could not be grown to {} GB. libvirt said: {}",
-                            machine.spec.disk_gb, error.detail
-                        ),
-                        detail: error.detail,
-                    });
+                    say(
+                        task.lines,
+                        &format!("The disk was not grown to {wanted_gb} GB. libvirt said: {}", error.detail),
+                    );
                 }
                 Err(error) => tracing::debug!(detail = error.detail, "the disk's size is not known"),
             }
@@ -50,7 +55,7 @@ impl Vagrant {
                 lock = None;
             }
         };
-        self.vagrant_hearing(&["up"], task, limit, &mut hear).await
+        self.vagrant_hearing(&["up"], task, limit, Grace::default(), &mut hear).await
     }
 
     /// The first `up` of a machine. If an earlier attempt was interrupted, a domain whose description names this folder, or

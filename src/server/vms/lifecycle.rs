@@ -97,6 +97,8 @@ impl Lifecycle {
         match (kind, self.status) {
             (Launch, _) => Decision::Rejected(Rejection::LaunchedAlready),
             (Resize, _) => Decision::Begin,
+            // They work in any state, and are the way out where the state stays unknown.
+            (Destroy | ForceStop, Unknown) => Decision::Begin,
             (_, Unknown) => Decision::Rejected(Rejection::Unknown),
             (Start | Resume, Running)
             | (Stop | ForceStop, Stopped | NotCreated | Failed)
@@ -160,7 +162,7 @@ mod tests {
 
     #[test]
     fn nothing_that_needs_the_hypervisor_is_begun_while_it_is_silent() {
-        assert_eq!(at_rest(VmStatus::Unknown).allowed(), [Resize]);
+        assert_eq!(at_rest(VmStatus::Unknown).allowed(), [ForceStop, Destroy, Resize]);
     }
 
     #[test]
@@ -269,7 +271,7 @@ mod tests {
                     Step::See(_) => {}
                 }
                 let vm = Lifecycle { status, open: waiting.or(running), is_adopted };
-                if vm.open.is_none() && status != VmStatus::Unknown {
+                if vm.open.is_none() {
                     prop_assert_eq!(vm.decide(Destroy), Decision::Begin, "{:?} can be destroyed", vm);
                 }
             }

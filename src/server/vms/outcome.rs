@@ -6,13 +6,14 @@ use super::{
     repository, stamp,
 };
 use crate::{
-    model::{OperationKind, OperationState, VmStatus},
+    model::{OperationKind, OperationState, VmSpec, VmStatus},
     server::{
         credits::Settlement,
         events::NewEvent,
         provider::{MachineError, MachineErrorKind},
     },
 };
+use sqlx::{Sqlite, Transaction};
 use std::time::Duration;
 
 /// How an operation came to its end.
@@ -52,6 +53,14 @@ impl Vms {
         let lines = self.0.operations.lines(operation_id).unwrap_or_default();
         let machine = self.machine(vm);
         let (allowances, now) = (&self.0.allowances, stamp());
+        let has_changed_spec = kind.starts_vm() || kind == OperationKind::SnapshotRestore;
+        let given = match machine.as_ref().filter(|machine| machine.project.is_none()) {
+            Some(machine) if has_changed_spec && matches!(ending, Ending::Done) => {
+                let actual = self.0.machines.actual_spec(machine).await;
+                actual.or_else(|| kind.starts_vm().then(|| machine.spec.clone()))
+            }
+            _ => None,
+        };
         let mut tx = self.0.database.write().await?;
         sqlx::query(
             "UPDATE operation SET state = ?, finished_at = ?, last_line = ?, output = ?, error = ? WHERE id = ?",
@@ -91,11 +100,25 @@ impl Vms {
                 repository::set_destroyed(&mut tx, vm.id).await?;
                 allowances.close(&mut tx, vm.id, now).await?;
             }
-            Ending::Done if kind.starts_vm() => {
-                if let Some(machine) = machine.as_ref().filter(|machine| machine.project.is_none()) {
-                    repository::set_spec(&mut tx, vm.id, &machine.spec).await?;
+            Ending::Done if has_changed_spec => {
+                let wanted = repository::wanted_spec(&mut tx, vm.id).await?;
+                if let Some(given) = &given {
+                    repository::set_spec(&mut tx, vm.id, given).await?;
+                    // What could not be given, or was there before a snapshot was restored, is given at the next start.
+                    repository::set_next_spec(&mut tx, vm.id, &wanted).await?;
                 }
-                allowances.settle(&mut tx, vm.id, None, Settlement::Capture, now).await?;
+                if kind.starts_vm() {
+                    // Only what it was given is charged; the rest stays set aside.
+                    let partly = given.as_ref().filter(|given| **given != wanted);
+                    if let Some(given) = partly {
+                        allowances.settle(&mut tx, vm.id, None, Settlement::Release, now).await?;
+                        self.set_aside(&mut tx, vm, given).await;
+                    }
+                    allowances.settle(&mut tx, vm.id, None, Settlement::Capture, now).await?;
+                    if partly.is_some() {
+                        self.set_aside(&mut tx, vm, &wanted).await;
+                    }
+                }
             }
             Ending::Undone(_) => {
                 allowances.settle(&mut tx, vm.id, None, Settlement::Release, now).await?;
@@ -142,6 +165,14 @@ impl Vms {
             self.write_info(view, machine.directory, Expect::Existing).await;
         }
         Ok(())
+    }
+
+    /// Reserves what a VM of this size costs beyond what was paid. It had been reserved before, so its owner can pay.
+    async fn set_aside(&self, tx: &mut Transaction<'_, Sqlite>, vm: &VmRow, spec: &VmSpec) {
+        let reserved = self.0.allowances.reserve(tx, vm.owner_id, vm.id, None, spec, stamp()).await;
+        if let Err(error) = reserved {
+            tracing::warn!(vm = vm.name, error = error.text, "a VM's size is not reserved");
+        }
     }
 }
 

@@ -29,6 +29,8 @@ pub struct RecordedStatus<'a> {
     /// Whether the VM ever had a domain.
     pub had_domain: bool,
     pub is_adopted: bool,
+    /// Its state comes from Vagrant's index, not from a hypervisor that misses a tick now and then.
+    pub is_indexed: bool,
 }
 
 /// The change to be written.
@@ -81,6 +83,9 @@ pub fn reconcile(vm: RecordedStatus<'_>, observed: ObservedStatus) -> Option<Sta
     };
 
     match (observed, vm.status) {
+        (ObservedStatus::Is(DomainState::Unknown), status) if vm.is_indexed && status != Unknown => {
+            found_out(Unknown)
+        }
         (ObservedStatus::Is(DomainState::Unknown), _)
         | (ObservedStatus::Is(DomainState::Running), Running)
         | (ObservedStatus::Is(DomainState::Suspended), Suspended)
@@ -138,8 +143,33 @@ mod tests {
             problem: None,
             had_domain: true,
             is_adopted: false,
+            is_indexed: false,
         };
         reconcile(vm, observed)
+    }
+
+    #[test]
+    fn a_state_that_vagrant_does_not_know_is_unknown_until_it_does() {
+        let vm = |status| RecordedStatus {
+            vm_id: 7,
+            name: "shop",
+            status,
+            problem: None,
+            had_domain: true,
+            is_adopted: true,
+            is_indexed: true,
+        };
+        let lost = reconcile(vm(VmStatus::Running), ObservedStatus::Is(DomainState::Unknown)).unwrap();
+        assert_eq!((lost.status, lost.event), (VmStatus::Unknown, None));
+        assert_eq!(reconcile(vm(VmStatus::Unknown), ObservedStatus::Is(DomainState::Unknown)), None);
+        let found = reconcile(vm(VmStatus::Unknown), ObservedStatus::Is(DomainState::Stopped)).unwrap();
+        assert_eq!(found.status, VmStatus::Stopped);
+        let domain = RecordedStatus { is_indexed: false, ..vm(VmStatus::Running) };
+        assert_eq!(
+            reconcile(domain, ObservedStatus::Is(DomainState::Unknown)),
+            None,
+            "libvirt missed one tick"
+        );
     }
 
     #[test]
@@ -189,6 +219,7 @@ mod tests {
             problem: None,
             had_domain: true,
             is_adopted: true,
+            is_indexed: false,
         };
         let change = reconcile(vm, ObservedStatus::Absent).unwrap();
         assert_eq!(change.status, VmStatus::NotCreated);
@@ -220,6 +251,7 @@ mod tests {
             problem: Some("It died."),
             had_domain: true,
             is_adopted: false,
+            is_indexed: false,
         };
         let silent = reconcile(recorded, ObservedStatus::Silence).unwrap();
         assert_eq!((silent.status, silent.problem.as_deref()), (VmStatus::Unknown, Some("It died.")));
@@ -246,6 +278,7 @@ mod tests {
             problem: Some("It did not boot in time."),
             had_domain: true,
             is_adopted: false,
+            is_indexed: false,
         };
         let found = reconcile(failed, ObservedStatus::Is(DomainState::Running)).unwrap();
         assert_eq!((found.status, found.event), (VmStatus::Running, None));

@@ -58,6 +58,11 @@ impl Vms {
                     let text = format!("A snapshot called {name} already exists. Choose another name.");
                     return Err(ApiError::conflict(text));
                 }
+                OperationKind::SnapshotSave if access.vm().disk_will_grow() => {
+                    let text = "A disk with snapshots cannot grow, and a larger disk is pending. Restart the VM first, or \
+                                set its disk back.";
+                    return Err(ApiError::conflict(text));
+                }
                 OperationKind::SnapshotSave if snapshots.len() >= MAX_SNAPSHOTS => {
                     let text = format!("A VM has {MAX_SNAPSHOTS} snapshots at most. Delete one first.");
                     return Err(ApiError::conflict(text));
@@ -151,6 +156,15 @@ impl Vms {
     /// `Invalid` with the fields that are wrong; `Conflict` with the reason when this is not possible now.
     pub async fn resize(&self, access: &VmAccess, resize: Resize) -> Result<Requested, ApiError> {
         let (user, vm, kind) = (access.user(), access.vm(), OperationKind::Resize);
+        // While an operation is open, the lifecycle decides; and the snapshots of a busy VM are not read.
+        let grows = resize.disk_gb.is_some_and(|wanted_gb| wanted_gb > vm.spec.disk_gb);
+        if grows && vm.allowed.contains(&kind) && !self.snapshots(access).await?.is_empty() {
+            let text = format!(
+                "{} has snapshots, and a disk with snapshots cannot grow. Delete them first.",
+                vm.name
+            );
+            return Err(ApiError::conflict(text));
+        }
         let mut tx = self.0.database.write().await.map_err(internal)?;
         let found = repository::lifecycle(&mut tx, vm.id).await.map_err(internal)?;
         let lifecycle = found.ok_or_else(|| ApiError::not_found("VM"))?;
