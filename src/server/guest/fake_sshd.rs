@@ -26,6 +26,8 @@ use tokio::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
     Prints(String),
+    /// Prints and keeps the channel open.
+    PrintsAndStays(String),
     /// Never answers a command.
     Hangs,
     /// Prints for ever.
@@ -36,6 +38,8 @@ pub enum Reply {
 struct Counts {
     connections: u32,
     commands: u32,
+    last_command: String,
+    input_ended: bool,
 }
 
 /// Runs until it is dropped.
@@ -121,6 +125,15 @@ impl Guest {
     pub fn commands(&self) -> u32 {
         self.shared.counts.lock().unwrap().commands
     }
+
+    pub fn last_command(&self) -> String {
+        self.shared.counts.lock().unwrap().last_command.clone()
+    }
+
+    /// Whether the caller has said that a command gets no (more) input.
+    pub fn input_ended(&self) -> bool {
+        self.shared.counts.lock().unwrap().input_ended
+    }
 }
 
 /// A guest that greets its first caller and then never comes to the key exchange; it is silent, or it `chatters`: it
@@ -192,10 +205,14 @@ impl Handler for Sshd {
     async fn exec_request(
         &mut self,
         channel: ChannelId,
-        _command: &[u8],
+        command: &[u8],
         session: &mut Session,
     ) -> Result<(), Self::Error> {
-        self.0.counts.lock().unwrap().commands += 1;
+        {
+            let mut counts = self.0.counts.lock().unwrap();
+            counts.commands += 1;
+            counts.last_command = String::from_utf8_lossy(command).into_owned();
+        }
         session.channel_success(channel)?;
         let reply = self.0.reply.lock().unwrap().clone();
         match reply {
@@ -205,9 +222,15 @@ impl Handler for Sshd {
                 session.eof(channel)?;
                 session.close(channel)?;
             }
+            Reply::PrintsAndStays(text) => session.data(channel, text.into_bytes())?,
             Reply::Hangs => {}
             Reply::Babbles => session.data(channel, vec![b'x'; 1 << 20])?,
         }
+        Ok(())
+    }
+
+    async fn channel_eof(&mut self, _: ChannelId, _: &mut Session) -> Result<(), Self::Error> {
+        self.0.counts.lock().unwrap().input_ended = true;
         Ok(())
     }
 }

@@ -23,7 +23,7 @@ use backoff::Backoff;
 use credentials::GuestCredentials;
 use probe::Probe;
 pub use sample::GuestSample;
-use sample::{MAX_OUTPUT_BYTES, SCRIPT};
+use sample::{END_OF_OUTPUT, MAX_OUTPUT_BYTES, login_command};
 use ssh::{Connection, Timeouts};
 use std::{
     collections::HashMap,
@@ -192,7 +192,7 @@ pub async fn read_once(access: &dyn GuestAccess, machine: &Machine) -> Result<Gu
     let timeouts = ProbeInterval::every(Duration::from_secs(5)).timeouts;
     let output = async {
         let connection = Connection::open(&way, None, timeouts).await?;
-        connection.run(SCRIPT, MAX_OUTPUT_BYTES).await
+        connection.run(&login_command(), END_OF_OUTPUT, MAX_OUTPUT_BYTES).await
     };
     let output = output.await.map_err(|error| format!("It cannot be read over ssh: {error}."))?;
     Ok(GuestSample::parse(Instant::now(), &output))

@@ -1,35 +1,58 @@
 //! A guest's own sample: the script that takes it, and the parser of its output.
 //!
-//! The script runs in any POSIX shell, BusyBox's too, and prints a section per source, each under a line that
-//! begins with `@twarga`:
+//! The script runs in any POSIX shell, BusyBox's too, and prints a part per source, each with its name and its length in
+//! bytes:
 //!
 //! ```text
-//! @twarga uptime
+//! @twarga uptime 19
 //! 350735.47 234388.90
-//! @twarga df
+//! @end
+//! @twarga df 110
 //! Filesystem     1024-blocks    Used Available Capacity Mounted on
 //! /dev/vda2            88584   40120     41296      50% /
-//! @twarga end
+//! @end
+//! @twarga end 0
+//!
+//! @end
 //! ```
-//! A section only counts if another one follows it, so that truncated output gives fewer values, never wrong ones. Pure:
-//! whatever the guest prints, a part that is not clearly there is `None`.
+//! A login shell may print anything besides, with or without line breaks. A part only counts if it has its full length, so
+//! that truncated or interrupted output gives fewer values, never wrong ones. Pure: whatever the guest prints, a value that
+//! is not clearly there is `None`.
 
 use std::{collections::BTreeMap, time::Instant};
 
-/// More than this is not read: a guest with hundreds of interfaces prints less.
-pub const MAX_OUTPUT_BYTES: usize = 64 * 1024;
+/// More than this is not read.
+pub const MAX_OUTPUT_BYTES: usize = 256 * 1024;
 
-/// `df` comes last: it is the one that a broken disk can hang.
-pub const SCRIPT: &str = "\
-LC_ALL=C; export LC_ALL
-echo '@twarga stat'; grep '^cpu' /proc/stat
-for part in meminfo uptime loadavg net/dev sys/kernel/random/boot_id; do
-echo \"@twarga $part\"; cat /proc/$part; done
-echo '@twarga df'; df -P -k /
-echo '@twarga end'
-";
+/// Printed last.
+pub const END_OF_OUTPUT: &[u8] = b"@twarga end 0\n\n@end\n";
 
-const MARK: &str = "@twarga ";
+/// Each part is printed by one command, so that other processes of a login rarely print into it. A part that is too long
+/// is left out rather than the whole output. A container host has hundreds of interfaces of the kinds that are deleted;
+/// no value includes them. `df` comes last: it is the one that a broken disk can hang.
+///
+/// A single line without `'` and `!`, so that [`login_command`] can quote it for any shell.
+pub const SCRIPT: &str = concat!(
+    "LC_ALL=C; export LC_ALL; ",
+    "part() { text=$(cat); [ ${#text} -gt 100000 ] || ",
+    "printf \"@twarga %s %s\\n%s\\n@end\\n\" $1 ${#text} \"$text\"; }; ",
+    "sed -n /^cpu/p /proc/stat | part stat; ",
+    "for name in meminfo uptime loadavg sys/kernel/random/boot_id; do part $name < /proc/$name; done; ",
+    "sed -e \"/^ *veth/d\" -e \"/^ *vnet/d\" -e \"/^ *tap/d\" -e \"/^ *cali/d\" -e \"/^ *br-/d\" /proc/net/dev ",
+    "| part net/dev; ",
+    "df -P -k / | part df; ",
+    "part end < /dev/null",
+);
+
+/// The command that runs [`SCRIPT`] whatever the login shell is: fish and csh understand a quoted argument too.
+pub fn login_command() -> String {
+    format!("/bin/sh -c '{SCRIPT}'")
+}
+
+const MARK: &[u8] = b"@twarga ";
+const END_OF_PART: &[u8] = b"\n@end\n";
+/// The longest name and length of a part.
+const MAX_HEADER_BYTES: usize = 64;
 const BYTES_PER_KIB: u64 = 1024;
 
 /// One sample of a guest. What it did not report is `None`.
@@ -92,18 +115,17 @@ pub struct Load {
 impl GuestSample {
     /// Reads what [`SCRIPT`] printed.
     pub fn parse(taken_at: Instant, output: &[u8]) -> Self {
-        let text = String::from_utf8_lossy(output);
-        let sections = sections(&text);
-        let section = |name: &str| sections.get(name).copied();
+        let parts = parts(output);
+        let part = |name: &str| parts.get(name).map(String::as_str);
         Self {
             taken_at,
-            boot_id: section("sys/kernel/random/boot_id").and_then(boot_id),
-            cpu: section("stat").and_then(cpu),
-            memory: section("meminfo").and_then(memory),
-            root_fs: section("df").and_then(root_fs),
-            interfaces: section("net/dev").and_then(interfaces),
-            load: section("loadavg").and_then(load),
-            uptime_secs: section("uptime").and_then(uptime),
+            boot_id: part("sys/kernel/random/boot_id").and_then(boot_id),
+            cpu: part("stat").and_then(cpu),
+            memory: part("meminfo").and_then(memory),
+            root_fs: part("df").and_then(root_fs),
+            interfaces: part("net/dev").and_then(interfaces),
+            load: part("loadavg").and_then(load),
+            uptime_secs: part("uptime").and_then(uptime),
         }
     }
 
@@ -119,22 +141,33 @@ impl GuestSample {
     }
 }
 
-/// The complete sections by name. A name that comes twice is not to be trusted: the first one counts.
-fn sections(text: &str) -> BTreeMap<&str, &str> {
+/// The complete parts by name.
+fn parts(output: &[u8]) -> BTreeMap<String, String> {
+    // Where the login has a terminal, it turns line feeds into CR LF.
+    let output: Vec<u8> = output.iter().copied().filter(|byte| *byte != b'\r').collect();
+    let mut rest = output.as_slice();
     let mut found = BTreeMap::new();
-    let mut open: Option<(&str, usize)> = None;
-    let mut at = 0;
-    for line in text.split_inclusive('\n') {
-        let begin = at;
-        at += line.len();
-        let Some(whole) = line.strip_suffix('\n') else { break };
-        let Some(next) = whole.trim_end_matches('\r').strip_prefix(MARK) else { continue };
-        if let Some((name, from)) = open {
-            found.entry(name).or_insert(&text[from..begin]);
+    while let Some(at) = position(rest, MARK) {
+        rest = &rest[at + MARK.len()..];
+        if let Some((name, text)) = part(rest) {
+            found.insert(name.to_owned(), String::from_utf8_lossy(text).into_owned());
+            rest = &rest[text.len()..];
         }
-        open = Some((next, at));
     }
     found
+}
+
+/// The part that begins after a [`MARK`]; `None` unless it is complete.
+fn part(from: &[u8]) -> Option<(&str, &[u8])> {
+    let header = from.iter().take(MAX_HEADER_BYTES).position(|byte| *byte == b'\n')?;
+    let (name, length) = std::str::from_utf8(&from[..header]).ok()?.split_once(' ')?;
+    let (text, rest) = from[header + 1..].split_at_checked(length.parse().ok()?)?;
+    rest.starts_with(END_OF_PART).then_some((name, text))
+}
+
+/// Where `wanted`, which is not empty, first occurs.
+pub fn position(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
+    bytes.windows(wanted.len()).position(|window| window == wanted)
 }
 
 /// `cpu  4705 356 584 3699 23 0 11 0 0 0`: user, nice, system, idle, iowait, irq, softirq, steal, and two that are
@@ -225,33 +258,51 @@ fn boot_id(text: &str) -> Option<String> {
 pub(crate) mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::{process::Command, sync::LazyLock};
 
-    /// What the tiny BusyBox guest prints.
-    pub(crate) const TINY: &str = "\
-@twarga stat
-cpu  312 0 425 9800 100 0 13 50 0 0
-cpu0 312 0 425 9800 100 0 13 50 0 0
-@twarga meminfo
-MemTotal:         176212 kB
+    /// What the parts of the tiny BusyBox guest hold.
+    const TINY_PARTS: [(&str, &str); 8] = [
+        ("stat", "cpu  312 0 425 9800 100 0 13 50 0 0\ncpu0 312 0 425 9800 100 0 13 50 0 0"),
+        (
+            "meminfo",
+            "MemTotal:         176212 kB
 MemFree:          151324 kB
 MemAvailable:     150000 kB
 Buffers:             680 kB
-@twarga uptime
-107.25 98.00
-@twarga loadavg
-0.08 0.03 0.01 1/52 331
-@twarga net/dev
-Inter-|   Receive                                                |  Transmit
+Cached:             9000 kB
+SReclaimable:       1000 kB
+Shmem:              2000 kB",
+        ),
+        ("uptime", "107.25 98.00"),
+        ("loadavg", "0.08 0.03 0.01 1/52 331"),
+        ("sys/kernel/random/boot_id", "0f9c7a1e-3a59-4a3e-9b1c-1f6d5a3f0c11"),
+        (
+            "net/dev",
+            "Inter-|   Receive                                                |  Transmit
  face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed
     lo:     500       5    0    0    0     0          0         0      500       5    0    0    0     0       0          0
-  eth0:   29471     193    0    0    0     0          0         0    25890     171    0    0    0     0       0          0
-@twarga sys/kernel/random/boot_id
-0f9c7a1e-3a59-4a3e-9b1c-1f6d5a3f0c11
-@twarga df
-Filesystem           1024-blocks    Used Available Capacity Mounted on
-/dev/vda2                  88584    40120     41296  49% /
-@twarga end
-";
+  eth0:   29471     193    0    0    0     0          0         0    25890     171    0    0    0     0       0          0",
+        ),
+        (
+            "df",
+            "Filesystem           1024-blocks    Used Available Capacity Mounted on
+/dev/vda2                  88584    40120     41296  49% /",
+        ),
+        ("end", ""),
+    ];
+
+    /// What the tiny BusyBox guest prints.
+    pub(crate) static TINY: LazyLock<String> =
+        LazyLock::new(|| TINY_PARTS.iter().map(|(name, text)| printed(name, text)).collect());
+
+    fn printed(name: &str, text: &str) -> String {
+        format!("@twarga {name} {}\n{text}\n@end\n", text.len())
+    }
+
+    /// The tiny guest with another part of that name.
+    fn tiny_with(name: &str, text: &str) -> GuestSample {
+        parsed(&format!("{}{}", *TINY, printed(name, text)))
+    }
 
     fn parsed(output: &str) -> GuestSample {
         GuestSample::parse(Instant::now(), output.as_bytes())
@@ -259,7 +310,7 @@ Filesystem           1024-blocks    Used Available Capacity Mounted on
 
     #[test]
     fn the_tiny_guest_reports_everything() {
-        let sample = parsed(TINY);
+        let sample = parsed(&TINY);
         assert_eq!(sample.cpu, Some(CpuTime { total_ticks: 10_700, idle_ticks: 9_950, cores: 1 }));
         assert_eq!(
             sample.memory,
@@ -281,11 +332,45 @@ Filesystem           1024-blocks    Used Available Capacity Mounted on
         assert_eq!(sample.boot_id.as_deref(), Some("0f9c7a1e-3a59-4a3e-9b1c-1f6d5a3f0c11"));
     }
 
+    fn assert_reports_as_the_tiny_guest(output: &str) {
+        let sample = parsed(output);
+        assert_eq!(sample, GuestSample { taken_at: sample.taken_at, ..parsed(&TINY) }, "{output}");
+    }
+
     #[test]
-    fn what_a_login_prints_around_it_does_not_matter() {
-        let noisy = format!("Welcome!\n\n{}Bye\n", TINY.replace('\n', "\r\n"));
-        let sample = parsed(&noisy);
-        assert_eq!(sample, GuestSample { taken_at: sample.taken_at, ..parsed(TINY) });
+    fn what_a_login_prints_before_between_and_after_does_not_matter() {
+        for noise in
+            ["Welcome!\n\n", "no line break", "@twarga uptime", "@twarga uptime 1\n7200.5 1.0\n", "\n@end\n"]
+        {
+            let between: String =
+                TINY_PARTS.iter().map(|(name, text)| noise.to_owned() + &printed(name, text)).collect();
+            assert_reports_as_the_tiny_guest(&format!("{between}{noise}"));
+        }
+        assert_reports_as_the_tiny_guest(&TINY.replace('\n', "\r\n"));
+    }
+
+    /// The command has to work for whatever shells the guests have; here it runs in those that this machine has.
+    #[test]
+    fn the_script_runs_in_any_login_shell() {
+        assert!(!SCRIPT.contains(['\'', '!', '\n']));
+        let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+        for shell in ["sh", "bash", "dash", "zsh", "ksh", "fish", "tcsh"] {
+            let noisy = format!("printf hello; {}; printf bye", login_command());
+            let Ok(output) = Command::new(shell).args(["-c", &noisy]).output() else { continue };
+            let parts = parts(&output.stdout);
+            let names: Vec<&str> = TINY_PARTS.iter().map(|(name, _)| *name).collect();
+            assert!(names.iter().all(|name| parts.contains_key(*name)), "{shell}: {output:?}");
+            assert_eq!(parts["sys/kernel/random/boot_id"], boot_id.trim_end(), "{shell}");
+            assert!(position(&output.stdout, END_OF_OUTPUT).is_some(), "{shell}");
+        }
+    }
+
+    #[test]
+    fn a_part_that_is_too_long_is_left_out_and_the_others_stay() {
+        let long = SCRIPT.replace("sed -n /^cpu/p /proc/stat", "yes | head -n 100000");
+        let output = Command::new("sh").args(["-c", &long]).output().unwrap();
+        let parts = parts(&output.stdout);
+        assert!(!parts.contains_key("stat") && parts.contains_key("df"), "{parts:?}");
     }
 
     #[test]
@@ -297,7 +382,7 @@ Filesystem           1024-blocks    Used Available Capacity Mounted on
 
     #[test]
     fn an_old_kernel_without_available_memory_leaves_memory_unknown() {
-        assert_eq!(parsed(&TINY.replace("MemAvailable", "MemFree2")).memory, None);
+        assert_eq!(tiny_with("meminfo", "MemTotal: 176212 kB\nMemFree: 151324 kB").memory, None);
     }
 
     #[test]
@@ -311,7 +396,7 @@ Filesystem           1024-blocks    Used Available Capacity Mounted on
 
     #[test]
     fn a_guest_that_only_complains_says_nothing() {
-        for output in ["", "sh: not found\n", "@twarga stat\n@twarga end\n", "@twarga end\n@twarga end\n"] {
+        for output in ["", "sh: not found\n", "@twarga stat\n@twarga end\n", "@twarga stat 0\n\n@end\n"] {
             assert!(parsed(output).is_empty(), "{output}");
         }
     }
@@ -355,7 +440,7 @@ Filesystem           1024-blocks    Used Available Capacity Mounted on
             name in "stat|meminfo|uptime|loadavg|net/dev|df",
             body in "(cpu[0-9]?|MemTotal:|MemAvailable:|eth0:|/|kB|[0-9]{1,25}|-?[0-9.]{1,6}%?|inf|NaN| |\\|\n|\n){0,40}",
         ) {
-            let sample = parsed(&format!("@twarga {name}\n{body}\n@twarga end\n"));
+            let sample = parsed(&printed(&name, &body));
             if let Some(cpu) = sample.cpu {
                 prop_assert!(cpu.idle_ticks <= cpu.total_ticks && cpu.cores > 0);
             }
@@ -371,13 +456,22 @@ Filesystem           1024-blocks    Used Available Capacity Mounted on
         }
 
         #[test]
+        fn a_text_inside_the_output_gives_less_but_nothing_else(
+            at in 0..TINY.len(),
+            noise in "(@twarga |@end|uptime |[0-9]{1,3}|\n|x){1,8}",
+        ) {
+            let (begin, rest) = TINY.split_at(at);
+            assert_nothing_invented(&parsed(&format!("{begin}{noise}{rest}")), &parsed(&TINY))?;
+        }
+
+        #[test]
         fn output_cut_off_anywhere_gives_less_but_nothing_else(end in 0..TINY.len()) {
-            assert_nothing_invented(&parsed(&TINY[..end]), &parsed(TINY))?;
+            assert_nothing_invented(&parsed(&TINY[..end]), &parsed(&TINY))?;
         }
 
         #[test]
         fn output_whose_beginning_is_lost_gives_less_but_nothing_else(begin in 0..TINY.len()) {
-            assert_nothing_invented(&parsed(&TINY[begin..]), &parsed(TINY))?;
+            assert_nothing_invented(&parsed(&TINY[begin..]), &parsed(&TINY))?;
         }
     }
 }

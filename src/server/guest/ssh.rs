@@ -3,6 +3,7 @@
 //! The host key is checked before the guest learns anything about us. Every wait has a time limit, and giving up closes
 //! the socket: a guest cannot hold it open. No error contains key material.
 
+use super::sample::position;
 use crate::server::provider::SshConfig;
 use russh::{
     ChannelMsg, Preferred,
@@ -139,18 +140,22 @@ impl Connection {
         &self.host_key
     }
 
-    /// What `command` prints, at most `max_bytes`.
+    /// What `command` prints up to `end`, at most `max_bytes`. Without `end`, everything that it prints. Its input is
+    /// empty.
     ///
     /// # Errors
     /// Then the connection is in no known state: drop it.
-    pub async fn run(&self, command: &str, max_bytes: usize) -> Result<Vec<u8>, SshError> {
+    pub async fn run(&self, command: &str, end: &[u8], max_bytes: usize) -> Result<Vec<u8>, SshError> {
         let limit = self.timeouts.run;
-        timeout(limit, self.run_unhurried(command, max_bytes)).await.unwrap_or(Err(SshError::TooLate(limit)))
+        timeout(limit, self.run_unhurried(command, end, max_bytes))
+            .await
+            .unwrap_or(Err(SshError::TooLate(limit)))
     }
 
-    async fn run_unhurried(&self, command: &str, max_bytes: usize) -> Result<Vec<u8>, SshError> {
+    async fn run_unhurried(&self, command: &str, end: &[u8], max_bytes: usize) -> Result<Vec<u8>, SshError> {
         let mut channel = self.handle.channel_open_session().await?;
         channel.exec(true, command).await?;
+        channel.eof().await?;
         let mut output = Vec::new();
         loop {
             match channel.wait().await {
@@ -158,7 +163,13 @@ impl Connection {
                     if output.len() + data.len() > max_bytes {
                         return Err(SshError::TooMuch(max_bytes));
                     }
+                    let unsearched = output.len().saturating_sub(end.len());
                     output.extend_from_slice(&data);
+                    // The guest closes the channel only after all that the login left running has ended.
+                    if position(&output[unsearched..], end).is_some() {
+                        channel.close().await?;
+                        return Ok(output);
+                    }
                 }
                 Some(ChannelMsg::Close) => return Ok(output),
                 Some(ChannelMsg::Failure) => return Err(russh::Error::RequestDenied.into()),

@@ -175,7 +175,7 @@ fn domain(started_at: Option<UtcMillis>) -> Domain {
 }
 
 fn tiny() -> Reply {
-    Reply::Prints(TINY.into())
+    Reply::Prints(TINY.clone())
 }
 
 /// Waits for what other tasks bring about.
@@ -260,7 +260,7 @@ async fn a_guest_with_another_host_key_is_not_read_and_its_owner_notified_once()
     drop(guest);
     sleep(Duration::from_millis(50)).await;
 
-    *bench.outside.agent_prints.lock().unwrap() = Some(TINY.into());
+    *bench.outside.agent_prints.lock().unwrap() = Some(TINY.clone());
     let other = Guest::start_at(address, 9, tiny()).await;
     until(|| (bench.access.requests.load(Ordering::SeqCst) >= 4).then_some(())).await;
     assert_eq!((other.connections(), other.commands()), (0, 0), "it never learns who we are");
@@ -456,7 +456,7 @@ async fn a_guest_of_unknown_state_is_read_on() {
 #[tokio::test]
 async fn the_agent_is_used_where_ssh_does_not_answer() {
     let bench = Fixture::new().await;
-    *bench.outside.agent_prints.lock().unwrap() = Some(TINY.into());
+    *bench.outside.agent_prints.lock().unwrap() = Some(TINY.clone());
     bench.probes.watch(vec![bench.running(1)], &[]);
     assert_eq!(until(|| bench.newest(1)).await.newest.uptime_secs, Some(107.25));
 
@@ -469,12 +469,34 @@ async fn the_agent_is_used_where_ssh_does_not_answer() {
 }
 
 #[tokio::test]
+async fn the_login_shell_is_asked_to_run_a_posix_shell_without_input() {
+    let folder = tempfile::tempdir().unwrap();
+    let guest = Guest::start(7, Reply::PrintsAndStays(TINY.clone())).await;
+    let access = FakeGuestAccess::default();
+    let machine = Machine::example("web-1", folder.path());
+    access.by_vm.lock().unwrap().insert("web-1".into(), ssh_config_for(guest.address(), folder.path()));
+    assert_eq!(read_once(&access, &machine).await.unwrap().uptime_secs, Some(107.25));
+    assert!(guest.last_command().starts_with("/bin/sh -c '"), "{}", guest.last_command());
+    until(|| guest.input_ended().then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_guest_is_read_though_the_login_leaves_something_running() {
+    let bench = Fixture::new().await;
+    let guest = Guest::start(7, Reply::PrintsAndStays(format!("{}a reminder", *TINY))).await;
+    bench.lead_to("web-1", &guest);
+    bench.probes.watch(vec![bench.running(1)], &[]);
+    until(|| bench.newest(1).filter(|samples| samples.before.is_some())).await;
+    assert_eq!(guest.connections(), 1);
+}
+
+#[tokio::test]
 async fn a_guest_that_babbles_is_cut_off() {
     let folder = tempfile::tempdir().unwrap();
     let guest = Guest::start(7, Reply::Babbles).await;
     let config = ssh_config_for(guest.address(), folder.path());
     let connection = Connection::open(&config, None, interval().timeouts).await.unwrap();
-    let error = connection.run("anything", MAX_OUTPUT_BYTES).await.unwrap_err();
+    let error = connection.run("anything", END_OF_OUTPUT, MAX_OUTPUT_BYTES).await.unwrap_err();
     assert!(matches!(error, SshError::TooMuch(MAX_OUTPUT_BYTES)), "{error}");
 }
 
