@@ -5,13 +5,13 @@ use russh::{
     Channel, ChannelId, MethodKind, MethodSet,
     keys::{
         PrivateKey, PublicKey,
-        ssh_key::{LineEnding, private::Ed25519Keypair},
+        ssh_key::{Cipher, Kdf, LineEnding, private::Ed25519Keypair},
     },
     server::{Auth, ChannelOpenHandle, Config, Handler, Msg, Session, VerifiedPublicKey, run_stream},
 };
 use std::{
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -63,7 +63,7 @@ impl Drop for Guest {
     }
 }
 
-fn key(seed: u8) -> PrivateKey {
+pub fn key(seed: u8) -> PrivateKey {
     PrivateKey::from(Ed25519Keypair::from_seed(&[seed; 32]))
 }
 
@@ -72,9 +72,22 @@ const OURS: u8 = 1;
 
 /// Writes our private key and returns the ssh configuration for `address`.
 pub fn ssh_config_for(address: SocketAddr, folder: &Path) -> SshConfig {
-    let identity_file = folder.join("private_key");
-    std::fs::write(&identity_file, key(OURS).to_openssh(LineEnding::LF).unwrap()).unwrap();
-    SshConfig { host: address.ip().to_string(), port: address.port(), user: "vagrant".into(), identity_file }
+    let identity_files = vec![write_key(folder, "private_key", &key(OURS))];
+    SshConfig { host: address.ip().to_string(), port: address.port(), user: "vagrant".into(), identity_files }
+}
+
+/// Returns the file's path.
+pub fn write_key(folder: &Path, name: &str, key: &PrivateKey) -> PathBuf {
+    let path = folder.join(name);
+    std::fs::write(&path, key.to_openssh(LineEnding::LF).unwrap()).unwrap();
+    path
+}
+
+/// Our key under a passphrase.
+pub fn encrypted_key() -> PrivateKey {
+    key(OURS)
+        .encrypt_with(Cipher::Aes256Ctr, Kdf::Bcrypt { salt: vec![1; 16], rounds: 1 }, 1, "secret")
+        .unwrap()
 }
 
 impl Guest {

@@ -16,7 +16,7 @@ use russh::{
 use std::{
     io,
     net::Shutdown,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -40,12 +40,13 @@ const MAX_KEY_BYTES: u64 = 64 * 1024;
 /// Why a guest could not be read. The texts are for the log.
 #[derive(Debug, thiserror::Error)]
 pub enum SshError {
-    #[error("the private key {path} cannot be read: {reason}")]
-    Key { path: String, reason: String },
+    /// Of several keys, each with its reason.
+    #[error("no private key can be used: {0}")]
+    NoKey(String),
     /// The guest shows another host key than at first contact.
     #[error("the guest shows another host key")]
     HostKeyChanged { shown: String },
-    #[error("the guest does not let {user} in with this key")]
+    #[error("the guest does not let {user} in with any of its keys")]
     Denied { user: String },
     #[error("no answer within {0:?}")]
     TooLate(Duration),
@@ -104,7 +105,7 @@ impl Connection {
         pinned: Option<&str>,
         timeouts: Timeouts,
     ) -> Result<Self, SshError> {
-        let key = private_key(&ssh_config.identity_file).await?;
+        let keys = private_keys(&ssh_config.identity_files).await?;
         let pinned_key = pinned.and_then(|key| PublicKey::from_openssh(key).ok());
         let config = client::Config {
             preferred: preferring(pinned_key.as_ref().map(PublicKey::algorithm)),
@@ -124,15 +125,19 @@ impl Connection {
             }
             (connected, _) => connected?,
         };
-        let hash = match key.algorithm() {
-            Algorithm::Rsa { .. } => handle.best_supported_rsa_hash().await?.unwrap_or(Some(HashAlg::Sha256)),
-            _ => None,
-        };
-        let key = PrivateKeyWithHashAlg::new(Arc::new(key), hash);
-        if !handle.authenticate_publickey(&ssh_config.user, key).await?.success() {
-            return Err(SshError::Denied { user: ssh_config.user.clone() });
+        for key in keys {
+            let hash = match key.algorithm() {
+                Algorithm::Rsa { .. } => {
+                    handle.best_supported_rsa_hash().await?.unwrap_or(Some(HashAlg::Sha256))
+                }
+                _ => None,
+            };
+            let key = PrivateKeyWithHashAlg::new(Arc::new(key), hash);
+            if handle.authenticate_publickey(&ssh_config.user, key).await?.success() {
+                return Ok(Self { handle, host_key: shown.unwrap_or_default(), timeouts, _line: line });
+            }
         }
-        Ok(Self { handle, host_key: shown.unwrap_or_default(), timeouts, _line: line })
+        Err(SshError::Denied { user: ssh_config.user.clone() })
     }
 
     /// The key that the guest showed, in OpenSSH's form.
@@ -180,16 +185,28 @@ impl Connection {
     }
 }
 
-async fn private_key(path: &Path) -> Result<PrivateKey, SshError> {
-    let failed = |reason: String| SshError::Key { path: path.display().to_string(), reason };
+/// The keys that can be used: like ssh, it skips those that are missing or encrypted.
+async fn private_keys(paths: &[PathBuf]) -> Result<Vec<PrivateKey>, SshError> {
+    let (mut keys, mut unusable) = (Vec::new(), Vec::new());
+    for path in paths {
+        match private_key(path).await {
+            Ok(key) => keys.push(key),
+            Err(reason) => unusable.push(format!("{} ({reason})", path.display())),
+        }
+    }
+    if keys.is_empty() { Err(SshError::NoKey(unusable.join(", "))) } else { Ok(keys) }
+}
+
+/// The error says why it cannot be used.
+async fn private_key(path: &Path) -> Result<PrivateKey, String> {
     let read = async {
         let mut text = String::new();
         tokio::fs::File::open(path).await?.take(MAX_KEY_BYTES).read_to_string(&mut text).await?;
         Ok::<_, io::Error>(text)
     };
-    let text = read.await.map_err(|error| failed(error.to_string()))?;
+    let text = read.await.map_err(|error| error.to_string())?;
     // What the decoder complains of could quote the file.
-    decode_secret_key(&text, None).map_err(|_| failed("it is no private key without a passphrase".into()))
+    decode_secret_key(&text, None).map_err(|_| "not a private key without a passphrase".into())
 }
 
 /// Prefers the pinned key's algorithm, so that a guest which got a key of another kind still shows this one.

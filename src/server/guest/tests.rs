@@ -1,7 +1,7 @@
 //! The probes against fake guests on loopback.
 
 use super::{
-    fake_sshd::{Guest, Reply, ssh_config_for, stalling},
+    fake_sshd::{Guest, Reply, encrypted_key, key, ssh_config_for, stalling, write_key},
     ssh::SshError,
     *,
 };
@@ -10,13 +10,13 @@ use crate::{
     server::{
         guest::sample::tests::TINY,
         provider::{
-            Counters, DomainState, HypervisorSample, IndexedMachine, MachineError, MachineErrorKind, Project,
-            ReadError, SshConfig,
+            Counters, DomainState, HypervisorSample, IndexedMachine, MachineError, Project, ReadError,
+            SshConfig,
         },
     },
 };
 use async_trait::async_trait;
-use std::sync::atomic::AtomicU32;
+use std::{path::PathBuf, sync::atomic::AtomicU32};
 use tempfile::TempDir;
 use tokio::time::sleep;
 
@@ -514,12 +514,48 @@ async fn a_guest_that_stalls_cannot_hold_the_socket() {
 }
 
 #[tokio::test]
+async fn each_key_is_tried_and_the_unusable_ones_are_skipped() {
+    let folder = tempfile::tempdir().unwrap();
+    let guest = Guest::start(7, tiny()).await;
+    let config = ssh_config_for(guest.address(), folder.path());
+    let (ours, missing) = (config.identity_files[0].clone(), folder.path().join("missing"));
+    let encrypted = write_key(folder.path(), "encrypted", &encrypted_key());
+    let foreign = write_key(folder.path(), "foreign", &key(2));
+    let opened = async |identity_files: &[&PathBuf]| {
+        let identity_files = identity_files.iter().map(|path| (*path).clone()).collect();
+        let config = SshConfig { identity_files, ..config.clone() };
+        Connection::open(&config, None, interval().timeouts).await.map(|_| ())
+    };
+    for keys in [&[&foreign, &ours][..], &[&missing, &encrypted, &foreign, &ours], &[&ours, &missing]] {
+        assert!(opened(keys).await.is_ok(), "{keys:?}");
+    }
+    assert!(matches!(opened(&[&foreign, &encrypted]).await, Err(SshError::Denied { .. })));
+    let unusable = opened(&[&missing, &encrypted]).await.unwrap_err().to_string();
+    assert!(
+        unusable.contains("missing (No such file") && unusable.contains("encrypted (not a"),
+        "{unusable}"
+    );
+}
+
+#[tokio::test]
+async fn all_keys_of_a_guest_outlive_the_server() {
+    let bench = Fixture::new().await;
+    let keys = vec![PathBuf::from("/my keys/rsa"), PathBuf::from("/keys/ed25519")];
+    let config = SshConfig {
+        identity_files: keys.clone(),
+        ..ssh_config_for("127.0.0.1:22".parse().unwrap(), bench.folder.path())
+    };
+    bench.known().save_credentials(1, UUID, &config).await.unwrap();
+    assert_eq!(bench.known().find(1, UUID).await.unwrap().unwrap().ssh_config.identity_files, keys);
+}
+
+#[tokio::test]
 async fn no_error_contains_a_private_key() {
     let folder = tempfile::tempdir().unwrap();
     let guest = Guest::start(7, tiny()).await;
     let config = ssh_config_for(guest.address(), folder.path());
     let secret = "-----BEGIN OPENSSH PRIVATE KEY-----\nc2VjcmV0c2VjcmV0\n-----END OPENSSH PRIVATE KEY-----\n";
-    std::fs::write(&config.identity_file, secret).unwrap();
+    std::fs::write(&config.identity_files[0], secret).unwrap();
     let error = Connection::open(&config, None, interval().timeouts).await.err().unwrap();
     for shown in [error.to_string(), format!("{error:?}")] {
         assert!(shown.contains("private_key") && !shown.contains("c2Vj"), "{shown}");

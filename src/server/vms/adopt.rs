@@ -9,7 +9,8 @@ use crate::{
     },
     server::{
         events::NewEvent,
-        guest, internal,
+        guest::{self, ReadOnceError},
+        internal,
         provider::{
             Domain, DomainState, GuestAccess, Hypervisor, IndexedMachine, Machine, MachineIndex, Project,
         },
@@ -233,11 +234,12 @@ async fn spec_from_guest(
             "The VM is not running, so its memory, cores and disk are unknown. Run \"vagrant up\" in {shown}, then import it."
         )));
     }
-    let sample = guest::read_once(adoption.guests.as_ref(), machine).await.map_err(|error| {
-        ApiError::conflict(format!(
-            "Its memory, cores and disk are read from inside, which does not work now. {error} See that \"vagrant ssh\" \
+    let sample = guest::read_once(adoption.guests.as_ref(), machine).await.map_err(|error| match error {
+        ReadOnceError::Unsupported(text) => ApiError::conflict(text),
+        ReadOnceError::Failed(text) => ApiError::conflict(format!(
+            "Its memory, cores and disk are read from inside, which does not work now. {text} See that \"vagrant ssh\" \
              works in {shown}, then try again."
-        ))
+        )),
     })?;
     let given = || {
         Some(Given {
