@@ -90,7 +90,8 @@ pub struct Memory {
     pub swap_kib: Option<(u64, u64)>,
 }
 
-/// As `df` counts: what is kept for root is neither used nor available.
+/// As `df` counts: what is kept for root is neither used nor available. The two may add up to a little more than the total:
+/// btrfs counts its reserve as used and estimates what is available.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileSystem {
     pub total_bytes: u64,
@@ -214,8 +215,9 @@ fn root_fs(text: &str) -> Option<FileSystem> {
     words.next()?.strip_suffix('%')?;
     let mut bytes = || words.next()?.parse::<u64>().ok()?.checked_mul(BYTES_PER_KIB);
     let (available_bytes, used_bytes, total_bytes) = (bytes()?, bytes()?, bytes()?);
-    let fits = used_bytes.checked_add(available_bytes).is_some_and(|sum| sum > 0 && sum <= total_bytes);
-    fits.then_some(FileSystem { total_bytes, used_bytes, available_bytes })
+    let is_empty = used_bytes == 0 && available_bytes == 0;
+    let fits = used_bytes.max(available_bytes) <= total_bytes;
+    (fits && !is_empty).then_some(FileSystem { total_bytes, used_bytes, available_bytes })
 }
 
 /// `  eth0: 1296 10 0 0 0 0 0 0 840 9 0 0 0 0 0 0`: eight counters received, then eight sent. One line that cannot
@@ -386,10 +388,29 @@ Shmem:              2000 kB",
     }
 
     #[test]
+    fn used_and_available_may_exceed_the_size_a_little() {
+        for (line, kib) in [
+            ("/dev/vda4 15724544 11987988 3816604 76% /", (15_724_544, 11_987_988, 3_816_604)),
+            ("/dev/vda4 15724544 15724544 80048 100% /", (15_724_544, 15_724_544, 80_048)),
+            ("/dev/mapper/luks-root 1048576 3840 1048576 1% /", (1_048_576, 3_840, 1_048_576)),
+        ] {
+            let root_fs =
+                root_fs(&format!("Filesystem 1024-blocks Used Available Capacity Mounted on\n{line}"));
+            let (total_bytes, used_bytes, available_bytes) = (kib.0 * 1024, kib.1 * 1024, kib.2 * 1024);
+            assert_eq!(root_fs, Some(FileSystem { total_bytes, used_bytes, available_bytes }), "{line}");
+        }
+    }
+
+    #[test]
     fn an_impossible_file_system_is_unknown() {
-        for line in
-            ["x 100 90 20 40% /", "x 0 0 0 0% /", "x 100 - 20 40% /", "x 100 40 60 - /", "x 100 40 -6 9% /"]
-        {
+        for line in [
+            "x 100 110 0 100% /",
+            "x 100 0 110 0% /",
+            "x 0 0 0 0% /",
+            "x 100 - 20 40% /",
+            "x 100 40 60 - /",
+            "x 100 40 -6 9% /",
+        ] {
             assert_eq!(root_fs(&format!("Filesystem\n{line}\n")), None, "{line}");
         }
     }
@@ -448,7 +469,7 @@ Shmem:              2000 kB",
                 prop_assert!(memory.available_kib <= memory.total_kib && memory.total_kib > 0);
             }
             if let Some(fs) = sample.root_fs {
-                prop_assert!(fs.used_bytes + fs.available_bytes <= fs.total_bytes);
+                prop_assert!(fs.used_bytes.max(fs.available_bytes) <= fs.total_bytes && fs.total_bytes > 0);
             }
             for number in [sample.uptime_secs, sample.load.map(|load| load.over_5_min)].into_iter().flatten() {
                 prop_assert!(number.is_finite() && number >= 0.0);

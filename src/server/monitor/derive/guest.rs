@@ -323,6 +323,14 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_file_system_whose_parts_exceed_its_size_is_the_guests() {
+        let root_fs = FileSystem { total_bytes: 10 * GB, used_bytes: 9 * GB, available_bytes: 3 * GB / 2 };
+        let usage = usage_after(0, &silent(), &changed(&samples(), |sample| sample.root_fs = Some(root_fs)));
+        assert_eq!((usage.disk_used_gb, usage.disk_available_gb), (Some(9.0), Some(1.5)));
+        assert_eq!((usage.disk_percent, usage.sources.disk), (Some(900.0 / 10.5), Source::Guest));
+    }
+
+    #[test]
     fn two_boots_of_the_guest_give_no_rates() {
         for change in [
             (|sample| sample.boot_id = Some("x".into())) as fn(&mut GuestSample),
