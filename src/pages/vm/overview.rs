@@ -13,9 +13,12 @@ use crate::{
         range::Range,
         timeline::Timeline,
     },
-    model::{Adopted, Charts, UtcMillis, VmView},
+    model::{Adopted, Charts, Source, UtcMillis, VmView},
 };
 use leptos::prelude::*;
+
+/// A root file system this small has not grown to the disk: what it keeps for itself and a boot partition take less.
+const LITTLE: f64 = 0.75;
 
 #[component]
 pub fn Overview(
@@ -65,7 +68,7 @@ fn Facts(vm: Memo<Option<VmView>>, adopted: Option<Adopted>) -> impl IntoView {
             <div><dt>"Image"</dt><dd>{fact(|vm| vm.os_type.clone())}</dd></div>
             <div><dt>"Cores"</dt><dd>{fact(|vm| vm.spec.cpu_cores.to_string())}</dd></div>
             <div><dt>"Memory"</dt><dd>{fact(|vm| format::megabytes(vm.spec.ram_mb.into()))}</dd></div>
-            <div><dt>"Disk"</dt><dd>{fact(|vm| format::gigabytes(vm.spec.disk_gb.into()))}</dd></div>
+            <div><dt>"Disk"</dt><dd>{fact(disk)}</dd></div>
             <div>
                 <dt>"Address"</dt>
                 <dd class="mono" data-testid="address">{fact(|vm| vm.ip_address.clone().unwrap_or_else(|| format::UNKNOWN.into()))}</dd>
@@ -77,5 +80,16 @@ fn Facts(vm: Memo<Option<VmView>>, adopted: Option<Adopted>) -> impl IntoView {
             <div><dt>"Owner"</dt><dd>{fact(|vm| vm.owner_name.clone())}</dd></div>
             <div><dt>"Created"</dt><dd><LocalTime at=created_at form=TimeFormat::DayAndTime/></dd></div>
         </dl>
+    }
+}
+
+/// The size, and how little of it the root file system has: it may be one of several, or could not be grown.
+fn disk(vm: &VmView) -> String {
+    let size_gb = f64::from(vm.spec.disk_gb);
+    let root_gb = vm.usage.disk_used_gb.zip(vm.usage.disk_available_gb).map(|(used, rest)| used + rest);
+    let size = format::gigabytes(size_gb);
+    match root_gb.filter(|gb| vm.usage.sources.disk == Source::Guest && *gb < LITTLE * size_gb) {
+        Some(gb) => format!("{size}, of which the root file system has {}", format::gigabytes(gb)),
+        None => size,
     }
 }

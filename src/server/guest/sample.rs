@@ -40,6 +40,7 @@ pub const SCRIPT: &str = concat!(
     "for name in meminfo uptime loadavg sys/kernel/random/boot_id; do part $name < /proc/$name; done; ",
     "sed -e \"/^ *veth/d\" -e \"/^ *vnet/d\" -e \"/^ *tap/d\" -e \"/^ *cali/d\" -e \"/^ *br-/d\" /proc/net/dev ",
     "| part net/dev; ",
+    "{ readlink /proc/self/ns/pid; sed -n \"/ .proc.meminfo fuse.lxcfs /p\" /proc/mounts; } | part container; ",
     "df -P -k / | part df; ",
     "part end < /dev/null",
 );
@@ -49,6 +50,8 @@ pub fn login_command() -> String {
     format!("/bin/sh -c '{SCRIPT}'")
 }
 
+/// The PID namespace of a kernel's first processes has this number in every kernel; a container has another one.
+const FIRST_PID_NAMESPACE: &str = "pid:[4026531836]";
 const MARK: &[u8] = b"@twarga ";
 const END_OF_PART: &[u8] = b"\n@end\n";
 /// The longest name and length of a part.
@@ -62,6 +65,9 @@ pub struct GuestSample {
     pub taken_at: Instant,
     /// Identifies one boot of the guest.
     pub boot_id: Option<String>,
+    /// It is a container that sees its host's `/proc` and file system: only the network is its own, and only that is
+    /// reported.
+    pub sees_host: bool,
     pub cpu: Option<CpuTime>,
     pub memory: Option<Memory>,
     pub root_fs: Option<FileSystem>,
@@ -118,21 +124,34 @@ impl GuestSample {
     pub fn parse(taken_at: Instant, output: &[u8]) -> Self {
         let parts = parts(output);
         let part = |name: &str| parts.get(name).map(String::as_str);
+        let sees_host = part("container").is_some_and(sees_host);
+        let own = |name: &str| part(name).filter(|_| !sees_host);
         Self {
             taken_at,
             boot_id: part("sys/kernel/random/boot_id").and_then(boot_id),
-            cpu: part("stat").and_then(cpu),
-            memory: part("meminfo").and_then(memory),
-            root_fs: part("df").and_then(root_fs),
+            sees_host,
+            cpu: own("stat").and_then(cpu),
+            memory: own("meminfo").and_then(memory),
+            root_fs: own("df").and_then(root_fs),
             interfaces: part("net/dev").and_then(interfaces),
-            load: part("loadavg").and_then(load),
-            uptime_secs: part("uptime").and_then(uptime),
+            load: own("loadavg").and_then(load),
+            uptime_secs: own("uptime").and_then(uptime),
         }
     }
 
     /// Whether the guest said nothing that can be understood.
     pub fn is_empty(&self) -> bool {
-        let Self { taken_at: _, boot_id: _, cpu, memory, root_fs, interfaces, load, uptime_secs } = self;
+        let Self {
+            taken_at: _,
+            boot_id: _,
+            sees_host: _,
+            cpu,
+            memory,
+            root_fs,
+            interfaces,
+            load,
+            uptime_secs,
+        } = self;
         cpu.is_none()
             && memory.is_none()
             && root_fs.is_none()
@@ -164,6 +183,15 @@ fn part(from: &[u8]) -> Option<(&str, &[u8])> {
     let (name, length) = std::str::from_utf8(&from[..header]).ok()?.split_once(' ')?;
     let (text, rest) = from[header + 1..].split_at_checked(length.parse().ok()?)?;
     rest.starts_with(END_OF_PART).then_some((name, text))
+}
+
+/// The namespace of the processes, then the mount by which lxcfs shows a container a `/proc/meminfo` of its own. An old
+/// kernel has no namespaces.
+fn sees_host(text: &str) -> bool {
+    let mut lines = text.lines();
+    let is_container =
+        lines.next().is_some_and(|line| line.starts_with("pid:[") && line != FIRST_PID_NAMESPACE);
+    is_container && lines.next().is_none()
 }
 
 /// Where `wanted`, which is not empty, first occurs.
@@ -204,8 +232,15 @@ fn memory(text: &str) -> Option<Memory> {
         (words.next() == Some("kB")).then_some(kib)
     };
     let total_kib = kib("MemTotal").filter(|kib: &u64| *kib > 0)?;
+    // Linux before 3.14 does not say what is available: free memory and the page cache, without what only looks like it.
+    let estimate = || {
+        let cache = ["Buffers", "Cached", "SReclaimable"].into_iter().filter_map(kib);
+        let free_and_cache = cache.fold(kib("MemFree")?, u64::saturating_add);
+        Some(free_and_cache.saturating_sub(kib("Shmem").unwrap_or(0)))
+    };
+    let available_kib = kib("MemAvailable").or_else(estimate)?.min(total_kib);
     let swap_kib = kib("SwapTotal").zip(kib("SwapFree")).filter(|(total, free)| *total > 0 && free <= total);
-    Some(Memory { total_kib, available_kib: kib("MemAvailable")?.min(total_kib), swap_kib })
+    Some(Memory { total_kib, available_kib, swap_kib })
 }
 
 /// Read from the line's end: a device's name may hold blanks.
@@ -263,7 +298,7 @@ pub(crate) mod tests {
     use std::{process::Command, sync::LazyLock};
 
     /// What the parts of the tiny BusyBox guest hold.
-    const TINY_PARTS: [(&str, &str); 8] = [
+    const TINY_PARTS: [(&str, &str); 9] = [
         ("stat", "cpu  312 0 425 9800 100 0 13 50 0 0\ncpu0 312 0 425 9800 100 0 13 50 0 0"),
         (
             "meminfo",
@@ -285,6 +320,7 @@ Shmem:              2000 kB",
     lo:     500       5    0    0    0     0          0         0      500       5    0    0    0     0       0          0
   eth0:   29471     193    0    0    0     0          0         0    25890     171    0    0    0     0       0          0",
         ),
+        ("container", FIRST_PID_NAMESPACE),
         (
             "df",
             "Filesystem           1024-blocks    Used Available Capacity Mounted on
@@ -297,12 +333,12 @@ Shmem:              2000 kB",
     pub(crate) static TINY: LazyLock<String> =
         LazyLock::new(|| TINY_PARTS.iter().map(|(name, text)| printed(name, text)).collect());
 
-    fn printed(name: &str, text: &str) -> String {
+    pub(crate) fn printed(name: &str, text: &str) -> String {
         format!("@twarga {name} {}\n{text}\n@end\n", text.len())
     }
 
     /// The tiny guest with another part of that name.
-    fn tiny_with(name: &str, text: &str) -> GuestSample {
+    pub(crate) fn tiny_with(name: &str, text: &str) -> GuestSample {
         parsed(&format!("{}{}", *TINY, printed(name, text)))
     }
 
@@ -383,8 +419,38 @@ Shmem:              2000 kB",
     }
 
     #[test]
-    fn an_old_kernel_without_available_memory_leaves_memory_unknown() {
-        assert_eq!(tiny_with("meminfo", "MemTotal: 176212 kB\nMemFree: 151324 kB").memory, None);
+    fn an_old_kernel_without_available_memory_has_what_is_free_or_cache() {
+        let available =
+            |meminfo: &str| tiny_with("meminfo", meminfo).memory.map(|memory| memory.available_kib);
+        let old = "MemTotal: 1000 kB\nMemFree: 300 kB\nBuffers: 50 kB\nCached: 200 kB";
+        assert_eq!(available(old), Some(550));
+        assert_eq!(available(&format!("{old}\nSReclaimable: 30 kB\nShmem: 100 kB")), Some(480));
+        assert_eq!(available("MemTotal: 1000 kB\nMemFree: 900 kB\nCached: 800 kB"), Some(1000));
+        assert_eq!(available("MemTotal: 1000 kB\nMemFree: 0 kB\nShmem: 5 kB"), Some(0));
+        assert_eq!(available("MemTotal: 1000 kB\nCached: 5 kB"), None);
+    }
+
+    #[test]
+    fn a_container_that_sees_its_host_reports_its_network_alone() {
+        let own_meminfo = "pid:[4026532281]\nlxcfs /proc/meminfo fuse.lxcfs rw,nosuid,nodev 0 0";
+        for container in ["pid:[4026532281]", "pid:[4026531999]"] {
+            let sample = tiny_with("container", container);
+            let network = GuestSample {
+                taken_at: sample.taken_at,
+                sees_host: true,
+                cpu: None,
+                memory: None,
+                root_fs: None,
+                load: None,
+                uptime_secs: None,
+                ..parsed(&TINY)
+            };
+            assert_eq!(sample, network);
+        }
+        for own in [own_meminfo, FIRST_PID_NAMESPACE, ""] {
+            let sample = tiny_with("container", own);
+            assert_eq!(sample, GuestSample { taken_at: sample.taken_at, ..parsed(&TINY) }, "{own}");
+        }
     }
 
     #[test]

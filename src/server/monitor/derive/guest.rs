@@ -198,6 +198,7 @@ pub(crate) mod tests {
         let before = GuestSample {
             taken_at,
             boot_id: Some("0f9c7a1e-3a59-4a3e-9b1c-1f6d5a3f0c11".into()),
+            sees_host: false,
             cpu: Some(CpuTime { total_ticks: 1000, idle_ticks: 800, cores: 1 }),
             memory: Some(Memory { total_kib: 1024 * 1024, available_kib: 512 * 1024, swap_kib: None }),
             root_fs: Some(FileSystem { total_bytes: 10 * GB, used_bytes: 3 * GB, available_bytes: 6 * GB }),
@@ -392,7 +393,7 @@ pub(crate) mod tests {
                 all.into_iter().map(|(name, counts)| (name, bytes(counts))).collect()
             });
             let taken_at = taken_at + Duration::from_millis(after_millis);
-            GuestSample { taken_at, boot_id, cpu, memory, root_fs, interfaces, load: None, uptime_secs }
+            GuestSample { taken_at, boot_id, sees_host: false, cpu, memory, root_fs, interfaces, load: None, uptime_secs }
         }
     }
 
