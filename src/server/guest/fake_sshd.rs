@@ -2,9 +2,9 @@
 
 use crate::server::provider::SshConfig;
 use russh::{
-    Channel, ChannelId, MethodKind, MethodSet,
+    Channel, ChannelId, MethodKind, MethodSet, Preferred,
     keys::{
-        PrivateKey, PublicKey,
+        Algorithm, HashAlg, PrivateKey, PublicKey,
         ssh_key::{Cipher, Kdf, LineEnding, private::Ed25519Keypair},
     },
     server::{Auth, ChannelOpenHandle, Config, Handler, Msg, Session, VerifiedPublicKey, run_stream},
@@ -54,6 +54,7 @@ struct Shared {
     counts: Mutex<Counts>,
     hang_up: Notify,
     trusted: PublicKey,
+    knows_rsa_sha2: bool,
 }
 
 impl Drop for Guest {
@@ -97,6 +98,19 @@ impl Guest {
     }
 
     pub async fn start_at(address: SocketAddr, seed: u8, reply: Reply) -> Self {
+        Self::start_with(address, seed, reply, Preferred::default(), &key(OURS)).await
+    }
+
+    /// A guest with an ssh server of other algorithms, which lets `trusted` in. It rejects RSA signatures with hashes that
+    /// are not among them.
+    pub async fn start_with(
+        address: SocketAddr,
+        seed: u8,
+        reply: Reply,
+        preferred: Preferred,
+        trusted: &PrivateKey,
+    ) -> Self {
+        let knows_rsa_sha2 = preferred.key.contains(&Algorithm::Rsa { hash: Some(HashAlg::Sha256) });
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let config = Arc::new(Config {
@@ -105,13 +119,15 @@ impl Guest {
             auth_rejection_time: Duration::from_millis(1),
             inactivity_timeout: None,
             nodelay: true,
+            preferred,
             ..Config::default()
         });
         let shared = Arc::new(Shared {
             reply: Mutex::new(reply),
             counts: Mutex::default(),
             hang_up: Notify::new(),
-            trusted: key(OURS).public_key().clone(),
+            trusted: trusted.public_key().clone(),
+            knows_rsa_sha2,
         });
         let task = tokio::spawn(accept(listener, config, shared.clone()));
         Self { address, shared, task }
@@ -198,7 +214,10 @@ impl Handler for Sshd {
     type Error = russh::Error;
 
     async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, Self::Error> {
-        let known = user == "vagrant" && key.public_key.key_data() == self.0.trusted.key_data();
+        let is_rsa_sha2 = matches!(key.algorithm, Algorithm::Rsa { hash: Some(_) });
+        let known = user == "vagrant"
+            && key.public_key.key_data() == self.0.trusted.key_data()
+            && (self.0.knows_rsa_sha2 || !is_rsa_sha2);
         if known {
             self.0.counts.lock().unwrap().connections += 1;
         }

@@ -24,7 +24,7 @@ use credentials::GuestCredentials;
 use probe::Probe;
 pub use sample::GuestSample;
 use sample::{END_OF_OUTPUT, MAX_OUTPUT_BYTES, login_command};
-use ssh::{Connection, Timeouts};
+use ssh::{Connection, SshError, Timeouts};
 use std::{
     collections::HashMap,
     sync::{
@@ -205,9 +205,12 @@ pub async fn read_once(access: &dyn GuestAccess, machine: &Machine) -> Result<Gu
         let connection = Connection::open(&way, None, timeouts).await?;
         connection.run(&login_command(), END_OF_OUTPUT, MAX_OUTPUT_BYTES).await
     };
-    let output = output
-        .await
-        .map_err(|error| ReadOnceError::Failed(format!("It cannot be read over ssh: {error}.")))?;
+    let output = output.await.map_err(|error| match error {
+        SshError::Outdated(_) => {
+            ReadOnceError::Unsupported(format!("It cannot be read over ssh: {error}. Update that server."))
+        }
+        error => ReadOnceError::Failed(format!("It cannot be read over ssh: {error}.")),
+    })?;
     Ok(GuestSample::parse(Instant::now(), &output))
 }
 

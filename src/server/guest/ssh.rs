@@ -6,12 +6,14 @@
 use super::sample::position;
 use crate::server::provider::SshConfig;
 use russh::{
-    ChannelMsg, Preferred,
+    AlgorithmKind, ChannelMsg, Preferred,
     client::{self, Handle},
+    kex,
     keys::{
         Algorithm, HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKey, PublicKeyOrCertificate,
         decode_secret_key,
     },
+    mac,
 };
 use std::{
     io,
@@ -48,6 +50,9 @@ pub enum SshError {
     HostKeyChanged { shown: String },
     #[error("the guest does not let {user} in with any of its keys")]
     Denied { user: String },
+    /// Names the kind of algorithm that it has none of.
+    #[error("the guest's ssh server is outdated: it offers no {0} that is still secure")]
+    Outdated(&'static str),
     #[error("no answer within {0:?}")]
     TooLate(Duration),
     #[error("the guest printed more than {0} bytes")]
@@ -123,18 +128,30 @@ impl Connection {
             (Err(_), Some(shown)) if pinned.is_some_and(|pinned| pinned != shown) => {
                 return Err(SshError::HostKeyChanged { shown: shown.to_owned() });
             }
+            (Err(russh::Error::NoCommonAlgo { kind, theirs, .. }), _) => {
+                tracing::debug!(?theirs, "the guest's ssh server offers nothing that we use");
+                return Err(SshError::Outdated(algorithm_name(kind)));
+            }
             (connected, _) => connected?,
         };
-        for key in keys {
-            let hash = match key.algorithm() {
-                Algorithm::Rsa { .. } => {
-                    handle.best_supported_rsa_hash().await?.unwrap_or(Some(HashAlg::Sha256))
+        // Asked once: a server that does not say takes a second.
+        let rsa_hashes: &[Option<HashAlg>] = if keys.iter().any(|key| key.algorithm().is_rsa()) {
+            match handle.best_supported_rsa_hash().await? {
+                Some(Some(HashAlg::Sha512)) => &[Some(HashAlg::Sha512)],
+                Some(Some(_)) => &[Some(HashAlg::Sha256)],
+                Some(None) => &[None],
+                // OpenSSH before 7.2 and old dropbear know only SHA-1.
+                None => &[Some(HashAlg::Sha256), None],
+            }
+        } else {
+            &[]
+        };
+        for key in keys.into_iter().map(Arc::new) {
+            for hash in if key.algorithm().is_rsa() { rsa_hashes } else { &[None] } {
+                let key = PrivateKeyWithHashAlg::new(key.clone(), *hash);
+                if handle.authenticate_publickey(&ssh_config.user, key).await?.success() {
+                    return Ok(Self { handle, host_key: shown.unwrap_or_default(), timeouts, _line: line });
                 }
-                _ => None,
-            };
-            let key = PrivateKeyWithHashAlg::new(Arc::new(key), hash);
-            if handle.authenticate_publickey(&ssh_config.user, key).await?.success() {
-                return Ok(Self { handle, host_key: shown.unwrap_or_default(), timeouts, _line: line });
             }
         }
         Err(SshError::Denied { user: ssh_config.user.clone() })
@@ -209,9 +226,26 @@ async fn private_key(path: &Path) -> Result<PrivateKey, String> {
     decode_secret_key(&text, None).map_err(|_| "not a private key without a passphrase".into())
 }
 
+fn algorithm_name(kind: AlgorithmKind) -> &'static str {
+    match kind {
+        AlgorithmKind::Kex => "key exchange",
+        AlgorithmKind::Key => "type of host key",
+        AlgorithmKind::Cipher => "cipher",
+        AlgorithmKind::Compression => "compression",
+        AlgorithmKind::Mac => "MAC",
+    }
+}
+
+/// For servers that know nothing newer: OpenSSH before 6.5 and dropbear before 2013.
+const OLD_KEX: [kex::Name; 4] =
+    [kex::ECDH_SHA2_NISTP256, kex::ECDH_SHA2_NISTP384, kex::ECDH_SHA2_NISTP521, kex::DH_G14_SHA1];
+const OLD_MACS: [mac::Name; 2] = [mac::HMAC_SHA1_ETM, mac::HMAC_SHA1];
+
 /// Prefers the pinned key's algorithm, so that a guest which got a key of another kind still shows this one.
 fn preferring(pinned: Option<Algorithm>) -> Preferred {
     let mut preferred = Preferred::DEFAULT;
+    preferred.kex.to_mut().extend(OLD_KEX);
+    preferred.mac.to_mut().extend(OLD_MACS);
     if let Some(pinned) = pinned {
         let mut kinds = preferred.key.to_vec();
         kinds.sort_by_key(|kind| !same_kind(kind, &pinned));

@@ -2,7 +2,6 @@
 
 use super::{
     fake_sshd::{Guest, Reply, encrypted_key, key, ssh_config_for, stalling, write_key},
-    ssh::SshError,
     *,
 };
 use crate::{
@@ -16,6 +15,11 @@ use crate::{
     },
 };
 use async_trait::async_trait;
+use russh::{
+    Preferred, cipher, kex,
+    keys::{Algorithm, PrivateKey, decode_secret_key},
+    mac,
+};
 use std::{path::PathBuf, sync::atomic::AtomicU32};
 use tempfile::TempDir;
 use tokio::time::sleep;
@@ -535,6 +539,60 @@ async fn each_key_is_tried_and_the_unusable_ones_are_skipped() {
         unusable.contains("missing (No such file") && unusable.contains("encrypted (not a"),
         "{unusable}"
     );
+}
+
+/// A guest whose ssh server has only these algorithms; its host key is Ed25519.
+async fn guest_with(preferred: Preferred, trusted: &PrivateKey) -> Guest {
+    Guest::start_with("127.0.0.1:0".parse().unwrap(), 7, tiny(), preferred, trusted).await
+}
+
+#[tokio::test]
+async fn a_guest_that_knows_only_old_algorithms_is_read() {
+    let rsa = decode_secret_key(include_str!("../../../tests/data/rsa_key_for_tests"), None).unwrap();
+    let plain_rsa = [Algorithm::Ed25519, Algorithm::Rsa { hash: None }];
+    let default = Preferred::default;
+    for (preferred, key) in [
+        (Preferred { key: vec![Algorithm::Ed25519].into(), ..default() }, &rsa),
+        (Preferred { key: plain_rsa.to_vec().into(), ..default() }, &rsa),
+        (Preferred { kex: vec![kex::DH_G14_SHA1].into(), ..default() }, &key(1)),
+        (
+            Preferred {
+                kex: vec![kex::ECDH_SHA2_NISTP256].into(),
+                mac: vec![mac::HMAC_SHA1].into(),
+                cipher: vec![cipher::AES_128_CTR].into(),
+                ..default()
+            },
+            &rsa,
+        ),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let guest = guest_with(preferred.clone(), key).await;
+        let identity_files = vec![write_key(folder.path(), "key", key)];
+        let config = SshConfig { identity_files, ..ssh_config_for(guest.address(), folder.path()) };
+        let opened = Connection::open(&config, None, interval().timeouts).await;
+        assert!(opened.is_ok(), "{preferred:?}: {:?}", opened.err());
+    }
+}
+
+#[tokio::test]
+async fn a_guest_whose_ssh_server_is_too_old_is_reported_as_such() {
+    let default = Preferred::default;
+    for (preferred, lacks) in [
+        (Preferred { kex: vec![kex::DH_G1_SHA1].into(), ..default() }, "no key exchange"),
+        (Preferred { cipher: vec![cipher::AES_128_CBC].into(), ..default() }, "no cipher"),
+        (
+            Preferred { mac: vec![mac::NONE].into(), cipher: vec![cipher::AES_128_CTR].into(), ..default() },
+            "no MAC",
+        ),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let guest = guest_with(preferred, &key(1)).await;
+        let access = FakeGuestAccess::default();
+        access.by_vm.lock().unwrap().insert("web-1".into(), ssh_config_for(guest.address(), folder.path()));
+        let read = read_once(&access, &Machine::example("web-1", folder.path())).await;
+        let Err(ReadOnceError::Unsupported(text)) = read else { panic!("{lacks}: {read:?}") };
+        assert!(text.contains(lacks) && text.contains("Update"), "{text}");
+    }
 }
 
 #[tokio::test]
