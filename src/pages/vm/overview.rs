@@ -93,3 +93,27 @@ fn disk(vm: &VmView) -> String {
         None => size,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::components::feed::tests::vm;
+
+    #[test]
+    fn a_root_file_system_that_did_not_grow_is_shown() {
+        let shown = |root_gb: f64, source| {
+            let mut vm = vm(1);
+            vm.spec.disk_gb = 64;
+            vm.usage.disk_used_gb = Some(10.0);
+            vm.usage.disk_available_gb = Some(root_gb - 10.0);
+            vm.usage.sources.disk = source;
+            disk(&vm)
+        };
+        assert_eq!(shown(31.0, Source::Guest), "64 GB, of which the root file system has 31 GB");
+        assert_eq!(shown(18.5, Source::Guest), "64 GB, of which the root file system has 18.5 GB");
+        for (root_gb, source) in [(60.0, Source::Guest), (64.0, Source::Guest), (31.0, Source::Hypervisor)] {
+            assert_eq!(shown(root_gb, source), "64 GB");
+        }
+        assert_eq!(disk(&vm(1)), format::gigabytes(vm(1).spec.disk_gb.into()));
+    }
+}

@@ -7,7 +7,7 @@
 //! @twarga uptime 19
 //! 350735.47 234388.90
 //! @end
-//! @twarga df 110
+//! @twarga df 120
 //! Filesystem     1024-blocks    Used Available Capacity Mounted on
 //! /dev/vda2            88584   40120     41296      50% /
 //! @end
@@ -36,11 +36,11 @@ pub const SCRIPT: &str = concat!(
     "LC_ALL=C; export LC_ALL; ",
     "part() { text=$(cat); [ ${#text} -gt 100000 ] || ",
     "printf \"@twarga %s %s\\n%s\\n@end\\n\" $1 ${#text} \"$text\"; }; ",
+    "{ readlink /proc/self/ns/pid; sed -n \"/ .proc.meminfo fuse.lxcfs /p\" /proc/mounts; } | part container; ",
     "sed -n /^cpu/p /proc/stat | part stat; ",
-    "for name in meminfo uptime loadavg sys/kernel/random/boot_id; do part $name < /proc/$name; done; ",
+    "for name in meminfo uptime loadavg sys/kernel/random/boot_id; do cat /proc/$name | part $name; done; ",
     "sed -e \"/^ *veth/d\" -e \"/^ *vnet/d\" -e \"/^ *tap/d\" -e \"/^ *cali/d\" -e \"/^ *br-/d\" /proc/net/dev ",
     "| part net/dev; ",
-    "{ readlink /proc/self/ns/pid; sed -n \"/ .proc.meminfo fuse.lxcfs /p\" /proc/mounts; } | part container; ",
     "df -P -k / | part df; ",
     "part end < /dev/null",
 );
@@ -124,12 +124,13 @@ impl GuestSample {
     pub fn parse(taken_at: Instant, output: &[u8]) -> Self {
         let parts = parts(output);
         let part = |name: &str| parts.get(name).map(String::as_str);
-        let sees_host = part("container").is_some_and(sees_host);
-        let own = |name: &str| part(name).filter(|_| !sees_host);
+        // Without this part it is not known whose values the others are.
+        let sees_host = part("container").map(sees_host);
+        let own = |name: &str| part(name).filter(|_| sees_host == Some(false));
         Self {
             taken_at,
             boot_id: part("sys/kernel/random/boot_id").and_then(boot_id),
-            sees_host,
+            sees_host: sees_host == Some(true),
             cpu: own("stat").and_then(cpu),
             memory: own("meminfo").and_then(memory),
             root_fs: own("df").and_then(root_fs),
@@ -299,6 +300,7 @@ pub(crate) mod tests {
 
     /// What the parts of the tiny BusyBox guest hold.
     const TINY_PARTS: [(&str, &str); 9] = [
+        ("container", FIRST_PID_NAMESPACE),
         ("stat", "cpu  312 0 425 9800 100 0 13 50 0 0\ncpu0 312 0 425 9800 100 0 13 50 0 0"),
         (
             "meminfo",
@@ -320,7 +322,6 @@ Shmem:              2000 kB",
     lo:     500       5    0    0    0     0          0         0      500       5    0    0    0     0       0          0
   eth0:   29471     193    0    0    0     0          0         0    25890     171    0    0    0     0       0          0",
         ),
-        ("container", FIRST_PID_NAMESPACE),
         (
             "df",
             "Filesystem           1024-blocks    Used Available Capacity Mounted on
@@ -368,6 +369,29 @@ Shmem:              2000 kB",
         assert_eq!(sample.load, Some(Load { over_1_min: 0.08, over_5_min: 0.03, over_15_min: 0.01 }));
         assert_eq!(sample.uptime_secs, Some(107.25));
         assert_eq!(sample.boot_id.as_deref(), Some("0f9c7a1e-3a59-4a3e-9b1c-1f6d5a3f0c11"));
+    }
+
+    #[test]
+    fn hundreds_of_interfaces_cost_no_value() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("dev");
+        let net_dev = TINY_PARTS.iter().find(|(name, _)| *name == "net/dev").unwrap().1;
+        let counters = "1234567890 ".repeat(16);
+        for (kind, count, reported) in
+            [("veth", 900, Some(1)), ("cali", 900, Some(1)), ("enp1s", 400, Some(401)), ("enp1s", 900, None)]
+        {
+            let more: String = (0..count).map(|n| format!("\n{kind}{n}: {counters}")).collect();
+            assert!(more.len() > 64 * 1024);
+            std::fs::write(&file, format!("{net_dev}{more}\n")).unwrap();
+            let script = SCRIPT.replace("/proc/net/dev", file.to_str().unwrap());
+            let output = Command::new("sh").args(["-c", &script]).output().unwrap().stdout;
+            assert!(output.len() <= MAX_OUTPUT_BYTES && output.ends_with(END_OF_OUTPUT), "{kind}");
+            let sample = GuestSample::parse(Instant::now(), &output);
+            assert_eq!(sample.interfaces.map(|all| all.len()), reported, "{kind}");
+            assert!(
+                ["stat", "meminfo", "uptime", "df"].iter().all(|part| parts(&output).contains_key(*part))
+            );
+        }
     }
 
     fn assert_reports_as_the_tiny_guest(output: &str) {
@@ -447,6 +471,12 @@ Shmem:              2000 kB",
             };
             assert_eq!(sample, network);
         }
+        let cut = TINY.replace(FIRST_PID_NAMESPACE, "pid:[");
+        assert_eq!(
+            (parsed(&cut).memory, parsed(&cut).sees_host),
+            (None, false),
+            "whose it is remains unknown"
+        );
         for own in [own_meminfo, FIRST_PID_NAMESPACE, ""] {
             let sample = tiny_with("container", own);
             assert_eq!(sample, GuestSample { taken_at: sample.taken_at, ..parsed(&TINY) }, "{own}");
@@ -527,7 +557,7 @@ Shmem:              2000 kB",
             name in "stat|meminfo|uptime|loadavg|net/dev|df",
             body in "(cpu[0-9]?|MemTotal:|MemAvailable:|eth0:|/|kB|[0-9]{1,25}|-?[0-9.]{1,6}%?|inf|NaN| |\\|\n|\n){0,40}",
         ) {
-            let sample = parsed(&printed(&name, &body));
+            let sample = tiny_with(&name, &body);
             if let Some(cpu) = sample.cpu {
                 prop_assert!(cpu.idle_ticks <= cpu.total_ticks && cpu.cores > 0);
             }

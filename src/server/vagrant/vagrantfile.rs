@@ -330,7 +330,7 @@ mod tests {
             (r"  linear vg0\n  striped vg0\n", one_disk),
             ("", one_disk),
         ] {
-            assert_eq!(grown_by(volume, lvs, pvs), [resized.clone()], "{lvs} {pvs}");
+            assert_eq!(grown_by(volume, lvs, pvs), std::slice::from_ref(&resized), "{lvs} {pvs}");
         }
     }
 

@@ -161,7 +161,7 @@ pub(crate) mod tests {
     use crate::{
         model::{Sources, UtcMillis},
         server::{
-            guest::sample::{CpuTime, FileSystem, InterfaceBytes, Memory},
+            guest::sample::{CpuTime, FileSystem, InterfaceBytes, Memory, SCRIPT},
             monitor::derive::{Inputs, derive},
             provider::{Balloon, Counters, DiskUse, Domain, DomainState, Traffic},
         },
@@ -366,6 +366,13 @@ pub(crate) mod tests {
         });
         let usage = usage_after(0, &silent(), &samples);
         assert_eq!((usage.cpu_percent, usage.network_rx_mb_per_s), (None, None));
+    }
+
+    #[test]
+    fn the_script_leaves_out_only_interfaces_that_do_not_count() {
+        let kinds: Vec<&str> =
+            SCRIPT.split("/^ *").skip(1).filter_map(|rest| Some(rest.split_once("/d")?.0)).collect();
+        assert!(kinds.contains(&"veth") && kinds.iter().all(|kind| !looks_physical(kind)), "{kinds:?}");
     }
 
     fn any_count() -> impl Strategy<Value = u64> {
