@@ -13,9 +13,12 @@ use crate::{
         range::Range,
         timeline::Timeline,
     },
-    model::{Adopted, Charts, UtcMillis, VmView},
+    model::{Adopted, Charts, Source, UtcMillis, VmView},
 };
 use leptos::prelude::*;
+
+/// A root file system this small has not grown to the disk: what it keeps for itself and a boot partition take less.
+const LITTLE: f64 = 0.75;
 
 #[component]
 pub fn Overview(
@@ -65,7 +68,7 @@ fn Facts(vm: Memo<Option<VmView>>, adopted: Option<Adopted>) -> impl IntoView {
             <div><dt>"Image"</dt><dd>{fact(|vm| vm.os_type.clone())}</dd></div>
             <div><dt>"Cores"</dt><dd>{fact(|vm| vm.spec.cpu_cores.to_string())}</dd></div>
             <div><dt>"Memory"</dt><dd>{fact(|vm| format::megabytes(vm.spec.ram_mb.into()))}</dd></div>
-            <div><dt>"Disk"</dt><dd>{fact(|vm| format::gigabytes(vm.spec.disk_gb.into()))}</dd></div>
+            <div><dt>"Disk"</dt><dd>{fact(disk)}</dd></div>
             <div>
                 <dt>"Address"</dt>
                 <dd class="mono" data-testid="address">{fact(|vm| vm.ip_address.clone().unwrap_or_else(|| format::UNKNOWN.into()))}</dd>
@@ -77,5 +80,40 @@ fn Facts(vm: Memo<Option<VmView>>, adopted: Option<Adopted>) -> impl IntoView {
             <div><dt>"Owner"</dt><dd>{fact(|vm| vm.owner_name.clone())}</dd></div>
             <div><dt>"Created"</dt><dd><LocalTime at=created_at form=TimeFormat::DayAndTime/></dd></div>
         </dl>
+    }
+}
+
+/// The size, and how little of it the root file system has: it may be one of several, or could not be grown.
+fn disk(vm: &VmView) -> String {
+    let size_gb = f64::from(vm.spec.disk_gb);
+    let root_gb = vm.usage.disk_used_gb.zip(vm.usage.disk_available_gb).map(|(used, rest)| used + rest);
+    let size = format::gigabytes(size_gb);
+    match root_gb.filter(|gb| vm.usage.sources.disk == Source::Guest && *gb < LITTLE * size_gb) {
+        Some(gb) => format!("{size}, of which the root file system has {}", format::gigabytes(gb)),
+        None => size,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::components::feed::tests::vm;
+
+    #[test]
+    fn a_root_file_system_that_did_not_grow_is_shown() {
+        let shown = |root_gb: f64, source| {
+            let mut vm = vm(1);
+            vm.spec.disk_gb = 64;
+            vm.usage.disk_used_gb = Some(10.0);
+            vm.usage.disk_available_gb = Some(root_gb - 10.0);
+            vm.usage.sources.disk = source;
+            disk(&vm)
+        };
+        assert_eq!(shown(31.0, Source::Guest), "64 GB, of which the root file system has 31 GB");
+        assert_eq!(shown(18.5, Source::Guest), "64 GB, of which the root file system has 18.5 GB");
+        for (root_gb, source) in [(60.0, Source::Guest), (64.0, Source::Guest), (31.0, Source::Hypervisor)] {
+            assert_eq!(shown(root_gb, source), "64 GB");
+        }
+        assert_eq!(disk(&vm(1)), format::gigabytes(vm(1).spec.disk_gb.into()));
     }
 }

@@ -10,6 +10,7 @@ use crate::server::{
     provider::SshConfig,
 };
 use sqlx::FromRow;
+use std::path::PathBuf;
 
 #[derive(Debug, Clone)]
 pub struct GuestCredentials {
@@ -28,6 +29,7 @@ struct Row {
     host: String,
     port: u16,
     user: String,
+    /// The path of each key on a line of its own.
     identity_file: String,
     host_key: Option<String>,
 }
@@ -56,7 +58,7 @@ impl GuestCredentials {
                 host: row.host,
                 port: row.port,
                 user: row.user,
-                identity_file: row.identity_file.into(),
+                identity_files: row.identity_file.lines().map(PathBuf::from).collect(),
             },
             host_key: row.host_key,
         }))
@@ -69,6 +71,8 @@ impl GuestCredentials {
         domain_uuid: &str,
         ssh_config: &SshConfig,
     ) -> Result<(), sqlx::Error> {
+        let identity_files: Vec<_> =
+            ssh_config.identity_files.iter().map(|path| path.to_string_lossy()).collect();
         let mut tx = self.database.write().await?;
         sqlx::query("DELETE FROM guest WHERE vm_id = ? AND domain_uuid <> ?")
             .bind(vm_id)
@@ -85,7 +89,7 @@ impl GuestCredentials {
         .bind(&ssh_config.host)
         .bind(ssh_config.port)
         .bind(&ssh_config.user)
-        .bind(ssh_config.identity_file.to_string_lossy())
+        .bind(identity_files.join("\n"))
         .execute(&mut *tx)
         .await?;
         tx.commit().await

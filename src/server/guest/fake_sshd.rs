@@ -2,16 +2,16 @@
 
 use crate::server::provider::SshConfig;
 use russh::{
-    Channel, ChannelId, MethodKind, MethodSet,
+    Channel, ChannelId, MethodKind, MethodSet, Preferred,
     keys::{
-        PrivateKey, PublicKey,
-        ssh_key::{LineEnding, private::Ed25519Keypair},
+        Algorithm, HashAlg, PrivateKey, PublicKey,
+        ssh_key::{Cipher, Kdf, LineEnding, private::Ed25519Keypair},
     },
     server::{Auth, ChannelOpenHandle, Config, Handler, Msg, Session, VerifiedPublicKey, run_stream},
 };
 use std::{
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -26,6 +26,8 @@ use tokio::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
     Prints(String),
+    /// Prints and keeps the channel open.
+    PrintsAndStays(String),
     /// Never answers a command.
     Hangs,
     /// Prints for ever.
@@ -36,6 +38,8 @@ pub enum Reply {
 struct Counts {
     connections: u32,
     commands: u32,
+    last_command: String,
+    input_ended: bool,
 }
 
 /// Runs until it is dropped.
@@ -50,6 +54,7 @@ struct Shared {
     counts: Mutex<Counts>,
     hang_up: Notify,
     trusted: PublicKey,
+    knows_rsa_sha2: bool,
 }
 
 impl Drop for Guest {
@@ -59,7 +64,7 @@ impl Drop for Guest {
     }
 }
 
-fn key(seed: u8) -> PrivateKey {
+pub fn key(seed: u8) -> PrivateKey {
     PrivateKey::from(Ed25519Keypair::from_seed(&[seed; 32]))
 }
 
@@ -68,9 +73,22 @@ const OURS: u8 = 1;
 
 /// Writes our private key and returns the ssh configuration for `address`.
 pub fn ssh_config_for(address: SocketAddr, folder: &Path) -> SshConfig {
-    let identity_file = folder.join("private_key");
-    std::fs::write(&identity_file, key(OURS).to_openssh(LineEnding::LF).unwrap()).unwrap();
-    SshConfig { host: address.ip().to_string(), port: address.port(), user: "vagrant".into(), identity_file }
+    let identity_files = vec![write_key(folder, "private_key", &key(OURS))];
+    SshConfig { host: address.ip().to_string(), port: address.port(), user: "vagrant".into(), identity_files }
+}
+
+/// Returns the file's path.
+pub fn write_key(folder: &Path, name: &str, key: &PrivateKey) -> PathBuf {
+    let path = folder.join(name);
+    std::fs::write(&path, key.to_openssh(LineEnding::LF).unwrap()).unwrap();
+    path
+}
+
+/// Our key under a passphrase.
+pub fn encrypted_key() -> PrivateKey {
+    key(OURS)
+        .encrypt_with(Cipher::Aes256Ctr, Kdf::Bcrypt { salt: vec![1; 16], rounds: 1 }, 1, "secret")
+        .unwrap()
 }
 
 impl Guest {
@@ -80,6 +98,19 @@ impl Guest {
     }
 
     pub async fn start_at(address: SocketAddr, seed: u8, reply: Reply) -> Self {
+        Self::start_with(address, seed, reply, Preferred::default(), &key(OURS)).await
+    }
+
+    /// A guest with an ssh server of other algorithms, which lets `trusted` in. It rejects RSA signatures with hashes that
+    /// are not among them.
+    pub async fn start_with(
+        address: SocketAddr,
+        seed: u8,
+        reply: Reply,
+        preferred: Preferred,
+        trusted: &PrivateKey,
+    ) -> Self {
+        let knows_rsa_sha2 = preferred.key.contains(&Algorithm::Rsa { hash: Some(HashAlg::Sha256) });
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let config = Arc::new(Config {
@@ -88,13 +119,15 @@ impl Guest {
             auth_rejection_time: Duration::from_millis(1),
             inactivity_timeout: None,
             nodelay: true,
+            preferred,
             ..Config::default()
         });
         let shared = Arc::new(Shared {
             reply: Mutex::new(reply),
             counts: Mutex::default(),
             hang_up: Notify::new(),
-            trusted: key(OURS).public_key().clone(),
+            trusted: trusted.public_key().clone(),
+            knows_rsa_sha2,
         });
         let task = tokio::spawn(accept(listener, config, shared.clone()));
         Self { address, shared, task }
@@ -120,6 +153,15 @@ impl Guest {
 
     pub fn commands(&self) -> u32 {
         self.shared.counts.lock().unwrap().commands
+    }
+
+    pub fn last_command(&self) -> String {
+        self.shared.counts.lock().unwrap().last_command.clone()
+    }
+
+    /// Whether the caller has said that a command gets no (more) input.
+    pub fn input_ended(&self) -> bool {
+        self.shared.counts.lock().unwrap().input_ended
     }
 }
 
@@ -172,7 +214,10 @@ impl Handler for Sshd {
     type Error = russh::Error;
 
     async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, Self::Error> {
-        let known = user == "vagrant" && key.public_key.key_data() == self.0.trusted.key_data();
+        let is_rsa_sha2 = matches!(key.algorithm, Algorithm::Rsa { hash: Some(_) });
+        let known = user == "vagrant"
+            && key.public_key.key_data() == self.0.trusted.key_data()
+            && (self.0.knows_rsa_sha2 || !is_rsa_sha2);
         if known {
             self.0.counts.lock().unwrap().connections += 1;
         }
@@ -192,10 +237,14 @@ impl Handler for Sshd {
     async fn exec_request(
         &mut self,
         channel: ChannelId,
-        _command: &[u8],
+        command: &[u8],
         session: &mut Session,
     ) -> Result<(), Self::Error> {
-        self.0.counts.lock().unwrap().commands += 1;
+        {
+            let mut counts = self.0.counts.lock().unwrap();
+            counts.commands += 1;
+            counts.last_command = String::from_utf8_lossy(command).into_owned();
+        }
         session.channel_success(channel)?;
         let reply = self.0.reply.lock().unwrap().clone();
         match reply {
@@ -205,9 +254,15 @@ impl Handler for Sshd {
                 session.eof(channel)?;
                 session.close(channel)?;
             }
+            Reply::PrintsAndStays(text) => session.data(channel, text.into_bytes())?,
             Reply::Hangs => {}
             Reply::Babbles => session.data(channel, vec![b'x'; 1 << 20])?,
         }
+        Ok(())
+    }
+
+    async fn channel_eof(&mut self, _: ChannelId, _: &mut Session) -> Result<(), Self::Error> {
+        self.0.counts.lock().unwrap().input_ended = true;
         Ok(())
     }
 }

@@ -16,15 +16,15 @@ mod tests;
 
 use super::{
     database::Database,
-    provider::{Domain, GuestAccess, Hypervisor, Machine, MachineIndex},
+    provider::{Domain, GuestAccess, Hypervisor, Machine, MachineErrorKind, MachineIndex},
 };
 use crate::model::UtcMillis;
 use backoff::Backoff;
 use credentials::GuestCredentials;
 use probe::Probe;
 pub use sample::GuestSample;
-use sample::{MAX_OUTPUT_BYTES, SCRIPT};
-use ssh::{Connection, Timeouts};
+use sample::{END_OF_OUTPUT, MAX_OUTPUT_BYTES, login_command};
+use ssh::{Connection, SshError, Timeouts};
 use std::{
     collections::HashMap,
     sync::{
@@ -183,18 +183,34 @@ impl Probes {
     }
 }
 
+/// Why a guest cannot be read, as a message for users.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReadOnceError {
+    /// Trying again does not help.
+    Unsupported(String),
+    Failed(String),
+}
+
 /// Reads a guest that is not followed, once.
 ///
 /// # Errors
-/// Why it cannot be read, as a message for users.
-pub async fn read_once(access: &dyn GuestAccess, machine: &Machine) -> Result<GuestSample, String> {
-    let way = access.ssh_config(machine).await.map_err(|error| error.text)?;
+/// Why it cannot be read.
+pub async fn read_once(access: &dyn GuestAccess, machine: &Machine) -> Result<GuestSample, ReadOnceError> {
+    let way = access.ssh_config(machine).await.map_err(|error| match error.kind {
+        MachineErrorKind::Unsupported => ReadOnceError::Unsupported(error.text),
+        _ => ReadOnceError::Failed(error.text),
+    })?;
     let timeouts = ProbeInterval::every(Duration::from_secs(5)).timeouts;
     let output = async {
         let connection = Connection::open(&way, None, timeouts).await?;
-        connection.run(SCRIPT, MAX_OUTPUT_BYTES).await
+        connection.run(&login_command(), END_OF_OUTPUT, MAX_OUTPUT_BYTES).await
     };
-    let output = output.await.map_err(|error| format!("It cannot be read over ssh: {error}."))?;
+    let output = output.await.map_err(|error| match error {
+        SshError::Outdated(_) => {
+            ReadOnceError::Unsupported(format!("It cannot be read over ssh: {error}. Update that server."))
+        }
+        error => ReadOnceError::Failed(format!("It cannot be read over ssh: {error}.")),
+    })?;
     Ok(GuestSample::parse(Instant::now(), &output))
 }
 

@@ -17,7 +17,7 @@
 use super::{
     GuestSamples, RunningGuest, Shared,
     backoff::Retry,
-    sample::{GuestSample, MAX_OUTPUT_BYTES, SCRIPT},
+    sample::{END_OF_OUTPUT, GuestSample, MAX_OUTPUT_BYTES, SCRIPT, login_command},
     ssh::{Connection, SshError},
 };
 use crate::server::provider::{MachineError, ReadError, SshConfig};
@@ -178,7 +178,7 @@ impl Probe {
 
     async fn read_over(connection: &Connection) -> Result<GuestSample, ProbeError> {
         let taken_at = Instant::now();
-        let output = connection.run(SCRIPT, MAX_OUTPUT_BYTES).await?;
+        let output = connection.run(&login_command(), END_OF_OUTPUT, MAX_OUTPUT_BYTES).await?;
         not_empty(GuestSample::parse(taken_at, &output))
     }
 

@@ -3,19 +3,22 @@
 //! The host key is checked before the guest learns anything about us. Every wait has a time limit, and giving up closes
 //! the socket: a guest cannot hold it open. No error contains key material.
 
+use super::sample::position;
 use crate::server::provider::SshConfig;
 use russh::{
-    ChannelMsg, Preferred,
+    AlgorithmKind, ChannelMsg, Preferred,
     client::{self, Handle},
+    kex,
     keys::{
         Algorithm, HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKey, PublicKeyOrCertificate,
         decode_secret_key,
     },
+    mac,
 };
 use std::{
     io,
     net::Shutdown,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -39,13 +42,17 @@ const MAX_KEY_BYTES: u64 = 64 * 1024;
 /// Why a guest could not be read. The texts are for the log.
 #[derive(Debug, thiserror::Error)]
 pub enum SshError {
-    #[error("the private key {path} cannot be read: {reason}")]
-    Key { path: String, reason: String },
+    /// Of several keys, each with its reason.
+    #[error("no private key can be used: {0}")]
+    NoKey(String),
     /// The guest shows another host key than at first contact.
     #[error("the guest shows another host key")]
     HostKeyChanged { shown: String },
-    #[error("the guest does not let {user} in with this key")]
+    #[error("the guest does not let {user} in with any of its keys")]
     Denied { user: String },
+    /// Names the kind of algorithm that it has none of.
+    #[error("the guest's ssh server is outdated: it offers no {0} that is still secure")]
+    Outdated(&'static str),
     #[error("no answer within {0:?}")]
     TooLate(Duration),
     #[error("the guest printed more than {0} bytes")]
@@ -103,7 +110,7 @@ impl Connection {
         pinned: Option<&str>,
         timeouts: Timeouts,
     ) -> Result<Self, SshError> {
-        let key = private_key(&ssh_config.identity_file).await?;
+        let keys = private_keys(&ssh_config.identity_files).await?;
         let pinned_key = pinned.and_then(|key| PublicKey::from_openssh(key).ok());
         let config = client::Config {
             preferred: preferring(pinned_key.as_ref().map(PublicKey::algorithm)),
@@ -121,17 +128,33 @@ impl Connection {
             (Err(_), Some(shown)) if pinned.is_some_and(|pinned| pinned != shown) => {
                 return Err(SshError::HostKeyChanged { shown: shown.to_owned() });
             }
+            (Err(russh::Error::NoCommonAlgo { kind, theirs, .. }), _) => {
+                tracing::debug!(?theirs, "the guest's ssh server offers nothing that we use");
+                return Err(SshError::Outdated(algorithm_name(kind)));
+            }
             (connected, _) => connected?,
         };
-        let hash = match key.algorithm() {
-            Algorithm::Rsa { .. } => handle.best_supported_rsa_hash().await?.unwrap_or(Some(HashAlg::Sha256)),
-            _ => None,
+        // Asked once: a server that does not say takes a second.
+        let rsa_hashes: &[Option<HashAlg>] = if keys.iter().any(|key| key.algorithm().is_rsa()) {
+            match handle.best_supported_rsa_hash().await? {
+                Some(Some(HashAlg::Sha512)) => &[Some(HashAlg::Sha512)],
+                Some(Some(_)) => &[Some(HashAlg::Sha256)],
+                Some(None) => &[None],
+                // OpenSSH before 7.2 and old dropbear know only SHA-1.
+                None => &[Some(HashAlg::Sha256), None],
+            }
+        } else {
+            &[]
         };
-        let key = PrivateKeyWithHashAlg::new(Arc::new(key), hash);
-        if !handle.authenticate_publickey(&ssh_config.user, key).await?.success() {
-            return Err(SshError::Denied { user: ssh_config.user.clone() });
+        for key in keys.into_iter().map(Arc::new) {
+            for hash in if key.algorithm().is_rsa() { rsa_hashes } else { &[None] } {
+                let key = PrivateKeyWithHashAlg::new(key.clone(), *hash);
+                if handle.authenticate_publickey(&ssh_config.user, key).await?.success() {
+                    return Ok(Self { handle, host_key: shown.unwrap_or_default(), timeouts, _line: line });
+                }
+            }
         }
-        Ok(Self { handle, host_key: shown.unwrap_or_default(), timeouts, _line: line })
+        Err(SshError::Denied { user: ssh_config.user.clone() })
     }
 
     /// The key that the guest showed, in OpenSSH's form.
@@ -139,18 +162,22 @@ impl Connection {
         &self.host_key
     }
 
-    /// What `command` prints, at most `max_bytes`.
+    /// What `command` prints up to `end`, at most `max_bytes`. Without `end`, everything that it prints. Its input is
+    /// empty.
     ///
     /// # Errors
     /// Then the connection is in no known state: drop it.
-    pub async fn run(&self, command: &str, max_bytes: usize) -> Result<Vec<u8>, SshError> {
+    pub async fn run(&self, command: &str, end: &[u8], max_bytes: usize) -> Result<Vec<u8>, SshError> {
         let limit = self.timeouts.run;
-        timeout(limit, self.run_unhurried(command, max_bytes)).await.unwrap_or(Err(SshError::TooLate(limit)))
+        timeout(limit, self.run_unhurried(command, end, max_bytes))
+            .await
+            .unwrap_or(Err(SshError::TooLate(limit)))
     }
 
-    async fn run_unhurried(&self, command: &str, max_bytes: usize) -> Result<Vec<u8>, SshError> {
+    async fn run_unhurried(&self, command: &str, end: &[u8], max_bytes: usize) -> Result<Vec<u8>, SshError> {
         let mut channel = self.handle.channel_open_session().await?;
         channel.exec(true, command).await?;
+        channel.eof().await?;
         let mut output = Vec::new();
         loop {
             match channel.wait().await {
@@ -158,7 +185,13 @@ impl Connection {
                     if output.len() + data.len() > max_bytes {
                         return Err(SshError::TooMuch(max_bytes));
                     }
+                    let unsearched = output.len().saturating_sub(end.len());
                     output.extend_from_slice(&data);
+                    // The guest closes the channel only after all that the login left running has ended.
+                    if position(&output[unsearched..], end).is_some() {
+                        channel.close().await?;
+                        return Ok(output);
+                    }
                 }
                 Some(ChannelMsg::Close) => return Ok(output),
                 Some(ChannelMsg::Failure) => return Err(russh::Error::RequestDenied.into()),
@@ -169,21 +202,50 @@ impl Connection {
     }
 }
 
-async fn private_key(path: &Path) -> Result<PrivateKey, SshError> {
-    let failed = |reason: String| SshError::Key { path: path.display().to_string(), reason };
+/// The keys that can be used: like ssh, it skips those that are missing or encrypted.
+async fn private_keys(paths: &[PathBuf]) -> Result<Vec<PrivateKey>, SshError> {
+    let (mut keys, mut unusable) = (Vec::new(), Vec::new());
+    for path in paths {
+        match private_key(path).await {
+            Ok(key) => keys.push(key),
+            Err(reason) => unusable.push(format!("{} ({reason})", path.display())),
+        }
+    }
+    if keys.is_empty() { Err(SshError::NoKey(unusable.join(", "))) } else { Ok(keys) }
+}
+
+/// The error says why it cannot be used.
+async fn private_key(path: &Path) -> Result<PrivateKey, String> {
     let read = async {
         let mut text = String::new();
         tokio::fs::File::open(path).await?.take(MAX_KEY_BYTES).read_to_string(&mut text).await?;
         Ok::<_, io::Error>(text)
     };
-    let text = read.await.map_err(|error| failed(error.to_string()))?;
+    let text = read.await.map_err(|error| error.to_string())?;
     // What the decoder complains of could quote the file.
-    decode_secret_key(&text, None).map_err(|_| failed("it is no private key without a passphrase".into()))
+    decode_secret_key(&text, None).map_err(|_| "not a private key without a passphrase".into())
 }
+
+fn algorithm_name(kind: AlgorithmKind) -> &'static str {
+    match kind {
+        AlgorithmKind::Kex => "key exchange",
+        AlgorithmKind::Key => "type of host key",
+        AlgorithmKind::Cipher => "cipher",
+        AlgorithmKind::Compression => "compression",
+        AlgorithmKind::Mac => "MAC",
+    }
+}
+
+/// For servers that know nothing newer: OpenSSH before 6.5 and dropbear before 2013.
+const OLD_KEX: [kex::Name; 4] =
+    [kex::ECDH_SHA2_NISTP256, kex::ECDH_SHA2_NISTP384, kex::ECDH_SHA2_NISTP521, kex::DH_G14_SHA1];
+const OLD_MACS: [mac::Name; 2] = [mac::HMAC_SHA1_ETM, mac::HMAC_SHA1];
 
 /// Prefers the pinned key's algorithm, so that a guest which got a key of another kind still shows this one.
 fn preferring(pinned: Option<Algorithm>) -> Preferred {
     let mut preferred = Preferred::DEFAULT;
+    preferred.kex.to_mut().extend(OLD_KEX);
+    preferred.mac.to_mut().extend(OLD_MACS);
     if let Some(pinned) = pinned {
         let mut kinds = preferred.key.to_vec();
         kinds.sort_by_key(|kind| !same_kind(kind, &pinned));

@@ -1,8 +1,7 @@
 //! The probes against fake guests on loopback.
 
 use super::{
-    fake_sshd::{Guest, Reply, ssh_config_for, stalling},
-    ssh::SshError,
+    fake_sshd::{Guest, Reply, encrypted_key, key, ssh_config_for, stalling, write_key},
     *,
 };
 use crate::{
@@ -10,13 +9,18 @@ use crate::{
     server::{
         guest::sample::tests::TINY,
         provider::{
-            Counters, DomainState, HypervisorSample, IndexedMachine, MachineError, MachineErrorKind, Project,
-            ReadError, SshConfig,
+            Counters, DomainState, HypervisorSample, IndexedMachine, MachineError, Project, ReadError,
+            SshConfig,
         },
     },
 };
 use async_trait::async_trait;
-use std::sync::atomic::AtomicU32;
+use russh::{
+    Preferred, cipher, kex,
+    keys::{Algorithm, PrivateKey, decode_secret_key},
+    mac,
+};
+use std::{path::PathBuf, sync::atomic::AtomicU32};
 use tempfile::TempDir;
 use tokio::time::sleep;
 
@@ -175,7 +179,7 @@ fn domain(started_at: Option<UtcMillis>) -> Domain {
 }
 
 fn tiny() -> Reply {
-    Reply::Prints(TINY.into())
+    Reply::Prints(TINY.clone())
 }
 
 /// Waits for what other tasks bring about.
@@ -260,7 +264,7 @@ async fn a_guest_with_another_host_key_is_not_read_and_its_owner_notified_once()
     drop(guest);
     sleep(Duration::from_millis(50)).await;
 
-    *bench.outside.agent_prints.lock().unwrap() = Some(TINY.into());
+    *bench.outside.agent_prints.lock().unwrap() = Some(TINY.clone());
     let other = Guest::start_at(address, 9, tiny()).await;
     until(|| (bench.access.requests.load(Ordering::SeqCst) >= 4).then_some(())).await;
     assert_eq!((other.connections(), other.commands()), (0, 0), "it never learns who we are");
@@ -456,7 +460,7 @@ async fn a_guest_of_unknown_state_is_read_on() {
 #[tokio::test]
 async fn the_agent_is_used_where_ssh_does_not_answer() {
     let bench = Fixture::new().await;
-    *bench.outside.agent_prints.lock().unwrap() = Some(TINY.into());
+    *bench.outside.agent_prints.lock().unwrap() = Some(TINY.clone());
     bench.probes.watch(vec![bench.running(1)], &[]);
     assert_eq!(until(|| bench.newest(1)).await.newest.uptime_secs, Some(107.25));
 
@@ -469,12 +473,34 @@ async fn the_agent_is_used_where_ssh_does_not_answer() {
 }
 
 #[tokio::test]
+async fn the_login_shell_is_asked_to_run_a_posix_shell_without_input() {
+    let folder = tempfile::tempdir().unwrap();
+    let guest = Guest::start(7, Reply::PrintsAndStays(TINY.clone())).await;
+    let access = FakeGuestAccess::default();
+    let machine = Machine::example("web-1", folder.path());
+    access.by_vm.lock().unwrap().insert("web-1".into(), ssh_config_for(guest.address(), folder.path()));
+    assert_eq!(read_once(&access, &machine).await.unwrap().uptime_secs, Some(107.25));
+    assert!(guest.last_command().starts_with("/bin/sh -c '"), "{}", guest.last_command());
+    until(|| guest.input_ended().then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_guest_is_read_though_the_login_leaves_something_running() {
+    let bench = Fixture::new().await;
+    let guest = Guest::start(7, Reply::PrintsAndStays(format!("{}a reminder", *TINY))).await;
+    bench.lead_to("web-1", &guest);
+    bench.probes.watch(vec![bench.running(1)], &[]);
+    until(|| bench.newest(1).filter(|samples| samples.before.is_some())).await;
+    assert_eq!(guest.connections(), 1);
+}
+
+#[tokio::test]
 async fn a_guest_that_babbles_is_cut_off() {
     let folder = tempfile::tempdir().unwrap();
     let guest = Guest::start(7, Reply::Babbles).await;
     let config = ssh_config_for(guest.address(), folder.path());
     let connection = Connection::open(&config, None, interval().timeouts).await.unwrap();
-    let error = connection.run("anything", MAX_OUTPUT_BYTES).await.unwrap_err();
+    let error = connection.run("anything", END_OF_OUTPUT, MAX_OUTPUT_BYTES).await.unwrap_err();
     assert!(matches!(error, SshError::TooMuch(MAX_OUTPUT_BYTES)), "{error}");
 }
 
@@ -492,12 +518,107 @@ async fn a_guest_that_stalls_cannot_hold_the_socket() {
 }
 
 #[tokio::test]
+async fn each_key_is_tried_and_the_unusable_ones_are_skipped() {
+    let folder = tempfile::tempdir().unwrap();
+    let guest = Guest::start(7, tiny()).await;
+    let config = ssh_config_for(guest.address(), folder.path());
+    let (ours, missing) = (config.identity_files[0].clone(), folder.path().join("missing"));
+    let encrypted = write_key(folder.path(), "encrypted", &encrypted_key());
+    let foreign = write_key(folder.path(), "foreign", &key(2));
+    let opened = async |identity_files: &[&PathBuf]| {
+        let identity_files = identity_files.iter().map(|path| (*path).clone()).collect();
+        let config = SshConfig { identity_files, ..config.clone() };
+        Connection::open(&config, None, patient()).await.map(|_| ())
+    };
+    for keys in [&[&foreign, &ours][..], &[&missing, &encrypted, &foreign, &ours], &[&ours, &missing]] {
+        assert!(opened(keys).await.is_ok(), "{keys:?}");
+    }
+    assert!(matches!(opened(&[&foreign, &encrypted]).await, Err(SshError::Denied { .. })));
+    let unusable = opened(&[&missing, &encrypted]).await.unwrap_err().to_string();
+    assert!(
+        unusable.contains("missing (No such file") && unusable.contains("encrypted (not a"),
+        "{unusable}"
+    );
+}
+
+/// Old algorithms and RSA take long in a debug build on a busy machine.
+fn patient() -> Timeouts {
+    Timeouts { connect: Duration::from_secs(30), ..interval().timeouts }
+}
+
+/// A guest whose ssh server has only these algorithms; its host key is Ed25519.
+async fn guest_with(preferred: Preferred, trusted: &PrivateKey) -> Guest {
+    Guest::start_with("127.0.0.1:0".parse().unwrap(), 7, tiny(), preferred, trusted).await
+}
+
+#[tokio::test]
+async fn a_guest_that_knows_only_old_algorithms_is_read() {
+    let rsa = decode_secret_key(include_str!("../../../tests/data/rsa_key_for_tests"), None).unwrap();
+    let plain_rsa = [Algorithm::Ed25519, Algorithm::Rsa { hash: None }];
+    let default = Preferred::default;
+    for (preferred, key) in [
+        (Preferred { key: vec![Algorithm::Ed25519].into(), ..default() }, &rsa),
+        (Preferred { key: plain_rsa.to_vec().into(), ..default() }, &rsa),
+        (Preferred { kex: vec![kex::DH_G14_SHA1].into(), ..default() }, &key(1)),
+        (
+            Preferred {
+                kex: vec![kex::ECDH_SHA2_NISTP256].into(),
+                mac: vec![mac::HMAC_SHA1].into(),
+                cipher: vec![cipher::AES_128_CTR].into(),
+                ..default()
+            },
+            &rsa,
+        ),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let guest = guest_with(preferred.clone(), key).await;
+        let identity_files = vec![write_key(folder.path(), "key", key)];
+        let config = SshConfig { identity_files, ..ssh_config_for(guest.address(), folder.path()) };
+        let opened = Connection::open(&config, None, patient()).await;
+        assert!(opened.is_ok(), "{preferred:?}: {:?}", opened.err());
+    }
+}
+
+#[tokio::test]
+async fn a_guest_whose_ssh_server_is_too_old_is_reported_as_such() {
+    let default = Preferred::default;
+    for (preferred, lacks) in [
+        (Preferred { kex: vec![kex::DH_G1_SHA1].into(), ..default() }, "no key exchange"),
+        (Preferred { cipher: vec![cipher::AES_128_CBC].into(), ..default() }, "no cipher"),
+        (
+            Preferred { mac: vec![mac::NONE].into(), cipher: vec![cipher::AES_128_CTR].into(), ..default() },
+            "no MAC",
+        ),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let guest = guest_with(preferred, &key(1)).await;
+        let access = FakeGuestAccess::default();
+        access.by_vm.lock().unwrap().insert("web-1".into(), ssh_config_for(guest.address(), folder.path()));
+        let read = read_once(&access, &Machine::example("web-1", folder.path())).await;
+        let Err(ReadOnceError::Unsupported(text)) = read else { panic!("{lacks}: {read:?}") };
+        assert!(text.contains(lacks) && text.contains("Update"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn all_keys_of_a_guest_outlive_the_server() {
+    let bench = Fixture::new().await;
+    let keys = vec![PathBuf::from("/my keys/rsa"), PathBuf::from("/keys/ed25519")];
+    let config = SshConfig {
+        identity_files: keys.clone(),
+        ..ssh_config_for("127.0.0.1:22".parse().unwrap(), bench.folder.path())
+    };
+    bench.known().save_credentials(1, UUID, &config).await.unwrap();
+    assert_eq!(bench.known().find(1, UUID).await.unwrap().unwrap().ssh_config.identity_files, keys);
+}
+
+#[tokio::test]
 async fn no_error_contains_a_private_key() {
     let folder = tempfile::tempdir().unwrap();
     let guest = Guest::start(7, tiny()).await;
     let config = ssh_config_for(guest.address(), folder.path());
     let secret = "-----BEGIN OPENSSH PRIVATE KEY-----\nc2VjcmV0c2VjcmV0\n-----END OPENSSH PRIVATE KEY-----\n";
-    std::fs::write(&config.identity_file, secret).unwrap();
+    std::fs::write(&config.identity_files[0], secret).unwrap();
     let error = Connection::open(&config, None, interval().timeouts).await.err().unwrap();
     for shown in [error.to_string(), format!("{error:?}")] {
         assert!(shown.contains("private_key") && !shown.contains("c2Vj"), "{shown}");

@@ -22,6 +22,8 @@ pub enum MachineErrorKind {
     Cancelled,
     TimedOut,
     DiskFull,
+    /// Not possible with this machine; trying again does not help.
+    Unsupported,
     Other,
 }
 

@@ -4,13 +4,14 @@ use super::{Machine, MachineError};
 use async_trait::async_trait;
 use std::path::PathBuf;
 
-/// How to reach a guest over ssh. Names a key's file; never holds a key.
+/// How to reach a guest over ssh. Names the keys' files; never holds a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SshConfig {
     pub host: String,
     pub port: u16,
     pub user: String,
-    pub identity_file: PathBuf,
+    /// Tried in this order; at least one.
+    pub identity_files: Vec<PathBuf>,
 }
 
 /// Knows the ssh configuration of the guests.

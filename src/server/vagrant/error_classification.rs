@@ -252,7 +252,7 @@ pub fn message(kind: MachineErrorKind, context: ErrorContext<'_>) -> String {
             "The host's disk is full. Make room where libvirt keeps its images and Vagrant its boxes, then try again."
                 .into()
         }
-        Kind::Other => "Vagrant failed.".into(),
+        Kind::Unsupported | Kind::Other => "Vagrant failed.".into(),
     }
 }
 

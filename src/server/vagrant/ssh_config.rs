@@ -7,7 +7,8 @@
 //!   Port 22
 //!   IdentityFile "/srv/my cloud/vms/user1-web/.vagrant/machines/default/libvirt/private_key"
 //! ```
-//! The parser is pure. A configuration that lacks a required part is `None`.
+//! `IdentityFile` may come several times, or not at all for a machine that Vagrant enters with a password. The parser is
+//! pure. A configuration that lacks another required part is `None`.
 
 use super::{
     command,
@@ -19,18 +20,26 @@ use super::{
 };
 use crate::server::provider::{GuestAccess, Machine, MachineError, MachineErrorKind, SshConfig};
 use async_trait::async_trait;
+use std::path::{Path, PathBuf};
+
+/// More are not tried: ssh servers hang up after a few keys that they do not know, OpenSSH after six.
+const MAX_KEYS: usize = 6;
 
 impl SshConfig {
-    /// Reads the first host of `text`.
+    /// Reads the first host of `text`. Without a key, [`SshConfig::identity_files`] is empty.
     pub fn parse(text: &str) -> Option<Self> {
-        let value = |wanted: &str| {
-            text.lines().find_map(|line| {
-                let (key, value) = line.trim().split_once(char::is_whitespace)?;
-                let value = value.trim();
-                let unquoted = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
-                (key.eq_ignore_ascii_case(wanted) && !value.is_empty()).then(|| unquoted.unwrap_or(value))
-            })
+        let settings = settings_of_first_host(text);
+        let values = |wanted: &'static str| {
+            settings.iter().filter(move |(key, _)| key.eq_ignore_ascii_case(wanted)).map(|(_, value)| *value)
         };
+        let value = |wanted| values(wanted).next();
+        let mut identity_files: Vec<PathBuf> = Vec::new();
+        for file in values("IdentityFile").filter(|file| !file.eq_ignore_ascii_case("none")) {
+            if identity_files.len() < MAX_KEYS && !identity_files.iter().any(|known| known == Path::new(file))
+            {
+                identity_files.push(file.into());
+            }
+        }
         // Connections through another machine are not supported.
         if value("ProxyCommand").is_some_and(|command| command != "none") || value("ProxyJump").is_some() {
             return None;
@@ -39,9 +48,26 @@ impl SshConfig {
             host: value("HostName")?.to_owned(),
             port: value("Port").map_or(Some(22), |port| port.parse().ok().filter(|port| *port > 0))?,
             user: value("User")?.to_owned(),
-            identity_file: value("IdentityFile")?.into(),
+            identity_files,
         })
     }
+}
+
+/// Key and value of each line, without quotes.
+fn settings_of_first_host(text: &str) -> Vec<(&str, &str)> {
+    let settings = text.lines().filter_map(|line| {
+        let (key, value) = line.trim().split_once(char::is_whitespace)?;
+        let value = value.trim();
+        let unquoted = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
+        (!value.is_empty()).then(|| (key, unquoted.unwrap_or(value)))
+    });
+    let mut hosts = 0;
+    settings
+        .take_while(|(key, _)| {
+            hosts += u32::from(key.eq_ignore_ascii_case("Host"));
+            hosts < 2
+        })
+        .collect()
 }
 
 #[async_trait]
@@ -76,11 +102,22 @@ impl GuestAccess for Vagrant {
                 self.context(machine, &domain_name(machine)),
             ));
         }
-        outcome.ssh_config.as_deref().and_then(SshConfig::parse).ok_or_else(|| MachineError {
-            kind: MachineErrorKind::Other,
-            text: "Vagrant knows no direct way to reach the VM over ssh.".into(),
-            detail: "ssh-config names no host, user and key, or goes through a proxy".into(),
-        })
+        let config =
+            outcome.ssh_config.as_deref().and_then(SshConfig::parse).ok_or_else(|| MachineError {
+                kind: MachineErrorKind::Unsupported,
+                text: "Vagrant knows no direct way to reach the VM over ssh.".into(),
+                detail: "ssh-config names no host and user, or goes through a proxy".into(),
+            })?;
+        if config.identity_files.is_empty() {
+            return Err(MachineError {
+                kind: MachineErrorKind::Unsupported,
+                text: "Vagrant signs in to this VM with a password, but the server needs a key: set \
+                       config.ssh.private_key_path in its Vagrantfile."
+                    .into(),
+                detail: "ssh-config names no IdentityFile".into(),
+            });
+        }
+        Ok(config)
     }
 }
 
@@ -107,21 +144,37 @@ mod tests {
             host: "192.168.121.30".into(),
             port: 2222,
             user: "vagrant".into(),
-            identity_file: "/srv/my cloud/private_key".into(),
+            identity_files: vec!["/srv/my cloud/private_key".into()],
         };
         assert_eq!(SshConfig::parse(OUTPUT), Some(expected));
     }
 
     #[test]
-    fn of_several_keys_the_first_counts_and_no_port_is_the_usual_one() {
-        let text = OUTPUT.replace("  Port 2222\n", "").replace("IdentitiesOnly yes", "IdentityFile /other");
-        let config = SshConfig::parse(&text).unwrap();
-        assert_eq!((config.port, config.identity_file.to_str()), (22, Some("/srv/my cloud/private_key")));
+    fn all_keys_of_the_first_host_are_read_in_order() {
+        let keys = |more: &str| {
+            let text = format!("{OUTPUT}{more}");
+            let keys = SshConfig::parse(&text).unwrap().identity_files;
+            keys.iter().map(|key| key.display().to_string()).collect::<Vec<_>>().join(" ")
+        };
+        let first = "/srv/my cloud/private_key";
+        assert_eq!(
+            keys("  IdentityFile /keys/ed25519\n  IdentityFile \"/keys/rsa\"\n"),
+            format!("{first} /keys/ed25519 /keys/rsa")
+        );
+        assert_eq!(keys(&format!("  IdentityFile {first}\n  IdentityFile none\n")), first);
+        assert_eq!(keys("\nHost other\n  IdentityFile /other\n"), first);
+        let many: String = (0..50).map(|key| format!("  IdentityFile /{key}\n")).collect();
+        assert_eq!(keys(&many), format!("{first} /0 /1 /2 /3 /4"));
+    }
+
+    #[test]
+    fn without_a_port_it_is_the_usual_one() {
+        assert_eq!(SshConfig::parse(&OUTPUT.replace("  Port 2222\n", "")).unwrap().port, 22);
     }
 
     #[test]
     fn an_incomplete_or_proxied_ssh_config_is_rejected() {
-        for lacking in ["HostName", "User ", "IdentityFile"] {
+        for lacking in ["HostName", "User "] {
             assert_eq!(SshConfig::parse(&OUTPUT.replace(lacking, "X")), None, "{lacking}");
         }
         assert_eq!(SshConfig::parse(&OUTPUT.replace("2222", "0")), None);

@@ -312,8 +312,25 @@ async fn a_guests_credentials_are_what_ssh_config_says() {
     );
     bench.make_vagrantfile();
     let config = bench.vagrant().ssh_config(&bench.machine()).await.unwrap();
-    assert_eq!((config.host.as_str(), config.identity_file.to_str()), ("192.168.121.30", Some("/k,1")));
+    assert_eq!((config.host.as_str(), config.identity_files), ("192.168.121.30", vec!["/k,1".into()]));
     assert_eq!(bench.calls(), ["ssh-config --machine-readable"]);
+}
+
+#[tokio::test]
+async fn a_machine_that_is_entered_with_a_password_or_through_a_proxy_is_unsupported() {
+    for (more, reason) in [
+        ("PasswordAuthentication no", "set config.ssh.private_key_path in its Vagrantfile"),
+        ("IdentityFile none", "set config.ssh.private_key_path in its Vagrantfile"),
+        (r"IdentityFile /k\\n  ProxyCommand ssh gate", "no direct way"),
+    ] {
+        let bench = Bench::new(&format!(
+            r"printf '1,default,ssh-config,Host default\\n  HostName 192.168.121.30\\n  User vagrant\\n  {more}\\n\n'"
+        ));
+        bench.make_vagrantfile();
+        let error = bench.vagrant().ssh_config(&bench.machine()).await.unwrap_err();
+        assert_eq!(error.kind, MachineErrorKind::Unsupported, "{more}");
+        assert!(error.text.contains(reason), "{}", error.text);
+    }
 }
 
 #[tokio::test]

@@ -261,6 +261,79 @@ mod tests {
         assert!(text.contains(r"config.vm.box = 'x\'; system(\'id\') #{1} '"), "{text}");
     }
 
+    /// The commands by which the script grows `/`, in a guest whose disk of 16 MB has one partition of 4 MB. `lvs` and
+    /// `pvs` print what is given.
+    fn grown_by(root: &str, lvs: &str, pvs: &str) -> Vec<String> {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |path: &str| folder.path().join(path);
+        let (disk, block) = (at("devices/vda"), at("class/block"));
+        std::fs::create_dir_all(disk.join("vda3")).unwrap();
+        std::fs::create_dir_all(&block).unwrap();
+        for name in ["vda", "vda/vda3"] {
+            let device = at("devices").join(name);
+            std::os::unix::fs::symlink(&device, block.join(device.file_name().unwrap())).unwrap();
+        }
+        std::fs::write(disk.join("size"), "32768").unwrap();
+        for (file, number) in [("partition", "3"), ("start", "2048"), ("size", "8192")] {
+            std::fs::write(disk.join("vda3").join(file), number).unwrap();
+        }
+        std::fs::write(at("mounts"), format!("{root} / ext4 rw 0 0\n")).unwrap();
+        std::fs::create_dir(at("bin")).unwrap();
+        for (tool, prints) in [
+            ("lvs", lvs),
+            ("pvs", pvs),
+            ("vgs", "  512"),
+            ("growpart", ""),
+            ("pvresize", ""),
+            ("lvextend", ""),
+            ("resize2fs", ""),
+        ] {
+            let script =
+                format!("#!/bin/sh\necho {tool} \"$@\" >> {}\nprintf '{prints}'\n", at("calls").display());
+            std::fs::write(at("bin").join(tool), script).unwrap();
+            let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+            std::fs::set_permissions(at("bin").join(tool), executable).unwrap();
+        }
+        let script = GROW_ROOT
+            .replace("/proc/mounts", at("mounts").to_str().unwrap())
+            .replace("/sys/class/block", block.to_str().unwrap());
+        let path = format!("{}:{}", at("bin").display(), std::env::var("PATH").unwrap());
+        let ended =
+            std::process::Command::new("sh").args(["-c", &script]).env("PATH", path).status().unwrap();
+        assert!(ended.success());
+        let calls = std::fs::read_to_string(at("calls")).unwrap();
+        let reads = ["lvs ", "pvs ", "vgs "];
+        calls
+            .lines()
+            .filter(|call| !reads.iter().any(|read| call.starts_with(read)))
+            .map(str::to_owned)
+            .collect()
+    }
+
+    #[test]
+    fn a_root_partition_or_logical_volume_grows_to_the_end_of_its_disk() {
+        assert_eq!(grown_by("/dev/vda3", "", ""), ["growpart /dev/vda 3", "resize2fs /dev/vda3"]);
+        let (volume, resized) = ("/dev/vg0-root", "resize2fs /dev/vg0-root".to_owned());
+        let one_disk = r"  /dev/vda3 vg0\n  /dev/vdb other\n";
+        let grown = [
+            "growpart /dev/vda 3".to_owned(),
+            "pvresize /dev/vda3".into(),
+            format!("lvextend -l +100%FREE {volume}"),
+            resized.clone(),
+        ];
+        for lvs in [r"  linear vg0\n", r"  linear vg0\n  linear vg0\n"] {
+            assert_eq!(grown_by(volume, lvs, one_disk), grown, "{lvs}");
+        }
+        for (lvs, pvs) in [
+            (r"  linear vg0\n", r"  /dev/vda3 vg0\n  /dev/vdb vg0\n"),
+            (r"  thin vg0\n", one_disk),
+            (r"  linear vg0\n  striped vg0\n", one_disk),
+            ("", one_disk),
+        ] {
+            assert_eq!(grown_by(volume, lvs, pvs), std::slice::from_ref(&resized), "{lvs} {pvs}");
+        }
+    }
+
     proptest! {
         #[test]
         fn no_value_can_end_its_string(value in any::<String>()) {

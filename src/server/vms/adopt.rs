@@ -9,7 +9,8 @@ use crate::{
     },
     server::{
         events::NewEvent,
-        guest, internal,
+        guest::{self, GuestSample, ReadOnceError},
+        internal,
         provider::{
             Domain, DomainState, GuestAccess, Hypervisor, IndexedMachine, Machine, MachineIndex, Project,
         },
@@ -233,12 +234,23 @@ async fn spec_from_guest(
             "The VM is not running, so its memory, cores and disk are unknown. Run \"vagrant up\" in {shown}, then import it."
         )));
     }
-    let sample = guest::read_once(adoption.guests.as_ref(), machine).await.map_err(|error| {
-        ApiError::conflict(format!(
-            "Its memory, cores and disk are read from inside, which does not work now. {error} See that \"vagrant ssh\" \
+    let sample = guest::read_once(adoption.guests.as_ref(), machine).await.map_err(|error| match error {
+        ReadOnceError::Unsupported(text) => ApiError::conflict(text),
+        ReadOnceError::Failed(text) => ApiError::conflict(format!(
+            "Its memory, cores and disk are read from inside, which does not work now. {text} See that \"vagrant ssh\" \
              works in {shown}, then try again."
-        ))
+        )),
     })?;
+    given_by(&sample)
+}
+
+fn given_by(sample: &GuestSample) -> Result<Option<Given>, ApiError> {
+    if sample.sees_host {
+        return Err(ApiError::conflict(
+            "It is a container that sees its host's memory, cores and disk instead of its own, so it cannot be monitored. \
+             Import VMs, or containers with lxcfs.",
+        ));
+    }
     let given = || {
         Some(Given {
             ram_mb: sample.memory?.total_kib.div_ceil(KIB_PER_MB),
@@ -307,6 +319,7 @@ fn suggested_name(project: &Project) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::guest::sample::tests::tiny_with;
     use proptest::prelude::*;
 
     fn project(directory: &str, machine: &str) -> Project {
@@ -331,6 +344,20 @@ mod tests {
     fn what_a_guest_has_is_given_in_whole_units_and_never_as_nothing() {
         let spec = Given { ram_mb: 153, cpu_cores: 0, disk_gb: 0 }.spec();
         assert_eq!((spec.ram_mb, spec.cpu_cores, spec.disk_gb), (153, 1, 1));
+    }
+
+    #[test]
+    fn a_container_that_sees_its_host_is_not_imported() {
+        let refused = given_by(&tiny_with("container", "pid:[4026532281]")).unwrap_err();
+        assert!(refused.code == ErrorCode::Conflict && refused.text.contains("container"), "{refused:?}");
+        let vm = given_by(&tiny_with("container", "pid:[4026531836]")).unwrap().unwrap();
+        assert_eq!(vm, Given { ram_mb: 173, cpu_cores: 1, disk_gb: 1 });
+    }
+
+    #[test]
+    fn an_old_kernel_is_imported() {
+        let old = tiny_with("meminfo", "MemTotal: 1048576 kB\nMemFree: 1000 kB");
+        assert_eq!(given_by(&old).unwrap().unwrap().ram_mb, 1024);
     }
 
     proptest! {

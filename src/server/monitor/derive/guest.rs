@@ -161,7 +161,7 @@ pub(crate) mod tests {
     use crate::{
         model::{Sources, UtcMillis},
         server::{
-            guest::sample::{CpuTime, FileSystem, InterfaceBytes, Memory},
+            guest::sample::{CpuTime, FileSystem, InterfaceBytes, Memory, SCRIPT},
             monitor::derive::{Inputs, derive},
             provider::{Balloon, Counters, DiskUse, Domain, DomainState, Traffic},
         },
@@ -198,6 +198,7 @@ pub(crate) mod tests {
         let before = GuestSample {
             taken_at,
             boot_id: Some("0f9c7a1e-3a59-4a3e-9b1c-1f6d5a3f0c11".into()),
+            sees_host: false,
             cpu: Some(CpuTime { total_ticks: 1000, idle_ticks: 800, cores: 1 }),
             memory: Some(Memory { total_kib: 1024 * 1024, available_kib: 512 * 1024, swap_kib: None }),
             root_fs: Some(FileSystem { total_bytes: 10 * GB, used_bytes: 3 * GB, available_bytes: 6 * GB }),
@@ -323,6 +324,14 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_file_system_whose_parts_exceed_its_size_is_the_guests() {
+        let root_fs = FileSystem { total_bytes: 10 * GB, used_bytes: 9 * GB, available_bytes: 3 * GB / 2 };
+        let usage = usage_after(0, &silent(), &changed(&samples(), |sample| sample.root_fs = Some(root_fs)));
+        assert_eq!((usage.disk_used_gb, usage.disk_available_gb), (Some(9.0), Some(1.5)));
+        assert_eq!((usage.disk_percent, usage.sources.disk), (Some(900.0 / 10.5), Source::Guest));
+    }
+
+    #[test]
     fn two_boots_of_the_guest_give_no_rates() {
         for change in [
             (|sample| sample.boot_id = Some("x".into())) as fn(&mut GuestSample),
@@ -359,6 +368,13 @@ pub(crate) mod tests {
         assert_eq!((usage.cpu_percent, usage.network_rx_mb_per_s), (None, None));
     }
 
+    #[test]
+    fn the_script_leaves_out_only_interfaces_that_do_not_count() {
+        let kinds: Vec<&str> =
+            SCRIPT.split("/^ *").skip(1).filter_map(|rest| Some(rest.split_once("/d")?.0)).collect();
+        assert!(kinds.contains(&"veth") && kinds.iter().all(|kind| !looks_physical(kind)), "{kinds:?}");
+    }
+
     fn any_count() -> impl Strategy<Value = u64> {
         prop_oneof![0..20_u64, any::<u64>()]
     }
@@ -384,7 +400,7 @@ pub(crate) mod tests {
                 all.into_iter().map(|(name, counts)| (name, bytes(counts))).collect()
             });
             let taken_at = taken_at + Duration::from_millis(after_millis);
-            GuestSample { taken_at, boot_id, cpu, memory, root_fs, interfaces, load: None, uptime_secs }
+            GuestSample { taken_at, boot_id, sees_host: false, cpu, memory, root_fs, interfaces, load: None, uptime_secs }
         }
     }
 
