@@ -17,13 +17,14 @@ use leptos_router::{
     path,
 };
 
+/// What the document does once it is loaded.
+const START: &str = include_str!("../assets/start.js");
+
 /// The document around the app; only the server renders it.
 pub fn shell(options: LeptosOptions) -> impl IntoView {
     let AssetUrls { css, js, wasm, echarts } = expect_context();
     // Not Leptos's `HydrationScripts`: its `modulepreload` carries no nonce, so the content security policy blocks it.
-    let start = format!(
-        "import init, {{ hydrate }} from {js:?}; init({{ module_or_path: {wasm:?} }}).then(() => hydrate());"
-    );
+    let start = format!("import init, {{ hydrate }} from {js:?};\nconst wasm = {wasm:?};\n{START}");
     view! {
         <!DOCTYPE html>
         <html lang="en" data-theme=theme::of_request().attribute() data-echarts=echarts>

@@ -80,11 +80,18 @@ pub fn Loading(#[prop(default = "panel blank tall")] class: &'static str) -> imp
     view! { <div class=class role="status" aria-label="Loading"></div> }
 }
 
-/// Whether the metrics are live.
+/// Whether the metrics are live: only while polls succeed.
 #[component]
 pub fn ConnectionStatus(feed: Feed) -> impl IntoView {
     let state = move || {
         match feed.connection.get() {
+        Connection::Rendered => view! {
+            <span class="link">
+                "Data from "
+                <LocalTime at=Signal::derive(move || feed.live.with_untracked(|l| l.cursor)) form=TimeFormat::TimeOfDay/>
+            </span>
+        }
+        .into_any(),
         Connection::Live => view! {
             <span class="link live"><i class="pulse"></i>"Live, every " {feed.live.with_untracked(|l| l.interval_secs)} " s"</span>
         }

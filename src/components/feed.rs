@@ -34,6 +34,8 @@ pub struct Scope {
 /// The state of the connection to the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Connection {
+    /// There was no poll yet: the data is what the page was rendered with.
+    Rendered,
     /// The last poll succeeded.
     Live,
     /// The last polls failed, this many in a row; the data is out of date.
@@ -69,7 +71,7 @@ impl Feed {
             now: RwSignal::new(first.cursor),
             version: RwSignal::new(first.version.clone()),
             live: RwSignal::new(first),
-            connection: RwSignal::new(Connection::Live),
+            connection: RwSignal::new(Connection::Rendered),
             wake: StoredValue::default(),
             clock_offset: StoredValue::new(None),
         };
@@ -133,7 +135,7 @@ impl Feed {
             Err(error) => {
                 let failures = match self.connection.get_untracked() {
                     Connection::Lost { failures, .. } => failures + 1,
-                    Connection::Live | Connection::Gone => 1,
+                    Connection::Rendered | Connection::Live | Connection::Gone => 1,
                 };
                 self.set_connection(Connection::Lost { failures, text: error.text });
             }
@@ -144,8 +146,10 @@ impl Feed {
     fn wait_millis(self) -> u32 {
         match self.connection.get_untracked() {
             Connection::Lost { failures, .. } => backoff_millis(failures),
-            Connection::Live | Connection::Gone if self.is_busy() => BUSY_INTERVAL_MILLIS,
-            Connection::Live | Connection::Gone => {
+            Connection::Rendered | Connection::Live | Connection::Gone if self.is_busy() => {
+                BUSY_INTERVAL_MILLIS
+            }
+            Connection::Rendered | Connection::Live | Connection::Gone => {
                 self.live.with_untracked(|live| live.interval_secs.max(1) * 1000)
             }
         }
