@@ -14,7 +14,10 @@
 //! A section only counts if another one follows it, so that truncated output gives fewer values, never wrong ones. Pure:
 //! whatever the guest prints, a part that is not clearly there is `None`.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
 
 /// More than this is not read: a guest with hundreds of interfaces prints less.
 pub const MAX_OUTPUT_BYTES: usize = 64 * 1024;
@@ -25,6 +28,7 @@ LC_ALL=C; export LC_ALL
 echo '@twarga stat'; grep '^cpu' /proc/stat
 for part in meminfo uptime loadavg net/dev sys/kernel/random/boot_id; do
 echo \"@twarga $part\"; cat /proc/$part; done
+echo '@twarga devices'; ls -d /sys/class/net/*/device
 echo '@twarga df'; df -P -k /
 echo '@twarga end'
 ";
@@ -42,7 +46,7 @@ pub struct GuestSample {
     pub cpu: Option<CpuTime>,
     pub memory: Option<Memory>,
     pub root_fs: Option<FileSystem>,
-    /// Bytes since the guest's boot by the interface's name, without the loop-back.
+    /// Bytes since the guest's boot, by the name of each interface that leads out of the guest.
     pub interfaces: Option<BTreeMap<String, InterfaceBytes>>,
     pub load: Option<Load>,
     /// Since the guest's boot.
@@ -101,7 +105,9 @@ impl GuestSample {
             cpu: section("stat").and_then(cpu),
             memory: section("meminfo").and_then(memory),
             root_fs: section("df").and_then(root_fs),
-            interfaces: section("net/dev").and_then(interfaces),
+            interfaces: section("net/dev")
+                .zip(section("devices"))
+                .and_then(|(counters, devices)| interfaces(counters, devices)),
             load: section("loadavg").and_then(load),
             uptime_secs: section("uptime").and_then(uptime),
         }
@@ -187,18 +193,59 @@ fn root_fs(text: &str) -> Option<FileSystem> {
 
 /// `  eth0: 1296 10 0 0 0 0 0 0 840 9 0 0 0 0 0 0`: eight counters received, then eight sent. One line that cannot
 /// be read spoils all: a sum without it would be wrong.
-fn interfaces(text: &str) -> Option<BTreeMap<String, InterfaceBytes>> {
+///
+/// Only the guest's network hardware counts, those with a path in `devices` such as `/sys/class/net/eth0/device`: what
+/// its containers send over a bridge is counted there too. A guest without any is a container itself, and then the
+/// names decide.
+fn interfaces(text: &str, devices: &str) -> Option<BTreeMap<String, InterfaceBytes>> {
+    let hardware: BTreeSet<&str> = devices
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("/sys/class/net/")?.strip_suffix("/device"))
+        .collect();
+    let leads_out = |name: &str| {
+        if hardware.is_empty() { is_named_like_an_uplink(name) } else { hardware.contains(name) }
+    };
     let mut found = BTreeMap::new();
     for line in text.lines().filter(|line| !line.contains('|')) {
         let (name, counters) = line.split_once(':')?;
         let counters: Vec<u64> =
             counters.split_whitespace().map(str::parse).collect::<Result<_, _>>().ok()?;
         let bytes = InterfaceBytes { rx_bytes: *counters.first()?, tx_bytes: *counters.get(8)? };
-        if name.trim() != "lo" {
+        if leads_out(name.trim()) {
             found.insert(name.trim().to_owned(), bytes);
         }
     }
     text.contains('|').then_some(found)
+}
+
+/// Not the loop-back, a bridge or one of its ends, a tunnel, a bundle or a VLAN.
+fn is_named_like_an_uplink(name: &str) -> bool {
+    const OTHERS: [&str; 23] = [
+        "bond",
+        "br",
+        "cali",
+        "cni",
+        "docker",
+        "dummy",
+        "flannel",
+        "lxcbr",
+        "lxdbr",
+        "macvlan",
+        "ovs",
+        "podman",
+        "tailscale",
+        "tap",
+        "team",
+        "tun",
+        "veth",
+        "virbr",
+        "vlan",
+        "vmbr",
+        "vnet",
+        "vxlan",
+        "wg",
+    ];
+    name != "lo" && !name.contains('.') && !OTHERS.iter().any(|prefix| name.starts_with(prefix))
 }
 
 fn load(text: &str) -> Option<Load> {
@@ -247,6 +294,8 @@ Inter-|   Receive                                                |  Transmit
   eth0:   29471     193    0    0    0     0          0         0    25890     171    0    0    0     0       0          0
 @twarga sys/kernel/random/boot_id
 0f9c7a1e-3a59-4a3e-9b1c-1f6d5a3f0c11
+@twarga devices
+/sys/class/net/eth0/device
 @twarga df
 Filesystem           1024-blocks    Used Available Capacity Mounted on
 /dev/vda2                  88584    40120     41296  49% /
@@ -293,6 +342,19 @@ Filesystem           1024-blocks    Used Available Capacity Mounted on
         let text =
             "Filesystem 1024-blocks Used Available Capacity Mounted on\n//nas/my disk 100 40 60 40% /\n";
         assert_eq!(root_fs(text).map(|fs| fs.used_bytes), Some(40 * 1024));
+    }
+
+    #[test]
+    fn only_interfaces_that_lead_out_of_the_guest_count() {
+        let names = |devices: &str| {
+            let all = ["lo", "eth0", "br0", "lxdbr0", "docker0", "vlan10", "eth0.10", "my-uplink"];
+            let lines = all.map(|name| format!(" {name}: 1 0 0 0 0 0 0 0 2 0 0 0 0 0 0 0\n"));
+            let counters = format!("Inter-|   Receive\n{}", lines.concat());
+            interfaces(&counters, devices).unwrap().into_keys().collect::<Vec<_>>()
+        };
+        assert_eq!(names("/sys/class/net/eth0/device\n"), ["eth0"]);
+        assert_eq!(names("/sys/class/net/br0/device\r\n"), ["br0"], "hardware, whatever its name");
+        assert_eq!(names("ls: /sys/class/net/*/device: No such file or directory\n"), ["eth0", "my-uplink"]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 use super::{unresponsive::DomainRef, *};
 use crate::server::vagrant::fake_command::write_script;
-use std::{fs, time::Instant};
+use std::fs;
 use tempfile::TempDir;
 
 const UUID: &str = "6695eb01-f6a4-8304-79aa-97f2502e193f";
