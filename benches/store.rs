@@ -37,17 +37,15 @@ pub async fn measure(results: &mut Results) {
     for hour in 0..TICKS / 720 {
         // Many ticks a transaction: it is the filling that is not measured.
         let mut tx = database.write().await.unwrap();
-        let mut recorded = Vec::new();
         for i in hour * 720..(hour + 1) * 720 {
             let at = BEGIN + i * 5000 + (noise.unit() * 40.0) as i64;
             let running: Vec<_> =
                 vms.iter_mut().filter_map(|vm| Some((vm.id, vm.tick(i, &mut noise)?))).collect();
             samples += running.len();
-            recorded
-                .push(store.record(&mut tx, UtcMillis(at), &running, &host(i, &mut noise)).await.unwrap());
+            let tick = store.record(&mut tx, UtcMillis(at), &running, &host(i, &mut noise)).await.unwrap();
+            store.publish(tick);
         }
         tx.commit().await.unwrap();
-        recorded.into_iter().for_each(|tick| store.publish(tick));
         let (wall, cpu) = (Instant::now(), cpu_time());
         if store.seal().await.unwrap() == 1 {
             hours += 1;

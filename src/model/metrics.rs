@@ -166,9 +166,9 @@ impl Metric {
         Self { name, unit, of_host: true }
     }
 
-    /// A value as in responses: two decimals, and four for rates, whose small values matter.
+    /// A value as in responses: two decimals, and six for rates in MB/s: to the byte.
     pub fn rounded(self, value: f64) -> f64 {
-        let factor = if self.unit == "MB/s" { 10_000.0 } else { 100.0 };
+        let factor = if self.unit == "MB/s" { 1_000_000.0 } else { 100.0 };
         (value * factor).round() / factor
     }
 

@@ -80,11 +80,11 @@ pub struct VmUsage {
 }
 
 impl VmUsage {
-    /// Rounded for pages: two decimals, rates four.
+    /// Rounded for pages: two decimals, rates six: to the byte.
     #[must_use]
     pub fn rounded(self) -> Self {
-        let [two, four] =
-            [100.0, 10_000.0].map(|f: f64| move |value: Option<f64>| value.map(|v| (v * f).round() / f));
+        let [two, six] =
+            [100.0, 1_000_000.0].map(|f: f64| move |value: Option<f64>| value.map(|v| (v * f).round() / f));
         Self {
             cpu_percent: two(self.cpu_percent),
             memory_percent: two(self.memory_percent),
@@ -96,8 +96,8 @@ impl VmUsage {
             disk_available_gb: two(self.disk_available_gb),
             network_rx_mb: two(self.network_rx_mb),
             network_tx_mb: two(self.network_tx_mb),
-            network_rx_mb_per_s: four(self.network_rx_mb_per_s),
-            network_tx_mb_per_s: four(self.network_tx_mb_per_s),
+            network_rx_mb_per_s: six(self.network_rx_mb_per_s),
+            network_tx_mb_per_s: six(self.network_tx_mb_per_s),
             ..self
         }
     }

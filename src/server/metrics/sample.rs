@@ -3,6 +3,7 @@
 //! A value is rounded once, when it is recorded, so that rows, memory and chunks agree. Percentages of memory and disk
 //! are not stored: they are computed from the amounts.
 
+use super::{chunk::UNKNOWN, growth};
 use crate::model::{HostUsage, Metric, Source, Sources, VmUsage};
 
 /// A column of a VM's or of the host's samples, by its place.
@@ -21,15 +22,18 @@ pub mod vm {
     pub const DISK_USED: Column = 3;
     /// Used and available together.
     pub const DISK_TOTAL: Column = 4;
-    /// KB since the VM's boot.
-    pub const NETWORK_RX: Column = 5;
-    /// KB since the VM's boot.
-    pub const NETWORK_TX: Column = 6;
+    /// KB since the VM's boot, as stored until [`NETWORK_RX_BYTES`] replaced it.
+    pub const NETWORK_RX_KB: Column = 5;
+    /// The same for [`NETWORK_TX_BYTES`].
+    pub const NETWORK_TX_KB: Column = 6;
     /// Seconds.
     pub const UPTIME: Column = 7;
     /// The sources of the metrics, three bits per group.
     pub const SOURCES: Column = 8;
-    pub const COUNT: usize = 9;
+    /// Bytes since the VM's boot, their growth rounded (`growth.rs`).
+    pub const NETWORK_RX_BYTES: Column = 9;
+    pub const NETWORK_TX_BYTES: Column = 10;
+    pub const COUNT: usize = 11;
 }
 
 /// The host's columns.
@@ -56,8 +60,8 @@ pub mod host {
 const PER_PERCENT: f64 = 100.0;
 const PER_MB: f64 = 100.0;
 const PER_GB: f64 = 1024.0 * PER_MB;
-const KB_PER_MB: f64 = 1024.0;
-const BYTES_PER_MB: f64 = 1024.0 * 1024.0;
+const BYTES_PER_KB: i64 = 1024;
+pub const BYTES_PER_MB: f64 = 1024.0 * 1024.0;
 
 /// The subject of samples: a VM, by its id, or the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,7 +85,9 @@ pub type VmSample = [Option<i64>; vm::COUNT];
 /// The host's columns at one tick; unknown is `None`.
 pub type HostSample = [Option<i64>; host::COUNT];
 
-pub fn vm_sample(f: &VmUsage) -> VmSample {
+/// `traffic_before` has the bytes that were recorded last, received and sent.
+pub fn vm_sample(f: &VmUsage, traffic_before: [Option<i64>; 2]) -> VmSample {
+    let counted = |before, mb| Some(growth::recorded(before, whole(mb, BYTES_PER_MB)?));
     let total = |used: Option<f64>, available: Option<f64>| Some(used? + available?);
     [
         scaled(f.cpu_percent, PER_PERCENT),
@@ -89,10 +95,12 @@ pub fn vm_sample(f: &VmUsage) -> VmSample {
         scaled(total(f.memory_used_mb, f.memory_available_mb), PER_MB),
         scaled(f.disk_used_gb, PER_GB),
         scaled(total(f.disk_used_gb, f.disk_available_gb), PER_GB),
-        whole(f.network_rx_mb, KB_PER_MB),
-        whole(f.network_tx_mb, KB_PER_MB),
+        None,
+        None,
         f.uptime_seconds.and_then(|secs| i64::try_from(secs).ok()),
         Some(packed(f.sources)),
+        counted(traffic_before[0], f.network_rx_mb),
+        counted(traffic_before[1], f.network_tx_mb),
     ]
 }
 
@@ -164,8 +172,27 @@ pub enum Formula {
     Scaled(Column, f64),
     /// 100 · the first / the second.
     Percent(Column, Column),
-    /// MB/s between two samples of one boot, of a counter in KB.
-    Rate(Column),
+    /// A counter of bytes in MB.
+    Counter(Counter),
+    /// MB/s between two samples of one boot.
+    Rate(Counter),
+}
+
+/// A counter's columns: in bytes, and in KB as older samples have it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Counter {
+    bytes: Column,
+    kb: Column,
+}
+
+impl Counter {
+    pub const RECEIVED: Self = Self { bytes: vm::NETWORK_RX_BYTES, kb: vm::NETWORK_RX_KB };
+    pub const SENT: Self = Self { bytes: vm::NETWORK_TX_BYTES, kb: vm::NETWORK_TX_KB };
+
+    /// The bytes of one sample, or [`UNKNOWN`].
+    pub fn bytes(bytes: i64, kb: i64) -> i64 {
+        if bytes == UNKNOWN && kb != UNKNOWN { kb.saturating_mul(BYTES_PER_KB) } else { bytes }
+    }
 }
 
 impl Formula {
@@ -177,10 +204,10 @@ impl Formula {
             "vm_disk_percent" => Self::Percent(vm::DISK_USED, vm::DISK_TOTAL),
             "vm_memory_used_mb" => Self::Scaled(vm::MEMORY_USED, PER_MB),
             "vm_disk_used_gb" => Self::Scaled(vm::DISK_USED, PER_GB),
-            "vm_network_rx_mb" => Self::Scaled(vm::NETWORK_RX, KB_PER_MB),
-            "vm_network_tx_mb" => Self::Scaled(vm::NETWORK_TX, KB_PER_MB),
-            "vm_network_rx_mb_per_s" => Self::Rate(vm::NETWORK_RX),
-            "vm_network_tx_mb_per_s" => Self::Rate(vm::NETWORK_TX),
+            "vm_network_rx_mb" => Self::Counter(Counter::RECEIVED),
+            "vm_network_tx_mb" => Self::Counter(Counter::SENT),
+            "vm_network_rx_mb_per_s" => Self::Rate(Counter::RECEIVED),
+            "vm_network_tx_mb_per_s" => Self::Rate(Counter::SENT),
             "vm_uptime" => Self::Scaled(vm::UPTIME, 1.0),
             "host_cpu_percent" => Self::Scaled(host::CPU, PER_PERCENT),
             "host_memory_percent" => Self::Scaled(host::MEMORY, PER_PERCENT),
@@ -199,12 +226,13 @@ impl Formula {
         })
     }
 
-    /// The columns it needs, the first one first.
+    /// The columns it needs, in the order that [`each_value`](super::downsample::each_value) reads them.
     pub fn columns(self) -> Vec<Column> {
         match self {
             Self::Scaled(column, _) => vec![column],
             Self::Percent(part, whole) => vec![part, whole],
-            Self::Rate(counter) => vec![counter, vm::UPTIME, vm::SOURCES],
+            Self::Counter(Counter { bytes, kb }) => vec![bytes, kb],
+            Self::Rate(Counter { bytes, kb }) => vec![bytes, kb, vm::UPTIME, vm::SOURCES],
         }
     }
 }

@@ -205,7 +205,7 @@ async fn a_damaged_chunk_is_a_gap() {
     let (_folder, store) = store().await;
     record_ticks(&store, 0..1000).await;
     store.seal().await.unwrap();
-    let damaged = chunk_id(hour_of(BEGIN), Subject(1), sample::vm::CPU);
+    let damaged = chunk_id(hour_of(BEGIN), Subject(1), vm::CPU);
     let mut tx = store.0.database.write().await.unwrap();
     sqlx::query("UPDATE chunk SET data = x'0907' WHERE id = ?")
         .bind(damaged)
@@ -289,6 +289,102 @@ async fn a_backup_of_a_running_store_is_the_whole_as_it_stood_and_can_be_put_bac
     let refused = backup::restore(folder.path(), &file).await.unwrap_err();
     assert!(refused.to_string().contains("no backup"), "{refused}");
     assert_eq!(everything(&restored).await, before);
+}
+
+async fn received_rates(store: &Store) -> Vec<f64> {
+    let query = HistoryQuery { limit: Some(10_000), ..HistoryQuery::default() };
+    let history = store.history(Some(1), "vm_network_rx_mb_per_s", query).await.unwrap();
+    history.data.into_iter().rev().filter_map(|point| point.value).collect()
+}
+
+#[tokio::test]
+async fn a_low_rate_is_stored_without_a_sawtooth() {
+    // Bytes a tick: 0.8 KB/s, a little more, and a ping's.
+    for bytes in [4000, 5199, 84] {
+        let (_folder, store) = store().await;
+        for i in 0..1000 {
+            let mb = Some((123_456_789 + i * bytes) as f64 / 1_048_576.0);
+            let sources = Sources { network: Source::Hypervisor, ..Sources::default() };
+            let usage = VmUsage { network_rx_mb: mb, network_tx_mb: mb, sources, ..VmUsage::default() };
+            record(&store, BEGIN + i * 5000, &[(1, usage)]).await;
+        }
+        let true_rate = bytes as f64 / 5.0 / 1_048_576.0;
+        let rates = received_rates(&store).await;
+        assert_eq!(rates.len(), 999);
+        // To the rounding of growth and of answers.
+        let is_true = |rate: &f64| (rate / true_rate - 1.0).abs() <= 0.01 || (rate - true_rate).abs() < 1e-6;
+        assert!(rates.iter().all(is_true), "{true_rate}: {rates:?}");
+        store.seal().await.unwrap();
+        assert_eq!(received_rates(&store).await, rates);
+    }
+}
+
+#[tokio::test]
+async fn samples_that_were_stored_in_kb_keep_their_meaning() {
+    let (folder, store) = store().await;
+    let mut tx = store.0.database.write().await.unwrap();
+    // An hour and some ticks, as the versions before stored them: 5 MB a tick.
+    for i in 0..760_i64 {
+        let vms = format!(r#"{{"1":[100,200,400,1000,4000,{},{},{},9362]}}"#, i * 5120, i * 1024, i * 5);
+        sqlx::query("INSERT INTO tick (sampled_at, host, vms) VALUES (?, '[]', ?)")
+            .bind(BEGIN + i * 5000)
+            .bind(vms)
+            .execute(&mut *tx)
+            .await
+            .unwrap();
+    }
+    tx.commit().await.unwrap();
+    let store = reopened(&folder).await;
+    let check = async |store: &Store| {
+        assert_eq!(received_rates(store).await, vec![1.0; 759]);
+        let names = ["vm_network_rx_mb".to_owned(), "vm_network_tx_mb".to_owned()];
+        let ranges = store.ranges(&[1], &names, Span::default(), Some(10_000)).await.unwrap();
+        assert_eq!((ranges[0].mean[700], ranges[1].mean[700]), (Some(3500.0), Some(700.0)));
+        let view: f64 = sqlx::query_scalar(
+            "SELECT value FROM metric WHERE name = 'vm_network_rx_mb' ORDER BY timestamp DESC LIMIT 1",
+        )
+        .fetch_one(store.0.database.read())
+        .await
+        .unwrap();
+        assert_eq!(view, 3795.0);
+    };
+    check(&store).await;
+    // Goes on in bytes until the hour is sealed.
+    let sources = Sources { network: Source::Hypervisor, uptime: Source::Hypervisor, ..Sources::default() };
+    let usage = |i: i64| VmUsage {
+        network_rx_mb: Some(5.0 * i as f64),
+        network_tx_mb: Some(i as f64),
+        uptime_seconds: Some(5 * i.unsigned_abs()),
+        sources,
+        ..VmUsage::default()
+    };
+    for i in 760..1000 {
+        record(&store, BEGIN + i * 5000, &[(1, usage(i))]).await;
+    }
+    let rates = received_rates(&store).await;
+    assert!(rates.len() == 999 && rates.iter().all(|rate| (rate - 1.0).abs() < 0.01), "{rates:?}");
+    assert_eq!(store.seal().await.unwrap(), 1);
+    assert_eq!(received_rates(&store).await, rates);
+}
+
+#[tokio::test]
+async fn the_newest_traffic_is_at_least_what_was_counted() {
+    let (folder, store) = store().await;
+    assert_eq!(store.newest_traffic(1), None);
+    let sources = Sources { network: Source::Hypervisor, ..Sources::default() };
+    let usage =
+        |mb| VmUsage { network_rx_mb: Some(mb), network_tx_mb: Some(1.0), sources, ..VmUsage::default() };
+    for (i, mb) in [10.0, 110.3, 110.3001].into_iter().enumerate() {
+        record(&store, BEGIN + i as i64 * 5000, &[(1, usage(mb))]).await;
+    }
+    record(&store, BEGIN + 15_000, &[(1, VmUsage::default())]).await;
+    for store in [&store, &reopened(&folder).await] {
+        let newest = store.newest_traffic(1).unwrap();
+        assert_eq!((newest.at, newest.source), (UtcMillis(BEGIN + 10_000), Source::Hypervisor));
+        let mb = newest.traffic.rx_bytes as f64 / 1_048_576.0;
+        assert!((110.3001..110.4).contains(&mb), "{mb}");
+        assert_eq!(newest.traffic.tx_bytes, 1_048_576);
+    }
 }
 
 fn any_usage() -> impl Strategy<Value = VmUsage> {
