@@ -5,7 +5,7 @@
 use super::{
     chunk::UNKNOWN,
     memtable::Block,
-    sample::{BYTES_PER_MB, Column, Counter, Formula, sources},
+    sample::{BYTES_PER_MB, Column, Counter, Disk, Formula, sources},
 };
 use crate::model::MetricStatistics;
 
@@ -34,7 +34,13 @@ pub fn each_value(
         let Some(needed) = places.iter().map(column).collect::<Option<Vec<_>>>() else { continue };
         for (i, at) in block.times.iter().enumerate() {
             let cell = |column: usize| needed[column][i];
+            let disk = |disk: Disk| disk.used_and_total(std::array::from_fn(cell));
             let value = match formula {
+                Formula::DiskPercent(of) => {
+                    let (used, total) = disk(of);
+                    percent(used, total)
+                }
+                Formula::DiskUsed(of, divisor) => known(disk(of).0).map(|used| used as f64 / divisor),
                 Formula::Scaled(_, divisor) => known(cell(0)).map(|a| a as f64 / divisor),
                 Formula::Percent(..) => percent(cell(0), cell(1)),
                 Formula::Counter(_) => {
@@ -317,7 +323,7 @@ mod tests {
 
     #[test]
     fn a_percent_needs_both_parts() {
-        let formula = Formula::Percent(vm::DISK_USED, vm::DISK_TOTAL);
+        let formula = Formula::Percent(vm::MEMORY_USED, vm::MEMORY_TOTAL);
         let blocks = [block(&[0, 1, 2, 3], &[&[25, 25, UNKNOWN, 9], &[100, UNKNOWN, 100, 0]])];
         assert_eq!(values(formula, &blocks), [Some(25.0), None, None, None]);
     }

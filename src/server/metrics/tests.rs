@@ -319,6 +319,94 @@ async fn a_low_rate_is_stored_without_a_sawtooth() {
     }
 }
 
+/// The means of a metric of VM 1, a point a tick.
+async fn means(store: &Store, metric: &str) -> Vec<Option<f64>> {
+    let mut ranges = store.ranges(&[1], &[metric.to_owned()], Span::default(), Some(10_000)).await.unwrap();
+    ranges.remove(0).mean
+}
+
+#[tokio::test]
+async fn a_guest_that_is_silent_is_a_gap_in_its_disk_and_not_its_image() {
+    // A new VM, one whose guest is silent now and then, and one whose guest never answers.
+    for answers in [|i: i64| i >= 5, |i| i % 4 != 2, |_| false] {
+        let (folder, store) = store().await;
+        let mut given = Vec::new();
+        for i in 0..1000 {
+            let image = VmUsage {
+                disk_percent: Some(1.0),
+                disk_used_gb: Some(0.1),
+                disk_available_gb: Some(9.9),
+                image_percent: Some(1.0),
+                image_used_gb: Some(0.1),
+                image_available_gb: Some(9.9),
+                sources: Sources { disk: Source::Hypervisor, ..Sources::default() },
+                ..VmUsage::default()
+            };
+            let usage = VmUsage {
+                disk_percent: Some(8.4),
+                disk_used_gb: Some(0.84),
+                disk_available_gb: Some(9.16),
+                sources: Sources { disk: Source::Guest, ..Sources::default() },
+                ..image
+            };
+            record(&store, BEGIN + i * 5000, &[(1, if answers(i) { usage } else { image })]).await;
+            given.push(answers(i).then_some(8.4));
+        }
+        let count = given.iter().flatten().count();
+        let check = async |store: &Store| {
+            let known: Vec<f64> = means(store, "vm_disk_percent").await.into_iter().flatten().collect();
+            assert_eq!(known, vec![8.4; count]);
+            assert_eq!(means(store, "vm_image_percent").await, vec![Some(1.0); 1000]);
+            assert_eq!(means(store, "vm_image_used_gb").await, vec![Some(0.1); 1000]);
+            let statistics = store.statistics(Some(1), "vm_disk_percent", Span::default()).await.unwrap();
+            assert_eq!(statistics.map(|s| (s.count, s.min, s.max)), (count > 0).then_some((count, 8.4, 8.4)));
+            let statistics = store.statistics(Some(1), "vm_image_percent", Span::default()).await.unwrap();
+            assert_eq!(statistics.map(|s| (s.count, s.min, s.max)), Some((1000, 1.0, 1.0)));
+            let mut series = store.series(&[1], UtcMillis(0), store.newest_tick()).await.unwrap();
+            let series = series.remove(0);
+            assert_eq!((series.disk_percent, series.image_percent), (given.clone(), vec![Some(1.0); 1000]));
+        };
+        check(&store).await;
+        store.seal().await.unwrap();
+        check(&store).await;
+        check(&reopened(&folder).await).await;
+    }
+}
+
+#[tokio::test]
+async fn samples_that_had_image_and_file_system_in_one_column_are_told_apart() {
+    let (folder, store) = store().await;
+    let mut tx = store.0.database.write().await.unwrap();
+    // As the versions before stored them: the guest answers from the tenth tick on.
+    let (hypervisor, guest) = (2 << 6, 1 << 6);
+    for i in 0..1000_i64 {
+        let (used, source) = if i < 10 { (10, hypervisor) } else { (84, guest) };
+        let vms = format!(r#"{{"1":[null,null,null,{used},1000,null,null,null,{source}]}}"#);
+        sqlx::query("INSERT INTO tick (sampled_at, host, vms) VALUES (?, '[]', ?)")
+            .bind(BEGIN + i * 5000)
+            .bind(vms)
+            .execute(&mut *tx)
+            .await
+            .unwrap();
+    }
+    tx.commit().await.unwrap();
+    let store = reopened(&folder).await;
+    let view = async |name: &str| -> (i64, f64, f64) {
+        sqlx::query_as("SELECT count(*), min(value), max(value) FROM metric WHERE name = ?")
+            .bind(name)
+            .fetch_one(store.0.database.read())
+            .await
+            .unwrap()
+    };
+    assert_eq!(view("vm_disk_percent").await, (990, 8.4, 8.4));
+    assert_eq!(view("vm_image_percent").await, (10, 1.0, 1.0));
+    for _ in 0..2 {
+        assert_eq!(means(&store, "vm_disk_percent").await, vec![Some(8.4); 990]);
+        assert_eq!(means(&store, "vm_image_percent").await, vec![Some(1.0); 10]);
+        store.seal().await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn samples_that_were_stored_in_kb_keep_their_meaning() {
     let (folder, store) = store().await;

@@ -167,7 +167,7 @@ impl BootTraffic {
 
     /// Not less than `floor` once `interfaces` are counted.
     fn at_least(mut self, floor: Traffic, interfaces: &BTreeMap<String, Traffic>) -> Self {
-        let sum = sum(interfaces.values());
+        let sum = sum(interfaces.values().copied());
         self.ended = Traffic {
             rx_bytes: floor.rx_bytes.saturating_sub(sum.rx_bytes),
             tx_bytes: floor.tx_bytes.saturating_sub(sum.tx_bytes),
@@ -180,25 +180,25 @@ impl BootTraffic {
             if let Some(before) = self.interfaces.insert(name.clone(), *now)
                 && (now.rx_bytes < before.rx_bytes || now.tx_bytes < before.tx_bytes)
             {
-                self.ended = sum([&self.ended, &before]);
+                self.ended = sum([self.ended, before]);
             }
         }
         if self.interfaces.len() > MAX_INTERFACES {
             let (present, gone) = std::mem::take(&mut self.interfaces)
                 .into_iter()
                 .partition::<BTreeMap<_, _>, _>(|(name, _)| interfaces.contains_key(name));
-            self.ended = sum(gone.values().chain([&self.ended]));
+            self.ended = sum(gone.into_values().chain([self.ended]));
             self.interfaces = present;
         }
         self
     }
 
     fn total(&self) -> Traffic {
-        sum(self.interfaces.values().chain([&self.ended]))
+        sum(self.interfaces.values().copied().chain([self.ended]))
     }
 }
 
-fn sum<'a>(all: impl IntoIterator<Item = &'a Traffic>) -> Traffic {
+fn sum(all: impl IntoIterator<Item = Traffic>) -> Traffic {
     all.into_iter().fold(Traffic::default(), |sum, one| Traffic {
         rx_bytes: sum.rx_bytes.saturating_add(one.rx_bytes),
         tx_bytes: sum.tx_bytes.saturating_add(one.tx_bytes),

@@ -245,6 +245,9 @@ pub(crate) mod tests {
             disk_percent: Some(100.0 / 3.0),
             disk_used_gb: Some(3.0),
             disk_available_gb: Some(6.0),
+            image_percent: None,
+            image_used_gb: None,
+            image_available_gb: None,
             network_rx_mb: Some(100.0),
             network_tx_mb: Some(50.0),
             network_rx_mb_per_s: Some(2.0),
@@ -292,6 +295,7 @@ pub(crate) mod tests {
         };
         let usage = usage_after(0, &domain, &samples());
         assert_eq!((usage.disk_used_gb, usage.memory_percent), (Some(3.0), Some(25.0)));
+        assert_eq!(usage.image_percent, Some(50.0), "beside it");
         assert_eq!(usage.uptime_seconds, Some(105), "the guest was rebooted from inside");
         assert_eq!((usage.network_rx_mb, usage.network_rx_mb_per_s), (Some(1.0), None));
         let (guest, hypervisor) = (Source::Guest, Source::Hypervisor);
@@ -313,6 +317,29 @@ pub(crate) mod tests {
         let samples = changed(&samples(), |sample| sample.root_fs = None);
         let usage = usage_after(0, &domain, &samples);
         assert_eq!((usage.disk_percent, usage.sources.disk), (Some(25.0), Source::Hypervisor));
+    }
+
+    /// virtio_balloon reports `totalram` and `si_mem_available()`, which `/proc/meminfo` prints.
+    #[test]
+    fn balloon_and_guest_agree_about_memory() {
+        for (total_kib, available_kib) in [(176_212, 150_000), (1 << 20, 0), (4 << 20, 3 << 20)] {
+            let mut domain = silent();
+            domain.counters.balloon = Balloon {
+                available_kib: Some(total_kib),
+                usable_kib: Some(available_kib),
+                last_update_secs: Some(NOW.0 / 1000),
+            };
+            let from_guest = changed(&samples(), |sample| {
+                sample.memory = Some(Memory { total_kib, available_kib, swap_kib: None });
+            });
+            let from_balloon = changed(&samples(), |sample| sample.memory = None);
+            let memory = |samples| {
+                let usage = usage_after(0, &domain, samples);
+                (usage.memory_percent, usage.memory_used_mb, usage.memory_available_mb)
+            };
+            assert!(memory(&from_guest).0.is_some());
+            assert_eq!(memory(&from_guest), memory(&from_balloon));
+        }
     }
 
     #[test]
