@@ -12,7 +12,7 @@ use twarga_cloud::{
     model::{HostUsage, Source, Sources, UtcMillis, VmUsage},
     server::{
         database::Database,
-        metrics::{NewTick, Span, Store},
+        metrics::{Span, Store},
     },
 };
 
@@ -37,18 +37,16 @@ pub async fn measure(results: &mut Results) {
     for hour in 0..TICKS / 720 {
         // Many ticks a transaction: it is the filling that is not measured.
         let mut tx = database.write().await.unwrap();
-        let mut recorded = Vec::new();
         for i in hour * 720..(hour + 1) * 720 {
             let at = BEGIN + i * 5000 + (noise.unit() * 40.0) as i64;
             let running: Vec<_> =
                 vms.iter_mut().filter_map(|vm| Some((vm.id, vm.tick(i, &mut noise)?))).collect();
             samples += running.len();
-            let tick = NewTick::new(UtcMillis(at), &running, &host(i, &mut noise));
+            let tick = store.new_tick(UtcMillis(at), &running, &host(i, &mut noise));
             store.record(&mut tx, &tick).await.unwrap();
-            recorded.push(tick);
+            store.publish(tick);
         }
         tx.commit().await.unwrap();
-        recorded.into_iter().for_each(|tick| store.publish(tick));
         let (wall, cpu) = (Instant::now(), cpu_time());
         if store.seal().await.unwrap() == 1 {
             hours += 1;
@@ -115,7 +113,7 @@ async fn delay_by_sealing(store: &Store, database: &Database, vms: &mut [Vm], no
         let running: Vec<_> = vms.iter_mut().filter_map(|vm| Some((vm.id, vm.tick(i, noise)?))).collect();
         let began = Instant::now();
         let mut tx = database.write().await.unwrap();
-        let tick = NewTick::new(UtcMillis(BEGIN + i * 5000), &running, &host(i, noise));
+        let tick = store.new_tick(UtcMillis(BEGIN + i * 5000), &running, &host(i, noise));
         store.record(&mut tx, &tick).await.unwrap();
         tx.commit().await.unwrap();
         store.publish(tick);
@@ -269,6 +267,9 @@ impl Vm {
             disk_percent: Some(100.0 * self.disk_used / self.disk_gb),
             disk_used_gb: Some(self.disk_used),
             disk_available_gb: Some(self.disk_gb - self.disk_used),
+            image_percent: Some(100.0 * self.disk_used / self.disk_gb),
+            image_used_gb: Some(self.disk_used),
+            image_available_gb: Some(self.disk_gb - self.disk_used),
             network_rx_mb: Some(self.rx),
             network_tx_mb: Some(self.tx),
             network_rx_mb_per_s: None,

@@ -26,15 +26,13 @@ const CHANGES = {
 };
 
 /** Changes the page as soon as it is parsed: every time, or only in the first document of the tab. */
-async function changing(page, change, { once = false } = {}) {
-  const script = ({ code, once }) => {
-    document.addEventListener("readystatechange", () => {
-      if (document.readyState !== "interactive" || (once && sessionStorage.getItem("was-changed"))) return;
-      sessionStorage.setItem("was-changed", "yes");
-      new Function(`(${code})()`)();
-    });
-  };
-  await page.addInitScript(script, { code: change.toString(), once });
+function changing(page, change, { once = false } = {}) {
+  const content = `document.addEventListener("readystatechange", () => {
+    if (document.readyState !== "interactive" || (${once} && sessionStorage.getItem("was-changed"))) return;
+    sessionStorage.setItem("was-changed", "yes");
+    (${change})();
+  });`;
+  return page.addInitScript({ content });
 }
 
 const notice = (page) => page.getByTestId("static");

@@ -314,6 +314,7 @@ pub mod tests {
             cpu_percent: column.clone(),
             memory_percent: column.clone(),
             disk_percent: column.clone(),
+            image_percent: vec![],
             network_rx_mb_per_s: column.clone(),
             network_tx_mb_per_s: column,
         }

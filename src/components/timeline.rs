@@ -181,6 +181,11 @@ impl Timeline {
         })
     }
 
+    /// Whether anything is known of a metric in the range.
+    pub fn has_values(self, metric: &str) -> bool {
+        self.charts.with(|charts| charts.of(metric).is_some_and(|(_, statistics)| statistics.is_some()))
+    }
+
     pub fn words(self) -> Signal<&'static str> {
         let range = self.range;
         Signal::derive(move || range.get().words())

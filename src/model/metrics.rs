@@ -75,6 +75,15 @@ pub struct VmMetrics {
     pub disk_used_gb: Option<f64>,
     /// Free disk space, in GB.
     pub disk_available_gb: Option<f64>,
+    /// 0 to 100; see [`VmUsage::image_percent`].
+    #[serde(default)]
+    pub image_percent: Option<f64>,
+    /// See [`VmUsage::image_used_gb`].
+    #[serde(default)]
+    pub image_used_gb: Option<f64>,
+    /// See [`VmUsage::image_available_gb`].
+    #[serde(default)]
+    pub image_available_gb: Option<f64>,
     /// MB received since the VM's boot, over all its interfaces.
     pub network_rx_mb: Option<f64>,
     /// MB sent since the VM's boot, over all its interfaces.
@@ -109,6 +118,9 @@ impl VmMetrics {
             memory_available_mb: f.memory_available_mb.map(rounded),
             disk_used_gb: f.disk_used_gb.map(rounded),
             disk_available_gb: f.disk_available_gb.map(rounded),
+            image_percent: f.image_percent.map(rounded),
+            image_used_gb: f.image_used_gb.map(rounded),
+            image_available_gb: f.image_available_gb.map(rounded),
             network_rx_mb: f.network_rx_mb.map(rounded),
             network_tx_mb: f.network_tx_mb.map(rounded),
             uptime_seconds: f.uptime_seconds,
@@ -132,7 +144,7 @@ pub struct Metric {
 
 impl Metric {
     /// Every stored metric, those of VMs first.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 25] = [
         Self::of_vm("vm_cpu_percent", "%"),
         Self::of_vm("vm_memory_percent", "%"),
         Self::of_vm("vm_disk_percent", "%"),
@@ -143,6 +155,8 @@ impl Metric {
         Self::of_vm("vm_uptime", "seconds"),
         Self::of_vm("vm_network_rx_mb_per_s", "MB/s"),
         Self::of_vm("vm_network_tx_mb_per_s", "MB/s"),
+        Self::of_vm("vm_image_percent", "%"),
+        Self::of_vm("vm_image_used_gb", "GB"),
         Self::of_host("host_cpu_percent", "%"),
         Self::of_host("host_memory_percent", "%"),
         Self::of_host("host_disk_percent", "%"),
@@ -166,9 +180,9 @@ impl Metric {
         Self { name, unit, of_host: true }
     }
 
-    /// A value as in responses: two decimals, and four for rates, whose small values matter.
+    /// A value as in responses: two decimals, and six for rates in MB/s: to the byte.
     pub fn rounded(self, value: f64) -> f64 {
-        let factor = if self.unit == "MB/s" { 10_000.0 } else { 100.0 };
+        let factor = if self.unit == "MB/s" { 1_000_000.0 } else { 100.0 };
         (value * factor).round() / factor
     }
 
@@ -268,7 +282,8 @@ impl Charts {
     }
 }
 
-/// One VM's points, oldest first; all vectors have the length of `sampled_at`. Unknown is `None`.
+/// One VM's points, oldest first; all vectors have the length of `sampled_at`, but an optional one is empty while
+/// nothing is known of it. Unknown is `None`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Series {
     /// The VM's id.
@@ -279,8 +294,11 @@ pub struct Series {
     pub cpu_percent: Vec<Option<f64>>,
     /// 0 to 100: percent of the memory the guest sees.
     pub memory_percent: Vec<Option<f64>>,
-    /// 0 to 100; see [`VmUsage::disk_percent`].
+    /// 0 to 100: of the guest's root file system.
     pub disk_percent: Vec<Option<f64>>,
+    /// Optional. 0 to 100; see [`VmUsage::image_percent`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub image_percent: Vec<Option<f64>>,
     /// Received, in MB/s.
     pub network_rx_mb_per_s: Vec<Option<f64>>,
     /// Sent, in MB/s.
@@ -293,42 +311,61 @@ impl Series {
     pub fn append(&mut self, newer: &Series, keep_since: UtcMillis) {
         let last = self.sampled_at.last().copied();
         let new_from = newer.sampled_at.partition_point(|at| Some(*at) <= last);
+        if self.image_percent.is_empty() && !newer.image_percent.is_empty() {
+            self.image_percent.resize(self.sampled_at.len(), None);
+        }
         self.sampled_at.extend_from_slice(&newer.sampled_at[new_from..]);
+        let length = self.sampled_at.len();
         let old = self.sampled_at.partition_point(|at| *at < keep_since);
         self.sampled_at.drain(..old);
         for (own, new) in self.columns_mut().into_iter().zip(newer.columns()) {
-            own.extend_from_slice(&new[new_from..]);
-            own.drain(..old);
+            if new.len() == newer.sampled_at.len() {
+                own.extend_from_slice(&new[new_from..]);
+            } else if !own.is_empty() {
+                own.resize(length, None);
+            }
+            own.drain(..old.min(own.len()));
         }
+        self.drop_unknown_image();
     }
 
     /// Removes a first point without known values.
     pub fn drop_leading_gap(&mut self) {
-        if self.columns().iter().all(|column| column.first() == Some(&None)) {
+        let is_gap = |column: &&Vec<Option<f64>>| column.first().is_none_or(Option::is_none);
+        if !self.sampled_at.is_empty() && self.columns().iter().all(is_gap) {
             self.sampled_at.remove(0);
-            for column in self.columns_mut() {
+            for column in self.columns_mut().into_iter().filter(|column| !column.is_empty()) {
                 column.remove(0);
             }
         }
     }
 
-    fn columns(&self) -> [&Vec<Option<f64>>; 5] {
+    /// Empties the column of the image if nothing is known of it.
+    pub fn drop_unknown_image(&mut self) {
+        if self.image_percent.iter().all(Option::is_none) {
+            self.image_percent.clear();
+        }
+    }
+
+    fn columns(&self) -> [&Vec<Option<f64>>; 6] {
         [
             &self.cpu_percent,
             &self.memory_percent,
             &self.disk_percent,
             &self.network_rx_mb_per_s,
             &self.network_tx_mb_per_s,
+            &self.image_percent,
         ]
     }
 
-    fn columns_mut(&mut self) -> [&mut Vec<Option<f64>>; 5] {
+    fn columns_mut(&mut self) -> [&mut Vec<Option<f64>>; 6] {
         [
             &mut self.cpu_percent,
             &mut self.memory_percent,
             &mut self.disk_percent,
             &mut self.network_rx_mb_per_s,
             &mut self.network_tx_mb_per_s,
+            &mut self.image_percent,
         ]
     }
 }
@@ -401,6 +438,7 @@ mod tests {
             cpu_percent: values.clone(),
             memory_percent: values.clone(),
             disk_percent: values.clone(),
+            image_percent: vec![],
             network_rx_mb_per_s: values.clone(),
             network_tx_mb_per_s: values,
         }
@@ -460,6 +498,21 @@ mod tests {
         let mut own = series(&[1, 2, 3]);
         own.append(&series(&[2, 3, 4, 5]), UtcMillis(2));
         assert_eq!(own, series(&[2, 3, 4, 5]));
+    }
+
+    #[test]
+    fn an_image_that_becomes_known_or_unknown_keeps_the_points_together() {
+        let with_image =
+            |times: &[i64], image: &[Option<f64>]| Series { image_percent: image.to_vec(), ..series(times) };
+        let mut own = series(&[1, 2]);
+        own.append(&with_image(&[2, 3], &[Some(1.0), Some(2.0)]), UtcMillis(0));
+        assert_eq!(own, with_image(&[1, 2, 3], &[None, None, Some(2.0)]));
+        own.append(&series(&[4]), UtcMillis(2));
+        assert_eq!(own, with_image(&[2, 3, 4], &[None, Some(2.0), None]));
+        own.append(&series(&[5]), UtcMillis(4));
+        assert_eq!(own, series(&[4, 5]), "nothing is known of it any more");
+        own.append(&Series::default(), UtcMillis(9));
+        assert_eq!(own, series(&[]));
     }
 
     #[test]

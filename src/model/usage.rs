@@ -59,12 +59,22 @@ pub struct VmUsage {
     /// 0 to 100, reported by the guest; unknown without swap.
     #[serde(default)]
     pub swap_percent: Option<f64>,
-    /// 0 to 100: of the guest's root file system or, from the hypervisor, how far the disk images have grown.
+    /// 0 to 100: of the guest's root file system. While the guest does not report it, the image stands in, and
+    /// `sources` has the hypervisor as the source.
     pub disk_percent: Option<f64>,
-    /// In GB: the used space of that file system, or the size of those images.
+    /// In GB: the used space of that file system, or what stands in for it.
     pub disk_used_gb: Option<f64>,
-    /// In GB: the free space of that file system, or how much those images can still grow.
+    /// In GB: the free space of that file system, or what stands in for it.
     pub disk_available_gb: Option<f64>,
+    /// 0 to 100: how far the VM's disk images on the host have grown.
+    #[serde(default)]
+    pub image_percent: Option<f64>,
+    /// In GB: the size of those images.
+    #[serde(default)]
+    pub image_used_gb: Option<f64>,
+    /// In GB: how much those images can still grow.
+    #[serde(default)]
+    pub image_available_gb: Option<f64>,
     /// Received since the VM's boot, over all its interfaces.
     pub network_rx_mb: Option<f64>,
     /// Sent since the VM's boot, over all its interfaces.
@@ -80,11 +90,21 @@ pub struct VmUsage {
 }
 
 impl VmUsage {
-    /// Rounded for pages: two decimals, rates four.
+    /// Whether the image stands in for the guest's file system in the disk's values.
+    pub fn disk_is_image(&self) -> bool {
+        self.sources.disk == Source::Hypervisor
+    }
+
+    /// A value of the disk, unless the image stands in for it.
+    pub fn of_file_system(&self, value: fn(&Self) -> Option<f64>) -> Option<f64> {
+        value(self).filter(|_| !self.disk_is_image())
+    }
+
+    /// Rounded for pages: two decimals, rates six: to the byte.
     #[must_use]
     pub fn rounded(self) -> Self {
-        let [two, four] =
-            [100.0, 10_000.0].map(|f: f64| move |value: Option<f64>| value.map(|v| (v * f).round() / f));
+        let [two, six] =
+            [100.0, 1_000_000.0].map(|f: f64| move |value: Option<f64>| value.map(|v| (v * f).round() / f));
         Self {
             cpu_percent: two(self.cpu_percent),
             memory_percent: two(self.memory_percent),
@@ -94,10 +114,13 @@ impl VmUsage {
             disk_percent: two(self.disk_percent),
             disk_used_gb: two(self.disk_used_gb),
             disk_available_gb: two(self.disk_available_gb),
+            image_percent: two(self.image_percent),
+            image_used_gb: two(self.image_used_gb),
+            image_available_gb: two(self.image_available_gb),
             network_rx_mb: two(self.network_rx_mb),
             network_tx_mb: two(self.network_tx_mb),
-            network_rx_mb_per_s: four(self.network_rx_mb_per_s),
-            network_tx_mb_per_s: four(self.network_tx_mb_per_s),
+            network_rx_mb_per_s: six(self.network_rx_mb_per_s),
+            network_tx_mb_per_s: six(self.network_tx_mb_per_s),
             ..self
         }
     }

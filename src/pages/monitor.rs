@@ -17,7 +17,7 @@ use crate::{
         timeline::{self, Line, Timeline},
         vm::StatusMark,
     },
-    model::{ApiError, Charts, HostUsage, Live, UtcMillis, VmView},
+    model::{ApiError, Charts, HostUsage, Live, UtcMillis, VmUsage, VmView},
 };
 use leptos::prelude::*;
 use leptos_meta::Title;
@@ -216,6 +216,12 @@ fn with_amount(used: Option<f64>, total: Option<f64>, percent: Option<f64>) -> S
     format::used_of_gb(used, total).map_or_else(|| percent.clone(), |amount| format!("{amount} · {percent}"))
 }
 
+/// `8.4 %`, or `Image 8.4 %` where the image stands in for the guest's file system.
+fn disk_percent(usage: &VmUsage) -> String {
+    let percent = format::percent(usage.disk_percent);
+    if usage.disk_is_image() { format!("Image {percent}") } else { percent }
+}
+
 /// A row per VM, sorted by CPU usage.
 #[component]
 fn PerVm(feed: Feed) -> impl IntoView {
@@ -240,7 +246,7 @@ fn PerVm(feed: Feed) -> impl IntoView {
                 <td>{move || status.get().label()}</td>
                 <td>{cell(|vm| format::percent(vm.usage.cpu_percent))}</td>
                 <td>{cell(|vm| format::percent(vm.usage.memory_percent))}</td>
-                <td>{cell(|vm| format::percent(vm.usage.disk_percent))}</td>
+                <td>{cell(|vm| disk_percent(&vm.usage))}</td>
                 <td>{cell(|vm| format::rate(vm.usage.network_rx_mb_per_s))}</td>
                 <td>{cell(|vm| format::rate(vm.usage.network_tx_mb_per_s))}</td>
                 <td>{cell(|vm| vm.owner_name.clone())}</td>

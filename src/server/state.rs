@@ -29,10 +29,11 @@ const WINDOW_SECS: u32 = 15 * 60;
 /// More marks than this could not be distinguished on a chart.
 const CHARTED_EVENTS: u32 = 200;
 
-const CHARTED_OF_VM: [&str; 5] = [
+const CHARTED_OF_VM: [&str; 6] = [
     "vm_cpu_percent",
     "vm_memory_percent",
     "vm_disk_percent",
+    "vm_image_percent",
     "vm_network_rx_mb_per_s",
     "vm_network_tx_mb_per_s",
 ];

@@ -14,7 +14,7 @@ use twarga_cloud::{
     model::{HostUsage, UtcMillis, VmUsage},
     server::{
         database::Database,
-        metrics::{NewTick, Span, Store},
+        metrics::{Span, Store},
     },
 };
 
@@ -68,7 +68,7 @@ fn writer() {
             };
             let mut tx = database.write().await.unwrap();
             let vms = VMS.map(|id| (id, usage));
-            let new = NewTick::new(at(tick), &vms, &HostUsage::default());
+            let new = store.new_tick(at(tick), &vms, &HostUsage::default());
             store.record(&mut tx, &new).await.unwrap();
             tx.commit().await.unwrap();
             store.publish(new);

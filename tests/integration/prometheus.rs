@@ -3,6 +3,7 @@
 //! `PATH=$PWD/.lab/prometheus/usr/bin:$PATH cargo test --features ssr --test integration prometheus:: -- --ignored`.
 
 use crate::support::{Answer, Client, Server, eventually, fleet::Fleet};
+use async_trait::async_trait;
 use axum::http::{StatusCode, header};
 use nix::{
     sys::signal::{Signal, kill},
@@ -15,9 +16,11 @@ use std::{
     io::Write,
     net::SocketAddr,
     process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
+use twarga_cloud::server::provider::{Hypervisor, HypervisorSample, Moment, ReadError, Traffic};
 
 const LOOPBACK: &str = "127.0.0.1:40000";
 const OUTSIDE: &str = "192.0.2.7:40000";
@@ -101,6 +104,64 @@ async fn an_admin_and_this_machine_see_everything() {
         assert!(
             text.contains(r#"twarga_vm_status{vm_id="4",vm="bobs-own",owner_id="2",status="running"} 1"#)
         );
+    }
+}
+
+/// A fleet whose VMs have a second interface with these counts.
+struct Rewired {
+    fleet: Fleet,
+    second: Mutex<Option<(&'static str, u64)>>,
+}
+
+#[async_trait]
+impl Hypervisor for Rewired {
+    async fn read(&self) -> Result<HypervisorSample, ReadError> {
+        let mut sample = self.fleet.read().await?;
+        if let Some((name, bytes)) = *self.second.lock().unwrap() {
+            for domain in &mut sample.domains {
+                let traffic = Traffic { rx_bytes: bytes, tx_bytes: bytes };
+                domain.counters.interfaces.insert(name.into(), traffic);
+            }
+        }
+        Ok(sample)
+    }
+
+    fn now(&self) -> Moment {
+        self.fleet.now()
+    }
+
+    async fn enable_memory_statistics(&self, uuid: &str, interval_secs: u32) -> Result<(), ReadError> {
+        self.fleet.enable_memory_statistics(uuid, interval_secs).await
+    }
+
+    async fn address(&self, uuid: &str) -> Result<Option<String>, ReadError> {
+        self.fleet.address(uuid).await
+    }
+}
+
+#[tokio::test]
+async fn a_counter_does_not_fall_when_an_interface_is_detached_or_recreated() {
+    let fleet = Fleet::new();
+    let mut server = fleet.serve(1).await;
+    let machine = server.anonymous().asking_from(LOOPBACK);
+    let _ada = server.user("ada").await;
+    let hypervisor = Arc::new(Rewired { fleet: fleet.clone(), second: Mutex::default() });
+    server.collector.hypervisor = hypervisor.clone();
+    let mut before = [0.0; 2];
+    for second in [Some(("vnet-b", 8_651_276)), None, Some(("vnet-b", 500)), None, Some(("vnet-c", 7)), None]
+    {
+        *hypervisor.second.lock().unwrap() = second;
+        fleet.ticks(&mut server, 1).await;
+        let text = metrics(&machine, &[]).await.text;
+        let now = ["receive", "transmit"].map(|way| {
+            let line = lines(&text, &format!("twarga_vm_network_{way}_bytes_total"))[0].to_owned();
+            line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()
+        });
+        assert!(
+            now[0] > 8_651_276.0 && now[0] >= before[0] && now[1] >= before[1],
+            "{now:?} after {before:?}"
+        );
+        before = now;
     }
 }
 

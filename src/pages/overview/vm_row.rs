@@ -136,6 +136,10 @@ fn MetricCells(
     let address = move || vm.with(|vm| vm.as_ref().and_then(|vm| vm.ip_address.clone()));
     let owner = move || vm.with(|vm| vm.as_ref().map(|vm| vm.owner_name.clone()));
     let disk = Signal::derive(move || values.with(|values| values.disk_percent));
+    let is_image = Memo::new(move |_| values.with(VmUsage::disk_is_image));
+    let image_mark = move || {
+        is_image.get().then(|| view! { <small class="muted" data-testid="disk-is-image">"Image"</small> })
+    };
     view! {
         <td data-label="CPU">
             <div class="metric">
@@ -152,7 +156,7 @@ fn MetricCells(
         <td data-label="Disk">
             <div class="metric">
                 {percent("disk", |values| values.disk_percent)}
-                <div><Meter percent=disk hue=Hue::Disk/></div>
+                <div><Meter percent=disk hue=Hue::Disk/>{image_mark}</div>
             </div>
         </td>
         <td data-label="Network" class="rates">

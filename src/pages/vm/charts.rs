@@ -5,7 +5,7 @@ use crate::{
         banner::ErrorBanner,
         browser,
         chart::{Hue, Scale, TimeChart},
-        chart_table::{ChartTable, default_columns},
+        chart_table::{ChartTable, Column, default_columns},
         feed::Feed,
         format,
         hydration::is_hydrated,
@@ -27,7 +27,10 @@ pub fn VmCharts(feed: Feed, id: i64, vm: Memo<Option<VmView>>, timeline: Timelin
     let cpu = timeline.data(vec![line("vm_cpu_percent", "cpu", "CPU", Hue::Cpu, |s| &s.cpu_percent)]);
     let memory = timeline
         .data(vec![line("vm_memory_percent", "memory", "Memory", Hue::Memory, |s| &s.memory_percent)]);
-    let disk = timeline.data(vec![line("vm_disk_percent", "disk", "Disk", Hue::Disk, |s| &s.disk_percent)]);
+    let disk = timeline.data(vec![
+        line("vm_disk_percent", "disk", "Disk", Hue::Disk, |s| &s.disk_percent),
+        line("vm_image_percent", "image", "Image", Hue::Sent, |s| &s.image_percent),
+    ]);
     let network = timeline.data(vec![
         line("vm_network_rx_mb_per_s", "rx", "Received", Hue::Received, |s| &s.network_rx_mb_per_s),
         line("vm_network_tx_mb_per_s", "tx", "Sent", Hue::Sent, |s| &s.network_tx_mb_per_s),
@@ -44,6 +47,17 @@ pub fn VmCharts(feed: Feed, id: i64, vm: Memo<Option<VmView>>, timeline: Timelin
     let sent = timeline.statistics("vm_network_tx_mb_per_s", format::rate);
     let of_network =
         Signal::derive(move || received.get().zip(sent.get()).map(|(down, up)| format!("↓ {down}  ↑ {up}")));
+    let in_guest = timeline.statistics("vm_disk_percent", format::percent);
+    let of_image = timeline.statistics("vm_image_percent", format::percent);
+    let of_disk = Signal::derive(move || {
+        if timeline.has_values("vm_disk_percent") || !timeline.has_values("vm_image_percent") {
+            in_guest.get()
+        } else {
+            of_image.get().map(|words| format!("Image: {words}"))
+        }
+    });
+    let mut columns = default_columns([cpu, memory, disk, network]);
+    columns.push(Column { label: "Image", chart: disk, trace: 1, format: format::percent });
     let (span, on_span) = (timeline.words(), timeline.on_span());
     view! {
         <div class="toolbar-line">
@@ -71,9 +85,10 @@ pub fn VmCharts(feed: Feed, id: i64, vm: Memo<Option<VmView>>, timeline: Timelin
                 test_id="chart-disk" title="Disk" hue=Hue::Disk scale=Scale::Percent source=source(|s| s.disk)
                 now_text=text(|f| {
                     let size = f.disk_used_gb.zip(f.disk_available_gb).map(|(used, rest)| used + rest);
-                    with_percent(format::used_of_gb(f.disk_used_gb, size), f.disk_percent)
+                    let usage = with_percent(format::used_of_gb(f.disk_used_gb, size), f.disk_percent);
+                    if f.disk_is_image() { format!("Image {usage}") } else { usage }
                 })
-                data=disk span foot=timeline.statistics("vm_disk_percent", format::percent) on_span
+                data=disk span foot=of_disk on_span
             />
             <TimeChart
                 test_id="chart-network" title="Network" hue=Hue::Received scale=Scale::Rate source=source(|s| s.network)
@@ -83,7 +98,7 @@ pub fn VmCharts(feed: Feed, id: i64, vm: Memo<Option<VmView>>, timeline: Timelin
                 data=network span foot=of_network on_span
             />
         </div>
-        <ChartTable columns=default_columns([cpu, memory, disk, network])/>
+        <ChartTable columns/>
     }
 }
 

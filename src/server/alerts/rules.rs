@@ -1,8 +1,6 @@
 //! Which rules apply to a subject, and how a sample compares with a rule's threshold. Pure.
 
-use crate::model::{
-    AlertMetric, AlertRule, Comparison, HostUsage, RuleScope, Source, VmStatus, VmUsage, VmView,
-};
+use crate::model::{AlertMetric, AlertRule, Comparison, HostUsage, RuleScope, VmStatus, VmUsage, VmView};
 
 /// An alert resolves so many percent (of the whole, or of a threshold that is no percentage) away from the
 /// threshold, so that a value oscillating around it does not raise and resolve it repeatedly.
@@ -72,9 +70,9 @@ pub fn value_of_vm(metric: AlertMetric, usage: &VmUsage) -> Option<f64> {
     match metric {
         AlertMetric::Cpu => usage.cpu_percent,
         AlertMetric::Memory => usage.memory_percent,
-        // The hypervisor reports how far the image has grown, not how full a file system is. Alternating between the two
-        // sources would open and resolve an alert again and again.
-        AlertMetric::Disk => usage.disk_percent.filter(|_| usage.sources.disk != Source::Hypervisor),
+        // An image says nothing about how full a file system is. Alternating between the two would open and resolve an
+        // alert again and again.
+        AlertMetric::Disk => usage.of_file_system(|usage| usage.disk_percent),
         AlertMetric::Swap => usage.swap_percent,
         AlertMetric::NetworkDown => usage.network_rx_mb_per_s,
         AlertMetric::NetworkUp => usage.network_tx_mb_per_s,
@@ -148,7 +146,10 @@ pub fn compare(rule: &AlertRule, value: Option<f64>) -> Evaluation {
 #[cfg(test)]
 pub mod tests {
     use super::*;
-    use crate::{model::Severity, server::alerts::messages::raised_text};
+    use crate::{
+        model::{Severity, Source},
+        server::alerts::messages::raised_text,
+    };
 
     fn rule(metric: AlertMetric, threshold: f64) -> AlertRule {
         AlertRule {

@@ -19,7 +19,10 @@
 //! that truncated or interrupted output gives fewer values, never wrong ones. Pure: whatever the guest prints, a value that
 //! is not clearly there is `None`.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
 
 /// More than this is not read.
 pub const MAX_OUTPUT_BYTES: usize = 256 * 1024;
@@ -41,6 +44,7 @@ pub const SCRIPT: &str = concat!(
     "for name in meminfo uptime loadavg sys/kernel/random/boot_id; do cat /proc/$name | part $name; done; ",
     "sed -e \"/^ *veth/d\" -e \"/^ *vnet/d\" -e \"/^ *tap/d\" -e \"/^ *cali/d\" -e \"/^ *br-/d\" /proc/net/dev ",
     "| part net/dev; ",
+    "ls -d /sys/class/net/*/device | part devices; ",
     "df -P -k / | part df; ",
     "part end < /dev/null",
 );
@@ -71,7 +75,7 @@ pub struct GuestSample {
     pub cpu: Option<CpuTime>,
     pub memory: Option<Memory>,
     pub root_fs: Option<FileSystem>,
-    /// Bytes since the guest's boot by the interface's name, without the loop-back.
+    /// Bytes since the guest's boot, by the name of each interface that leads out of the guest.
     pub interfaces: Option<BTreeMap<String, InterfaceBytes>>,
     pub load: Option<Load>,
     /// Since the guest's boot.
@@ -134,7 +138,9 @@ impl GuestSample {
             cpu: own("stat").and_then(cpu),
             memory: own("meminfo").and_then(memory),
             root_fs: own("df").and_then(root_fs),
-            interfaces: part("net/dev").and_then(interfaces),
+            interfaces: part("net/dev")
+                .zip(part("devices"))
+                .and_then(|(counters, devices)| interfaces(counters, devices)),
             load: own("loadavg").and_then(load),
             uptime_secs: own("uptime").and_then(uptime),
         }
@@ -258,18 +264,59 @@ fn root_fs(text: &str) -> Option<FileSystem> {
 
 /// `  eth0: 1296 10 0 0 0 0 0 0 840 9 0 0 0 0 0 0`: eight counters received, then eight sent. One line that cannot
 /// be read spoils all: a sum without it would be wrong.
-fn interfaces(text: &str) -> Option<BTreeMap<String, InterfaceBytes>> {
+///
+/// Only the guest's network hardware counts, those with a path in `devices` such as `/sys/class/net/eth0/device`: what
+/// its containers send over a bridge is counted there too. A guest without any is a container itself, and then the
+/// names decide.
+fn interfaces(text: &str, devices: &str) -> Option<BTreeMap<String, InterfaceBytes>> {
+    let hardware: BTreeSet<&str> = devices
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("/sys/class/net/")?.strip_suffix("/device"))
+        .collect();
+    let leads_out = |name: &str| {
+        if hardware.is_empty() { is_named_like_an_uplink(name) } else { hardware.contains(name) }
+    };
     let mut found = BTreeMap::new();
     for line in text.lines().filter(|line| !line.contains('|')) {
         let (name, counters) = line.split_once(':')?;
         let counters: Vec<u64> =
             counters.split_whitespace().map(str::parse).collect::<Result<_, _>>().ok()?;
         let bytes = InterfaceBytes { rx_bytes: *counters.first()?, tx_bytes: *counters.get(8)? };
-        if name.trim() != "lo" {
+        if leads_out(name.trim()) {
             found.insert(name.trim().to_owned(), bytes);
         }
     }
     text.contains('|').then_some(found)
+}
+
+/// Not the loop-back, a bridge or one of its ends, a tunnel, a bundle or a VLAN.
+fn is_named_like_an_uplink(name: &str) -> bool {
+    const OTHERS: [&str; 23] = [
+        "bond",
+        "br",
+        "cali",
+        "cni",
+        "docker",
+        "dummy",
+        "flannel",
+        "lxcbr",
+        "lxdbr",
+        "macvlan",
+        "ovs",
+        "podman",
+        "tailscale",
+        "tap",
+        "team",
+        "tun",
+        "veth",
+        "virbr",
+        "vlan",
+        "vmbr",
+        "vnet",
+        "vxlan",
+        "wg",
+    ];
+    name != "lo" && !name.contains('.') && !OTHERS.iter().any(|prefix| name.starts_with(prefix))
 }
 
 fn load(text: &str) -> Option<Load> {
@@ -299,7 +346,7 @@ pub(crate) mod tests {
     use std::{process::Command, sync::LazyLock};
 
     /// What the parts of the tiny BusyBox guest hold.
-    const TINY_PARTS: [(&str, &str); 9] = [
+    const TINY_PARTS: [(&str, &str); 10] = [
         ("container", FIRST_PID_NAMESPACE),
         ("stat", "cpu  312 0 425 9800 100 0 13 50 0 0\ncpu0 312 0 425 9800 100 0 13 50 0 0"),
         (
@@ -322,6 +369,7 @@ Shmem:              2000 kB",
     lo:     500       5    0    0    0     0          0         0      500       5    0    0    0     0       0          0
   eth0:   29471     193    0    0    0     0          0         0    25890     171    0    0    0     0       0          0",
         ),
+        ("devices", "/sys/class/net/eth0/device"),
         (
             "df",
             "Filesystem           1024-blocks    Used Available Capacity Mounted on
@@ -440,6 +488,29 @@ Shmem:              2000 kB",
         let text =
             "Filesystem 1024-blocks Used Available Capacity Mounted on\n//nas/my disk 100 40 60 40% /\n";
         assert_eq!(root_fs(text).map(|fs| fs.used_bytes), Some(40 * 1024));
+    }
+
+    #[test]
+    fn the_script_leaves_out_only_interfaces_that_do_not_count() {
+        let kinds: Vec<&str> =
+            SCRIPT.split("/^ *").skip(1).filter_map(|rest| Some(rest.split_once("/d")?.0)).collect();
+        assert!(
+            kinds.contains(&"veth") && !kinds.iter().any(|kind| is_named_like_an_uplink(kind)),
+            "{kinds:?}"
+        );
+    }
+
+    #[test]
+    fn only_interfaces_that_lead_out_of_the_guest_count() {
+        let names = |devices: &str| {
+            let all = ["lo", "eth0", "br0", "lxdbr0", "docker0", "vlan10", "eth0.10", "my-uplink"];
+            let lines = all.map(|name| format!(" {name}: 1 0 0 0 0 0 0 0 2 0 0 0 0 0 0 0\n"));
+            let counters = format!("Inter-|   Receive\n{}", lines.concat());
+            interfaces(&counters, devices).unwrap().into_keys().collect::<Vec<_>>()
+        };
+        assert_eq!(names("/sys/class/net/eth0/device\n"), ["eth0"]);
+        assert_eq!(names("/sys/class/net/br0/device\r\n"), ["br0"], "hardware, whatever its name");
+        assert_eq!(names("ls: /sys/class/net/*/device: No such file or directory\n"), ["eth0", "my-uplink"]);
     }
 
     #[test]

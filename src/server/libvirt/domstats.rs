@@ -20,7 +20,8 @@ use crate::{
 };
 use std::collections::{BTreeMap, HashMap};
 
-/// All domains in `output`, in the list's order, without their start.
+/// All domains in `output`, in the list's order, without their start. Among their disks are all block devices with a
+/// medium: which ones are disks is not in `output`.
 pub fn parse(output: &str) -> Vec<Domain> {
     let mut listed = Vec::new();
     let mut sections: HashMap<&str, Section<'_>> = HashMap::new();
@@ -72,7 +73,7 @@ fn state(section: &Section<'_>) -> DomainState {
         // Running; blocked on a resource; shutting down, which the guest may still ignore.
         Some(1 | 2 | 4) => DomainState::Running,
         Some(3 | 7) => DomainState::Suspended,
-        Some(5) => match number::<i64>(section, "state.reason") {
+        Some(SHUTOFF) => match number::<i64>(section, "state.reason") {
             Some(SHUTOFF_CRASHED | SHUTOFF_DAEMON) => DomainState::Crashed,
             // A start that failed (6) is among the rest: what never ran did not die.
             _ => DomainState::Stopped,
@@ -82,7 +83,11 @@ fn state(section: &Section<'_>) -> DomainState {
     }
 }
 
+/// libvirt's `virDomainState` of a domain without a QEMU process.
+const SHUTOFF: i64 = 5;
+
 fn counters(section: &Section<'_>) -> Counters {
+    let is_off = number(section, "state.state") == Some(SHUTOFF);
     let vcpu_time_ns = indexed(section, "vcpu.")
         .filter(|(_, key, _)| *key == "time")
         .filter_map(|(index, _, value)| Some((index, value.parse().ok()?)))
@@ -97,7 +102,7 @@ fn counters(section: &Section<'_>) -> Counters {
             last_update_secs: number(section, "balloon.last-update"),
         },
         interfaces: devices(section, "net.").filter_map(interface).collect(),
-        disks: devices(section, "block.").filter_map(disk).collect(),
+        disks: devices(section, "block.").filter_map(|device| disk(&device, is_off)).collect(),
     }
 }
 
@@ -125,19 +130,20 @@ fn interface(device: Section<'_>) -> Option<(String, Traffic)> {
     Some(((*name).to_owned(), traffic))
 }
 
-/// A writable disk. An empty drive has no path, and an ISO image is a CD.
+/// A block device with a medium: an empty drive has no path.
 ///
-/// Which value is the image's size on the host? `physical` is the size of its blocks, as shown by `ls -s`, for a raw
-/// image with holes too. `allocation` is, while the domain runs, the highest offset that QEMU has written: a little more
-/// at first, and too little for a file whose holes were filled behind it.
-fn disk(device: Section<'_>) -> Option<(String, DiskUse)> {
+/// Which value is the image's size on the host? While the domain runs, QEMU answers: `physical` is the size of the
+/// image's blocks, as shown by `ls -s`, and `allocation` the highest offset written, which is too little for a file
+/// whose holes were filled behind it. While it is off, libvirt looks at the file: `allocation` is the size of its
+/// blocks, left out when there are none, and `physical` the length of the file with its holes.
+fn disk(device: &Section<'_>, is_off: bool) -> Option<(String, DiskUse)> {
     let name = device.get("name")?;
-    let path = device.get("path")?;
-    if path.ends_with(".iso") {
-        return None;
-    }
-    let image_bytes = number(&device, "physical").or_else(|| number(&device, "allocation"))?;
-    Some(((*name).to_owned(), DiskUse { image_bytes, capacity_bytes: number(&device, "capacity")? }))
+    device.get("path")?;
+    let capacity_bytes = number(device, "capacity")?;
+    let allocation = number(device, "allocation");
+    let image_bytes =
+        if is_off { allocation.unwrap_or(0) } else { number(device, "physical").or(allocation)? };
+    Some(((*name).to_owned(), DiskUse { image_bytes, capacity_bytes }))
 }
 
 #[cfg(test)]
@@ -250,9 +256,34 @@ Domain: 'twarga-user1-web-1_default'
     }
 
     #[test]
-    fn a_disk_counts_with_its_files_size_and_a_cd_does_not_count() {
-        let used = DiskUse { image_bytes: 22_085_632, capacity_bytes: 1 << 30 };
-        assert_eq!(web().counters.disks, BTreeMap::from([("vda".to_owned(), used)]));
+    fn an_image_counts_with_the_blocks_it_takes_and_an_empty_drive_does_not_count() {
+        let vda = DiskUse { image_bytes: 22_085_632, capacity_bytes: 1 << 30 };
+        let sdb = DiskUse { image_bytes: 366_592, capacity_bytes: 366_592 };
+        assert_eq!(web().counters.disks, BTreeMap::from([("sdb".to_owned(), sdb), ("vda".to_owned(), vda)]));
+    }
+
+    #[test]
+    fn the_image_of_a_vm_that_is_off_has_the_size_of_its_blocks_not_of_its_file() {
+        let image_bytes = |state: &str, sizes: &str| {
+            let output = format!(
+                "6695eb01-f6a4-8304-79aa-97f2502e193f x\n\nDomain: 'x'\n  state.state={state}\n  block.0.name=vda\n  \
+                 block.0.path=/x.img\n  block.0.capacity=1073741824\n{sizes}"
+            );
+            parse(&output)[0].counters.disks.get("vda").map(|disk| disk.image_bytes)
+        };
+        let sparse = "  block.0.allocation=10485760\n  block.0.physical=1073741824\n";
+        let without_blocks = "  block.0.physical=1073741824\n";
+        let preallocated = "  block.0.allocation=1073745920\n  block.0.physical=1073741824\n";
+        assert_eq!(image_bytes("5", sparse), Some(10_485_760), "a raw image with holes");
+        assert_eq!(image_bytes("5", without_blocks), Some(0), "one that nothing was written to");
+        assert_eq!(image_bytes("5", preallocated), Some(1_073_745_920), "one without holes");
+        for active in ["1", "2", "3", "4", "6", "7"] {
+            assert_eq!(
+                image_bytes(active, sparse),
+                Some(1_073_741_824),
+                "QEMU's own answer in state {active}"
+            );
+        }
     }
 
     #[test]

@@ -3,9 +3,11 @@
 //! A separate process with a time limit isolates the server from libvirt: a hung daemon costs one late sample.
 //! `domstats --nowait` skips the counters of a busy domain (a migration, a snapshot, or an earlier read that hangs), so
 //! such a domain does not delay the others. A domain that hangs anyway, because its disk does, is detected and left out
-//! (`unresponsive.rs`).
+//! (`unresponsive.rs`). A second process, once per boot of a domain, finds out which block devices are disks
+//! (`disk_devices.rs`).
 
 mod agent;
+mod disk_devices;
 mod domstats;
 mod events;
 mod sampling;
@@ -17,11 +19,12 @@ mod virsh;
 use super::provider::{Domain, DomainState, Hypervisor, HypervisorSample, ReadError};
 use crate::model::UtcMillis;
 use async_trait::async_trait;
+use disk_devices::DiskDevices;
 use sampling::names_of;
 use std::{
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 use tokio::{sync::Notify, time::timeout};
 use unresponsive::UnresponsiveDomains;
@@ -40,6 +43,7 @@ pub struct Libvirt {
     pid_files: PathBuf,
     time_limit: Duration,
     unresponsive: Arc<Mutex<UnresponsiveDomains>>,
+    disk_devices: Arc<Mutex<DiskDevices>>,
 }
 
 impl Libvirt {
@@ -51,6 +55,7 @@ impl Libvirt {
             pid_files: PID_FILES.into(),
             time_limit: TIME_LIMIT,
             unresponsive: Arc::default(),
+            disk_devices: Arc::default(),
         }
     }
 
@@ -63,6 +68,23 @@ impl Libvirt {
     fn unresponsive(&self) -> MutexGuard<'_, UnresponsiveDomains> {
         // What it holds is whole after every statement; a panic elsewhere does not spoil it.
         self.unresponsive.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn disk_devices(&self) -> MutexGuard<'_, DiskDevices> {
+        self.disk_devices.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Leaves only disks among the block devices of `domains`. Where they cannot be looked up within `limit`, there are
+    /// none, and the next sample tries again.
+    async fn keep_disks(&self, domains: &mut [Domain], limit: Duration) {
+        let unknown = self.disk_devices().unknown(domains);
+        if !unknown.is_empty() {
+            match self.attempt(&[&disk_devices::question(&unknown)], limit).await {
+                Ok(output) => self.disk_devices().learn(&unknown, &output),
+                Err(trouble) => tracing::debug!(?trouble, "block devices could not be looked up"),
+            }
+        }
+        self.disk_devices().keep_disks(domains);
     }
 
     /// Fails for a domain that hangs.
@@ -91,6 +113,7 @@ fn utc(time: SystemTime) -> Option<UtcMillis> {
 #[async_trait]
 impl Hypervisor for Libvirt {
     async fn read(&self) -> Result<HypervisorSample, ReadError> {
+        let begin = Instant::now();
         let has_suspects = self.unresponsive().has_suspects();
         let answer = if has_suspects { self.read_around_unresponsive().await } else { self.read_all().await };
         let (moment, output) = answer.map_err(|trouble| self.message(trouble))?;
@@ -99,6 +122,8 @@ impl Hypervisor for Libvirt {
         for domain in &mut domains {
             domain.started_at = self.started_at(domain);
         }
+        let left = self.time_limit.saturating_sub(begin.elapsed());
+        self.keep_disks(&mut domains, left.min(self.time_limit / 4)).await;
         Ok(HypervisorSample { taken_at: moment.monotonic, sampled_at: moment.utc, domains })
     }
 

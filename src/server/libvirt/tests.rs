@@ -1,6 +1,6 @@
 use super::{unresponsive::DomainRef, *};
 use crate::server::vagrant::fake_command::write_script;
-use std::{fs, time::Instant};
+use std::fs;
 use tempfile::TempDir;
 
 const UUID: &str = "6695eb01-f6a4-8304-79aa-97f2502e193f";
@@ -40,6 +40,68 @@ async fn a_domain_that_is_off_has_no_start() {
     let (folder, libvirt) = with_virsh(&script);
     fs::write(folder.path().join("x1.pid"), "1").unwrap();
     assert_eq!(libvirt.read().await.unwrap().domains[0].started_at, None);
+}
+
+/// A libvirt with one domain that has a disk called like an ISO image and whatever else the file `more` describes;
+/// the file `list` has what `domblklist` prints. Keeps each call in the file `calls`.
+fn with_block_devices() -> (TempDir, Libvirt) {
+    let (folder, libvirt) = with_virsh(&format!(
+        "cd $(dirname $0); touch more; shift 3; echo \"$*\" >> calls
+        case \"$*\" in
+            *domblklist*) echo {UUID}; cat list; echo;;
+            *) printf '{UUID} x1\\n\\nDomain: '\\''x1'\\''\\n  state.state=1\\n'
+                printf '  block.0.name=vda\\n  block.0.path=/x/seed.iso\\n  block.0.physical=1\\n  block.0.capacity=4\\n'
+                cat more;;
+        esac"
+    ));
+    fs::write(folder.path().join("list"), " file   disk   vda   /x/seed.iso\n").unwrap();
+    (folder, libvirt)
+}
+
+async fn disks(libvirt: &Libvirt) -> Vec<String> {
+    libvirt.read().await.unwrap().domains[0].counters.disks.keys().cloned().collect()
+}
+
+#[tokio::test]
+async fn a_disk_is_what_the_domain_calls_one_whatever_its_file_is_called() {
+    for (device, is_disk) in [("cdrom", false), ("floppy", false), ("disk", true)] {
+        let (folder, libvirt) = with_block_devices();
+        let more =
+            "  block.1.name=sda\n  block.1.path=/x/second.img\n  block.1.physical=4\n  block.1.capacity=4\n";
+        fs::write(folder.path().join("more"), more).unwrap();
+        let list = format!(" file   disk   vda   /x/seed.iso\n file   {device}   sda   /x/second.img\n");
+        fs::write(folder.path().join("list"), list).unwrap();
+        let expected: &[&str] = if is_disk { &["sda", "vda"] } else { &["vda"] };
+        assert_eq!(disks(&libvirt).await, expected, "{device}");
+    }
+}
+
+#[tokio::test]
+async fn block_devices_are_looked_up_again_only_when_they_change_or_the_domain_starts() {
+    let (folder, libvirt) = with_block_devices();
+    let lookups = || {
+        let calls = fs::read_to_string(folder.path().join("calls")).unwrap();
+        calls.lines().filter(|call| call.contains("domblklist")).count()
+    };
+    for _ in 0..3 {
+        assert_eq!(disks(&libvirt).await, ["vda"]);
+    }
+    assert_eq!(lookups(), 1);
+    let more = "  block.1.name=sda\n  block.1.path=/x/cd.img\n  block.1.physical=4\n  block.1.capacity=4\n";
+    fs::write(folder.path().join("more"), more).unwrap();
+    fs::write(folder.path().join("list"), " file disk vda /x/seed.iso\n file cdrom sda /x/cd.img\n").unwrap();
+    assert_eq!((disks(&libvirt).await, lookups()), (vec!["vda".to_owned()], 2), "a CD was inserted");
+    fs::write(folder.path().join("x1.pid"), "1").unwrap();
+    assert_eq!((disks(&libvirt).await, lookups()), (vec!["vda".to_owned()], 3), "the domain was started");
+    fs::write(folder.path().join("list"), "").unwrap();
+    fs::write(folder.path().join("more"), "").unwrap();
+    for lookup in [4, 5] {
+        assert_eq!(
+            (disks(&libvirt).await, lookups()),
+            (vec![], lookup),
+            "what cannot be looked up is unknown"
+        );
+    }
 }
 
 #[tokio::test]

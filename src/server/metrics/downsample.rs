@@ -5,7 +5,7 @@
 use super::{
     chunk::UNKNOWN,
     memtable::Block,
-    sample::{Column, Formula, sources},
+    sample::{BYTES_PER_MB, Column, Counter, Disk, Formula, sources},
 };
 use crate::model::MetricStatistics;
 
@@ -26,22 +26,29 @@ pub fn each_value(
     gap_millis: i64,
     mut see: impl FnMut(i64, Option<f64>),
 ) {
-    let needed = formula.columns();
-    let place = |i: usize| columns.iter().position(|column| needed.get(i) == Some(column));
-    let Some(first) = place(0) else { return };
-    let (second, third) = (place(1).unwrap_or(first), place(2).unwrap_or(first));
+    let place = |needed: &Column| columns.iter().position(|column| column == needed);
+    let Some(places) = formula.columns().iter().map(place).collect::<Option<Vec<_>>>() else { return };
     let mut before: Option<Counted> = None;
     for block in blocks {
-        let column = |i: usize| block.columns.get(i).map(Vec::as_slice);
-        let (Some(first), Some(second), Some(third)) = (column(first), column(second), column(third)) else {
-            continue;
-        };
-        for (((at, a), b), c) in block.times.iter().zip(first).zip(second).zip(third) {
+        let column = |i: &usize| block.columns.get(*i).map(Vec::as_slice);
+        let Some(needed) = places.iter().map(column).collect::<Option<Vec<_>>>() else { continue };
+        for (i, at) in block.times.iter().enumerate() {
+            let cell = |column: usize| needed[column][i];
+            let disk = |disk: Disk| disk.used_and_total(std::array::from_fn(cell));
             let value = match formula {
-                Formula::Scaled(_, divisor) => known(*a).map(|a| a as f64 / divisor),
-                Formula::Percent(..) => percent(*a, *b),
+                Formula::DiskPercent(of) => {
+                    let (used, total) = disk(of);
+                    percent(used, total)
+                }
+                Formula::DiskUsed(of, divisor) => known(disk(of).0).map(|used| used as f64 / divisor),
+                Formula::Scaled(_, divisor) => known(cell(0)).map(|a| a as f64 / divisor),
+                Formula::Percent(..) => percent(cell(0), cell(1)),
+                Formula::Counter(_) => {
+                    known(Counter::bytes(cell(0), cell(1))).map(|bytes| bytes as f64 / BYTES_PER_MB)
+                }
                 Formula::Rate(_) => {
-                    let now = Counted { at: *at, kb: *a, uptime_secs: *b, sources: *c };
+                    let bytes = Counter::bytes(cell(0), cell(1));
+                    let now = Counted { at: *at, bytes, uptime_secs: cell(2), sources: cell(3) };
                     let rate = before.and_then(|before| now.mb_per_s_since(before, gap_millis));
                     before = Some(now);
                     rate
@@ -66,7 +73,7 @@ pub fn percent(part: i64, whole: i64) -> Option<f64> {
 #[derive(Debug, Clone, Copy)]
 pub struct Counted {
     pub at: i64,
-    pub kb: i64,
+    pub bytes: i64,
     pub uptime_secs: i64,
     /// Packed: the sources of the counters and of the uptime.
     pub sources: i64,
@@ -76,7 +83,7 @@ impl Counted {
     /// `None` when either is unknown, when they are of two boots or were counted by two, or when they are too far
     /// apart or not apart at all.
     pub fn mb_per_s_since(self, before: Self, gap_millis: i64) -> Option<f64> {
-        let grown = known(self.kb)?.checked_sub(known(before.kb)?)?;
+        let grown = known(self.bytes)?.checked_sub(known(before.bytes)?)?;
         let millis = self.at - before.at;
         let (now_of, before_of) = (sources(self.sources), sources(before.sources));
         // Uptimes from two sources count from different starts.
@@ -86,7 +93,7 @@ impl Counted {
         };
         let apart = (LEAST_MILLIS..=gap_millis).contains(&millis);
         let sound = grown >= 0 && one_boot && apart && now_of.network == before_of.network;
-        sound.then(|| grown as f64 / 1024.0 / (millis as f64 / 1000.0))
+        sound.then(|| grown as f64 / BYTES_PER_MB / (millis as f64 / 1000.0))
     }
 }
 
@@ -249,27 +256,33 @@ mod tests {
 
     #[test]
     fn a_rate_goes_on_over_the_end_of_a_block_but_not_over_a_boot_a_gap_or_the_unknown() {
-        let rate = Formula::Rate(vm::NETWORK_RX);
+        let rate = Formula::Rate(Counter::RECEIVED);
         let blocks = [
-            block(&[0, 5000], &[&[0, 5120], &[60, 65], &[HYPERVISOR; 2]]),
+            block(&[0, 5000], &[&[0, 5 << 20], &[UNKNOWN; 2], &[60, 65], &[HYPERVISOR; 2]]),
             block(
                 &[10_000, 15_000, 60_000, 65_000, 70_000],
-                &[&[10_240, 10_240, 99_999, 200_000, UNKNOWN], &[70, 3, 48, 53, 58], &[HYPERVISOR; 5]],
+                &[
+                    &[10 << 20, 10 << 20, 100 << 20, 102_400 * 1024 + 5, UNKNOWN],
+                    &[UNKNOWN; 5],
+                    &[70, 3, 48, 53, 58],
+                    &[HYPERVISOR; 5],
+                ],
             ),
         ];
         assert_eq!(
             values(rate, &blocks),
-            [None, Some(1.0), Some(1.0), None, None, Some(100_001.0 / 5120.0), None]
+            [None, Some(1.0), Some(1.0), None, None, Some(1.0 / BYTES_PER_MB), None]
         );
     }
 
     #[test]
     fn a_rate_is_of_one_counter_and_of_two_ticks() {
-        let rate = Formula::Rate(vm::NETWORK_RX);
+        let rate = Formula::Rate(Counter::RECEIVED);
         let blocks = [block(
             &[0, 5000, 10_000, 10_001, 15_000],
             &[
-                &[0, 5120, 10_240, 15_360, 20_480],
+                &[0, 5 << 20, 10 << 20, 15 << 20, 20 << 20],
+                &[UNKNOWN; 5],
                 &[60, 12, 17, 22, 27],
                 &[HYPERVISOR, GUESTS_UPTIME, GUESTS_NETWORK, GUESTS_NETWORK, GUESTS_NETWORK],
             ],
@@ -284,8 +297,33 @@ mod tests {
     }
 
     #[test]
+    fn a_low_rate_is_even_where_kb_would_alternate() {
+        for per_tick in [4000, 5199, 60] {
+            let counted: Vec<i64> = (0..20).map(|tick| tick * per_tick).collect();
+            let times: Vec<i64> = (0..20).map(|tick| tick * 5000).collect();
+            let (unknown, uptime) = ([UNKNOWN; 20], [60; 20]);
+            let blocks = [block(&times, &[&counted, &unknown, &uptime, &[HYPERVISOR; 20]])];
+            let seen = values(Formula::Rate(Counter::RECEIVED), &blocks);
+            assert!(
+                seen[1..].iter().all(|rate| *rate == Some(per_tick as f64 / 5.0 / BYTES_PER_MB)),
+                "{seen:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn counters_in_kb_go_on_in_bytes_within_the_same_hour() {
+        let blocks = [block(
+            &[0, 5000, 10_000],
+            &[&[UNKNOWN, UNKNOWN, 15 << 20], &[5120, 10_240, UNKNOWN], &[60, 65, 70], &[HYPERVISOR; 3]],
+        )];
+        assert_eq!(values(Formula::Rate(Counter::RECEIVED), &blocks), [None, Some(1.0), Some(1.0)]);
+        assert_eq!(values(Formula::Counter(Counter::RECEIVED), &blocks), [5.0, 10.0, 15.0].map(Some));
+    }
+
+    #[test]
     fn a_percent_needs_both_parts() {
-        let formula = Formula::Percent(vm::DISK_USED, vm::DISK_TOTAL);
+        let formula = Formula::Percent(vm::MEMORY_USED, vm::MEMORY_TOTAL);
         let blocks = [block(&[0, 1, 2, 3], &[&[25, 25, UNKNOWN, 9], &[100, UNKNOWN, 100, 0]])];
         assert_eq!(values(formula, &blocks), [Some(25.0), None, None, None]);
     }

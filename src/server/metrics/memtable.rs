@@ -71,6 +71,15 @@ impl Memtable {
         self.subjects.keys().copied().collect()
     }
 
+    /// A column's known values with their times, the newest first.
+    pub fn newest(&self, subject: Subject, column: Column) -> impl Iterator<Item = (i64, i64)> {
+        let known = self.subjects.get(&subject).and_then(|of| {
+            let values = of.columns.get(usize::from(column))?;
+            Some(self.times[of.first..].iter().copied().zip(values.iter().copied()))
+        });
+        known.into_iter().flatten().rev().filter(|(_, value)| *value != UNKNOWN)
+    }
+
     /// The ticks from `from` to `to`, both included; `None` when there is none.
     pub fn block(&self, subject: Subject, columns: &[Column], from: i64, to: i64) -> Option<Block> {
         let range = self.times.partition_point(|at| *at < from)..self.times.partition_point(|at| *at <= to);

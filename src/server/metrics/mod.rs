@@ -10,6 +10,7 @@
 mod chunk;
 mod downsample;
 mod export;
+mod growth;
 mod health;
 mod memtable;
 mod query;
@@ -17,14 +18,14 @@ mod sample;
 mod seal;
 mod series;
 
-use super::{database::Database, internal};
+use super::{database::Database, internal, monitor::RecordedTraffic, provider::Traffic};
 use crate::model::{ApiError, HostUsage, Sealing, Series, UtcMillis, VmUsage};
 use chunk::UNKNOWN;
-use downsample::gap_millis;
+use downsample::{gap_millis, known};
 pub use export::ExportFormat;
 use memtable::{Block, Memtable, Tick};
 pub use query::{HistoryQuery, MAX_LIMIT, Span};
-use sample::{Column, Subject};
+use sample::{Column, Subject, vm};
 use sqlx::{Sqlite, Transaction};
 use std::{
     collections::{BTreeMap, HashMap},
@@ -87,16 +88,6 @@ impl Memory {
 #[must_use = "what is not published is not seen before a restart"]
 pub struct NewTick(Tick);
 
-impl NewTick {
-    pub fn new(sampled_at: UtcMillis, vms: &[(i64, VmUsage)], host: &HostUsage) -> Self {
-        Self(Tick {
-            sampled_at: sampled_at.0,
-            host: sample::host_sample(host),
-            vms: vms.iter().map(|(vm_id, usage)| (*vm_id, sample::vm_sample(usage))).collect(),
-        })
-    }
-}
-
 impl Store {
     /// Reads what is not sealed yet. Ticks are `interval_secs` apart.
     ///
@@ -112,6 +103,18 @@ impl Store {
             chunks: std::sync::Mutex::default(),
             last_sealing: std::sync::Mutex::default(),
         })))
+    }
+
+    /// A tick to be recorded after the newest one that was published.
+    pub fn new_tick(&self, sampled_at: UtcMillis, vms: &[(i64, VmUsage)], host: &HostUsage) -> NewTick {
+        let memory = self.memory();
+        let sample = |(vm_id, usage): &(i64, VmUsage)| {
+            let newest = |column| Some(memory.memtable.newest(Subject(*vm_id), column).next()?.1);
+            let traffic_before = [vm::NETWORK_RX_BYTES, vm::NETWORK_TX_BYTES].map(newest);
+            (*vm_id, sample::vm_sample(usage, traffic_before))
+        };
+        let vms = vms.iter().map(sample).collect();
+        NewTick(Tick { sampled_at: sampled_at.0, host: sample::host_sample(host), vms })
     }
 
     /// Writes a tick as part of the caller's transaction, after those that could not be written before;
@@ -161,6 +164,28 @@ impl Store {
     /// The newest tick.
     pub fn newest_tick(&self) -> UtcMillis {
         UtcMillis(self.memory().newest().unwrap_or_default())
+    }
+
+    /// A VM's traffic in the newest sample that has any and is not sealed: with what rounding left out, at least what
+    /// was counted.
+    pub fn newest_traffic(&self, vm_id: i64) -> Option<RecordedTraffic> {
+        let memory = self.memory();
+        let subject = Subject(vm_id);
+        let (at, _) = memory.memtable.newest(subject, vm::NETWORK_RX_BYTES).next()?;
+        let block = memory.memtable.block(subject, &[vm::SOURCES], at, at)?;
+        let at_least = |column| {
+            let mut newest = memory.memtable.newest(subject, column).map(|(_, bytes)| bytes);
+            let recorded = newest.next()?;
+            u64::try_from(growth::at_most(newest.next(), recorded)).ok()
+        };
+        Some(RecordedTraffic {
+            at: UtcMillis(at),
+            source: sample::sources(known(*block.columns[0].first()?)?).network,
+            traffic: Traffic {
+                rx_bytes: at_least(vm::NETWORK_RX_BYTES)?,
+                tx_bytes: at_least(vm::NETWORK_TX_BYTES)?,
+            },
+        })
     }
 
     /// The points of `vm_ids` after `after` up to and with `until`, a series a VM. Where ticks are missing there is

@@ -1,8 +1,10 @@
 //! The stored form of a tick: integers of a fixed resolution.
 //!
 //! A value is rounded once, when it is recorded, so that rows, memory and chunks agree. Percentages of memory and disk
-//! are not stored: they are computed from the amounts.
+//! are not stored: they are computed from the amounts. A column holds one quantity: what guest and hypervisor measure
+//! differently has a column each.
 
+use super::{chunk::UNKNOWN, growth};
 use crate::model::{HostUsage, Metric, Source, Sources, VmUsage};
 
 /// A column of a VM's or of the host's samples, by its place.
@@ -18,18 +20,26 @@ pub mod vm {
     pub const MEMORY_USED: Column = 1;
     /// Used and available together.
     pub const MEMORY_TOTAL: Column = 2;
+    /// Of the guest's file system. In older samples, of the image where the source is the hypervisor.
     pub const DISK_USED: Column = 3;
-    /// Used and available together.
+    /// Used and available together, of the same.
     pub const DISK_TOTAL: Column = 4;
-    /// KB since the VM's boot.
-    pub const NETWORK_RX: Column = 5;
-    /// KB since the VM's boot.
-    pub const NETWORK_TX: Column = 6;
+    /// KB since the VM's boot, as stored until [`NETWORK_RX_BYTES`] replaced it.
+    pub const NETWORK_RX_KB: Column = 5;
+    /// The same for [`NETWORK_TX_BYTES`].
+    pub const NETWORK_TX_KB: Column = 6;
     /// Seconds.
     pub const UPTIME: Column = 7;
     /// The sources of the metrics, three bits per group.
     pub const SOURCES: Column = 8;
-    pub const COUNT: usize = 9;
+    /// Bytes since the VM's boot, their growth rounded (`growth.rs`).
+    pub const NETWORK_RX_BYTES: Column = 9;
+    pub const NETWORK_TX_BYTES: Column = 10;
+    /// Of the VM's images on the host, in hundredths of a MB.
+    pub const IMAGE_USED: Column = 11;
+    /// What they can grow to.
+    pub const IMAGE_TOTAL: Column = 12;
+    pub const COUNT: usize = 13;
 }
 
 /// The host's columns.
@@ -56,8 +66,8 @@ pub mod host {
 const PER_PERCENT: f64 = 100.0;
 const PER_MB: f64 = 100.0;
 const PER_GB: f64 = 1024.0 * PER_MB;
-const KB_PER_MB: f64 = 1024.0;
-const BYTES_PER_MB: f64 = 1024.0 * 1024.0;
+const BYTES_PER_KB: i64 = 1024;
+pub const BYTES_PER_MB: f64 = 1024.0 * 1024.0;
 
 /// The subject of samples: a VM, by its id, or the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,18 +91,25 @@ pub type VmSample = [Option<i64>; vm::COUNT];
 /// The host's columns at one tick; unknown is `None`.
 pub type HostSample = [Option<i64>; host::COUNT];
 
-pub fn vm_sample(f: &VmUsage) -> VmSample {
+/// `traffic_before` has the bytes that were recorded last, received and sent.
+pub fn vm_sample(f: &VmUsage, traffic_before: [Option<i64>; 2]) -> VmSample {
+    let disk_used_gb = f.of_file_system(|f| f.disk_used_gb);
+    let counted = |before, mb| Some(growth::recorded(before, whole(mb, BYTES_PER_MB)?));
     let total = |used: Option<f64>, available: Option<f64>| Some(used? + available?);
     [
         scaled(f.cpu_percent, PER_PERCENT),
         scaled(f.memory_used_mb, PER_MB),
         scaled(total(f.memory_used_mb, f.memory_available_mb), PER_MB),
-        scaled(f.disk_used_gb, PER_GB),
-        scaled(total(f.disk_used_gb, f.disk_available_gb), PER_GB),
-        whole(f.network_rx_mb, KB_PER_MB),
-        whole(f.network_tx_mb, KB_PER_MB),
+        scaled(disk_used_gb, PER_GB),
+        scaled(total(disk_used_gb, f.disk_available_gb), PER_GB),
+        None,
+        None,
         f.uptime_seconds.and_then(|secs| i64::try_from(secs).ok()),
         Some(packed(f.sources)),
+        counted(traffic_before[0], f.network_rx_mb),
+        counted(traffic_before[1], f.network_tx_mb),
+        scaled(f.image_used_gb, PER_GB),
+        scaled(total(f.image_used_gb, f.image_available_gb), PER_GB),
     ]
 }
 
@@ -164,8 +181,54 @@ pub enum Formula {
     Scaled(Column, f64),
     /// 100 · the first / the second.
     Percent(Column, Column),
-    /// MB/s between two samples of one boot, of a counter in KB.
-    Rate(Column),
+    /// The disk's usage in percent, or what of it is used divided.
+    DiskPercent(Disk),
+    DiskUsed(Disk, f64),
+    /// A counter of bytes in MB.
+    Counter(Counter),
+    /// MB/s between two samples of one boot.
+    Rate(Counter),
+}
+
+/// What a disk's usage is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Disk {
+    FileSystem,
+    Image,
+}
+
+impl Disk {
+    /// The columns that [`Self::used_and_total`] reads.
+    pub const COLUMNS: [Column; 5] =
+        [vm::SOURCES, vm::DISK_USED, vm::DISK_TOTAL, vm::IMAGE_USED, vm::IMAGE_TOTAL];
+
+    /// From one sample. Older ones have an image in the columns of the file system, told by its source.
+    pub fn used_and_total(self, [source, used, total, image_used, image_total]: [i64; 5]) -> (i64, i64) {
+        let is_image = source != UNKNOWN && sources(source).disk == Source::Hypervisor;
+        match self {
+            Self::FileSystem if is_image => (UNKNOWN, UNKNOWN),
+            Self::Image if image_used != UNKNOWN => (image_used, image_total),
+            Self::Image if !is_image => (UNKNOWN, UNKNOWN),
+            Self::FileSystem | Self::Image => (used, total),
+        }
+    }
+}
+
+/// A counter's columns: in bytes, and in KB as older samples have it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Counter {
+    bytes: Column,
+    kb: Column,
+}
+
+impl Counter {
+    pub const RECEIVED: Self = Self { bytes: vm::NETWORK_RX_BYTES, kb: vm::NETWORK_RX_KB };
+    pub const SENT: Self = Self { bytes: vm::NETWORK_TX_BYTES, kb: vm::NETWORK_TX_KB };
+
+    /// The bytes of one sample, or [`UNKNOWN`].
+    pub fn bytes(bytes: i64, kb: i64) -> i64 {
+        if bytes == UNKNOWN && kb != UNKNOWN { kb.saturating_mul(BYTES_PER_KB) } else { bytes }
+    }
 }
 
 impl Formula {
@@ -174,13 +237,15 @@ impl Formula {
         Some(match metric.name {
             "vm_cpu_percent" => Self::Scaled(vm::CPU, PER_PERCENT),
             "vm_memory_percent" => Self::Percent(vm::MEMORY_USED, vm::MEMORY_TOTAL),
-            "vm_disk_percent" => Self::Percent(vm::DISK_USED, vm::DISK_TOTAL),
+            "vm_disk_percent" => Self::DiskPercent(Disk::FileSystem),
+            "vm_image_percent" => Self::DiskPercent(Disk::Image),
             "vm_memory_used_mb" => Self::Scaled(vm::MEMORY_USED, PER_MB),
-            "vm_disk_used_gb" => Self::Scaled(vm::DISK_USED, PER_GB),
-            "vm_network_rx_mb" => Self::Scaled(vm::NETWORK_RX, KB_PER_MB),
-            "vm_network_tx_mb" => Self::Scaled(vm::NETWORK_TX, KB_PER_MB),
-            "vm_network_rx_mb_per_s" => Self::Rate(vm::NETWORK_RX),
-            "vm_network_tx_mb_per_s" => Self::Rate(vm::NETWORK_TX),
+            "vm_disk_used_gb" => Self::DiskUsed(Disk::FileSystem, PER_GB),
+            "vm_image_used_gb" => Self::DiskUsed(Disk::Image, PER_GB),
+            "vm_network_rx_mb" => Self::Counter(Counter::RECEIVED),
+            "vm_network_tx_mb" => Self::Counter(Counter::SENT),
+            "vm_network_rx_mb_per_s" => Self::Rate(Counter::RECEIVED),
+            "vm_network_tx_mb_per_s" => Self::Rate(Counter::SENT),
             "vm_uptime" => Self::Scaled(vm::UPTIME, 1.0),
             "host_cpu_percent" => Self::Scaled(host::CPU, PER_PERCENT),
             "host_memory_percent" => Self::Scaled(host::MEMORY, PER_PERCENT),
@@ -199,12 +264,14 @@ impl Formula {
         })
     }
 
-    /// The columns it needs, the first one first.
+    /// The columns it needs, in the order that [`each_value`](super::downsample::each_value) reads them.
     pub fn columns(self) -> Vec<Column> {
         match self {
             Self::Scaled(column, _) => vec![column],
             Self::Percent(part, whole) => vec![part, whole],
-            Self::Rate(counter) => vec![counter, vm::UPTIME, vm::SOURCES],
+            Self::DiskPercent(_) | Self::DiskUsed(..) => Disk::COLUMNS.to_vec(),
+            Self::Counter(Counter { bytes, kb }) => vec![bytes, kb],
+            Self::Rate(Counter { bytes, kb }) => vec![bytes, kb, vm::UPTIME, vm::SOURCES],
         }
     }
 }
@@ -233,7 +300,40 @@ mod tests {
         }
     }
 
+    fn any_source() -> impl Strategy<Value = Source> {
+        prop_oneof![
+            Just(Source::Guest),
+            Just(Source::Hypervisor),
+            Just(Source::Simulated),
+            Just(Source::Stale),
+            Just(Source::Unknown)
+        ]
+    }
+
     proptest! {
+        #[test]
+        fn no_column_of_the_disk_mixes_file_system_and_image(
+            disk in proptest::option::of(0.0..1e4_f64), image in proptest::option::of(0.0..1e4_f64), source in any_source(),
+        ) {
+            let usage = VmUsage {
+                disk_used_gb: disk,
+                disk_available_gb: disk,
+                image_used_gb: image,
+                image_available_gb: image,
+                sources: Sources { disk: source, ..Sources::default() },
+                ..VmUsage::default()
+            };
+            let sample = vm_sample(&usage, [None; 2]);
+            let stored = |column: Column| sample[usize::from(column)];
+            let expected = disk.filter(|_| source != Source::Hypervisor);
+            prop_assert_eq!(stored(vm::DISK_USED), scaled(expected, PER_GB));
+            prop_assert_eq!(stored(vm::IMAGE_USED), scaled(image, PER_GB));
+            let cells = Disk::COLUMNS.map(|column| stored(column).unwrap_or(UNKNOWN));
+            let read = |disk: Disk| Some(disk.used_and_total(cells).0).filter(|used| *used != UNKNOWN);
+            prop_assert_eq!(read(Disk::FileSystem), stored(vm::DISK_USED));
+            prop_assert_eq!(read(Disk::Image), stored(vm::IMAGE_USED));
+        }
+
         #[test]
         fn any_value_is_stored_within_its_resolution_or_not_at_all(value in any::<f64>()) {
             match scaled(Some(value), 100.0) {

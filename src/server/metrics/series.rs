@@ -3,21 +3,25 @@
 use super::{
     downsample::{Counted, known, percent},
     memtable::Block,
-    sample::{Column, vm},
+    sample::{Column, Counter, Disk, vm},
 };
 use crate::model::{Series, UtcMillis};
 
 /// The columns that [`series_of`] needs, in its order.
-pub const COLUMNS: [Column; 9] = [
+pub const COLUMNS: [Column; 13] = [
     vm::SOURCES,
     vm::CPU,
     vm::MEMORY_USED,
     vm::MEMORY_TOTAL,
     vm::DISK_USED,
     vm::DISK_TOTAL,
-    vm::NETWORK_RX,
-    vm::NETWORK_TX,
     vm::UPTIME,
+    vm::NETWORK_RX_BYTES,
+    vm::NETWORK_RX_KB,
+    vm::NETWORK_TX_BYTES,
+    vm::NETWORK_TX_KB,
+    vm::IMAGE_USED,
+    vm::IMAGE_TOTAL,
 ];
 
 /// The points of one VM's blocks that are newer than `after`, with a point of nothing known in every gap. `None`
@@ -27,13 +31,29 @@ pub fn series_of(vm_id: i64, blocks: &[Block], after: UtcMillis, gap_millis: i64
     let mut before: Option<[Counted; 2]> = None;
     for block in blocks {
         for (i, at) in block.times.iter().copied().enumerate() {
-            let [sources, cpu, memory, memory_total, disk, disk_total, rx, tx, uptime_secs] =
-                std::array::from_fn(|column| block.columns[column][i]);
+            let [
+                sources,
+                cpu,
+                memory,
+                memory_total,
+                disk,
+                disk_total,
+                uptime_secs,
+                rx,
+                rx_kb,
+                tx,
+                tx_kb,
+                image,
+                image_total,
+            ] = std::array::from_fn(|column| block.columns[column][i]);
             // The VM did not run at that tick.
             if known(sources).is_none() {
                 continue;
             }
-            let counted = [rx, tx].map(|kb| Counted { at, kb, uptime_secs, sources });
+            let counted = [(rx, rx_kb), (tx, tx_kb)].map(|(bytes, kb)| {
+                let bytes = Counter::bytes(bytes, kb);
+                Counted { at, bytes, uptime_secs, sources }
+            });
             if at > after.0 {
                 let gap = match before {
                     Some([before, _]) => at - before.at > gap_millis,
@@ -41,8 +61,12 @@ pub fn series_of(vm_id: i64, blocks: &[Block], after: UtcMillis, gap_millis: i64
                     None => after.0 > 0,
                 };
                 if gap {
-                    push(&mut series, at - 1, [None; 5]);
+                    push(&mut series, at - 1, [None; 6]);
                 }
+                let disk_percent = |of: Disk| {
+                    let (used, total) = of.used_and_total([sources, disk, disk_total, image, image_total]);
+                    percent(used, total)
+                };
                 let rate = |now: usize| counted[now].mb_per_s_since(before?[now], gap_millis);
                 push(
                     &mut series,
@@ -50,7 +74,8 @@ pub fn series_of(vm_id: i64, blocks: &[Block], after: UtcMillis, gap_millis: i64
                     [
                         known(cpu).map(|cpu| cpu as f64 / 100.0),
                         percent(memory, memory_total),
-                        percent(disk, disk_total),
+                        disk_percent(Disk::FileSystem),
+                        disk_percent(Disk::Image),
                         rate(0),
                         rate(1),
                     ],
@@ -59,19 +84,21 @@ pub fn series_of(vm_id: i64, blocks: &[Block], after: UtcMillis, gap_millis: i64
             before = Some(counted);
         }
     }
+    series.drop_unknown_image();
     (!series.sampled_at.is_empty()).then_some(series)
 }
 
-fn push(series: &mut Series, at: i64, values: [Option<f64>; 5]) {
-    // What a chart shows: two decimals of a percent, and a rate down to 10 bytes/s.
+fn push(series: &mut Series, at: i64, values: [Option<f64>; 6]) {
+    // What a chart shows: two decimals of a percent, and a rate down to a byte/s.
     let short = |value: Option<f64>, digits: f64| value.map(|v| (v * digits).round() / digits);
-    let [cpu, memory, disk, rx, tx] = values;
+    let [cpu, memory, disk, image, rx, tx] = values;
     series.sampled_at.push(UtcMillis(at));
     series.cpu_percent.push(short(cpu, 100.0));
     series.memory_percent.push(short(memory, 100.0));
     series.disk_percent.push(short(disk, 100.0));
-    series.network_rx_mb_per_s.push(short(rx, 100_000.0));
-    series.network_tx_mb_per_s.push(short(tx, 100_000.0));
+    series.image_percent.push(short(image, 100.0));
+    series.network_rx_mb_per_s.push(short(rx, 1_000_000.0));
+    series.network_tx_mb_per_s.push(short(tx, 1_000_000.0));
 }
 
 #[cfg(test)]
@@ -116,7 +143,7 @@ mod tests {
     #[test]
     fn a_rate_is_what_a_counter_grew_by_since_the_tick_before() {
         let mut one = block(&[0, 5000]);
-        one.columns[6] = vec![1024, 11_264];
+        one.columns[7] = vec![1 << 20, 11 << 20];
         let series = series_of(1, &[one], UtcMillis(-1), GAP).unwrap();
         assert_eq!(series.network_rx_mb_per_s, [None, Some(2.0)]);
         assert_eq!(series.network_tx_mb_per_s, [None, None]);

@@ -43,7 +43,7 @@ fn usage(i: i64) -> VmUsage {
 async fn record(store: &Store, at: i64, vms: &[(i64, VmUsage)]) {
     let host = HostUsage { cpu_percent: Some(12.5), cpu_cores: 2, ..HostUsage::default() };
     let mut tx = store.0.database.write().await.unwrap();
-    let tick = NewTick::new(UtcMillis(at), vms, &host);
+    let tick = store.new_tick(UtcMillis(at), vms, &host);
     store.record(&mut tx, &tick).await.unwrap();
     tx.commit().await.unwrap();
     store.publish(tick);
@@ -206,7 +206,7 @@ async fn a_damaged_chunk_is_a_gap() {
     let (_folder, store) = store().await;
     record_ticks(&store, 0..1000).await;
     store.seal().await.unwrap();
-    let damaged = chunk_id(hour_of(BEGIN), Subject(1), sample::vm::CPU);
+    let damaged = chunk_id(hour_of(BEGIN), Subject(1), vm::CPU);
     let mut tx = store.0.database.write().await.unwrap();
     sqlx::query("UPDATE chunk SET data = x'0907' WHERE id = ?")
         .bind(damaged)
@@ -290,6 +290,190 @@ async fn a_backup_of_a_running_store_is_the_whole_as_it_stood_and_can_be_put_bac
     let refused = backup::restore(folder.path(), &file).await.unwrap_err();
     assert!(refused.to_string().contains("no backup"), "{refused}");
     assert_eq!(everything(&restored).await, before);
+}
+
+async fn received_rates(store: &Store) -> Vec<f64> {
+    let query = HistoryQuery { limit: Some(10_000), ..HistoryQuery::default() };
+    let history = store.history(Some(1), "vm_network_rx_mb_per_s", query).await.unwrap();
+    history.data.into_iter().rev().filter_map(|point| point.value).collect()
+}
+
+#[tokio::test]
+async fn a_low_rate_is_stored_without_a_sawtooth() {
+    // Bytes a tick: 0.8 KB/s, a little more, and a ping's.
+    for bytes in [4000, 5199, 84] {
+        let (_folder, store) = store().await;
+        for i in 0..1000 {
+            let mb = Some((123_456_789 + i * bytes) as f64 / 1_048_576.0);
+            let sources = Sources { network: Source::Hypervisor, ..Sources::default() };
+            let usage = VmUsage { network_rx_mb: mb, network_tx_mb: mb, sources, ..VmUsage::default() };
+            record(&store, BEGIN + i * 5000, &[(1, usage)]).await;
+        }
+        let true_rate = bytes as f64 / 5.0 / 1_048_576.0;
+        let rates = received_rates(&store).await;
+        assert_eq!(rates.len(), 999);
+        // To the rounding of growth and of answers.
+        let is_true = |rate: &f64| (rate / true_rate - 1.0).abs() <= 0.01 || (rate - true_rate).abs() < 1e-6;
+        assert!(rates.iter().all(is_true), "{true_rate}: {rates:?}");
+        store.seal().await.unwrap();
+        assert_eq!(received_rates(&store).await, rates);
+    }
+}
+
+/// The means of a metric of VM 1, a point a tick.
+async fn means(store: &Store, metric: &str) -> Vec<Option<f64>> {
+    let mut ranges = store.ranges(&[1], &[metric.to_owned()], Span::default(), Some(10_000)).await.unwrap();
+    ranges.remove(0).mean
+}
+
+#[tokio::test]
+async fn a_guest_that_is_silent_is_a_gap_in_its_disk_and_not_its_image() {
+    // A new VM, one whose guest is silent now and then, and one whose guest never answers.
+    for answers in [|i: i64| i >= 5, |i| i % 4 != 2, |_| false] {
+        let (folder, store) = store().await;
+        let mut given = Vec::new();
+        for i in 0..1000 {
+            let image = VmUsage {
+                disk_percent: Some(1.0),
+                disk_used_gb: Some(0.1),
+                disk_available_gb: Some(9.9),
+                image_percent: Some(1.0),
+                image_used_gb: Some(0.1),
+                image_available_gb: Some(9.9),
+                sources: Sources { disk: Source::Hypervisor, ..Sources::default() },
+                ..VmUsage::default()
+            };
+            let usage = VmUsage {
+                disk_percent: Some(8.4),
+                disk_used_gb: Some(0.84),
+                disk_available_gb: Some(9.16),
+                sources: Sources { disk: Source::Guest, ..Sources::default() },
+                ..image
+            };
+            record(&store, BEGIN + i * 5000, &[(1, if answers(i) { usage } else { image })]).await;
+            given.push(answers(i).then_some(8.4));
+        }
+        let count = given.iter().flatten().count();
+        let check = async |store: &Store| {
+            let known: Vec<f64> = means(store, "vm_disk_percent").await.into_iter().flatten().collect();
+            assert_eq!(known, vec![8.4; count]);
+            assert_eq!(means(store, "vm_image_percent").await, vec![Some(1.0); 1000]);
+            assert_eq!(means(store, "vm_image_used_gb").await, vec![Some(0.1); 1000]);
+            let statistics = store.statistics(Some(1), "vm_disk_percent", Span::default()).await.unwrap();
+            assert_eq!(statistics.map(|s| (s.count, s.min, s.max)), (count > 0).then_some((count, 8.4, 8.4)));
+            let statistics = store.statistics(Some(1), "vm_image_percent", Span::default()).await.unwrap();
+            assert_eq!(statistics.map(|s| (s.count, s.min, s.max)), Some((1000, 1.0, 1.0)));
+            let mut series = store.series(&[1], UtcMillis(0), store.newest_tick()).await.unwrap();
+            let series = series.remove(0);
+            assert_eq!((series.disk_percent, series.image_percent), (given.clone(), vec![Some(1.0); 1000]));
+        };
+        check(&store).await;
+        store.seal().await.unwrap();
+        check(&store).await;
+        check(&reopened(&folder).await).await;
+    }
+}
+
+#[tokio::test]
+async fn samples_that_had_image_and_file_system_in_one_column_are_told_apart() {
+    let (folder, store) = store().await;
+    let mut tx = store.0.database.write().await.unwrap();
+    // As the versions before stored them: the guest answers from the tenth tick on.
+    let (hypervisor, guest) = (2 << 6, 1 << 6);
+    for i in 0..1000_i64 {
+        let (used, source) = if i < 10 { (10, hypervisor) } else { (84, guest) };
+        let vms = format!(r#"{{"1":[null,null,null,{used},1000,null,null,null,{source}]}}"#);
+        sqlx::query("INSERT INTO tick (sampled_at, host, vms) VALUES (?, '[]', ?)")
+            .bind(BEGIN + i * 5000)
+            .bind(vms)
+            .execute(&mut *tx)
+            .await
+            .unwrap();
+    }
+    tx.commit().await.unwrap();
+    let store = reopened(&folder).await;
+    let view = async |name: &str| -> (i64, f64, f64) {
+        sqlx::query_as("SELECT count(*), min(value), max(value) FROM metric WHERE name = ?")
+            .bind(name)
+            .fetch_one(store.0.database.read())
+            .await
+            .unwrap()
+    };
+    assert_eq!(view("vm_disk_percent").await, (990, 8.4, 8.4));
+    assert_eq!(view("vm_image_percent").await, (10, 1.0, 1.0));
+    for _ in 0..2 {
+        assert_eq!(means(&store, "vm_disk_percent").await, vec![Some(8.4); 990]);
+        assert_eq!(means(&store, "vm_image_percent").await, vec![Some(1.0); 10]);
+        store.seal().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn samples_that_were_stored_in_kb_keep_their_meaning() {
+    let (folder, store) = store().await;
+    let mut tx = store.0.database.write().await.unwrap();
+    // An hour and some ticks, as the versions before stored them: 5 MB a tick.
+    for i in 0..760_i64 {
+        let vms = format!(r#"{{"1":[100,200,400,1000,4000,{},{},{},9362]}}"#, i * 5120, i * 1024, i * 5);
+        sqlx::query("INSERT INTO tick (sampled_at, host, vms) VALUES (?, '[]', ?)")
+            .bind(BEGIN + i * 5000)
+            .bind(vms)
+            .execute(&mut *tx)
+            .await
+            .unwrap();
+    }
+    tx.commit().await.unwrap();
+    let store = reopened(&folder).await;
+    let check = async |store: &Store| {
+        assert_eq!(received_rates(store).await, vec![1.0; 759]);
+        let names = ["vm_network_rx_mb".to_owned(), "vm_network_tx_mb".to_owned()];
+        let ranges = store.ranges(&[1], &names, Span::default(), Some(10_000)).await.unwrap();
+        assert_eq!((ranges[0].mean[700], ranges[1].mean[700]), (Some(3500.0), Some(700.0)));
+        let view: f64 = sqlx::query_scalar(
+            "SELECT value FROM metric WHERE name = 'vm_network_rx_mb' ORDER BY timestamp DESC LIMIT 1",
+        )
+        .fetch_one(store.0.database.read())
+        .await
+        .unwrap();
+        assert_eq!(view, 3795.0);
+    };
+    check(&store).await;
+    // Goes on in bytes until the hour is sealed.
+    let sources = Sources { network: Source::Hypervisor, uptime: Source::Hypervisor, ..Sources::default() };
+    let usage = |i: i64| VmUsage {
+        network_rx_mb: Some(5.0 * i as f64),
+        network_tx_mb: Some(i as f64),
+        uptime_seconds: Some(5 * i.unsigned_abs()),
+        sources,
+        ..VmUsage::default()
+    };
+    for i in 760..1000 {
+        record(&store, BEGIN + i * 5000, &[(1, usage(i))]).await;
+    }
+    let rates = received_rates(&store).await;
+    assert!(rates.len() == 999 && rates.iter().all(|rate| (rate - 1.0).abs() < 0.01), "{rates:?}");
+    assert_eq!(store.seal().await.unwrap(), 1);
+    assert_eq!(received_rates(&store).await, rates);
+}
+
+#[tokio::test]
+async fn the_newest_traffic_is_at_least_what_was_counted() {
+    let (folder, store) = store().await;
+    assert_eq!(store.newest_traffic(1), None);
+    let sources = Sources { network: Source::Hypervisor, ..Sources::default() };
+    let usage =
+        |mb| VmUsage { network_rx_mb: Some(mb), network_tx_mb: Some(1.0), sources, ..VmUsage::default() };
+    for (i, mb) in [10.0, 110.3, 110.3001].into_iter().enumerate() {
+        record(&store, BEGIN + i as i64 * 5000, &[(1, usage(mb))]).await;
+    }
+    record(&store, BEGIN + 15_000, &[(1, VmUsage::default())]).await;
+    for store in [&store, &reopened(&folder).await] {
+        let newest = store.newest_traffic(1).unwrap();
+        assert_eq!((newest.at, newest.source), (UtcMillis(BEGIN + 10_000), Source::Hypervisor));
+        let mb = newest.traffic.rx_bytes as f64 / 1_048_576.0;
+        assert!((110.3001..110.4).contains(&mb), "{mb}");
+        assert_eq!(newest.traffic.tx_bytes, 1_048_576);
+    }
 }
 
 fn any_usage() -> impl Strategy<Value = VmUsage> {

@@ -12,6 +12,7 @@ use super::{
     host::Host,
     latest::{Latest, Snapshot},
     schedule::TickSchedule,
+    traffic::TrafficCounters,
 };
 use crate::{
     model::{HostUsage, Source, UtcMillis, VmStatus, VmUsage, VmView},
@@ -71,6 +72,7 @@ pub struct Memory {
     monitored: Option<Vec<MonitoredVm>>,
     /// When the last tick began.
     began: Option<Moment>,
+    traffic: TrafficCounters,
     failed_samples: u32,
     newest: UtcMillis,
     /// Since when the clock has been far behind the newest sample.
@@ -161,7 +163,7 @@ impl Collector {
             .map(|(w, f)| (w.view.id, *f))
             .collect();
 
-        let tick = recorded_at.map(|at| NewTick::new(at, &running, &host));
+        let tick = recorded_at.map(|at| self.store.new_tick(at, &running, &host));
         let views = match self.write(tick.as_ref(), &monitored, &usage, &domains).await {
             Ok(views) => {
                 if let Some(tick) = tick {
@@ -368,25 +370,36 @@ impl Collector {
     }
 
     fn usage(
-        &self,
+        &mut self,
         monitored: &[MonitoredVm],
         domains: &Domains,
         now: Moment,
         tick_before: Option<Instant>,
     ) -> Vec<VmUsage> {
-        let usage = |w: &MonitoredVm| {
-            let domain = domains.of(w)?;
+        self.memory.traffic.keep(|vm_id| monitored.iter().any(|w| w.view.id == vm_id));
+        let mut all = Vec::with_capacity(monitored.len());
+        for w in monitored {
+            let Some(domain) = domains.of(w) else {
+                all.push(VmUsage::default());
+                continue;
+            };
+            let vm_id = w.view.id;
             let previous = self.memory.previous.as_ref();
-            Some(derive(Inputs {
+            let guest = self.probes.newest(vm_id, domain);
+            let mut usage = derive(Inputs {
                 previous: previous.and_then(|previous| previous.before(domain, now, self.interval_secs)),
                 current: (domain, now.monotonic),
-                guest: self.probes.newest(w.view.id, domain).as_ref(),
+                guest: guest.as_ref(),
                 tick_before,
                 now: now.utc,
                 interval_secs: self.interval_secs,
-            }))
-        };
-        monitored.iter().map(|w| usage(w).unwrap_or_default()).collect()
+            });
+            let newest = guest.as_ref().map(|guest| guest.newest.as_ref());
+            let recorded = || self.store.newest_traffic(vm_id);
+            self.memory.traffic.count(vm_id, domain, newest, now.utc, recorded, &mut usage);
+            all.push(usage);
+        }
+        all
     }
 
     /// A VM about which the hypervisor reports nothing while it reports others: its domain hangs.

@@ -2,14 +2,26 @@
 //!
 //! Processor, memory and network come from `sysinfo`; the disk from the file system that holds the data directory. A
 //! rate needs two samples: the first has none. What the system does not report is `None`.
+//!
+//! Traffic counts on the interfaces of network hardware only, those with a `device` in sysfs: what passes a bridge, a
+//! bond, a VLAN or a tunnel passes one of them too, and what VMs send each other does not leave the host.
 
 use crate::model::HostUsage;
 use std::{
     collections::BTreeMap,
+    fs::File,
+    io::Read,
     path::{Path, PathBuf},
     time::Instant,
 };
 use sysinfo::{Networks, System};
+
+/// A folder per network interface.
+const INTERFACES: &str = "/sys/class/net";
+/// The statistics of ZFS's cache, where ZFS is loaded.
+const ARC_STATISTICS: &str = "/proc/spl/kstat/zfs/arcstats";
+/// The file has about 5 KB.
+const ARC_STATISTICS_MAX_BYTES: u64 = 64 * 1024;
 
 const BYTES_PER_MB: f64 = 1024.0 * 1024.0;
 const BYTES_PER_GB: f64 = 1024.0 * 1024.0 * 1024.0;
@@ -59,8 +71,9 @@ impl Host {
         }
         let total = system.total_memory() as f64;
         if total > 0.0 {
-            // Available rather than free memory: caches are released on demand.
-            let used = (total - system.available_memory() as f64).max(0.0);
+            // Available rather than free memory: caches are released on demand. The kernel does not count ZFS's.
+            let available = system.available_memory().saturating_add(reclaimable_arc_bytes());
+            let used = (total - available as f64).max(0.0);
             usage.memory_percent = Some(100.0 * used / total);
             usage.memory_used_gb = Some(used / BYTES_PER_GB);
             usage.memory_total_gb = Some(total / BYTES_PER_GB);
@@ -85,7 +98,7 @@ impl Host {
         let totals: Totals = networks
             .iter()
             .filter_map(|(name, data)| Some((name.to_str()?, data)))
-            .filter(|(name, _)| looks_physical(name))
+            .filter(|(name, _)| is_hardware(Path::new(INTERFACES), name))
             .map(|(name, data)| (name.to_owned(), (data.total_received(), data.total_transmitted())))
             .collect();
         if let Some((then, before)) = &self.traffic
@@ -114,27 +127,32 @@ fn mb_per_s(before: &Totals, after: &Totals, secs: f64) -> Option<(f64, f64)> {
     Some((received as f64 / BYTES_PER_MB / secs, sent as f64 / BYTES_PER_MB / secs))
 }
 
-/// Whether traffic over the interface leaves or enters the machine, and is not counted on another interface too:
-/// not the loop-back, the VMs' and containers' bridges and their ends, tunnels, bundles and VLANs.
-pub(super) fn looks_physical(name: &str) -> bool {
-    const OTHERS: [&str; 15] = [
-        "veth",
-        "virbr",
-        "vnet",
-        "docker",
-        "br-",
-        "podman",
-        "cni",
-        "flannel",
-        "cali",
-        "tap",
-        "tun",
-        "wg",
-        "bond",
-        "dummy",
-        "tailscale",
-    ];
-    name != "lo" && !name.contains('.') && !OTHERS.iter().any(|prefix| name.starts_with(prefix))
+/// Whether the interface is a device of this machine.
+fn is_hardware(interfaces: &Path, name: &str) -> bool {
+    interfaces.join(name).join("device").exists()
+}
+
+/// What ZFS would give back of its cache if programs needed memory.
+fn reclaimable_arc_bytes() -> u64 {
+    let mut text = String::new();
+    let read = |file: File| file.take(ARC_STATISTICS_MAX_BYTES).read_to_string(&mut text);
+    // No such file: no ZFS.
+    if File::open(ARC_STATISTICS).and_then(read).is_err() {
+        return 0;
+    }
+    reclaimable_of(&text).unwrap_or(0)
+}
+
+/// All but the smallest size that the cache keeps: from lines such as `size    4    8589934592`.
+fn reclaimable_of(arc_statistics: &str) -> Option<u64> {
+    let number = |name: &str| {
+        let mut words = arc_statistics
+            .lines()
+            .map(str::split_whitespace)
+            .find_map(|mut words| (words.next() == Some(name)).then_some(words))?;
+        words.nth(1)?.parse::<u64>().ok()
+    };
+    Some(number("size")?.saturating_sub(number("c_min")?))
 }
 
 /// The file system that holds `directory`, or that will when it is made. Percent as `df` counts: of what its
@@ -202,12 +220,35 @@ mod tests {
     }
 
     #[test]
-    fn bridges_and_the_ends_of_vms_are_not_the_hosts_network() {
-        for name in ["eth0", "enp3s0", "wlan0", "ens18"] {
-            assert!(looks_physical(name), "{name}");
+    fn only_network_hardware_counts_as_the_hosts_network() {
+        let folder = tempfile::tempdir().unwrap();
+        let add =
+            |name: &str, part: &str| std::fs::create_dir_all(folder.path().join(name).join(part)).unwrap();
+        for name in ["eth0", "wlp2s0", "bridge-uplink", "tun-card", "vnet"] {
+            add(name, "device");
+            assert!(is_hardware(folder.path(), name), "{name}");
         }
-        for name in ["lo", "virbr0", "vnet12", "veth1a2b", "docker0", "br-0ad3", "eth0.10", "tun0", "bond0"] {
-            assert!(!looks_physical(name), "{name}");
+        for name in
+            ["lo", "br0", "vmbr0", "lxdbr0", "team0", "vlan10", "eth0.10", "bond0", "virbr0", "vnet12"]
+        {
+            add(name, "statistics");
+            assert!(!is_hardware(folder.path(), name), "{name}");
+        }
+        assert!(!is_hardware(folder.path(), "gone"));
+    }
+
+    #[test]
+    fn what_zfs_gives_back_is_its_cache_above_the_smallest_size() {
+        let statistics = |size: &str, c_min: &str| {
+            format!(
+                "13 1 0x01 123 33456 4000 5000\nname type data\nhits 4 99\nc_min    4    {c_min}\nc_max 4 8\nsize    4    {size}\n"
+            )
+        };
+        assert_eq!(reclaimable_of(&statistics("8589934592", "1073741824")), Some(7 << 30));
+        assert_eq!(reclaimable_of(&statistics("1073741824", "1073741824")), Some(0));
+        assert_eq!(reclaimable_of(&statistics("1000", "1073741824")), Some(0), "it has not grown to it yet");
+        for broken in ["", "size 4 100\n", "c_min 4 100\n", &statistics("-1", "0"), &statistics("", "0")] {
+            assert_eq!(reclaimable_of(broken), None, "{broken}");
         }
     }
 }

@@ -9,6 +9,8 @@ pub mod health;
 pub mod host;
 pub mod latest;
 mod schedule;
+mod traffic;
 
 pub use boot_setup::BootSetup;
 pub use collector::{Collector, Memory, time_limit};
+pub use traffic::RecordedTraffic;

@@ -71,7 +71,7 @@ pub struct Counters {
     pub balloon: Balloon,
     /// By the interface's name.
     pub interfaces: BTreeMap<String, Traffic>,
-    /// Writable disks, by the device's name.
+    /// Disks, not CD drives, by the device's name.
     pub disks: BTreeMap<String, DiskUse>,
 }
 

@@ -117,7 +117,7 @@ const fn counter<T>(
     MetricDefinition { kind: MetricType::COUNTER, name, help, read }
 }
 
-const VM: [MetricDefinition<VmView>; 8] = [
+const VM: [MetricDefinition<VmView>; 10] = [
     gauge("twarga_vm_cpu_usage_ratio", "CPU usage of the VM as a share of its cores, 0 to 1.", |vm| {
         vm.usage.cpu_percent.map(ratio)
     }),
@@ -127,11 +127,17 @@ const VM: [MetricDefinition<VmView>; 8] = [
     gauge("twarga_vm_memory_available_bytes", "Memory available in the guest.", |vm| {
         vm.usage.memory_available_mb.map(bytes_of_mb)
     }),
-    gauge("twarga_vm_disk_used_bytes", "Disk space used by the VM.", |vm| {
-        vm.usage.disk_used_gb.map(bytes_of_gb)
+    gauge("twarga_vm_disk_used_bytes", "Used space of the guest's root file system.", |vm| {
+        vm.usage.of_file_system(|usage| usage.disk_used_gb).map(bytes_of_gb)
     }),
-    gauge("twarga_vm_disk_available_bytes", "Disk space available to the VM.", |vm| {
-        vm.usage.disk_available_gb.map(bytes_of_gb)
+    gauge("twarga_vm_disk_available_bytes", "Free space of the guest's root file system.", |vm| {
+        vm.usage.of_file_system(|usage| usage.disk_available_gb).map(bytes_of_gb)
+    }),
+    gauge("twarga_vm_image_used_bytes", "Size of the VM's disk images on the host.", |vm| {
+        vm.usage.image_used_gb.map(bytes_of_gb)
+    }),
+    gauge("twarga_vm_image_available_bytes", "How much the VM's disk images can still grow.", |vm| {
+        vm.usage.image_available_gb.map(bytes_of_gb)
     }),
     counter("twarga_vm_network_receive_bytes_total", "Bytes received by the VM since its boot.", |vm| {
         vm.usage.network_rx_mb.map(bytes_of_mb)
@@ -303,6 +309,7 @@ fn labels<const N: usize>(pairs: [(&str, &str); N]) -> Vec<LabelPair> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Source;
     use axum::http::{HeaderName, HeaderValue};
     use proptest::prelude::*;
 
@@ -363,6 +370,26 @@ mod tests {
         for value in [None, Some(f64::NAN), Some(f64::INFINITY)] {
             assert_eq!(written("web-1", value), "");
         }
+    }
+
+    #[test]
+    fn an_image_is_never_shown_as_a_file_system() {
+        let shown = |source| {
+            let mut vm = crate::components::feed::tests::vm(1);
+            (vm.usage.disk_used_gb, vm.usage.disk_available_gb) = (Some(1.0), Some(9.0));
+            (vm.usage.image_used_gb, vm.usage.image_available_gb) = (Some(2.0), Some(8.0));
+            vm.usage.sources.disk = source;
+            let vms = [vm];
+            let known = of_vms(&vms).filter(|family| !family.get_metric().is_empty());
+            known
+                .filter_map(|family| {
+                    family.name().strip_suffix("_used_bytes")?.strip_prefix("twarga_vm_").map(str::to_owned)
+                })
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(shown(Source::Guest), ["disk", "image"]);
+        assert_eq!(shown(Source::Simulated), ["disk", "image"]);
+        assert_eq!(shown(Source::Hypervisor), ["image"]);
     }
 
     #[test]

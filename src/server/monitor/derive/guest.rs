@@ -7,10 +7,7 @@
 use super::units::{BYTES_PER_GB, BYTES_PER_MB, FRESH_INTERVALS, KIB_PER_MB};
 use crate::{
     model::{Source, VmUsage},
-    server::{
-        guest::{GuestSample, GuestSamples},
-        monitor::host::looks_physical,
-    },
+    server::guest::{GuestSample, GuestSamples},
 };
 use std::time::{Duration, Instant};
 
@@ -100,10 +97,8 @@ struct Bytes {
     tx_bytes: f64,
 }
 
-/// Over the interfaces that lead out of the guest: what its containers send is counted on those too.
 fn traffic(sample: &GuestSample) -> Option<Bytes> {
-    let outward = sample.interfaces.as_ref()?.iter().filter(|(name, _)| looks_physical(name));
-    outward.fold(None, |sum, (_, one)| {
+    sample.interfaces.as_ref()?.values().fold(None, |sum, one| {
         let sum = sum.unwrap_or(Bytes { rx_bytes: 0.0, tx_bytes: 0.0 });
         Some(Bytes {
             rx_bytes: sum.rx_bytes + one.rx_bytes as f64,
@@ -142,7 +137,7 @@ impl<'a> Span<'a> {
     fn network_mb_per_s(&self) -> Option<(f64, f64)> {
         let (before, after) = (self.earlier.interfaces.as_ref()?, self.later.interfaces.as_ref()?);
         let mut sum: Option<(u64, u64)> = None;
-        for (name, after) in after.iter().filter(|(name, _)| looks_physical(name)) {
+        for (name, after) in after {
             let Some(before) = before.get(name) else { continue };
             let (rx, tx) = sum.unwrap_or_default();
             sum = Some((
@@ -161,7 +156,7 @@ pub(crate) mod tests {
     use crate::{
         model::{Sources, UtcMillis},
         server::{
-            guest::sample::{CpuTime, FileSystem, InterfaceBytes, Memory, SCRIPT},
+            guest::sample::{CpuTime, FileSystem, InterfaceBytes, Memory},
             monitor::derive::{Inputs, derive},
             provider::{Balloon, Counters, DiskUse, Domain, DomainState, Traffic},
         },
@@ -187,9 +182,7 @@ pub(crate) mod tests {
     }
 
     fn eth0(rx_bytes: u64, tx_bytes: u64) -> BTreeMap<String, InterfaceBytes> {
-        let own = InterfaceBytes { rx_bytes, tx_bytes };
-        let of_containers = InterfaceBytes { rx_bytes: GB, tx_bytes: GB };
-        BTreeMap::from([("eth0".to_owned(), own), ("docker0".to_owned(), of_containers)])
+        BTreeMap::from([("eth0".to_owned(), InterfaceBytes { rx_bytes, tx_bytes })])
     }
 
     /// Two samples five seconds apart.
@@ -253,6 +246,9 @@ pub(crate) mod tests {
             disk_percent: Some(100.0 / 3.0),
             disk_used_gb: Some(3.0),
             disk_available_gb: Some(6.0),
+            image_percent: None,
+            image_used_gb: None,
+            image_available_gb: None,
             network_rx_mb: Some(100.0),
             network_tx_mb: Some(50.0),
             network_rx_mb_per_s: Some(2.0),
@@ -300,6 +296,7 @@ pub(crate) mod tests {
         };
         let usage = usage_after(0, &domain, &samples());
         assert_eq!((usage.disk_used_gb, usage.memory_percent), (Some(3.0), Some(25.0)));
+        assert_eq!(usage.image_percent, Some(50.0), "beside it");
         assert_eq!(usage.uptime_seconds, Some(105), "the guest was rebooted from inside");
         assert_eq!((usage.network_rx_mb, usage.network_rx_mb_per_s), (Some(1.0), None));
         let (guest, hypervisor) = (Source::Guest, Source::Hypervisor);
@@ -321,6 +318,29 @@ pub(crate) mod tests {
         let samples = changed(&samples(), |sample| sample.root_fs = None);
         let usage = usage_after(0, &domain, &samples);
         assert_eq!((usage.disk_percent, usage.sources.disk), (Some(25.0), Source::Hypervisor));
+    }
+
+    /// virtio_balloon reports `totalram` and `si_mem_available()`, which `/proc/meminfo` prints.
+    #[test]
+    fn balloon_and_guest_agree_about_memory() {
+        for (total_kib, available_kib) in [(176_212, 150_000), (1 << 20, 0), (4 << 20, 3 << 20)] {
+            let mut domain = silent();
+            domain.counters.balloon = Balloon {
+                available_kib: Some(total_kib),
+                usable_kib: Some(available_kib),
+                last_update_secs: Some(NOW.0 / 1000),
+            };
+            let from_guest = changed(&samples(), |sample| {
+                sample.memory = Some(Memory { total_kib, available_kib, swap_kib: None });
+            });
+            let from_balloon = changed(&samples(), |sample| sample.memory = None);
+            let memory = |samples| {
+                let usage = usage_after(0, &domain, samples);
+                (usage.memory_percent, usage.memory_used_mb, usage.memory_available_mb)
+            };
+            assert!(memory(&from_guest).0.is_some());
+            assert_eq!(memory(&from_guest), memory(&from_balloon));
+        }
     }
 
     #[test]
@@ -368,13 +388,6 @@ pub(crate) mod tests {
         assert_eq!((usage.cpu_percent, usage.network_rx_mb_per_s), (None, None));
     }
 
-    #[test]
-    fn the_script_leaves_out_only_interfaces_that_do_not_count() {
-        let kinds: Vec<&str> =
-            SCRIPT.split("/^ *").skip(1).filter_map(|rest| Some(rest.split_once("/d")?.0)).collect();
-        assert!(kinds.contains(&"veth") && kinds.iter().all(|kind| !looks_physical(kind)), "{kinds:?}");
-    }
-
     fn any_count() -> impl Strategy<Value = u64> {
         prop_oneof![0..20_u64, any::<u64>()]
     }
@@ -386,7 +399,7 @@ pub(crate) mod tests {
             cpu in option::of((any_count(), any_count(), 0..4_u32)),
             memory in option::of((any_count(), any_count())),
             root_fs in option::of((any_count(), any_count(), any_count())),
-            interfaces in option::of(btree_map("(eth[01]|docker0)", (any_count(), any_count()), 0..3)),
+            interfaces in option::of(btree_map("eth[0-2]", (any_count(), any_count()), 0..3)),
             uptime_secs in option::of(prop_oneof![0.0..20.0, 0.0..f64::MAX]),
             after_millis in 0..10_000_u64,
         ) -> GuestSample {

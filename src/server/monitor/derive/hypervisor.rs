@@ -137,7 +137,8 @@ fn memory(domain: &Domain, now: UtcMillis, interval_secs: u32, usage: &mut VmUsa
     usage.sources.memory = domain.source;
 }
 
-/// An image can be a little larger than what the guest sees: it has tables of its own.
+/// The size of the images, which stands in for the guest's file system until the guest has reported it. An image can be
+/// a little larger than what the guest sees: it has tables of its own.
 fn disk(domain: &Domain, usage: &mut VmUsage) {
     let disks = domain.counters.disks.values().filter(|disk| disk.capacity_bytes > 0);
     let (image, capacity) = disks.fold((0.0, 0.0), |(image, capacity), disk| {
@@ -149,6 +150,12 @@ fn disk(domain: &Domain, usage: &mut VmUsage) {
     usage.disk_percent = Some((100.0 * image / capacity).clamp(0.0, 100.0));
     usage.disk_used_gb = Some(image / BYTES_PER_GB);
     usage.disk_available_gb = Some((capacity - image).max(0.0) / BYTES_PER_GB);
+    // The simulated fleet has no guests to ask: its images count as file systems.
+    if domain.source == Source::Hypervisor {
+        usage.image_percent = usage.disk_percent;
+        usage.image_used_gb = usage.disk_used_gb;
+        usage.image_available_gb = usage.disk_available_gb;
+    }
 }
 
 fn network(domain: &Domain, usage: &mut VmUsage) {

@@ -5,7 +5,8 @@
 //! definitions.
 //!
 //! The guest takes precedence for its root file system, memory and uptime, the hypervisor for CPU and network.
-//! Where the preferred source has no value, the other one is used, group by group.
+//! Where the preferred source has no value, the other one is used, group by group. For memory both report the kernel's
+//! `MemTotal` and `MemAvailable`; for the disk they report different things, so the image has values of its own, too.
 
 mod guest;
 mod hypervisor;
@@ -237,6 +238,9 @@ mod tests {
                 disk_percent: Some(25.0),
                 disk_used_gb: Some(1.0),
                 disk_available_gb: Some(3.0),
+                image_percent: Some(25.0),
+                image_used_gb: Some(1.0),
+                image_available_gb: Some(3.0),
                 uptime_seconds: Some(0),
                 sources: Sources {
                     disk: Source::Hypervisor,
@@ -286,6 +290,7 @@ mod tests {
     #[test]
     fn what_the_simulated_fleet_makes_is_called_simulated() {
         let usage = usage_of(&Domain { source: Source::Simulated, ..running() });
+        assert_eq!((usage.disk_percent, usage.image_percent), (Some(25.0), None));
         assert_eq!((usage.sources.memory, usage.sources.disk), (Source::Simulated, Source::Simulated));
     }
 
@@ -397,6 +402,13 @@ mod tests {
         }
 
         #[test]
+        fn the_image_is_the_hypervisors_and_the_guest_changes_nothing_there(after in any_domain(), guest in any_samples()) {
+            let image = |f: VmUsage| (f.image_percent, f.image_used_gb, f.image_available_gb);
+            let both = derive(Inputs { guest: Some(&guest), ..inputs(&after, guest.newest.taken_at) });
+            prop_assert_eq!(image(both), image(usage_of(&after)));
+        }
+
+        #[test]
         fn rates_never_come_from_two_boots(before in any_domain(), after in any_domain()) {
             let f = usage_between(&before, &after);
             if has_a_rate(&f) {
@@ -427,6 +439,7 @@ mod tests {
             prop_assert_eq!(is_hypervisor(f.sources.cpu), f.cpu_percent.is_some());
             prop_assert_eq!(is_hypervisor(f.sources.memory), f.memory_percent.is_some());
             prop_assert_eq!(is_hypervisor(f.sources.disk), f.disk_percent.is_some());
+            prop_assert_eq!(f.image_percent, f.disk_percent);
             prop_assert_eq!(is_hypervisor(f.sources.network), f.network_rx_mb.is_some());
             prop_assert_eq!(is_hypervisor(f.sources.uptime), f.uptime_seconds.is_some());
         }
