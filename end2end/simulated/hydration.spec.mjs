@@ -7,6 +7,7 @@ const test = withFleet({ name: "hydration" });
 const CHANGES = {
   "a link around a value": () => {
     const value = document.querySelector("[data-testid=cpu]");
+    if (!value) return;
     const link = document.createElement("a");
     link.href = "tel:42";
     link.append(...value.childNodes);
