@@ -127,6 +127,7 @@ pub(super) async fn run(
             status: status.code(),
             error_exit: said.error_exit,
             errors: said.errors.text(),
+            warnings: said.warnings.text(),
             stderr: complaints.text(),
         },
     })
@@ -185,6 +186,7 @@ struct Said {
     error_exit: Option<(String, String)>,
     ssh_config: Option<String>,
     errors: Tail,
+    warnings: Tail,
 }
 
 impl Said {
@@ -197,8 +199,10 @@ impl Said {
             self.ssh_config = Some(config.into());
         }
         let Some((level, text)) = record.as_ref().and_then(Record::ui) else { return };
-        if level == "error" {
-            self.errors.push(text);
+        match level {
+            "error" => self.errors.push(text),
+            "warn" => self.warnings.push(text),
+            _ => {}
         }
         for shown in shown_lines(text) {
             hear(cut(shown));
@@ -295,6 +299,7 @@ mod tests {
                 status: Some(1),
                 error_exit: Some(("Vagrant::Errors::VMBootTimeout".into(), "Bad".into())),
                 errors: "Bad".into(),
+                warnings: String::new(),
                 stderr: "warning: from Ruby".into(),
             }
         );

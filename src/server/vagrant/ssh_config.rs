@@ -10,12 +10,8 @@
 //! The parser is pure. A configuration that lacks a required part is `None`.
 
 use super::{
-    command,
-    directory::has_vagrantfile,
-    driver::Vagrant,
-    error_classification,
-    task::until,
-    vagrantfile::{VAGRANTFILE, domain_name},
+    command, directory::has_vagrantfile, driver::Vagrant, error_classification, task::until,
+    vagrantfile::VAGRANTFILE,
 };
 use crate::server::provider::{GuestAccess, Machine, MachineError, MachineErrorKind, SshConfig};
 use async_trait::async_trait;
@@ -71,10 +67,7 @@ impl GuestAccess for Vagrant {
             });
         }
         if !outcome.succeeded {
-            return Err(error_classification::classify(
-                &outcome.ended,
-                self.context(machine, &domain_name(machine)),
-            ));
+            return Err(error_classification::classify(&outcome.ended, self.context(machine)));
         }
         outcome.ssh_config.as_deref().and_then(SshConfig::parse).ok_or_else(|| MachineError {
             kind: MachineErrorKind::Other,
