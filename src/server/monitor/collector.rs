@@ -25,7 +25,7 @@ use crate::{
             Counters, Domain, DomainState, Hypervisor, HypervisorSample, IndexedMachine, MachineIndex,
             Moment, ReadError,
         },
-        vms::{MonitoredVm, ObservedStatus, RecordedStatus, Vms, reconcile},
+        vms::{MonitoredVm, ObservedStatus, RecordedStatus, StatusChange, Vms, reconcile},
     },
 };
 use std::{
@@ -73,6 +73,8 @@ pub struct Memory {
     newest: UtcMillis,
     /// Since when the clock has been far behind the newest sample.
     behind_since: Option<Instant>,
+    /// The host restarted since the last sample before this run; until the first sample.
+    host_restarted: bool,
 }
 
 impl Collector {
@@ -122,6 +124,11 @@ impl Collector {
         let (sample, indexed, mut host) =
             tokio::join!(self.read(), self.indexed(&monitored), self.sample_host());
         let before = self.memory.began.replace(began);
+        if before.is_none() {
+            let newest = self.store.newest_tick();
+            let started_at = self.hypervisor.host_started_at();
+            self.memory.host_restarted = newest.0 > 0 && started_at.is_some_and(|at| at > newest);
+        }
         if !before.is_some_and(|before| is_comparable(before, began, self.interval_secs)) {
             (host.cpu_percent, host.net_send_speed, host.net_recv_speed) = (None, None, None);
         }
@@ -165,10 +172,17 @@ impl Collector {
             None => None,
         };
         let mut views = Vec::with_capacity(monitored.len());
+        let mut stopped_by_host = Vec::new();
         for (w, usage) in monitored.iter().zip(&usage) {
-            views.push(self.reconciled(&mut tx, w, *usage, &domains).await?);
+            let (view, change) = self.reconciled(&mut tx, w, *usage, &domains).await?;
+            stopped_by_host.extend(change.filter(|change| change.by_host_restart).map(|_| view.id));
+            views.push(view);
         }
         tx.commit().await?;
+        self.alerts.note_host_restart(stopped_by_host);
+        if domains.taken.is_some() {
+            self.memory.host_restarted = false;
+        }
         if let Some(recorded) = recorded {
             self.store.publish(recorded);
         }
@@ -342,16 +356,16 @@ impl Collector {
         w: &MonitoredVm,
         usage: VmUsage,
         domains: &Domains,
-    ) -> Result<VmView, sqlx::Error> {
+    ) -> Result<(VmView, Option<StatusChange>), sqlx::Error> {
         let mut view = VmView { usage, ..w.view.clone() };
         if w.busy {
-            return Ok(view);
+            return Ok((view, None));
         }
         let observed = match domains.of(w) {
             Some(domain) => ObservedStatus::Is(domain.state),
             None if domains.responded(w) => ObservedStatus::Absent,
             // Once may be a hiccup.
-            None if !w.machine.is_indexed() && self.memory.failed_samples < 2 => return Ok(view),
+            None if !w.machine.is_indexed() && self.memory.failed_samples < 2 => return Ok((view, None)),
             None => ObservedStatus::Silence,
         };
         if view.status == VmStatus::Failed && observed == ObservedStatus::Absent {
@@ -364,17 +378,18 @@ impl Collector {
             problem: view.problem.as_deref(),
             had_domain: w.domain_uuid.is_some(),
             is_adopted: w.machine.project.is_some(),
+            host_restarted: self.memory.host_restarted,
         };
-        if let Some(change) = reconcile(believed, observed)
-            && self.vms.note(tx, &view, &change).await?
-        {
-            view.status = change.status;
-            view.problem = change.problem;
-            if change.status != VmStatus::Running {
-                view.ip_address = None;
-            }
+        let Some(change) = reconcile(believed, observed) else { return Ok((view, None)) };
+        if !self.vms.note(tx, &view, &change).await? {
+            return Ok((view, None));
         }
-        Ok(view)
+        view.status = change.status;
+        view.problem.clone_from(&change.problem);
+        if change.status != VmStatus::Running {
+            view.ip_address = None;
+        }
+        Ok((view, Some(change)))
     }
 }
 

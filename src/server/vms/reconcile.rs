@@ -29,6 +29,8 @@ pub struct RecordedStatus<'a> {
     /// Whether the VM ever had a domain.
     pub had_domain: bool,
     pub is_adopted: bool,
+    /// The host restarted since the last sample.
+    pub host_restarted: bool,
 }
 
 /// The change to be written.
@@ -39,6 +41,8 @@ pub struct StatusChange {
     pub event: Option<NewEvent>,
     /// It stopped unexpectedly: no request here caused it.
     pub stopped_unexpectedly: bool,
+    /// It stopped because the host restarted.
+    pub by_host_restart: bool,
 }
 
 /// What follows, if anything has changed.
@@ -55,6 +59,7 @@ pub fn reconcile(vm: RecordedStatus<'_>, observed: ObservedStatus) -> Option<Sta
             problem: vm.problem.map(str::to_owned),
             event: None,
             stopped_unexpectedly: false,
+            by_host_restart: false,
         })
     };
     let from_outside = |status, what: &str| {
@@ -68,6 +73,17 @@ pub fn reconcile(vm: RecordedStatus<'_>, observed: ObservedStatus) -> Option<Sta
             problem: None,
             event: Some(event),
             stopped_unexpectedly: stopped_unexpectedly(status),
+            by_host_restart: false,
+        })
+    };
+    let with_the_host = |status| {
+        let text = format!("{name} stopped because the host restarted.");
+        Some(StatusChange {
+            status,
+            problem: None,
+            event: Some(NewEvent::warning("vm_changed_from_outside", Some(vm.vm_id), text)),
+            stopped_unexpectedly: stopped_unexpectedly(status),
+            by_host_restart: true,
         })
     };
     let trouble = |status, kind, text: String| {
@@ -77,6 +93,7 @@ pub fn reconcile(vm: RecordedStatus<'_>, observed: ObservedStatus) -> Option<Sta
             problem: Some(text),
             event: Some(event),
             stopped_unexpectedly: stopped_unexpectedly(status),
+            by_host_restart: false,
         })
     };
 
@@ -95,6 +112,11 @@ pub fn reconcile(vm: RecordedStatus<'_>, observed: ObservedStatus) -> Option<Sta
         (ObservedStatus::Is(DomainState::Crashed), Unknown) if vm.problem.is_some() => found_out(Stopped),
         (ObservedStatus::Absent, Unknown) if vm.problem.is_some() => found_out(NotCreated),
 
+        (ObservedStatus::Is(DomainState::Stopped | DomainState::Crashed), Running | Suspended)
+            if vm.host_restarted =>
+        {
+            with_the_host(Stopped)
+        }
         (ObservedStatus::Is(DomainState::Running), _) => from_outside(Running, "started"),
         (ObservedStatus::Is(DomainState::Suspended), _) => from_outside(Suspended, "suspended"),
         (ObservedStatus::Is(DomainState::Stopped), _) => from_outside(Stopped, "stopped"),
@@ -138,6 +160,7 @@ mod tests {
             problem: None,
             had_domain: true,
             is_adopted: false,
+            host_restarted: false,
         };
         reconcile(vm, observed)
     }
@@ -159,6 +182,30 @@ mod tests {
                 .unwrap()
                 .stopped_unexpectedly
         );
+    }
+
+    #[test]
+    fn vms_that_stop_with_the_host_stop_for_that_reason() {
+        for (status, observed) in [
+            (VmStatus::Running, DomainState::Stopped),
+            (VmStatus::Running, DomainState::Crashed),
+            (VmStatus::Suspended, DomainState::Stopped),
+        ] {
+            let vm = RecordedStatus {
+                vm_id: 7,
+                name: "web-1",
+                status,
+                problem: None,
+                had_domain: true,
+                is_adopted: false,
+                host_restarted: true,
+            };
+            let change = reconcile(vm, ObservedStatus::Is(observed)).unwrap();
+            assert!(change.by_host_restart);
+            assert_eq!(change.stopped_unexpectedly, status == VmStatus::Running);
+            assert_eq!(change.event.unwrap().text, "web-1 stopped because the host restarted.");
+            assert_eq!(change.problem, None);
+        }
     }
 
     #[test]
@@ -189,6 +236,7 @@ mod tests {
             problem: None,
             had_domain: true,
             is_adopted: true,
+            host_restarted: false,
         };
         let change = reconcile(vm, ObservedStatus::Absent).unwrap();
         assert_eq!(change.status, VmStatus::NotCreated);
@@ -220,6 +268,7 @@ mod tests {
             problem: Some("It died."),
             had_domain: true,
             is_adopted: false,
+            host_restarted: false,
         };
         let silent = reconcile(recorded, ObservedStatus::Silence).unwrap();
         assert_eq!((silent.status, silent.problem.as_deref()), (VmStatus::Unknown, Some("It died.")));
@@ -231,7 +280,8 @@ mod tests {
                 status: VmStatus::Stopped,
                 problem: Some("It died.".into()),
                 event: None,
-                stopped_unexpectedly: false
+                stopped_unexpectedly: false,
+                by_host_restart: false,
             }
         );
         assert_eq!(seen(VmStatus::NotCreated, ObservedStatus::Silence), None);
@@ -246,6 +296,7 @@ mod tests {
             problem: Some("It did not boot in time."),
             had_domain: true,
             is_adopted: false,
+            host_restarted: false,
         };
         let found = reconcile(failed, ObservedStatus::Is(DomainState::Running)).unwrap();
         assert_eq!((found.status, found.event), (VmStatus::Running, None));
