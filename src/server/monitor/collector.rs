@@ -25,7 +25,7 @@ use crate::{
             Counters, Domain, DomainState, Hypervisor, HypervisorSample, IndexedMachine, MachineIndex,
             Moment, ReadError,
         },
-        vms::{MonitoredVm, ObservedStatus, RecordedStatus, StatusChange, Vms, reconcile},
+        vms::{MonitoredVm, ObservedStatus, RecordedStatus, StatusChange, Vms, reconcile, status_after},
     },
 };
 use std::{
@@ -45,6 +45,8 @@ const CLOCK_SLACK_SECS: i64 = 60;
 const CLOCK_BEHIND_LIMIT: Duration = Duration::from_secs(10 * 60);
 /// An event arrives before the hypervisor reports its cause, which can take up to a second.
 const AFTER_AN_EVENT: Duration = Duration::from_millis(1500);
+/// How long a VM with a problem runs and answers until it is well again.
+const WELL_AFTER: Duration = Duration::from_secs(60);
 
 pub struct Collector {
     pub database: Database,
@@ -73,8 +75,39 @@ pub struct Memory {
     newest: UtcMillis,
     /// Since when the clock has been far behind the newest sample.
     behind_since: Option<Instant>,
+    /// Since when VMs with a problem have been running with a guest that answers, by id, with when they last changed.
+    answering: HashMap<i64, (UtcMillis, Instant)>,
     /// The host restarted since the last sample before this run; until the first sample.
     host_restarted: bool,
+}
+
+impl Memory {
+    fn note_answering(&mut self, monitored: &[MonitoredVm], usage: &[VmUsage], now: Instant) {
+        let before = std::mem::take(&mut self.answering);
+        let answers = |usage: &VmUsage| {
+            let sources = usage.sources;
+            [sources.memory, sources.disk, sources.uptime]
+                .iter()
+                .any(|source| matches!(source, Source::Guest | Source::Simulated))
+        };
+        self.answering = monitored
+            .iter()
+            .zip(usage)
+            .filter(|(w, usage)| {
+                w.view.problem.is_some() && w.view.status == VmStatus::Running && answers(usage)
+            })
+            .map(|(w, _)| {
+                let changed_at = w.view.updated_at;
+                let known = before.get(&w.view.id).filter(|(then, _)| *then == changed_at);
+                (w.view.id, (changed_at, known.map_or(now, |(_, since)| *since)))
+            })
+            .collect();
+    }
+
+    fn is_well(&self, vm_id: i64, now: Instant) -> bool {
+        let since = self.answering.get(&vm_id).map(|(_, since)| *since);
+        since.is_some_and(|since| now.saturating_duration_since(since) >= WELL_AFTER)
+    }
 }
 
 impl Collector {
@@ -156,6 +189,7 @@ impl Collector {
         let monitored = self.with_current_domains(monitored, &domains).await?;
         let now = domains.taken.as_ref().map_or_else(|| self.hypervisor.now(), PreviousSample::at);
         let usage = self.usage(&monitored, &domains, now, before.map(|before| before.monotonic));
+        self.memory.note_answering(&monitored, &usage, now.monotonic);
         self.record_unresponsive(&monitored, &domains, began.utc);
         let recorded_at = self.next_tick_time(now).await?;
         let sampled_at = recorded_at.unwrap_or(now.utc);
@@ -376,6 +410,12 @@ impl Collector {
             name: &view.name,
             status: view.status,
             problem: view.problem.as_deref(),
+            problem_lasts: w.problem_lasts,
+            aim: view.operation.as_ref().and_then(|operation| {
+                let is_its_failure = operation.error.is_some() && operation.error == view.problem;
+                is_its_failure.then(|| status_after(operation.kind))
+            }),
+            is_well: self.memory.is_well(view.id, self.hypervisor.now().monotonic),
             had_domain: w.domain_uuid.is_some(),
             is_adopted: w.machine.project.is_some(),
             host_restarted: self.memory.host_restarted,

@@ -1,5 +1,8 @@
 //! Compares the observed state of a VM with the recorded one. Pure.
 //!
+//! A problem is shown as long as it applies: not once the VM reached the status that the failed operation aimed at, nor
+//! once a running VM has been well for a while.
+//!
 //! Only VMs without an open operation are reconciled. A status that none of our operations explains was caused outside
 //! Twarga Cloud and is reported as such.
 
@@ -26,6 +29,12 @@ pub struct RecordedStatus<'a> {
     pub status: VmStatus,
     /// The problem reported before and still shown on its page.
     pub problem: Option<&'a str>,
+    /// The problem stays until an operation succeeds.
+    pub problem_lasts: bool,
+    /// The status that the operation aimed at whose failure is the problem.
+    pub aim: Option<VmStatus>,
+    /// It has been running, with a guest that answers, for a while.
+    pub is_well: bool,
     /// Whether the VM ever had a domain.
     pub had_domain: bool,
     pub is_adopted: bool,
@@ -54,9 +63,11 @@ pub fn reconcile(vm: RecordedStatus<'_>, observed: ObservedStatus) -> Option<Sta
     let name = vm.name;
     let stopped_unexpectedly = |status| vm.status == Running && matches!(status, Stopped | NotCreated);
     let found_out = |status| {
+        // A VM that runs may still be far from well.
+        let is_reached = vm.aim == Some(status) && !matches!(status, Running | Unknown);
         Some(StatusChange {
             status,
-            problem: vm.problem.map(str::to_owned),
+            problem: vm.problem.filter(|_| vm.problem_lasts || !is_reached).map(str::to_owned),
             event: None,
             stopped_unexpectedly: false,
             by_host_restart: false,
@@ -97,7 +108,15 @@ pub fn reconcile(vm: RecordedStatus<'_>, observed: ObservedStatus) -> Option<Sta
         })
     };
 
+    let is_well_again = vm.is_well && vm.problem.is_some() && !vm.problem_lasts;
     match (observed, vm.status) {
+        (ObservedStatus::Is(DomainState::Running), Running) if is_well_again => Some(StatusChange {
+            status: Running,
+            problem: None,
+            event: None,
+            stopped_unexpectedly: false,
+            by_host_restart: false,
+        }),
         (ObservedStatus::Is(DomainState::Unknown), _)
         | (ObservedStatus::Is(DomainState::Running), Running)
         | (ObservedStatus::Is(DomainState::Suspended), Suspended)
@@ -158,6 +177,9 @@ mod tests {
             name: "web-1",
             status,
             problem: None,
+            problem_lasts: false,
+            aim: None,
+            is_well: false,
             had_domain: true,
             is_adopted: false,
             host_restarted: false,
@@ -196,6 +218,9 @@ mod tests {
                 name: "web-1",
                 status,
                 problem: None,
+                problem_lasts: false,
+                aim: None,
+                is_well: false,
                 had_domain: true,
                 is_adopted: false,
                 host_restarted: true,
@@ -221,6 +246,58 @@ mod tests {
     }
 
     #[test]
+    fn a_problem_ends_once_the_vm_has_been_well_for_a_while() {
+        let recorded = RecordedStatus {
+            vm_id: 7,
+            name: "web-1",
+            status: VmStatus::Running,
+            problem: Some("libvirt did not answer."),
+            problem_lasts: false,
+            aim: None,
+            is_well: true,
+            had_domain: true,
+            is_adopted: false,
+            host_restarted: false,
+        };
+        let running = ObservedStatus::Is(DomainState::Running);
+        let change = reconcile(recorded, running).unwrap();
+        assert_eq!((change.status, change.problem, change.event), (VmStatus::Running, None, None));
+        for unchanged in [
+            RecordedStatus { is_well: false, ..recorded },
+            RecordedStatus { problem: None, ..recorded },
+            RecordedStatus { problem_lasts: true, ..recorded },
+        ] {
+            assert_eq!(reconcile(unchanged, running), None);
+        }
+    }
+
+    #[test]
+    fn a_problem_ends_with_the_status_that_the_failed_operation_aimed_at() {
+        for (aim, observed, ends) in [
+            (VmStatus::Stopped, ObservedStatus::Is(DomainState::Stopped), true),
+            (VmStatus::Suspended, ObservedStatus::Is(DomainState::Suspended), true),
+            (VmStatus::NotCreated, ObservedStatus::Absent, true),
+            (VmStatus::Stopped, ObservedStatus::Is(DomainState::Running), false),
+            (VmStatus::Running, ObservedStatus::Is(DomainState::Running), false),
+        ] {
+            let recorded = RecordedStatus {
+                vm_id: 7,
+                name: "web-1",
+                status: VmStatus::Unknown,
+                problem: Some("It timed out."),
+                problem_lasts: false,
+                aim: Some(aim),
+                is_well: false,
+                had_domain: true,
+                is_adopted: false,
+                host_restarted: false,
+            };
+            let change = reconcile(recorded, observed).unwrap();
+            assert_eq!(change.problem.is_none(), ends, "{aim:?} {observed:?}");
+        }
+    }
+
+    #[test]
     fn an_undefined_domain_is_not_created_and_says_what_to_do() {
         let change = seen(VmStatus::Stopped, ObservedStatus::Absent).unwrap();
         assert_eq!(change.status, VmStatus::NotCreated);
@@ -234,6 +311,9 @@ mod tests {
             name: "shop",
             status: VmStatus::Running,
             problem: None,
+            problem_lasts: false,
+            aim: None,
+            is_well: false,
             had_domain: true,
             is_adopted: true,
             host_restarted: false,
@@ -266,6 +346,9 @@ mod tests {
             name: "web-1",
             status: VmStatus::Stopped,
             problem: Some("It died."),
+            problem_lasts: false,
+            aim: None,
+            is_well: false,
             had_domain: true,
             is_adopted: false,
             host_restarted: false,
@@ -294,6 +377,9 @@ mod tests {
             name: "web-1",
             status: VmStatus::Unknown,
             problem: Some("It did not boot in time."),
+            problem_lasts: false,
+            aim: None,
+            is_well: false,
             had_domain: true,
             is_adopted: false,
             host_restarted: false,
