@@ -54,6 +54,10 @@ pub fn App() -> impl IntoView {
         <Title formatter=|title: String| {
             if title.is_empty() { "Twarga Cloud".to_owned() } else { format!("{title} · Twarga Cloud") }
         }/>
+        // Hidden by the style sheet: only pages that came without it show this.
+        <p class="without-styles">
+            "This page came without styles and scripts. Twarga Cloud works at the root of a host name, not below a path such as /cloud/: ask your admin to give it a host name of its own."
+        </p>
         <Router>
             <Routes fallback=NotFound>
                 <ParentRoute path=path!("") view=AppLayout ssr=SsrMode::Async>

@@ -153,9 +153,10 @@ impl AlertMetric {
         }
     }
 
-    /// A value, with at most one decimal: `90 %`, `2.5 MB/s`.
+    /// A value, with at most one decimal, or two below 1: `90 %`, `2.5 MB/s`, `0.04 MB/s`.
     pub fn shown(self, value: f64) -> String {
-        self.with_unit(tenths(value).to_string())
+        let is_small = value > 0.0 && value < 1.0;
+        self.with_unit(if is_small { rounded(value) } else { tenths(value) }.to_string())
     }
 
     /// A threshold, with at most two decimals: `90 %`, `0.04 MB/s`.

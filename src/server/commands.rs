@@ -232,7 +232,8 @@ pub async fn serve(arguments: ServeArgs) -> Result<(), String> {
     let state = assembly.state.clone();
     state.vms.resume().await.map_err(|e| format!("The open operations cannot be read: {e}."))?;
     let notifier = Notifier::new(state.database.clone(), mail, arguments.notifications.private_webhooks)
-        .map_err(|error| format!("Notifications cannot be sent: {error}."))?;
+        .map_err(|error| format!("Notifications cannot be sent: {error}."))?
+        .with_public_url(arguments.public_url.clone());
     let collector = tokio::spawn(assembly.collector().run());
     tokio::spawn(notifier.run());
     tokio::spawn(retention(state.store.clone(), arguments.retention_days));

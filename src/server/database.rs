@@ -4,6 +4,7 @@
 //! own connections and never wait for it (WAL).
 
 use crate::model::{ProviderKind, UtcMillis};
+use nix::sys::statfs::statfs;
 use sqlx::{
     Connection, Sqlite, SqliteConnection, SqlitePool, Transaction,
     sqlite::{
@@ -50,6 +51,16 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(3);
 pub enum OpenError {
     #[error("The folder {0} cannot be made or written to: {1}. Choose another with --data-dir.")]
     Folder(String, io::Error),
+    #[error(
+        "The folder {folder} is on a network file system ({kind}), where the database does not work: SQLite's WAL needs \
+         shared memory. Choose a folder on a local disk with --data-dir."
+    )]
+    NetworkFileSystem { folder: String, kind: &'static str },
+    #[error(
+        "The file system of the folder {0} does not support the database: SQLite's WAL needs shared memory there. Choose \
+         a folder on a local disk with --data-dir."
+    )]
+    NoWal(String),
     #[error("The database {0} cannot be opened: {1}")]
     Open(String, sqlx::Error),
     #[error(
@@ -88,8 +99,16 @@ impl Database {
     async fn opened(data_dir: &Path, may_migrate: bool) -> Result<Self, OpenError> {
         let shown = data_dir.display().to_string();
         let file = data_dir.join(FILE_NAME);
-        make_private(data_dir, &file).map_err(|e| OpenError::Folder(shown.clone(), e))?;
-        let shown = file.display().to_string();
+        make_folder(data_dir).map_err(|e| OpenError::Folder(shown.clone(), e))?;
+        // What cannot be found out does not matter: the journal mode is checked, too. The type is wider than its 32 bits
+        // on some architectures, and signed on others.
+        if let Some(kind) =
+            statfs(data_dir).ok().and_then(|found| network_file_system(found.filesystem_type().0 as u32))
+        {
+            return Err(OpenError::NetworkFileSystem { folder: shown, kind });
+        }
+        make_private(&file).map_err(|e| OpenError::Folder(shown.clone(), e))?;
+        let (folder, shown) = (shown, file.display().to_string());
         let options = SqliteConnectOptions::new()
             .filename(&file)
             .create_if_missing(true)
@@ -110,6 +129,11 @@ impl Database {
             .connect_with(options.clone())
             .await
             .map_err(failed)?;
+        let mode: String =
+            sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&writer).await.map_err(failed)?;
+        if mode != "wal" {
+            return Err(OpenError::NoWal(folder));
+        }
         if may_migrate {
             MIGRATOR.run(&writer).await.map_err(|e| OpenError::Migrate(shown.clone(), e))?;
             shrinkable(&writer).await.map_err(failed)?;
@@ -253,10 +277,29 @@ async fn shrinkable(writer: &SqlitePool) -> Result<(), sqlx::Error> {
     Ok(())
 }
 
-/// Makes folder and file for nobody else to read: they hold the hashes of passwords and tokens. SQLite gives the
-/// files beside its own the same rights.
-fn make_private(folder: &Path, file: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+fn make_folder(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+/// The name of a file system whose files several computers may have open, so that SQLite's shared memory or its locks
+/// do not work. By the numbers of `statfs(2)`.
+fn network_file_system(kind: u32) -> Option<&'static str> {
+    match kind {
+        0x6969 => Some("NFS"),
+        0x0102_1997 => Some("9p"),
+        0xff53_4d42 => Some("CIFS"),
+        0xfe53_4d42 => Some("SMB2"),
+        0x517b => Some("SMB"),
+        0x5346_414f | 0x6b41_4653 => Some("AFS"),
+        0x7375_7245 => Some("Coda"),
+        0x564c => Some("NCP"),
+        _ => None,
+    }
+}
+
+/// Makes the file for nobody else to read: it holds the hashes of passwords and tokens. SQLite gives the files beside
+/// its own the same rights.
+fn make_private(file: &Path) -> io::Result<()> {
     let file = OpenOptions::new().create(true).append(true).mode(0o600).open(file)?;
     file.set_permissions(Permissions::from_mode(0o600))
 }
@@ -300,6 +343,26 @@ mod tests {
 
     async fn written(database: &Database) -> Vec<i64> {
         sqlx::query_scalar("SELECT at FROM entry ORDER BY at").fetch_all(database.read()).await.unwrap()
+    }
+
+    #[test]
+    fn a_folder_on_a_network_file_system_is_rejected_with_its_name() {
+        for (kind, name) in [
+            (0x6969, "NFS"),
+            (0x0102_1997, "9p"),
+            (0xff53_4d42, "CIFS"),
+            (0xfe53_4d42, "SMB2"),
+            (0x517b, "SMB"),
+            (0x5346_414f, "AFS"),
+        ] {
+            assert_eq!(network_file_system(kind), Some(name));
+            let text = OpenError::NetworkFileSystem { folder: "/data".into(), kind: name }.to_string();
+            assert!(text.contains(name) && text.contains("--data-dir"), "{text}");
+        }
+        let (ext4, btrfs, tmpfs, xfs, overlay) = (0xef53, 0x9123_683e, 0x0102_1994, 0x5846_5342, 0x794c_7630);
+        for local in [ext4, btrfs, tmpfs, xfs, overlay] {
+            assert_eq!(network_file_system(local), None);
+        }
     }
 
     #[tokio::test]

@@ -1103,3 +1103,16 @@ async fn real_and_simulated_vms_never_share_a_folder() {
     let error = assemble(&arguments, support::asset_urls(), source).await.err().unwrap();
     assert!(error.contains("--provider simulated"), "{error}");
 }
+
+#[tokio::test]
+async fn a_page_that_came_without_its_style_sheet_says_what_to_do() {
+    let server = Fleet::new().serve(0).await;
+    let ada = server.user("ada").await;
+    for path in ["/", "/account", "/cloud/"] {
+        let page = ada.page(path).await;
+        assert!(page.text.contains("class=\"without-styles\""), "{path}: {}", page.text);
+        assert!(page.words().contains("works at the root of a host name, not below a path"), "{path}");
+    }
+    let styles = include_str!("../../style/base.css");
+    assert!(styles.contains(".without-styles { display: none; }"), "the notice is hidden on all other pages");
+}

@@ -642,3 +642,44 @@ async fn a_failed_launch_is_undone_and_one_that_cannot_be_costs_nothing_in_the_e
     server.wait_until_idle().await;
     assert_consistent(&server).await;
 }
+
+#[tokio::test]
+async fn a_problem_is_shown_until_the_vm_is_well_again() {
+    let fleet = Fleet::new();
+    let mut server = fleet.serve(0).await;
+    let ada = server.user("ada").await;
+    let vm_id = launched(&server, &ada, "web-1").await;
+    fleet.ticks(&mut server, 2).await;
+    for (action, kind, error) in [
+        ("stop", OperationKind::Stop, MachineErrorKind::HypervisorUnreachable),
+        ("restart", OperationKind::Restart, MachineErrorKind::BootTimeout),
+        ("suspend", OperationKind::Suspend, MachineErrorKind::Other),
+    ] {
+        fleet.fail_next(kind, error);
+        act(&ada, vm_id, json!({ "action": action })).await;
+        server.wait_until_idle().await;
+        fleet.ticks(&mut server, 2).await;
+        let vm = ada.vm("web-1").await;
+        assert_eq!((&vm["status"], vm["problem"].is_string()), (&json!("running"), true), "{action}: {vm}");
+        fleet.ticks(&mut server, 15).await;
+        let vm = ada.vm("web-1").await;
+        assert_eq!((&vm["status"], &vm["problem"]), (&json!("running"), &json!(null)), "{action}: {vm}");
+        assert_eq!(vm["operation"]["state"], "failed", "what happened is still known");
+    }
+
+    fleet.fail_next(OperationKind::Stop, MachineErrorKind::TimedOut);
+    act(&ada, vm_id, json!({ "action": "stop" })).await;
+    server.wait_until_idle().await;
+    assert!(fleet.stop_from_outside(&server.domain_uuid("web-1").await));
+    fleet.ticks(&mut server, 1).await;
+    let vm = ada.vm("web-1").await;
+    assert_eq!((&vm["status"], &vm["problem"]), (&json!("stopped"), &json!(null)), "it stopped after all");
+
+    fleet.fail_next(OperationKind::Start, MachineErrorKind::ProvisionerFailed);
+    act(&ada, vm_id, json!({ "action": "start" })).await;
+    server.wait_until_idle().await;
+    fleet.ticks(&mut server, 20).await;
+    let vm = ada.vm("web-1").await;
+    assert_eq!(vm["status"], "running");
+    assert!(vm["problem"].is_string(), "it still lacks its set-up: {vm}");
+}

@@ -1,6 +1,6 @@
 //! Alerts reach users by webhook and mail: signed, and retried after failures.
 
-use crate::support::{Client, Server, fleet::Fleet, smtp};
+use crate::support::{Client, Server, eventually, fleet::Fleet, smtp};
 use axum::{
     Router,
     body::Bytes,
@@ -18,7 +18,7 @@ use std::{
 use tokio::{io::AsyncWriteExt, net::TcpListener};
 use twarga_cloud::{
     model::UtcMillis,
-    server::notifications::{self, Mail, Notifier, Occasion, signature},
+    server::notifications::{self, Mail, MailSecurity, Notifier, Occasion, signature},
 };
 
 const NOW: UtcMillis = UtcMillis(1_800_000_000_000);
@@ -105,8 +105,18 @@ async fn raise(server: &Server, vm_id: Option<i64>) -> i64 {
 }
 
 async fn queue(server: &Server, alert_id: i64, occasion: Occasion, not_before: Option<UtcMillis>) {
+    queue_text(server, alert_id, occasion, "shop is slow.", not_before).await;
+}
+
+async fn queue_text(
+    server: &Server,
+    alert_id: i64,
+    occasion: Occasion,
+    text: &str,
+    not_before: Option<UtcMillis>,
+) {
     let mut tx = server.state.database.write().await.unwrap();
-    notifications::queue(&mut tx, alert_id, occasion, "shop is slow.", NOW, not_before).await.unwrap();
+    notifications::queue(&mut tx, alert_id, occasion, text, NOW, not_before).await.unwrap();
     tx.commit().await.unwrap();
 }
 
@@ -315,10 +325,174 @@ async fn an_alert_comes_by_mail() {
     let taken = tokio::spawn(take_mail(listener));
     let alert_id = raise(&server, None).await;
     queue(&server, alert_id, Occasion::Raised, None).await;
-    pass(&notifier(&server, Some(Mail::new(&url, "cloud@example.org", None).unwrap())), 0).await;
+    let mail = Mail::new(&url, "cloud@example.org", None, &MailSecurity::System).unwrap();
+    let notifier = notifier(&server, Some(mail)).with_public_url(Some("https://cloud.example.org".into()));
+    pass(&notifier, 0).await;
     let mail = taken.await.unwrap();
-    for part in ["From: cloud@example.org", "Subject: shop is slow", "shop is slow.", "To: "] {
+    for part in [
+        "From: cloud@example.org",
+        "Subject: shop is slow",
+        "shop is slow.",
+        "To: ",
+        "\nhttps://cloud.example.org/alerts\n",
+    ] {
         assert!(mail.contains(part), "{part}: {mail}");
     }
     assert_eq!(deliveries(&ada).await, [("sent".into(), 1)]);
+}
+
+/// Accepts connections and never answers.
+async fn hanging() -> (String, tokio::task::JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}/hook", listener.local_addr().unwrap());
+    let holding = tokio::spawn(async move {
+        let mut streams = Vec::new();
+        loop {
+            streams.push(listener.accept().await.unwrap());
+        }
+    });
+    (address, holding)
+}
+
+#[tokio::test]
+async fn a_hanging_webhook_delays_neither_the_accounts_mail_nor_other_accounts() {
+    let server = Fleet::new().serve(0).await;
+    let (address, _holding) = hanging().await;
+    for n in 0..9 {
+        let user = server.user(&format!("user{n}")).await;
+        assert_eq!(user.form("/api/v1/set_webhook", &[("url", &address)]).await.status, StatusCode::OK);
+    }
+    let receiver = Receiver::begin().await;
+    let last = hooked(&server, "last", &receiver).await;
+    server.execute("UPDATE account SET role = 'admin'").await;
+    server.execute("UPDATE notification_setting SET email_is_on = account_id = 1").await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("smtp://{}", listener.local_addr().unwrap());
+    let taken = tokio::spawn(take_mail(listener));
+    let mail = Mail::new(&url, "cloud@example.org", None, &MailSecurity::System).unwrap();
+    let alert_id = raise(&server, None).await;
+    queue(&server, alert_id, Occasion::Raised, None).await;
+
+    let notifier = notifier(&server, Some(mail));
+    let begun = notifier.pass(NOW).await.unwrap();
+    assert_eq!(begun.len(), 11, "nine that hang, one that answers, one mail");
+    assert!(notifier.pass(NOW).await.unwrap().is_empty(), "each has one delivery at a time");
+    assert!(taken.await.unwrap().contains("shop is slow."));
+    eventually(async || match deliveries(&last).await {
+        sent if sent == [("sent".to_owned(), 1)] => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_a_receiver_answers_to_an_error_is_shown_in_one_bounded_line() {
+    let server = Fleet::new().serve(0).await;
+    let receiver = Receiver::begin().await;
+    let ada = hooked(&server, "ada", &receiver).await;
+    let long = "x".repeat(100_000);
+    for (answer, shown) in [
+        (r#"{"message": "Cannot send an empty message", "code": 50006}"#, "Cannot send an empty message"),
+        ("invalid_payload", "Bad Request: invalid_payload"),
+        ("\n\nBad payload\u{1b}[31m received\nby the webhook", "Bad Request: Bad payload[31m received"),
+        (&*long, "xxx…"),
+        ("", "The receiver answered 400 Bad Request."),
+    ] {
+        receiver.will_answer((StatusCode::BAD_REQUEST, answer.to_owned()));
+        server.execute("DELETE FROM notification").await;
+        let sent = ada.form("/api/v1/test_notification", &[("channel", "webhook")]).await;
+        assert_eq!(sent.status, StatusCode::OK, "{}", sent.text);
+        server.execute("UPDATE notification SET due_at = 0").await;
+        pass(&notifier(&server, None), 0).await;
+        let settings = ada.get("/api/v1/my_notifications").await.json();
+        let error = settings["deliveries"][0]["error"].as_str().unwrap().to_owned();
+        assert!(error.contains(shown) && error.len() < 300 && !error.contains("by the"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn alerts_of_one_tick_are_one_message_and_each_resolves_by_itself() {
+    let server = Fleet::new().serve(3).await;
+    let receiver = Receiver::begin().await;
+    let ada = hooked(&server, "ada", &receiver).await;
+    let vms = ada.get("/api/v1/list_vms").await.json();
+    let ids: Vec<i64> = vms.as_array().unwrap().iter().map(|vm| vm["id"].as_i64().unwrap()).collect();
+    let mut alerts = Vec::new();
+    for (id, vm) in ids.iter().zip(vms.as_array().unwrap()) {
+        let alert_id = raise(&server, Some(*id)).await;
+        let text = format!("{} stopped because the host restarted.", vm["name"].as_str().unwrap());
+        queue_text(&server, alert_id, Occasion::Raised, &text, None).await;
+        alerts.push(alert_id);
+    }
+    receiver.will_answer(StatusCode::BAD_GATEWAY);
+    let notifier = notifier(&server, None);
+    pass(&notifier, 0).await;
+    pass(&notifier, 10).await;
+    queue(&server, alerts[1], Occasion::Resolved, None).await;
+    pass(&notifier, 11).await;
+
+    let got = receiver.got();
+    assert_eq!(got.len(), 3, "once, once more after a failure, and the end of one");
+    assert_eq!(got[0].0["webhook-id"], got[1].0["webhook-id"]);
+    let data = &got[1].1["data"];
+    assert!(data["text"].as_str().unwrap().ends_with(" stopped because the host restarted."), "{data}");
+    assert_eq!(data["text"].as_str().unwrap().matches(" and ").count(), 1, "{data}");
+    let named: Vec<_> =
+        data["alerts"].as_array().unwrap().iter().map(|one| one["alert_id"].as_i64()).collect();
+    assert_eq!(named, alerts.iter().map(|id| Some(*id)).collect::<Vec<_>>());
+    assert_eq!(got[2].1["data"]["alert_id"], alerts[1]);
+    let states = deliveries(&ada).await;
+    assert_eq!(
+        states,
+        [("sent".to_owned(), 2), ("sent".to_owned(), 2), ("sent".to_owned(), 2), ("sent".to_owned(), 1)]
+    );
+}
+
+#[tokio::test]
+async fn a_host_that_restarts_is_one_message_with_the_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let fleet = Fleet::new();
+    let flags = ["--simulated-vms", "3"];
+    let mut server = fleet.serve_in(folder.path(), &flags).await;
+    let receiver = Receiver::begin().await;
+    let ada = hooked(&server, "ada", &receiver).await;
+    for vm in ada.get("/api/v1/list_vms").await.json().as_array().unwrap() {
+        ada.act("start", vm["id"].as_i64().unwrap()).await;
+    }
+    server.wait_until_idle().await;
+    fleet.ticks(&mut server, 2).await;
+    drop(server);
+
+    fleet.clock.advance(600);
+    fleet.restart_host();
+    let mut server = fleet.serve_in(folder.path(), &flags).await;
+    let ada = server.signed_in("ada").await;
+    fleet.ticks(&mut server, 20).await;
+    server.execute("UPDATE notification SET due_at = 0").await;
+    pass(&notifier(&server, None), 0).await;
+    let got: Vec<_> = receiver.got();
+    let stops: Vec<_> = got
+        .iter()
+        .map(|(_, body)| body["data"]["text"].as_str().unwrap())
+        .filter(|text| text.contains("stopped"))
+        .collect();
+    assert_eq!(stops.len(), 1, "{got:?}");
+    assert!(
+        stops[0].contains(" and ") && stops[0].contains(" stopped because the host restarted."),
+        "{stops:?}"
+    );
+    let events = server.events().await;
+    let with_the_host =
+        events.iter().filter(|(_, text)| text.ends_with("stopped because the host restarted."));
+    assert_eq!(with_the_host.count(), 3, "{events:?}");
+    // Later stops have other reasons.
+    let name = ada.get("/api/v1/list_vms").await.json()[0]["name"].as_str().unwrap().to_owned();
+    let uuid = server.domain_uuid(&name).await;
+    assert!(fleet.start_from_outside(&uuid));
+    fleet.ticks(&mut server, 20).await;
+    assert!(fleet.stop_from_outside(&uuid));
+    fleet.ticks(&mut server, 20).await;
+    let newest = server.events().await;
+    let (_, text) = newest.iter().find(|(kind, _)| kind == "alert_raised").unwrap();
+    assert!(text.starts_with(&format!("{name} stopped unexpectedly.")), "{text}");
 }

@@ -16,8 +16,9 @@ use super::{
 };
 use crate::model::{
     ALERTS_PER_PAGE, Alert, AlertMetric, AlertRule, ApiError, Comparison, CurrentUser, HostUsage, Role,
-    RuleScope, Severity, StorageOutage, UtcMillis, VmView,
+    RuleScope, Severity, StorageOutage, UtcMillis, VmStatus, VmView,
 };
+use messages::StopReason;
 use rules::{Evaluation, Level};
 use sqlx::{FromRow, Sqlite, Transaction};
 use state::{Resolved, State, Timing, Transition, next_state};
@@ -209,6 +210,8 @@ pub struct AlertEngine {
     states: Option<HashMap<Key, State>>,
     /// Oldest first; at most [`MAX_UNWRITTEN`].
     unwritten: Vec<AlertTransition>,
+    /// VMs that stopped because the host restarted, and have not run since.
+    stopped_by_host: HashSet<i64>,
 }
 
 /// Transitions that are kept until they can be written.
@@ -234,7 +237,12 @@ enum TransitionKind {
 impl AlertEngine {
     /// An engine for the rules in the database, with a tick every `interval_secs`.
     pub fn new(database: Database, interval_secs: u32) -> Self {
-        Self { database, interval_secs, states: None, unwritten: Vec::new() }
+        Self { database, interval_secs, states: None, unwritten: Vec::new(), stopped_by_host: HashSet::new() }
+    }
+
+    /// Notes why these VMs stopped, for the alerts about it.
+    pub fn note_host_restart(&mut self, vm_ids: impl IntoIterator<Item = i64>) {
+        self.stopped_by_host.extend(vm_ids);
     }
 
     /// Evaluates a tick and writes the transitions. `vms` are all VMs; `outage` is that of the database.
@@ -249,6 +257,7 @@ impl AlertEngine {
         outage: Option<&StorageOutage>,
     ) -> Result<(), sqlx::Error> {
         let rules = rule_store::all(&mut *self.database.read().acquire().await?).await?;
+        self.stopped_by_host.retain(|id| vms.iter().any(|vm| vm.id == *id && vm.status != VmStatus::Running));
         let states = match self.states.take() {
             Some(states) => states,
             None => self.load_open().await?,
@@ -286,12 +295,7 @@ impl AlertEngine {
         let mut tx = self.database.write().await?;
         for (alert_id, rule_id, vm_name, raised_at) in due {
             let Some(rule) = rules.iter().find(|rule| rule.id == rule_id) else { continue };
-            let what = rule.metric.wrong(rule.comparison, rule.threshold);
-            let text = format!(
-                "Not acknowledged, open since {} UTC. {}: {what}.",
-                UtcMillis(raised_at).to_rfc3339()[..16].replace('T', " "),
-                vm_name.as_deref().unwrap_or("The host")
-            );
+            let text = messages::repeated_text(rule, vm_name.as_deref(), UtcMillis(raised_at));
             let occasion = notifications::Occasion::Repeated;
             notifications::queue(&mut tx, alert_id, occasion, &text, now, quiet_until(rule, now)).await?;
             sqlx::query("UPDATE alert SET last_notified_at = ? WHERE id = ?")
@@ -316,7 +320,12 @@ impl AlertEngine {
         for transition in transitions {
             let Some(rule) = rules.iter().find(|rule| rule.id == transition.rule_id) else { continue };
             let event = match transition.what {
-                TransitionKind::Raised { value } => raise(&mut tx, rule, transition, value).await?,
+                TransitionKind::Raised { value } => {
+                    let by_host = transition.vm_id.is_some_and(|id| self.stopped_by_host.contains(&id));
+                    let reason = if by_host { StopReason::HostRestarted } else { StopReason::Unknown };
+                    let text = messages::raised_text(rule, transition.vm_name.as_deref(), value, reason);
+                    raise(&mut tx, rule, transition, value, text).await?
+                }
                 TransitionKind::Resolved(resolved) => resolve(&mut tx, rule, transition, resolved).await?,
             };
             if let Some(event) = event {
@@ -333,6 +342,7 @@ async fn raise(
     rule: &AlertRule,
     transition: &AlertTransition,
     value: Option<f64>,
+    text: String,
 ) -> Result<Option<NewEvent>, sqlx::Error> {
     let alert_id: Option<i64> = sqlx::query_scalar(
         "INSERT INTO alert (vm_id, rule_id, metric, comparison, severity, threshold, raised_value, raised_at, last_notified_at)
@@ -351,7 +361,6 @@ async fn raise(
     .fetch_optional(&mut **tx)
     .await?;
     let Some(alert_id) = alert_id else { return Ok(None) };
-    let text = messages::raised_text(rule, transition.vm_name.as_deref(), value);
     let occasion = notifications::Occasion::Raised;
     notifications::queue(tx, alert_id, occasion, &text, transition.at, quiet_until(rule, transition.at))
         .await?;

@@ -148,7 +148,7 @@ pub mod tests {
     use super::*;
     use crate::{
         model::{Severity, Source},
-        server::alerts::messages::raised_text,
+        server::alerts::messages::{StopReason, raised_text},
     };
 
     fn rule(metric: AlertMetric, threshold: f64) -> AlertRule {
@@ -190,7 +190,7 @@ pub mod tests {
         let level = |value| compare(&rule, Some(value)).level;
         assert_eq!((level(2.0), level(2.05), level(2.1)), (Level::Over, Level::Between, Level::Under));
         assert_eq!(
-            raised_text(&rule, Some("db"), Some(1.26)),
+            raised_text(&rule, Some("db"), Some(1.26), StopReason::Unknown),
             "db's network down has been at 2 MB/s or less for 60 s; 1.3 MB/s now."
         );
     }

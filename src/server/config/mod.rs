@@ -7,7 +7,7 @@ mod file;
 use crate::{
     model::ProviderKind,
     server::{
-        notifications::{Mail, PASSWORD_VARIABLE},
+        notifications::{Mail, MailSecurity, PASSWORD_VARIABLE},
         vms::load_images,
     },
 };
@@ -15,7 +15,7 @@ use clap::{
     ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, parser::ValueSource,
 };
 use file::ConfigFile;
-use std::{ffi::OsString, fmt::Write, fs, net::SocketAddr, path::PathBuf};
+use std::{ffi::OsString, fmt::Write, fs, io::Read, net::SocketAddr, path::PathBuf};
 
 #[derive(Debug, Parser)]
 #[command(name = "twarga-cloud", version, about, args_conflicts_with_subcommands = true)]
@@ -147,6 +147,12 @@ pub struct NotificationArgs {
     /// A file that holds the SMTP server's password.
     #[arg(long, env = "TWARGA_SMTP_PASSWORD_FILE", value_name = "FILE")]
     pub smtp_password_file: Option<PathBuf>,
+    /// A file with the certificates (PEM) of the authorities that sign the SMTP server's; only these are trusted then.
+    #[arg(long, env = "TWARGA_SMTP_CA_FILE", value_name = "FILE")]
+    pub smtp_ca_file: Option<PathBuf>,
+    /// Send mail over smtp:// without TLS: for a relay in a network that you trust, and without a sign-in.
+    #[arg(long, env = "TWARGA_SMTP_PLAINTEXT")]
+    pub smtp_plaintext: bool,
     /// The address that mail comes from.
     #[arg(long, env = "TWARGA_MAIL_FROM", value_name = "ADDRESS")]
     pub mail_from: Option<String>,
@@ -166,9 +172,27 @@ impl NotificationArgs {
             (Some(_), None) => return Err("Mail is not set up right: --smtp-url needs --mail-from.".into()),
             (Some(url), Some(from)) => (url, from),
         };
-        Mail::new(url, from, self.smtp_password()?)
+        Mail::new(url, from, self.smtp_password()?, &self.smtp_security()?)
             .map(Some)
             .map_err(|error| format!("Mail is not set up right: {error}."))
+    }
+
+    fn smtp_security(&self) -> Result<MailSecurity, String> {
+        match (&self.smtp_ca_file, self.smtp_plaintext) {
+            (None, false) => Ok(MailSecurity::System),
+            (None, true) => Ok(MailSecurity::Plaintext),
+            (Some(_), true) => {
+                Err("Mail is not set up right: --smtp-plaintext and --smtp-ca-file exclude each other."
+                    .into())
+            }
+            (Some(path), false) => {
+                let mut pem = Vec::new();
+                fs::File::open(path)
+                    .and_then(|file| file.take(CA_FILE_MAX_BYTES).read_to_end(&mut pem))
+                    .map_err(|error| format!("--smtp-ca-file {} cannot be read: {error}.", path.display()))?;
+                Ok(MailSecurity::Authorities(pem))
+            }
+        }
     }
 
     fn smtp_password(&self) -> Result<Option<String>, String> {
@@ -181,6 +205,9 @@ impl NotificationArgs {
         Ok(Some(password.trim_end_matches(['\r', '\n']).to_owned()))
     }
 }
+
+/// Bundles of all public authorities are smaller.
+const CA_FILE_MAX_BYTES: u64 = 1024 * 1024;
 
 #[derive(Debug, Clone, Args)]
 pub struct ServeArgs {
@@ -227,6 +254,9 @@ pub struct ServeArgs {
     pub credits: CreditArgs,
     #[command(flatten)]
     pub limits: LimitArgs,
+    /// Where users find the pages, such as https://cloud.example.org: for links in messages. Without it there are none.
+    #[arg(long, env = "TWARGA_PUBLIC_URL", value_name = "URL", value_parser = public_url)]
+    pub public_url: Option<String>,
     /// Users reach this server through https: cookies are sent over https only.
     #[arg(long, env = "TWARGA_HTTPS")]
     pub https: bool,
@@ -353,6 +383,25 @@ fn address(text: &str) -> Result<SocketAddr, String> {
         .map_err(|_| "allowed is an IP address with a port, such as 127.0.0.1:3000 or [::1]:3000".into())
 }
 
+/// Without a slash at the end. The pages' addresses begin at the root.
+fn public_url(text: &str) -> Result<String, String> {
+    const ALLOWED: &str =
+        "allowed is http:// or https:// with a host name, such as https://cloud.example.org";
+    let url = reqwest::Url::parse(text.trim()).map_err(|_| ALLOWED.to_owned())?;
+    let is_plain = url.username().is_empty() && url.password().is_none();
+    if !matches!(url.scheme(), "http" | "https") || !is_plain || url.query().or(url.fragment()).is_some() {
+        return Err(ALLOWED.into());
+    }
+    if url.path() != "/" {
+        return Err(format!(
+            "the pages work at the root of a host name only, not below {}; give the server a host name of its own, such \
+             as https://cloud.example.org",
+            url.path()
+        ));
+    }
+    Ok(url.origin().ascii_serialization())
+}
+
 fn libvirt_uri(text: &str) -> Result<String, String> {
     let plain = text.bytes().all(|b| b.is_ascii_graphic()) && text.len() <= 200;
     if plain && text.contains("://") && !text.starts_with('-') {
@@ -389,6 +438,17 @@ mod tests {
     }
 
     #[test]
+    fn a_public_address_is_kept_without_its_slash() {
+        for (given, kept) in [
+            ("https://cloud.example.org/", "https://cloud.example.org"),
+            ("http://10.0.0.7:3000", "http://10.0.0.7:3000"),
+            ("https://[::1]:8443/", "https://[::1]:8443"),
+        ] {
+            assert_eq!(public_url(given).as_deref(), Ok(kept));
+        }
+    }
+
+    #[test]
     fn an_invalid_value_is_rejected_with_its_name_the_value_and_what_is_allowed() {
         for (arguments, words) in [
             (["--collect-every", "0"], ["--collect-every", "'0'", "from 1 to 3600"]),
@@ -397,6 +457,13 @@ mod tests {
             (["--libvirt-uri", "localhost"], ["--libvirt-uri", "'localhost'", "qemu:///system"]),
             (["--addr", "3000"], ["--addr", "'3000'", "127.0.0.1:3000"]),
             (["--log", "a=b=c"], ["--log", "'a=b=c'", "allowed are"]),
+            (["--public-url", "cloud"], ["--public-url", "'cloud'", "https://cloud.example.org"]),
+            (["--public-url", "ftp://a"], ["--public-url", "'ftp://a'", "https://cloud.example.org"]),
+            (
+                ["--public-url", "https://a/cloud/"],
+                ["--public-url", "not below /cloud/", "a host name of its own"],
+            ),
+            (["--public-url", "https://me@a"], ["--public-url", "allowed is", "https://cloud.example.org"]),
         ] {
             let text = parse_error(&arguments);
             for word in words {

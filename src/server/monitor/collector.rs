@@ -26,7 +26,7 @@ use crate::{
             Counters, Domain, DomainState, Hypervisor, HypervisorSample, IndexedMachine, MachineIndex,
             Moment, ReadError,
         },
-        vms::{MonitoredVm, ObservedStatus, RecordedStatus, Vms, reconcile},
+        vms::{MonitoredVm, ObservedStatus, RecordedStatus, StatusChange, Vms, reconcile, status_after},
     },
 };
 use std::{
@@ -46,6 +46,8 @@ const CLOCK_SLACK_SECS: i64 = 60;
 const CLOCK_BEHIND_LIMIT: Duration = Duration::from_secs(10 * 60);
 /// An event arrives before the hypervisor reports its cause, which can take up to a second.
 const AFTER_AN_EVENT: Duration = Duration::from_millis(1500);
+/// How long a VM with a problem runs and answers until it is well again.
+const WELL_AFTER: Duration = Duration::from_secs(60);
 
 pub struct Collector {
     pub database: Database,
@@ -77,6 +79,39 @@ pub struct Memory {
     newest: UtcMillis,
     /// Since when the clock has been far behind the newest sample.
     behind_since: Option<Instant>,
+    /// Since when VMs with a problem have been running with a guest that answers, by id, with when they last changed.
+    answering: HashMap<i64, (UtcMillis, Instant)>,
+    /// The host restarted since the last sample before this run; until the first sample.
+    host_restarted: bool,
+}
+
+impl Memory {
+    fn note_answering(&mut self, monitored: &[MonitoredVm], usage: &[VmUsage], now: Instant) {
+        let before = std::mem::take(&mut self.answering);
+        let answers = |usage: &VmUsage| {
+            let sources = usage.sources;
+            [sources.memory, sources.disk, sources.uptime]
+                .iter()
+                .any(|source| matches!(source, Source::Guest | Source::Simulated))
+        };
+        self.answering = monitored
+            .iter()
+            .zip(usage)
+            .filter(|(w, usage)| {
+                w.view.problem.is_some() && w.view.status == VmStatus::Running && answers(usage)
+            })
+            .map(|(w, _)| {
+                let changed_at = w.view.updated_at;
+                let known = before.get(&w.view.id).filter(|(then, _)| *then == changed_at);
+                (w.view.id, (changed_at, known.map_or(now, |(_, since)| *since)))
+            })
+            .collect();
+    }
+
+    fn is_well(&self, vm_id: i64, now: Instant) -> bool {
+        let since = self.answering.get(&vm_id).map(|(_, since)| *since);
+        since.is_some_and(|since| now.saturating_duration_since(since) >= WELL_AFTER)
+    }
 }
 
 impl Collector {
@@ -126,6 +161,11 @@ impl Collector {
         let (sample, indexed, mut host) =
             tokio::join!(self.read(), self.indexed(&monitored), self.sample_host());
         let before = self.memory.began.replace(began);
+        if before.is_none() {
+            let newest = self.store.newest_tick();
+            let started_at = self.hypervisor.host_started_at();
+            self.memory.host_restarted = newest.0 > 0 && started_at.is_some_and(|at| at > newest);
+        }
         if !before.is_some_and(|before| is_comparable(before, began, self.interval_secs)) {
             (host.cpu_percent, host.net_send_speed, host.net_recv_speed) = (None, None, None);
         }
@@ -153,6 +193,7 @@ impl Collector {
         let monitored = self.with_current_domains(monitored, &domains).await;
         let now = domains.taken.as_ref().map_or_else(|| self.hypervisor.now(), PreviousSample::at);
         let usage = self.usage(&monitored, &domains, now, before.map(|before| before.monotonic));
+        self.memory.note_answering(&monitored, &usage, now.monotonic);
         self.record_unresponsive(&monitored, &domains, began.utc);
         let recorded_at = self.next_tick_time(now).await?;
         let sampled_at = recorded_at.unwrap_or(now.utc);
@@ -165,7 +206,11 @@ impl Collector {
 
         let tick = recorded_at.map(|at| self.store.new_tick(at, &running, &host));
         let views = match self.write(tick.as_ref(), &monitored, &usage, &domains).await {
-            Ok(views) => {
+            Ok((views, stopped_by_host)) => {
+                self.alerts.note_host_restart(stopped_by_host);
+                if domains.taken.is_some() {
+                    self.memory.host_restarted = false;
+                }
                 if let Some(tick) = tick {
                     self.store.publish(tick);
                 }
@@ -220,24 +265,28 @@ impl Collector {
         }
     }
 
-    /// Writes a tick and the statuses that have changed, in one transaction. Gives the VMs as they are now.
+    /// Writes a tick and the statuses that have changed, in one transaction. Gives the VMs as they are now, and the ids of
+    /// those that stopped because the host restarted.
     async fn write(
         &self,
         tick: Option<&NewTick>,
         monitored: &[MonitoredVm],
         usage: &[VmUsage],
         domains: &Domains,
-    ) -> Result<Vec<VmView>, sqlx::Error> {
+    ) -> Result<(Vec<VmView>, Vec<i64>), sqlx::Error> {
         let mut tx = self.database.write().await?;
         if let Some(tick) = tick {
             self.store.record(&mut tx, tick).await?;
         }
         let mut views = Vec::with_capacity(monitored.len());
+        let mut stopped_by_host = Vec::new();
         for (w, usage) in monitored.iter().zip(usage) {
-            views.push(self.reconciled(&mut tx, w, *usage, domains).await?);
+            let (view, change) = self.reconciled(&mut tx, w, *usage, domains).await?;
+            stopped_by_host.extend(change.filter(|change| change.by_host_restart).map(|_| view.id));
+            views.push(view);
         }
         tx.commit().await?;
-        Ok(views)
+        Ok((views, stopped_by_host))
     }
 
     /// A tick was written: reports the outage that this ends.
@@ -419,16 +468,16 @@ impl Collector {
         w: &MonitoredVm,
         usage: VmUsage,
         domains: &Domains,
-    ) -> Result<VmView, sqlx::Error> {
+    ) -> Result<(VmView, Option<StatusChange>), sqlx::Error> {
         let mut view = VmView { usage, ..w.view.clone() };
         if w.busy {
-            return Ok(view);
+            return Ok((view, None));
         }
         let observed = match domains.of(w) {
             Some(domain) => ObservedStatus::Is(domain.state),
             None if domains.responded(w) => ObservedStatus::Absent,
             // Once may be a hiccup.
-            None if !w.machine.is_indexed() && self.memory.failed_samples < 2 => return Ok(view),
+            None if !w.machine.is_indexed() && self.memory.failed_samples < 2 => return Ok((view, None)),
             None => ObservedStatus::Silence,
         };
         if view.status == VmStatus::Failed && observed == ObservedStatus::Absent {
@@ -439,20 +488,27 @@ impl Collector {
             name: &view.name,
             status: view.status,
             problem: view.problem.as_deref(),
+            problem_lasts: w.problem_lasts,
+            aim: view.operation.as_ref().and_then(|operation| {
+                let is_its_failure = operation.error.is_some() && operation.error == view.problem;
+                is_its_failure.then(|| status_after(operation.kind))
+            }),
+            is_well: self.memory.is_well(view.id, self.hypervisor.now().monotonic),
             had_domain: w.domain_uuid.is_some(),
             is_adopted: w.machine.project.is_some(),
             is_indexed: w.machine.is_indexed(),
+            host_restarted: self.memory.host_restarted,
         };
-        if let Some(change) = reconcile(believed, observed)
-            && self.vms.note(tx, &view, &change).await?
-        {
-            view.status = change.status;
-            view.problem = change.problem;
-            if change.status != VmStatus::Running {
-                view.ip_address = None;
-            }
+        let Some(change) = reconcile(believed, observed) else { return Ok((view, None)) };
+        if !self.vms.note(tx, &view, &change).await? {
+            return Ok((view, None));
         }
-        Ok(view)
+        view.status = change.status;
+        view.problem.clone_from(&change.problem);
+        if change.status != VmStatus::Running {
+            view.ip_address = None;
+        }
+        Ok((view, Some(change)))
     }
 }
 

@@ -1,8 +1,13 @@
 //! Sends due notifications and retries failed ones.
+//!
+//! Alerts that changed in the same tick are one message per account and channel. Deliveries are independent: each account
+//! has at most one in progress per channel, each is bounded in time, and each channel has its own bound, so that a
+//! receiver that hangs delays only its own messages.
 
 use super::{
     email::Mail,
-    webhook::{Refused, Webhooks},
+    message::{Message, MessagePart},
+    webhook::{Post, Refused, Webhooks},
 };
 use crate::{
     model::{Channel, UtcMillis},
@@ -11,23 +16,35 @@ use crate::{
         events::NewEvent,
     },
 };
-use serde_json::json;
 use sqlx::FromRow;
 use std::{
     collections::HashSet,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::timeout};
 
 /// How often due messages are looked for.
 const PASS_INTERVAL: Duration = Duration::from_secs(1);
 /// How long after each attempt that did not succeed there is another; after the last one there is none.
 const BACKOFF_SECS: [u32; 6] = [5, 30, 120, 600, 3600, 3 * 3600];
 const MAX_BACKOFF_SECS: u32 = 6 * 3600;
-/// Accounts that are written to at once.
-const AT_ONCE: i64 = 8;
+/// An attempt takes no longer, whatever it waits for.
+const ATTEMPT_LIMIT: Duration = Duration::from_secs(30);
+/// Accounts with something due that a pass looks at.
+const HEADS_PER_PASS: i64 = 1000;
+/// Alerts that one message is about at most.
+const ALERTS_PER_MESSAGE: i64 = 500;
 const KEPT_DAYS: i64 = 30;
+
+/// Deliveries in progress, all accounts together.
+fn at_once(channel: Channel) -> usize {
+    match channel {
+        Channel::Webhook => 32,
+        // All of them to one server.
+        Channel::Email => 8,
+    }
+}
 
 /// When to retry after the `attempts`th attempt; `None`: never. The receiver's `Retry-After` is respected within bounds,
 /// and messages are spread, so that they do not all come at the same moment.
@@ -38,14 +55,13 @@ fn next_attempt(attempts: u32, retry_after_secs: Option<u32>, id: i64, now: UtcM
     Some(UtcMillis(now.0 + i64::from(pause_secs) * 1000 + spread_millis))
 }
 
+/// The oldest due notification of an account and channel.
 #[derive(Debug, FromRow)]
-struct Due {
+struct Head {
     id: i64,
     account_id: i64,
     channel: String,
     kind: String,
-    alert_id: Option<i64>,
-    text: String,
     queued_at: i64,
     attempts: u32,
     email: String,
@@ -54,37 +70,47 @@ struct Due {
     webhook_url: Option<String>,
     webhook_secret: Option<Vec<u8>>,
     email_is_on: Option<bool>,
-    vm_id: Option<i64>,
-    vm_name: Option<String>,
-    severity: Option<String>,
 }
 
-impl Due {
-    /// The same for every attempt.
-    fn message_id(&self) -> String {
-        format!("msg_{}", self.id)
-    }
+type PartRow = (i64, String, Option<i64>, Option<i64>, Option<String>, Option<String>);
 
-    fn body(&self) -> String {
-        json!({
-            "type": if self.kind == "test" { "test".to_owned() } else { format!("alert.{}", self.kind) },
-            "timestamp": UtcMillis(self.queued_at).to_rfc3339(),
-            "data": {
-                "text": self.text,
-                "alert_id": self.alert_id,
-                "vm_id": self.vm_id,
-                "vm_name": self.vm_name,
-                "severity": self.severity,
-            },
-        })
-        .to_string()
-    }
+/// A condition of `next`: nobody hears that an alert is over before they hear that it is.
+macro_rules! none_earlier {
+    () => {
+        "NOT EXISTS (SELECT 1 FROM notification AS earlier
+                     WHERE earlier.alert_id = next.alert_id AND earlier.account_id = next.account_id
+                       AND earlier.channel = next.channel AND earlier.state = 'queued' AND earlier.id < next.id)"
+    };
 }
 
 enum Outcome {
     Sent,
     Dropped,
     Refused(Refused),
+}
+
+type Busy = Arc<Mutex<HashSet<(i64, Channel)>>>;
+
+/// A delivery in progress, until it is dropped.
+struct Slot {
+    busy: Busy,
+    of: (i64, Channel),
+}
+
+impl Slot {
+    /// `None` while the account has another one, or too many have.
+    fn take(busy: &Busy, account_id: i64, channel: Channel) -> Option<Self> {
+        let of = (account_id, channel);
+        let mut taken = busy.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_free = taken.iter().filter(|(_, other)| *other == channel).count() < at_once(channel);
+        (is_free && taken.insert(of)).then(|| Self { busy: busy.clone(), of })
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.of);
+    }
 }
 
 /// The one who sends.
@@ -95,8 +121,9 @@ pub struct Notifier {
     mail: Option<Mail>,
     /// Everyone's webhooks may lead into the server's own network.
     private_webhooks: bool,
-    /// Accounts with a delivery in progress: a slow receiver delays no one else.
-    busy: Arc<Mutex<HashSet<i64>>>,
+    /// Where users find the pages, without a slash at the end.
+    public_url: Option<String>,
+    busy: Busy,
 }
 
 impl Notifier {
@@ -104,7 +131,13 @@ impl Notifier {
     /// When TLS cannot be set up.
     pub fn new(database: Database, mail: Option<Mail>, private_webhooks: bool) -> Result<Self, String> {
         let webhooks = Webhooks::new().map_err(|error| error.to_string())?;
-        Ok(Self { database, webhooks, mail, private_webhooks, busy: Arc::default() })
+        Ok(Self { database, webhooks, mail, private_webhooks, public_url: None, busy: Arc::default() })
+    }
+
+    /// With links to the pages at this address.
+    #[must_use]
+    pub fn with_public_url(self, public_url: Option<String>) -> Self {
+        Self { public_url, ..self }
     }
 
     /// Sends for ever.
@@ -117,71 +150,107 @@ impl Notifier {
         }
     }
 
-    /// Begins to send what is due at `now`, one message an account.
+    /// Begins to send what is due at `now`, one message per account and channel.
     ///
     /// # Errors
     /// When the database cannot be read.
     pub async fn pass(&self, now: UtcMillis) -> Result<Vec<JoinHandle<()>>, sqlx::Error> {
-        let due: Vec<Due> = sqlx::query_as(
+        let heads: Vec<Head> = sqlx::query_as(concat!(
             "SELECT notification.id, notification.account_id, notification.channel, notification.kind,
-                    notification.alert_id, notification.text, notification.queued_at, notification.attempts,
-                    account.email, account.is_active, account.role = 'admin' AS is_admin, setting.webhook_url,
-                    setting.webhook_secret, setting.email_is_on, alert.vm_id, vm.name AS vm_name, alert.severity
+                    notification.queued_at, notification.attempts, account.email, account.is_active,
+                    account.role = 'admin' AS is_admin, setting.webhook_url, setting.webhook_secret, setting.email_is_on
              FROM notification
              JOIN account ON account.id = notification.account_id
              LEFT JOIN notification_setting AS setting ON setting.account_id = account.id
-             LEFT JOIN alert ON alert.id = notification.alert_id
-             LEFT JOIN vm ON vm.id = alert.vm_id
              WHERE notification.id IN
-                   (SELECT min(id) FROM notification AS next
-                    WHERE state = 'queued' AND due_at <= ?1
-                      -- Nobody hears that it is over before they hear that it is.
-                      AND NOT EXISTS (SELECT 1 FROM notification AS earlier
-                                      WHERE earlier.alert_id = next.alert_id AND earlier.account_id = next.account_id
-                                        AND earlier.channel = next.channel AND earlier.state = 'queued'
-                                        AND earlier.id < next.id)
-                    GROUP BY account_id)
-             ORDER BY notification.due_at LIMIT ?2",
-        )
+                   (SELECT min(id) FROM notification AS next WHERE state = 'queued' AND due_at <= ?1 AND ",
+            none_earlier!(),
+            "      GROUP BY account_id, channel)
+             -- Receivers that failed before come last.
+             ORDER BY notification.attempts, notification.due_at LIMIT ?2"
+        ))
         .bind(now.0)
-        .bind(AT_ONCE)
+        .bind(HEADS_PER_PASS)
         .fetch_all(self.database.read())
         .await?;
         let mut begun = Vec::new();
-        for due in due {
-            if self.busy().insert(due.account_id) {
-                let this = self.clone();
-                begun.push(tokio::spawn(async move {
-                    let account_id = due.account_id;
-                    let outcome = this.send(&due, now).await;
-                    if let Err(error) = this.note(&due, outcome, now).await {
-                        tracing::error!(%error, "a delivery result could not be saved");
-                    }
-                    this.busy().remove(&account_id);
-                }));
+        for head in heads {
+            let Some(channel) = Channel::parse(&head.channel) else { continue };
+            let Some(slot) = Slot::take(&self.busy, head.account_id, channel) else { continue };
+            let parts = self.parts(&head, now).await?;
+            if parts.is_empty() {
+                continue;
             }
+            let this = self.clone();
+            begun.push(tokio::spawn(async move {
+                let _slot = slot;
+                let outcome = timeout(ATTEMPT_LIMIT, this.send(&head, channel, &parts, now)).await;
+                let outcome = outcome
+                    .unwrap_or_else(|_| Outcome::Refused("The receiver did not answer in time.".into()));
+                if let Err(error) = this.note(&head, channel, &parts, outcome, now).await {
+                    tracing::error!(%error, "a delivery result could not be saved");
+                }
+            }));
         }
         Ok(begun)
     }
 
-    fn busy(&self) -> std::sync::MutexGuard<'_, HashSet<i64>> {
-        self.busy.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What was queued in the same tick for the same receiver.
+    async fn parts(&self, head: &Head, now: UtcMillis) -> Result<Vec<MessagePart>, sqlx::Error> {
+        let rows: Vec<PartRow> = sqlx::query_as(concat!(
+            "SELECT next.id, next.text, next.alert_id, alert.vm_id, vm.name, alert.severity
+             FROM notification AS next
+             LEFT JOIN alert ON alert.id = next.alert_id
+             LEFT JOIN vm ON vm.id = alert.vm_id
+             WHERE next.account_id = ?1 AND next.channel = ?2 AND next.kind = ?3 AND next.queued_at = ?4
+               AND next.state = 'queued' AND next.due_at <= ?5 AND next.id >= ?6 AND (next.id = ?6 OR next.kind != 'test')
+               AND ",
+            none_earlier!(),
+            " ORDER BY next.id LIMIT ?7"
+        ))
+        .bind(head.account_id)
+        .bind(&head.channel)
+        .bind(&head.kind)
+        .bind(head.queued_at)
+        .bind(now.0)
+        .bind(head.id)
+        .bind(ALERTS_PER_MESSAGE)
+        .fetch_all(self.database.read())
+        .await?;
+        let part = |(id, text, alert_id, vm_id, vm_name, severity): PartRow| MessagePart {
+            id,
+            text,
+            alert_id,
+            vm_id,
+            vm_name,
+            severity,
+        };
+        Ok(rows.into_iter().map(part).collect())
     }
 
-    async fn send(&self, due: &Due, now: UtcMillis) -> Outcome {
-        if !due.is_active {
+    async fn send(&self, head: &Head, channel: Channel, parts: &[MessagePart], now: UtcMillis) -> Outcome {
+        if !head.is_active {
             return Outcome::Dropped;
         }
-        let id = due.message_id();
-        let sent = match (Channel::parse(&due.channel), &due.webhook_url, &due.webhook_secret, &self.mail) {
-            (Some(Channel::Webhook), Some(url), Some(secret), _) => {
-                let anywhere = due.is_admin || self.private_webhooks;
-                self.webhooks.post(url, anywhere, secret, &id, now, due.body()).await
+        let is_test = head.kind == "test";
+        let message = Message { kind: &head.kind, queued_at: UtcMillis(head.queued_at), parts };
+        let (id, public_url) = (message.id(), self.public_url.as_deref());
+        let sent = match (channel, &head.webhook_url, &head.webhook_secret, &self.mail) {
+            (Channel::Webhook, Some(url), Some(secret), _) => {
+                let post = Post {
+                    url,
+                    anywhere: head.is_admin || self.private_webhooks,
+                    // What is within the server's network says is not for everyone.
+                    quotes: head.is_admin || !self.private_webhooks,
+                    secret,
+                    id: &id,
+                    now,
+                    body: message.json(public_url),
+                };
+                self.webhooks.post(post).await
             }
-            (Some(Channel::Email), _, _, Some(mail))
-                if due.kind == "test" || due.email_is_on == Some(true) =>
-            {
-                mail.send(&due.email, &id, &due.text).await
+            (Channel::Email, _, _, Some(mail)) if is_test || head.email_is_on == Some(true) => {
+                mail.send(&head.email, &id, &message.text(), message.link(public_url).as_deref()).await
             }
             // Turned off since.
             _ => return Outcome::Dropped,
@@ -189,44 +258,53 @@ impl Notifier {
         sent.map_or_else(Outcome::Refused, |()| Outcome::Sent)
     }
 
-    async fn note(&self, due: &Due, outcome: Outcome, now: UtcMillis) -> Result<(), sqlx::Error> {
-        let attempts = due.attempts + 1;
+    async fn note(
+        &self,
+        head: &Head,
+        channel: Channel,
+        parts: &[MessagePart],
+        outcome: Outcome,
+        now: UtcMillis,
+    ) -> Result<(), sqlx::Error> {
+        let attempts = head.attempts + 1;
         let (state, error, next) = match outcome {
             Outcome::Sent => ("sent", None, None),
             Outcome::Dropped => ("dropped", None, None),
             Outcome::Refused(refused) => {
                 // A test reports its result at once.
-                let next = next_attempt(attempts, refused.retry_after_secs, due.id, now)
-                    .filter(|_| due.kind != "test");
+                let next = next_attempt(attempts, refused.retry_after_secs, head.id, now)
+                    .filter(|_| head.kind != "test");
                 (if next.is_some() { "queued" } else { "failed" }, Some(refused.text), next)
             }
         };
         let mut tx = self.database.write().await?;
-        sqlx::query(
-            "UPDATE notification SET attempts = ?2, state = ?3, error = ?4, due_at = coalesce(?5, due_at),
-                    finished_at = iif(?3 = 'queued', NULL, ?6)
-             WHERE id = ?1 AND state = 'queued'",
-        )
-        .bind(due.id)
-        .bind(attempts)
-        .bind(state)
-        .bind(&error)
-        .bind(next.map(|at| at.0))
-        .bind(now.0)
-        .execute(&mut *tx)
-        .await?;
+        for part in parts {
+            sqlx::query(
+                "UPDATE notification SET attempts = ?2, state = ?3, error = ?4, due_at = coalesce(?5, due_at),
+                        finished_at = iif(?3 = 'queued', NULL, ?6)
+                 WHERE id = ?1 AND state = 'queued'",
+            )
+            .bind(part.id)
+            .bind(attempts)
+            .bind(state)
+            .bind(&error)
+            .bind(next.map(|at| at.0))
+            .bind(now.0)
+            .execute(&mut *tx)
+            .await?;
+        }
         sqlx::query("DELETE FROM notification WHERE finished_at < ?")
             .bind(now.0 - KEPT_DAYS * 24 * 3600 * 1000)
             .execute(&mut *tx)
             .await?;
-        if state == "failed" && due.kind != "test" {
-            let channel = Channel::parse(&due.channel).map_or("message", Channel::label);
+        if state == "failed" && head.kind != "test" {
             let text = format!(
-                "A notification by {channel} could not be delivered, and is given up after {attempts} attempts: {} \
+                "A notification by {} could not be delivered, and is given up after {attempts} attempts: {} \
                  Look at the account's page and send a test.",
+                channel.label(),
                 error.unwrap_or_default()
             );
-            NewEvent::warning("notification_failed", None, text).by(due.account_id).write(&mut tx).await?;
+            NewEvent::warning("notification_failed", None, text).by(head.account_id).write(&mut tx).await?;
         }
         tx.commit().await
     }

@@ -5,15 +5,18 @@
 //!                                              ▲                        │ failed: retried later
 //!                                              └────────────────────────┘
 //! ```
+//! Alerts that change in the same tick are one message.
+//!
 //! A message is stored before anything is sent, so a restart loses none. A message sent right before a crash may be
 //! delivered twice, with the same id.
 
 mod deliver;
 mod email;
+mod message;
 mod webhook;
 
 pub use deliver::Notifier;
-pub use email::{Mail, MailError, PASSWORD_VARIABLE};
+pub use email::{Mail, MailError, MailSecurity, PASSWORD_VARIABLE};
 pub use webhook::signature;
 
 use super::{database::Database, events::NewEvent, internal};

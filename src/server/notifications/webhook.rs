@@ -4,7 +4,7 @@ use crate::model::UtcMillis;
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use hmac::{Hmac, KeyInit, Mac};
 use reqwest::{
-    Client, ClientBuilder, Url,
+    Client, ClientBuilder, Response, Url,
     dns::{Addrs, Name, Resolve, Resolving},
     header::{CONTENT_TYPE, RETRY_AFTER},
     redirect,
@@ -40,6 +40,19 @@ pub fn signature(secret: &[u8], id: &str, timestamp_secs: i64, body: &str) -> St
     let mut mac = Hmac::<Sha256>::new_from_slice(secret).expect("HMAC takes a key of any length");
     mac.update(format!("{id}.{timestamp_secs}.{body}").as_bytes());
     format!("v1,{}", BASE64.encode(mac.finalize().into_bytes()))
+}
+
+/// What is posted, and where.
+pub struct Post<'a> {
+    pub url: &'a str,
+    /// Into the server's own network, too.
+    pub anywhere: bool,
+    /// The user may read what a receiver answers to an error.
+    pub quotes: bool,
+    pub secret: &'a [u8],
+    pub id: &'a str,
+    pub now: UtcMillis,
+    pub body: String,
 }
 
 /// Posts to webhooks.
@@ -80,19 +93,12 @@ impl Webhooks {
         })
     }
 
-    /// Posts `body`. Nothing of the answer is read but its status.
+    /// Of an answer only the status is read, and the first line where it is an error.
     ///
     /// # Errors
     /// Why it is not taken for received.
-    pub async fn post(
-        &self,
-        url: &str,
-        anywhere: bool,
-        secret: &[u8],
-        id: &str,
-        now: UtcMillis,
-        body: String,
-    ) -> Result<(), Refused> {
+    pub async fn post(&self, post: Post<'_>) -> Result<(), Refused> {
+        let Post { url, anywhere, quotes, secret, id, now, body } = post;
         let url = Url::parse(url).map_err(|_| Refused::from("The address is invalid."))?;
         let literal: Option<IpAddr> =
             url.host_str().and_then(|host| host.trim_matches(['[', ']']).parse().ok());
@@ -101,7 +107,7 @@ impl Webhooks {
         }
         let client = if anywhere { &self.open } else { &self.guarded };
         let timestamp_secs = now.0.div_euclid(1000);
-        let answer = client
+        let mut answer = client
             .post(url)
             .header(CONTENT_TYPE, "application/json")
             .header("webhook-id", id)
@@ -120,10 +126,43 @@ impl Webhooks {
         let text = if status.is_redirection() {
             format!("The receiver answered {status}. Redirects are not followed: enter the final address.")
         } else {
-            format!("The receiver answered {status}.")
+            match if quotes { first_line(&mut answer).await } else { None } {
+                Some(reason) => format!("The receiver answered {status}: {reason}"),
+                None => format!("The receiver answered {status}."),
+            }
         };
         Err(Refused { text, retry_after_secs: retry_after })
     }
+}
+
+/// How much of an error's answer is read, and shown.
+const REASON_BYTES: usize = 2048;
+const REASON_CHARS: usize = 200;
+
+/// The first line of an answer that says something.
+async fn first_line(answer: &mut Response) -> Option<String> {
+    let mut read = Vec::new();
+    while read.len() < REASON_BYTES {
+        match answer.chunk().await {
+            Ok(Some(chunk)) => read.extend_from_slice(&chunk),
+            // What came before the connection was lost may say enough.
+            Ok(None) | Err(_) => break,
+        }
+    }
+    read.truncate(REASON_BYTES);
+    let text = String::from_utf8_lossy(&read);
+    let line = text.split(['\n', '\r']).map(str::trim).find(|line| !line.is_empty())?;
+    Some(plain(line, REASON_CHARS))
+}
+
+/// At most `max_chars`, without control characters.
+pub(super) fn plain(text: &str, max_chars: usize) -> String {
+    let mut shown: String = text.chars().filter(|c| !c.is_control()).take(max_chars + 1).collect();
+    if let Some((cut, _)) = shown.char_indices().nth(max_chars) {
+        shown.truncate(cut);
+        shown.push('…');
+    }
+    shown
 }
 
 const WITHIN: &str = "The address leads into the server's own network. Only admins' webhooks may, or everyone's \

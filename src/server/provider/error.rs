@@ -17,6 +17,8 @@ pub enum MachineErrorKind {
     HypervisorUnreachable,
     BootTimeout,
     ProvisionerFailed,
+    /// A trigger of the Vagrantfile ended the command.
+    TriggerFailed,
     Interrupted,
     /// A user cancelled it.
     Cancelled,

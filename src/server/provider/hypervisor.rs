@@ -1,6 +1,7 @@
 //! Samples domains and answers questions about single ones.
 
 use super::{HypervisorSample, Moment, ReadError};
+use crate::model::UtcMillis;
 use async_trait::async_trait;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -18,6 +19,12 @@ pub trait Hypervisor: Send + Sync {
     /// The clocks of samples, and of ticks without a sample.
     fn now(&self) -> Moment {
         Moment::now()
+    }
+
+    /// When the host started, by the wall clock.
+    fn host_started_at(&self) -> Option<UtcMillis> {
+        let secs = sysinfo::System::boot_time().ok()?;
+        Some(UtcMillis(i64::try_from(secs).ok()?.checked_mul(1000)?))
     }
 
     /// Notifies `changed` whenever a domain may have started, stopped or gone. Never returns.

@@ -11,9 +11,7 @@ use crate::{
         provider::{
             Machine, MachineCommand, MachineDriver, MachineError, MachineErrorKind, OwnedDomain, ReadError,
         },
-        vagrant::{
-            DEFAULT_LIBVIRT_URI, Driver, ErrorContext, domain_name, message, prepare_directory, render,
-        },
+        vagrant::{DEFAULT_LIBVIRT_URI, Driver, ErrorContext, message, prepare_directory, render},
     },
 };
 use async_trait::async_trait;
@@ -33,12 +31,7 @@ impl MachineDriver for SimulatedFleet {
     ) -> Result<(), MachineError> {
         let plan = self.plan(command.kind, machine);
         let failed = |kind: MachineErrorKind, detail: String| {
-            let context = ErrorContext {
-                directory: &machine.directory,
-                vagrant_box: &machine.vagrant_box,
-                domain_name: &domain_name(machine),
-                libvirt_uri: "simulated:///fleet",
-            };
+            let context = ErrorContext { machine, libvirt_uri: "simulated:///fleet" };
             MachineError { kind, text: message(kind, context), detail }
         };
         let unwritable = |error: io::Error| failed(MachineErrorKind::Other, error.to_string());

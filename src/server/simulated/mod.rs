@@ -64,6 +64,8 @@ struct State {
     /// By UUID.
     guests: BTreeMap<String, Guest>,
     unreachable: bool,
+    /// When the simulated host restarted, if it did.
+    host_started_at: Option<UtcMillis>,
     to_fail: Vec<(OperationKind, MachineErrorKind)>,
     /// How many operations were begun; seeds their durations.
     begun: i64,
@@ -134,6 +136,14 @@ impl SimulatedFleet {
         }
     }
 
+    /// Restarts the host: no VM runs any more.
+    pub fn restart_host(&self) {
+        let now = self.utc_now();
+        let mut state = self.state();
+        state.host_started_at = Some(now);
+        state.guests.values_mut().filter(|guest| guest.runs()).for_each(|guest| guest.power = Power::Off);
+    }
+
     /// Undefines the domain of a VM; its disk stays. `false` if there is no such VM.
     pub fn undefine_from_outside(&self, uuid: &str) -> bool {
         match self.state().guests.get_mut(uuid).filter(|guest| guest.defined) {
@@ -185,6 +195,10 @@ impl SimulatedFleet {
 impl Hypervisor for SimulatedFleet {
     fn now(&self) -> Moment {
         (self.options.clock)()
+    }
+
+    fn host_started_at(&self) -> Option<UtcMillis> {
+        self.state().host_started_at
     }
 
     async fn read(&self) -> Result<HypervisorSample, ReadError> {

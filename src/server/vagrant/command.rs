@@ -5,6 +5,7 @@
 use super::{
     error_classification::CommandResult,
     machine_readable::{Record, shown_lines},
+    terminal_text::{rendered, rendered_lines},
 };
 use nix::{
     sys::signal::{Signal, killpg},
@@ -101,7 +102,7 @@ pub(super) async fn run(
         let read = async {
             tokio::join!(
                 each_line(stdout, |line| said.hear(line, hear)),
-                each_line(stderr, |line| complaints.push(line)),
+                each_line(stderr, |line| complaints.push(&rendered(line))),
             )
         };
         let wait = wait_or_end(&mut child, group.id, until, grace);
@@ -127,6 +128,7 @@ pub(super) async fn run(
             status: status.code(),
             error_exit: said.error_exit,
             errors: said.errors.text(),
+            warnings: said.warnings.text(),
             stderr: complaints.text(),
         },
     })
@@ -185,23 +187,30 @@ struct Said {
     error_exit: Option<(String, String)>,
     ssh_config: Option<String>,
     errors: Tail,
+    warnings: Tail,
 }
 
 impl Said {
     fn hear(&mut self, line: &str, hear: &mut (dyn FnMut(&str) + Send)) {
         let record = Record::parse(line);
         if let Some((class, text)) = record.as_ref().and_then(Record::error_exit) {
-            self.error_exit = Some((class.into(), text.into()));
+            self.error_exit = Some((class.into(), rendered_lines(text)));
         }
         if let Some(config) = record.as_ref().and_then(Record::ssh_config) {
             self.ssh_config = Some(config.into());
         }
         let Some((level, text)) = record.as_ref().and_then(Record::ui) else { return };
-        if level == "error" {
-            self.errors.push(text);
+        match level {
+            "error" => self.errors.push(&rendered_lines(text)),
+            "warn" => self.warnings.push(&rendered_lines(text)),
+            _ => {}
         }
         for shown in shown_lines(text) {
-            hear(cut(shown));
+            // Only now: what Vagrant puts in front of each line is not there for a carriage return to overwrite.
+            let shown = rendered(shown);
+            if !shown.is_empty() {
+                hear(cut(&shown));
+            }
         }
     }
 }
@@ -295,9 +304,22 @@ mod tests {
                 status: Some(1),
                 error_exit: Some(("Vagrant::Errors::VMBootTimeout".into(), "Bad".into())),
                 errors: "Bad".into(),
+                warnings: String::new(),
                 stderr: "warning: from Ruby".into(),
             }
         );
+    }
+
+    #[tokio::test]
+    async fn lines_and_errors_are_what_a_terminal_shows_in_the_end() {
+        let script = r"printf '1,default,ui,detail,    default: \033[32m 10%%\\r 90%%\033[0m\\n    default: \033[0m\n'
+            printf '1,,ui,error,\033[31mBad\033[0m\n1,,error-exit,X::Bad,\033[31mBad\033[0m\n'
+            printf 'old\rnew\033[1m\n' >&2; exit 1";
+        let (outcome, lines) = run_script(script, FAR).await;
+        assert_eq!(lines, [" 90%", "Bad"]);
+        let ended = outcome.ended;
+        assert_eq!((ended.errors.as_str(), ended.stderr.as_str()), ("Bad", "new"));
+        assert_eq!(ended.error_exit, Some(("X::Bad".into(), "Bad".into())));
     }
 
     #[tokio::test]

@@ -28,7 +28,10 @@ impl Vagrant {
         match written.map_err(|error| unwritable(&machine.directory, &error))? {
             Prepared::AsItWas | Prepared::Written => {}
             Prepared::KeptEdited => {
-                say(lines, "The Vagrantfile was edited by hand and is kept. Delete it to regenerate it.");
+                say(
+                    lines,
+                    "The Vagrantfile was edited by hand and is kept. Rename it to have a new one written.",
+                );
             }
             Prepared::SetAside => {
                 say(

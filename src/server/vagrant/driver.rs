@@ -5,7 +5,7 @@ use super::{
     command::{self, Grace, StopCondition},
     error_classification::{self, ErrorContext, message},
     task::{Task, say, unwritable},
-    vagrantfile::{self, DEFAULT_LIBVIRT_URI, Driver, VAGRANTFILE, domain_name, render},
+    vagrantfile::{self, DEFAULT_LIBVIRT_URI, Driver, VAGRANTFILE, render},
 };
 use crate::{
     model::{OperationKind, Snapshot, VmSpec},
@@ -186,8 +186,7 @@ impl Vagrant {
             if outcome.succeeded {
                 return Ok(());
             }
-            let mut error =
-                error_classification::classify(&outcome.ended, self.context(machine, &domain_name(machine)));
+            let mut error = error_classification::classify(&outcome.ended, self.context(machine));
             if outcome.cancelled {
                 return Err(self.cancelled(machine, &error.detail));
             }
@@ -341,11 +340,7 @@ impl Vagrant {
 
     pub(super) fn cancelled(&self, machine: &Machine, detail: &str) -> MachineError {
         let kind = MachineErrorKind::Cancelled;
-        MachineError {
-            kind,
-            text: message(kind, self.context(machine, &domain_name(machine))),
-            detail: detail.into(),
-        }
+        MachineError { kind, text: message(kind, self.context(machine)), detail: detail.into() }
     }
 
     pub(super) fn failed(&self, machine: &Machine, text: &str, detail: &str) -> MachineError {
@@ -353,13 +348,8 @@ impl Vagrant {
         MachineError { kind: MachineErrorKind::Other, text: text.into(), detail }
     }
 
-    pub(super) fn context<'a>(&'a self, machine: &'a Machine, domain_name: &'a str) -> ErrorContext<'a> {
-        ErrorContext {
-            directory: machine.vagrant_directory(),
-            vagrant_box: &machine.vagrant_box,
-            domain_name,
-            libvirt_uri: &self.options.libvirt_uri,
-        }
+    pub(super) fn context<'a>(&'a self, machine: &'a Machine) -> ErrorContext<'a> {
+        ErrorContext { machine, libvirt_uri: &self.options.libvirt_uri }
     }
 
     pub(super) fn not_started(&self, machine: &Machine, error: &io::Error) -> MachineError {
@@ -369,7 +359,7 @@ impl Vagrant {
             MachineErrorKind::Other
         };
         let text = match kind {
-            MachineErrorKind::VagrantMissing => message(kind, self.context(machine, &domain_name(machine))),
+            MachineErrorKind::VagrantMissing => message(kind, self.context(machine)),
             _ => format!("The command {} cannot be started: {error}.", self.options.executable.display()),
         };
         MachineError { kind, text, detail: format!("{}: {error}", self.options.executable.display()) }
@@ -467,6 +457,7 @@ fn no_vm_is_in_the_way(kind: MachineErrorKind) -> bool {
             | MachineErrorKind::VagrantMissing
             | MachineErrorKind::VagrantfileBroken
             | MachineErrorKind::ConfigInvalid
+            | MachineErrorKind::TriggerFailed
     )
 }
 

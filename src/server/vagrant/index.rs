@@ -9,10 +9,7 @@
 //! Only Vagrant updates the entries, with every command that inspects a machine. The parser is pure. Entries that are
 //! not understood, or that could be taken for a command-line option, are left out.
 
-use super::{
-    command, directory::has_vagrantfile, driver::Vagrant, error_classification, task::until,
-    vagrantfile::domain_name,
-};
+use super::{command, directory::has_vagrantfile, driver::Vagrant, error_classification, task::until};
 use crate::server::provider::{
     DomainState, IndexedMachine, Machine, MachineError, MachineIndex, Project, ReadError,
 };
@@ -155,7 +152,7 @@ impl MachineIndex for Vagrant {
         if outcome.succeeded {
             return Ok(());
         }
-        Err(error_classification::classify(&outcome.ended, self.context(machine, &domain_name(machine))))
+        Err(error_classification::classify(&outcome.ended, self.context(machine)))
     }
 }
 

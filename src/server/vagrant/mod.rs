@@ -21,6 +21,7 @@ mod machine_readable;
 mod snapshots;
 mod ssh_config;
 mod task;
+mod terminal_text;
 #[cfg(test)]
 mod tests;
 mod vagrantfile;

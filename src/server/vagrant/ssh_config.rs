@@ -11,12 +11,8 @@
 //! pure. A configuration that lacks another required part is `None`.
 
 use super::{
-    command,
-    directory::has_vagrantfile,
-    driver::Vagrant,
-    error_classification,
-    task::until,
-    vagrantfile::{VAGRANTFILE, domain_name},
+    command, directory::has_vagrantfile, driver::Vagrant, error_classification, task::until,
+    vagrantfile::VAGRANTFILE,
 };
 use crate::server::provider::{GuestAccess, Machine, MachineError, MachineErrorKind, SshConfig};
 use async_trait::async_trait;
@@ -97,10 +93,7 @@ impl GuestAccess for Vagrant {
             });
         }
         if !outcome.succeeded {
-            return Err(error_classification::classify(
-                &outcome.ended,
-                self.context(machine, &domain_name(machine)),
-            ));
+            return Err(error_classification::classify(&outcome.ended, self.context(machine)));
         }
         let config =
             outcome.ssh_config.as_deref().and_then(SshConfig::parse).ok_or_else(|| MachineError {

@@ -228,6 +228,19 @@ async fn a_broken_vagrantfile_does_not_keep_a_vm_alive() {
 }
 
 #[tokio::test]
+async fn a_trigger_that_stops_vagrant_is_respected() {
+    let trigger = error_exit("Vagrant::Errors::TriggersBadExitCodes");
+    for operation in [OperationKind::Stop, OperationKind::Destroy, OperationKind::Restart] {
+        let bench = Bench::new(&trigger);
+        bench.make_created();
+        fs::write(bench.file("Vagrantfile"), "# mine").unwrap();
+        assert_eq!(bench.run(operation).await.0.unwrap_err().kind, MachineErrorKind::TriggerFailed);
+        assert_eq!(bench.calls().len(), 1, "no second try with force or another Vagrantfile");
+        assert_eq!(fs::read_to_string(bench.file("Vagrantfile")).unwrap(), "# mine");
+    }
+}
+
+#[tokio::test]
 async fn a_machine_that_another_command_holds_is_waited_for() {
     let bench = Bench::new(&format!(
         "[ -e $BENCH/asked ] && exit 0; touch $BENCH/asked; {}",

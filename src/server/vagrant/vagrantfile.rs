@@ -82,7 +82,7 @@ pub fn render(machine: &Machine, driver: Driver, libvirt_uri: &str) -> String {
         "# Written by Twarga Cloud from the VM's settings, and written anew when they change. Settings of your own\n\
          # belong into a file Vagrantfile.local beside this one, which is loaded in the end and never touched:\n\
          #     Vagrant.configure('2') {{ |config| config.vm.network 'private_network', ip: '10.1.2.3' }}\n\
-         # If you edit this file, it stays as it is until the VM is resized; delete it to have it written anew.\n\
+         # If you edit this file, it stays as it is until the VM is resized; rename it to have a new one written.\n\
          Vagrant.configure('2') do |config|\n\
          \x20 config.vm.box = {vagrant_box}\n"
     );

@@ -39,6 +39,7 @@ pub use adopt::Adoption;
 pub use images::load as load_images;
 use lifecycle::Lifecycle;
 pub use monitored::MonitoredVm;
+pub use outcome::status_after;
 use queue::Operations;
 pub use reconcile::{ObservedStatus, RecordedStatus, StatusChange, reconcile};
 use repository::VmRow;

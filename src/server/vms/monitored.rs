@@ -14,6 +14,8 @@ pub struct MonitoredVm {
     pub machine: Machine,
     pub domain_uuid: Option<String>,
     pub busy: bool,
+    /// Its problem stays while it runs well.
+    pub problem_lasts: bool,
 }
 
 impl Vms {
@@ -27,10 +29,10 @@ impl Vms {
             .into_iter()
             .filter_map(|row| {
                 let machine = self.machine(&row)?;
-                let domain_uuid = row.domain_uuid.clone();
+                let (domain_uuid, problem_lasts) = (row.domain_uuid.clone(), row.problem_lasts);
                 let view = self.view(row, VmUsage::default());
                 let busy = view.operation.as_ref().is_some_and(|o| o.state.is_open());
-                Some(MonitoredVm { view, machine, domain_uuid, busy })
+                Some(MonitoredVm { view, machine, domain_uuid, busy, problem_lasts })
             })
             .collect())
     }

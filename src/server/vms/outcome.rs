@@ -142,6 +142,9 @@ impl Vms {
             .await?;
             let status = if waits { VmStatus::Pending } else { status };
             repository::set_status(&mut tx, vm.id, status, problem).await?;
+            if ending.error().is_some_and(|error| leaves_work_undone(error.kind)) {
+                repository::set_problem_lasts(&mut tx, vm.id).await?;
+            }
         }
         let event = match ending.error() {
             None => NewEvent::info(done_kind(kind), vm_id, done_text(name, kind, took)),
@@ -176,8 +179,13 @@ impl Vms {
     }
 }
 
+/// Whether a VM that runs well still lacks something: what sets it up did not run to its end.
+fn leaves_work_undone(kind: MachineErrorKind) -> bool {
+    matches!(kind, MachineErrorKind::ProvisionerFailed | MachineErrorKind::TriggerFailed)
+}
+
 /// The status after success; where it depends on the earlier state, the next sample shows it.
-fn status_after(kind: OperationKind) -> VmStatus {
+pub fn status_after(kind: OperationKind) -> VmStatus {
     match kind {
         OperationKind::Launch | OperationKind::Start | OperationKind::Restart | OperationKind::Resume => {
             VmStatus::Running

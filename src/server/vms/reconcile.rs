@@ -1,5 +1,8 @@
 //! Compares the observed state of a VM with the recorded one. Pure.
 //!
+//! A problem is shown as long as it applies: not once the VM reached the status that the failed operation aimed at, nor
+//! once a running VM has been well for a while.
+//!
 //! Only VMs without an open operation are reconciled. A status that none of our operations explains was caused outside
 //! Twarga Cloud and is reported as such.
 
@@ -26,11 +29,19 @@ pub struct RecordedStatus<'a> {
     pub status: VmStatus,
     /// The problem reported before and still shown on its page.
     pub problem: Option<&'a str>,
+    /// The problem stays until an operation succeeds.
+    pub problem_lasts: bool,
+    /// The status that the operation aimed at whose failure is the problem.
+    pub aim: Option<VmStatus>,
+    /// It has been running, with a guest that answers, for a while.
+    pub is_well: bool,
     /// Whether the VM ever had a domain.
     pub had_domain: bool,
     pub is_adopted: bool,
     /// Its state comes from Vagrant's index, not from a hypervisor that misses a tick now and then.
     pub is_indexed: bool,
+    /// The host restarted since the last sample.
+    pub host_restarted: bool,
 }
 
 /// The change to be written.
@@ -41,6 +52,8 @@ pub struct StatusChange {
     pub event: Option<NewEvent>,
     /// It stopped unexpectedly: no request here caused it.
     pub stopped_unexpectedly: bool,
+    /// It stopped because the host restarted.
+    pub by_host_restart: bool,
 }
 
 /// What follows, if anything has changed.
@@ -52,11 +65,14 @@ pub fn reconcile(vm: RecordedStatus<'_>, observed: ObservedStatus) -> Option<Sta
     let name = vm.name;
     let stopped_unexpectedly = |status| vm.status == Running && matches!(status, Stopped | NotCreated);
     let found_out = |status| {
+        // A VM that runs may still be far from well.
+        let is_reached = vm.aim == Some(status) && !matches!(status, Running | Unknown);
         Some(StatusChange {
             status,
-            problem: vm.problem.map(str::to_owned),
+            problem: vm.problem.filter(|_| vm.problem_lasts || !is_reached).map(str::to_owned),
             event: None,
             stopped_unexpectedly: false,
+            by_host_restart: false,
         })
     };
     let from_outside = |status, what: &str| {
@@ -70,6 +86,17 @@ pub fn reconcile(vm: RecordedStatus<'_>, observed: ObservedStatus) -> Option<Sta
             problem: None,
             event: Some(event),
             stopped_unexpectedly: stopped_unexpectedly(status),
+            by_host_restart: false,
+        })
+    };
+    let with_the_host = |status| {
+        let text = format!("{name} stopped because the host restarted.");
+        Some(StatusChange {
+            status,
+            problem: None,
+            event: Some(NewEvent::warning("vm_changed_from_outside", Some(vm.vm_id), text)),
+            stopped_unexpectedly: stopped_unexpectedly(status),
+            by_host_restart: true,
         })
     };
     let trouble = |status, kind, text: String| {
@@ -79,13 +106,22 @@ pub fn reconcile(vm: RecordedStatus<'_>, observed: ObservedStatus) -> Option<Sta
             problem: Some(text),
             event: Some(event),
             stopped_unexpectedly: stopped_unexpectedly(status),
+            by_host_restart: false,
         })
     };
 
+    let is_well_again = vm.is_well && vm.problem.is_some() && !vm.problem_lasts;
     match (observed, vm.status) {
         (ObservedStatus::Is(DomainState::Unknown), status) if vm.is_indexed && status != Unknown => {
             found_out(Unknown)
         }
+        (ObservedStatus::Is(DomainState::Running), Running) if is_well_again => Some(StatusChange {
+            status: Running,
+            problem: None,
+            event: None,
+            stopped_unexpectedly: false,
+            by_host_restart: false,
+        }),
         (ObservedStatus::Is(DomainState::Unknown), _)
         | (ObservedStatus::Is(DomainState::Running), Running)
         | (ObservedStatus::Is(DomainState::Suspended), Suspended)
@@ -100,6 +136,11 @@ pub fn reconcile(vm: RecordedStatus<'_>, observed: ObservedStatus) -> Option<Sta
         (ObservedStatus::Is(DomainState::Crashed), Unknown) if vm.problem.is_some() => found_out(Stopped),
         (ObservedStatus::Absent, Unknown) if vm.problem.is_some() => found_out(NotCreated),
 
+        (ObservedStatus::Is(DomainState::Stopped | DomainState::Crashed), Running | Suspended)
+            if vm.host_restarted =>
+        {
+            with_the_host(Stopped)
+        }
         (ObservedStatus::Is(DomainState::Running), _) => from_outside(Running, "started"),
         (ObservedStatus::Is(DomainState::Suspended), _) => from_outside(Suspended, "suspended"),
         (ObservedStatus::Is(DomainState::Stopped), _) => from_outside(Stopped, "stopped"),
@@ -141,9 +182,13 @@ mod tests {
             name: "web-1",
             status,
             problem: None,
+            problem_lasts: false,
+            aim: None,
+            is_well: false,
             had_domain: true,
             is_adopted: false,
             is_indexed: false,
+            host_restarted: false,
         };
         reconcile(vm, observed)
     }
@@ -157,7 +202,11 @@ mod tests {
             problem: None,
             had_domain: true,
             is_adopted: true,
+            problem_lasts: false,
+            aim: None,
+            is_well: false,
             is_indexed: true,
+            host_restarted: false,
         };
         let lost = reconcile(vm(VmStatus::Running), ObservedStatus::Is(DomainState::Unknown)).unwrap();
         assert_eq!((lost.status, lost.event), (VmStatus::Unknown, None));
@@ -192,6 +241,34 @@ mod tests {
     }
 
     #[test]
+    fn vms_that_stop_with_the_host_stop_for_that_reason() {
+        for (status, observed) in [
+            (VmStatus::Running, DomainState::Stopped),
+            (VmStatus::Running, DomainState::Crashed),
+            (VmStatus::Suspended, DomainState::Stopped),
+        ] {
+            let vm = RecordedStatus {
+                vm_id: 7,
+                name: "web-1",
+                status,
+                problem: None,
+                problem_lasts: false,
+                aim: None,
+                is_well: false,
+                had_domain: true,
+                is_adopted: false,
+                is_indexed: false,
+                host_restarted: true,
+            };
+            let change = reconcile(vm, ObservedStatus::Is(observed)).unwrap();
+            assert!(change.by_host_restart);
+            assert_eq!(change.stopped_unexpectedly, status == VmStatus::Running);
+            assert_eq!(change.event.unwrap().text, "web-1 stopped because the host restarted.");
+            assert_eq!(change.problem, None);
+        }
+    }
+
+    #[test]
     fn a_dead_qemu_is_shown_as_a_problem() {
         let change = seen(VmStatus::Running, ObservedStatus::Is(DomainState::Crashed)).unwrap();
         assert_eq!(change.status, VmStatus::Stopped);
@@ -201,6 +278,60 @@ mod tests {
     #[test]
     fn a_crash_is_reported_once() {
         assert_eq!(seen(VmStatus::Stopped, ObservedStatus::Is(DomainState::Crashed)), None);
+    }
+
+    #[test]
+    fn a_problem_ends_once_the_vm_has_been_well_for_a_while() {
+        let recorded = RecordedStatus {
+            vm_id: 7,
+            name: "web-1",
+            status: VmStatus::Running,
+            problem: Some("libvirt did not answer."),
+            problem_lasts: false,
+            aim: None,
+            is_well: true,
+            had_domain: true,
+            is_adopted: false,
+            is_indexed: false,
+            host_restarted: false,
+        };
+        let running = ObservedStatus::Is(DomainState::Running);
+        let change = reconcile(recorded, running).unwrap();
+        assert_eq!((change.status, change.problem, change.event), (VmStatus::Running, None, None));
+        for unchanged in [
+            RecordedStatus { is_well: false, ..recorded },
+            RecordedStatus { problem: None, ..recorded },
+            RecordedStatus { problem_lasts: true, ..recorded },
+        ] {
+            assert_eq!(reconcile(unchanged, running), None);
+        }
+    }
+
+    #[test]
+    fn a_problem_ends_with_the_status_that_the_failed_operation_aimed_at() {
+        for (aim, observed, ends) in [
+            (VmStatus::Stopped, ObservedStatus::Is(DomainState::Stopped), true),
+            (VmStatus::Suspended, ObservedStatus::Is(DomainState::Suspended), true),
+            (VmStatus::NotCreated, ObservedStatus::Absent, true),
+            (VmStatus::Stopped, ObservedStatus::Is(DomainState::Running), false),
+            (VmStatus::Running, ObservedStatus::Is(DomainState::Running), false),
+        ] {
+            let recorded = RecordedStatus {
+                vm_id: 7,
+                name: "web-1",
+                status: VmStatus::Unknown,
+                problem: Some("It timed out."),
+                problem_lasts: false,
+                aim: Some(aim),
+                is_well: false,
+                had_domain: true,
+                is_adopted: false,
+                is_indexed: false,
+                host_restarted: false,
+            };
+            let change = reconcile(recorded, observed).unwrap();
+            assert_eq!(change.problem.is_none(), ends, "{aim:?} {observed:?}");
+        }
     }
 
     #[test]
@@ -217,9 +348,13 @@ mod tests {
             name: "shop",
             status: VmStatus::Running,
             problem: None,
+            problem_lasts: false,
+            aim: None,
+            is_well: false,
             had_domain: true,
             is_adopted: true,
             is_indexed: false,
+            host_restarted: false,
         };
         let change = reconcile(vm, ObservedStatus::Absent).unwrap();
         assert_eq!(change.status, VmStatus::NotCreated);
@@ -249,9 +384,13 @@ mod tests {
             name: "web-1",
             status: VmStatus::Stopped,
             problem: Some("It died."),
+            problem_lasts: false,
+            aim: None,
+            is_well: false,
             had_domain: true,
             is_adopted: false,
             is_indexed: false,
+            host_restarted: false,
         };
         let silent = reconcile(recorded, ObservedStatus::Silence).unwrap();
         assert_eq!((silent.status, silent.problem.as_deref()), (VmStatus::Unknown, Some("It died.")));
@@ -263,7 +402,8 @@ mod tests {
                 status: VmStatus::Stopped,
                 problem: Some("It died.".into()),
                 event: None,
-                stopped_unexpectedly: false
+                stopped_unexpectedly: false,
+                by_host_restart: false,
             }
         );
         assert_eq!(seen(VmStatus::NotCreated, ObservedStatus::Silence), None);
@@ -276,9 +416,13 @@ mod tests {
             name: "web-1",
             status: VmStatus::Unknown,
             problem: Some("It did not boot in time."),
+            problem_lasts: false,
+            aim: None,
+            is_well: false,
             had_domain: true,
             is_adopted: false,
             is_indexed: false,
+            host_restarted: false,
         };
         let found = reconcile(failed, ObservedStatus::Is(DomainState::Running)).unwrap();
         assert_eq!((found.status, found.event), (VmStatus::Running, None));

@@ -96,6 +96,7 @@ pub struct VmRow {
     disk_gb: u32,
     status: String,
     problem: Option<String>,
+    pub problem_lasts: bool,
     ip_address: Option<String>,
     pub domain_uuid: Option<String>,
     adopted_directory: Option<String>,
@@ -129,7 +130,8 @@ pub async fn select(database: &Database, scope: Scope) -> Result<Vec<VmRow>, sql
     sqlx::query_as(concat!(
         "SELECT vm.id, vm.owner_id, account.username AS owner_name, vm.name, vm.image, vm.os_type, vm.vagrant_box,
                 vm.box_url, vm.ram_mb, vm.cpu_cores, vm.disk_gb, vm.next_ram_mb, vm.next_cpu_cores, vm.next_disk_gb,
-                vm.auto_start, vm.stop_at, vm.unexpected_stop_at, vm.status, vm.problem, vm.ip_address, vm.domain_uuid,
+                vm.auto_start, vm.stop_at, vm.unexpected_stop_at, vm.status, vm.problem, vm.problem_lasts, vm.ip_address,
+                vm.domain_uuid,
                 adopted.directory AS adopted_directory, adopted.vagrantfile AS adopted_vagrantfile,
                 adopted.data_directory AS adopted_data_directory, adopted.machine AS adopted_machine,
                 adopted.provider AS adopted_provider, adopted.is_indexed AS adopted_is_indexed,
@@ -361,7 +363,8 @@ pub async fn set_status(
     problem: Option<&str>,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "UPDATE vm SET status = ?2, problem = ?3, updated_at = max(?4, updated_at + 1), unexpected_stop_at = NULL,
+        "UPDATE vm SET status = ?2, problem = ?3, problem_lasts = 0, updated_at = max(?4, updated_at + 1),
+                       unexpected_stop_at = NULL,
                        ip_address = CASE WHEN ?2 = 'running' THEN ip_address END
          WHERE id = ?1",
     )
@@ -374,6 +377,12 @@ pub async fn set_status(
     Ok(())
 }
 
+/// Keeps a VM's problem even while the VM runs well.
+pub async fn set_problem_lasts(tx: &mut Transaction<'_, Sqlite>, vm_id: i64) -> Result<(), sqlx::Error> {
+    sqlx::query("UPDATE vm SET problem_lasts = 1 WHERE id = ?").bind(vm_id).execute(&mut **tx).await?;
+    Ok(())
+}
+
 /// Writes what was observed, unless the VM changed since `vm` was read or an operation is open. `updated_at`
 /// grows with every change of status, so it identifies a state.
 pub async fn note_status(
@@ -382,7 +391,8 @@ pub async fn note_status(
     change: &StatusChange,
 ) -> Result<bool, sqlx::Error> {
     let done = sqlx::query(
-        "UPDATE vm SET status = ?3, problem = ?4, updated_at = max(?5, updated_at + 1),
+        "UPDATE vm SET status = ?3, problem = ?4, problem_lasts = (problem_lasts AND problem IS ?4),
+                       updated_at = max(?5, updated_at + 1),
                        unexpected_stop_at = CASE WHEN ?6 THEN ?5 WHEN ?3 IN ('running', 'suspended') THEN NULL ELSE unexpected_stop_at END,
                        ip_address = CASE WHEN ?3 = 'running' THEN ip_address END
          WHERE id = ?1 AND updated_at = ?2 AND destroyed_at IS NULL AND NOT EXISTS
