@@ -235,6 +235,7 @@ pub async fn serve(arguments: ServeArgs) -> Result<(), String> {
         .map_err(|error| format!("Notifications cannot be sent: {error}."))?
         .with_public_url(arguments.public_url.clone());
     let collector = tokio::spawn(assembly.collector().run());
+    tokio::spawn(notifier.clone().announce_outages(state.health.clone()));
     tokio::spawn(notifier.run());
     tokio::spawn(retention(state.store.clone(), arguments.retention_days));
     tokio::spawn(sealing(state.store.clone()));

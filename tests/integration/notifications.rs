@@ -17,7 +17,7 @@ use std::{
 };
 use tokio::{io::AsyncWriteExt, net::TcpListener};
 use twarga_cloud::{
-    model::UtcMillis,
+    model::{StorageOutage, UtcMillis},
     server::notifications::{self, Mail, MailSecurity, Notifier, Occasion, signature},
 };
 
@@ -161,6 +161,58 @@ async fn an_alert_reaches_the_webhook_signed_and_its_end_does_too() {
     assert_eq!(header("webhook-signature"), signature(&secret, header("webhook-id"), timestamp, &body));
     let page = ada.page("/account").await;
     assert!(page.words().contains("shop is slow."), "{}", page.words());
+}
+
+#[tokio::test]
+async fn admins_hear_that_nothing_can_be_stored_without_the_database() {
+    let server = Fleet::new().serve(0).await;
+    let (receiver, other) = (Receiver::begin().await, Receiver::begin().await);
+    hooked(&server, "ada", &receiver).await;
+    hooked(&server, "bob", &other).await;
+    server
+        .execute(
+            "CREATE TRIGGER full BEFORE INSERT ON notification BEGIN SELECT raise(ROLLBACK, 'full'); END",
+        )
+        .await;
+    let outage = StorageOutage {
+        since: NOW,
+        reason: "The disk of the data folder is full. Free some space there.".into(),
+        waiting_ticks: 3,
+        lost_ticks: 0,
+    };
+    for sending in notifier(&server, None).announce(&outage, NOW.plus_secs(15)).await.unwrap() {
+        sending.await.unwrap();
+    }
+    assert_eq!((receiver.got().len(), other.got().len()), (1, 0));
+    let text = receiver.got()[0].1["data"]["text"].clone();
+    assert!(text.as_str().unwrap().starts_with("Nothing can be stored since"), "{text}");
+    assert!(text.as_str().unwrap().contains("Free some space there."), "{text}");
+}
+
+#[tokio::test]
+async fn a_message_whose_delivery_cannot_be_saved_is_sent_once() {
+    let server = Fleet::new().serve(0).await;
+    let receiver = Receiver::begin().await;
+    let ada = hooked(&server, "ada", &receiver).await;
+    let alert_id = raise(&server, None).await;
+    queue(&server, alert_id, Occasion::Raised, None).await;
+    server
+        .execute(
+            "CREATE TRIGGER full BEFORE UPDATE ON notification BEGIN SELECT raise(ROLLBACK, 'full'); END",
+        )
+        .await;
+    let notifier = notifier(&server, None);
+    let begun = notifier.pass(NOW).await.unwrap();
+    eventually(async || if receiver.got().is_empty() { Err("nothing came".into()) } else { Ok(()) }).await;
+    for secs in 1..4 {
+        assert!(notifier.pass(NOW.plus_secs(secs)).await.unwrap().is_empty());
+    }
+    server.execute("DROP TRIGGER full").await;
+    for sending in begun {
+        sending.await.unwrap();
+    }
+    assert_eq!(receiver.got().len(), 1);
+    assert_eq!(deliveries(&ada).await, [("sent".into(), 1)]);
 }
 
 #[tokio::test]

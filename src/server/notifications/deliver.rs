@@ -16,13 +16,16 @@ use crate::{
         events::NewEvent,
     },
 };
-use sqlx::FromRow;
+use sqlx::{FromRow, SqlitePool};
 use std::{
     collections::HashSet,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use tokio::{task::JoinHandle, time::timeout};
+use tokio::{
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
 
 /// How often due messages are looked for.
 const PASS_INTERVAL: Duration = Duration::from_secs(1);
@@ -35,6 +38,8 @@ const ATTEMPT_LIMIT: Duration = Duration::from_secs(30);
 const HEADS_PER_PASS: i64 = 1000;
 /// Alerts that one message is about at most.
 const ALERTS_PER_MESSAGE: i64 = 500;
+/// Between attempts to save the result of a delivery.
+const SAVE_RETRY_PAUSE: Duration = Duration::from_secs(5);
 const KEPT_DAYS: i64 = 30;
 
 /// Deliveries in progress, all accounts together.
@@ -57,19 +62,19 @@ fn next_attempt(attempts: u32, retry_after_secs: Option<u32>, id: i64, now: UtcM
 
 /// The oldest due notification of an account and channel.
 #[derive(Debug, FromRow)]
-struct Head {
-    id: i64,
-    account_id: i64,
-    channel: String,
-    kind: String,
-    queued_at: i64,
-    attempts: u32,
-    email: String,
-    is_active: bool,
-    is_admin: bool,
-    webhook_url: Option<String>,
-    webhook_secret: Option<Vec<u8>>,
-    email_is_on: Option<bool>,
+pub struct Head {
+    pub id: i64,
+    pub account_id: i64,
+    pub channel: String,
+    pub kind: String,
+    pub queued_at: i64,
+    pub attempts: u32,
+    pub email: String,
+    pub is_active: bool,
+    pub is_admin: bool,
+    pub webhook_url: Option<String>,
+    pub webhook_secret: Option<Vec<u8>>,
+    pub email_is_on: Option<bool>,
 }
 
 type PartRow = (i64, String, Option<i64>, Option<i64>, Option<String>, Option<String>);
@@ -146,7 +151,7 @@ impl Notifier {
             if let Err(error) = self.pass(database::now()).await {
                 tracing::error!(%error, "due notifications could not be read");
             }
-            tokio::time::sleep(PASS_INTERVAL).await;
+            sleep(PASS_INTERVAL).await;
         }
     }
 
@@ -184,11 +189,11 @@ impl Notifier {
             let this = self.clone();
             begun.push(tokio::spawn(async move {
                 let _slot = slot;
-                let outcome = timeout(ATTEMPT_LIMIT, this.send(&head, channel, &parts, now)).await;
-                let outcome = outcome
-                    .unwrap_or_else(|_| Outcome::Refused("The receiver did not answer in time.".into()));
-                if let Err(error) = this.note(&head, channel, &parts, outcome, now).await {
-                    tracing::error!(%error, "a delivery result could not be saved");
+                let outcome = this.send_in_time(&head, channel, &parts, now).await;
+                // As long as the result is not saved, the message is queued, and must not be sent again.
+                while let Err(error) = this.note(&head, channel, &parts, &outcome, now).await {
+                    tracing::error!(%error, "a delivery result could not be saved yet");
+                    sleep(SAVE_RETRY_PAUSE).await;
                 }
             }));
         }
@@ -228,6 +233,38 @@ impl Notifier {
         Ok(rows.into_iter().map(part).collect())
     }
 
+    pub(super) fn database(&self) -> &SqlitePool {
+        self.database.read()
+    }
+
+    /// Sends without noting the result.
+    ///
+    /// # Errors
+    /// Why it was not delivered, as a message for users.
+    pub(super) async fn attempt(
+        &self,
+        head: &Head,
+        channel: Channel,
+        parts: &[MessagePart],
+        now: UtcMillis,
+    ) -> Result<(), String> {
+        match self.send_in_time(head, channel, parts, now).await {
+            Outcome::Refused(refused) => Err(refused.text),
+            Outcome::Sent | Outcome::Dropped => Ok(()),
+        }
+    }
+
+    async fn send_in_time(
+        &self,
+        head: &Head,
+        channel: Channel,
+        parts: &[MessagePart],
+        now: UtcMillis,
+    ) -> Outcome {
+        let outcome = timeout(ATTEMPT_LIMIT, self.send(head, channel, parts, now)).await;
+        outcome.unwrap_or_else(|_| Outcome::Refused("The receiver did not answer in time.".into()))
+    }
+
     async fn send(&self, head: &Head, channel: Channel, parts: &[MessagePart], now: UtcMillis) -> Outcome {
         if !head.is_active {
             return Outcome::Dropped;
@@ -263,7 +300,7 @@ impl Notifier {
         head: &Head,
         channel: Channel,
         parts: &[MessagePart],
-        outcome: Outcome,
+        outcome: &Outcome,
         now: UtcMillis,
     ) -> Result<(), sqlx::Error> {
         let attempts = head.attempts + 1;
@@ -274,7 +311,7 @@ impl Notifier {
                 // A test reports its result at once.
                 let next = next_attempt(attempts, refused.retry_after_secs, head.id, now)
                     .filter(|_| head.kind != "test");
-                (if next.is_some() { "queued" } else { "failed" }, Some(refused.text), next)
+                (if next.is_some() { "queued" } else { "failed" }, Some(refused.text.clone()), next)
             }
         };
         let mut tx = self.database.write().await?;

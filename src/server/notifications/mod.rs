@@ -13,6 +13,7 @@
 mod deliver;
 mod email;
 mod message;
+mod outage;
 mod webhook;
 
 pub use deliver::Notifier;
