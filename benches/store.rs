@@ -196,6 +196,8 @@ struct Vm {
     disk_gb: f64,
     memory: f64,
     disk_used: f64,
+    /// An image keeps the blocks of deleted files.
+    image_gb: f64,
     rx: f64,
     tx: f64,
     uptime: u64,
@@ -207,7 +209,7 @@ impl Vm {
     fn new(id: i64, noise: &mut Noise) -> Self {
         let memory_mb = f64::from(512 << (noise.unit() * 5.0) as u32);
         let disk_gb = 10.0 + (noise.unit() * 90.0).floor();
-        Self {
+        let mut vm = Self {
             id,
             busy: noise.unit().powi(2),
             peak_hour: 10.0 + 8.0 * noise.unit(),
@@ -215,12 +217,15 @@ impl Vm {
             disk_gb,
             memory: 0.3 + 0.4 * noise.unit(),
             disk_used: disk_gb * (0.1 + 0.5 * noise.unit()),
+            image_gb: 0.0,
             rx: 0.0,
             tx: 0.0,
             uptime: (noise.unit() * 1e6) as u64,
             off_until: 0,
             burst_until: 0,
-        }
+        };
+        vm.image_gb = 1.2 * vm.disk_used;
+        vm
     }
 
     /// `None` while it is off.
@@ -250,6 +255,7 @@ impl Vm {
         if noise.unit() < 0.05 {
             self.disk_used = (self.disk_used + 0.002 * noise.unit() * level * 10.0).min(self.disk_gb * 0.95);
         }
+        self.image_gb = self.image_gb.max(self.disk_used);
         // Idle machines hear a little broadcast; busy ones serve.
         let traffic = 0.0006 + 4.0 * level * level * self.busy;
         self.rx += traffic * 5.0 * (1.0 + 0.3 * noise.normal()).max(0.0);
@@ -267,9 +273,9 @@ impl Vm {
             disk_percent: Some(100.0 * self.disk_used / self.disk_gb),
             disk_used_gb: Some(self.disk_used),
             disk_available_gb: Some(self.disk_gb - self.disk_used),
-            image_percent: Some(100.0 * self.disk_used / self.disk_gb),
-            image_used_gb: Some(self.disk_used),
-            image_available_gb: Some(self.disk_gb - self.disk_used),
+            image_percent: Some(100.0 * self.image_gb / self.disk_gb),
+            image_used_gb: Some(self.image_gb),
+            image_available_gb: Some(self.disk_gb - self.image_gb),
             network_rx_mb: Some(self.rx),
             network_tx_mb: Some(self.tx),
             network_rx_mb_per_s: None,
