@@ -281,7 +281,7 @@ mod tests {
 
     /// Runs a shell script in vagrant's place and returns the outcome and the lines sent.
     async fn run_script(script: &str, limit: Duration) -> (Outcome, Vec<String>) {
-        let mut command = Command::new("sh");
+        let mut command = crate::server::child_process::command("sh");
         command.args(["-c", script]);
         let mut lines = Vec::new();
         let mut hear = |line: &str| lines.push(line.to_owned());
@@ -340,7 +340,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_cancelled_command_is_interrupted_and_reports_so() {
-        let mut command = Command::new("sh");
+        let mut command = crate::server::child_process::command("sh");
         command.args(["-c", "trap 'exit 1' INT; printf '1,,ui,info,begun\\n'; sleep 30 & wait"]);
         let until = StopCondition { deadline: Instant::now() + FAR, cancel: CancellationToken::new() };
         let cancel = until.cancel.clone();
