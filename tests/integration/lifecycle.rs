@@ -654,6 +654,7 @@ async fn a_problem_is_shown_until_the_vm_is_well_again() {
         ("stop", OperationKind::Stop, MachineErrorKind::HypervisorUnreachable),
         ("restart", OperationKind::Restart, MachineErrorKind::BootTimeout),
         ("suspend", OperationKind::Suspend, MachineErrorKind::Other),
+        ("stop", OperationKind::Stop, MachineErrorKind::TriggerFailed),
     ] {
         fleet.fail_next(kind, error);
         act(&ada, vm_id, json!({ "action": action })).await;

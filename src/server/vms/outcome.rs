@@ -142,7 +142,7 @@ impl Vms {
             .await?;
             let status = if waits { VmStatus::Pending } else { status };
             repository::set_status(&mut tx, vm.id, status, problem).await?;
-            if ending.error().is_some_and(|error| leaves_work_undone(error.kind)) {
+            if kind.starts_vm() && ending.error().is_some_and(|error| leaves_work_undone(error.kind)) {
                 repository::set_problem_lasts(&mut tx, vm.id).await?;
             }
         }
