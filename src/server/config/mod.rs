@@ -254,7 +254,7 @@ pub struct ServeArgs {
     pub credits: CreditArgs,
     #[command(flatten)]
     pub limits: LimitArgs,
-    /// Where users find the pages, such as https://cloud.example.org: for links in messages. Without it there are none.
+    /// Where users find the pages, such as `https://cloud.example.org`: for links in messages. Without it there are none.
     #[arg(long, env = "TWARGA_PUBLIC_URL", value_name = "URL", value_parser = public_url)]
     pub public_url: Option<String>,
     /// Users reach this server through https: cookies are sent over https only.
