@@ -299,7 +299,7 @@ pub async fn user(command: UserCommand) -> Result<(), String> {
     let database = database.map_err(|e| e.to_string())?;
     let email = email.unwrap_or_else(|| format!("{name}@localhost"));
     let user = Accounts::new(database, allowances(credits, None))
-        .create(&name, &email, password, admin.then_some(Role::Admin))
+        .register_as(&name, &email, password, admin.then_some(Role::Admin))
         .await
         .map_err(|e| e.to_string())?;
     println!("{} can sign in now, as {}.", user.username, user.role.as_str());
