@@ -13,8 +13,8 @@ pub async fn register(
     username: String,
     /// `name@example.org`, for notifications; no other account may have it.
     email: String,
-    /// At least [`PASSWORD_MIN_CHARS`](crate::model::PASSWORD_MIN_CHARS) characters and at most
-    /// [`PASSWORD_MAX_BYTES`](crate::model::PASSWORD_MAX_BYTES) bytes.
+    /// [`PASSWORD_MIN_CHARS`](crate::model::PASSWORD_MIN_CHARS) to
+    /// [`PASSWORD_MAX_CHARS`](crate::model::PASSWORD_MAX_CHARS) characters, and hard to guess.
     password: String,
 ) -> Result<(), ApiError> {
     use crate::server::web::request_context;
@@ -71,8 +71,8 @@ pub async fn get_instance() -> Result<Instance, ApiError> {
 pub async fn change_password(
     /// The current password, which proves that it is the user.
     old_password: String,
-    /// At least [`PASSWORD_MIN_CHARS`](crate::model::PASSWORD_MIN_CHARS) characters and at most
-    /// [`PASSWORD_MAX_BYTES`](crate::model::PASSWORD_MAX_BYTES) bytes.
+    /// [`PASSWORD_MIN_CHARS`](crate::model::PASSWORD_MIN_CHARS) to
+    /// [`PASSWORD_MAX_CHARS`](crate::model::PASSWORD_MAX_CHARS) characters, and hard to guess.
     new_password: String,
 ) -> Result<(), ApiError> {
     use crate::server::web::request_context;

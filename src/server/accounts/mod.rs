@@ -9,6 +9,7 @@
 
 mod administration;
 mod password;
+mod password_strength;
 mod self_service;
 #[cfg(test)]
 mod tests;
@@ -20,8 +21,10 @@ use super::{
     events::NewEvent,
     internal,
 };
-use crate::model::{ApiError, CurrentUser, ErrorCode, Role, check_registration};
+use crate::model::{ApiError, CurrentUser, EMAIL_INVALID, ErrorCode, Role, check_registration};
+use lettre::Address;
 pub use password::Passwords;
+use password_strength::Owner;
 use sqlx::{FromRow, Sqlite, Transaction};
 pub use token::Token;
 
@@ -68,8 +71,7 @@ pub struct Accounts {
 
 /// A valid account that is about to be created.
 struct NewAccount {
-    username: String,
-    email: String,
+    owner: Owner,
     password_hash: String,
 }
 
@@ -164,11 +166,13 @@ impl Accounts {
     async fn checked(&self, username: &str, email: &str, password: &str) -> Result<NewAccount, ApiError> {
         let (username, email) = (username.trim(), email.trim());
         check_registration(username, email, password)?;
-        Ok(NewAccount {
-            username: username.to_owned(),
-            email: email.to_owned(),
-            password_hash: self.passwords.hash(password).await?,
-        })
+        // Mail to `a<victim@example.org>` would go to the victim.
+        if email.parse::<Address>().is_err() {
+            return Err(ApiError::invalid_field("email", EMAIL_INVALID));
+        }
+        let owner = Owner { username: username.to_owned(), email: email.to_owned() };
+        let password_hash = self.passwords.hash_new("password", password, owner.clone()).await?;
+        Ok(NewAccount { owner, password_hash })
     }
 
     async fn insert(
@@ -182,8 +186,8 @@ impl Accounts {
             "INSERT INTO account (username, email, password_hash, role, created_at) VALUES (?, ?, ?, ?, ?)
              RETURNING id, username, email, role",
         )
-        .bind(&new.username)
-        .bind(&new.email)
+        .bind(&new.owner.username)
+        .bind(&new.owner.email)
         .bind(&new.password_hash)
         .bind(role.as_str())
         .bind(now().0)
@@ -230,7 +234,30 @@ impl Accounts {
         let hash = row.as_ref().map(|(_, hash)| hash.clone());
         let fits = self.passwords.verify(password, hash).await?;
         let (Some((account_id, password_hash)), true) = (row, fits) else { return Err(wrong_sign_in()) };
-        Ok(CheckedSignIn { account_id, password_hash })
+        let checked = CheckedSignIn { account_id, password_hash };
+        if password::is_current(&checked.password_hash) {
+            Ok(checked)
+        } else {
+            self.rehash(checked, password).await
+        }
+    }
+
+    /// Stores a hash of the same password with the parameters of this version.
+    async fn rehash(&self, checked: CheckedSignIn, password: &str) -> Result<CheckedSignIn, ApiError> {
+        let password_hash = self.passwords.hash(password).await?;
+        let mut tx = self.database.write().await.map_err(internal)?;
+        let stored = sqlx::query("UPDATE account SET password_hash = ? WHERE id = ? AND password_hash = ?")
+            .bind(&password_hash)
+            .bind(checked.account_id)
+            .bind(&checked.password_hash)
+            .execute(&mut *tx)
+            .await
+            .map_err(internal)?;
+        tx.commit().await.map_err(internal)?;
+        if stored.rows_affected() == 0 {
+            return Err(wrong_sign_in());
+        }
+        Ok(CheckedSignIn { password_hash, ..checked })
     }
 
     async fn begin_session(&self, checked: &CheckedSignIn, device: Device<'_>) -> Result<Token, ApiError> {

@@ -1,7 +1,8 @@
 //! Hashes and verifies passwords. That is slow by design, so it runs off the async threads, one password at a time.
 
+use super::password_strength::{self, Owner};
 use crate::{
-    model::{ApiError, ErrorCode, PASSWORD_MAX_BYTES},
+    model::{ApiError, ErrorCode},
     server::internal,
 };
 use argon2::{
@@ -23,6 +24,8 @@ const PARAMS: Params = match Params::new(19 * 1024, 2, 1, None) {
     Ok(params) => params,
     Err(_) => Params::DEFAULT,
 };
+/// The longest that any version has accepted.
+const MAX_BYTES: usize = 512;
 /// Requests that would wait longer than this for their turn are rejected.
 const MAX_WAIT: Duration = Duration::from_secs(8);
 
@@ -52,12 +55,30 @@ impl Passwords {
         self.with_memory(move |memory| hash_now(&password, memory).map_err(internal)).await?
     }
 
+    /// The same for a new password, which must be hard to guess.
+    ///
+    /// # Errors
+    /// `Invalid` with `field`; `TooMany` when no turn came in time.
+    pub async fn hash_new(
+        &self,
+        field: &'static str,
+        password: &str,
+        owner: Owner,
+    ) -> Result<String, ApiError> {
+        let password = password.to_owned();
+        self.with_memory(move |memory| {
+            password_strength::check(field, &password, &owner)?;
+            hash_now(&password, memory).map_err(internal)
+        })
+        .await?
+    }
+
     /// Whether `password` is the one that `hash` was made of; never when there is no hash.
     ///
     /// # Errors
     /// `TooMany` when no turn came in time.
     pub async fn verify(&self, password: &str, hash: Option<String>) -> Result<bool, ApiError> {
-        if password.len() > PASSWORD_MAX_BYTES {
+        if password.len() > MAX_BYTES {
             return Ok(false);
         }
         let password = password.to_owned();
@@ -89,6 +110,16 @@ impl Passwords {
     }
 }
 
+/// Whether a hash was made with the parameters of this version.
+pub fn is_current(hash: &str) -> bool {
+    let Ok(hash) = PasswordHash::new(hash) else { return false };
+    is_ours(&hash) && ParamsString::try_from(&PARAMS).is_ok_and(|params| params == hash.params)
+}
+
+fn is_ours(hash: &PasswordHash) -> bool {
+    hash.algorithm == Algorithm::Argon2id.ident() && hash.version == Some(Version::V0x13.into())
+}
+
 fn hash_now(password: &str, memory: &mut Vec<Block>) -> Result<String, password_hash::Error> {
     let salt = Salt::generate();
     let output = output_of(password, &salt, &PARAMS, Params::DEFAULT_OUTPUT_LEN, memory)?;
@@ -104,9 +135,7 @@ fn hash_now(password: &str, memory: &mut Vec<Block>) -> Result<String, password_
 
 fn verify_now(password: &str, hash: &str, memory: &mut Vec<Block>) -> Result<bool, password_hash::Error> {
     let hash = PasswordHash::new(hash)?;
-    let is_ours =
-        hash.algorithm == Algorithm::Argon2id.ident() && hash.version == Some(Version::V0x13.into());
-    let (true, Some(salt), Some(expected)) = (is_ours, hash.salt, hash.hash) else { return Ok(false) };
+    let (true, Some(salt), Some(expected)) = (is_ours(&hash), hash.salt, hash.hash) else { return Ok(false) };
     let params = Params::try_from(&hash)?;
     // `Output` compares in constant time.
     Ok(output_of(password, &salt, &params, expected.len(), memory)? == expected)

@@ -1,6 +1,6 @@
 //! What users do with their own account: the password and the signed-in devices.
 
-use super::{Accounts, Carrier, DAY_MILLIS, Device, IDLE_DAYS, LIFE_DAYS, Token, now};
+use super::{Accounts, Carrier, DAY_MILLIS, Device, IDLE_DAYS, LIFE_DAYS, Owner, Token, now};
 use crate::{
     model::{ApiError, CurrentUser, DeviceKind, SignedInDevice, UtcMillis, check_password},
     server::{events::NewEvent, internal},
@@ -30,7 +30,8 @@ impl Accounts {
         if !self.passwords.verify(old_password, checked.clone()).await? {
             return Err(wrong());
         }
-        let hash = self.passwords.hash(new_password).await?;
+        let owner = Owner { username: user.username.clone(), email: user.email.clone() };
+        let hash = self.passwords.hash_new("new_password", new_password, owner).await?;
         let own = Token::hash_of(token);
         let mut tx = self.database.write().await.map_err(internal)?;
         let carrier: Option<String> =

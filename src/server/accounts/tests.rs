@@ -116,3 +116,63 @@ async fn beyond_fifty_sessions_of_an_account_the_oldest_end() {
     assert_eq!(accounts.sessions(&ada).await, 50);
     assert_eq!((bob.role, accounts.is_open(&of_bob, Carrier::Bearer).await), (Role::User, true));
 }
+
+#[tokio::test]
+async fn an_address_that_would_bring_mail_to_someone_else_is_rejected() {
+    let (_folder, accounts, ..) = ada_and_bob().await;
+    for email in [
+        "a<victim@example.org>",
+        "a,victim@example.org",
+        "victim@example.org>x",
+        "\"a\"<victim@example.org>",
+        "a@b..org",
+        ".a@example.org",
+        "@example.org",
+        "a@",
+    ] {
+        let rejected = accounts.register("eve", email, OLD).await.unwrap_err();
+        assert_eq!(rejected.field("email"), Some(EMAIL_INVALID), "{email}");
+    }
+    for email in ["a.b+c@example.org", "eve@localhost"] {
+        let name = format!("eve{}", email.len());
+        assert!(accounts.register(&name, email, OLD).await.is_ok(), "{email}");
+    }
+}
+
+#[tokio::test]
+async fn a_password_that_is_easy_to_guess_is_rejected_wherever_one_is_set() {
+    let (_folder, accounts, ada, bob) = ada_and_bob().await;
+    let own = accounts.sign_in("bob", OLD, client()).await.unwrap();
+    for easy in ["1234567890", "          ", "bob@example.org"] {
+        let changed = accounts.change_password(&bob, own.expose(), OLD, easy).await.err().unwrap();
+        assert!(changed.field("new_password").is_some(), "{easy}: {changed:?}");
+    }
+    for easy in ["1234567890", "          ", "eve@example.org"] {
+        let registered = accounts.register("eve", "eve@example.org", easy).await.unwrap_err();
+        assert!(registered.field("password").is_some(), "{easy}: {registered:?}");
+        let created = accounts.create(&ada, "eve", "eve@example.org", easy, Role::User).await.unwrap_err();
+        assert!(created.field("password").is_some(), "{easy}: {created:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_hash_with_other_parameters_is_replaced_at_the_next_sign_in() {
+    let (_folder, accounts, _, bob) = ada_and_bob().await;
+    let params = argon2::Params::new(8 * 1024, 1, 1, None).unwrap();
+    let argon2 = argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params);
+    let weaker = argon2::PasswordHasher::hash_password(&argon2, OLD.as_bytes()).unwrap().to_string();
+    let mut tx = accounts.database.write().await.unwrap();
+    sqlx::query("UPDATE account SET password_hash = ?").bind(&weaker).execute(&mut *tx).await.unwrap();
+    tx.commit().await.unwrap();
+    let hash = async || -> String {
+        let query = sqlx::query_scalar("SELECT password_hash FROM account WHERE id = ?").bind(bob.id);
+        query.fetch_one(accounts.database.read()).await.unwrap()
+    };
+    assert!(accounts.sign_in("bob", NEW, client()).await.is_err());
+    assert_eq!(hash().await, weaker);
+    assert!(accounts.sign_in("bob", OLD, client()).await.is_ok());
+    let replaced = hash().await;
+    assert!(password::is_current(&replaced), "{replaced}");
+    assert!(accounts.sign_in("bob", OLD, client()).await.is_ok());
+    assert_eq!(hash().await, replaced);
+}
