@@ -27,7 +27,7 @@ use http_body_util::LengthLimitError;
 use leptos::{prelude::*, server_fn::error::SERVER_FN_ERROR_HEADER};
 use leptos_axum::{AxumRouteListing, LeptosRoutes, generate_route_list};
 use serde_json::json;
-use std::{error::Error as _, net::SocketAddr, sync::LazyLock};
+use std::{net::SocketAddr, sync::LazyLock};
 use tower_http::compression::CompressionLayer;
 
 /// The largest legitimate request: two files for a guest, with every byte percent-encoded.
@@ -188,11 +188,15 @@ async fn limit_body(request: Request, next: middleware::Next) -> Response {
     let (parts, body) = request.into_parts();
     match to_bytes(body, MAX_BODY_BYTES).await {
         Ok(bytes) => next.run(Request::from_parts(parts, Body::from(bytes))).await,
-        Err(error) if error.source().is_some_and(|cause| cause.is::<LengthLimitError>()) => {
-            let text = format!("The request is larger than {} kB.", MAX_BODY_BYTES / 1024);
-            ApiError::new(ErrorCode::TooLarge, text).into_response()
+        Err(error) => {
+            let error = if error.into_inner().is::<LengthLimitError>() {
+                let text = format!("The request is larger than {} kB.", MAX_BODY_BYTES / 1024);
+                ApiError::new(ErrorCode::TooLarge, text)
+            } else {
+                ApiError::new(ErrorCode::Invalid, "The request could not be read.")
+            };
+            error.into_response()
         }
-        Err(_) => ApiError::new(ErrorCode::Invalid, "The request could not be read.").into_response(),
     }
 }
 
