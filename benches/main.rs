@@ -1,10 +1,11 @@
 //! Benchmarks of the server: `make bench` prints the results and writes them to `target/bench.json` as
 //! `{"name": {"value": …, "unit": …}}`.
 //!
-//! `cargo bench … -- ticks`, `-- store` or `-- operations` measures one part alone; `-- operations_lab`, inside the lab
+//! `cargo bench … -- sign_ins`, `-- ticks`, `-- store` or `-- operations` measures one part alone; `-- operations_lab`, inside the lab
 //! only, the last one with real VMs.
 
 mod operations;
+mod sign_ins;
 mod store;
 #[path = "../tests/support/mod.rs"]
 mod support;
@@ -33,6 +34,9 @@ fn main() {
     let known = std::fs::read(&file).ok().and_then(|text| serde_json::from_slice(&text).ok());
     let mut results = Results(known.unwrap_or_default());
     // The store's half needs much memory for itself: the resident memory of a server is measured before.
+    if is_chosen("sign_ins") {
+        runtime.block_on(sign_ins::measure(&mut results));
+    }
     if is_chosen("ticks") {
         runtime.block_on(ticks::measure(&mut results));
     }

@@ -13,8 +13,8 @@ pub async fn register(
     username: String,
     /// `name@example.org`, for notifications; no other account may have it.
     email: String,
-    /// At least [`PASSWORD_MIN_CHARS`](crate::model::PASSWORD_MIN_CHARS) characters and at most
-    /// [`PASSWORD_MAX_BYTES`](crate::model::PASSWORD_MAX_BYTES) bytes.
+    /// [`PASSWORD_MIN_CHARS`](crate::model::PASSWORD_MIN_CHARS) to
+    /// [`PASSWORD_MAX_CHARS`](crate::model::PASSWORD_MAX_CHARS) characters, and hard to guess.
     password: String,
 ) -> Result<(), ApiError> {
     use crate::server::web::request_context;
@@ -63,7 +63,7 @@ pub async fn get_instance() -> Result<Instance, ApiError> {
     request_context::app_state()?.instance().await
 }
 
-/// Changes the caller's password and signs out their other devices.
+/// Changes the caller's password and signs out their other devices. A browser gets a new session cookie.
 ///
 /// # Errors
 /// `TooMany` while too many passwords are being hashed.
@@ -71,16 +71,15 @@ pub async fn get_instance() -> Result<Instance, ApiError> {
 pub async fn change_password(
     /// The current password, which proves that it is the user.
     old_password: String,
-    /// At least [`PASSWORD_MIN_CHARS`](crate::model::PASSWORD_MIN_CHARS) characters and at most
-    /// [`PASSWORD_MAX_BYTES`](crate::model::PASSWORD_MAX_BYTES) bytes.
+    /// [`PASSWORD_MIN_CHARS`](crate::model::PASSWORD_MIN_CHARS) to
+    /// [`PASSWORD_MAX_CHARS`](crate::model::PASSWORD_MAX_CHARS) characters, and hard to guess.
     new_password: String,
 ) -> Result<(), ApiError> {
     use crate::server::web::request_context;
     let (state, user) = request_context::require_user().await?;
-    state
-        .accounts
-        .change_password(&user, &request_context::session_token(&state), &old_password, &new_password)
-        .await
+    let token = request_context::session_token(&state);
+    let rotated = state.accounts.change_password(&user, &token, &old_password, &new_password).await?;
+    rotated.map_or(Ok(()), |token| request_context::set_session_cookie(&state, &token))
 }
 
 /// The caller's sessions: first the one of the request, then those used last.
@@ -122,7 +121,7 @@ pub async fn set_theme(
     use crate::{model::Theme, server::web::request_context};
     let theme = Theme::parse(&theme)
         .ok_or_else(|| ApiError::invalid_field("theme", "A theme is light, dark or system."))?;
-    request_context::set_theme(theme)
+    request_context::set_theme(&request_context::app_state()?, theme)
 }
 
 /// The first 200 matching accounts, by name. For admins.
@@ -153,11 +152,10 @@ pub async fn create_account(
     role: String,
 ) -> Result<(), ApiError> {
     use crate::{model::Role, server::web::request_context};
-    let (state, _) = request_context::require_admin().await?;
+    let (state, user) = request_context::require_admin().await?;
     let role =
         Role::parse(&role).ok_or_else(|| ApiError::invalid_field("role", "A role is user or admin."))?;
-    state.accounts.create(&username, &email, &password, Some(role)).await?;
-    Ok(())
+    state.accounts.create(&user, &username, &email, &password, role).await
 }
 
 /// Activates or deactivates an account; its VMs are not affected. For admins.

@@ -5,6 +5,7 @@ use super::{
     feed::{Connection, Feed},
     icon::{Glyph, Icon},
     local_time::{LocalTime, TimeFormat},
+    response::set_status,
     toast,
 };
 use crate::model::{ApiError, ErrorCode, Instance, ProviderKind};
@@ -27,6 +28,7 @@ pub fn PageError(error: ApiError) -> impl IntoView {
     if error.code == ErrorCode::NotSignedIn {
         return view! { <Redirect path=sign_in_address()()/> }.into_any();
     }
+    set_status(error.http_status());
     if error.code == ErrorCode::Forbidden {
         return view! { <NotAnAdmin error/> }.into_any();
     }

@@ -12,6 +12,8 @@ pub enum ErrorCode {
     NotFound,
     /// 400: invalid values; see `fields`.
     Invalid,
+    /// 413: larger than any valid request.
+    TooLarge,
     /// 409: valid, but not possible in the current state.
     Conflict,
     /// 429: too many requests.
@@ -62,6 +64,11 @@ impl ApiError {
         Self::new(ErrorCode::Forbidden, text)
     }
 
+    /// `Forbidden`, for what only admins may see or do.
+    pub fn admins_only() -> Self {
+        Self::forbidden("Only an admin may see this.")
+    }
+
     /// `NotFound`, with the message "There is no such `what`."
     pub fn not_found(what: &str) -> Self {
         Self::new(ErrorCode::NotFound, format!("There is no such {what}."))
@@ -106,6 +113,7 @@ impl ApiError {
             ErrorCode::NotFound => 404,
             ErrorCode::Invalid => 400,
             ErrorCode::Conflict => 409,
+            ErrorCode::TooLarge => 413,
             ErrorCode::TooMany => 429,
             ErrorCode::Unavailable | ErrorCode::Unreachable => 503,
             ErrorCode::Internal => 500,

@@ -41,8 +41,8 @@ pub use rule::{
 };
 pub use usage::{Source, Sources, VmUsage};
 pub use user::{
-    Account, CurrentUser, DeviceKind, PASSWORD_MAX_BYTES, PASSWORD_MIN_CHARS, Role, SignedInDevice, Theme,
-    browser_name, check_password, check_registration,
+    Account, CurrentUser, DeviceKind, EMAIL_INVALID, PASSWORD_MAX_CHARS, PASSWORD_MIN_CHARS, Role,
+    SignedInDevice, Theme, browser_name, check_password, check_registration,
 };
 pub use utc::UtcMillis;
 pub use vm::{

@@ -128,10 +128,13 @@ impl Theme {
 
 /// The minimum length of a password, in characters.
 pub const PASSWORD_MIN_CHARS: usize = 10;
-/// Limits the cost of hashing a password.
-pub const PASSWORD_MAX_BYTES: usize = 512;
+/// The maximum length of a password, in characters.
+pub const PASSWORD_MAX_CHARS: usize = 128;
+/// The message for an invalid e-mail address.
+pub const EMAIL_INVALID: &str = "The e-mail address must look like name@example.org.";
 
-/// Validates a new account; runs in the browser and on the server.
+/// Validates a new account; runs in the browser and on the server. The server also parses the address and rejects passwords
+/// that are easy to guess.
 ///
 /// # Errors
 /// `Invalid`, with a message for every invalid field.
@@ -149,12 +152,12 @@ pub fn check_registration(username: &str, email: &str, password: &str) -> Result
         );
     }
     let email_ok = email.len() <= 254
-        && !email.chars().any(|c| c.is_whitespace() || c.is_control())
+        && !email.chars().any(|c| c.is_whitespace() || c.is_control() || "<>()[]\\,;:\"".contains(c))
         && email
             .split_once('@')
             .is_some_and(|(local, host)| !local.is_empty() && !host.is_empty() && !host.contains('@'));
     if !email_ok {
-        wrong("email", "The e-mail address must look like name@example.org.".into());
+        wrong("email", EMAIL_INVALID.into());
     }
     if let Err(error) = check_password("password", password) {
         fields.extend(error.fields);
@@ -167,17 +170,11 @@ pub fn check_registration(username: &str, email: &str, password: &str) -> Result
 /// # Errors
 /// `Invalid` with that field.
 pub fn check_password(field: &str, password: &str) -> Result<(), ApiError> {
-    if password.chars().count() < PASSWORD_MIN_CHARS {
-        let text = format!("The password must have at least {PASSWORD_MIN_CHARS} characters.");
-        Err(ApiError::invalid_field(field, text))
-    } else if password.len() > PASSWORD_MAX_BYTES {
-        Err(ApiError::invalid_field(
-            field,
-            format!("The password can have at most {PASSWORD_MAX_BYTES} bytes."),
-        ))
-    } else {
-        Ok(())
+    if (PASSWORD_MIN_CHARS..=PASSWORD_MAX_CHARS).contains(&password.chars().count()) {
+        return Ok(());
     }
+    let text = format!("The password must have {PASSWORD_MIN_CHARS} to {PASSWORD_MAX_CHARS} characters.");
+    Err(ApiError::invalid_field(field, text))
 }
 
 /// `Firefox on Linux`, from a User-Agent header; `None` for unknown browsers.
@@ -209,7 +206,7 @@ pub fn browser_name(user_agent: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{browser_name, check_registration};
+    use super::{browser_name, check_password, check_registration};
 
     #[test]
     fn a_user_agent_is_shown_as_the_browser_users_know() {
@@ -228,5 +225,12 @@ mod tests {
         let named: Vec<_> = error.fields.iter().map(|f| f.field.as_str()).collect();
         assert_eq!(named, ["username", "email", "password"]);
         assert!(check_registration("ada.l", "ada@example.org", "long enough").is_ok());
+    }
+
+    #[test]
+    fn a_password_has_10_to_128_characters() {
+        for (chars, is_ok) in [(9, false), (10, true), (128, true), (129, false)] {
+            assert_eq!(check_password("password", &"ä".repeat(chars)).is_ok(), is_ok, "{chars}");
+        }
     }
 }

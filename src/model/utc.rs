@@ -35,7 +35,7 @@ impl UtcMillis {
 
     /// Seconds from `earlier` to `self`, negative when the order is the other way round.
     pub fn secs_since(self, earlier: Self) -> f64 {
-        (self.0 - earlier.0) as f64 / 1000.0
+        self.0.saturating_sub(earlier.0) as f64 / 1000.0
     }
 }
 

@@ -27,7 +27,7 @@ use crate::{
 use nix::fcntl::{Flock, FlockArg};
 use std::{
     fs::{DirBuilder, File, OpenOptions},
-    io::{IsTerminal, Read},
+    io::{self, IsTerminal, Read, Write},
     net::{SocketAddr, TcpListener},
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
@@ -285,7 +285,7 @@ pub async fn serve(arguments: ServeArgs) -> Result<(), String> {
 pub async fn user(command: UserCommand) -> Result<(), String> {
     let UserCommand::Create { name, admin, email, credits, data } = command;
     let mut password = String::new();
-    std::io::stdin()
+    io::stdin()
         .take(4096)
         .read_to_string(&mut password)
         .map_err(|e| format!("The password cannot be read from standard input: {e}."))?;
@@ -299,7 +299,7 @@ pub async fn user(command: UserCommand) -> Result<(), String> {
     let database = database.map_err(|e| e.to_string())?;
     let email = email.unwrap_or_else(|| format!("{name}@localhost"));
     let user = Accounts::new(database, allowances(credits, None))
-        .create(&name, &email, password, admin.then_some(Role::Admin))
+        .register_as(&name, &email, password, admin.then_some(Role::Admin))
         .await
         .map_err(|e| e.to_string())?;
     println!("{} can sign in now, as {}.", user.username, user.role.as_str());
@@ -375,9 +375,33 @@ fn begin_log(filter: &str) {
     let filter = tracing_subscriber::EnvFilter::new(filter);
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(|| OneLine(io::stderr()))
         .try_init();
+}
+
+/// Writes each event of the log as one line, whatever text it contains: a line break in it could pass for another event.
+struct OneLine<W>(W);
+
+impl<W: Write> Write for OneLine<W> {
+    /// `event` is a whole one: that is how `tracing_subscriber` writes.
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let mut line = Vec::with_capacity(event.len());
+        for byte in event.strip_suffix(b"\n").unwrap_or(event) {
+            match byte {
+                b'\n' => line.extend_from_slice(b"\\n"),
+                b'\r' => line.extend_from_slice(b"\\r"),
+                _ => line.push(*byte),
+            }
+        }
+        line.push(b'\n');
+        self.0.write_all(&line)?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 /// One server a folder: two would carry out each other's operations. Held until it is dropped.
@@ -471,4 +495,40 @@ async fn shutdown_signal() {
         () = terminated => {}
     }
     tracing::info!("shutting down: waiting for operations");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn text_in_the_log_cannot_pass_for_another_event() {
+        let written = Written::default();
+        let writer = written.clone();
+        let subscriber =
+            tracing_subscriber::fmt().with_ansi(false).with_writer(move || OneLine(writer.clone())).finish();
+        tracing::subscriber::with_default(subscriber, || {
+            let forged = "fun\n2026-11-30T00:00:00Z  INFO twarga_cloud: ada made eve an admin.";
+            tracing::info!("ada gave bob 5 credits: {forged}");
+            tracing::error!(error = %"no\r\n2026-11-30 ERROR all is lost", "a request failed");
+            tracing::warn!(detail = forged, "vagrant failed");
+        });
+        let bytes = written.0.lock().unwrap().clone();
+        let lines: Vec<_> = std::str::from_utf8(&bytes).unwrap().split_terminator(['\n', '\r']).collect();
+        assert_eq!(lines.len(), 3, "{lines:#?}");
+        assert!(lines[0].contains("5 credits: fun\\n2026-11-30T00:00:00Z  INFO"), "{}", lines[0]);
+    }
 }

@@ -23,6 +23,8 @@ use std::{
 /// The database's file in the data folder.
 pub(super) const FILE_NAME: &str = "twarga.sqlite";
 
+const STICKY: u32 = 0o1000;
+
 const SQLITE_BUSY: i32 = 5;
 const SQLITE_LOCKED: i32 = 6;
 const SQLITE_READONLY: i32 = 8;
@@ -277,8 +279,15 @@ async fn shrinkable(writer: &SqlitePool) -> Result<(), sqlx::Error> {
     Ok(())
 }
 
+/// Makes the folder for nobody else to read, also one that exists. A folder that is shared by its sticky bit (such as
+/// `/tmp`) or belongs to somebody else stays as it is.
 fn make_folder(folder: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(folder)
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    let mode = folder.metadata()?.permissions().mode();
+    if mode & STICKY == 0 && mode & 0o077 != 0 {
+        let _ = std::fs::set_permissions(folder, Permissions::from_mode(0o700));
+    }
+    Ok(())
 }
 
 /// The name of a file system whose files several computers may have open, so that SQLite's shared memory or its locks
@@ -343,6 +352,21 @@ mod tests {
 
     async fn written(database: &Database) -> Vec<i64> {
         sqlx::query_scalar("SELECT at FROM entry ORDER BY at").fetch_all(database.read()).await.unwrap()
+    }
+
+    fn mode_of(file: &Path) -> u32 {
+        file.metadata().unwrap().permissions().mode() & 0o7777
+    }
+
+    #[tokio::test]
+    async fn nobody_else_reads_the_data_folder_even_if_it_existed() {
+        for (before, after) in [(0o755, 0o700), (0o770, 0o700), (0o700, 0o700), (0o1777, 0o1777)] {
+            let dir = tempfile::tempdir().unwrap();
+            std::fs::set_permissions(dir.path(), Permissions::from_mode(before)).unwrap();
+            Database::open(dir.path()).await.unwrap().close().await;
+            assert_eq!(mode_of(dir.path()), after, "{before:o}");
+            assert_eq!(mode_of(&dir.path().join(FILE_NAME)), 0o600);
+        }
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Users: their accounts, events, several VMs at once, charts of any time, alert rules.
 
-use crate::support::{Answer, Client, PASSWORD, Server, fleet::Fleet};
+use crate::support::{Answer, Client, PASSWORD, Server, fleet::Fleet, http, process::Process};
 use axum::http::{StatusCode, header};
+use futures::future::join_all;
 use serde_json::{Value, json};
 
 const NEW_PASSWORD: &str = "another long password";
@@ -50,6 +51,53 @@ async fn a_changed_password_signs_every_other_device_out() {
     assert_eq!(server.anonymous().form("/api/auth/login", &old).await.status, StatusCode::BAD_REQUEST);
     let new = [("username", "ada"), ("password", NEW_PASSWORD)];
     assert_eq!(server.anonymous().form("/api/auth/login", &new).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_browser_gets_another_cookie_when_it_signs_in_again_or_changes_the_password() {
+    let server = Fleet::new().serve(0).await;
+    server.user("ada").await;
+    let cookie_of = |answer: &Answer| {
+        let cookie = answer.headers[header::SET_COOKIE].to_str().unwrap();
+        cookie.split(';').next().unwrap().to_owned()
+    };
+    let first = server.browser("ada").await;
+    let sign_in = [("username", "ada"), ("password", PASSWORD)];
+    let second = first.with_cookie(&cookie_of(&first.form("/api/v1/sign_in", &sign_in).await));
+    assert_eq!(first.get("/api/auth/me").await.status, StatusCode::UNAUTHORIZED);
+    let change = [("old_password", PASSWORD), ("new_password", NEW_PASSWORD)];
+    let third = first.with_cookie(&cookie_of(&second.form("/api/v1/change_password", &change).await));
+    assert_eq!(second.get("/api/auth/me").await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(third.get("/api/auth/me").await.status, StatusCode::OK);
+}
+
+/// Megabytes that a process has in memory.
+fn resident_mb(id: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
+}
+
+#[tokio::test]
+async fn wrong_sign_ins_leave_no_memory_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut process = Process::start(folder.path(), |command| {
+        command.args(["--provider", "simulated", "--simulated-vms", "0"]);
+    });
+    process.listens().await;
+    http::register(process.address, "ada").await;
+    let before = resident_mb(process.id());
+    let head = "Content-Type: application/x-www-form-urlencoded\r\n";
+    for name in ["ada", "nobody"] {
+        let body = format!("username={name}&password=not+the+password");
+        let wrong = (0..64).map(|_| http::exchange(process.address, "POST", "/api/auth/login", head, &body));
+        for answer in join_all(wrong).await {
+            let (status, text) = answer.unwrap();
+            assert!(matches!(status, 400 | 429), "{status}: {text}");
+        }
+    }
+    let after = resident_mb(process.id());
+    assert!(after <= before + 20, "{before} MB before, {after} MB after");
 }
 
 #[tokio::test]

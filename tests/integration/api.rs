@@ -69,7 +69,7 @@ impl std::io::Write for ThisThread {
 }
 
 /// Calls a server function with some arguments.
-async fn call(client: &Client, method: &Method, path: &str, arguments: &str) -> StatusCode {
+pub async fn call(client: &Client, method: &Method, path: &str, arguments: &str) -> StatusCode {
     let request = if *method == Method::GET {
         Request::get(format!("{path}?{arguments}")).body(Body::empty()).unwrap()
     } else {
@@ -83,13 +83,12 @@ async fn call(client: &Client, method: &Method, path: &str, arguments: &str) -> 
     client.send(request).await.status
 }
 
-#[tokio::test]
-async fn every_server_function_rejects_callers_without_access() {
-    // Path and arguments; the status without sign-in; the status for another user's VM.
+/// A valid request of each server function: path and arguments; the status without sign-in; the status for another user's VM.
+pub fn server_functions() -> BTreeMap<&'static str, (&'static str, u16, u16)> {
     const OPEN: u16 = 200;
     const FOREIGN_RULE: &str =
         "rule[scope]=vm:1&rule[metric]=cpu&rule[threshold]=90&rule[for_secs]=60&rule[severity]=warning";
-    let cases: BTreeMap<&str, (&str, u16, u16)> = BTreeMap::from([
+    BTreeMap::from([
         ("/api/v1/register", ("username=&email=&password=", 400, 400)),
         ("/api/v1/sign_in", ("username=x&password=y", 400, 400)),
         ("/api/v1/sign_out", ("", OPEN, OPEN)),
@@ -172,9 +171,18 @@ async fn every_server_function_rejects_callers_without_access() {
         ("/api/v1/alert_history", ("", 401, OPEN)),
         ("/api/v1/collector_health", ("", 401, 403)),
         ("/api/v1/store_health", ("", 401, 403)),
-    ]);
-    let registered: BTreeMap<String, Method> =
-        leptos::server_fn::axum::server_fn_paths().map(|(path, method)| (path.to_owned(), method)).collect();
+    ])
+}
+
+/// The registered server functions and how they are called.
+pub fn registered_server_functions() -> BTreeMap<String, Method> {
+    leptos::server_fn::axum::server_fn_paths().map(|(path, method)| (path.to_owned(), method)).collect()
+}
+
+#[tokio::test]
+async fn every_server_function_rejects_callers_without_access() {
+    let cases = server_functions();
+    let registered = registered_server_functions();
     let with_case: BTreeSet<_> = cases.keys().map(|path| (*path).to_owned()).collect();
     assert_eq!(
         registered.keys().cloned().collect::<BTreeSet<_>>(),

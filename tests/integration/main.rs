@@ -9,6 +9,7 @@ mod api;
 mod clocks;
 mod config;
 mod crash;
+mod hardening;
 mod lifecycle;
 mod notifications;
 mod prometheus;

@@ -251,6 +251,11 @@ impl Client {
         Self { peer: Some(peer.parse().unwrap()), ..self.clone() }
     }
 
+    /// The same browser with another session.
+    pub fn with_cookie(&self, cookie: &str) -> Self {
+        Self { cookie: Some(cookie.to_owned()), ..self.clone() }
+    }
+
     pub fn token(&self) -> Option<&str> {
         self.token.as_deref()
     }

@@ -38,6 +38,10 @@ impl Process {
         Self { child, address: (Ipv4Addr::LOCALHOST, 0).into(), log, log_begin }
     }
 
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What this process has printed so far.
     pub fn log(&self) -> String {
         let bytes = fs::read(&self.log).unwrap();

@@ -1,5 +1,8 @@
-//! What admins do with accounts. Admins can neither demote nor deactivate themselves, so an active admin always
-//! remains.
+//! What admins do with accounts.
+//!
+//! An active admin always remains: admins can neither demote nor deactivate themselves, and the transaction that changes an
+//! account requires that whoever requested it still is an active admin. Requests that were admitted before their own admin
+//! lost the role are therefore rejected, in whatever order they are carried out.
 
 use super::{AccountRow, Accounts, now};
 use crate::{
@@ -64,10 +67,28 @@ impl Accounts {
         Ok(rows.into_iter().map(Account::from).collect())
     }
 
+    /// Creates an account with a role.
+    ///
+    /// # Errors
+    /// As [`Self::register`]; `Forbidden` when `admin` is none any more.
+    pub async fn create(
+        &self,
+        admin: &CurrentUser,
+        username: &str,
+        email: &str,
+        password: &str,
+        role: Role,
+    ) -> Result<(), ApiError> {
+        let new = self.checked(username, email, password).await?;
+        let mut tx = self.write_as_admin(admin).await?;
+        self.insert(&mut tx, &new, role, Some(admin)).await?;
+        tx.commit().await.map_err(internal)
+    }
+
     /// Activates or deactivates an account. Deactivation ends all its sessions; its VMs are unaffected.
     ///
     /// # Errors
-    /// `NotFound`; `Conflict` when it is one's own account.
+    /// `NotFound`; `Conflict` when it is one's own account; `Forbidden` when `user` is no admin any more.
     pub async fn set_active(
         &self,
         user: &CurrentUser,
@@ -77,7 +98,7 @@ impl Accounts {
         if account_id == user.id && !is_active {
             return Err(ApiError::conflict("You cannot deactivate your own account. Ask another admin."));
         }
-        let mut tx = self.database.write().await.map_err(internal)?;
+        let mut tx = self.write_as_admin(user).await?;
         let other = found(&mut tx, account_id).await?;
         sqlx::query("UPDATE account SET is_active = ? WHERE id = ?")
             .bind(is_active)
@@ -106,12 +127,12 @@ impl Accounts {
     /// Sets an account's role.
     ///
     /// # Errors
-    /// `NotFound`; `Conflict` when it is one's own account.
+    /// `NotFound`; `Conflict` when it is one's own account; `Forbidden` when `user` is no admin any more.
     pub async fn set_role(&self, user: &CurrentUser, account_id: i64, role: Role) -> Result<(), ApiError> {
         if account_id == user.id {
             return Err(ApiError::conflict("You cannot change your own role. Ask another admin."));
         }
-        let mut tx = self.database.write().await.map_err(internal)?;
+        let mut tx = self.write_as_admin(user).await?;
         let other = found(&mut tx, account_id).await?;
         sqlx::query("UPDATE account SET role = ? WHERE id = ?")
             .bind(role.as_str())
@@ -135,7 +156,7 @@ impl Accounts {
     /// Grants credits, or takes them when `amount` is negative, with a reason shown to the user.
     ///
     /// # Errors
-    /// `NotFound`; `Invalid` with the field that is wrong.
+    /// `NotFound`; `Invalid` with the field that is wrong; `Forbidden` when `user` is no admin any more.
     pub async fn grant(
         &self,
         user: &CurrentUser,
@@ -144,15 +165,16 @@ impl Accounts {
         reason: &str,
     ) -> Result<(), ApiError> {
         let reason = reason.trim();
-        if amount == 0 || amount.abs() > MAX_GRANT {
+        if amount == 0 || !(-MAX_GRANT..=MAX_GRANT).contains(&amount) {
             let text = format!("Enter 1 to {MAX_GRANT} credits, or a negative number to take credits.");
             return Err(ApiError::invalid_field("amount", text));
         }
-        if reason.is_empty() || reason.chars().count() > MAX_REASON_CHARS {
-            let text = format!("Enter a reason of at most {MAX_REASON_CHARS} characters.");
+        let is_line = !reason.is_empty() && !reason.chars().any(char::is_control);
+        if !is_line || reason.chars().count() > MAX_REASON_CHARS {
+            let text = format!("Enter a reason of at most {MAX_REASON_CHARS} characters, on a single line.");
             return Err(ApiError::invalid_field("reason", text));
         }
-        let mut tx = self.database.write().await.map_err(internal)?;
+        let mut tx = self.write_as_admin(user).await?;
         let other = found(&mut tx, account_id).await?;
         self.allowances.grant(&mut tx, account_id, amount, reason, now().0).await.map_err(internal)?;
         let (verb, count) = if amount > 0 { ("gave", amount) } else { ("took", -amount) };
@@ -163,6 +185,19 @@ impl Accounts {
             .await
             .map_err(internal)?;
         tx.commit().await.map_err(internal)
+    }
+
+    /// Begins a writing transaction for a request that only an active admin may make.
+    async fn write_as_admin(&self, user: &CurrentUser) -> Result<Transaction<'static, Sqlite>, ApiError> {
+        let mut tx = self.database.write().await.map_err(internal)?;
+        let is_admin: bool = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM account WHERE id = ? AND role = 'admin' AND is_active = 1)",
+        )
+        .bind(user.id)
+        .fetch_one(&mut *tx)
+        .await
+        .map_err(internal)?;
+        if is_admin { Ok(tx) } else { Err(ApiError::admins_only()) }
     }
 
     async fn record_event(
@@ -188,4 +223,131 @@ async fn found(tx: &mut Transaction<'_, Sqlite>, account_id: i64) -> Result<Curr
             .await
             .map_err(internal)?;
     row.map(CurrentUser::from).ok_or_else(|| ApiError::not_found("account"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        model::ErrorCode,
+        server::{credits::Allowances, database::Database},
+    };
+    use futures::future::join_all;
+    use proptest::{
+        collection,
+        prelude::*,
+        test_runner::{Config, TestRunner},
+    };
+
+    const ADMINS: i64 = 4;
+
+    /// The accounts 1 to 4, all admins.
+    async fn admins(folder: &std::path::Path) -> Accounts {
+        let database = Database::open(folder).await.unwrap();
+        let mut tx = database.write().await.unwrap();
+        for id in 1..=ADMINS {
+            sqlx::query(
+                "INSERT INTO account (id, username, email, password_hash, role, created_at)
+                 VALUES (?1, 'admin' || ?1, 'admin' || ?1 || '@example.org', '', 'admin', 0)",
+            )
+            .bind(id)
+            .execute(&mut *tx)
+            .await
+            .unwrap();
+        }
+        tx.commit().await.unwrap();
+        Accounts::new(database, Allowances::default())
+    }
+
+    fn admitted(id: i64) -> CurrentUser {
+        let username = format!("admin{id}");
+        CurrentUser { id, email: format!("{username}@example.org"), username, role: Role::Admin }
+    }
+
+    async fn active_admins(accounts: &Accounts) -> i64 {
+        sqlx::query_scalar("SELECT count(*) FROM account WHERE role = 'admin' AND is_active = 1")
+            .fetch_one(accounts.database.read())
+            .await
+            .unwrap()
+    }
+
+    #[derive(Debug, Clone, Copy)]
+    enum Change {
+        Demote,
+        Promote,
+        Deactivate,
+        Activate,
+    }
+
+    async fn carry_out(accounts: &Accounts, (by, change, of): (i64, Change, i64)) -> Result<(), ApiError> {
+        let user = admitted(by);
+        match change {
+            Change::Demote => accounts.set_role(&user, of, Role::User).await,
+            Change::Promote => accounts.set_role(&user, of, Role::Admin).await,
+            Change::Deactivate => accounts.set_active(&user, of, false).await,
+            Change::Activate => accounts.set_active(&user, of, true).await,
+        }
+    }
+
+    #[tokio::test]
+    async fn of_two_admins_who_end_each_others_role_at_once_one_remains() {
+        for change in [Change::Demote, Change::Deactivate] {
+            let folder = tempfile::tempdir().unwrap();
+            let accounts = admins(folder.path()).await;
+            let changes = [(1, change, 3), (1, change, 4), (1, change, 2), (2, change, 1)];
+            let outcomes = join_all(changes.map(|change| carry_out(&accounts, change))).await;
+            let rejected: Vec<_> = outcomes.into_iter().filter_map(Result::err).collect();
+            assert_eq!(rejected.len(), 1, "{rejected:?}");
+            assert_eq!(rejected[0].code, ErrorCode::Forbidden);
+            assert_eq!(active_admins(&accounts).await, 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn who_is_no_admin_any_more_neither_creates_an_account_nor_grants_credits() {
+        let folder = tempfile::tempdir().unwrap();
+        let accounts = admins(folder.path()).await;
+        accounts.set_role(&admitted(1), 2, Role::User).await.unwrap();
+        let created = accounts
+            .create(&admitted(2), "eve", "eve@example.org", "correct horse battery", Role::Admin)
+            .await;
+        assert_eq!(created.unwrap_err().code, ErrorCode::Forbidden);
+        let granted = accounts.grant(&admitted(2), 2, 1000, "mine").await;
+        assert_eq!(granted.unwrap_err().code, ErrorCode::Forbidden);
+        assert_eq!(accounts.list("").await.unwrap().len(), 4);
+    }
+
+    fn change() -> impl Strategy<Value = (i64, Change, i64)> {
+        let kind = prop_oneof![
+            3 => Just(Change::Demote),
+            1 => Just(Change::Promote),
+            3 => Just(Change::Deactivate),
+            1 => Just(Change::Activate),
+        ];
+        (1..=ADMINS, kind, 1..=ADMINS)
+    }
+
+    /// All are admitted while everyone is an admin, and then carried out in any order.
+    #[test]
+    fn an_active_admin_remains_whatever_admins_request_at_once() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let accounts = runtime.block_on(admins(folder.path()));
+        let mut runner =
+            TestRunner::new(Config { cases: 48, failure_persistence: None, ..Config::default() });
+        let checked = runner.run(&collection::vec(change(), 1..16), |changes| {
+            runtime.block_on(async {
+                let mut tx = accounts.database.write().await.unwrap();
+                sqlx::query("UPDATE account SET role = 'admin', is_active = 1")
+                    .execute(&mut *tx)
+                    .await
+                    .unwrap();
+                tx.commit().await.unwrap();
+                join_all(changes.iter().map(|change| carry_out(&accounts, *change))).await;
+                prop_assert!(active_admins(&accounts).await >= 1);
+                Ok(())
+            })
+        });
+        checked.unwrap();
+    }
 }

@@ -1,11 +1,18 @@
 //! Accounts, passwords and sessions.
 //!
 //! A token is shown once, at sign-in; the database holds only its hash. A session ends at sign-out, after [`IDLE_DAYS`]
-//! without use, and [`LIFE_DAYS`] after it began, whichever comes first.
+//! without use, and [`LIFE_DAYS`] after it began, whichever comes first. An account has [`MAX_SESSIONS`]; a further one ends
+//! the oldest.
+//!
+//! Checking a password takes long, and so may the wait for the database. Whatever such a check allows is written only if the
+//! account is still as it was checked: see [`Accounts::begin_session`], [`Accounts::change_password`] and `administration.rs`.
 
 mod administration;
 mod password;
+mod password_strength;
 mod self_service;
+#[cfg(test)]
+mod tests;
 mod token;
 
 use super::{
@@ -14,13 +21,17 @@ use super::{
     events::NewEvent,
     internal,
 };
-use crate::model::{ApiError, CurrentUser, ErrorCode, Role, check_registration};
+use crate::model::{ApiError, CurrentUser, EMAIL_INVALID, ErrorCode, Role, check_registration};
+use lettre::Address;
 pub use password::Passwords;
-use sqlx::FromRow;
+use password_strength::Owner;
+use sqlx::{FromRow, Sqlite, Transaction};
 pub use token::Token;
 
 pub const IDLE_DAYS: i64 = 7;
 pub const LIFE_DAYS: i64 = 30;
+/// Of an account.
+pub const MAX_SESSIONS: i64 = 50;
 const DAY_MILLIS: i64 = 24 * 60 * 60 * 1000;
 /// A session's last use is written at most this often: a poll every 5 s must not be a write every 5 s.
 const LAST_USE_RESOLUTION_MILLIS: i64 = 5 * 60 * 1000;
@@ -47,6 +58,8 @@ pub struct Device<'a> {
     pub carrier: Carrier,
     /// As it calls itself; may be empty.
     pub user_agent: &'a str,
+    /// The token of the session that it has so far, which a new one ends.
+    pub session_token: Option<&'a str>,
 }
 
 #[derive(Debug, Clone)]
@@ -54,6 +67,18 @@ pub struct Accounts {
     database: Database,
     passwords: Passwords,
     allowances: Allowances,
+}
+
+/// A valid account that is about to be created.
+struct NewAccount {
+    owner: Owner,
+    password_hash: String,
+}
+
+/// An account and its password's hash, which a sign-in has proven to know.
+struct CheckedSignIn {
+    account_id: i64,
+    password_hash: String,
 }
 
 #[derive(FromRow)]
@@ -102,7 +127,7 @@ impl Accounts {
         Ok(row.map(CurrentUser::from))
     }
 
-    /// Makes an account. The first one is an admin.
+    /// Registers an account. The first one is an admin, every other a user.
     ///
     /// # Errors
     /// `Invalid` with the fields that are wrong or taken; `TooMany` when too many passwords are being hashed.
@@ -112,54 +137,79 @@ impl Accounts {
         email: &str,
         password: &str,
     ) -> Result<CurrentUser, ApiError> {
-        self.create(username, email, password, None).await
+        self.register_as(username, email, password, None).await
     }
 
-    /// Makes an account with a role; without one, the first account is an admin and every other a user.
+    /// The same with a role, for whoever may start the program on the server itself.
     ///
     /// # Errors
     /// As [`Self::register`].
-    pub async fn create(
+    pub async fn register_as(
         &self,
         username: &str,
         email: &str,
         password: &str,
         role: Option<Role>,
     ) -> Result<CurrentUser, ApiError> {
-        let (username, email) = (username.trim(), email.trim());
-        check_registration(username, email, password)?;
-        let hash = self.passwords.hash(password).await?;
+        let new = self.checked(username, email, password).await?;
         let mut tx = self.database.write().await.map_err(internal)?;
-        let row: AccountRow = sqlx::query_as(
-            "INSERT INTO account (username, email, password_hash, role, created_at)
-             VALUES (?1, ?2, ?3,
-                     coalesce(?4, CASE WHEN EXISTS (SELECT 1 FROM account) THEN 'user' ELSE 'admin' END), ?5)
-             RETURNING id, username, email, role",
-        )
-        .bind(username)
-        .bind(email)
-        .bind(hash)
-        .bind(role.map(Role::as_str))
-        .bind(now().0)
-        .fetch_one(&mut *tx)
-        .await
-        .map_err(taken)?;
-        let user = CurrentUser::from(row);
-        self.allowances.grant_first(&mut tx, user.id, user.role, now().0).await.map_err(internal)?;
-        NewEvent::info(
-            "account_created",
-            None,
-            format!("The account {} was created with the role {}.", user.username, user.role.as_str()),
-        )
-        .by(user.id)
-        .write(&mut tx)
-        .await
-        .map_err(internal)?;
+        let any: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM account)")
+            .fetch_one(&mut *tx)
+            .await
+            .map_err(internal)?;
+        let role = role.unwrap_or(if any { Role::User } else { Role::Admin });
+        let user = self.insert(&mut tx, &new, role, None).await?;
         tx.commit().await.map_err(internal)?;
         Ok(user)
     }
 
-    /// Checks a password and begins a session. An unknown name takes as long as a wrong password.
+    async fn checked(&self, username: &str, email: &str, password: &str) -> Result<NewAccount, ApiError> {
+        let (username, email) = (username.trim(), email.trim());
+        check_registration(username, email, password)?;
+        // Mail to `a<victim@example.org>` would go to the victim.
+        if email.parse::<Address>().is_err() {
+            return Err(ApiError::invalid_field("email", EMAIL_INVALID));
+        }
+        let owner = Owner { username: username.to_owned(), email: email.to_owned() };
+        let password_hash = self.passwords.hash_new("password", password, owner.clone()).await?;
+        Ok(NewAccount { owner, password_hash })
+    }
+
+    async fn insert(
+        &self,
+        tx: &mut Transaction<'_, Sqlite>,
+        new: &NewAccount,
+        role: Role,
+        created_by: Option<&CurrentUser>,
+    ) -> Result<CurrentUser, ApiError> {
+        let row: AccountRow = sqlx::query_as(
+            "INSERT INTO account (username, email, password_hash, role, created_at) VALUES (?, ?, ?, ?, ?)
+             RETURNING id, username, email, role",
+        )
+        .bind(&new.owner.username)
+        .bind(&new.owner.email)
+        .bind(&new.password_hash)
+        .bind(role.as_str())
+        .bind(now().0)
+        .fetch_one(&mut **tx)
+        .await
+        .map_err(taken)?;
+        let user = CurrentUser::from(row);
+        self.allowances.grant_first(tx, user.id, user.role, now().0).await.map_err(internal)?;
+        let event = NewEvent::info(
+            "account_created",
+            None,
+            format!("The account {} was created with the role {}.", user.username, user.role.as_str()),
+        );
+        let event = match created_by {
+            Some(admin) => event.about(user.id, admin.id),
+            None => event.by(user.id),
+        };
+        event.write(tx).await.map_err(internal)?;
+        Ok(user)
+    }
+
+    /// Checks a password and begins a session in place of the device's earlier one.
     ///
     /// # Errors
     /// `Invalid` when name and password do not fit; `TooMany` when too many passwords are being checked.
@@ -169,37 +219,67 @@ impl Accounts {
         password: &str,
         device: Device<'_>,
     ) -> Result<Token, ApiError> {
+        let checked = self.check_sign_in(username, password).await?;
+        self.begin_session(&checked, device).await
+    }
+
+    /// An unknown name takes as long as a wrong password.
+    async fn check_sign_in(&self, username: &str, password: &str) -> Result<CheckedSignIn, ApiError> {
         let row: Option<(i64, String)> =
             sqlx::query_as("SELECT id, password_hash FROM account WHERE username = ? AND is_active = 1")
                 .bind(username.trim())
                 .fetch_optional(self.database.read())
                 .await
                 .map_err(internal)?;
-        let (id, hash) = row.unzip();
+        let hash = row.as_ref().map(|(_, hash)| hash.clone());
         let fits = self.passwords.verify(password, hash).await?;
-        let (Some(id), true) = (id, fits) else {
-            return Err(ApiError::invalid_field("password", "Wrong user name or password."));
-        };
-        let (token, hash) = Token::random()?;
+        let (Some((account_id, password_hash)), true) = (row, fits) else { return Err(wrong_sign_in()) };
+        let checked = CheckedSignIn { account_id, password_hash };
+        if password::is_current(&checked.password_hash) {
+            Ok(checked)
+        } else {
+            self.rehash(checked, password).await
+        }
+    }
+
+    /// Stores a hash of the same password with the parameters of this version.
+    async fn rehash(&self, checked: CheckedSignIn, password: &str) -> Result<CheckedSignIn, ApiError> {
+        let password_hash = self.passwords.hash(password).await?;
         let mut tx = self.database.write().await.map_err(internal)?;
-        sqlx::query("DELETE FROM session WHERE created_at < ? OR last_used_at < ?")
-            .bind(now().0 - LIFE_DAYS * DAY_MILLIS)
-            .bind(now().0 - IDLE_DAYS * DAY_MILLIS)
+        let stored = sqlx::query("UPDATE account SET password_hash = ? WHERE id = ? AND password_hash = ?")
+            .bind(&password_hash)
+            .bind(checked.account_id)
+            .bind(&checked.password_hash)
             .execute(&mut *tx)
             .await
             .map_err(internal)?;
-        sqlx::query(
+        tx.commit().await.map_err(internal)?;
+        if stored.rows_affected() == 0 {
+            return Err(wrong_sign_in());
+        }
+        Ok(CheckedSignIn { password_hash, ..checked })
+    }
+
+    async fn begin_session(&self, checked: &CheckedSignIn, device: Device<'_>) -> Result<Token, ApiError> {
+        let (token, token_hash) = Token::random()?;
+        let mut tx = self.database.write().await.map_err(internal)?;
+        let inserted = sqlx::query(
             "INSERT INTO session (account_id, token_hash, carrier, created_at, last_used_at, user_agent)
-             VALUES (?1, ?2, ?3, ?4, ?4, ?5)",
+             SELECT id, ?3, ?4, ?5, ?5, ?6 FROM account WHERE id = ?1 AND password_hash = ?2 AND is_active = 1",
         )
-        .bind(id)
-        .bind(hash)
+        .bind(checked.account_id)
+        .bind(&checked.password_hash)
+        .bind(token_hash)
         .bind(device.carrier.as_str())
         .bind(now().0)
         .bind(device.kept_user_agent())
         .execute(&mut *tx)
         .await
         .map_err(internal)?;
+        if inserted.rows_affected() == 0 {
+            return Err(wrong_sign_in());
+        }
+        end_outdated_sessions(&mut tx, checked.account_id, device).await.map_err(internal)?;
         tx.commit().await.map_err(internal)?;
         Ok(token)
     }
@@ -266,6 +346,36 @@ impl Accounts {
             .map_err(internal)?;
         tx.commit().await.map_err(internal)
     }
+}
+
+/// Ends expired sessions, the one that the device had so far, and the oldest ones of the account beyond [`MAX_SESSIONS`].
+async fn end_outdated_sessions(
+    tx: &mut Transaction<'_, Sqlite>,
+    account_id: i64,
+    device: Device<'_>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "DELETE FROM session WHERE created_at < ? OR last_used_at < ? OR (token_hash = ? AND carrier = ?)",
+    )
+    .bind(now().0 - LIFE_DAYS * DAY_MILLIS)
+    .bind(now().0 - IDLE_DAYS * DAY_MILLIS)
+    .bind(device.session_token.and_then(Token::hash_of))
+    .bind(device.carrier.as_str())
+    .execute(&mut **tx)
+    .await?;
+    sqlx::query(
+        "DELETE FROM session WHERE account_id = ?1
+             AND id NOT IN (SELECT id FROM session WHERE account_id = ?1 ORDER BY id DESC LIMIT ?2)",
+    )
+    .bind(account_id)
+    .bind(MAX_SESSIONS)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+fn wrong_sign_in() -> ApiError {
+    ApiError::invalid_field("password", "Wrong user name or password.")
 }
 
 /// Turns the database's word about a taken name into one about the form's field.

@@ -1,53 +1,82 @@
 //! What users do with their own account: the password and the signed-in devices.
 
-use super::{Accounts, DAY_MILLIS, Device, IDLE_DAYS, LIFE_DAYS, Token, now};
+use super::{Accounts, Carrier, DAY_MILLIS, Device, IDLE_DAYS, LIFE_DAYS, Owner, Token, now};
 use crate::{
     model::{ApiError, CurrentUser, DeviceKind, SignedInDevice, UtcMillis, check_password},
     server::{events::NewEvent, internal},
 };
 
 impl Accounts {
-    /// Exchanges the password, and ends every session but the one of `token`.
+    /// Exchanges the password, and ends every session but the one of `token`. A browser's session goes on with the new
+    /// token that is returned; that of another client keeps its own.
     ///
     /// # Errors
-    /// `Invalid` with the field that is wrong; `TooMany` when too many passwords are being hashed.
+    /// `Invalid` with the field that is wrong; `NotSignedIn` when the session has ended meanwhile; `TooMany` when too many
+    /// passwords are being hashed.
     pub async fn change_password(
         &self,
         user: &CurrentUser,
         token: &str,
         old_password: &str,
         new_password: &str,
-    ) -> Result<(), ApiError> {
+    ) -> Result<Option<Token>, ApiError> {
+        let wrong = || ApiError::invalid_field("old_password", "The current password is wrong.");
         check_password("new_password", new_password)?;
-        let hash: Option<String> = sqlx::query_scalar("SELECT password_hash FROM account WHERE id = ?")
+        let checked: Option<String> = sqlx::query_scalar("SELECT password_hash FROM account WHERE id = ?")
             .bind(user.id)
             .fetch_optional(self.database.read())
             .await
             .map_err(internal)?;
-        if !self.passwords.verify(old_password, hash).await? {
-            return Err(ApiError::invalid_field("old_password", "The current password is wrong."));
+        if !self.passwords.verify(old_password, checked.clone()).await? {
+            return Err(wrong());
         }
-        let hash = self.passwords.hash(new_password).await?;
+        let owner = Owner { username: user.username.clone(), email: user.email.clone() };
+        let hash = self.passwords.hash_new("new_password", new_password, owner).await?;
+        let own = Token::hash_of(token);
         let mut tx = self.database.write().await.map_err(internal)?;
-        sqlx::query("UPDATE account SET password_hash = ? WHERE id = ?")
+        let carrier: Option<String> =
+            sqlx::query_scalar("SELECT carrier FROM session WHERE account_id = ? AND token_hash = ?")
+                .bind(user.id)
+                .bind(&own)
+                .fetch_optional(&mut *tx)
+                .await
+                .map_err(internal)?;
+        let Some(carrier) = carrier else { return Err(ApiError::not_signed_in()) };
+        let changed = sqlx::query("UPDATE account SET password_hash = ? WHERE id = ? AND password_hash = ?")
             .bind(hash)
             .bind(user.id)
+            .bind(checked)
             .execute(&mut *tx)
             .await
             .map_err(internal)?;
+        if changed.rows_affected() == 0 {
+            return Err(wrong());
+        }
         sqlx::query("DELETE FROM session WHERE account_id = ? AND token_hash IS NOT ?")
             .bind(user.id)
-            .bind(Token::hash_of(token))
+            .bind(&own)
             .execute(&mut *tx)
             .await
             .map_err(internal)?;
+        let mut rotated = None;
+        if carrier == Carrier::Cookie.as_str() {
+            let (token, hash) = Token::random()?;
+            sqlx::query("UPDATE session SET token_hash = ? WHERE token_hash = ?")
+                .bind(hash)
+                .bind(&own)
+                .execute(&mut *tx)
+                .await
+                .map_err(internal)?;
+            rotated = Some(token);
+        }
         let text = format!("{} changed their password; their other devices are signed out.", user.username);
         NewEvent::info("account_password_changed", None, text)
             .by(user.id)
             .write(&mut tx)
             .await
             .map_err(internal)?;
-        tx.commit().await.map_err(internal)
+        tx.commit().await.map_err(internal)?;
+        Ok(rotated)
     }
 
     /// The user's signed-in devices, last used first. The one of `token` is marked.

@@ -2,7 +2,7 @@
 
 use crate::server::notifications::webhook::{Refused, TIMEOUT, plain};
 use lettre::{
-    AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor,
+    Address, AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor,
     message::{Mailbox, header::ContentType},
     transport::smtp::{
         authentication::Credentials,
@@ -46,6 +46,14 @@ pub enum MailSecurity {
     Authorities(Vec<u8>),
     /// No TLS.
     Plaintext,
+}
+
+/// Only a bare address: `a<victim@example.org>` would be the victim's.
+fn recipient(address: &str) -> Result<Mailbox, Refused> {
+    let address = address.parse::<Address>();
+    address
+        .map(|address| Mailbox::new(None, address))
+        .map_err(|_| Refused::from("The account's e-mail address is invalid."))
 }
 
 /// An SMTP client.
@@ -106,8 +114,7 @@ impl Mail {
     /// # Errors
     /// Why it was not sent.
     pub async fn send(&self, to: &str, id: &str, text: &str, link: Option<&str>) -> Result<(), Refused> {
-        let to: Mailbox =
-            to.parse().map_err(|_| Refused::from("The account's e-mail address is invalid."))?;
+        let to = recipient(to)?;
         let message = Message::builder()
             .from(self.from.clone())
             .to(to)
@@ -198,6 +205,17 @@ mod tests {
         assert_eq!(plain("smtp://me@127.0.0.1"), None);
         assert_eq!(plain("smtp://me@relay.lan"), Some(MailError::Plaintext));
         assert_eq!(plain("smtps://relay.lan"), Some(MailError::Plaintext));
+    }
+
+    #[test]
+    fn mail_goes_to_a_bare_address_only() {
+        assert_eq!(
+            recipient("ada@example.org").ok().map(|to| to.to_string()).as_deref(),
+            Some("ada@example.org")
+        );
+        for address in ["a<victim@example.org>", "a <victim@example.org>", "a,victim@example.org", "victim"] {
+            assert!(recipient(address).is_err(), "{address}");
+        }
     }
 
     #[test]

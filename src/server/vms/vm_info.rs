@@ -10,7 +10,7 @@ use std::{
     collections::{HashMap, HashSet},
     fs, io,
     io::Write,
-    os::unix::fs::MetadataExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -240,7 +240,10 @@ const OWN_KEYS: [&str; 16] = [
 
 fn replace(folder: &Path, path: &Path, text: &[u8], durability: Durability) -> io::Result<()> {
     let temporary = folder.join(TEMPORARY_NAME);
-    let mut file = fs::File::create(&temporary)?;
+    let mut file =
+        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+    // One that a crash has left may have other rights.
+    file.set_permissions(fs::Permissions::from_mode(0o600))?;
     file.write_all(text)?;
     if durability == Durability::Synced {
         file.sync_all()?;
@@ -295,6 +298,21 @@ mod tests {
 
     fn write(files: &VmInfoFiles, folder: &Path) -> Outcome {
         files.write(folder, &vm(), Some(UtcMillis(5000)), Expect::Existing, Durability::Refresh).unwrap()
+    }
+
+    #[test]
+    fn nobody_else_reads_the_file_even_if_it_was_readable() {
+        let folder = tempfile::tempdir().unwrap();
+        for readable in [None, Some(FILE_NAME), Some(TEMPORARY_NAME)] {
+            if let Some(name) = readable {
+                let file = folder.path().join(name);
+                fs::write(&file, "{}").unwrap();
+                fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+            }
+            write(&VmInfoFiles::default(), folder.path());
+            let mode = folder.path().join(FILE_NAME).metadata().unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{readable:?}");
+        }
     }
 
     fn read(folder: &Path) -> Map<String, Value> {

@@ -9,6 +9,11 @@ use axum::{
 };
 use leptos::{nonce::use_nonce, prelude::use_context};
 
+/// Pages use none of these. Of the powerful features, only the clipboard may be written to.
+const PERMISSIONS_POLICY: &str = "accelerometer=(), autoplay=(), bluetooth=(), camera=(), display-capture=(), \
+     encrypted-media=(), geolocation=(), gyroscope=(), hid=(), magnetometer=(), microphone=(), midi=(), payment=(), \
+     publickey-credentials-get=(), screen-wake-lock=(), serial=(), usb=(), xr-spatial-tracking=()";
+
 /// Sets the policy for the page that is being rendered: scripts only with this page's nonce.
 pub fn set_content_security_policy() {
     let (Some(nonce), Some(response)) = (use_nonce(), use_context::<leptos_axum::ResponseOptions>()) else {
@@ -42,6 +47,8 @@ pub async fn secure(State(state): State<AppState>, request: Request, next: Next)
     set(header::X_FRAME_OPTIONS, "DENY");
     set(header::REFERRER_POLICY, "same-origin");
     set(HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
+    set(HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
+    set(HeaderName::from_static("permissions-policy"), PERMISSIONS_POLICY);
     if !is_asset {
         // Responses are private to the user.
         set(header::CACHE_CONTROL, "no-store");

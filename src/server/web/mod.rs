@@ -23,6 +23,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use http_body_util::LengthLimitError;
 use leptos::{prelude::*, server_fn::error::SERVER_FN_ERROR_HEADER};
 use leptos_axum::{AxumRouteListing, LeptosRoutes, generate_route_list};
 use serde_json::json;
@@ -182,11 +183,21 @@ fn without_form_error(address: &str) -> Option<String> {
     Some(if kept.is_empty() { page.to_owned() } else { format!("{page}?{}", kept.join("&")) })
 }
 
-/// Limits the body: server functions read all of it into memory.
+/// Reads the whole body, as server functions do, if it is not too large: they report a body that breaks off as invalid.
 async fn limit_body(request: Request, next: middleware::Next) -> Response {
     let (parts, body) = request.into_parts();
-    let body = Body::new(http_body_util::Limited::new(body, MAX_BODY_BYTES));
-    next.run(Request::from_parts(parts, body)).await
+    match to_bytes(body, MAX_BODY_BYTES).await {
+        Ok(bytes) => next.run(Request::from_parts(parts, Body::from(bytes))).await,
+        Err(error) => {
+            let error = if error.into_inner().is::<LengthLimitError>() {
+                let text = format!("The request is larger than {} kB.", MAX_BODY_BYTES / 1024);
+                ApiError::new(ErrorCode::TooLarge, text)
+            } else {
+                ApiError::new(ErrorCode::Invalid, "The request could not be read.")
+            };
+            error.into_response()
+        }
+    }
 }
 
 /// Sets the HTTP status of an [`ApiError`]: Leptos answers 500 for every error of a server function. Invalid, conflicting

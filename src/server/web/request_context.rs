@@ -3,7 +3,7 @@
 use crate::{
     model::{ApiError, CurrentUser, ErrorCode, Role, Theme},
     server::{
-        accounts::{Carrier, Device, LIFE_DAYS},
+        accounts::{Carrier, Device, LIFE_DAYS, Token},
         internal,
         state::AppState,
         vms::{Scope, VmAccess},
@@ -57,7 +57,7 @@ pub async fn require_admin() -> Result<(AppState, CurrentUser), ApiError> {
     let (state, user) = require_user().await?;
     match user.role {
         Role::Admin => Ok((state, user)),
-        Role::User => Err(ApiError::forbidden("Only an admin may see this.")),
+        Role::User => Err(ApiError::admins_only()),
     }
 }
 
@@ -150,11 +150,20 @@ pub async fn sign_in(
 ) -> Result<(), ApiError> {
     let parts = use_context::<Parts>();
     let user_agent = parts.as_ref().map_or("", |parts| user_agent(&parts.headers));
-    let device = Device { carrier: Carrier::Cookie, user_agent };
+    let session_token = parts.as_ref().and_then(|parts| session_cookie(&parts.headers, state.https));
+    let device = Device { carrier: Carrier::Cookie, user_agent, session_token };
     let token = state.accounts.sign_in(username, password, device).await?;
-    set_cookie(state, token.expose(), LIFE_DAYS * 24 * 60 * 60)?;
+    set_session_cookie(state, &token)?;
     redirect(local_path(next));
     Ok(())
+}
+
+/// Hands a browser the token of its session.
+///
+/// # Errors
+/// `Internal` when there is no response to put a cookie on.
+pub fn set_session_cookie(state: &AppState, token: &Token) -> Result<(), ApiError> {
+    set_cookie(state, token.expose(), LIFE_DAYS * 24 * 60 * 60)
 }
 
 /// The requested path, if it is on this server.
@@ -206,11 +215,9 @@ pub fn theme(headers: &HeaderMap) -> Theme {
 ///
 /// # Errors
 /// `Internal` when there is no response to put a cookie on.
-pub fn set_theme(theme: Theme) -> Result<(), ApiError> {
-    const YEAR_SECS: u32 = 365 * 24 * 60 * 60;
-    let cookie =
-        format!("{THEME_COOKIE}={}; Path=/; HttpOnly; SameSite=Lax; Max-Age={YEAR_SECS}", theme.as_str());
-    append_cookie(&cookie)
+pub fn set_theme(state: &AppState, theme: Theme) -> Result<(), ApiError> {
+    const YEAR_SECS: i64 = 365 * 24 * 60 * 60;
+    append_cookie(state, THEME_COOKIE, theme.as_str(), YEAR_SECS)
 }
 
 /// Redirects a browser after a form; other clients only get the result.
@@ -221,13 +228,13 @@ pub fn redirect(path: &str) {
 }
 
 fn set_cookie(state: &AppState, value: &str, max_age_secs: i64) -> Result<(), ApiError> {
-    let (name, secure) = if state.https { (HTTPS_COOKIE, "; Secure") } else { (COOKIE, "") };
-    let cookie = format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={max_age_secs}{secure}");
-    append_cookie(&cookie)
+    append_cookie(state, if state.https { HTTPS_COOKIE } else { COOKIE }, value, max_age_secs)
 }
 
-fn append_cookie(cookie: &str) -> Result<(), ApiError> {
-    let cookie = HeaderValue::from_str(cookie).map_err(internal)?;
+fn append_cookie(state: &AppState, name: &str, value: &str, max_age_secs: i64) -> Result<(), ApiError> {
+    let secure = if state.https { "; Secure" } else { "" };
+    let cookie = format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={max_age_secs}{secure}");
+    let cookie = HeaderValue::from_str(&cookie).map_err(internal)?;
     let response = use_context::<ResponseOptions>()
         .ok_or_else(|| ApiError::new(ErrorCode::Internal, "There is no response to put a cookie on."))?;
     response.append_header(header::SET_COOKIE, cookie);

@@ -44,7 +44,11 @@ pub async fn login(
     headers: HeaderMap,
     ApiForm(credentials): ApiForm<Credentials>,
 ) -> Result<Response, ApiError> {
-    let device = Device { carrier: Carrier::Bearer, user_agent: request_context::user_agent(&headers) };
+    let device = Device {
+        carrier: Carrier::Bearer,
+        user_agent: request_context::user_agent(&headers),
+        session_token: None,
+    };
     let token = state.accounts.sign_in(&credentials.username, &credentials.password, device).await?;
     Ok(Json(json!({ "access_token": token.expose(), "token_type": "bearer" })).into_response())
 }

@@ -1,0 +1,200 @@
+//! Input at the bounds of its type and headers, as attackers send and read them.
+
+use crate::{
+    api::{call, registered_server_functions, server_functions},
+    support::{PASSWORD, fleet::Fleet, form_request},
+};
+use axum::{
+    body::Body,
+    http::{Request, StatusCode, header},
+};
+use serde_json::json;
+use std::collections::BTreeMap;
+
+const SOURCES: [&str; 6] = [
+    include_str!("../../src/api/accounts.rs"),
+    include_str!("../../src/api/alerts.rs"),
+    include_str!("../../src/api/events.rs"),
+    include_str!("../../src/api/metrics.rs"),
+    include_str!("../../src/api/notifications.rs"),
+    include_str!("../../src/api/vms.rs"),
+];
+
+const EXTREMES: [&str; 10] = [
+    "-9223372036854775808",
+    "9223372036854775807",
+    "-2147483648",
+    "2147483647",
+    "4294967295",
+    "-32768",
+    "32767",
+    "-1",
+    "0",
+    "18446744073709551615",
+];
+
+/// The numbers that server functions take, by path, as the source declares them.
+fn number_parameters() -> BTreeMap<String, Vec<String>> {
+    const NUMBERS: [&str; 7] = ["i64", "i32", "i16", "u32", "u64", "f64", "UtcMillis"];
+    let mut parameters = BTreeMap::new();
+    for function in SOURCES.iter().flat_map(|source| source.split("endpoint = \"").skip(1)) {
+        let (endpoint, rest) = function.split_once('"').unwrap();
+        let signature = rest.split_once(") -> Result").unwrap().0;
+        let names = signature.lines().filter_map(|line| {
+            let (name, kind) = line.trim().trim_end_matches(',').split_once(": ")?;
+            let is_list = kind.starts_with("Vec<");
+            let bare = kind.trim_start_matches("Option<").trim_start_matches("Vec<").trim_end_matches('>');
+            NUMBERS.contains(&bare).then(|| if is_list { format!("{name}[0]") } else { name.to_owned() })
+        });
+        parameters.insert(format!("/api/v1/{endpoint}"), names.collect());
+    }
+    parameters
+}
+
+#[tokio::test]
+async fn every_server_function_survives_the_extremes_of_its_numbers() {
+    let fleet = Fleet::new();
+    let mut server = fleet.serve(2).await;
+    let admin = server.user("ada").await;
+    server.user("bob").await;
+    fleet.ticks(&mut server, 3).await;
+    let registered = registered_server_functions();
+    let declared = number_parameters();
+    assert_eq!(declared.keys().collect::<Vec<_>>(), registered.keys().collect::<Vec<_>>());
+    let mut count = 0;
+    for (path, (arguments, ..)) in server_functions() {
+        let pairs: Vec<(&str, &str)> = arguments.split('&').filter_map(|pair| pair.split_once('=')).collect();
+        let given = pairs.iter().filter(|(_, value)| value.parse::<i64>().is_ok()).map(|(name, _)| *name);
+        let mut numbers: Vec<&str> = given.chain(declared[path].iter().map(String::as_str)).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        let with = |values: &[(&str, &str)]| {
+            let kept = pairs.iter().filter(|(name, _)| values.iter().all(|(other, _)| name != other));
+            let all = kept.chain(values).map(|(name, value)| format!("{name}={value}"));
+            all.collect::<Vec<_>>().join("&")
+        };
+        let alone = numbers.iter().flat_map(|name| EXTREMES.map(|value| with(&[(name, value)])));
+        // The first of two, such as the begin of a span, at one end and the second at the other.
+        let opposite = [[0, 1], [1, 0], [0, 0], [1, 1]].map(|ends| {
+            let values: Vec<_> =
+                numbers.iter().enumerate().map(|(i, name)| (*name, EXTREMES[ends[i % 2]])).collect();
+            with(&values)
+        });
+        let opposite = opposite.into_iter().filter(|_| numbers.len() > 1);
+        for arguments in alone.chain(opposite) {
+            let status = call(&admin, &registered[path], path, &arguments).await;
+            assert!(status.as_u16() < 500, "{status}: {path}?{arguments}");
+            count += 1;
+        }
+    }
+    assert!(count > 500, "{count}");
+    for page in ["/admin/accounts", "/admin", "/", "/alerts", "/events"] {
+        assert_eq!(admin.page(page).await.status, StatusCode::OK, "{page}");
+    }
+    for path in ["/api/v1/accounts", "/api/v1/my_quota", "/api/v1/list_vms"] {
+        assert_eq!(admin.get(path).await.status, StatusCode::OK, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn credits_out_of_all_proportion_are_not_booked() {
+    let server = Fleet::new().serve(0).await;
+    let ada = server.user("ada").await;
+    for amount in ["-9223372036854775808", "9223372036854775807", "-1000000001", "1000000001", "0"] {
+        let grant = [("account_id", "1"), ("amount", amount), ("reason", "a test")];
+        let answer = ada.form("/api/v1/grant_credits", &grant).await;
+        assert_eq!(
+            (answer.status, answer.json()["fields"][0]["field"].clone()),
+            (StatusCode::BAD_REQUEST, json!("amount"))
+        );
+    }
+    let mut tx = server.state.database.write().await.unwrap();
+    let entry = "INSERT INTO credit_entry (account_id, at, kind, amount, note) VALUES (1, 0, 'grant', ?, '')";
+    for amount in [i64::MIN, i64::MAX, 1 << 33] {
+        let booked = sqlx::query(entry).bind(amount).execute(&mut *tx).await;
+        assert!(booked.unwrap_err().to_string().contains("out of bounds"), "{amount}");
+    }
+}
+
+#[tokio::test]
+async fn a_reason_is_a_single_line() {
+    let server = Fleet::new().serve(0).await;
+    let ada = server.user("ada").await;
+    for reason in ["fun\n2026-11-30 INFO ada made eve an admin.", "a\rb", "a\u{1b}[2Jb", "a\u{85}b"] {
+        let grant = [("account_id", "1"), ("amount", "5"), ("reason", reason)];
+        let answer = ada.form("/api/v1/grant_credits", &grant).await;
+        assert_eq!(
+            (answer.status, answer.json()["fields"][0]["field"].clone()),
+            (StatusCode::BAD_REQUEST, json!("reason"))
+        );
+    }
+}
+
+#[tokio::test]
+async fn every_cookie_is_secure_under_https_only() {
+    for (flags, is_secure) in [(&["--https"][..], true), (&[], false)] {
+        let server = Fleet::new().serve_with(flags).await;
+        server.user("ada").await;
+        let sign_in = [("username", "ada"), ("password", PASSWORD)];
+        for (path, fields) in [
+            ("/api/v1/set_theme", &[("theme", "dark")][..]),
+            ("/api/v1/sign_in", &sign_in),
+            ("/api/v1/sign_out", &[]),
+        ] {
+            let answer = server.anonymous().form(path, fields).await;
+            let cookie = answer.headers[header::SET_COOKIE].to_str().unwrap();
+            assert_eq!(cookie.contains("; Secure"), is_secure, "{path}: {cookie}");
+            assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax"), "{path}: {cookie}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_shows_an_error_has_its_status() {
+    let server = Fleet::new().serve(0).await;
+    let (ada, bob) = (server.user("ada").await, server.user("bob").await);
+    for page in ["/admin", "/admin/accounts", "/vms/adopt"] {
+        assert_eq!(ada.page(page).await.status, StatusCode::OK, "{page}");
+        let answer = bob.page(page).await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{page}");
+        assert!(answer.words().contains("Admins only"), "{page}");
+    }
+}
+
+#[tokio::test]
+async fn every_response_says_who_may_embed_it_and_which_features_it_uses() {
+    let server = Fleet::new().serve(0).await;
+    for path in ["/sign-in", "/health", "/api/v1/instance", "/api/nothing", "/favicon.svg"] {
+        let answer = server.anonymous().get(path).await;
+        let of = |name: &str| answer.headers.get(name).map_or("", |value| value.to_str().unwrap()).to_owned();
+        assert_eq!(of("cross-origin-resource-policy"), "same-origin", "{path}");
+        for feature in ["camera=()", "microphone=()", "geolocation=()"] {
+            assert!(of("permissions-policy").contains(feature), "{path}: {}", of("permissions-policy"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_large_is_413_wherever_it_is_sent() {
+    let server = Fleet::new().serve(0).await;
+    let ada = server.user("ada").await;
+    let huge = "x".repeat(200_000);
+    for path in ["/api/v1/sign_in", "/api/auth/login", "/api/v1/save_alert_rule"] {
+        let answer = ada.form(path, &[("username", &huge), ("password", "y")]).await;
+        assert_eq!(
+            (answer.status, answer.json()["code"].clone()),
+            (StatusCode::PAYLOAD_TOO_LARGE, json!("too_large")),
+            "{path}"
+        );
+    }
+    // In parts, without a length that announces it.
+    let parts = (0..20).map(|_| Ok::<_, std::io::Error>("x".repeat(10_000)));
+    let request = Request::post("/api/auth/register")
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(Body::from_stream(futures::stream::iter(parts)))
+        .unwrap();
+    assert_eq!(ada.send(request).await.status, StatusCode::PAYLOAD_TOO_LARGE);
+    let mut form = form_request("/api/v1/sign_in", &[("username", &huge), ("password", "y")]);
+    form.headers_mut().insert(header::ACCEPT, "text/html".parse().unwrap());
+    assert_eq!(server.anonymous().send(form).await.status, StatusCode::PAYLOAD_TOO_LARGE);
+}
