@@ -5,7 +5,7 @@
 //! the oldest.
 //!
 //! Checking a password takes long, and so may the wait for the database. Whatever such a check allows is written only if the
-//! account is still as it was checked: see [`Accounts::begin_session`], [`Accounts::change_password`] and `administration.rs`.
+//! account is still as it was checked: see `Accounts::begin_session`, [`Accounts::change_password`] and `administration.rs`.
 
 mod administration;
 mod password;
