@@ -165,9 +165,13 @@ export async function enter(page, path, fields) {
 /** Sends the form that has a field of this name. */
 export const submit = (page, field) => page.locator(`form:has([name=${field}]) button:not([type=button])`).click();
 
-/** Signs the context in without a page, as a form of the site itself would. */
+/**
+ * Signs the context in without a page, as a form of the site itself would. Without the cookie that it may have: that would
+ * end the session which all tests share.
+ */
 export async function signIn(context, url) {
   const { username, password } = USER;
+  await context.clearCookies();
   await client(context.request, url).post("sign_in", { username, password });
 }
 
