@@ -72,24 +72,55 @@ pub fn question(domains: &[&Domain]) -> String {
     domains.iter().map(list).collect::<String>() + "echo"
 }
 
-/// The names of the disks by the domain's UUID: ` file   disk   vda   /var/lib/libvirt/images/web.img`. A domain
-/// without any line was not listed.
+/// The names of the disks by the domain's UUID: ` file   disk   vda   /var/lib/libvirt/images/web.img`. `echo` ends no line,
+/// so the first device, or the next domain's UUID, follows on the same one. A domain without any device was not listed.
 fn parse(output: &str) -> BTreeMap<&str, BTreeSet<String>> {
     let mut all: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
     let mut current = None;
-    for line in output.lines() {
+    for mut line in output.lines() {
+        while let Some((uuid, rest)) = line.split_at_checked(UUID_LENGTH).filter(|(start, _)| is_uuid(start))
+        {
+            current = Some(uuid);
+            line = rest;
+        }
         let mut words = line.split_whitespace();
-        match (words.next(), words.next(), words.next()) {
-            (Some(uuid), None, None) if uuid.len() == 36 => current = Some(uuid),
-            (Some(_), Some(device), Some(name)) => {
-                let Some(uuid) = current else { continue };
-                let disks = all.entry(uuid).or_default();
-                if device == "disk" {
-                    disks.insert(name.to_owned());
-                }
+        if let (Some(_), Some(device), Some(name)) = (words.next(), words.next(), words.next()) {
+            let Some(uuid) = current else { continue };
+            let disks = all.entry(uuid).or_default();
+            if device == "disk" {
+                disks.insert(name.to_owned());
             }
-            _ => {}
         }
     }
     all
+}
+
+const UUID_LENGTH: usize = 36;
+
+fn is_uuid(text: &str) -> bool {
+    text.len() == UUID_LENGTH && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_are_read_as_virsh_prints_them() {
+        let uuids = [
+            "a4ffb7f6-9afb-4ded-9fa4-c01af0ddd3f2",
+            "b5733476-cd5b-47b9-8349-2cc53695fd51",
+            "c5733476-cd5b-47b9-8349-2cc53695fd51",
+        ];
+        let output = format!(
+            "{0} file   disk    vda   /pool/a b.img\n file   cdrom   hda   /b.iso\n{1}{2} file   disk   vda   /c.img\n \
+             block   disk   vdb   /dev/sdb\n",
+            uuids[0], uuids[1], uuids[2]
+        );
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
+        let expected = BTreeMap::from([(uuids[0], names(&["vda"])), (uuids[2], names(&["vda", "vdb"]))]);
+        assert_eq!(parse(&output), expected);
+        let own_lines = format!("{}\n file   disk   vda   /x.img\n\n", uuids[0]);
+        assert_eq!(parse(&own_lines), BTreeMap::from([(uuids[0], names(&["vda"]))]));
+    }
 }
