@@ -8,7 +8,7 @@ const AGAIN_MILLIS = 60_000;
 function notice() {
   const text = document.createElement("span");
   text.textContent =
-    "This page does not update by itself: something in this browser, such as an extension or a translation, changes it while it loads. Links and forms work. ";
+    "No live updates: an extension or translation in this browser changes the page while it loads. Links and forms still work. ";
   const again = document.createElement("button");
   again.className = "btn";
   again.textContent = "Try again";

@@ -59,12 +59,12 @@ pub struct VmUsage {
     /// 0 to 100, reported by the guest; unknown without swap.
     #[serde(default)]
     pub swap_percent: Option<f64>,
-    /// 0 to 100: of the guest's root file system. While the guest does not report it, the image stands in, and
-    /// `sources` has the hypervisor as the source.
+    /// 0 to 100: usage of the guest's root file system. Falls back to [`Self::image_percent`] while the guest does not
+    /// report it; the source in `sources` is then the hypervisor.
     pub disk_percent: Option<f64>,
-    /// In GB: the used space of that file system, or what stands in for it.
+    /// In GB: used space of that file system; the same fallback.
     pub disk_used_gb: Option<f64>,
-    /// In GB: the free space of that file system, or what stands in for it.
+    /// In GB: free space of that file system; the same fallback.
     pub disk_available_gb: Option<f64>,
     /// 0 to 100: how far the VM's disk images on the host have grown.
     #[serde(default)]
@@ -90,12 +90,12 @@ pub struct VmUsage {
 }
 
 impl VmUsage {
-    /// Whether the image stands in for the guest's file system in the disk's values.
+    /// Whether the disk's values fall back to the image.
     pub fn disk_is_image(&self) -> bool {
         self.sources.disk == Source::Hypervisor
     }
 
-    /// A value of the disk, unless the image stands in for it.
+    /// A value of the disk, unless it falls back to the image.
     pub fn of_file_system(&self, value: fn(&Self) -> Option<f64>) -> Option<f64> {
         value(self).filter(|_| !self.disk_is_image())
     }

@@ -216,7 +216,7 @@ fn with_amount(used: Option<f64>, total: Option<f64>, percent: Option<f64>) -> S
     format::used_of_gb(used, total).map_or_else(|| percent.clone(), |amount| format!("{amount} · {percent}"))
 }
 
-/// `8.4 %`, or `Image 8.4 %` where the image stands in for the guest's file system.
+/// `8.4 %`, or `Image 8.4 %` where the disk's value falls back to the image.
 fn disk_percent(usage: &VmUsage) -> String {
     let percent = format::percent(usage.disk_percent);
     if usage.disk_is_image() { format!("Image {percent}") } else { percent }

@@ -1,4 +1,4 @@
-//! The database cannot be written for a while: ticks are kept in memory and written later, and everybody is told.
+//! The database is temporarily not writable: ticks are kept in memory and written later, and the outage is reported.
 
 use crate::support::{Random, Server, eventually, fleet::Fleet, http, process::Process};
 use serde_json::{Value, json};

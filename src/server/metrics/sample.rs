@@ -202,7 +202,7 @@ impl Disk {
     pub const COLUMNS: [Column; 5] =
         [vm::SOURCES, vm::DISK_USED, vm::DISK_TOTAL, vm::IMAGE_USED, vm::IMAGE_TOTAL];
 
-    /// From one sample. Older ones have an image in the columns of the file system, told by its source.
+    /// From one sample. Older ones have an image in the columns of the file system, identified by its source.
     pub fn used_and_total(self, [source, used, total, image_used, image_total]: [i64; 5]) -> (i64, i64) {
         let is_image = source != UNKNOWN && sources(source).disk == Source::Hypervisor;
         match self {

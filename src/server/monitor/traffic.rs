@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, HashMap};
 
 const BYTES_PER_MB: f64 = 1024.0 * 1024.0;
 
-/// The most interfaces of a boot that are remembered by name. A guest could make up new names for ever.
+/// The most interfaces of a boot that are remembered by name. A guest can invent any number of names.
 const MAX_INTERFACES: usize = 256;
 
 /// What the store has of a VM's traffic.

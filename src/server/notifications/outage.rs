@@ -1,4 +1,4 @@
-//! Tells admins that the database cannot be written. Past the queue, which is in the database: once, without retries.
+//! Notifies admins that the database is not writable: once, without retries, bypassing the queue, which is in the database.
 
 use super::{
     deliver::{Head, Notifier},
@@ -20,7 +20,7 @@ type ReceiverRow = (i64, String, Option<String>, Option<Vec<u8>>, bool);
 const INTERVAL: Duration = Duration::from_secs(5);
 
 impl Notifier {
-    /// Announces every outage, for ever.
+    /// Announces every outage. Never returns.
     pub async fn announce_outages(self, health: Health) {
         let mut announced = None;
         loop {
@@ -31,7 +31,7 @@ impl Notifier {
             if let Some(outage) = health.outage().filter(is_due) {
                 announced = Some(outage.since);
                 if let Err(error) = self.announce(&outage, now).await {
-                    tracing::error!(%error, "nobody could be told that nothing can be stored");
+                    tracing::error!(%error, "the outage could not be announced");
                 }
             }
             sleep(INTERVAL).await;
@@ -83,7 +83,7 @@ impl Notifier {
                 let this = self.clone();
                 begun.push(tokio::spawn(async move {
                     if let Err(reason) = this.attempt(&head, channel, &[part], now).await {
-                        tracing::warn!(reason, "an admin could not be told that nothing can be stored");
+                        tracing::warn!(reason, "an admin could not be notified of an outage");
                     }
                 }));
             }

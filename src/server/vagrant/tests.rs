@@ -97,6 +97,59 @@ async fn a_launch_makes_the_folder_for_its_owner_only_and_calls_up() {
 }
 
 /// A machine of a project of its own, with an index that knows it.
+/// A `virsh` that knows one domain, which runs until it is destroyed.
+fn with_running_domain(bench: &Bench) -> Vagrant {
+    let script = format!(
+        "BENCH={}\necho \"$*\" >> $BENCH/virsh-calls\ncase \"$*\" in\n*destroy*) touch $BENCH/off;;\n\
+         *domstats*) [ -e $BENCH/off ] && echo ' state.state=5' || echo ' state.state=1';;\nesac",
+        bench.path("").display()
+    );
+    write_script(&bench.path("virsh"), &script);
+    let mut vagrant = bench.vagrant();
+    vagrant.options.virsh = bench.path("virsh");
+    vagrant
+}
+
+#[tokio::test]
+async fn a_stop_that_fails_or_leaves_the_vm_running_powers_it_off() {
+    let hung = error_exit("Vagrant::Errors::VMBootTimeout");
+    for (halt, operation, calls) in [
+        (hung.as_str(), OperationKind::Stop, &["halt --machine-readable"][..]),
+        ("exit 0", OperationKind::Stop, &["halt --machine-readable"]),
+        ("exit 0", OperationKind::ForceStop, &[]),
+    ] {
+        let bench = Bench::new(halt);
+        bench.make_vagrantfile();
+        bench.make_created();
+        let vagrant = with_running_domain(&bench);
+        let (lines, _receiver) = unbounded_channel();
+        let done = vagrant.run(&MachineCommand::of(operation), &bench.machine(), &lines).await;
+        assert_eq!(done, Ok(()), "{halt}");
+        assert_eq!(bench.calls(), calls, "{halt}");
+        let asked = fs::read_to_string(bench.path("virsh-calls")).unwrap();
+        assert!(asked.contains(&format!("destroy {UUID}")), "{halt}: {asked}");
+    }
+}
+
+#[tokio::test]
+async fn a_domain_that_cannot_be_powered_off_is_reported() {
+    let bench = Bench::new("exit 0");
+    bench.make_vagrantfile();
+    bench.make_created();
+    let mut vagrant = bench.vagrant();
+    vagrant.options.virsh = bench.path("virsh");
+    write_script(
+        &bench.path("virsh"),
+        "case \"$*\" in *destroy*) echo 'error: cannot acquire state change lock' >&2; exit 1;; esac; echo ' state.state=1'",
+    );
+    let (lines, _receiver) = unbounded_channel();
+    let error = vagrant
+        .run(&MachineCommand::of(OperationKind::ForceStop), &bench.machine(), &lines)
+        .await
+        .unwrap_err();
+    assert!(error.text.contains("cannot acquire state change lock"), "{}", error.text);
+}
+
 fn adopted(bench: &Bench) -> Machine {
     let directory = bench.path("shop");
     fs::create_dir_all(&directory).unwrap();

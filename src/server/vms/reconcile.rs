@@ -176,8 +176,8 @@ pub fn reconcile(vm: RecordedStatus<'_>, observed: ObservedStatus) -> Option<Sta
 mod tests {
     use super::*;
 
-    fn seen(status: VmStatus, observed: ObservedStatus) -> Option<StatusChange> {
-        let vm = RecordedStatus {
+    fn recorded_as(status: VmStatus) -> RecordedStatus<'static> {
+        RecordedStatus {
             vm_id: 7,
             name: "web-1",
             status,
@@ -189,24 +189,22 @@ mod tests {
             is_adopted: false,
             is_indexed: false,
             host_restarted: false,
-        };
+        }
+    }
+
+    fn seen(status: VmStatus, observed: ObservedStatus) -> Option<StatusChange> {
+        let vm = RecordedStatus { status, ..recorded_as(VmStatus::Running) };
         reconcile(vm, observed)
     }
 
     #[test]
     fn a_state_that_vagrant_does_not_know_is_unknown_until_it_does() {
         let vm = |status| RecordedStatus {
-            vm_id: 7,
             name: "shop",
             status,
-            problem: None,
-            had_domain: true,
             is_adopted: true,
-            problem_lasts: false,
-            aim: None,
-            is_well: false,
             is_indexed: true,
-            host_restarted: false,
+            ..recorded_as(VmStatus::Running)
         };
         let lost = reconcile(vm(VmStatus::Running), ObservedStatus::Is(DomainState::Unknown)).unwrap();
         assert_eq!((lost.status, lost.event), (VmStatus::Unknown, None));
@@ -247,19 +245,7 @@ mod tests {
             (VmStatus::Running, DomainState::Crashed),
             (VmStatus::Suspended, DomainState::Stopped),
         ] {
-            let vm = RecordedStatus {
-                vm_id: 7,
-                name: "web-1",
-                status,
-                problem: None,
-                problem_lasts: false,
-                aim: None,
-                is_well: false,
-                had_domain: true,
-                is_adopted: false,
-                is_indexed: false,
-                host_restarted: true,
-            };
+            let vm = RecordedStatus { status, host_restarted: true, ..recorded_as(VmStatus::Running) };
             let change = reconcile(vm, ObservedStatus::Is(observed)).unwrap();
             assert!(change.by_host_restart);
             assert_eq!(change.stopped_unexpectedly, status == VmStatus::Running);
@@ -283,17 +269,10 @@ mod tests {
     #[test]
     fn a_problem_ends_once_the_vm_has_been_well_for_a_while() {
         let recorded = RecordedStatus {
-            vm_id: 7,
-            name: "web-1",
             status: VmStatus::Running,
             problem: Some("libvirt did not answer."),
-            problem_lasts: false,
-            aim: None,
             is_well: true,
-            had_domain: true,
-            is_adopted: false,
-            is_indexed: false,
-            host_restarted: false,
+            ..recorded_as(VmStatus::Running)
         };
         let running = ObservedStatus::Is(DomainState::Running);
         let change = reconcile(recorded, running).unwrap();
@@ -317,17 +296,10 @@ mod tests {
             (VmStatus::Running, ObservedStatus::Is(DomainState::Running), false),
         ] {
             let recorded = RecordedStatus {
-                vm_id: 7,
-                name: "web-1",
                 status: VmStatus::Unknown,
                 problem: Some("It timed out."),
-                problem_lasts: false,
                 aim: Some(aim),
-                is_well: false,
-                had_domain: true,
-                is_adopted: false,
-                is_indexed: false,
-                host_restarted: false,
+                ..recorded_as(VmStatus::Running)
             };
             let change = reconcile(recorded, observed).unwrap();
             assert_eq!(change.problem.is_none(), ends, "{aim:?} {observed:?}");
@@ -344,17 +316,10 @@ mod tests {
     #[test]
     fn an_adopted_machine_that_is_gone_can_be_recreated() {
         let vm = RecordedStatus {
-            vm_id: 7,
             name: "shop",
             status: VmStatus::Running,
-            problem: None,
-            problem_lasts: false,
-            aim: None,
-            is_well: false,
-            had_domain: true,
             is_adopted: true,
-            is_indexed: false,
-            host_restarted: false,
+            ..recorded_as(VmStatus::Running)
         };
         let change = reconcile(vm, ObservedStatus::Absent).unwrap();
         assert_eq!(change.status, VmStatus::NotCreated);
@@ -380,17 +345,9 @@ mod tests {
     #[test]
     fn after_a_silence_nothing_is_reported_twice() {
         let recorded = RecordedStatus {
-            vm_id: 7,
-            name: "web-1",
             status: VmStatus::Stopped,
             problem: Some("It died."),
-            problem_lasts: false,
-            aim: None,
-            is_well: false,
-            had_domain: true,
-            is_adopted: false,
-            is_indexed: false,
-            host_restarted: false,
+            ..recorded_as(VmStatus::Running)
         };
         let silent = reconcile(recorded, ObservedStatus::Silence).unwrap();
         assert_eq!((silent.status, silent.problem.as_deref()), (VmStatus::Unknown, Some("It died.")));
@@ -412,17 +369,9 @@ mod tests {
     #[test]
     fn what_a_failed_operation_left_is_not_an_external_change() {
         let failed = RecordedStatus {
-            vm_id: 7,
-            name: "web-1",
             status: VmStatus::Unknown,
             problem: Some("It did not boot in time."),
-            problem_lasts: false,
-            aim: None,
-            is_well: false,
-            had_domain: true,
-            is_adopted: false,
-            is_indexed: false,
-            host_restarted: false,
+            ..recorded_as(VmStatus::Running)
         };
         let found = reconcile(failed, ObservedStatus::Is(DomainState::Running)).unwrap();
         assert_eq!((found.status, found.event), (VmStatus::Running, None));

@@ -137,7 +137,7 @@ fn memory(domain: &Domain, now: UtcMillis, interval_secs: u32, usage: &mut VmUsa
     usage.sources.memory = domain.source;
 }
 
-/// The size of the images, which stands in for the guest's file system until the guest has reported it. An image can be
+/// The size of the images: the fallback until the guest has reported its file system. An image can be
 /// a little larger than what the guest sees: it has tables of its own.
 fn disk(domain: &Domain, usage: &mut VmUsage) {
     let disks = domain.counters.disks.values().filter(|disk| disk.capacity_bytes > 0);
