@@ -26,8 +26,8 @@ enum Opened {
     Keys,
 }
 
-/// Handles the shortcuts on all pages for signed-in users. The dialogs are loaded when the browser has nothing else to do,
-/// so that the first opening is quick.
+/// Handles the shortcuts on all pages for signed-in users. The dialogs are loaded and built when the browser has nothing else
+/// to do, so that the first opening only has to show one.
 #[component]
 pub fn Keyboard(is_admin: bool) -> impl IntoView {
     let opened = RwSignal::new(None::<Opened>);
@@ -78,17 +78,22 @@ pub fn Keyboard(is_admin: bool) -> impl IntoView {
             pressed.remove();
         });
     });
-    Effect::new(|| {
-        request_idle_callback(|| {
-            spawn_local(async {
+    let is_loaded = RwSignal::new(false);
+    Effect::new(move || {
+        request_idle_callback(move || {
+            spawn_local(async move {
                 // A failure is shown when a dialog is opened.
-                let _ = load_dialogs().await;
+                if load_dialogs().await.is_ok() {
+                    is_loaded.try_set(true);
+                }
             });
         });
     });
-    let is_opened = Memo::new(move |before: Option<&bool>| before == Some(&true) || opened.get().is_some());
+    let is_built = Memo::new(move |before: Option<&bool>| {
+        before == Some(&true) || is_loaded.get() || opened.get().is_some()
+    });
     move || {
-        is_opened
+        is_built
             .get()
             .then(|| lazy_view(Box::pin(load_dialogs()), move || Box::pin(dialogs(is_admin, opened))))
     }
