@@ -95,6 +95,15 @@ fn cargo_build(target: Option<&str>) -> Result<()> {
     if let Some(target) = target {
         command.args(["--target", target]);
     }
+    // Set for xtask by `cargo run`. Build scripts watch them: without this, ring and all that uses it is compiled again.
+    for (variable, _) in env::vars_os() {
+        if variable
+            .to_str()
+            .is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
+        {
+            command.env_remove(variable);
+        }
+    }
     run(&mut command)
 }
 
