@@ -8,8 +8,8 @@ pub async fn vm_events(
     /// The VM's id, as in `/vms/{id}`.
     vm_id: i64,
 ) -> Result<Vec<Event>, ApiError> {
-    use crate::server::web::request_context;
-    let (state, access) = request_context::require_vm(vm_id).await?;
+    use crate::server::{vms::View, web::request_context};
+    let (state, access) = request_context::require_vm::<View>(vm_id).await?;
     state.events.of_vm(access.vm().id).await
 }
 

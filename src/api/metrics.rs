@@ -20,11 +20,14 @@ pub async fn metrics_since(
 ) -> Result<Live, ApiError> {
     use crate::{
         model::Role,
-        server::{vms::Scope, web::request_context},
+        server::{
+            vms::{Scope, View},
+            web::request_context,
+        },
     };
     match vm_id {
         Some(vm_id) => {
-            let (state, access) = request_context::require_vm(vm_id).await?;
+            let (state, access) = request_context::require_vm::<View>(vm_id).await?;
             let live = state.live(access.user(), access.scope(), cursor, window_secs).await?;
             Ok(live.beside(version.as_deref()))
         }
@@ -43,8 +46,8 @@ pub async fn get_vm_metrics(
     /// The VM's id, as in `/vms/{id}`.
     vm_id: i64,
 ) -> Result<VmMetrics, ApiError> {
-    use crate::server::web::request_context;
-    let (state, access) = request_context::require_vm(vm_id).await?;
+    use crate::server::{vms::View, web::request_context};
+    let (state, access) = request_context::require_vm::<View>(vm_id).await?;
     Ok(state.vms.metrics(&access))
 }
 
@@ -70,9 +73,10 @@ pub async fn vm_history(
 ) -> Result<MetricHistory, ApiError> {
     use crate::server::{
         metrics::{HistoryQuery, Span},
+        vms::View,
         web::request_context,
     };
-    let (state, access) = request_context::require_vm(vm_id).await?;
+    let (state, access) = request_context::require_vm::<View>(vm_id).await?;
     let query = HistoryQuery { limit, points, span: Span { from, to } };
     state.store.history(Some(access.vm().id), &metric_name, query).await
 }
@@ -159,8 +163,8 @@ pub async fn vm_charts(
     /// Length of the time range in seconds if it has no start; by default 900.
     last_secs: Option<u32>,
 ) -> Result<Charts, ApiError> {
-    use crate::server::{metrics::Span, web::request_context};
-    let (state, access) = request_context::require_vm(vm_id).await?;
+    use crate::server::{metrics::Span, vms::View, web::request_context};
+    let (state, access) = request_context::require_vm::<View>(vm_id).await?;
     state.charts(Some(access.vm().id), Span { from, to }, last_secs).await
 }
 
@@ -201,8 +205,8 @@ pub async fn vm_statistics(
     /// End of the time range, inclusive; by default the newest sample.
     to: Option<UtcMillis>,
 ) -> Result<Option<MetricStatistics>, ApiError> {
-    use crate::server::{metrics::Span, web::request_context};
-    let (state, access) = request_context::require_vm(vm_id).await?;
+    use crate::server::{metrics::Span, vms::View, web::request_context};
+    let (state, access) = request_context::require_vm::<View>(vm_id).await?;
     state.store.statistics(Some(access.vm().id), &metric_name, Span { from, to }).await
 }
 

@@ -1,11 +1,11 @@
 use crate::model::{
     Adoptable, ApiError, Image, Limits, OperationView, Orphan, Quota, QuotaCheck, Requested, Snapshot,
-    VagrantfileVersion, VmOutcome, VmView,
+    VagrantfileVersion, VmOutcome, VmShare, VmView,
 };
 use leptos::prelude::*;
 use leptos::server_fn::codec::GetUrl;
 
-/// The caller's VMs, oldest first; for admins, everyone's.
+/// The VMs that the caller owns or that are shared with them, oldest first; for admins, everyone's.
 #[server(prefix = "/api/v1", endpoint = "list_vms", input = GetUrl)]
 pub async fn list_vms() -> Result<Vec<VmView>, ApiError> {
     use crate::server::{vms::Scope, web::request_context};
@@ -134,8 +134,11 @@ pub async fn start_vm(
     /// The VM's id, as in `/vms/{id}`.
     vm_id: i64,
 ) -> Result<Requested, ApiError> {
-    use crate::{model::OperationKind::Start, server::web::request_context};
-    let (state, access) = request_context::require_vm(vm_id).await?;
+    use crate::{
+        model::OperationKind::Start,
+        server::{vms::Operate, web::request_context},
+    };
+    let (state, access) = request_context::require_vm::<Operate>(vm_id).await?;
     state.vms.request(&access, Start).await
 }
 
@@ -149,8 +152,11 @@ pub async fn stop_vm(
     /// The VM's id, as in `/vms/{id}`.
     vm_id: i64,
 ) -> Result<Requested, ApiError> {
-    use crate::{model::OperationKind::Stop, server::web::request_context};
-    let (state, access) = request_context::require_vm(vm_id).await?;
+    use crate::{
+        model::OperationKind::Stop,
+        server::{vms::Operate, web::request_context},
+    };
+    let (state, access) = request_context::require_vm::<Operate>(vm_id).await?;
     state.vms.request(&access, Stop).await
 }
 
@@ -163,8 +169,11 @@ pub async fn force_stop_vm(
     /// The VM's id, as in `/vms/{id}`.
     vm_id: i64,
 ) -> Result<Requested, ApiError> {
-    use crate::{model::OperationKind::ForceStop, server::web::request_context};
-    let (state, access) = request_context::require_vm(vm_id).await?;
+    use crate::{
+        model::OperationKind::ForceStop,
+        server::{vms::Operate, web::request_context},
+    };
+    let (state, access) = request_context::require_vm::<Operate>(vm_id).await?;
     state.vms.request(&access, ForceStop).await
 }
 
@@ -177,8 +186,11 @@ pub async fn restart_vm(
     /// The VM's id, as in `/vms/{id}`.
     vm_id: i64,
 ) -> Result<Requested, ApiError> {
-    use crate::{model::OperationKind::Restart, server::web::request_context};
-    let (state, access) = request_context::require_vm(vm_id).await?;
+    use crate::{
+        model::OperationKind::Restart,
+        server::{vms::Operate, web::request_context},
+    };
+    let (state, access) = request_context::require_vm::<Operate>(vm_id).await?;
     state.vms.request(&access, Restart).await
 }
 
@@ -191,8 +203,11 @@ pub async fn suspend_vm(
     /// The VM's id, as in `/vms/{id}`.
     vm_id: i64,
 ) -> Result<Requested, ApiError> {
-    use crate::{model::OperationKind::Suspend, server::web::request_context};
-    let (state, access) = request_context::require_vm(vm_id).await?;
+    use crate::{
+        model::OperationKind::Suspend,
+        server::{vms::Operate, web::request_context},
+    };
+    let (state, access) = request_context::require_vm::<Operate>(vm_id).await?;
     state.vms.request(&access, Suspend).await
 }
 
@@ -205,8 +220,11 @@ pub async fn resume_vm(
     /// The VM's id, as in `/vms/{id}`.
     vm_id: i64,
 ) -> Result<Requested, ApiError> {
-    use crate::{model::OperationKind::Resume, server::web::request_context};
-    let (state, access) = request_context::require_vm(vm_id).await?;
+    use crate::{
+        model::OperationKind::Resume,
+        server::{vms::Operate, web::request_context},
+    };
+    let (state, access) = request_context::require_vm::<Operate>(vm_id).await?;
     state.vms.request(&access, Resume).await
 }
 
@@ -227,9 +245,9 @@ pub async fn resize_vm(
 ) -> Result<Requested, ApiError> {
     use crate::{
         model::{Resize, parse_whole},
-        server::web::request_context,
+        server::{vms::Own, web::request_context},
     };
-    let (state, access) = request_context::require_vm(vm_id).await?;
+    let (state, access) = request_context::require_vm::<Own>(vm_id).await?;
     let given = |text: &str| Some(parse_whole(text));
     let resize = Resize { ram_mb: given(&ram_mb), cpu_cores: given(&cpu_cores), disk_gb: given(&disk_gb) };
     state.vms.resize(&access, resize).await
@@ -244,8 +262,8 @@ pub async fn vm_snapshots(
     /// The VM's id, as in `/vms/{id}`.
     vm_id: i64,
 ) -> Result<Vec<Snapshot>, ApiError> {
-    use crate::server::web::request_context;
-    let (state, access) = request_context::require_vm(vm_id).await?;
+    use crate::server::{vms::View, web::request_context};
+    let (state, access) = request_context::require_vm::<View>(vm_id).await?;
     state.vms.snapshots(&access).await
 }
 
@@ -263,9 +281,9 @@ pub async fn save_snapshot(
 ) -> Result<Requested, ApiError> {
     use crate::{
         model::{OperationKind::SnapshotSave, SnapshotName},
-        server::web::request_context,
+        server::{vms::Operate, web::request_context},
     };
-    let (state, access) = request_context::require_vm(vm_id).await?;
+    let (state, access) = request_context::require_vm::<Operate>(vm_id).await?;
     let snapshot = SnapshotName::new(snapshot.trim())?;
     state.vms.request_on_snapshot(&access, SnapshotSave, snapshot).await
 }
@@ -284,9 +302,9 @@ pub async fn restore_snapshot(
 ) -> Result<Requested, ApiError> {
     use crate::{
         model::{OperationKind::SnapshotRestore, SnapshotName},
-        server::web::request_context,
+        server::{vms::Operate, web::request_context},
     };
-    let (state, access) = request_context::require_vm(vm_id).await?;
+    let (state, access) = request_context::require_vm::<Operate>(vm_id).await?;
     let snapshot = SnapshotName::new(snapshot.trim())?;
     state.vms.request_on_snapshot(&access, SnapshotRestore, snapshot).await
 }
@@ -304,9 +322,9 @@ pub async fn delete_snapshot(
 ) -> Result<Requested, ApiError> {
     use crate::{
         model::{OperationKind::SnapshotDelete, SnapshotName},
-        server::web::request_context,
+        server::{vms::Operate, web::request_context},
     };
-    let (state, access) = request_context::require_vm(vm_id).await?;
+    let (state, access) = request_context::require_vm::<Operate>(vm_id).await?;
     let snapshot = SnapshotName::new(snapshot.trim())?;
     state.vms.request_on_snapshot(&access, SnapshotDelete, snapshot).await
 }
@@ -320,8 +338,8 @@ pub async fn set_auto_start(
     #[server(default)]
     auto_start: bool,
 ) -> Result<(), ApiError> {
-    use crate::server::web::request_context;
-    let (state, access) = request_context::require_vm(vm_id).await?;
+    use crate::server::{vms::Own, web::request_context};
+    let (state, access) = request_context::require_vm::<Own>(vm_id).await?;
     state.vms.set_auto_start(&access, auto_start).await
 }
 
@@ -333,8 +351,8 @@ pub async fn stop_after(
     /// Hours from now, with fractions, at most 8784 (366 days); 0 cancels the scheduled shutdown.
     hours: f64,
 ) -> Result<(), ApiError> {
-    use crate::server::web::request_context;
-    let (state, access) = request_context::require_vm(vm_id).await?;
+    use crate::server::{vms::Operate, web::request_context};
+    let (state, access) = request_context::require_vm::<Operate>(vm_id).await?;
     state.vms.stop_after(&access, hours).await
 }
 
@@ -351,8 +369,11 @@ pub async fn stop_at(
     #[server(default)]
     offset_minutes: i16,
 ) -> Result<(), ApiError> {
-    use crate::{model::UtcMillis, server::web::request_context};
-    let (state, access) = request_context::require_vm(vm_id).await?;
+    use crate::{
+        model::UtcMillis,
+        server::{vms::Operate, web::request_context},
+    };
+    let (state, access) = request_context::require_vm::<Operate>(vm_id).await?;
     let wrong = || ApiError::invalid_field("at", "This is a time such as 2026-11-23T06:15:00Z.");
     let at = match at.trim() {
         "" => None,
@@ -371,8 +392,8 @@ pub async fn vm_vagrantfiles(
     /// The VM's id, as in `/vms/{id}`.
     vm_id: i64,
 ) -> Result<Vec<VagrantfileVersion>, ApiError> {
-    use crate::server::web::request_context;
-    let (state, access) = request_context::require_vm(vm_id).await?;
+    use crate::server::{vms::Own, web::request_context};
+    let (state, access) = request_context::require_vm::<Own>(vm_id).await?;
     state.vms.vagrantfiles(&access).await
 }
 
@@ -384,8 +405,8 @@ pub async fn vm_operations(
     /// Only operations older than the one with this id; `None` for the newest.
     before: Option<i64>,
 ) -> Result<Vec<OperationView>, ApiError> {
-    use crate::server::web::request_context;
-    let (state, access) = request_context::require_vm(vm_id).await?;
+    use crate::server::{vms::View, web::request_context};
+    let (state, access) = request_context::require_vm::<View>(vm_id).await?;
     state.vms.operations(&access, before, 50).await
 }
 
@@ -400,8 +421,8 @@ pub async fn cancel_operation(
     /// Id of an open operation of this VM.
     operation_id: i64,
 ) -> Result<(), ApiError> {
-    use crate::server::web::request_context;
-    let (state, access) = request_context::require_vm(vm_id).await?;
+    use crate::server::{vms::Operate, web::request_context};
+    let (state, access) = request_context::require_vm::<Operate>(vm_id).await?;
     state.vms.cancel(&access, operation_id).await
 }
 
@@ -522,8 +543,8 @@ pub async fn unmanage_vm(
     /// Id of an imported VM, as in `/vms/{id}`.
     vm_id: i64,
 ) -> Result<(), ApiError> {
-    use crate::server::web::request_context;
-    let (state, access) = request_context::require_vm(vm_id).await?;
+    use crate::server::{vms::Own, web::request_context};
+    let (state, access) = request_context::require_vm::<Own>(vm_id).await?;
     state.vms.unmanage(&access).await?;
     request_context::redirect("/");
     Ok(())
@@ -543,8 +564,8 @@ pub async fn destroy_vm(
     #[server(default)]
     forget_samples: bool,
 ) -> Result<Requested, ApiError> {
-    use crate::server::web::request_context;
-    let (state, access) = request_context::require_vm(vm_id).await?;
+    use crate::server::{vms::Own, web::request_context};
+    let (state, access) = request_context::require_vm::<Own>(vm_id).await?;
     access.confirmed_by(&confirm_name)?;
     let requested = state.vms.destroy(&access, forget_samples).await?;
     request_context::redirect("/");
@@ -562,7 +583,53 @@ pub async fn operation_output(
     /// Id of an operation of this VM, open or finished.
     operation_id: i64,
 ) -> Result<Vec<String>, ApiError> {
-    use crate::server::web::request_context;
-    let (state, access) = request_context::require_vm(vm_id).await?;
+    use crate::server::{vms::View, web::request_context};
+    let (state, access) = request_context::require_vm::<View>(vm_id).await?;
     state.vms.output(&access, operation_id).await
+}
+
+/// The users with whom a VM is shared, by name. For the owner and admins.
+#[server(prefix = "/api/v1", endpoint = "vm_shares", input = GetUrl)]
+pub async fn vm_shares(
+    /// The VM's id, as in `/vms/{id}`.
+    vm_id: i64,
+) -> Result<Vec<VmShare>, ApiError> {
+    use crate::server::{vms::Own, web::request_context};
+    let (state, access) = request_context::require_vm::<Own>(vm_id).await?;
+    state.vms.shares(&access).await
+}
+
+/// Shares a VM with a user, or changes what they may do with it. For the owner and admins.
+///
+/// # Errors
+/// `Invalid` if there is no active account of this name, or it is the owner's; `Conflict` if the VM is shared with 50 users
+/// already.
+#[server(prefix = "/api/v1", endpoint = "share_vm")]
+pub async fn share_vm(
+    /// The VM's id, as in `/vms/{id}`.
+    vm_id: i64,
+    /// The user's name.
+    username: String,
+    /// `view` or `operate`; see [`AccessLevel`](crate::model::AccessLevel).
+    access: String,
+) -> Result<(), ApiError> {
+    use crate::server::{vms::Own, web::request_context};
+    let (state, vm) = request_context::require_vm::<Own>(vm_id).await?;
+    state.vms.share(&vm, &username, &access).await
+}
+
+/// Ends a user's access to a shared VM at once. For the owner, admins, and that user.
+///
+/// # Errors
+/// `Forbidden` if the caller neither owns the VM nor ends their own access; `NotFound` if it is not shared with the user.
+#[server(prefix = "/api/v1", endpoint = "end_vm_share")]
+pub async fn end_vm_share(
+    /// The VM's id, as in `/vms/{id}`.
+    vm_id: i64,
+    /// [`VmShare::account_id`].
+    account_id: i64,
+) -> Result<(), ApiError> {
+    use crate::server::{vms::View, web::request_context};
+    let (state, vm) = request_context::require_vm::<View>(vm_id).await?;
+    state.vms.end_share(&vm, account_id).await
 }

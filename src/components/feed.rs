@@ -301,6 +301,7 @@ pub mod tests {
             created_at: UtcMillis(0),
             updated_at: UtcMillis(0),
             operation: None,
+            access: crate::model::AccessLevel::Own,
             allowed: vec![],
             usage: VmUsage::default(),
         }

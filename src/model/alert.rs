@@ -211,6 +211,9 @@ pub struct Alert {
     pub raised_value: Option<f64>,
     /// When it opened.
     pub raised_at: UtcMillis,
+    /// Whether the caller may acknowledge it.
+    #[serde(default)]
+    pub may_acknowledge: bool,
     /// When it was acknowledged.
     #[serde(default)]
     pub acknowledged_at: Option<UtcMillis>,

@@ -46,7 +46,7 @@ pub use user::{
 };
 pub use utc::UtcMillis;
 pub use vm::{
-    Adoptable, Adopted, GUEST_FILE_MAX_BYTES, GuestSetup, Launch, Limits, NameError, Orphan, OrphanKind,
-    Resize, Snapshot, SnapshotName, VagrantfileVersion, VmName, VmSpec, VmStatus, VmView, check_launch,
-    check_resize, parse_whole,
+    AccessLevel, Adoptable, Adopted, GUEST_FILE_MAX_BYTES, GuestSetup, Launch, Limits, NameError, Orphan,
+    OrphanKind, Resize, Snapshot, SnapshotName, VagrantfileVersion, VmName, VmShare, VmSpec, VmStatus,
+    VmView, check_launch, check_resize, parse_whole,
 };

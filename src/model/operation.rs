@@ -1,4 +1,4 @@
-use super::UtcMillis;
+use super::{AccessLevel, UtcMillis};
 use serde::{Deserialize, Serialize};
 
 /// An operation on a VM.
@@ -32,6 +32,14 @@ pub enum OperationKind {
 }
 
 impl OperationKind {
+    /// The access that requesting it takes.
+    pub fn required_access(self) -> AccessLevel {
+        match self {
+            Self::Launch | Self::Destroy | Self::Resize => AccessLevel::Own,
+            _ => AccessLevel::Operate,
+        }
+    }
+
     /// Every kind of operation.
     pub const ALL: [Self; 12] = [
         Self::Launch,

@@ -449,6 +449,9 @@ pub struct VmView {
     pub owner_id: i64,
     /// The owner's user name.
     pub owner_name: String,
+    /// What the caller may do with it.
+    #[serde(default)]
+    pub access: AccessLevel,
     /// Label of the image it was launched from.
     pub os_type: String,
     /// The current resources.
@@ -480,7 +483,7 @@ pub struct VmView {
     pub updated_at: UtcMillis,
     /// The newest operation, open or finished.
     pub operation: Option<OperationView>,
-    /// The operations it allows now, by the rules of the server.
+    /// The operations that it and the caller's access allow now, by the rules of the server.
     pub allowed: Vec<OperationKind>,
     /// The metrics of the newest tick; all unknown while it does not run.
     #[serde(rename = "figures")]
@@ -497,6 +500,52 @@ impl VmView {
     pub fn disk_will_grow(&self) -> bool {
         self.next_spec.as_ref().is_some_and(|next| next.disk_gb > self.spec.disk_gb)
     }
+}
+
+/// What a user may do with a VM. Each level includes those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AccessLevel {
+    /// See its metrics, alerts, events, operations and snapshots.
+    #[default]
+    View,
+    /// Also start, stop and suspend it, schedule its shutdown, acknowledge its alerts, and save, restore and delete
+    /// snapshots.
+    Operate,
+    /// Everything: also change its resources and settings, share it and destroy it. For the owner and admins.
+    Own,
+}
+
+impl AccessLevel {
+    /// Those that an owner can grant.
+    pub const GRANTED: [Self; 2] = [Self::View, Self::Operate];
+
+    /// The name in the API and the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::View => "view",
+            Self::Operate => "operate",
+            Self::Own => "own",
+        }
+    }
+
+    /// The level of this name, if an owner can grant it.
+    pub fn parse_granted(text: &str) -> Option<Self> {
+        Self::GRANTED.into_iter().find(|level| level.as_str() == text)
+    }
+}
+
+/// A user with whom a VM is shared.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VmShare {
+    /// The user's account id.
+    pub account_id: i64,
+    /// The user's name.
+    pub username: String,
+    /// [`AccessLevel::View`] or [`AccessLevel::Operate`].
+    pub access: AccessLevel,
+    /// Since when.
+    pub shared_at: UtcMillis,
 }
 
 /// The origin of an imported VM: a machine of a user's own Vagrant project.

@@ -150,7 +150,7 @@ fn at_value(metric: AlertMetric, value: Option<f64>) -> Option<String> {
 fn Open(alert: Alert, acknowledge: ServerAction<AcknowledgeAlert>) -> impl IntoView {
     let (id, metric, raised_at, raised_value) = (alert.id, alert.metric, alert.raised_at, alert.raised_value);
     let by = alert.acknowledged_by.clone().zip(alert.acknowledged_at);
-    let (is_new, acknowledged_value) = (by.is_none(), alert.acknowledged_value);
+    let (is_new, acknowledged_value) = (by.is_none() && alert.may_acknowledge, alert.acknowledged_value);
     view! {
         <li data-alert=id>
             <div class="what">

@@ -13,6 +13,7 @@ mod hardening;
 mod lifecycle;
 mod notifications;
 mod prometheus;
+mod sharing;
 mod simulated;
 mod storage;
 #[path = "../support/mod.rs"]

@@ -1,6 +1,6 @@
 //! The entries of the palette, and the search in them. Pure.
 
-use crate::model::{OperationKind, Theme, VmView};
+use crate::model::{AccessLevel, OperationKind, Theme, VmView};
 
 /// An entry: a page, a VM or an action.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,7 +121,8 @@ pub fn places_of(vms: &[VmView], with_owner: bool) -> Vec<Place> {
 }
 
 pub fn all_places(is_admin: bool, vms: &[VmView]) -> Vec<Place> {
-    pages(is_admin).into_iter().chain(places_of(vms, is_admin)).chain(deeds()).collect()
+    let with_owner = is_admin || vms.iter().any(|vm| vm.access != AccessLevel::Own);
+    pages(is_admin).into_iter().chain(places_of(vms, with_owner)).chain(deeds()).collect()
 }
 
 /// The entries with all letters of `typed` in this order: first those that start with it, then those that contain

@@ -18,7 +18,7 @@ use crate::{
         resource::page_view,
         vm::Power,
     },
-    model::{ApiError, Live},
+    model::{AccessLevel, ApiError, Live},
 };
 use host_tiles::{HostTiles, TileSeries};
 use host_usage_by_vm::HostUsageByVm;
@@ -61,7 +61,8 @@ pub fn Overview() -> impl IntoView {
     view! {
         <Title text="Overview"/>
         {page_view(first, || view! { <Skeleton/> }.into_any(), move |first| async move {
-            let with_owner = viewer.is_admin().await;
+            let is_shared = first.live.vms.iter().any(|vm| vm.access != AccessLevel::Own);
+            let with_owner = is_shared || viewer.is_admin().await;
             view! { <Body first with_owner/> }.into_any()
         })}
     }

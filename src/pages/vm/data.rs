@@ -1,17 +1,19 @@
 //! What the tabs of a VM's page show. Each part is read while its tab is open, and again when the page's poll reports a
 //! change.
 
-use super::tab::Tab;
+use super::{Address, tab::Tab};
 use crate::{
-    api::{operation_output, vm_events, vm_operations, vm_snapshots, vm_vagrantfiles},
+    api::{operation_output, vm_events, vm_operations, vm_shares, vm_snapshots, vm_vagrantfiles},
     components::{
         alerts, banner,
         feed::Feed,
-        range::Range,
         resource::{Loading, section_view},
         timeline,
     },
-    model::{ApiError, Charts, Event, OperationState, OperationView, Snapshot, VagrantfileVersion, VmView},
+    model::{
+        AccessLevel, ApiError, Charts, Event, Live, OperationState, OperationView, Snapshot,
+        VagrantfileVersion, VmShare, VmView,
+    },
 };
 use leptos::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -33,7 +35,12 @@ pub struct TabData {
     pub operations: Loading<Option<Vec<OperationView>>>,
     /// Of the selected operation, else of the newest.
     pub output: Loading<Option<Option<Output>>>,
+    /// Empty for users who do not own the VM.
     pub vagrantfiles: Loading<Option<Vec<VagrantfileVersion>>>,
+    /// Empty for users who do not own the VM.
+    pub shares: Loading<Option<Vec<VmShare>>>,
+    /// Counts changes of the shares from this page.
+    pub shares_changed: RwSignal<u32>,
     /// Counts changes of the VM's status, problem, operation and alerts.
     pub changes: RwSignal<u32>,
     /// Counts operations that have ended: an open one has not changed the snapshots yet.
@@ -43,13 +50,9 @@ pub struct TabData {
 }
 
 impl TabData {
-    pub fn new(
-        id: Memo<Option<i64>>,
-        tab: Memo<Option<Tab>>,
-        range: Memo<Range>,
-        selected: Memo<Option<i64>>,
-    ) -> Self {
-        let (changes, ended) = (RwSignal::new(0), RwSignal::new(0));
+    /// `first` is what the page begins with.
+    pub fn new(first: Loading<Live>, Address { id, tab, range, selected }: Address) -> Self {
+        let (changes, ended, shares_changed) = (RwSignal::new(0), RwSignal::new(0), RwSignal::new(0));
         let progress = RwSignal::new(None::<(i64, OperationState, String)>);
         let on = move |shown_on: &'static [Tab]| {
             move || id.get().filter(|_| tab.get().is_some_and(|tab| shown_on.contains(&tab)))
@@ -76,7 +79,21 @@ impl TabData {
                 },
                 |id, (selected, newest)| read_output(id, selected.or(newest.map(|(id, ..)| id))),
             ),
-            vagrantfiles: read(on(&[Tab::Settings]), move || changes.get(), |id, _| vm_vagrantfiles(id)),
+            vagrantfiles: read(
+                on(&[Tab::Settings]),
+                move || changes.get(),
+                move |id, _| async move {
+                    if is_owned(first).await { vm_vagrantfiles(id).await } else { Ok(Vec::new()) }
+                },
+            ),
+            shares: read(
+                on(&[Tab::Settings]),
+                move || shares_changed.get(),
+                move |id, _| async move {
+                    if is_owned(first).await { vm_shares(id).await } else { Ok(Vec::new()) }
+                },
+            ),
+            shares_changed,
             changes,
             ended,
             progress,
@@ -106,6 +123,11 @@ impl TabData {
         });
         on_change(progress, move |progress| self.progress.set(progress));
     }
+}
+
+/// Whether the page's VM is the user's own, or the user is an admin.
+async fn is_owned(first: Loading<Live>) -> bool {
+    first.await.is_ok_and(|live| live.vms.iter().all(|vm| vm.access == AccessLevel::Own))
 }
 
 /// Runs `then` when a memo changes, not for the value it begins with.

@@ -1,7 +1,7 @@
 //! The head of a VM's page, the same on every tab: name, status, actions and tabs, and the operation under way.
 
 use super::{
-    poll_after,
+    may, poll_after,
     tab::{Tab, Tabs},
 };
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
         source_badge::source_label,
         vm::{Power, PowerButtons, Progress, StatusMark},
     },
-    model::{ApiError, Source, VmStatus, VmView},
+    model::{AccessLevel, ApiError, Source, VmStatus, VmView},
 };
 use leptos::prelude::*;
 
@@ -70,8 +70,9 @@ pub fn UnderWay(feed: Feed, id: i64, vm: Memo<Option<VmView>>) -> impl IntoView 
     let open = Memo::new(move |_| {
         vm.with(|vm| vm.as_ref().and_then(open_operation).map(|o| (o.id, o.is_being_cancelled, o.kind)))
     });
+    let operates = may(vm, AccessLevel::Operate);
     let cancel_button = move || {
-        open.get().filter(|(_, _, kind)| !kind.is_about_a_snapshot()).map(
+        open.get().filter(|(_, _, kind)| operates.get() && !kind.is_about_a_snapshot()).map(
             |(operation_id, is_being_cancelled, _)| {
                 view! {
                     <ActionForm action=cancel>

@@ -10,6 +10,7 @@ mod overview;
 mod resources;
 mod schedule;
 mod settings;
+mod sharing;
 mod snapshots;
 mod tab;
 mod vagrantfile;
@@ -28,7 +29,7 @@ use crate::{
         response, toast,
         vm::Power,
     },
-    model::{Adopted, ApiError, ErrorCode, Live, OperationKind, VmView},
+    model::{AccessLevel, Adopted, ApiError, ErrorCode, Live, OperationKind, VmView},
 };
 use activity::Activity;
 use danger::DestroyDialog;
@@ -53,7 +54,7 @@ const IMPORTED: &str = "Imported VMs keep their own Vagrantfile. To change resou
 
 /// What the page is about, from its address.
 #[derive(Clone, Copy)]
-struct Address {
+pub struct Address {
     id: Memo<Option<i64>>,
     /// `None` when there is no such tab.
     tab: Memo<Option<Tab>>,
@@ -90,7 +91,6 @@ impl Address {
 #[component]
 pub fn Vm() -> impl IntoView {
     let address = Address::for_page();
-    let data = TabData::new(address.id, address.tab, address.range, address.selected);
     let first = Resource::new(
         move || address.id.get(),
         move |id| async move {
@@ -99,6 +99,7 @@ pub fn Vm() -> impl IntoView {
             if live.vms.is_empty() { Err(ApiError::not_found("VM")) } else { Ok(live) }
         },
     );
+    let data = TabData::new(first, address);
     view! {
         {address.moved_to().map(|path| view! { <Redirect path/> })}
         {resource_view(
@@ -156,8 +157,10 @@ fn Body(live: Live, address: Address, data: TabData) -> impl IntoView {
     let vm = feed.vm(id);
     data.follow(feed, id, vm);
     // Kept when the VM is gone, so that the page can still say which one it was.
-    let (name, adopted) = vm
-        .with_untracked(|vm| vm.as_ref().map(|vm| (vm.name.clone(), vm.adopted.clone())))
+    let (name, adopted, is_owned) = vm
+        .with_untracked(|vm| {
+            vm.as_ref().map(|vm| (vm.name.clone(), vm.adopted.clone(), vm.access == AccessLevel::Own))
+        })
         .unwrap_or_default();
     let gone = Memo::new(move |_| feed.connection.get() == Connection::Gone || vm.with(Option::is_none));
     let title = {
@@ -172,7 +175,7 @@ fn Body(live: Live, address: Address, data: TabData) -> impl IntoView {
         {move || {
             let (name, adopted) = (name.clone(), adopted.clone());
             if gone.get() {
-                view! { <Gone name was_imported=adopted.is_some()/> }.into_any()
+                view! { <Gone name was_imported=adopted.is_some() is_owned/> }.into_any()
             } else {
                 view! { <Present feed id vm address data name adopted/> }.into_any()
             }
@@ -181,8 +184,10 @@ fn Body(live: Live, address: Address, data: TabData) -> impl IntoView {
 }
 
 #[component]
-fn Gone(name: String, was_imported: bool) -> impl IntoView {
-    let what = if was_imported {
+fn Gone(name: String, was_imported: bool, is_owned: bool) -> impl IntoView {
+    let what = if !is_owned {
+        "It was destroyed, or is no longer shared with you."
+    } else if was_imported {
         "It is no longer managed here, or was destroyed."
     } else {
         "It was destroyed, together with its disk."
@@ -274,6 +279,11 @@ fn poll_after(feed: Feed, answers: impl Fn() -> usize + Send + Sync + 'static) {
         }
         answered
     });
+}
+
+/// Whether the user has at least this access to the VM.
+fn may(vm: Memo<Option<VmView>>, access: AccessLevel) -> Memo<bool> {
+    Memo::new(move |_| vm.with(|vm| vm.as_ref().is_some_and(|vm| vm.access >= access)))
 }
 
 /// Whether the VM accepts such a request now.

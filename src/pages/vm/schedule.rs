@@ -1,6 +1,6 @@
 //! Whether the VM starts with the server, and when it shuts down.
 
-use super::poll_after;
+use super::{may, poll_after};
 use crate::{
     api::{SetAutoStart, StopAfter, StopAt},
     components::{
@@ -11,7 +11,7 @@ use crate::{
         local_time::{LocalTime, TimeFormat},
         toast,
     },
-    model::{ApiError, UtcMillis, VmView},
+    model::{AccessLevel, ApiError, UtcMillis, VmView},
 };
 use leptos::prelude::*;
 
@@ -34,6 +34,7 @@ pub fn Schedule(feed: Feed, id: i64, vm: Memo<Option<VmView>>) -> impl IntoView 
             .or_else(|| error(stop_at_time.value().get()))
             .or_else(|| error(auto_start.value().get()))
     });
+    let owns = may(vm, AccessLevel::Own);
     let starts = Memo::new(move |_| vm.with(|vm| vm.as_ref().is_some_and(|vm| vm.auto_start)));
     let stop_at = Memo::new(move |_| vm.with(|vm| vm.as_ref().and_then(|vm| vm.stop_at)));
     let shutdown = move |at: UtcMillis| {
@@ -50,13 +51,15 @@ pub fn Schedule(feed: Feed, id: i64, vm: Memo<Option<VmView>>) -> impl IntoView 
         <section class="panel block" data-testid="schedule">
             <h2>"Schedule"</h2>
             <ErrorBanner error/>
-            <ActionForm action=auto_start>
-                <input type="hidden" name="vm_id" value=id/>
-                <input type="hidden" name="auto_start" value=move || (!starts.get()).to_string()/>
-                <button type="submit" class="switch" role="switch" aria-checked=move || starts.get().to_string()>
-                    "Start with the server"
-                </button>
-            </ActionForm>
+            {move || owns.get().then(|| view! {
+                <ActionForm action=auto_start>
+                    <input type="hidden" name="vm_id" value=id/>
+                    <input type="hidden" name="auto_start" value=move || (!starts.get()).to_string()/>
+                    <button type="submit" class="switch" role="switch" aria-checked=move || starts.get().to_string()>
+                        "Start with the server"
+                    </button>
+                </ActionForm>
+            })}
             <ActionForm action=stop_after class="line-form">
                 <input type="hidden" name="vm_id" value=id/>
                 <div class="field">

@@ -3,7 +3,7 @@
 use super::{
     allows,
     data::{TabData, blank, when_loaded},
-    poll_after,
+    may, poll_after,
 };
 use crate::{
     api::{DeleteSnapshot, RestoreSnapshot, SaveSnapshot},
@@ -14,7 +14,7 @@ use crate::{
         feed::Feed,
         local_time::{LocalTime, TimeFormat},
     },
-    model::{OperationKind, Snapshot, VmView},
+    model::{AccessLevel, OperationKind, Snapshot, VmView},
 };
 use leptos::prelude::*;
 
@@ -31,6 +31,7 @@ pub fn Snapshots(feed: Feed, id: i64, vm: Memo<Option<VmView>>, data: TabData) -
             .or_else(|| restore.value().get().and_then(Result::err))
             .or_else(|| delete.value().get().and_then(Result::err))
     });
+    let operates = may(vm, AccessLevel::Operate);
     let may_save = allows(vm, OperationKind::SnapshotSave);
     let may_restore = allows(vm, OperationKind::SnapshotRestore);
     let entry = move |snapshot: Snapshot| {
@@ -47,8 +48,10 @@ pub fn Snapshots(feed: Feed, id: i64, vm: Memo<Option<VmView>>, data: TabData) -
                         {saved_at.map(|at| view! { <LocalTime at=Signal::stored(at) form=TimeFormat::DayAndTime/> })}
                     </small>
                 </div>
-                <ConfirmButton question=to_restore class="btn quiet" of=name.clone()>"Restore…"</ConfirmButton>
-                <ConfirmButton question=to_delete class="btn quiet" of=name.clone()>"Delete…"</ConfirmButton>
+                {operates.get().then(|| view! {
+                    <ConfirmButton question=to_restore class="btn quiet" of=name.clone()>"Restore…"</ConfirmButton>
+                    <ConfirmButton question=to_delete class="btn quiet" of=name.clone()>"Delete…"</ConfirmButton>
+                })}
                 <Confirm question=to_restore title=title_of_restore>
                     <p>"The VM returns to the state it had when this snapshot was saved. Everything written since then is lost."</p>
                     <ActionForm action=restore>
@@ -80,19 +83,21 @@ pub fn Snapshots(feed: Feed, id: i64, vm: Memo<Option<VmView>>, data: TabData) -
             <h2>"Snapshots"</h2>
             <ErrorBanner error/>
             {when_loaded(data.snapshots, blank, list)}
-            <ActionForm action=save class="line-form">
-                <input type="hidden" name="vm_id" value=id/>
-                <div class="field">
-                    <label for="snapshot-name">"Name"</label>
-                    <span class="control">
-                        <input
-                            id="snapshot-name" name="snapshot" required maxlength="63" pattern="[A-Za-z0-9][A-Za-z0-9._\\-]*"
-                            autocomplete="off" autocapitalize="none" spellcheck="false"
-                        />
-                    </span>
-                </div>
-                <button type="submit" class="btn" disabled=move || !may_save.get() || save.pending().get()>"Save snapshot"</button>
-            </ActionForm>
+            {move || operates.get().then(|| view! {
+                <ActionForm action=save class="line-form">
+                    <input type="hidden" name="vm_id" value=id/>
+                    <div class="field">
+                        <label for="snapshot-name">"Name"</label>
+                        <span class="control">
+                            <input
+                                id="snapshot-name" name="snapshot" required maxlength="63" pattern="[A-Za-z0-9][A-Za-z0-9._\\-]*"
+                                autocomplete="off" autocapitalize="none" spellcheck="false"
+                            />
+                        </span>
+                    </div>
+                    <button type="submit" class="btn" disabled=move || !may_save.get() || save.pending().get()>"Save snapshot"</button>
+                </ActionForm>
+            })}
         </section>
     }
 }

@@ -15,8 +15,8 @@ use super::{
     database::Database, events::NewEvent, internal, monitor::latest::Snapshot, notifications, vms::Scope,
 };
 use crate::model::{
-    ALERTS_PER_PAGE, Alert, AlertMetric, AlertRule, ApiError, Comparison, CurrentUser, HostUsage, Role,
-    RuleScope, Severity, StorageOutage, UtcMillis, VmStatus, VmView,
+    ALERTS_PER_PAGE, AccessLevel, Alert, AlertMetric, AlertRule, ApiError, Comparison, CurrentUser,
+    HostUsage, Role, RuleScope, Severity, StorageOutage, UtcMillis, VmStatus, VmView,
 };
 use messages::StopReason;
 use rules::{Evaluation, Level};
@@ -52,11 +52,12 @@ impl Alerts {
         self.select(scope, false, before.unwrap_or(i64::MAX), ALERTS_PER_PAGE as i64).await
     }
 
-    /// Acknowledges an open alert that `user` may see, with the metric's value in `newest`. The first acknowledgement
+    /// Acknowledges an open alert of a VM that `user` may operate, or of the host, with the metric's value in `newest`. The first acknowledgement
     /// stays.
     ///
     /// # Errors
-    /// `NotFound` when there is no such alert or they may not see it; `Conflict` when it is resolved.
+    /// `NotFound` when there is no such alert or they may not see it; `Forbidden` when they may only view its VM; `Conflict`
+    /// when it is resolved.
     pub async fn acknowledge(
         &self,
         user: &CurrentUser,
@@ -66,9 +67,12 @@ impl Alerts {
     ) -> Result<(), ApiError> {
         let mut tx = self.database.write().await.map_err(internal)?;
         let found: Option<FoundRow> = sqlx::query_as(
-            "SELECT alert.vm_id, alert.metric, vm.name, alert.resolved_at IS NULL, alert.acknowledged_at IS NULL
+            "SELECT alert.vm_id, alert.metric, vm.name, alert.resolved_at IS NULL, alert.acknowledged_at IS NULL,
+                    ?2 OR vm.owner_id = ?3 OR vm_share.access = 'operate'
              FROM alert LEFT JOIN vm ON vm.id = alert.vm_id
-             WHERE alert.id = ?1 AND (?2 OR (vm.owner_id = ?3 AND vm.destroyed_at IS NULL))",
+                  LEFT JOIN vm_share ON vm_share.vm_id = vm.id AND vm_share.account_id = ?3
+             WHERE alert.id = ?1
+                   AND (?2 OR (vm.destroyed_at IS NULL AND (vm.owner_id = ?3 OR vm_share.account_id = ?3)))",
         )
         .bind(alert_id)
         .bind(user.role == Role::Admin)
@@ -76,7 +80,12 @@ impl Alerts {
         .fetch_optional(&mut *tx)
         .await
         .map_err(internal)?;
-        let (vm_id, metric, vm_name, is_open, is_new) = found.ok_or_else(|| ApiError::not_found("alert"))?;
+        let (vm_id, metric, vm_name, is_open, is_new, may_operate) =
+            found.ok_or_else(|| ApiError::not_found("alert"))?;
+        if !may_operate {
+            let name = vm_name.unwrap_or_default();
+            return Err(ApiError::forbidden(format!("You can view {name}, but not acknowledge its alerts.")));
+        }
         if !is_open {
             return Err(ApiError::conflict("This alert is already resolved."));
         }
@@ -121,10 +130,10 @@ impl Alerts {
         before: i64,
         limit: i64,
     ) -> Result<Vec<Alert>, ApiError> {
-        let (owner, one) = match scope {
-            Scope::All => (None, None),
-            Scope::Owner(id) => (Some(id), None),
-            Scope::One(id) => (None, Some(id)),
+        let (user, one, may_acknowledge) = match scope {
+            Scope::All => (None, None, Some(true)),
+            Scope::User(id) => (Some(id), None, None),
+            Scope::One(id, access) => (None, Some(id), Some(access >= AccessLevel::Operate)),
         };
         // The index of open alerts is small; SQLite would rather read the whole table backwards.
         let source = if open_only { "alert INDEXED BY alert_open" } else { "alert" };
@@ -133,20 +142,27 @@ impl Alerts {
         let sql = format!(
             "SELECT alert.id, alert.vm_id, vm.name AS vm_name, alert.rule_id, alert.metric, alert.comparison,
                     alert.severity, alert.threshold, alert.raised_value, alert.raised_at, alert.acknowledged_at,
-                    account.username AS acknowledged_by, alert.acknowledged_value, alert.resolved_at, alert.resolved_value
+                    account.username AS acknowledged_by, alert.acknowledged_value, alert.resolved_at, alert.resolved_value,
+                    coalesce(?6, vm.owner_id = ?2
+                                 OR EXISTS (SELECT 1 FROM vm_share
+                                            WHERE vm_id = vm.id AND account_id = ?2 AND access = 'operate'))
+                    AS may_acknowledge
              FROM {source} LEFT JOIN vm ON vm.id = alert.vm_id
                   LEFT JOIN account ON account.id = alert.acknowledged_by
              WHERE {state} AND alert.id < ?5 AND CASE WHEN alert.vm_id IS NULL THEN ?1
-                   ELSE vm.destroyed_at IS NULL AND (?2 IS NULL OR vm.owner_id = ?2) AND (?3 IS NULL OR vm.id = ?3)
+                   ELSE vm.destroyed_at IS NULL AND (?3 IS NULL OR vm.id = ?3)
+                        AND (?2 IS NULL OR vm.owner_id = ?2
+                             OR EXISTS (SELECT 1 FROM vm_share WHERE vm_id = vm.id AND account_id = ?2))
                    END
              ORDER BY {worst_first}alert.id DESC LIMIT ?4"
         );
         let rows: Vec<AlertRow> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
             .bind(scope == Scope::All)
-            .bind(owner)
+            .bind(user)
             .bind(one)
             .bind(limit)
             .bind(before)
+            .bind(may_acknowledge)
             .fetch_all(self.database.read())
             .await
             .map_err(internal)?;
@@ -154,8 +170,9 @@ impl Alerts {
     }
 }
 
-/// Of an alert: its VM, metric and VM's name; whether it is open, and whether it is not acknowledged yet.
-type FoundRow = (Option<i64>, String, Option<String>, bool, bool);
+/// Of an alert: its VM, metric and VM's name; whether it is open, whether it is not acknowledged yet, and whether the user
+/// may acknowledge it.
+type FoundRow = (Option<i64>, String, Option<String>, bool, bool, bool);
 
 #[derive(FromRow)]
 struct AlertRow {
@@ -169,6 +186,7 @@ struct AlertRow {
     threshold: Option<f64>,
     raised_value: Option<f64>,
     raised_at: i64,
+    may_acknowledge: bool,
     acknowledged_at: Option<i64>,
     acknowledged_by: Option<String>,
     acknowledged_value: Option<f64>,
@@ -189,6 +207,7 @@ impl AlertRow {
             threshold: self.threshold,
             raised_value: self.raised_value,
             raised_at: UtcMillis(self.raised_at),
+            may_acknowledge: self.may_acknowledge,
             acknowledged_at: self.acknowledged_at.map(UtcMillis),
             acknowledged_by: self.acknowledged_by,
             acknowledged_value: self.acknowledged_value,

@@ -73,14 +73,16 @@ impl Events {
     }
 }
 
-/// The tables and conditions of a search. Users see the events of their VMs, destroyed ones included, and of their own
-/// account.
+/// The tables and conditions of a search. Users see the events of their VMs, destroyed ones included, of those shared
+/// with them, and of their own account.
 fn push_from(query: &mut QueryBuilder<Sqlite>, Search { user, filter }: Search<'_>) {
     query.push(
         "FROM event LEFT JOIN vm ON vm.id = event.vm_id LEFT JOIN account ON account.id = event.account_id WHERE TRUE",
     );
     if user.role != Role::Admin {
         query.push(" AND (vm.owner_id = ").push_bind(user.id);
+        query.push(" OR EXISTS (SELECT 1 FROM vm_share WHERE vm_id = vm.id AND account_id = ");
+        query.push_bind(user.id).push(")");
         query.push(" OR event.account_id = ").push_bind(user.id).push(")");
     }
     if let Some(category) = filter.category {

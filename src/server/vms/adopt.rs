@@ -2,7 +2,7 @@
 //! The machine's own provider reports its state; where that is not our hypervisor, Vagrant's index does, and all
 //! metrics come from inside the guest.
 
-use super::{Expect, VmAccess, Vms, operations, repository};
+use super::{Expect, Own, VmAccess, Vms, operations, repository};
 use crate::{
     model::{
         Adoptable, Adopted, ApiError, CurrentUser, ErrorCode, GuestSetup, Image, VmName, VmSpec, VmStatus,
@@ -159,7 +159,7 @@ impl Vms {
     ///
     /// # Errors
     /// `Conflict` when it was launched here, or while an operation is open.
-    pub async fn unmanage(&self, access: &VmAccess) -> Result<(), ApiError> {
+    pub async fn unmanage(&self, access: &VmAccess<Own>) -> Result<(), ApiError> {
         let vm = access.vm();
         let Some(adopted) = &vm.adopted else {
             let text = format!("{} was launched here, so it can only be destroyed.", vm.name);

@@ -1,6 +1,6 @@
 //! Requests for several VMs at once: starts and stops, and the emergency stop.
 
-use super::{Scope, Vms, operation_events, service::OperationRequest};
+use super::{Scope, Vms, access::require, operation_events, service::OperationRequest};
 use crate::{
     model::{ApiError, CurrentUser, OperationKind, Requested, VmOutcome, VmView},
     server::events::NewEvent,
@@ -31,8 +31,8 @@ impl Vms {
     /// Starts or stops several VMs that `user` may operate, and returns the outcome for each.
     ///
     /// # Errors
-    /// `Invalid` for other operations, and without VMs or with too many; `NotFound` when one does not exist or belongs to
-    /// someone else; then nothing is started.
+    /// `Invalid` for other operations, and without VMs or with too many; `NotFound` when one does not exist or the user
+    /// may not see it, and `Forbidden` when they may only view it; then nothing is started.
     pub async fn request_of_several(
         &self,
         user: &CurrentUser,
@@ -49,8 +49,9 @@ impl Vms {
             return Err(ApiError::invalid_field("vm_ids", text));
         }
         let theirs = self.list(Scope::of(user)).await?;
-        if !vm_ids.iter().all(|id| theirs.iter().any(|vm| vm.id == *id)) {
-            return Err(ApiError::not_found("VM"));
+        for id in vm_ids {
+            let vm = theirs.iter().find(|vm| vm.id == *id).ok_or_else(|| ApiError::not_found("VM"))?;
+            require(vm, kind.required_access())?;
         }
         let mut outcomes = Vec::new();
         for vm in theirs.into_iter().filter(|vm| vm_ids.contains(&vm.id)) {

@@ -1,6 +1,6 @@
 //! Cancels operations: queued ones end at once, running ones are interrupted.
 
-use super::{VmAccess, Vms, repository, stamp};
+use super::{MayOperate, VmAccess, Vms, repository, stamp};
 use crate::{
     model::{ApiError, OperationKind, VmStatus},
     server::{credits::Settlement, events::NewEvent, internal},
@@ -13,7 +13,11 @@ impl Vms {
     ///
     /// # Errors
     /// `NotFound` when the VM has no such operation; `Conflict` when it has ended.
-    pub async fn cancel(&self, access: &VmAccess, operation_id: i64) -> Result<(), ApiError> {
+    pub async fn cancel(
+        &self,
+        access: &VmAccess<impl MayOperate>,
+        operation_id: i64,
+    ) -> Result<(), ApiError> {
         let (user, vm) = (access.user(), access.vm());
         let mut tx = self.0.database.write().await.map_err(internal)?;
         let found: Option<(String, String)> =

@@ -18,6 +18,7 @@ mod reconcile;
 mod repository;
 mod scheduled_actions;
 mod service;
+mod shares;
 mod transcript;
 mod vagrantfiles;
 mod vm_info;
@@ -31,10 +32,10 @@ use super::{
     provider::{Machine, MachineDriver},
 };
 use crate::model::{
-    ApiError, ErrorCode, GuestSetup, Image, Limits, OperationView, Quota, Snapshot, VmMetrics, VmName,
-    VmSpec, VmStatus, VmUsage, VmView,
+    AccessLevel, ApiError, ErrorCode, GuestSetup, Image, Limits, OperationView, Quota, Snapshot, VmMetrics,
+    VmName, VmSpec, VmStatus, VmUsage, VmView,
 };
-pub use access::VmAccess;
+pub use access::{Level, MayOperate, Operate, Own, View, VmAccess};
 pub use adopt::Adoption;
 pub use images::load as load_images;
 use lifecycle::Lifecycle;
@@ -56,8 +57,10 @@ const MAX_OPERATIONS: u32 = 200;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
     All,
-    Owner(i64),
-    One(i64),
+    /// Those that a user, who is no admin, owns, and those shared with them.
+    User(i64),
+    /// One VM, as somebody with this access sees it.
+    One(i64, AccessLevel),
 }
 
 /// What carries out operations on VMs.
@@ -150,16 +153,16 @@ impl Vms {
             .collect())
     }
 
-    /// One VM, if it is there.
+    /// One VM, if it is there, as its owner sees it.
     ///
     /// # Errors
     /// `Internal` when the database cannot be read.
     pub async fn find(&self, vm_id: i64) -> Result<Option<VmView>, ApiError> {
-        Ok(self.list(Scope::One(vm_id)).await?.pop())
+        Ok(self.list(Scope::One(vm_id, AccessLevel::Own)).await?.pop())
     }
 
     /// The latest values of a VM with two decimals.
-    pub fn metrics(&self, access: &VmAccess) -> VmMetrics {
+    pub fn metrics(&self, access: &VmAccess<impl Level>) -> VmMetrics {
         VmMetrics::new(access.vm(), self.0.latest.get().sampled_at)
     }
 
@@ -169,7 +172,7 @@ impl Vms {
     /// `Internal` when the database cannot be read.
     pub async fn operations(
         &self,
-        access: &VmAccess,
+        access: &VmAccess<impl Level>,
         before: Option<i64>,
         limit: u32,
     ) -> Result<Vec<OperationView>, ApiError> {
@@ -185,7 +188,7 @@ impl Vms {
     ///
     /// # Errors
     /// `Unavailable` when the hypervisor cannot list them.
-    pub async fn snapshots(&self, access: &VmAccess) -> Result<Vec<Snapshot>, ApiError> {
+    pub async fn snapshots(&self, access: &VmAccess<impl Level>) -> Result<Vec<Snapshot>, ApiError> {
         let Some(row) = self.row(access).await? else { return Err(ApiError::not_found("VM")) };
         let Some(machine) = self.machine(&row) else { return Ok(Vec::new()) };
         self.0.machines.snapshots(&machine).await.map_err(|error| {
@@ -197,7 +200,7 @@ impl Vms {
         })
     }
 
-    async fn row(&self, access: &VmAccess) -> Result<Option<VmRow>, ApiError> {
+    async fn row(&self, access: &VmAccess<impl Level>) -> Result<Option<VmRow>, ApiError> {
         Ok(repository::select(&self.0.database, access.scope()).await.map_err(internal)?.pop())
     }
 
@@ -205,7 +208,11 @@ impl Vms {
     ///
     /// # Errors
     /// `NotFound` when the VM has no such operation.
-    pub async fn output(&self, access: &VmAccess, operation_id: i64) -> Result<Vec<String>, ApiError> {
+    pub async fn output(
+        &self,
+        access: &VmAccess<impl Level>,
+        operation_id: i64,
+    ) -> Result<Vec<String>, ApiError> {
         let stored: Option<String> =
             sqlx::query_scalar("SELECT output FROM operation WHERE id = ? AND vm_id = ?")
                 .bind(operation_id)
@@ -304,6 +311,8 @@ impl Vms {
         let open = view.operation.as_ref().filter(|o| o.state.is_open()).map(|o| o.kind);
         let is_adopted = view.adopted.is_some();
         view.allowed = Lifecycle { status: view.status, open, is_adopted }.allowed();
+        let access = view.access;
+        access::restrict(&mut view, access);
         view
     }
 }

@@ -6,7 +6,7 @@
 
 use super::{Scope, Vms, repository, stamp, transcript::Transcript};
 use crate::{
-    model::{OperationKind, OperationState, OperationView, SnapshotName},
+    model::{AccessLevel, OperationKind, OperationState, OperationView, SnapshotName},
     server::provider::MachineCommand,
 };
 use sqlx::{Sqlite, Transaction};
@@ -202,7 +202,8 @@ impl Vms {
             .execute(&mut *tx)
             .await?;
         tx.commit().await?;
-        let Some(vm) = repository::select(&self.0.database, Scope::One(vm_id)).await?.pop() else {
+        let Some(vm) = repository::select(&self.0.database, Scope::One(vm_id, AccessLevel::Own)).await?.pop()
+        else {
             return self.abandon(operation_id).await;
         };
 

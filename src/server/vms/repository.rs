@@ -3,8 +3,8 @@
 use super::{Lifecycle, Scope, StatusChange, stamp};
 use crate::{
     model::{
-        Adopted, GuestSetup, Image, OperationKind, OperationState, OperationView, UtcMillis, VmName, VmSpec,
-        VmStatus, VmUsage, VmView,
+        AccessLevel, Adopted, GuestSetup, Image, OperationKind, OperationState, OperationView, UtcMillis,
+        VmName, VmSpec, VmStatus, VmUsage, VmView,
     },
     server::{database::Database, provider::Project},
 };
@@ -86,6 +86,7 @@ pub struct VmRow {
     pub id: i64,
     pub owner_id: i64,
     pub owner_name: String,
+    access: String,
     pub name: String,
     pub image: String,
     pub os_type: String,
@@ -122,13 +123,14 @@ pub struct VmRow {
 }
 
 pub async fn select(database: &Database, scope: Scope) -> Result<Vec<VmRow>, sqlx::Error> {
-    let (owner, one) = match scope {
-        Scope::All => (None, None),
-        Scope::Owner(id) => (Some(id), None),
-        Scope::One(id) => (None, Some(id)),
+    let (user, one, access) = match scope {
+        Scope::All => (None, None, Some(AccessLevel::Own)),
+        Scope::User(id) => (Some(id), None, None),
+        Scope::One(id, access) => (None, Some(id), Some(access)),
     };
     sqlx::query_as(concat!(
-        "SELECT vm.id, vm.owner_id, account.username AS owner_name, vm.name, vm.image, vm.os_type, vm.vagrant_box,
+        "SELECT vm.id, vm.owner_id, account.username AS owner_name,
+                coalesce(?3, CASE WHEN vm.owner_id = ?1 THEN 'own' ELSE vm_share.access END) AS access, vm.name, vm.image, vm.os_type, vm.vagrant_box,
                 vm.box_url, vm.ram_mb, vm.cpu_cores, vm.disk_gb, vm.next_ram_mb, vm.next_cpu_cores, vm.next_disk_gb,
                 vm.auto_start, vm.stop_at, vm.unexpected_stop_at, vm.status, vm.problem, vm.problem_lasts, vm.ip_address,
                 vm.domain_uuid,
@@ -144,13 +146,16 @@ pub async fn select(database: &Database, scope: Scope) -> Result<Vec<VmRow>, sql
          JOIN account ON account.id = vm.owner_id
          LEFT JOIN adopted ON adopted.vm_id = vm.id
          LEFT JOIN guest_setup ON guest_setup.vm_id = vm.id
+         LEFT JOIN vm_share ON vm_share.vm_id = vm.id AND vm_share.account_id = ?1
          LEFT JOIN operation
                 ON operation.id = (SELECT max(newest.id) FROM operation AS newest WHERE newest.vm_id = vm.id)
-         WHERE vm.destroyed_at IS NULL AND (?1 IS NULL OR vm.owner_id = ?1) AND (?2 IS NULL OR vm.id = ?2)
+         WHERE vm.destroyed_at IS NULL AND (?1 IS NULL OR vm.owner_id = ?1 OR vm_share.account_id = ?1)
+               AND (?2 IS NULL OR vm.id = ?2)
          ORDER BY vm.id"
     ))
-    .bind(owner)
+    .bind(user)
     .bind(one)
+    .bind(access.map(AccessLevel::as_str))
     .fetch_all(database.read())
     .await
 }
@@ -206,6 +211,10 @@ impl VmRow {
             name: self.name,
             owner_id: self.owner_id,
             owner_name: self.owner_name,
+            access: match self.access.as_str() {
+                "own" => AccessLevel::Own,
+                granted => AccessLevel::parse_granted(granted).unwrap_or_default(),
+            },
             os_type: self.os_type,
             spec,
             next_spec,
@@ -460,6 +469,7 @@ pub async fn insert_adopted(
 
 /// The row stays for the sake of its history; what it was adopted from can be adopted again.
 pub async fn set_destroyed(tx: &mut Transaction<'_, Sqlite>, vm_id: i64) -> Result<(), sqlx::Error> {
+    sqlx::query("DELETE FROM vm_share WHERE vm_id = ?").bind(vm_id).execute(&mut **tx).await?;
     sqlx::query("DELETE FROM guest_setup WHERE vm_id = ?").bind(vm_id).execute(&mut **tx).await?;
     sqlx::query("DELETE FROM vagrantfile WHERE vm_id = ?").bind(vm_id).execute(&mut **tx).await?;
     sqlx::query("DELETE FROM adopted WHERE vm_id = ?").bind(vm_id).execute(&mut **tx).await?;

@@ -1,7 +1,7 @@
 //! Scheduled actions: VMs that start with the server, and shutdowns at a set time. Both are stored in the database and
 //! survive a restart.
 
-use super::{Scope, VmAccess, Vms};
+use super::{MayOperate, Own, Scope, VmAccess, Vms};
 use crate::{
     model::{ApiError, CurrentUser, OperationKind, Role, UtcMillis, VmStatus, VmView},
     server::{events::NewEvent, internal},
@@ -15,7 +15,7 @@ impl Vms {
     ///
     /// # Errors
     /// `Internal` when the database cannot be written.
-    pub async fn set_auto_start(&self, access: &VmAccess, auto_start: bool) -> Result<(), ApiError> {
+    pub async fn set_auto_start(&self, access: &VmAccess<Own>, auto_start: bool) -> Result<(), ApiError> {
         let mut tx = self.0.database.write().await.map_err(internal)?;
         sqlx::query("UPDATE vm SET auto_start = ? WHERE id = ? AND destroyed_at IS NULL")
             .bind(auto_start)
@@ -43,7 +43,11 @@ impl Vms {
     ///
     /// # Errors
     /// As [`Self::check_stop_at`].
-    pub async fn set_stop_at(&self, access: &VmAccess, stop_at: Option<UtcMillis>) -> Result<(), ApiError> {
+    pub async fn set_stop_at(
+        &self,
+        access: &VmAccess<impl MayOperate>,
+        stop_at: Option<UtcMillis>,
+    ) -> Result<(), ApiError> {
         self.check_stop_at(stop_at)?;
         let vm = access.vm();
         let mut tx = self.0.database.write().await.map_err(internal)?;
@@ -66,7 +70,7 @@ impl Vms {
     ///
     /// # Errors
     /// As [`Self::set_stop_at`].
-    pub async fn stop_after(&self, access: &VmAccess, hours: f64) -> Result<(), ApiError> {
+    pub async fn stop_after(&self, access: &VmAccess<impl MayOperate>, hours: f64) -> Result<(), ApiError> {
         if !(0.0..=24.0 * 366.0).contains(&hours) {
             return Err(ApiError::invalid_field("hours", "Enter 0 to 8784 hours."));
         }

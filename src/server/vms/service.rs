@@ -4,8 +4,8 @@
 //! `cancellation.rs`, requests for several VMs in `bulk.rs`.
 
 use super::{
-    VmAccess, Vms, cancellation::newest_open, lifecycle::Decision, operation_events, queue, repository,
-    stamp, transcript::Transcript,
+    MayOperate, Own, VmAccess, Vms, cancellation::newest_open, lifecycle::Decision, operation_events, queue,
+    repository, stamp, transcript::Transcript,
 };
 use crate::{
     model::{
@@ -34,7 +34,11 @@ impl Vms {
     ///
     /// # Errors
     /// `Conflict` with the reason when it cannot start now.
-    pub async fn request(&self, access: &VmAccess, kind: OperationKind) -> Result<Requested, ApiError> {
+    pub async fn request(
+        &self,
+        access: &VmAccess<impl MayOperate>,
+        kind: OperationKind,
+    ) -> Result<Requested, ApiError> {
         self.request_by_user(access, kind, None).await
     }
 
@@ -44,7 +48,7 @@ impl Vms {
     /// As [`Self::request`]; `Conflict` too when there are too many, one of this name is there, or there is none.
     pub async fn request_on_snapshot(
         &self,
-        access: &VmAccess,
+        access: &VmAccess<impl MayOperate>,
         kind: OperationKind,
         snapshot: SnapshotName,
     ) -> Result<Requested, ApiError> {
@@ -78,11 +82,12 @@ impl Vms {
 
     async fn request_by_user(
         &self,
-        access: &VmAccess,
+        access: &VmAccess<impl MayOperate>,
         kind: OperationKind,
         snapshot: Option<SnapshotName>,
     ) -> Result<Requested, ApiError> {
         let (user, vm) = (access.user(), access.vm());
+        super::access::require(vm, kind.required_access())?;
         let why = operation_events::requested_text(&user.username, kind, &vm.name, snapshot.as_ref());
         self.submit(OperationRequest { user, vm, kind, snapshot, why }).await
     }
@@ -143,7 +148,7 @@ impl Vms {
     ///
     /// # Errors
     /// As [`Self::request`].
-    pub async fn destroy(&self, access: &VmAccess, forget_samples: bool) -> Result<Requested, ApiError> {
+    pub async fn destroy(&self, access: &VmAccess<Own>, forget_samples: bool) -> Result<Requested, ApiError> {
         repository::set_forget_samples(&self.0.database, access.vm().id, forget_samples)
             .await
             .map_err(internal)?;
@@ -154,7 +159,7 @@ impl Vms {
     ///
     /// # Errors
     /// `Invalid` with the fields that are wrong; `Conflict` with the reason when this is not possible now.
-    pub async fn resize(&self, access: &VmAccess, resize: Resize) -> Result<Requested, ApiError> {
+    pub async fn resize(&self, access: &VmAccess<Own>, resize: Resize) -> Result<Requested, ApiError> {
         let (user, vm, kind) = (access.user(), access.vm(), OperationKind::Resize);
         // While an operation is open, the lifecycle decides; and the snapshots of a busy VM are not read.
         let grows = resize.disk_gb.is_some_and(|wanted_gb| wanted_gb > vm.spec.disk_gb);

@@ -1,6 +1,6 @@
 //! The versions of each VM's Vagrantfile, whether we or a user edited it.
 
-use super::{VmAccess, Vms, stamp};
+use super::{Own, VmAccess, Vms, stamp};
 use crate::{
     model::{ApiError, UtcMillis, VagrantfileVersion},
     server::{internal, provider::Machine},
@@ -15,7 +15,7 @@ impl Vms {
     ///
     /// # Errors
     /// `Internal` when the database cannot be read.
-    pub async fn vagrantfiles(&self, access: &VmAccess) -> Result<Vec<VagrantfileVersion>, ApiError> {
+    pub async fn vagrantfiles(&self, access: &VmAccess<Own>) -> Result<Vec<VagrantfileVersion>, ApiError> {
         let rows: Vec<(i64, i64, String)> =
             sqlx::query_as("SELECT id, seen_at, text FROM vagrantfile WHERE vm_id = ? ORDER BY id DESC")
                 .bind(access.vm().id)

@@ -291,6 +291,7 @@ mod tests {
             created_at: UtcMillis(0),
             updated_at: UtcMillis(1000),
             operation: None,
+            access: crate::model::AccessLevel::Own,
             allowed: vec![],
             usage: VmUsage { cpu_percent: Some(12.3456), ..VmUsage::default() },
         }

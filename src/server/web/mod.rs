@@ -21,7 +21,7 @@ use axum::{
     http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, Version, header},
     middleware,
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::{delete, get, post},
 };
 use http_body_util::LengthLimitError;
 use leptos::{prelude::*, server_fn::error::SERVER_FN_ERROR_HEADER};
@@ -84,6 +84,8 @@ pub fn router(state: AppState) -> Router {
         .route("/api/vms/{vm_id}/status", get(vms::status))
         .route("/api/vms/{vm_id}/action", post(vms::act))
         .route("/api/vms/{vm_id}/snapshots", get(vms::snapshots))
+        .route("/api/vms/{vm_id}/shares", get(vms::shares).post(vms::share))
+        .route("/api/vms/{vm_id}/shares/{account_id}", delete(vms::end_share))
         .route("/api/vms/{vm_id}/operations", get(vms::operations))
         .route("/api/vms/{vm_id}/operations/{operation_id}/output", get(vms::operation_output))
         .route("/api/vms/{vm_id}/operations/{operation_id}/cancel", post(vms::cancel_operation))

@@ -76,7 +76,7 @@ pub async fn metrics(State(state): State<AppState>, access: Access) -> Result<Re
     let old = snapshot.is_old(state.interval_secs);
     let scope = match access {
         Access::Everything => Scope::All,
-        Access::VmsOf(owner_id) => Scope::Owner(owner_id),
+        Access::VmsOf(user_id) => Scope::User(user_id),
     };
     let mut vms = state.vms.list(scope).await?;
     if old {

@@ -6,7 +6,7 @@ use crate::{
         accounts::{Carrier, Device, LIFE_DAYS, Token},
         internal,
         state::AppState,
-        vms::{Scope, VmAccess},
+        vms::{Level, Scope, VmAccess},
     },
 };
 use axum::http::{HeaderMap, HeaderValue, header, request::Parts};
@@ -61,20 +61,20 @@ pub async fn require_admin() -> Result<(AppState, CurrentUser), ApiError> {
     }
 }
 
-/// The signed-in user's access to a VM.
+/// The signed-in user's access to a VM, at least of level `L`.
 ///
 /// # Errors
-/// `NotSignedIn`; `NotFound` if it does not exist or belongs to someone else.
-pub async fn require_vm(vm_id: i64) -> Result<(AppState, VmAccess), ApiError> {
+/// `NotSignedIn`; as [`Vms::access`](crate::server::vms::Vms::access).
+pub async fn require_vm<L: Level>(vm_id: i64) -> Result<(AppState, VmAccess<L>), ApiError> {
     let (state, user) = require_user().await?;
     let access = state.vms.access(&user, vm_id).await?;
     Ok((state, access))
 }
 
-/// Checks the signed-in user's access to all these VMs and returns their ids without duplicates.
+/// Checks that the signed-in user may see all these VMs and returns their ids without duplicates.
 ///
 /// # Errors
-/// `NotSignedIn`; `Invalid` without any id; `NotFound` if one does not exist or belongs to someone else.
+/// `NotSignedIn`; `Invalid` without any id; `NotFound` if one does not exist or the user may not see it.
 pub async fn require_vms(vm_ids: &[i64]) -> Result<(AppState, Vec<i64>), ApiError> {
     let (state, user) = require_user().await?;
     if vm_ids.is_empty() {

@@ -2,7 +2,11 @@
 
 use crate::{
     model::{ApiError, CurrentUser, ErrorCode, UtcMillis},
-    server::{state::AppState, vms::VmAccess, web::request_context},
+    server::{
+        state::AppState,
+        vms::{Level, View, VmAccess},
+        web::request_context,
+    },
 };
 use axum::{
     Form, Json,
@@ -39,7 +43,7 @@ impl FromRequestParts<AppState> for CurrentUser {
 }
 
 /// Access of the current user to the VM in the path.
-impl FromRequestParts<AppState> for VmAccess {
+impl<L: Level> FromRequestParts<AppState> for VmAccess<L> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
@@ -51,12 +55,12 @@ impl FromRequestParts<AppState> for VmAccess {
 }
 
 /// Access of the current user to the VM in the path, and the operation in the path.
-pub struct OperationAccess {
-    pub access: VmAccess,
+pub struct OperationAccess<L> {
+    pub access: VmAccess<L>,
     pub operation_id: i64,
 }
 
-impl FromRequestParts<AppState> for OperationAccess {
+impl<L: Level> FromRequestParts<AppState> for OperationAccess<L> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
@@ -64,6 +68,23 @@ impl FromRequestParts<AppState> for OperationAccess {
         let ids: Result<Path<(i64, i64)>, PathRejection> = Path::from_request_parts(parts, state).await;
         let Ok(Path((vm_id, operation_id))) = ids else { return Err(ApiError::not_found("operation")) };
         Ok(Self { access: state.vms.access(&user, vm_id).await?, operation_id })
+    }
+}
+
+/// Access of the current user to the VM in the path, and the account in the path.
+pub struct ShareAccess {
+    pub access: VmAccess<View>,
+    pub account_id: i64,
+}
+
+impl FromRequestParts<AppState> for ShareAccess {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        let user = CurrentUser::from_request_parts(parts, state).await?;
+        let ids: Result<Path<(i64, i64)>, PathRejection> = Path::from_request_parts(parts, state).await;
+        let Ok(Path((vm_id, account_id))) = ids else { return Err(ApiError::not_found("share")) };
+        Ok(Self { access: state.vms.access(&user, vm_id).await?, account_id })
     }
 }
 

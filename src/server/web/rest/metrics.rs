@@ -6,7 +6,7 @@ use crate::{
     server::{
         metrics::{ExportFormat, HistoryQuery, MAX_LIMIT, Span},
         state::AppState,
-        vms::VmAccess,
+        vms::{View, VmAccess},
     },
 };
 use axum::{
@@ -19,7 +19,7 @@ use axum::{
 use serde::Deserialize;
 use serde_json::json;
 
-pub async fn vm(State(state): State<AppState>, access: VmAccess) -> Json<VmMetrics> {
+pub async fn vm(State(state): State<AppState>, access: VmAccess<View>) -> Json<VmMetrics> {
     Json(state.vms.metrics(&access))
 }
 
@@ -55,7 +55,7 @@ fn span(from: Option<&str>, to: Option<&str>) -> Result<Span, ApiError> {
 
 pub async fn vm_history(
     State(state): State<AppState>,
-    access: VmAccess,
+    access: VmAccess<View>,
     ApiQuery(parameters): ApiQuery<HistoryParameters>,
 ) -> Result<Response, ApiError> {
     let history =
@@ -95,7 +95,7 @@ pub struct StatisticsParameters {
 
 pub async fn vm_statistics(
     State(state): State<AppState>,
-    access: VmAccess,
+    access: VmAccess<View>,
     ApiQuery(parameters): ApiQuery<StatisticsParameters>,
 ) -> Result<Response, ApiError> {
     statistics(&state, Some(access.vm().id), &parameters).await
@@ -137,7 +137,7 @@ pub struct ExportParameters {
 
 pub async fn vm_export(
     State(state): State<AppState>,
-    access: VmAccess,
+    access: VmAccess<View>,
     ApiQuery(parameters): ApiQuery<ExportParameters>,
 ) -> Result<Response, ApiError> {
     export(&state, Some(access.vm().id), &access.vm().name, &parameters)

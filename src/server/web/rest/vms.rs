@@ -1,6 +1,6 @@
 //! VMs and their operations.
 
-use super::extract::{ApiJson, ApiQuery, OperationAccess, parse_time};
+use super::extract::{ApiJson, ApiQuery, OperationAccess, ShareAccess, parse_time};
 use crate::{
     model::{
         ApiError, CurrentUser, Launch, OperationKind, OperationView, Requested, Resize, SnapshotName, VmSpec,
@@ -8,7 +8,7 @@ use crate::{
     },
     server::{
         state::AppState,
-        vms::{Scope, VmAccess},
+        vms::{Operate, Own, Scope, View, VmAccess},
     },
 };
 use axum::{
@@ -48,7 +48,7 @@ pub async fn check_quota(
     Ok(Json(state.vms.check_quota(&user, &spec).await?).into_response())
 }
 
-pub async fn get(access: VmAccess) -> Json<VmView> {
+pub async fn get(access: VmAccess<View>) -> Json<VmView> {
     Json(access.vm().clone())
 }
 
@@ -62,7 +62,7 @@ pub struct VmState {
     allowed: Vec<OperationKind>,
 }
 
-pub async fn status(access: VmAccess) -> Json<VmState> {
+pub async fn status(access: VmAccess<View>) -> Json<VmState> {
     let vm = access.vm().clone();
     Json(VmState {
         vm_id: vm.id,
@@ -87,7 +87,7 @@ pub struct VmChanges {
 
 pub async fn update(
     State(state): State<AppState>,
-    access: VmAccess,
+    access: VmAccess<Operate>,
     ApiJson(changes): ApiJson<VmChanges>,
 ) -> Result<Response, ApiError> {
     // Parsed before anything is written: a rejected request changes nothing.
@@ -100,11 +100,14 @@ pub async fn update(
     if let Some(stop_at) = stop_at {
         state.vms.check_stop_at(stop_at)?;
     }
-    if resize != Resize::default() {
-        requested = state.vms.resize(&access, resize).await?;
-    }
-    if let Some(auto_start) = changes.auto_start {
-        state.vms.set_auto_start(&access, auto_start).await?;
+    if resize != Resize::default() || changes.auto_start.is_some() {
+        let access: VmAccess<Own> = access.clone().at_least()?;
+        if resize != Resize::default() {
+            requested = state.vms.resize(&access, resize).await?;
+        }
+        if let Some(auto_start) = changes.auto_start {
+            state.vms.set_auto_start(&access, auto_start).await?;
+        }
     }
     if let Some(stop_at) = stop_at {
         state.vms.set_stop_at(&access, stop_at).await?;
@@ -124,12 +127,13 @@ pub struct ActionRequest {
 
 pub async fn act(
     State(state): State<AppState>,
-    access: VmAccess,
+    access: VmAccess<Operate>,
     ApiJson(request): ApiJson<ActionRequest>,
 ) -> Result<Response, ApiError> {
     let vms = &state.vms;
     let requested = match request.action {
         OperationKind::Destroy => {
+            let access: VmAccess<Own> = access.at_least()?;
             access.confirmed_by(request.confirm_name.as_deref().unwrap_or_default())?;
             vms.destroy(&access, request.forget_samples).await?
         }
@@ -146,7 +150,7 @@ pub async fn act(
     Ok(accepted(requested))
 }
 
-pub async fn snapshots(State(state): State<AppState>, access: VmAccess) -> Result<Response, ApiError> {
+pub async fn snapshots(State(state): State<AppState>, access: VmAccess<View>) -> Result<Response, ApiError> {
     Ok(Json(state.vms.snapshots(&access).await?).into_response())
 }
 
@@ -158,7 +162,7 @@ pub struct OperationsParameters {
 
 pub async fn operations(
     State(state): State<AppState>,
-    access: VmAccess,
+    access: VmAccess<View>,
     ApiQuery(parameters): ApiQuery<OperationsParameters>,
 ) -> Result<Response, ApiError> {
     let limit = parameters.limit.unwrap_or(50);
@@ -167,15 +171,45 @@ pub async fn operations(
 
 pub async fn operation_output(
     State(state): State<AppState>,
-    OperationAccess { access, operation_id }: OperationAccess,
+    OperationAccess { access, operation_id }: OperationAccess<View>,
 ) -> Result<Response, ApiError> {
     Ok(Json(json!({ "lines": state.vms.output(&access, operation_id).await? })).into_response())
 }
 
 pub async fn cancel_operation(
     State(state): State<AppState>,
-    OperationAccess { access, operation_id }: OperationAccess,
+    OperationAccess { access, operation_id }: OperationAccess<Operate>,
 ) -> Result<Response, ApiError> {
     state.vms.cancel(&access, operation_id).await?;
     Ok(StatusCode::ACCEPTED.into_response())
+}
+
+/// The users with whom a VM is shared.
+pub async fn shares(State(state): State<AppState>, access: VmAccess<Own>) -> Result<Response, ApiError> {
+    Ok(Json(state.vms.shares(&access).await?).into_response())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShareRequest {
+    username: String,
+    access: String,
+}
+
+/// Shares a VM, or changes what a user may do with it.
+pub async fn share(
+    State(state): State<AppState>,
+    access: VmAccess<Own>,
+    ApiJson(request): ApiJson<ShareRequest>,
+) -> Result<Response, ApiError> {
+    state.vms.share(&access, &request.username, &request.access).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+pub async fn end_share(
+    State(state): State<AppState>,
+    ShareAccess { access, account_id }: ShareAccess,
+) -> Result<Response, ApiError> {
+    state.vms.end_share(&access, account_id).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
 }
