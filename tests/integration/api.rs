@@ -83,137 +83,96 @@ pub async fn call(client: &Client, method: &Method, path: &str, arguments: &str)
     client.send(request).await.status
 }
 
-/// A valid request of each server function: path and arguments; the status without sign-in; the status for another user's VM.
-pub fn server_functions() -> BTreeMap<&'static str, (&'static str, u16, u16)> {
-    const OPEN: u16 = 200;
+/// The arguments of a request of each server function, by path. None is destructive: `access.rs` sends each as many callers.
+pub fn server_functions() -> BTreeMap<&'static str, &'static str> {
     const FOREIGN_RULE: &str =
         "rule[scope]=vm:1&rule[metric]=cpu&rule[threshold]=90&rule[for_secs]=60&rule[severity]=warning";
     BTreeMap::from([
-        ("/api/v1/register", ("username=&email=&password=", 400, 400)),
-        ("/api/v1/sign_in", ("username=x&password=y", 400, 400)),
-        ("/api/v1/sign_out", ("", OPEN, OPEN)),
-        ("/api/v1/current_user", ("", OPEN, OPEN)),
-        ("/api/v1/instance", ("", OPEN, OPEN)),
-        ("/api/v1/set_theme", ("theme=dark", OPEN, OPEN)),
-        ("/api/v1/change_password", ("old_password=x&new_password=another+long+one", 401, 400)),
-        ("/api/v1/my_devices", ("", 401, OPEN)),
+        ("/api/v1/register", "username=&email=&password="),
+        ("/api/v1/sign_in", "username=x&password=y"),
+        ("/api/v1/sign_out", ""),
+        ("/api/v1/current_user", ""),
+        ("/api/v1/instance", ""),
+        ("/api/v1/set_theme", "theme=dark"),
+        ("/api/v1/change_password", "old_password=x&new_password=another+long+one"),
+        ("/api/v1/my_devices", ""),
         // The admin's own session is the first one.
-        ("/api/v1/end_session", ("session_id=1", 401, 404)),
-        ("/api/v1/end_other_sessions", ("", 401, OPEN)),
-        ("/api/v1/accounts", ("", 401, 403)),
-        (
-            "/api/v1/create_account",
-            ("username=eve&email=e@x&password=long+enough+a+word&role=admin", 401, 403),
-        ),
-        ("/api/v1/set_account_active", ("account_id=1&is_active=false", 401, 403)),
-        ("/api/v1/set_account_role", ("account_id=2&role=admin", 401, 403)),
-        ("/api/v1/grant_credits", ("account_id=2&amount=1000&reason=mine", 401, 403)),
-        ("/api/v1/images", ("", 401, OPEN)),
-        ("/api/v1/list_vms", ("", 401, OPEN)),
-        ("/api/v1/launch_vm", ("name=x&image=y&ram_mb=1&cpu_cores=1&disk_gb=1", 401, 400)),
-        (
-            "/api/v1/preview_vagrantfile",
-            ("name=web-9&image=debian-12&ram_mb=512&cpu_cores=1&disk_gb=10", 401, OPEN),
-        ),
-        ("/api/v1/start_vm", ("vm_id=1", 401, 404)),
-        ("/api/v1/stop_vm", ("vm_id=1", 401, 404)),
-        ("/api/v1/act_on_vms", ("vm_ids[0]=1&action=stop", 401, 404)),
-        ("/api/v1/destroy_vm", ("vm_id=1&confirm_name=web-1", 401, 404)),
-        ("/api/v1/launch_limits", ("", 401, OPEN)),
-        ("/api/v1/my_quota", ("", 401, OPEN)),
-        ("/api/v1/check_quota", ("image=debian-12&ram_mb=512&cpu_cores=1&disk_gb=10", 401, OPEN)),
-        ("/api/v1/force_stop_vm", ("vm_id=1", 401, 404)),
-        ("/api/v1/restart_vm", ("vm_id=1", 401, 404)),
-        ("/api/v1/suspend_vm", ("vm_id=1", 401, 404)),
-        ("/api/v1/resume_vm", ("vm_id=1", 401, 404)),
-        ("/api/v1/resize_vm", ("vm_id=1&ram_mb=1024&cpu_cores=1&disk_gb=50", 401, 404)),
-        ("/api/v1/vm_snapshots", ("vm_id=1", 401, 404)),
-        ("/api/v1/save_snapshot", ("vm_id=1&snapshot=x", 401, 404)),
-        ("/api/v1/restore_snapshot", ("vm_id=1&snapshot=x", 401, 404)),
-        ("/api/v1/delete_snapshot", ("vm_id=1&snapshot=x", 401, 404)),
-        ("/api/v1/set_auto_start", ("vm_id=1&auto_start=true", 401, 404)),
-        ("/api/v1/stop_after", ("vm_id=1&hours=1", 401, 404)),
-        ("/api/v1/stop_at", ("vm_id=1&at=", 401, 404)),
-        ("/api/v1/vm_vagrantfiles", ("vm_id=1", 401, 404)),
-        ("/api/v1/vm_operations", ("vm_id=1", 401, 404)),
-        ("/api/v1/cancel_operation", ("vm_id=1&operation_id=1", 401, 404)),
-        ("/api/v1/vm_shares", ("vm_id=1", 401, 404)),
-        ("/api/v1/share_vm", ("vm_id=1&username=bob&access=view", 401, 404)),
-        ("/api/v1/end_vm_share", ("vm_id=1&account_id=2", 401, 404)),
-        ("/api/v1/stop_all_vms", ("confirm=stop", 401, 403)),
-        ("/api/v1/orphans", ("", 401, 403)),
-        ("/api/v1/adopt_orphan", ("folder=user1-web-1", 401, 403)),
-        ("/api/v1/clean_up_orphan", ("folder=user1-web-1&confirm_name=user1-web-1", 401, 403)),
-        ("/api/v1/release_vm", ("vm_id=1", 401, 404)),
-        ("/api/v1/adoptable_machines", ("", 401, 403)),
-        ("/api/v1/adopt_machine", ("id=x&name=web-1", 401, 403)),
-        ("/api/v1/operation_output", ("vm_id=1&operation_id=1", 401, 404)),
-        ("/api/v1/metrics_since", ("vm_id=1", 401, 404)),
-        ("/api/v1/vm_metrics", ("vm_id=1", 401, 404)),
-        ("/api/v1/vm_history", ("vm_id=1&metric_name=vm_cpu_percent", 401, 404)),
-        ("/api/v1/host_history", ("metric_name=host_cpu_percent", 401, OPEN)),
-        ("/api/v1/vm_ranges", ("vm_ids[0]=1&metric_names[0]=vm_cpu_percent", 401, 404)),
-        ("/api/v1/host_ranges", ("metric_names[0]=host_cpu_percent", 401, OPEN)),
-        ("/api/v1/vm_charts", ("vm_id=1", 401, 404)),
-        ("/api/v1/host_charts", ("", 401, OPEN)),
-        ("/api/v1/vm_statistics", ("vm_id=1&metric_name=vm_cpu_percent", 401, 404)),
-        ("/api/v1/host_statistics", ("metric_name=host_cpu_percent", 401, OPEN)),
-        ("/api/v1/vm_events", ("vm_id=1", 401, 404)),
-        ("/api/v1/events", ("query[severity]=error", 401, OPEN)),
-        ("/api/v1/my_notifications", ("", 401, OPEN)),
-        ("/api/v1/set_webhook", ("url=", 401, OPEN)),
-        ("/api/v1/set_email_notifications", ("is_on=false", 401, OPEN)),
-        ("/api/v1/set_notify_of_all", ("is_on=true", 401, 403)),
-        ("/api/v1/test_notification", ("channel=webhook", 401, 409)),
-        ("/api/v1/alert_rules", ("", 401, OPEN)),
-        ("/api/v1/save_alert_rule", (FOREIGN_RULE, 401, 404)),
-        ("/api/v1/delete_alert_rule", ("rule_id=1", 401, 404)),
-        ("/api/v1/acknowledge_alert", ("alert_id=1", 401, 404)),
-        ("/api/v1/open_alerts", ("", 401, OPEN)),
-        ("/api/v1/open_alert_count", ("", 401, OPEN)),
-        ("/api/v1/alert_history", ("", 401, OPEN)),
-        ("/api/v1/collector_health", ("", 401, 403)),
-        ("/api/v1/store_health", ("", 401, 403)),
+        ("/api/v1/end_session", "session_id=1"),
+        ("/api/v1/end_other_sessions", ""),
+        ("/api/v1/accounts", ""),
+        ("/api/v1/create_account", "username=eve&email=e@x&password=long+enough+a+word&role=admin"),
+        ("/api/v1/set_account_active", "account_id=1&is_active=false"),
+        ("/api/v1/set_account_role", "account_id=999&role=admin"),
+        ("/api/v1/grant_credits", "account_id=2&amount=1000&reason=mine"),
+        ("/api/v1/images", ""),
+        ("/api/v1/list_vms", ""),
+        ("/api/v1/launch_vm", "name=x&image=y&ram_mb=1&cpu_cores=1&disk_gb=1"),
+        ("/api/v1/preview_vagrantfile", "name=web-9&image=debian-12&ram_mb=512&cpu_cores=1&disk_gb=10"),
+        ("/api/v1/start_vm", "vm_id=1"),
+        ("/api/v1/stop_vm", "vm_id=1"),
+        ("/api/v1/act_on_vms", "vm_ids[0]=1&action=stop"),
+        ("/api/v1/destroy_vm", "vm_id=1&confirm_name=other"),
+        ("/api/v1/launch_limits", ""),
+        ("/api/v1/my_quota", ""),
+        ("/api/v1/check_quota", "image=debian-12&ram_mb=512&cpu_cores=1&disk_gb=10"),
+        ("/api/v1/force_stop_vm", "vm_id=1"),
+        ("/api/v1/restart_vm", "vm_id=1"),
+        ("/api/v1/suspend_vm", "vm_id=1"),
+        ("/api/v1/resume_vm", "vm_id=1"),
+        ("/api/v1/resize_vm", "vm_id=1&ram_mb=1024&cpu_cores=1&disk_gb=50"),
+        ("/api/v1/vm_snapshots", "vm_id=1"),
+        ("/api/v1/save_snapshot", "vm_id=1&snapshot=x"),
+        ("/api/v1/restore_snapshot", "vm_id=1&snapshot=x"),
+        ("/api/v1/delete_snapshot", "vm_id=1&snapshot=x"),
+        ("/api/v1/set_auto_start", "vm_id=1&auto_start=true"),
+        ("/api/v1/stop_after", "vm_id=1&hours=1"),
+        ("/api/v1/stop_at", "vm_id=1&at="),
+        ("/api/v1/vm_vagrantfiles", "vm_id=1"),
+        ("/api/v1/vm_operations", "vm_id=1"),
+        ("/api/v1/cancel_operation", "vm_id=1&operation_id=1"),
+        ("/api/v1/vm_shares", "vm_id=1"),
+        ("/api/v1/share_vm", "vm_id=1&username=bob&access=view"),
+        ("/api/v1/end_vm_share", "vm_id=1&account_id=2"),
+        ("/api/v1/stop_all_vms", "confirm=stop"),
+        ("/api/v1/orphans", ""),
+        ("/api/v1/adopt_orphan", "folder=user1-web-1"),
+        ("/api/v1/clean_up_orphan", "folder=user1-web-1&confirm_name=user1-web-1"),
+        ("/api/v1/release_vm", "vm_id=1"),
+        ("/api/v1/adoptable_machines", ""),
+        ("/api/v1/adopt_machine", "id=x&name=web-1"),
+        ("/api/v1/operation_output", "vm_id=1&operation_id=1"),
+        ("/api/v1/metrics_since", "vm_id=1"),
+        ("/api/v1/vm_metrics", "vm_id=1"),
+        ("/api/v1/vm_history", "vm_id=1&metric_name=vm_cpu_percent"),
+        ("/api/v1/host_history", "metric_name=host_cpu_percent"),
+        ("/api/v1/vm_ranges", "vm_ids[0]=1&metric_names[0]=vm_cpu_percent"),
+        ("/api/v1/host_ranges", "metric_names[0]=host_cpu_percent"),
+        ("/api/v1/vm_charts", "vm_id=1"),
+        ("/api/v1/host_charts", ""),
+        ("/api/v1/vm_statistics", "vm_id=1&metric_name=vm_cpu_percent"),
+        ("/api/v1/host_statistics", "metric_name=host_cpu_percent"),
+        ("/api/v1/vm_events", "vm_id=1"),
+        ("/api/v1/events", "query[severity]=error"),
+        ("/api/v1/my_notifications", ""),
+        ("/api/v1/set_webhook", "url="),
+        ("/api/v1/set_email_notifications", "is_on=false"),
+        ("/api/v1/set_notify_of_all", "is_on=true"),
+        ("/api/v1/test_notification", "channel=webhook"),
+        ("/api/v1/alert_rules", ""),
+        ("/api/v1/save_alert_rule", FOREIGN_RULE),
+        ("/api/v1/delete_alert_rule", "rule_id=1"),
+        ("/api/v1/acknowledge_alert", "alert_id=1"),
+        ("/api/v1/open_alerts", ""),
+        ("/api/v1/open_alert_count", ""),
+        ("/api/v1/alert_history", ""),
+        ("/api/v1/collector_health", ""),
+        ("/api/v1/store_health", ""),
     ])
 }
 
 /// The registered server functions and how they are called.
 pub fn registered_server_functions() -> BTreeMap<String, Method> {
     leptos::server_fn::axum::server_fn_paths().map(|(path, method)| (path.to_owned(), method)).collect()
-}
-
-#[tokio::test]
-async fn every_server_function_rejects_callers_without_access() {
-    let cases = server_functions();
-    let registered = registered_server_functions();
-    let with_case: BTreeSet<_> = cases.keys().map(|path| (*path).to_owned()).collect();
-    assert_eq!(
-        registered.keys().cloned().collect::<BTreeSet<_>>(),
-        with_case,
-        "a case for each, and no other"
-    );
-
-    let fleet = Fleet::new();
-    let server = fleet.serve(2).await;
-    let admin = server.user("ada").await;
-    let (anonymous, other) = (server.anonymous(), server.user("bob").await);
-    for (path, (arguments, for_anonymous, for_other)) in cases {
-        let method = &registered[path];
-        assert_eq!(call(&anonymous, method, path, arguments).await.as_u16(), for_anonymous, "nobody: {path}");
-        // Signing out as the last thing would end what the next case needs.
-        if path != "/api/v1/sign_out" {
-            assert_eq!(
-                call(&other, method, path, arguments).await.as_u16(),
-                for_other,
-                "another user: {path}"
-            );
-        }
-        let reads = *method == Method::GET && path != "/api/v1/operation_output";
-        if reads {
-            assert_eq!(call(&admin, method, path, arguments).await.as_u16(), 200, "the admin: {path}");
-        }
-    }
-    assert_eq!(admin.vm("web-1").await["status"], "running", "nobody has stopped it");
 }
 
 #[tokio::test]

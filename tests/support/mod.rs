@@ -256,6 +256,15 @@ impl Client {
         Self { cookie: Some(cookie.to_owned()), ..self.clone() }
     }
 
+    /// The same client with another bearer token.
+    pub fn with_token(&self, token: &str) -> Self {
+        Self { token: Some(token.to_owned()), ..self.clone() }
+    }
+
+    pub fn cookie(&self) -> Option<&str> {
+        self.cookie.as_deref()
+    }
+
     pub fn token(&self) -> Option<&str> {
         self.token.as_deref()
     }

@@ -18,10 +18,11 @@ use axum::{
     Json, Router,
     body::{Body, to_bytes},
     extract::{DefaultBodyLimit, Request, State, connect_info::IntoMakeServiceWithConnectInfo},
+    handler::Handler,
     http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, Version, header},
     middleware,
     response::{IntoResponse, Response},
-    routing::{delete, get, post},
+    routing::{MethodFilter, on},
 };
 use http_body_util::LengthLimitError;
 use leptos::{prelude::*, server_fn::error::SERVER_FN_ERROR_HEADER};
@@ -72,32 +73,8 @@ pub fn router(state: AppState) -> Router {
         }
     };
 
-    Router::new()
-        .route("/health", get(health))
-        .route("/metrics", get(prometheus::metrics))
-        .route("/api/auth/register", post(auth::register))
-        .route("/api/auth/login", post(auth::login))
-        .route("/api/auth/me", get(auth::current_user))
-        .route("/api/vms", get(vms::list).post(vms::launch))
-        .route("/api/vms/quota-check", post(vms::check_quota))
-        .route("/api/vms/{vm_id}", get(vms::get).patch(vms::update))
-        .route("/api/vms/{vm_id}/status", get(vms::status))
-        .route("/api/vms/{vm_id}/action", post(vms::act))
-        .route("/api/vms/{vm_id}/snapshots", get(vms::snapshots))
-        .route("/api/vms/{vm_id}/shares", get(vms::shares).post(vms::share))
-        .route("/api/vms/{vm_id}/shares/{account_id}", delete(vms::end_share))
-        .route("/api/vms/{vm_id}/operations", get(vms::operations))
-        .route("/api/vms/{vm_id}/operations/{operation_id}/output", get(vms::operation_output))
-        .route("/api/vms/{vm_id}/operations/{operation_id}/cancel", post(vms::cancel_operation))
-        .route("/api/events/export", get(events::export))
-        .route("/api/metrics/vm/{vm_id}", get(metrics::vm))
-        .route("/api/metrics/vm/{vm_id}/history", get(metrics::vm_history))
-        .route("/api/metrics/vm/{vm_id}/statistics", get(metrics::vm_statistics))
-        .route("/api/metrics/vm/{vm_id}/export", get(metrics::vm_export))
-        .route("/api/metrics/host", get(metrics::host))
-        .route("/api/metrics/host/history", get(metrics::host_history))
-        .route("/api/metrics/host/statistics", get(metrics::host_statistics))
-        .route("/api/metrics/host/export", get(metrics::host_export))
+    routes()
+        .into_router()
         .with_state(state.clone())
         .merge(pages)
         .fallback(fallback)
@@ -110,6 +87,73 @@ pub fn router(state: AppState) -> Router {
         .layer(middleware::from_fn_with_state(state, headers::secure))
         // Assets are compressed when the site is built, and pages are streamed.
         .layer(CompressionLayer::new().compress_when(is_json))
+}
+
+/// The routes beside the pages and server functions: REST, health and metrics.
+pub fn routes() -> Routes {
+    Routes::default()
+        .add(Method::GET, "/health", health)
+        .add(Method::GET, "/metrics", prometheus::metrics)
+        .add(Method::POST, "/api/auth/register", auth::register)
+        .add(Method::POST, "/api/auth/login", auth::login)
+        .add(Method::GET, "/api/auth/me", auth::current_user)
+        .add(Method::GET, "/api/vms", vms::list)
+        .add(Method::POST, "/api/vms", vms::launch)
+        .add(Method::POST, "/api/vms/quota-check", vms::check_quota)
+        .add(Method::GET, "/api/vms/{vm_id}", vms::get)
+        .add(Method::PATCH, "/api/vms/{vm_id}", vms::update)
+        .add(Method::GET, "/api/vms/{vm_id}/status", vms::status)
+        .add(Method::POST, "/api/vms/{vm_id}/action", vms::act)
+        .add(Method::GET, "/api/vms/{vm_id}/snapshots", vms::snapshots)
+        .add(Method::GET, "/api/vms/{vm_id}/shares", vms::shares)
+        .add(Method::POST, "/api/vms/{vm_id}/shares", vms::share)
+        .add(Method::DELETE, "/api/vms/{vm_id}/shares/{account_id}", vms::end_share)
+        .add(Method::GET, "/api/vms/{vm_id}/operations", vms::operations)
+        .add(Method::GET, "/api/vms/{vm_id}/operations/{operation_id}/output", vms::operation_output)
+        .add(Method::POST, "/api/vms/{vm_id}/operations/{operation_id}/cancel", vms::cancel_operation)
+        .add(Method::GET, "/api/events/export", events::export)
+        .add(Method::GET, "/api/metrics/vm/{vm_id}", metrics::vm)
+        .add(Method::GET, "/api/metrics/vm/{vm_id}/history", metrics::vm_history)
+        .add(Method::GET, "/api/metrics/vm/{vm_id}/statistics", metrics::vm_statistics)
+        .add(Method::GET, "/api/metrics/vm/{vm_id}/export", metrics::vm_export)
+        .add(Method::GET, "/api/metrics/host", metrics::host)
+        .add(Method::GET, "/api/metrics/host/history", metrics::host_history)
+        .add(Method::GET, "/api/metrics/host/statistics", metrics::host_statistics)
+        .add(Method::GET, "/api/metrics/host/export", metrics::host_export)
+}
+
+/// The pages' routes: their paths as axum writes them.
+pub fn page_paths() -> Vec<String> {
+    PAGE_ROUTES.iter().map(|route| route.path().to_owned()).collect()
+}
+
+/// Routes, and a list of them: a test goes through all of them with callers of every kind, and a [`Router`] cannot be
+/// asked.
+#[derive(Default)]
+pub struct Routes {
+    router: Router<AppState>,
+    listed: Vec<(Method, &'static str)>,
+}
+
+impl Routes {
+    fn add<H, T>(mut self, method: Method, path: &'static str, handler: H) -> Self
+    where
+        H: Handler<T, AppState>,
+        T: 'static,
+    {
+        let filter = MethodFilter::try_from(method.clone()).expect("a method of HTTP");
+        self.router = self.router.route(path, on(filter, handler));
+        self.listed.push((method, path));
+        self
+    }
+
+    pub fn listed(&self) -> &[(Method, &'static str)] {
+        &self.listed
+    }
+
+    fn into_router(self) -> Router<AppState> {
+        self.router
+    }
 }
 
 fn is_json(_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions) -> bool {
