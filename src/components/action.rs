@@ -76,6 +76,22 @@ where
     }
 }
 
+/// An action of any server function with this result: forms are compiled once for each result, not once for each function.
+pub struct FormAction<T: 'static> {
+    path: &'static str,
+    value: RwSignal<Option<Result<T, ApiError>>>,
+    submission: Submission,
+}
+
+impl<S> From<ServerAction<S>> for FormAction<S::Output>
+where
+    S: ServerFn<Error = ApiError, Protocol = Http<PostUrl, Json>>,
+{
+    fn from(action: ServerAction<S>) -> Self {
+        Self { path: S::PATH, value: action.value, submission: action.submission }
+    }
+}
+
 fn error_in_address(path: &str) -> Option<ApiError> {
     let error = use_context::<ServerActionError>()?;
     (error.path() == path).then(|| ServerFnUrlError::<ApiError>::decode_err(error.err()))
@@ -83,8 +99,8 @@ fn error_in_address(path: &str) -> Option<ApiError> {
 
 /// A form for `action`, which also works without JavaScript.
 #[component]
-pub fn ActionForm<S>(
-    action: ServerAction<S>,
+pub fn ActionForm<T>(
+    #[prop(into)] action: FormAction<T>,
     #[prop(optional)] class: &'static str,
     #[prop(optional)] id: Option<&'static str>,
     /// The page validates the fields itself.
@@ -96,9 +112,9 @@ pub fn ActionForm<S>(
     children: Children,
 ) -> impl IntoView
 where
-    S: ServerFn<Error = ApiError, Protocol = Http<PostUrl, Json>> + 'static,
-    S::Output: serde::de::DeserializeOwned + Clone + Send + Sync + 'static,
+    T: serde::de::DeserializeOwned + Clone + Send + Sync + 'static,
 {
+    let FormAction { path, value, submission } = action;
     let answered = move |answer: Result<Vec<u8>, ApiError>| {
         let answer = answer.and_then(|bytes| {
             let unreadable = |_| {
@@ -107,12 +123,12 @@ where
                     "The action succeeded, but the server has been updated since this page was loaded. Reload the page.",
                 )
             };
-            <JsonEncoding as Decodes<S::Output>>::decode(bytes.into()).map_err(unreadable)
+            <JsonEncoding as Decodes<T>>::decode(bytes.into()).map_err(unreadable)
         });
         // The page may have been closed.
-        action.value.try_set(Some(answer));
+        value.try_set(Some(answer));
     };
-    plain_form(S::PATH, action.submission, Arc::new(answered), class, id, novalidate, guard, children)
+    plain_form(path, submission, Arc::new(answered), class, id, novalidate, guard, children)
 }
 
 type Answered = Arc<dyn Fn(Result<Vec<u8>, ApiError>) + Send + Sync>;
