@@ -83,6 +83,7 @@ pub fn router(state: AppState) -> Router {
         .layer(middleware::from_fn(strip_form_errors))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(middleware::from_fn(limit_body))
+        .layer(middleware::from_fn(require_path))
         .layer(middleware::from_fn_with_state(state.clone(), csrf::same_origin_only))
         .layer(middleware::from_fn_with_state(state, headers::secure))
         // Assets are compressed when the site is built, and pages are streamed.
@@ -154,6 +155,14 @@ impl Routes {
     fn into_router(self) -> Router<AppState> {
         self.router
     }
+}
+
+/// A request target without a path, such as `example.org:80`, is for proxies; the pages' handlers panic without one.
+async fn require_path(request: Request, next: middleware::Next) -> Response {
+    if request.uri().path_and_query().is_none() {
+        return ApiError::new(ErrorCode::Invalid, "The request's target must be a path.").into_response();
+    }
+    next.run(request).await
 }
 
 fn is_json(_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions) -> bool {
