@@ -4,7 +4,8 @@ use std::process::{Command, Stdio};
 
 /// What `virsh` prints.
 pub fn virsh(arguments: &[&str]) -> String {
-    let output = Command::new("virsh").args(arguments).stdin(Stdio::null()).output().unwrap();
+    let output =
+        Command::new("virsh").env("LC_ALL", "C").args(arguments).stdin(Stdio::null()).output().unwrap();
     assert!(output.status.success(), "virsh {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
@@ -16,7 +17,7 @@ impl Drop for Sweep {
     fn drop(&mut self) {
         let domain = format!("twarga-user1-{}_default", self.0);
         let quietly = |arguments: &[&str]| {
-            let _ = Command::new("virsh").args(arguments).stdin(Stdio::null()).output();
+            let _ = Command::new("virsh").env("LC_ALL", "C").args(arguments).stdin(Stdio::null()).output();
         };
         quietly(&["destroy", &domain]);
         quietly(&["undefine", &domain, "--managed-save", "--snapshots-metadata"]);

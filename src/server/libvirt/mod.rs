@@ -95,6 +95,11 @@ impl Libvirt {
         Err(ReadError { text: "The VM's domain hangs.".into(), detail: format!("{uuid} is left alone") })
     }
 
+    /// Whether the domain runs or is paused.
+    async fn is_active(&self, uuid: &str) -> Result<bool, ReadError> {
+        Ok(self.virsh(&["list", "--uuid"]).await?.lines().any(|line| line.trim() == uuid))
+    }
+
     /// When the domain's QEMU process was started; only known for a libvirt on this machine.
     fn started_at(&self, domain: &Domain) -> Option<UtcMillis> {
         if matches!(domain.state, DomainState::Stopped | DomainState::Crashed) || domain.name.contains('/') {
@@ -146,9 +151,9 @@ impl Hypervisor for Libvirt {
                         return Ok(Some(address));
                     }
                 }
-                // A domain that is off, or gone, has no address; that is an answer.
-                Err(error) if says_no_such_domain(&error) => return Ok(None),
-                Err(error) => return Err(error),
+                // A domain that is off, or gone, has no address; that is an answer. What libvirtd says is in the language of
+                // its own environment, so it is not compared.
+                Err(error) => return if self.is_active(uuid).await? { Err(error) } else { Ok(None) },
             }
         }
         Ok(None)
@@ -170,12 +175,6 @@ impl Hypervisor for Libvirt {
             }),
         }
     }
-}
-
-fn says_no_such_domain(error: &ReadError) -> bool {
-    ["domain is not running", "failed to get domain", "Domain not found"]
-        .iter()
-        .any(|words| error.detail.contains(words))
 }
 
 /// The first IPv4 address in the table that `domifaddr` prints:
