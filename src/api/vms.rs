@@ -626,10 +626,11 @@ pub async fn share_vm(
 pub async fn end_vm_share(
     /// The VM's id, as in `/vms/{id}`.
     vm_id: i64,
-    /// [`VmShare::account_id`].
-    account_id: i64,
+    /// [`VmShare::account_id`]; absent for the caller's own.
+    account_id: Option<i64>,
 ) -> Result<(), ApiError> {
     use crate::server::{vms::View, web::request_context};
     let (state, vm) = request_context::require_vm::<View>(vm_id).await?;
+    let account_id = account_id.unwrap_or(vm.user().id);
     state.vms.end_share(&vm, account_id).await
 }

@@ -25,6 +25,23 @@ pub struct Output {
     pub lines: Vec<String>,
 }
 
+/// What only the owner and admins see of the settings; empty for others.
+#[derive(Clone, Default, Serialize, Deserialize)]
+pub struct OwnersData {
+    pub vagrantfiles: Vec<VagrantfileVersion>,
+    pub shares: Vec<VmShare>,
+}
+
+impl OwnersData {
+    async fn load(id: i64, first: Loading<Live>) -> Result<Self, ApiError> {
+        let is_owned = first.await.is_ok_and(|live| live.vms.iter().all(|vm| vm.access == AccessLevel::Own));
+        if !is_owned {
+            return Ok(Self::default());
+        }
+        Ok(Self { vagrantfiles: vm_vagrantfiles(id).await?, shares: vm_shares(id).await? })
+    }
+}
+
 /// The resources of the tabs; `None` while no tab shows them. They are created with the page, not with a tab: the server may
 /// render a tab several times, and a request of a discarded rendering would keep the page from ending.
 #[derive(Clone, Copy)]
@@ -35,10 +52,7 @@ pub struct TabData {
     pub operations: Loading<Option<Vec<OperationView>>>,
     /// Of the selected operation, else of the newest.
     pub output: Loading<Option<Option<Output>>>,
-    /// Empty for users who do not own the VM.
-    pub vagrantfiles: Loading<Option<Vec<VagrantfileVersion>>>,
-    /// Empty for users who do not own the VM.
-    pub shares: Loading<Option<Vec<VmShare>>>,
+    pub owners: Loading<Option<OwnersData>>,
     /// Counts changes of the shares from this page.
     pub shares_changed: RwSignal<u32>,
     /// Counts changes of the VM's status, problem, operation and alerts.
@@ -79,19 +93,10 @@ impl TabData {
                 },
                 |id, (selected, newest)| read_output(id, selected.or(newest.map(|(id, ..)| id))),
             ),
-            vagrantfiles: read(
+            owners: read(
                 on(&[Tab::Settings]),
-                move || changes.get(),
-                move |id, _| async move {
-                    if is_owned(first).await { vm_vagrantfiles(id).await } else { Ok(Vec::new()) }
-                },
-            ),
-            shares: read(
-                on(&[Tab::Settings]),
-                move || shares_changed.get(),
-                move |id, _| async move {
-                    if is_owned(first).await { vm_shares(id).await } else { Ok(Vec::new()) }
-                },
+                move || (changes.get(), shares_changed.get()),
+                move |id, _| OwnersData::load(id, first),
             ),
             shares_changed,
             changes,
@@ -123,11 +128,6 @@ impl TabData {
         });
         on_change(progress, move |progress| self.progress.set(progress));
     }
-}
-
-/// Whether the page's VM is the user's own, or the user is an admin.
-async fn is_owned(first: Loading<Live>) -> bool {
-    first.await.is_ok_and(|live| live.vms.iter().all(|vm| vm.access == AccessLevel::Own))
 }
 
 /// Runs `then` when a memo changes, not for the value it begins with.

@@ -5,7 +5,6 @@ use crate::{
     api::{EndVmShare, ShareVm},
     components::{
         action::{ActionForm, ServerAction},
-        auth::Viewer,
         banner::ErrorBanner,
         feed::Feed,
         form::entered,
@@ -69,7 +68,7 @@ pub fn Sharing(id: i64, data: TabData) -> impl IntoView {
                  stop it, use its snapshots and acknowledge its alerts. Only you and admins can change its resources, share it or destroy it."
             </p>
             <ErrorBanner error=end_error/>
-            {when_loaded(data.shares, blank, list)}
+            {when_loaded(data.owners, blank, move |owners| list(owners.shares))}
             <ErrorBanner error/>
             <ActionForm action=share class="line-form">
                 <input type="hidden" name="vm_id" value=id/>
@@ -125,18 +124,12 @@ pub fn SharedWithMe(feed: Feed, id: i64, vm: Memo<Option<VmView>>) -> impl IntoV
             })
         })
     };
-    let viewer = expect_context::<Viewer>();
     view! {
         <section class="panel block" data-testid="shared-with-me">
             <h2>"Sharing"</h2>
             <ErrorBanner error/>
             <ActionForm action=leave class="line-form">
                 <input type="hidden" name="vm_id" value=id/>
-                <Suspense>
-                    {move || Suspend::new(async move {
-                        viewer.user().await.map(|user| view! { <input type="hidden" name="account_id" value=user.id/> })
-                    })}
-                </Suspense>
                 <p>{what}</p>
                 <button type="submit" class="btn" disabled=leave.pending()>"Give up access"</button>
             </ActionForm>

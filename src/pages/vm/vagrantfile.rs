@@ -9,7 +9,7 @@ use leptos::prelude::*;
 
 #[component]
 pub fn Vagrantfile(data: TabData) -> impl IntoView {
-    when_loaded(data.vagrantfiles, blank, list)
+    when_loaded(data.owners, blank, |owners| list(owners.vagrantfiles))
 }
 
 fn list(versions: Vec<VagrantfileVersion>) -> AnyView {
