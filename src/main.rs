@@ -23,6 +23,7 @@ fn main() -> ExitCode {
             loaded.check(&arguments).map(|text| print!("{text}"))
         }
         Command::User { command } => runtime.block_on(commands::user(command)),
+        Command::Audit { command } => runtime.block_on(commands::audit(command)),
         Command::Backup { file, data } => runtime.block_on(commands::back_up(&file, &data.data_dir)),
         Command::Restore { file, data } => runtime.block_on(commands::restore(&file, &data.data_dir)),
     };

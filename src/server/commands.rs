@@ -4,10 +4,10 @@ use super::{
     accounts::Accounts,
     alerts::{self, Alerts},
     backup,
-    config::{CreditArgs, LibvirtDriver, LimitArgs, Provider, ServeArgs, UserCommand},
+    config::{AuditCommand, CreditArgs, LibvirtDriver, LimitArgs, Provider, ServeArgs, UserCommand},
     credits::{Allowances, Capacity},
-    database::Database,
-    events::Events,
+    database::{Database, now},
+    events::{self, Events},
     guest::Probes,
     libvirt::Libvirt,
     metrics::Store,
@@ -44,6 +44,7 @@ use tokio::{
 const FAREWELL: Duration = Duration::from_secs(10);
 const SEALING_INTERVAL: Duration = Duration::from_secs(20);
 const SCHEDULED_ACTIONS_INTERVAL: Duration = Duration::from_secs(5);
+const EVENTS_RETENTION_INTERVAL: Duration = Duration::from_secs(60 * 60);
 const RETENTION_INTERVAL: Duration = Duration::from_secs(10 * 60);
 /// A day off is believed within half an hour, a year ahead after a week.
 const BELIEF: i64 = 50;
@@ -140,7 +141,7 @@ pub async fn assemble(
     });
     let allowances = allowances(arguments.credits, Some((arguments.limits, source.host)));
     allowances
-        .grant_missing(&database, super::database::now().0)
+        .grant_missing(&database, now().0)
         .await
         .map_err(|e| format!("The accounts' credits cannot be written: {e}."))?;
     let limits = Limits {
@@ -238,6 +239,7 @@ pub async fn serve(arguments: ServeArgs) -> Result<(), String> {
     tokio::spawn(notifier.clone().announce_outages(state.health.clone()));
     tokio::spawn(notifier.run());
     tokio::spawn(retention(state.store.clone(), arguments.retention_days));
+    tokio::spawn(events_retention(state.database.clone(), arguments.events_retention_days));
     tokio::spawn(sealing(state.store.clone()));
     tokio::spawn(planned_stops(state.vms.clone()));
     tokio::spawn(auto_start(state.clone()));
@@ -316,6 +318,23 @@ pub async fn back_up(file: &Path, data_dir: &Path) -> Result<(), String> {
     Ok(())
 }
 
+/// Checks the chain of events.
+///
+/// # Errors
+/// A message for the user.
+pub async fn audit(command: AuditCommand) -> Result<(), String> {
+    let AuditCommand::Verify { expect, data } = command;
+    let database = Database::open_as_it_is(&data.data_dir).await.map_err(|e| e.to_string())?;
+    let verified = events::verify(&database, expect).await.map_err(|e| format!("{e}."))?;
+    println!("{} events hold together.", verified.events);
+    if verified.unchained > 0 {
+        println!("{} older ones are from before events were chained.", verified.unchained);
+    }
+    let hash: String = verified.last_hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    println!("The last one, for --expect at a later check: {}:{hash}", verified.last_id);
+    Ok(())
+}
+
 /// Puts a copy of the database in its place.
 ///
 /// # Errors
@@ -354,7 +373,7 @@ async fn planned_stops(vms: Vms) {
     let mut interval = tokio::time::interval(SCHEDULED_ACTIONS_INTERVAL);
     loop {
         interval.tick().await;
-        if let Err(error) = vms.stop_due(super::database::now()).await {
+        if let Err(error) = vms.stop_due(now()).await {
             tracing::error!(%error, "scheduled shutdowns could not be read");
         }
     }
@@ -459,6 +478,21 @@ async fn retention(store: Store, days: u32) {
             Ok(0) => {}
             Ok(count) => tracing::info!(count, "deleted expired ticks"),
             Err(error) => tracing::error!(%error, "expired samples could not be deleted"),
+        }
+    }
+}
+
+/// Deletes expired events once an hour: none of the first hour, in which a wrong clock may be set right.
+async fn events_retention(database: Database, days: u32) {
+    let mut interval = tokio::time::interval(EVENTS_RETENTION_INTERVAL);
+    interval.tick().await;
+    loop {
+        interval.tick().await;
+        let before = now().plus_secs(-i64::from(days) * 24 * 60 * 60);
+        match events::delete_before(&database, before).await {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(count, "deleted expired events"),
+            Err(error) => tracing::error!(%error, "expired events could not be deleted"),
         }
     }
 }

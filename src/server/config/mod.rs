@@ -43,6 +43,11 @@ pub enum Command {
         #[command(subcommand)]
         command: UserCommand,
     },
+    /// Check the chain of events.
+    Audit {
+        #[command(subcommand)]
+        command: AuditCommand,
+    },
     /// Copy a consistent snapshot of the database into a new file; the server may be running.
     Backup {
         file: PathBuf,
@@ -61,6 +66,18 @@ pub enum Command {
 pub enum ConfigCommand {
     /// Check the configuration and print what `serve` would use, without passwords.
     Check(ServeArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// Name the first event that was changed, removed or moved since it was recorded; the server may be running.
+    Verify {
+        /// The last event of an earlier check, as it printed it: fails if that was removed or rewritten, too.
+        #[arg(long, value_name = "ID:HASH", value_parser = event_hash)]
+        expect: Option<(i64, [u8; 32])>,
+        #[command(flatten)]
+        data: DataArgs,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -234,6 +251,10 @@ pub struct ServeArgs {
     #[arg(long, env = "TWARGA_RETENTION_DAYS", default_value_t = 7, value_name = "DAYS",
           value_parser = |text: &str| whole(text, 1, 3650))]
     pub retention_days: u32,
+    /// Days that events are kept.
+    #[arg(long, env = "TWARGA_EVENTS_RETENTION_DAYS", default_value_t = 365, value_name = "DAYS",
+          value_parser = |text: &str| whole(text, 1, 36_500))]
+    pub events_retention_days: u32,
     /// The libvirt that runs the VMs.
     #[arg(long, env = "TWARGA_LIBVIRT_URI", default_value = "qemu:///system", value_name = "URI",
           value_parser = libvirt_uri)]
@@ -371,6 +392,20 @@ fn literal(value: &str) -> String {
     } else {
         toml::Value::from(value).to_string()
     }
+}
+
+/// An event's id and its hash in hexadecimal digits.
+fn event_hash(text: &str) -> Result<(i64, [u8; 32]), String> {
+    let parse = || {
+        let (id, digits) = text.split_once(':')?;
+        let mut hash = [0; 32];
+        let is_hash = digits.len() == 2 * hash.len() && digits.bytes().all(|b| b.is_ascii_hexdigit());
+        for (byte, pair) in hash.iter_mut().zip(digits.as_bytes().chunks(2)).filter(|_| is_hash) {
+            *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+        }
+        Some((id.parse().ok()?, hash)).filter(|_| is_hash)
+    };
+    parse().ok_or_else(|| "allowed is ID:HASH as twarga-cloud audit verify prints it".into())
 }
 
 fn whole(text: &str, least: u32, most: u32) -> Result<u32, String> {

@@ -1,9 +1,17 @@
-//! The event log: stored in the database, and each event also a log line.
+//! The event log: stored in the database, and each event also a log line. Stored events are append-only and chained by
+//! hash, see [`chain`].
 
+mod audit;
+mod chain;
 mod search;
+#[cfg(test)]
+mod tests;
 
 use super::database::{Database, now};
 use crate::model::{ApiError, Event, Severity, UtcMillis};
+pub use audit::{AuditError, Verified, delete_before, verify};
+use chain::StoredEvent;
+pub use chain::{Broken, Hash};
 pub use search::Search;
 use sqlx::{FromRow, Sqlite, Transaction};
 
@@ -61,16 +69,37 @@ impl NewEvent {
             Severity::Warning => tracing::warn!(kind = self.kind, vm_id, "{}", self.text),
             Severity::Error => tracing::error!(kind = self.kind, vm_id, "{}", self.text),
         }
+        let end = audit::end(tx).await?;
+        let event = StoredEvent {
+            id: end.last_id + 1,
+            at: now().0,
+            kind: self.kind.to_owned(),
+            severity: self.severity.as_str().to_owned(),
+            vm_id: self.vm_id,
+            account_id: self.account_id,
+            done_by: self.done_by,
+            text: self.text.clone(),
+            address: None,
+            session_id: None,
+            request_id: None,
+        };
         sqlx::query(
-            "INSERT INTO event (at, kind, severity, vm_id, account_id, done_by, text) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO event (id, at, kind, severity, vm_id, account_id, done_by, text, address, session_id, request_id,
+                                hash)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )
-        .bind(now().0)
+        .bind(event.id)
+        .bind(event.at)
         .bind(self.kind)
-        .bind(self.severity.as_str())
-        .bind(self.vm_id)
-        .bind(self.account_id)
-        .bind(self.done_by)
-        .bind(&self.text)
+        .bind(&event.severity)
+        .bind(event.vm_id)
+        .bind(event.account_id)
+        .bind(event.done_by)
+        .bind(&event.text)
+        .bind(&event.address)
+        .bind(event.session_id)
+        .bind(&event.request_id)
+        .bind(event.hash(&end.last_hash).as_slice())
         .execute(&mut **tx)
         .await?;
         Ok(())
