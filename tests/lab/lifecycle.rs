@@ -74,7 +74,7 @@ impl Lab {
 #[ignore = "needs the lab"]
 async fn a_real_vm_goes_through_every_operation() {
     const DOMAIN: &str = "twarga-user1-whole-1_default";
-    let _sweep = Sweep("whole-1");
+    let _sweep = Sweep::of("whole-1");
     let server = Server::start(&["--provider", "vagrant", "--collect-every", "1"], Source::new).await;
     let ada = server.user("ada").await;
     let mut request = launch("whole-1");
@@ -174,7 +174,7 @@ async fn a_real_vm_goes_through_every_operation() {
 #[ignore = "needs the lab"]
 async fn a_vm_whose_guest_or_qemu_hangs_is_powered_off() {
     const DOMAIN: &str = "twarga-user1-hung-1_default";
-    let _sweep = Sweep("hung-1");
+    let _sweep = Sweep::of("hung-1");
     let server = Server::start(&["--provider", "vagrant", "--collect-every", "1"], Source::new).await;
     let ada = server.user("ada").await;
     let answer = ada.json(Method::POST, "/api/vms", &launch("hung-1").to_string()).await;
@@ -207,7 +207,7 @@ async fn a_vm_whose_guest_or_qemu_hangs_is_powered_off() {
 #[tokio::test]
 #[ignore = "needs the lab with the Debian box"]
 async fn the_file_system_of_a_debian_guest_grows_with_its_disk() {
-    let _sweep = Sweep("grown-1");
+    let _sweep = Sweep::of("grown-1");
     let server = Server::start(&["--provider", "vagrant", "--collect-every", "1"], Source::new).await;
     let ada = server.user("ada").await;
     let request =
@@ -237,7 +237,7 @@ async fn the_file_system_of_a_debian_guest_grows_with_its_disk() {
 #[ignore = "needs the lab"]
 async fn a_launch_that_is_cancelled_on_its_way_leaves_nothing() {
     const DOMAIN: &str = "twarga-user1-undone-1_default";
-    let _sweep = Sweep("undone-1");
+    let _sweep = Sweep::of("undone-1");
     let server = Server::start(&["--provider", "vagrant"], Source::new).await;
     let ada = server.user("ada").await;
     for wait in [Duration::from_secs(1), Duration::from_secs(9)] {
@@ -307,7 +307,7 @@ const KILLS_OF_ONE: u32 = 4;
 #[ignore = "needs the lab, and some minutes"]
 async fn a_server_that_is_killed_at_random_moments_loses_and_doubles_nothing() {
     const DOMAIN: &str = "twarga-user1-killed-1_default";
-    let _sweep = Sweep("killed-1");
+    let _sweep = Sweep::of("killed-1");
     let folder = tempfile::tempdir().unwrap();
     let folders = folder.path().join("data/vms");
     let _nothing_at_work = NothingAtWork(folders.clone());

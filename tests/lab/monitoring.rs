@@ -77,7 +77,7 @@ struct Sweep {
 
 impl Sweep {
     fn of(name: &'static str) -> Self {
-        Self { _vm: libvirt::Sweep(name) }
+        Self { _vm: libvirt::Sweep::of(name) }
     }
 }
 

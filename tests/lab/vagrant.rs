@@ -1,7 +1,11 @@
 //! The drivers for Vagrant and libvirt, without a server.
 
-use crate::{libvirt::virsh, support::driver};
+use crate::{
+    libvirt::{Sweep, virsh},
+    support::driver,
+};
 use std::{
+    cell::RefCell,
     fs,
     process::Command,
     time::{Duration, Instant},
@@ -23,10 +27,13 @@ use twarga_cloud::{
     },
 };
 
+const OWNER_ID: i64 = 7;
+
 struct Lab {
     vagrant: Vagrant,
     libvirt: Libvirt,
     folder: TempDir,
+    sweeps: RefCell<Vec<Sweep>>,
 }
 
 impl Lab {
@@ -43,11 +50,13 @@ impl Lab {
             vagrant: Vagrant::new(VagrantOptions { driver, time_limits, ..VagrantOptions::default() }),
             libvirt: Libvirt::new(DEFAULT_LIBVIRT_URI),
             folder: tempfile::tempdir().unwrap(),
+            sweeps: RefCell::default(),
         }
     }
 
     fn machine(&self, name: &str) -> Machine {
-        driver::machine(self.folder.path(), 7, name)
+        self.sweeps.borrow_mut().push(Sweep::of_owner(OWNER_ID, name));
+        driver::machine(self.folder.path(), OWNER_ID, name)
     }
 
     async fn run(&self, operation: OperationKind, machine: &Machine) -> Result<Vec<String>, MachineError> {
