@@ -4,6 +4,7 @@
 //! Tests run side by side in one process: whatever belongs to a process (environment variables, the current folder) is set
 //! for child processes only.
 
+mod access;
 mod accounts;
 mod api;
 mod clocks;
