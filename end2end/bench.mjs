@@ -57,7 +57,7 @@ async function withFleet(vms, intervalSecs, work) {
   try {
     const headers = { origin: server.url, accept: "application/json" };
     const context = await browser.newContext({ viewport: { width: 1280, height: 900 } });
-    const reply = await context.request.post(`${server.url}/api/v1/register`, { form: USER, headers });
+    const reply = await context.request.post(`${server.url}/api/v1/register`, { form: { ...USER, setup_code: server.setupCode }, headers });
     if (!reply.ok()) throw new Error(`nobody could sign in: ${await reply.text()}`);
     const state = await context.storageState();
     await context.close();

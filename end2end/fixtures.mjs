@@ -56,14 +56,14 @@ export const POLL_MS = 5_000;
 
 /**
  * A `test` for the tests of one file, which share a server with a simulated fleet. Its admin is `USER`, who every page is
- * signed in as; without `hasAdmin` the server is as on its first start. A test leaves the fleet as it was, so that each runs
+ * signed in as; without `hasAdmin` the server is as on its first start. `args` are further flags of the server. A test leaves the fleet as it was, so that each runs
  * in any order and alone.
  */
-export function withFleet({ name, vms = 5, hasAdmin = true }) {
+export function withFleet({ name, vms = 5, hasAdmin = true, args: more = [] }) {
   return test.extend({
     server: [
       async ({}, use, { workerIndex }) => {
-        const args = ["--provider", "simulated", "--simulated-vms", `${vms}`, "--collect-every", "1"];
+        const args = ["--provider", "simulated", "--simulated-vms", `${vms}`, "--collect-every", "1", ...more];
         const server = await startServer({ name: `${name}-${workerIndex}`, args });
         await use(server);
         await server.stop();
@@ -75,7 +75,7 @@ export function withFleet({ name, vms = 5, hasAdmin = true }) {
       async ({ playwright, server }, use) => {
         const request = await playwright.request.newContext();
         const calls = client(request, server.url);
-        if (hasAdmin) await register(calls);
+        if (hasAdmin) await register(calls, server);
         await use({ ...calls, session: await request.storageState() });
         await request.dispose();
       },
@@ -87,8 +87,8 @@ export function withFleet({ name, vms = 5, hasAdmin = true }) {
 }
 
 /** Registers the admin, who is given the fleet, and waits for its first values: percentages come with the second sample. */
-async function register({ get, post }) {
-  await post("register", USER);
+async function register({ get, post }, { setupCode }) {
+  await post("register", { ...USER, setup_code: setupCode });
   await expect.poll(async () => (await get("list_vms")).map((vm) => vm.figures.cpu_percent)).not.toContain(null);
 }
 

@@ -42,7 +42,7 @@ const test = base.extend({
 test.describe.configure({ mode: "serial" });
 
 test("a real VM is launched from the page", async ({ page }) => {
-  await enter(page, "/setup", USER);
+  await enter(page, "/setup", { ...USER, setup_code: server.setupCode });
   await page.goto("/vms/new");
   await hydrated(page);
   await page.locator("[name=name]").fill(NAME);

@@ -22,7 +22,7 @@ const STOP_MS = 20_000;
 
 /**
  * Starts the server and waits until it answers. `lab` runs it inside the lab, with its socket outside.
- * Gives its `url`, its `dataDir`, the path of its `log` and `stop()`.
+ * Gives its `url`, the `setupCode` of its first account, its `dataDir`, the path of its `log` and `stop()`.
  */
 export async function startServer({ name, args = [], lab = false }) {
   await mkdir(RESULTS, { recursive: true });
@@ -38,10 +38,13 @@ export async function startServer({ name, args = [], lab = false }) {
   child.stderr.pipe(output, { end: false });
   let said = "";
   let url;
+  let setupCode;
   child.stdout.on("data", (chunk) => {
     if (url) return;
     said += chunk;
-    url = said.match(/http:\/\/127\.0\.0\.1:\d+(?=\/)/)?.[0];
+    // The data folder is new, so the next line has the code.
+    setupCode = said.match(/\/setup#([a-z0-9-]+) /)?.[1];
+    if (setupCode) url = said.match(/http:\/\/127\.0\.0\.1:\d+(?=\/)/)?.[0];
   });
   let failure;
   child.on("error", (error) => (failure = error));
@@ -70,7 +73,7 @@ export async function startServer({ name, args = [], lab = false }) {
     }
     await new Promise((wake) => setTimeout(wake, 100));
   }
-  return { url, dataDir, log, stop };
+  return { url, setupCode, dataDir, log, stop };
 }
 
 const isRunning = (child) => child.exitCode === null && child.signalCode === null;

@@ -4,6 +4,7 @@ use std::{process::ExitCode, time::Duration};
 use twarga_cloud::server::{
     commands,
     config::{self, Command, ConfigCommand, LoadError},
+    user_commands,
 };
 
 fn main() -> ExitCode {
@@ -22,7 +23,7 @@ fn main() -> ExitCode {
         Command::Config { command: ConfigCommand::Check(arguments) } => {
             loaded.check(&arguments).map(|text| print!("{text}"))
         }
-        Command::User { command } => runtime.block_on(commands::user(command)),
+        Command::User { command } => runtime.block_on(user_commands::run(command)),
         Command::Audit { command } => runtime.block_on(commands::audit(command)),
         Command::Backup { file, data } => runtime.block_on(commands::back_up(&file, &data.data_dir)),
         Command::Restore { file, data } => runtime.block_on(commands::restore(&file, &data.data_dir)),

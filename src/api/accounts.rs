@@ -1,12 +1,13 @@
-use crate::model::{Account, ApiError, CurrentUser, Instance, SignedInDevice};
+use crate::model::{Account, ApiError, CurrentUser, Instance, Invitation, OneTimeLink, SignedInDevice};
 use leptos::prelude::*;
 use leptos::server_fn::codec::GetUrl;
 
 /// Creates an account, signs it in with a cookie and redirects to `/`. The first account is an admin. Anyone may call
-/// it.
+/// it; what it requires depends on [`Instance::registration`].
 ///
 /// # Errors
-/// `TooMany` while too many passwords are being hashed.
+/// `Forbidden` while registration is closed; `TooMany` after 10 wrong setup codes in a minute, and while too many passwords
+/// are being hashed.
 #[server(prefix = "/api/v1", endpoint = "register")]
 pub async fn register(
     /// 2 to 32 letters, digits, dots, hyphens or underscores, starting with a letter or digit.
@@ -16,10 +17,23 @@ pub async fn register(
     /// [`PASSWORD_MIN_CHARS`](crate::model::PASSWORD_MIN_CHARS) to
     /// [`PASSWORD_MAX_CHARS`](crate::model::PASSWORD_MAX_CHARS) characters, and hard to guess.
     password: String,
+    /// The code that the server printed when it started; only for the first account.
+    #[server(default)]
+    setup_code: String,
+    /// The code of an invitation: the part of its link behind `#`.
+    #[server(default)]
+    invitation: String,
 ) -> Result<(), ApiError> {
-    use crate::server::web::request_context;
+    use crate::server::{accounts::RegistrationForm, web::request_context};
     let state = request_context::app_state()?;
-    state.register(&username, &email, &password).await?;
+    let form = RegistrationForm {
+        username: &username,
+        email: &email,
+        password: &password,
+        setup_code: &setup_code,
+        invitation: &invitation,
+    };
+    state.register(form).await?;
     request_context::sign_in(&state, &username, &password, None).await
 }
 
@@ -56,7 +70,7 @@ pub async fn get_current_user() -> Result<Option<CurrentUser>, ApiError> {
     request_context::current_user().await
 }
 
-/// This server's provider and version, and whether it has an account yet. Anyone may call it.
+/// This server's provider and version, whether it has an account yet, and who may create one. Anyone may call it.
 #[server(prefix = "/api/v1", endpoint = "instance", input = GetUrl)]
 pub async fn get_instance() -> Result<Instance, ApiError> {
     use crate::server::web::request_context;
@@ -208,4 +222,98 @@ pub async fn grant_credits(
     use crate::server::web::request_context;
     let (state, user) = request_context::require_admin().await?;
     state.accounts.grant(&user, account_id, amount, &reason).await
+}
+
+/// Creates an invitation, by which somebody creates an account. Its link is in this answer only; a browser without
+/// JavaScript gets it once from [`new_link`]. For admins.
+///
+/// # Errors
+/// `Conflict` while registration is closed, and if 200 invitations are open.
+#[server(prefix = "/api/v1", endpoint = "create_invitation")]
+pub async fn create_invitation(
+    /// For how many days it is valid: 1 to [`INVITATION_MAX_DAYS`](crate::model::INVITATION_MAX_DAYS).
+    days: u32,
+    /// The role that the account gets: `user` or `admin`.
+    role: String,
+    /// The credits that the account gets, 0 to [`INVITATION_MAX_CREDITS`](crate::model::INVITATION_MAX_CREDITS); empty for
+    /// those of a new account of this role.
+    #[server(default)]
+    credits: String,
+    /// For whom it is, for the list: at most [`INVITATION_NOTE_MAX_CHARS`](crate::model::INVITATION_NOTE_MAX_CHARS)
+    /// characters on a single line.
+    #[server(default)]
+    note: String,
+) -> Result<OneTimeLink, ApiError> {
+    use crate::server::{accounts::NewInvitation, web::request_context};
+    let (state, user) = request_context::require_admin().await?;
+    let (token, expires_at) = state.invite(&user, &NewInvitation::new(days, &role, &credits, &note)?).await?;
+    let url = request_context::link_with_token(&state, "/register", &token);
+    Ok(request_context::shown_once(&state, &user, OneTimeLink { url, expires_at, username: None }))
+}
+
+/// The open invitations, newest first. For admins.
+#[server(prefix = "/api/v1", endpoint = "invitations", input = GetUrl)]
+pub async fn list_invitations() -> Result<Vec<Invitation>, ApiError> {
+    use crate::server::web::request_context;
+    let (state, _) = request_context::require_admin().await?;
+    state.accounts.invitations().await
+}
+
+/// Ends an open invitation. For admins.
+///
+/// # Errors
+/// `NotFound` if there is no such invitation.
+#[server(prefix = "/api/v1", endpoint = "revoke_invitation")]
+pub async fn revoke_invitation(
+    /// [`Invitation::id`].
+    invitation_id: i64,
+) -> Result<(), ApiError> {
+    use crate::server::web::request_context;
+    let (state, user) = request_context::require_admin().await?;
+    state.accounts.revoke_invitation(&user, invitation_id).await
+}
+
+/// Creates a link by which a user sets a new password within an hour; it ends the account's former link. It is in this answer
+/// only; a browser without JavaScript gets it once from [`new_link`]. For admins.
+///
+/// # Errors
+/// `NotFound` if there is no such account; `Conflict` if it is the caller's own or deactivated.
+#[server(prefix = "/api/v1", endpoint = "create_password_link")]
+pub async fn create_password_link(
+    /// [`Account::id`] of another account than the caller's.
+    account_id: i64,
+) -> Result<OneTimeLink, ApiError> {
+    use crate::server::web::request_context;
+    let (state, user) = request_context::require_admin().await?;
+    let (username, token, expires_at) = state.accounts.create_password_link(&user, account_id).await?;
+    let url = request_context::link_with_token(&state, "/new-password", &token);
+    Ok(request_context::shown_once(&state, &user, OneTimeLink { url, expires_at, username: Some(username) }))
+}
+
+/// The link that the caller created last by a form without JavaScript, once and within a minute. For admins.
+#[server(prefix = "/api/v1", endpoint = "new_link", input = GetUrl)]
+pub async fn new_link() -> Result<Option<OneTimeLink>, ApiError> {
+    use crate::server::web::request_context;
+    let (state, user) = request_context::require_admin().await?;
+    Ok(state.new_links.take(user.id, std::time::Instant::now()))
+}
+
+/// Sets a new password with the link that an admin created, signs the user out everywhere and redirects to `/sign-in`.
+/// Anyone may call it.
+///
+/// # Errors
+/// `TooMany` while too many passwords are being hashed.
+#[server(prefix = "/api/v1", endpoint = "set_password_by_link")]
+pub async fn set_password_by_link(
+    /// The part of the link behind `#`.
+    link: String,
+    /// [`PASSWORD_MIN_CHARS`](crate::model::PASSWORD_MIN_CHARS) to
+    /// [`PASSWORD_MAX_CHARS`](crate::model::PASSWORD_MAX_CHARS) characters, and hard to guess.
+    new_password: String,
+) -> Result<(), ApiError> {
+    use crate::server::web::request_context;
+    let state = request_context::app_state()?;
+    state.accounts.set_password_by_link(&link, &new_password).await?;
+    request_context::redirect("/sign-in?done=password");
+    Ok(())
 }

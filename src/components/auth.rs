@@ -2,7 +2,7 @@
 
 use crate::{
     api::{get_current_user, get_instance},
-    model::{ApiError, CurrentUser, Instance, Role},
+    model::{ApiError, CurrentUser, Instance, RegistrationMode, Role},
 };
 use leptos::prelude::*;
 use leptos_router::{hooks::use_location, params::ParamsMap};
@@ -37,6 +37,10 @@ impl Viewer {
 
     pub async fn user(self) -> Option<CurrentUser> {
         self.session.await.ok().and_then(|session| session.user)
+    }
+
+    pub async fn registration(self) -> Option<RegistrationMode> {
+        self.session.await.ok().map(|session| session.instance.registration)
     }
 
     pub async fn is_admin(self) -> bool {

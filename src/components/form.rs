@@ -99,6 +99,7 @@ pub fn TextField(
     #[prop(optional, into)] min: Signal<Option<u32>>,
     #[prop(optional, into)] max: Signal<Option<u32>>,
     #[prop(optional)] autofocus: bool,
+    #[prop(default = true)] required: bool,
 ) -> impl IntoView {
     let input = NodeRef::<html::Input>::new();
     Effect::new(move |begun: Option<()>| {
@@ -124,7 +125,7 @@ pub fn TextField(
                     name=name
                     type=kind
                     value=value.get_untracked()
-                    required
+                    required=required
                     autofocus=autofocus
                     autocomplete=autocomplete
                     autocapitalize="none"
@@ -143,4 +144,27 @@ pub fn TextField(
             </p>
         </div>
     }
+}
+
+/// A text field for the code of a link, which is behind the `#` of the page's address and so reaches no server before the form
+/// is sent. The browser fills it in; without JavaScript users enter it.
+#[component]
+pub fn CodeField(
+    name: &'static str,
+    label: &'static str,
+    checks: Checks,
+    hint: &'static str,
+    #[prop(default = true)] required: bool,
+) -> impl IntoView {
+    let value = RwSignal::new(String::new());
+    let hash = use_location().hash;
+    let field = view! { <TextField name label value checks autocomplete="off" hint required/> };
+    // Created after the field's own effect, which takes over what was typed before hydration.
+    Effect::new(move || {
+        let code = hash.with(|hash| hash.trim_start_matches('#').to_owned());
+        if !code.is_empty() {
+            value.set(code);
+        }
+    });
+    field
 }

@@ -20,6 +20,23 @@ impl ProviderKind {
     }
 }
 
+/// Who may create an account once there is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RegistrationMode {
+    /// Everybody who reaches the server.
+    Open,
+    /// Who has an invitation of an admin.
+    Invited,
+    /// Nobody; admins create accounts.
+    Closed,
+}
+
+impl RegistrationMode {
+    /// Every mode.
+    pub const ALL: [Self; 3] = [Self::Open, Self::Invited, Self::Closed];
+}
+
 /// What every page needs to know about the running server, signed in or not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Instance {
@@ -27,6 +44,8 @@ pub struct Instance {
     pub provider: ProviderKind,
     /// Nobody has an account yet: the first one becomes the admin.
     pub needs_first_account: bool,
+    /// Who may create an account otherwise.
+    pub registration: RegistrationMode,
     /// The server's version, such as `0.1.0`.
     pub version: String,
 }

@@ -26,7 +26,7 @@ pub use health::{
     VmsBySource,
 };
 pub use image::Image;
-pub use instance::{Instance, ProviderKind};
+pub use instance::{Instance, ProviderKind, RegistrationMode};
 pub use metrics::{
     Charts, HostUsage, Live, Metric, MetricHistory, MetricPoint, MetricRange, MetricStatistics, Series,
     VmMetrics,
@@ -41,7 +41,8 @@ pub use rule::{
 };
 pub use usage::{Source, Sources, VmUsage};
 pub use user::{
-    Account, CurrentUser, DeviceKind, EMAIL_INVALID, PASSWORD_MAX_CHARS, PASSWORD_MIN_CHARS, Role,
+    Account, CurrentUser, DeviceKind, EMAIL_INVALID, INVITATION_MAX_CREDITS, INVITATION_MAX_DAYS,
+    INVITATION_NOTE_MAX_CHARS, Invitation, OneTimeLink, PASSWORD_MAX_CHARS, PASSWORD_MIN_CHARS, Role,
     SignedInDevice, Theme, browser_name, check_password, check_registration,
 };
 pub use utc::UtcMillis;

@@ -62,6 +62,44 @@ pub struct Account {
     pub credits_available: i64,
 }
 
+/// The longest that an invitation is valid, in days.
+pub const INVITATION_MAX_DAYS: u32 = 30;
+/// The most credits that an invitation gives.
+pub const INVITATION_MAX_CREDITS: u32 = 1_000_000_000;
+/// The maximum length of an invitation's note, in characters.
+pub const INVITATION_NOTE_MAX_CHARS: usize = 100;
+
+/// An invitation that is still open, as shown to admins. Its link is not: it is shown once, when it is created.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Invitation {
+    /// The invitation's id.
+    pub id: i64,
+    /// The role that the account gets.
+    pub role: Role,
+    /// The credits that the account gets.
+    pub credits: i64,
+    /// For whom it is; may be empty.
+    pub note: String,
+    /// The user name of the admin who created it.
+    pub created_by: String,
+    /// When it was created.
+    pub created_at: UtcMillis,
+    /// Until when it is valid.
+    pub expires_at: UtcMillis,
+}
+
+/// A link that is shown once, to the admin who created it. Whoever has it may use it, so it has no `Debug`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OneTimeLink {
+    /// The address with the token behind `#`, which browsers send to no server.
+    pub url: String,
+    /// Until when it is valid.
+    pub expires_at: UtcMillis,
+    /// The user who sets a new password with it; `None` for an invitation.
+    #[serde(default)]
+    pub username: Option<String>,
+}
+
 /// The kind of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

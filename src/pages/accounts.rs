@@ -1,5 +1,8 @@
 use crate::{
-    api::{CreateAccount, GrantCredits, SetAccountActive, SetAccountRole, list_accounts},
+    api::{
+        CreateAccount, CreateInvitation, CreatePasswordLink, GrantCredits, SetAccountActive, SetAccountRole,
+        list_accounts, new_link,
+    },
     components::{
         action::{ActionForm, ServerAction},
         auth::Viewer,
@@ -13,7 +16,8 @@ use crate::{
         resource::page_view,
         toast,
     },
-    model::{self, ApiError, Role, check_registration},
+    model::{self, ApiError, OneTimeLink, Role, check_registration},
+    pages::invitations::{Invitations, NewLink},
 };
 use leptos::prelude::*;
 use leptos_meta::Title;
@@ -28,6 +32,7 @@ struct Actions {
     set_active: ServerAction<SetAccountActive>,
     set_role: ServerAction<SetAccountRole>,
     grant: ServerAction<GrantCredits>,
+    link: ServerAction<CreatePasswordLink>,
     /// The number of finished actions; a change reloads the list.
     answered: Memo<usize>,
 }
@@ -35,10 +40,10 @@ struct Actions {
 impl Actions {
     fn new() -> Self {
         let (create, set_active) = (ServerAction::new(), ServerAction::new());
-        let (set_role, grant) = (ServerAction::new(), ServerAction::new());
+        let (set_role, grant, link) = (ServerAction::new(), ServerAction::new(), ServerAction::new());
         let versions = [create.version(), set_active.version(), set_role.version(), grant.version()];
         let answered = Memo::new(move |_| versions.iter().map(|version| version.get()).sum());
-        Self { create, set_active, set_role, grant, answered }
+        Self { create, set_active, set_role, grant, link, answered }
     }
 
     fn error(self) -> Signal<Option<ApiError>> {
@@ -46,6 +51,7 @@ impl Actions {
             [self.set_active.value().get(), self.set_role.value().get(), self.grant.value().get()]
                 .into_iter()
                 .find_map(|answer| answer.and_then(Result::err))
+                .or_else(|| self.link.value().get().and_then(Result::err))
         })
     }
 }
@@ -60,6 +66,13 @@ pub fn Accounts() -> impl IntoView {
     toast::when_done(actions.set_active, "Account updated.");
     toast::when_done(actions.set_role, "Account updated.");
     toast::when_done(actions.grant, "Credits updated.");
+    toast::when_done(actions.link, "Link created.");
+    let invite = ServerAction::<CreateInvitation>::new();
+    // The newest link of this page; without JavaScript the server has kept it for the page behind the form.
+    let made = RwSignal::new(None::<OneTimeLink>);
+    Effect::new(move || made.set(actions.link.value().get().and_then(Result::ok)));
+    Effect::new(move || made.set(invite.value().get().and_then(Result::ok)));
+    let kept = Resource::new(|| (), |()| new_link());
     Effect::new(move || {
         if actions.grant.value().with(|answer| matches!(answer, Some(Ok(())))) {
             browser::close_details(".accounts details");
@@ -78,10 +91,16 @@ pub fn Accounts() -> impl IntoView {
         <ErrorBanner error=actions.error()/>
         {page_view(accounts, || view! { <Loading/> }.into_any(), move |accounts| async move {
             let own_id = viewer.user().await.map(|user| user.id);
-            view! { <List accounts search actions own_id/> }.into_any()
+            let kept = kept.await.ok().flatten();
+            let link = Signal::derive(move || made.get().or_else(|| kept.clone()));
+            view! { <List accounts search actions own_id link/> }.into_any()
         })}
         <Suspense>
-            {move || Suspend::new(async move { viewer.is_admin().await.then(|| view! { <Create create=actions.create/> }) })}
+            {move || Suspend::new(async move {
+                let kept = kept.await.ok().flatten();
+                let link = Signal::derive(move || made.get().or_else(|| kept.clone()));
+                viewer.is_admin().await.then(|| view! { <Invitations create=invite link/><Create create=actions.create/> })
+            })}
         </Suspense>
     }
 }
@@ -92,6 +111,7 @@ fn List(
     search: Memo<String>,
     actions: Actions,
     own_id: Option<i64>,
+    link: Signal<Option<OneTimeLink>>,
 ) -> impl IntoView {
     let is_hydrated = is_hydrated();
     let is_empty = accounts.is_empty();
@@ -113,7 +133,7 @@ fn List(
                 <button type="submit" class="btn" hidden=is_hydrated>"Search"</button>
             </QueryForm>
             <ul class="entries accounts" data-testid="accounts">
-                {accounts.into_iter().map(|account| view! { <Entry account actions own_id/> }).collect_view()}
+                {accounts.into_iter().map(|account| view! { <Entry account actions own_id link/> }).collect_view()}
             </ul>
             {is_empty.then(|| view! { <p class="none" role="status">"No matching accounts. " <a class="underlined" href="/admin/accounts">"Show all"</a></p> })}
         </section>
@@ -121,13 +141,20 @@ fn List(
 }
 
 #[component]
-fn Entry(account: model::Account, actions: Actions, own_id: Option<i64>) -> impl IntoView {
+fn Entry(
+    account: model::Account,
+    actions: Actions,
+    own_id: Option<i64>,
+    link: Signal<Option<OneTimeLink>>,
+) -> impl IntoView {
     let id = account.id;
     let is_own = own_id == Some(id);
     let (other_role, promote) = match account.role {
         Role::Admin => (Role::User, "Make user"),
         Role::User => (Role::Admin, "Make admin"),
     };
+    let (username, owner) = (account.username.clone(), account.username.clone());
+    let made = move || link.get().filter(|link| link.username.as_ref() == Some(&username));
     let (amount_id, reason_id) = (format!("amount-{id}"), format!("reason-{id}"));
     let vms = if account.vms == 1 { "1 VM".to_owned() } else { format!("{} VMs", account.vms) };
     view! {
@@ -157,6 +184,14 @@ fn Entry(account: model::Account, actions: Actions, own_id: Option<i64>) -> impl
                     <button type="submit" class="btn primary" disabled=actions.grant.pending()>"Apply"</button>
                 </ActionForm>
             </details>
+            {(!is_own && account.is_active).then(|| view! {
+                <ActionForm action=actions.link>
+                    <input type="hidden" name="account_id" value=id/>
+                    <button type="submit" class="btn" disabled=actions.link.pending()>
+                        "Password link"<span class="unseen">" for " {owner}</span>
+                    </button>
+                </ActionForm>
+            })}
             {(!is_own).then(|| view! {
                 <ActionForm action=actions.set_role>
                     <input type="hidden" name="account_id" value=id/>
@@ -176,6 +211,7 @@ fn Entry(account: model::Account, actions: Actions, own_id: Option<i64>) -> impl
                     .into_any()
                 }}
             })}
+            {move || made().map(|link| view! { <div class="result"><NewLink link/></div> })}
         </li>
     }
 }

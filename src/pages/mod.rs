@@ -8,8 +8,10 @@ mod adopt;
 mod alert_rules;
 mod alerts;
 mod events;
+mod invitations;
 mod launch;
 mod monitor;
+mod new_password;
 mod not_found;
 mod notifications;
 mod overview;
@@ -77,6 +79,7 @@ pages! {
     manage: sign_in::SignIn, sign_in_page, load_sign_in;
     manage: setup::Setup, setup_page, load_setup;
     manage: register::Register, register_page, load_register;
+    manage: new_password::NewPassword, new_password_page, load_new_password;
 }
 
 /// While hydrating, the page stays as the server rendered it, which works without JavaScript.

@@ -1,11 +1,11 @@
-use super::register::RegistrationForm;
+use super::register::{Code, RegistrationForm};
 use crate::{
     components::{
         auth::Session,
         banner::{PageError, SimulatedBanner},
         icon::Brand,
     },
-    model::{Instance, ProviderKind},
+    model::{Instance, ProviderKind, RegistrationMode},
 };
 use leptos::prelude::*;
 use leptos_meta::Title;
@@ -45,6 +45,11 @@ fn Welcome(instance: Instance) -> impl IntoView {
             "The overview opens with a few simulated VMs to try things out.",
         ),
     };
+    let others = match instance.registration {
+        RegistrationMode::Open => "Other users register at this address and see only their own VMs.",
+        RegistrationMode::Invited => "You invite other users. They see only their own VMs.",
+        RegistrationMode::Closed => "You create accounts for other users. They see only their own VMs.",
+    };
     view! {
         <main class="alone">
             <Brand/>
@@ -61,12 +66,12 @@ fn Welcome(instance: Instance) -> impl IntoView {
                     <ol>
                         <li>"You create the admin account. It can see and manage all VMs."</li>
                         <li>{next}</li>
-                        <li>"Other users register at this address and see only their own VMs."</li>
+                        <li>{others}</li>
                     </ol>
                 </section>
                 <section class="panel card">
                     <h2>"Admin account"</h2>
-                    <RegistrationForm label="Create admin account"/>
+                    <RegistrationForm label="Create admin account" code=Code::Setup/>
                 </section>
             </div>
         </main>

@@ -7,6 +7,7 @@ use crate::{
         form::{Checks, TextField, entered},
         icon::Brand,
     },
+    model::RegistrationMode,
 };
 use leptos::prelude::*;
 use leptos_meta::Title;
@@ -24,7 +25,10 @@ pub fn SignIn() -> impl IntoView {
                     Ok(session) if session.instance.needs_first_account => {
                         view! { <Redirect path="/setup"/> }.into_any()
                     }
-                    Ok(Session { instance, .. }) => view! { <SimulatedBanner instance/><Form/> }.into_any(),
+                    Ok(Session { instance, .. }) => {
+                        let mode = instance.registration;
+                        view! { <SimulatedBanner instance/><Form mode/> }.into_any()
+                    }
                     Err(error) => view! { <main class="alone"><PageError error/></main> }.into_any(),
                 }
             })}
@@ -33,11 +37,19 @@ pub fn SignIn() -> impl IntoView {
 }
 
 #[component]
-fn Form() -> impl IntoView {
+fn Form(mode: RegistrationMode) -> impl IntoView {
     let sign_in = ServerAction::<api::SignIn>::new();
     let error = Signal::derive(move || sign_in.value().get().and_then(Result::err));
     let checks = Checks::new(|| None, error);
     let next = entered("next");
+    let has_new_password = entered("done").as_deref() == Some("password");
+    let registration = match mode {
+        RegistrationMode::Open => {
+            view! { "No account yet? "<a href="/register">"Create one"</a>"." }.into_any()
+        }
+        RegistrationMode::Invited => "No account yet? Ask an admin for an invitation.".into_any(),
+        RegistrationMode::Closed => "No account yet? Ask an admin to create one.".into_any(),
+    };
     let username = RwSignal::new(entered("username").unwrap_or_default());
     let password = RwSignal::new(String::new());
     view! {
@@ -45,6 +57,7 @@ fn Form() -> impl IntoView {
             <Brand/>
             <section class="panel card">
                 <h1>"Sign in"</h1>
+                {has_new_password.then(|| view! { <p class="lead" role="status">"Your new password is set. Sign in with it."</p> })}
                 <ErrorBanner error/>
                 <ActionForm action=sign_in>
                     {next.map(|next| view! { <input type="hidden" name="next" value=next/> })}
@@ -53,7 +66,7 @@ fn Form() -> impl IntoView {
                     <button type="submit" class="btn primary wide" disabled=sign_in.pending()>"Sign in"</button>
                 </ActionForm>
             </section>
-            <p class="aside">"No account yet? "<a href="/register">"Create one"</a>"."</p>
+            <p class="aside">{registration}<br/>"Forgot your password? Ask an admin for a link to set a new one."</p>
         </main>
     }
 }

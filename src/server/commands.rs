@@ -1,10 +1,10 @@
 //! The commands of the server's binary.
 
 use super::{
-    accounts::Accounts,
+    accounts::{Accounts, Registration},
     alerts::{self, Alerts},
     backup,
-    config::{AuditCommand, CreditArgs, LibvirtDriver, LimitArgs, Provider, ServeArgs, UserCommand},
+    config::{AuditCommand, CreditArgs, LibvirtDriver, LimitArgs, Provider, ServeArgs},
     credits::{Allowances, Capacity},
     database::{Database, now},
     events::{self, Events},
@@ -12,6 +12,7 @@ use super::{
     libvirt::Libvirt,
     metrics::Store,
     monitor::{BootSetup, Collector, Memory, health::Health, host::Host, latest::Latest, time_limit},
+    new_links::NewLinks,
     notifications::{Notifications, Notifier},
     provider::{GuestAccess, Hypervisor, MachineDriver, MachineIndex},
     simulated::{SimulatedFleet, SimulatedOptions},
@@ -22,12 +23,12 @@ use super::{
 };
 use crate::{
     asset_urls::AssetUrls,
-    model::{HostUsage, Limits, ProviderKind, Role, UtcMillis},
+    model::{HostUsage, Limits, ProviderKind, UtcMillis},
 };
 use nix::fcntl::{Flock, FlockArg};
 use std::{
     fs::{DirBuilder, File, OpenOptions},
-    io::{self, IsTerminal, Read, Write},
+    io::{self, IsTerminal, Write},
     net::{SocketAddr, TcpListener},
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
@@ -161,6 +162,8 @@ pub async fn assemble(
     let notified = database.clone();
     let state = AppState {
         accounts: Accounts::new(database.clone(), allowances),
+        registration: Registration::new(arguments.registration.into()).map_err(|e| e.to_string())?,
+        new_links: NewLinks::default(),
         alerts: Alerts::new(database.clone()),
         database,
         events,
@@ -173,6 +176,7 @@ pub async fn assemble(
         interval_secs: arguments.collect_every,
         retention_days: arguments.retention_days,
         https: arguments.https,
+        public_url: arguments.public_url.clone(),
         assets,
         simulated: source.simulated.map(|fleet| (fleet, arguments.simulated_vms as usize)),
     };
@@ -246,12 +250,8 @@ pub async fn serve(arguments: ServeArgs) -> Result<(), String> {
 
     let address = listener.local_addr().map_err(|e| e.to_string())?;
     let listener = tokio::net::TcpListener::from_std(listener).map_err(|e| e.to_string())?;
-    let made_up = if state.provider == ProviderKind::Simulated {
-        " (simulated fleet: nothing here is real)"
-    } else {
-        ""
-    };
-    println!("Twarga Cloud is at http://{address}/{made_up}");
+    let needs_first_account = state.accounts.is_empty().await.map_err(|e| e.to_string())?;
+    print!("{}", greeting(&state, address, needs_first_account));
     let vms = state.vms.clone();
     let (end, mut ending) = watch::channel(false);
     tokio::spawn(async move {
@@ -280,32 +280,21 @@ pub async fn serve(arguments: ServeArgs) -> Result<(), String> {
     Ok(())
 }
 
-/// Changes accounts from the command line.
-///
-/// # Errors
-/// A message for the user.
-pub async fn user(command: UserCommand) -> Result<(), String> {
-    let UserCommand::Create { name, admin, email, credits, data } = command;
-    let mut password = String::new();
-    io::stdin()
-        .take(4096)
-        .read_to_string(&mut password)
-        .map_err(|e| format!("The password cannot be read from standard input: {e}."))?;
-    let password = password.trim_end_matches(['\r', '\n']);
-    let alone = lock(&data.data_dir);
-    let database = match alone {
-        Ok(_) => Database::open(&data.data_dir).await,
-        // A server is running: the schema must be the current one.
-        Err(_) => Database::open_as_it_is(&data.data_dir).await,
+/// What a start says in the terminal: where the pages are, and how the first account is created. The setup code is behind
+/// `#`, which browsers send to no server.
+fn greeting(state: &AppState, address: SocketAddr, needs_first_account: bool) -> String {
+    let made_up = if state.provider == ProviderKind::Simulated {
+        " (simulated fleet: nothing here is real)"
+    } else {
+        ""
     };
-    let database = database.map_err(|e| e.to_string())?;
-    let email = email.unwrap_or_else(|| format!("{name}@localhost"));
-    let user = Accounts::new(database, allowances(credits, None))
-        .register_as(&name, &email, password, admin.then_some(Role::Admin))
-        .await
-        .map_err(|e| e.to_string())?;
-    println!("{} can sign in now, as {}.", user.username, user.role.as_str());
-    Ok(())
+    let mut text = format!("Twarga Cloud is at http://{address}/{made_up}\n");
+    if needs_first_account {
+        let site = state.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
+        let code = state.registration.setup_code.expose();
+        text += &format!("Create the admin account at {site}/setup#{code} (setup code {code})\n");
+    }
+    text
 }
 
 /// Copies the database of `data_dir` into a new `file`.
@@ -350,7 +339,7 @@ pub async fn restore(file: &Path, data_dir: &Path) -> Result<(), String> {
 }
 
 /// What accounts are given and may have, and what the host has for all.
-fn allowances(credits: CreditArgs, limits: Option<(LimitArgs, Option<HostUsage>)>) -> Allowances {
+pub(super) fn allowances(credits: CreditArgs, limits: Option<(LimitArgs, Option<HostUsage>)>) -> Allowances {
     let given = Allowances {
         user_credits: credits.credits,
         admin_credits: credits.admin_credits,
@@ -424,7 +413,7 @@ impl<W: Write> Write for OneLine<W> {
 }
 
 /// One server a folder: two would carry out each other's operations. Held until it is dropped.
-fn lock(data_dir: &Path) -> Result<Flock<File>, String> {
+pub(super) fn lock(data_dir: &Path) -> Result<Flock<File>, String> {
     DirBuilder::new().recursive(true).mode(0o700).create(data_dir).map_err(|e| {
         format!("The folder {} cannot be made: {e}. Choose another with --data-dir.", data_dir.display())
     })?;

@@ -55,11 +55,16 @@ impl Allowances {
         role: Role,
         at: i64,
     ) -> Result<(), sqlx::Error> {
-        let amount = match role {
+        let amount = self.first_credits(role).into();
+        self.grant(tx, account_id, amount, "granted with the account", at).await
+    }
+
+    /// What an account of this role is granted when it is made.
+    pub fn first_credits(&self, role: Role) -> u32 {
+        match role {
             Role::Admin => self.admin_credits,
             Role::User => self.user_credits,
-        };
-        self.grant(tx, account_id, amount.into(), "granted with the account", at).await
+        }
     }
 
     /// Gives an account credits, or takes some when `amount` is below 0.

@@ -1,12 +1,13 @@
 //! The application state shared by all requests, created once at start.
 
 use super::{
-    accounts::Accounts,
+    accounts::{Accounts, NewInvitation, Registration, RegistrationForm, Token},
     alerts::Alerts,
     database::Database,
     events::Events,
     metrics::{Span, Store},
     monitor::{health::Health, latest::Latest},
+    new_links::NewLinks,
     notifications::Notifications,
     provider::Machine,
     simulated::SimulatedFleet,
@@ -15,8 +16,8 @@ use super::{
 use crate::{
     asset_urls::AssetUrls,
     model::{
-        ApiError, Charts, CollectorHealth, CurrentUser, Instance, Live, ProviderKind, UtcMillis, VmUsage,
-        VmView,
+        ApiError, Charts, CollectorHealth, CurrentUser, Instance, Live, ProviderKind, RegistrationMode,
+        UtcMillis, VmUsage, VmView,
     },
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
@@ -64,6 +65,8 @@ fn version(vms: &[VmView]) -> String {
 pub struct AppState {
     pub database: Database,
     pub accounts: Accounts,
+    pub registration: Registration,
+    pub new_links: NewLinks,
     pub alerts: Alerts,
     pub events: Events,
     pub notifications: Notifications,
@@ -75,6 +78,8 @@ pub struct AppState {
     pub interval_secs: u32,
     pub retention_days: u32,
     pub https: bool,
+    /// Where users find the pages.
+    pub public_url: Option<String>,
     pub assets: AssetUrls,
     /// When VMs are simulated: the fleet, and how many VMs the first account gets.
     pub simulated: Option<(Arc<SimulatedFleet>, usize)>,
@@ -89,6 +94,7 @@ impl AppState {
         Ok(Instance {
             provider: self.provider,
             needs_first_account: self.accounts.is_empty().await?,
+            registration: self.registration.mode,
             version: env!("CARGO_PKG_VERSION").into(),
         })
     }
@@ -96,16 +102,28 @@ impl AppState {
     /// Makes an account; the first one is given the simulated fleet, where there is one.
     ///
     /// # Errors
-    /// As [`Accounts::register`].
-    pub async fn register(
-        &self,
-        username: &str,
-        email: &str,
-        password: &str,
-    ) -> Result<CurrentUser, ApiError> {
-        let user = self.accounts.register(username, email, password).await?;
+    /// As [`Accounts::register_visitor`].
+    pub async fn register(&self, form: RegistrationForm<'_>) -> Result<CurrentUser, ApiError> {
+        let user = self.accounts.register_visitor(&self.registration, form).await?;
         self.seed_simulated_fleet().await?;
         Ok(user)
+    }
+
+    /// Makes an invitation, where they are of use. Gives its token, and until when it is valid.
+    ///
+    /// # Errors
+    /// `Conflict` while registration is closed; otherwise as [`Accounts::create_invitation`].
+    pub async fn invite(
+        &self,
+        admin: &CurrentUser,
+        new: &NewInvitation,
+    ) -> Result<(Token, UtcMillis), ApiError> {
+        if self.registration.mode == RegistrationMode::Closed {
+            return Err(ApiError::conflict(
+                "Registration is closed, so nobody could use the invitation. Start the server with --registration invited.",
+            ));
+        }
+        self.accounts.create_invitation(admin, new).await
     }
 
     /// The state of the VMs in a scope, with their points since `cursor` or of the last `window_secs`, and all open alerts

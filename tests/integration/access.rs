@@ -95,7 +95,7 @@ const REST: [(&str, &str, &str, &str, Level); 29] = [
 ];
 
 /// Each page's path as registered and as requested, and who may see it.
-const PAGES: [(&str, &str, Level); 16] = [
+const PAGES: [(&str, &str, Level); 17] = [
     ("/", "/", User),
     ("/monitor", "/monitor", User),
     ("/alerts", "/alerts", User),
@@ -110,6 +110,7 @@ const PAGES: [(&str, &str, Level); 16] = [
     ("/vms/{id}/{tab}", "/vms/1/settings", View),
     ("/sign-in", "/sign-in", Anyone),
     ("/register", "/register", Anyone),
+    ("/new-password", "/new-password", Anyone),
     ("/setup", "/setup", Anyone),
     ("/style", "/style", Anyone),
 ];
@@ -118,10 +119,32 @@ const PAGES: [(&str, &str, Level); 16] = [
 fn level_of(path: &str) -> Level {
     let Some(endpoint) = path.strip_prefix("/api/v1/") else { panic!("{path}") };
     match endpoint {
-        "register" | "sign_in" | "sign_out" | "current_user" | "instance" | "set_theme" => Anyone,
-        "accounts" | "create_account" | "set_account_active" | "set_account_role" | "grant_credits"
-        | "stop_all_vms" | "orphans" | "adopt_orphan" | "clean_up_orphan" | "adoptable_machines"
-        | "adopt_machine" | "set_notify_of_all" | "collector_health" | "store_health" => Admin,
+        "register"
+        | "sign_in"
+        | "sign_out"
+        | "current_user"
+        | "instance"
+        | "set_theme"
+        | "set_password_by_link" => Anyone,
+        "accounts"
+        | "create_account"
+        | "set_account_active"
+        | "set_account_role"
+        | "grant_credits"
+        | "stop_all_vms"
+        | "orphans"
+        | "adopt_orphan"
+        | "clean_up_orphan"
+        | "adoptable_machines"
+        | "adopt_machine"
+        | "create_invitation"
+        | "invitations"
+        | "revoke_invitation"
+        | "create_password_link"
+        | "new_link"
+        | "set_notify_of_all"
+        | "collector_health"
+        | "store_health" => Admin,
         "end_session" | "delete_alert_rule" | "acknowledge_alert" => Absent,
         "save_alert_rule" => OwnElseAbsent,
         "vm_snapshots" | "vm_metrics" | "vm_operations" | "operation_output" | "metrics_since"
@@ -136,9 +159,11 @@ fn level_of(path: &str) -> Level {
 }
 
 /// Server functions whose request in the table names nothing that is there, not even for an admin.
-const ABSENT: [&str; 8] = [
+const ABSENT: [&str; 10] = [
     "/api/v1/end_session",
     "/api/v1/end_vm_share",
+    "/api/v1/revoke_invitation",
+    "/api/v1/create_password_link",
     "/api/v1/set_account_role",
     "/api/v1/delete_alert_rule",
     "/api/v1/acknowledge_alert",

@@ -85,7 +85,7 @@ async fn wrong_sign_ins_leave_no_memory_behind() {
         command.args(["--provider", "simulated", "--simulated-vms", "0"]);
     });
     process.listens().await;
-    http::register(process.address, "ada").await;
+    http::register(process.address, "ada", &process.setup_code()).await;
     let before = resident_mb(process.id());
     let head = "Content-Type: application/x-www-form-urlencoded\r\n";
     for name in ["ada", "nobody"] {

@@ -104,6 +104,12 @@ pub fn server_functions() -> BTreeMap<&'static str, &'static str> {
         ("/api/v1/set_account_active", "account_id=1&is_active=false"),
         ("/api/v1/set_account_role", "account_id=999&role=admin"),
         ("/api/v1/grant_credits", "account_id=2&amount=1000&reason=mine"),
+        ("/api/v1/create_invitation", "days=7&role=admin&credits=1000&note=eve"),
+        ("/api/v1/invitations", ""),
+        ("/api/v1/revoke_invitation", "invitation_id=999"),
+        ("/api/v1/create_password_link", "account_id=999"),
+        ("/api/v1/new_link", ""),
+        ("/api/v1/set_password_by_link", "link=x&new_password=another+long+one"),
         ("/api/v1/images", ""),
         ("/api/v1/list_vms", ""),
         ("/api/v1/launch_vm", "name=x&image=y&ram_mb=1&cpu_cores=1&disk_gb=1"),
@@ -470,13 +476,19 @@ async fn the_first_start_leads_to_setup_and_setup_away_once_there_is_an_account(
     let words = anonymous.page("/setup").await.words();
     assert!(words.contains("Simulated fleet") && words.contains("What happens next"), "{words}");
 
-    let fields = [("username", "ada"), ("email", "ada@example.org"), ("password", "short")];
+    let code = server.setup_code();
+    let fields =
+        [("username", "ada"), ("email", "ada@example.org"), ("password", "short"), ("setup_code", code)];
     let (location, page) = anonymous.submit("/setup", "/api/v1/register", &fields).await;
-    assert!(location.starts_with("/setup?") && !location.contains("short"), "{location}");
+    assert!(location.starts_with("/setup?"), "{location}");
+    for secret in ["short", code] {
+        assert!(!location.contains(secret) && !page.text.contains(&format!("\"{secret}\"")), "{location}");
+    }
     assert_eq!(page.field("username").as_deref(), Some("ada"));
     assert_eq!(page.field("email").as_deref(), Some("ada@example.org"));
 
-    let fields = [("username", "ada"), ("email", "ada@example.org"), ("password", PASSWORD)];
+    let fields =
+        [("username", "ada"), ("email", "ada@example.org"), ("password", PASSWORD), ("setup_code", code)];
     let (location, _) = anonymous.submit(&location, "/api/v1/register", &fields).await;
     assert_eq!(location, "/");
     let away = anonymous.page("/setup").await;

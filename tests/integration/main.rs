@@ -14,6 +14,7 @@ mod hardening;
 mod lifecycle;
 mod notifications;
 mod prometheus;
+mod registration;
 mod sharing;
 mod simulated;
 mod storage;

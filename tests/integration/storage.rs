@@ -246,7 +246,7 @@ async fn a_disk_that_fails_for_a_while_costs_no_tick() {
     let disk = Disk::new();
     let mut process = disk.start();
     process.listens().await;
-    let token = http::register(process.address, "ada").await;
+    let token = http::register(process.address, "ada", &process.setup_code()).await;
     let live = async || {
         let (status, body) = http::send(process.address, "GET", "/api/v1/metrics_since", &token, "").await;
         assert_eq!(status, 200, "{body}\n{}", process.log());

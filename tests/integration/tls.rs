@@ -106,7 +106,8 @@ impl Cloud {
         let folder = tempfile::tempdir().unwrap();
         let mut process = start_trusting(pem, folder.path(), flags);
         process.listens().await;
-        let token = in_time("Ada registers", http::register(process.address, "ada")).await;
+        let token =
+            in_time("Ada registers", http::register(process.address, "ada", &process.setup_code())).await;
         Self { process, token, _folder: folder }
     }
 

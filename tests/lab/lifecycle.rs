@@ -313,7 +313,7 @@ async fn a_server_that_is_killed_at_random_moments_loses_and_doubles_nothing() {
     let _nothing_at_work = NothingAtWork(folders.clone());
     let mut random = Random::new();
     let mut process = start(folder.path()).await;
-    let token = http::register(process.address, "ada").await;
+    let token = http::register(process.address, "ada", &process.setup_code()).await;
 
     let (mut kills, mut launches, mut vm_id) = (0, 0, 0);
     let round = ["launch", "stop", "start", "destroy"];

@@ -30,10 +30,11 @@ impl Drop for Listening {
     }
 }
 
-/// Registers somebody with the usual password, signs them in and gives their token; the first one is the admin.
-pub async fn register(address: SocketAddr, username: &str) -> String {
-    let body =
-        format!(r#"{{"username":"{username}","email":"{username}@example.org","password":"{PASSWORD}"}}"#);
+/// Registers the admin with the usual password, signs them in and gives their token.
+pub async fn register(address: SocketAddr, username: &str, setup_code: &str) -> String {
+    let body = format!(
+        r#"{{"username":"{username}","email":"{username}@example.org","password":"{PASSWORD}","setup_code":"{setup_code}"}}"#
+    );
     let (status, answer) = send(address, "POST", "/api/auth/register", "", &body).await;
     assert_eq!(status, 201, "{answer}");
     sign_in(address, username, PASSWORD).await

@@ -15,7 +15,7 @@ use axum::{
     http::{Method, Request, StatusCode, header},
 };
 use clap::Parser;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::{
     net::SocketAddr,
     path::PathBuf,
@@ -139,9 +139,12 @@ pub fn asset_urls() -> AssetUrls {
     AssetUrls { css: url("a.css"), js: url("a.js"), wasm: url("a.wasm"), echarts: url("e.js") }
 }
 
+/// With open registration, unless `more` says otherwise: most tests need some users.
 pub fn arguments(data_dir: &std::path::Path, more: &[&str]) -> ServeArgs {
     let fixed = ["twarga-cloud", "--data-dir", data_dir.to_str().unwrap()];
-    Cli::parse_from([&fixed, more].concat()).serve
+    let registration = ["--registration", "open"];
+    let registration = if more.contains(&"--registration") { &[][..] } else { &registration };
+    Cli::parse_from([&fixed, registration, more].concat()).serve
 }
 
 impl Server {
@@ -184,10 +187,14 @@ impl Server {
     /// Registers a user and signs in; the first one is the admin.
     pub async fn user(&self, name: &str) -> Client {
         let anonymous = self.anonymous();
-        let body = format!(r#"{{"username":"{name}","email":"{name}@example.org","password":"{PASSWORD}"}}"#);
-        let answer = anonymous.json(Method::POST, "/api/auth/register", &body).await;
+        let answer = anonymous.register(name, json!({ "setup_code": self.setup_code() })).await;
         assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text);
         self.signed_in(name).await
+    }
+
+    /// What the server's terminal would show.
+    pub fn setup_code(&self) -> &str {
+        self.state.registration.setup_code.expose()
     }
 
     pub async fn signed_in(&self, name: &str) -> Client {
@@ -319,6 +326,14 @@ impl Client {
             .body(Body::from(body.to_owned()))
             .unwrap();
         self.send(request).await
+    }
+
+    /// Registers a user over REST, with these codes and whatever else differs.
+    pub async fn register(&self, name: &str, codes: Value) -> Answer {
+        let mut body =
+            json!({ "username": name, "email": format!("{name}@example.org"), "password": PASSWORD });
+        body.as_object_mut().unwrap().extend(codes.as_object().unwrap().clone());
+        self.json(Method::POST, "/api/auth/register", &body.to_string()).await
     }
 
     pub async fn form(&self, path: &str, fields: &[(&str, &str)]) -> Answer {

@@ -63,6 +63,13 @@ impl Process {
         .await;
     }
 
+    /// The code that it has printed for the first account; `listens` waits for it.
+    pub fn setup_code(&self) -> String {
+        let log = self.log();
+        let (_, rest) = log.split_once("/setup#").expect("a server without accounts prints its setup code");
+        rest.split_whitespace().next().unwrap().to_owned()
+    }
+
     /// Waits until it ends by itself.
     pub async fn ends(&mut self) -> ExitStatus {
         eventually(async || {

@@ -50,6 +50,11 @@ impl Accounts {
     /// # Errors
     /// `Internal` when the database cannot be read.
     pub async fn list(&self, search: &str) -> Result<Vec<Account>, ApiError> {
+        self.listed(search, Some(LIST_LENGTH)).await
+    }
+
+    /// The first `limit` accounts, or all of them.
+    pub(super) async fn listed(&self, search: &str, limit: Option<i64>) -> Result<Vec<Account>, ApiError> {
         let rows: Vec<ListedRow> = sqlx::query_as(
             "SELECT id, username, email, role, is_active, created_at,
                     (SELECT max(last_used_at) FROM session WHERE account_id = account.id) AS last_seen_at,
@@ -60,7 +65,8 @@ impl Accounts {
              ORDER BY username LIMIT ?2",
         )
         .bind(search.trim().to_lowercase())
-        .bind(LIST_LENGTH)
+        // A negative limit is none.
+        .bind(limit.unwrap_or(-1))
         .fetch_all(self.database.read())
         .await
         .map_err(internal)?;
@@ -70,7 +76,7 @@ impl Accounts {
     /// Creates an account with a role.
     ///
     /// # Errors
-    /// As [`Self::register`]; `Forbidden` when `admin` is none any more.
+    /// As [`Self::register_as`]; `Forbidden` when `admin` is none any more.
     pub async fn create(
         &self,
         admin: &CurrentUser,
@@ -188,7 +194,10 @@ impl Accounts {
     }
 
     /// Begins a writing transaction for a request that only an active admin may make.
-    async fn write_as_admin(&self, user: &CurrentUser) -> Result<Transaction<'static, Sqlite>, ApiError> {
+    pub(super) async fn write_as_admin(
+        &self,
+        user: &CurrentUser,
+    ) -> Result<Transaction<'static, Sqlite>, ApiError> {
         let mut tx = self.database.write().await.map_err(internal)?;
         let is_admin: bool = sqlx::query_scalar(
             "SELECT EXISTS (SELECT 1 FROM account WHERE id = ? AND role = 'admin' AND is_active = 1)",
@@ -215,7 +224,10 @@ impl Accounts {
     }
 }
 
-async fn found(tx: &mut Transaction<'_, Sqlite>, account_id: i64) -> Result<CurrentUser, ApiError> {
+pub(super) async fn found(
+    tx: &mut Transaction<'_, Sqlite>,
+    account_id: i64,
+) -> Result<CurrentUser, ApiError> {
     let row: Option<AccountRow> =
         sqlx::query_as("SELECT id, username, email, role FROM account WHERE id = ?")
             .bind(account_id)

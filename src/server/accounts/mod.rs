@@ -8,9 +8,14 @@
 //! account is still as it was checked: see `Accounts::begin_session`, [`Accounts::change_password`] and `administration.rs`.
 
 mod administration;
+mod invitation;
+mod maintenance;
 mod password;
+mod password_link;
 mod password_strength;
+mod registration;
 mod self_service;
+mod setup_code;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -22,9 +27,11 @@ use super::{
     internal,
 };
 use crate::model::{ApiError, CurrentUser, EMAIL_INVALID, ErrorCode, Role, check_registration};
+pub use invitation::NewInvitation;
 use lettre::Address;
 pub use password::Passwords;
 use password_strength::Owner;
+pub use registration::{Registration, RegistrationForm};
 use sqlx::{FromRow, Sqlite, Transaction};
 pub use token::Token;
 
@@ -127,23 +134,11 @@ impl Accounts {
         Ok(row.map(CurrentUser::from))
     }
 
-    /// Registers an account. The first one is an admin, every other a user.
+    /// Creates an account for whoever may start the program on the server itself. Without a role, the first one is an
+    /// admin's, every other a user's.
     ///
     /// # Errors
     /// `Invalid` with the fields that are wrong or taken; `TooMany` when too many passwords are being hashed.
-    pub async fn register(
-        &self,
-        username: &str,
-        email: &str,
-        password: &str,
-    ) -> Result<CurrentUser, ApiError> {
-        self.register_as(username, email, password, None).await
-    }
-
-    /// The same with a role, for whoever may start the program on the server itself.
-    ///
-    /// # Errors
-    /// As [`Self::register`].
     pub async fn register_as(
         &self,
         username: &str,
@@ -182,19 +177,7 @@ impl Accounts {
         role: Role,
         created_by: Option<&CurrentUser>,
     ) -> Result<CurrentUser, ApiError> {
-        let row: AccountRow = sqlx::query_as(
-            "INSERT INTO account (username, email, password_hash, role, created_at) VALUES (?, ?, ?, ?, ?)
-             RETURNING id, username, email, role",
-        )
-        .bind(&new.owner.username)
-        .bind(&new.owner.email)
-        .bind(&new.password_hash)
-        .bind(role.as_str())
-        .bind(now().0)
-        .fetch_one(&mut **tx)
-        .await
-        .map_err(taken)?;
-        let user = CurrentUser::from(row);
+        let user = insert_account(tx, new, role).await?;
         self.allowances.grant_first(tx, user.id, user.role, now().0).await.map_err(internal)?;
         let event = NewEvent::info(
             "account_created",
@@ -346,6 +329,27 @@ impl Accounts {
             .map_err(internal)?;
         tx.commit().await.map_err(internal)
     }
+}
+
+/// Inserts only the account, without credits and event.
+async fn insert_account(
+    tx: &mut Transaction<'_, Sqlite>,
+    new: &NewAccount,
+    role: Role,
+) -> Result<CurrentUser, ApiError> {
+    let row: AccountRow = sqlx::query_as(
+        "INSERT INTO account (username, email, password_hash, role, created_at) VALUES (?, ?, ?, ?, ?)
+         RETURNING id, username, email, role",
+    )
+    .bind(&new.owner.username)
+    .bind(&new.owner.email)
+    .bind(&new.password_hash)
+    .bind(role.as_str())
+    .bind(now().0)
+    .fetch_one(&mut **tx)
+    .await
+    .map_err(taken)?;
+    Ok(CurrentUser::from(row))
 }
 
 /// Ends expired sessions, the one that the device had so far, and the oldest ones of the account beyond [`MAX_SESSIONS`].

@@ -25,6 +25,10 @@ fn browser(session_token: Option<&str>) -> Device<'_> {
 }
 
 impl Accounts {
+    async fn register(&self, username: &str, email: &str, password: &str) -> Result<CurrentUser, ApiError> {
+        self.register_as(username, email, password, None).await
+    }
+
     async fn is_open(&self, token: &Token, carrier: Carrier) -> bool {
         self.owner_of_token(token.expose(), carrier).await.unwrap().is_some()
     }

@@ -5,7 +5,7 @@
 mod file;
 
 use crate::{
-    model::ProviderKind,
+    model::{ProviderKind, RegistrationMode, Role},
     server::{
         notifications::{Mail, MailSecurity, PASSWORD_VARIABLE},
         vms::load_images,
@@ -38,7 +38,7 @@ pub enum Command {
         #[command(subcommand)]
         command: ConfigCommand,
     },
-    /// Make or change accounts.
+    /// Create, list and change accounts, also while a server runs.
     User {
         #[command(subcommand)]
         command: UserCommand,
@@ -82,7 +82,7 @@ pub enum AuditCommand {
 
 #[derive(Debug, Subcommand)]
 pub enum UserCommand {
-    /// Make an account; its password is read from standard input.
+    /// Create an account; its password is read from the terminal or from standard input.
     Create {
         name: String,
         /// Give it the role of an admin.
@@ -96,6 +96,60 @@ pub enum UserCommand {
         #[command(flatten)]
         data: DataArgs,
     },
+    /// List all accounts.
+    List {
+        #[command(flatten)]
+        data: DataArgs,
+    },
+    /// Set an account's password, read from the terminal or from standard input, and sign its user out everywhere.
+    Password {
+        name: String,
+        #[command(flatten)]
+        data: DataArgs,
+    },
+    /// Set an account's role.
+    Role {
+        name: String,
+        role: RoleArg,
+        #[command(flatten)]
+        data: DataArgs,
+    },
+    /// Let a deactivated user sign in again.
+    Activate {
+        name: String,
+        #[command(flatten)]
+        data: DataArgs,
+    },
+    /// Sign a user out everywhere, and do not let them sign in any more. Their VMs keep running.
+    Deactivate {
+        name: String,
+        #[command(flatten)]
+        data: DataArgs,
+    },
+    /// List a user's signed-in devices.
+    Sessions {
+        name: String,
+        /// Sign all of them out instead.
+        #[arg(long)]
+        end: bool,
+        #[command(flatten)]
+        data: DataArgs,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RoleArg {
+    User,
+    Admin,
+}
+
+impl From<RoleArg> for Role {
+    fn from(role: RoleArg) -> Self {
+        match role {
+            RoleArg::User => Self::User,
+            RoleArg::Admin => Self::Admin,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Args)]
@@ -237,6 +291,10 @@ pub struct ServeArgs {
     /// Real VMs, or a fleet that is made up for trying out.
     #[arg(long, env = "TWARGA_PROVIDER", default_value = "vagrant")]
     pub provider: Provider,
+    /// Who may create an account: everybody (open), who has an admin's invitation (invited), or nobody but admins (closed).
+    /// The first account needs the code that the server prints when it starts.
+    #[arg(long, env = "TWARGA_REGISTRATION", default_value = "invited")]
+    pub registration: RegistrationArg,
     #[command(flatten)]
     pub notifications: NotificationArgs,
     /// How many VMs the simulated fleet begins with.
@@ -297,6 +355,23 @@ impl From<Provider> for ProviderKind {
         match provider {
             Provider::Vagrant => Self::Vagrant,
             Provider::Simulated => Self::Simulated,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RegistrationArg {
+    Open,
+    Invited,
+    Closed,
+}
+
+impl From<RegistrationArg> for RegistrationMode {
+    fn from(registration: RegistrationArg) -> Self {
+        match registration {
+            RegistrationArg::Open => Self::Open,
+            RegistrationArg::Invited => Self::Invited,
+            RegistrationArg::Closed => Self::Closed,
         }
     }
 }
@@ -473,6 +548,26 @@ mod tests {
     }
 
     #[test]
+    fn registration_is_by_invitation_unless_said_otherwise() {
+        let mode = |arguments: &[&str]| {
+            let cli = Cli::try_parse_from([&["twarga-cloud"], arguments].concat()).unwrap();
+            RegistrationMode::from(cli.serve.registration)
+        };
+        assert_eq!(mode(&[]), RegistrationMode::Invited);
+        assert_eq!(mode(&["--registration", "open"]), RegistrationMode::Open);
+        assert_eq!(mode(&["--registration", "closed"]), RegistrationMode::Closed);
+    }
+
+    #[test]
+    fn a_password_is_no_argument_of_a_command() {
+        for command in ["create", "password"] {
+            let arguments = ["twarga-cloud", "user", command, "ada", "correct horse battery"];
+            assert!(Cli::try_parse_from(arguments).is_err(), "{command}");
+            assert!(Cli::try_parse_from(&arguments[..4]).is_ok(), "{command}");
+        }
+    }
+
+    #[test]
     fn a_public_address_is_kept_without_its_slash() {
         for (given, kept) in [
             ("https://cloud.example.org/", "https://cloud.example.org"),
@@ -487,6 +582,7 @@ mod tests {
     fn an_invalid_value_is_rejected_with_its_name_the_value_and_what_is_allowed() {
         for (arguments, words) in [
             (["--collect-every", "0"], ["--collect-every", "'0'", "from 1 to 3600"]),
+            (["--registration", "anybody"], ["--registration", "'anybody'", "open, invited, closed"]),
             (["--provider", "docker"], ["--provider", "'docker'", "vagrant, simulated"]),
             (["--retention-days", "x"], ["--retention-days", "'x'", "from 1 to 3650"]),
             (["--libvirt-uri", "localhost"], ["--libvirt-uri", "'localhost'", "qemu:///system"]),

@@ -1,7 +1,7 @@
 //! What every server function begins with: the state, the caller, and whether they have access.
 
 use crate::{
-    model::{ApiError, CurrentUser, ErrorCode, Role, Theme},
+    model::{ApiError, CurrentUser, ErrorCode, OneTimeLink, Role, Theme},
     server::{
         accounts::{Carrier, Device, LIFE_DAYS, Token},
         internal,
@@ -12,7 +12,7 @@ use crate::{
 use axum::http::{HeaderMap, HeaderValue, header, request::Parts};
 use leptos::prelude::use_context;
 use leptos_axum::ResponseOptions;
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Instant};
 
 const COOKIE: &str = "twarga_session";
 /// The prefix binds the cookie to this host and to https.
@@ -225,6 +225,30 @@ pub fn redirect(path: &str) {
     if use_context::<ResponseOptions>().is_some() {
         leptos_axum::redirect(path);
     }
+}
+
+/// The address of a page with a token. It is behind `#`: browsers send that part to no server, so it is in no log and no
+/// `Referer`.
+pub fn link_with_token(state: &AppState, page: &str, token: &Token) -> String {
+    let site = state.public_url.clone().unwrap_or_else(|| {
+        let parts = use_context::<Parts>();
+        let host = parts.as_ref().and_then(|parts| parts.headers.get(header::HOST)?.to_str().ok());
+        host.map_or_else(String::new, |host| {
+            format!("{}://{host}", if state.https { "https" } else { "http" })
+        })
+    });
+    format!("{site}{page}#{}", token.expose())
+}
+
+/// Gives the link as the answer. A form that was sent without JavaScript is answered with a redirect instead, so the link is
+/// kept for the page behind it.
+pub fn shown_once(state: &AppState, admin: &CurrentUser, link: OneTimeLink) -> OneTimeLink {
+    let parts = use_context::<Parts>();
+    let accept = parts.as_ref().and_then(|parts| parts.headers.get(header::ACCEPT)?.to_str().ok());
+    if accept.is_some_and(|accept| accept.contains("text/html")) {
+        state.new_links.keep(admin.id, link.clone(), Instant::now());
+    }
+    link
 }
 
 fn set_cookie(state: &AppState, value: &str, max_age_secs: i64) -> Result<(), ApiError> {

@@ -4,7 +4,7 @@ use super::extract::{ApiForm, ApiJson};
 use crate::{
     model::{ApiError, CurrentUser},
     server::{
-        accounts::{Carrier, Device},
+        accounts::{Carrier, Device, RegistrationForm},
         state::AppState,
         web::request_context,
     },
@@ -23,13 +23,24 @@ pub struct Registration {
     username: String,
     email: String,
     password: String,
+    #[serde(default)]
+    setup_code: String,
+    #[serde(default)]
+    invitation: String,
 }
 
 pub async fn register(
     State(state): State<AppState>,
     ApiJson(registration): ApiJson<Registration>,
 ) -> Result<Response, ApiError> {
-    let user = state.register(&registration.username, &registration.email, &registration.password).await?;
+    let form = RegistrationForm {
+        username: &registration.username,
+        email: &registration.email,
+        password: &registration.password,
+        setup_code: &registration.setup_code,
+        invitation: &registration.invitation,
+    };
+    let user = state.register(form).await?;
     Ok((StatusCode::CREATED, Json(user)).into_response())
 }
 
