@@ -18,6 +18,7 @@ pub mod monitor;
 pub mod new_links;
 pub mod notifications;
 pub mod provider;
+pub mod request_origin;
 pub mod simulated;
 pub mod state;
 pub mod user_commands;
@@ -26,6 +27,7 @@ pub mod vms;
 pub mod web;
 
 use crate::model::{ApiError, ErrorCode};
+use request_origin::RequestOrigin;
 use std::any::Any;
 
 /// Logs what a client must not see, once, and returns the generic error. Both have the same reference, so that the line in
@@ -37,12 +39,9 @@ fn internal(error: impl std::fmt::Display + 'static) -> ApiError {
             "Nothing can be saved, because the server's disk is full. Ask an admin to free some space.";
         return ApiError::new(ErrorCode::Internal, text);
     }
-    let mut bytes = [0; 4];
-    if getrandom::fill(&mut bytes).is_err() {
-        tracing::error!(%error, "a request failed");
-        return ApiError::internal();
-    }
-    let reference = format!("{:08x}", u32::from_be_bytes(bytes));
+    // That of the request is in the log as its span, too.
+    let reference =
+        request_origin::current().map_or_else(|| RequestOrigin::new(None).id, |request| request.id.clone());
     tracing::error!(%error, reference, "a request failed");
     ApiError::new(
         ErrorCode::Internal,
@@ -56,7 +55,7 @@ mod tests {
     fn internal_errors_show_a_reference_and_not_their_cause() {
         let text = super::internal("disk image is malformed").text;
         let reference = text.split_once("(reference ").unwrap().1.trim_end_matches(").");
-        assert_eq!(reference.len(), 8, "{text}");
+        assert_eq!(reference.len(), 16, "{text}");
         assert!(!text.contains("malformed"), "{text}");
         assert_ne!(super::internal("x").text, text);
     }

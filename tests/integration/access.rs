@@ -14,7 +14,7 @@ use twarga_cloud::server::web::{page_paths, routes};
 
 /// What a route takes. The VM's levels are those of [`twarga_cloud::model::AccessLevel`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Level {
+pub enum Level {
     Anyone,
     /// Any signed-in user.
     User,
@@ -31,7 +31,7 @@ use Level::{Absent, Admin, Anyone, Operate, Own, OwnElseAbsent, User, View};
 
 /// A request of each route beside pages and server functions: method, path as registered, path and query as requested, body,
 /// and who may. Nothing that a request does keeps a later one from being allowed: what would is rejected for another reason.
-const REST: [(&str, &str, &str, &str, Level); 29] = [
+pub const REST: [(&str, &str, &str, &str, Level); 29] = [
     ("GET", "/health", "/health", "", Anyone),
     ("GET", "/metrics", "/metrics", "", User),
     ("POST", "/api/auth/register", "/api/auth/register", "{}", Anyone),
@@ -95,7 +95,7 @@ const REST: [(&str, &str, &str, &str, Level); 29] = [
 ];
 
 /// Each page's path as registered and as requested, and who may see it.
-const PAGES: [(&str, &str, Level); 17] = [
+pub const PAGES: [(&str, &str, Level); 17] = [
     ("/", "/", User),
     ("/monitor", "/monitor", User),
     ("/alerts", "/alerts", User),

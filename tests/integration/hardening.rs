@@ -2,7 +2,7 @@
 
 use crate::{
     api::{call, registered_server_functions, server_functions},
-    support::{PASSWORD, fleet::Fleet, form_request},
+    support::{Answer, PASSWORD, fleet::Fleet, form_request},
 };
 use axum::{
     body::Body,
@@ -197,4 +197,33 @@ async fn a_body_that_is_too_large_is_413_wherever_it_is_sent() {
     let mut form = form_request("/api/v1/sign_in", &[("username", &huge), ("password", "y")]);
     form.headers_mut().insert(header::ACCEPT, "text/html".parse().unwrap());
     assert_eq!(server.anonymous().send(form).await.status, StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+#[tokio::test]
+async fn a_response_its_events_and_its_error_have_the_same_request_id() {
+    let server = Fleet::new().serve(0).await;
+    let admin = server.user("ada").await;
+    let id_of = |answer: &Answer| answer.headers["x-request-id"].to_str().unwrap().to_owned();
+    let fields = [("account_id", "1"), ("amount", "5"), ("reason", "a test")];
+    let answer = admin.form("/api/v1/grant_credits", &fields).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+    let recorded: String = sqlx::query_scalar("SELECT request_id FROM event ORDER BY id DESC LIMIT 1")
+        .fetch_one(server.state.database.read())
+        .await
+        .unwrap();
+    assert_eq!(recorded, id_of(&answer));
+
+    let mut foreign = form_request("/api/v1/grant_credits", &fields);
+    let browser = server.browser("ada").await;
+    foreign.headers_mut().insert(header::COOKIE, browser.cookie().unwrap().parse().unwrap());
+    foreign.headers_mut().insert("sec-fetch-site", "cross-site".parse().unwrap());
+    foreign.headers_mut().insert("x-request-id", recorded.parse().unwrap());
+    let rejected = server.anonymous().send(foreign).await;
+    assert_eq!(rejected.status, StatusCode::FORBIDDEN);
+    assert_ne!(id_of(&rejected), recorded, "a client cannot choose it");
+
+    server.execute("ALTER TABLE credit_entry RENAME TO lost").await;
+    let failed = admin.get("/api/v1/my_quota").await;
+    assert_eq!(failed.status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert!(failed.text.contains(&format!("(reference {})", id_of(&failed))), "{}", failed.text);
 }

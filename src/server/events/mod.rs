@@ -7,7 +7,10 @@ mod search;
 #[cfg(test)]
 mod tests;
 
-use super::database::{Database, now};
+use super::{
+    database::{Database, now},
+    request_origin,
+};
 use crate::model::{ApiError, Event, Severity, UtcMillis};
 pub use audit::{AuditError, Verified, delete_before, verify};
 use chain::StoredEvent;
@@ -69,6 +72,7 @@ impl NewEvent {
             Severity::Warning => tracing::warn!(kind = self.kind, vm_id, "{}", self.text),
             Severity::Error => tracing::error!(kind = self.kind, vm_id, "{}", self.text),
         }
+        let origin = request_origin::current();
         let end = audit::end(tx).await?;
         let event = StoredEvent {
             id: end.last_id + 1,
@@ -79,9 +83,9 @@ impl NewEvent {
             account_id: self.account_id,
             done_by: self.done_by,
             text: self.text.clone(),
-            address: None,
-            session_id: None,
-            request_id: None,
+            address: origin.as_ref().and_then(|origin| origin.address).map(|address| address.to_string()),
+            session_id: origin.as_ref().and_then(|origin| origin.session_id()),
+            request_id: origin.map(|origin| origin.id.clone()),
         };
         sqlx::query(
             "INSERT INTO event (id, at, kind, severity, vm_id, account_id, done_by, text, address, session_id, request_id,

@@ -6,6 +6,7 @@ mod form_errors;
 mod headers;
 mod prometheus;
 pub mod request_context;
+mod request_id;
 mod rest;
 
 use self::rest::{auth, events, extract::status_of, metrics, vms};
@@ -78,6 +79,7 @@ pub fn router(state: AppState) -> Router {
         .with_state(state.clone())
         .merge(pages)
         .fallback(fallback)
+        .layer(middleware::from_fn(request_id::make_known))
         .layer(middleware::from_fn(map_api_errors))
         .layer(middleware::from_fn(form_errors::keep_entered_values))
         .layer(middleware::from_fn(strip_form_errors))
@@ -88,6 +90,7 @@ pub fn router(state: AppState) -> Router {
         .layer(middleware::from_fn_with_state(state, headers::secure))
         // Assets are compressed when the site is built, and pages are streamed.
         .layer(CompressionLayer::new().compress_when(is_json))
+        .layer(middleware::from_fn(request_id::assign))
 }
 
 /// The routes beside the pages and server functions: REST, health and metrics.
