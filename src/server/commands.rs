@@ -44,6 +44,8 @@ use tokio::{
 const FAREWELL: Duration = Duration::from_secs(10);
 const SEALING_INTERVAL: Duration = Duration::from_secs(20);
 const SCHEDULED_ACTIONS_INTERVAL: Duration = Duration::from_secs(5);
+/// How late a change of an account by another process takes effect.
+const OTHER_PROCESSES_INTERVAL: Duration = Duration::from_secs(1);
 const RETENTION_INTERVAL: Duration = Duration::from_secs(10 * 60);
 /// A day off is believed within half an hour, a year ahead after a week.
 const BELIEF: i64 = 50;
@@ -172,7 +174,7 @@ pub async fn assemble(
         interval_secs: arguments.collect_every,
         retention_days: arguments.retention_days,
         https: arguments.https,
-        assets,
+        assets: Arc::new(assets),
         simulated: source.simulated.map(|fleet| (fleet, arguments.simulated_vms as usize)),
     };
     if let Some((fleet, _)) = &state.simulated {
@@ -240,6 +242,7 @@ pub async fn serve(arguments: ServeArgs) -> Result<(), String> {
     tokio::spawn(retention(state.store.clone(), arguments.retention_days));
     tokio::spawn(sealing(state.store.clone()));
     tokio::spawn(planned_stops(state.vms.clone()));
+    tokio::spawn(other_processes(state.database.clone()));
     tokio::spawn(auto_start(state.clone()));
 
     let address = listener.local_addr().map_err(|e| e.to_string())?;
@@ -357,6 +360,15 @@ async fn planned_stops(vms: Vms) {
         if let Err(error) = vms.stop_due(super::database::now()).await {
             tracing::error!(%error, "scheduled shutdowns could not be read");
         }
+    }
+}
+
+/// Lets what is kept in memory be read again when another process has changed it.
+async fn other_processes(database: Database) {
+    let mut interval = tokio::time::interval(OTHER_PROCESSES_INTERVAL);
+    loop {
+        interval.tick().await;
+        database.check_other_processes().await;
     }
 }
 

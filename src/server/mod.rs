@@ -19,6 +19,7 @@ pub mod notifications;
 pub mod provider;
 pub mod simulated;
 pub mod state;
+pub mod table_changes;
 pub mod vagrant;
 pub mod vms;
 pub mod web;

@@ -75,7 +75,7 @@ pub struct AppState {
     pub interval_secs: u32,
     pub retention_days: u32,
     pub https: bool,
-    pub assets: AssetUrls,
+    pub assets: Arc<AssetUrls>,
     /// When VMs are simulated: the fleet, and how many VMs the first account gets.
     pub simulated: Option<(Arc<SimulatedFleet>, usize)>,
 }

@@ -16,6 +16,7 @@ mod outcome;
 mod queue;
 mod reconcile;
 mod repository;
+mod row_cache;
 mod scheduled_actions;
 mod service;
 mod transcript;
@@ -43,6 +44,7 @@ pub use outcome::status_after;
 use queue::Operations;
 pub use reconcile::{ObservedStatus, RecordedStatus, StatusChange, reconcile};
 use repository::VmRow;
+use row_cache::RowCache;
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -79,6 +81,7 @@ pub struct Offer {
 pub struct Vms(Arc<Inner>);
 
 struct Inner {
+    rows: RowCache,
     database: Database,
     events: Events,
     machines: Arc<dyn MachineDriver>,
@@ -104,6 +107,7 @@ impl Vms {
         at_once: usize,
     ) -> Self {
         Self(Arc::new(Inner {
+            rows: RowCache::new(database.clone()),
             database,
             events,
             machines: backing.machines,
@@ -139,15 +143,14 @@ impl Vms {
     /// # Errors
     /// `Internal` when the database cannot be read.
     pub async fn list(&self, scope: Scope) -> Result<Vec<VmView>, ApiError> {
-        let rows = repository::select(&self.0.database, scope).await.map_err(internal)?;
+        let rows = self.0.rows.all().await.map_err(internal)?;
         let snapshot = self.0.latest.get();
-        Ok(rows
-            .into_iter()
-            .map(|row| {
-                let usage = snapshot.usage_of(row.id);
-                self.view(row, usage)
-            })
-            .collect())
+        let covered = rows.iter().filter(|row| match scope {
+            Scope::All => true,
+            Scope::Owner(id) => row.owner_id == id,
+            Scope::One(id) => row.id == id,
+        });
+        Ok(covered.map(|row| self.view(row, snapshot.usage_of(row.id))).collect())
     }
 
     /// One VM, if it is there.
@@ -296,8 +299,8 @@ impl Vms {
         })
     }
 
-    fn view(&self, row: VmRow, usage: VmUsage) -> VmView {
-        let mut view = row.into_view(usage);
+    fn view(&self, row: &VmRow, usage: VmUsage) -> VmView {
+        let mut view = row.view(usage);
         if let Some(operation) = view.operation.as_mut() {
             self.0.operations.complete(operation);
         }

@@ -30,7 +30,7 @@ impl Vms {
             .filter_map(|row| {
                 let machine = self.machine(&row)?;
                 let (domain_uuid, problem_lasts) = (row.domain_uuid.clone(), row.problem_lasts);
-                let view = self.view(row, VmUsage::default());
+                let view = self.view(&row, VmUsage::default());
                 let busy = view.operation.as_ref().is_some_and(|o| o.state.is_open());
                 Some(MonitoredVm { view, machine, domain_uuid, busy, problem_lasts })
             })

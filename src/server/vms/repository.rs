@@ -121,38 +121,40 @@ pub struct VmRow {
     operation: OperationRow,
 }
 
+/// The tables that [`select`] reads.
+pub const TABLES: [&str; 6] = ["vm", "account", "adopted", "guest_setup", "operation", "credit_entry"];
+
+/// Of the VMs that are not destroyed: of one owner or all (`?1`), one of them or all (`?2`).
+pub const SELECT: &str = concat!(
+    "SELECT vm.id, vm.owner_id, account.username AS owner_name, vm.name, vm.image, vm.os_type, vm.vagrant_box,
+            vm.box_url, vm.ram_mb, vm.cpu_cores, vm.disk_gb, vm.next_ram_mb, vm.next_cpu_cores, vm.next_disk_gb,
+            vm.auto_start, vm.stop_at, vm.unexpected_stop_at, vm.status, vm.problem, vm.problem_lasts, vm.ip_address,
+            vm.domain_uuid,
+            adopted.directory AS adopted_directory, adopted.vagrantfile AS adopted_vagrantfile,
+            adopted.data_directory AS adopted_data_directory, adopted.machine AS adopted_machine,
+            adopted.provider AS adopted_provider, adopted.is_indexed AS adopted_is_indexed,
+            guest_setup.provision_script, guest_setup.user_data,
+            vm.is_free OR EXISTS (SELECT 1 FROM credit_entry WHERE vm_id = vm.id AND kind = 'capture') AS was_made,
+            vm.created_at, vm.updated_at, ",
+    operation_columns!(),
+    "
+     FROM vm
+     JOIN account ON account.id = vm.owner_id
+     LEFT JOIN adopted ON adopted.vm_id = vm.id
+     LEFT JOIN guest_setup ON guest_setup.vm_id = vm.id
+     LEFT JOIN operation
+            ON operation.id = (SELECT max(newest.id) FROM operation AS newest WHERE newest.vm_id = vm.id)
+     WHERE vm.destroyed_at IS NULL AND (?1 IS NULL OR vm.owner_id = ?1) AND (?2 IS NULL OR vm.id = ?2)
+     ORDER BY vm.id"
+);
+
 pub async fn select(database: &Database, scope: Scope) -> Result<Vec<VmRow>, sqlx::Error> {
     let (owner, one) = match scope {
         Scope::All => (None, None),
         Scope::Owner(id) => (Some(id), None),
         Scope::One(id) => (None, Some(id)),
     };
-    sqlx::query_as(concat!(
-        "SELECT vm.id, vm.owner_id, account.username AS owner_name, vm.name, vm.image, vm.os_type, vm.vagrant_box,
-                vm.box_url, vm.ram_mb, vm.cpu_cores, vm.disk_gb, vm.next_ram_mb, vm.next_cpu_cores, vm.next_disk_gb,
-                vm.auto_start, vm.stop_at, vm.unexpected_stop_at, vm.status, vm.problem, vm.problem_lasts, vm.ip_address,
-                vm.domain_uuid,
-                adopted.directory AS adopted_directory, adopted.vagrantfile AS adopted_vagrantfile,
-                adopted.data_directory AS adopted_data_directory, adopted.machine AS adopted_machine,
-                adopted.provider AS adopted_provider, adopted.is_indexed AS adopted_is_indexed,
-                guest_setup.provision_script, guest_setup.user_data,
-                vm.is_free OR EXISTS (SELECT 1 FROM credit_entry WHERE vm_id = vm.id AND kind = 'capture') AS was_made,
-                vm.created_at, vm.updated_at, ",
-        operation_columns!(),
-        "
-         FROM vm
-         JOIN account ON account.id = vm.owner_id
-         LEFT JOIN adopted ON adopted.vm_id = vm.id
-         LEFT JOIN guest_setup ON guest_setup.vm_id = vm.id
-         LEFT JOIN operation
-                ON operation.id = (SELECT max(newest.id) FROM operation AS newest WHERE newest.vm_id = vm.id)
-         WHERE vm.destroyed_at IS NULL AND (?1 IS NULL OR vm.owner_id = ?1) AND (?2 IS NULL OR vm.id = ?2)
-         ORDER BY vm.id"
-    ))
-    .bind(owner)
-    .bind(one)
-    .fetch_all(database.read())
-    .await
+    sqlx::query_as(SELECT).bind(owner).bind(one).fetch_all(database.read()).await
 }
 
 impl VmRow {
@@ -194,7 +196,7 @@ impl VmRow {
     }
 
     /// `allowed` is left empty.
-    pub fn into_view(self, usage: VmUsage) -> VmView {
+    pub fn view(&self, usage: VmUsage) -> VmView {
         let (spec, next_spec) = (self.spec(), self.next_spec());
         let adopted = self.project().map(|project| Adopted {
             directory: project.directory.display().to_string(),
@@ -203,22 +205,22 @@ impl VmRow {
         });
         VmView {
             id: self.id,
-            name: self.name,
+            name: self.name.clone(),
             owner_id: self.owner_id,
-            owner_name: self.owner_name,
-            os_type: self.os_type,
+            owner_name: self.owner_name.clone(),
+            os_type: self.os_type.clone(),
             spec,
             next_spec,
             status: VmStatus::parse(&self.status).unwrap_or(VmStatus::Unknown),
-            problem: self.problem,
-            ip_address: self.ip_address,
+            problem: self.problem.clone(),
+            ip_address: self.ip_address.clone(),
             adopted,
             auto_start: self.auto_start,
             stop_at: self.stop_at.map(UtcMillis),
             unexpected_stop_at: self.unexpected_stop_at.map(UtcMillis),
             created_at: UtcMillis(self.created_at),
             updated_at: UtcMillis(self.updated_at),
-            operation: self.operation.0,
+            operation: self.operation.0.clone(),
             allowed: Vec::new(),
             usage,
         }

@@ -28,10 +28,13 @@ use leptos::{prelude::*, server_fn::error::SERVER_FN_ERROR_HEADER};
 use leptos_axum::{AxumRouteListing, LeptosRoutes, generate_route_list};
 use serde_json::json;
 use std::{net::SocketAddr, sync::LazyLock};
-use tower_http::compression::CompressionLayer;
+use tower_http::compression::{CompressionLayer, Predicate, predicate::SizeAbove};
 
 /// The largest legitimate request: two files for a guest, with every byte percent-encoded.
 const MAX_BODY_BYTES: usize = 128 * 1024;
+
+/// What fits into one packet anyway is not worth the work.
+const MIN_COMPRESSED_BYTES: u16 = 1024;
 
 /// The pages' routes, generated once per process: while it walks the routes, Leptos keeps every resource of the process
 /// from loading (`SuppressResourceLoad` is a global flag). A page that another router renders meanwhile would wait for its
@@ -51,7 +54,7 @@ pub fn router(state: AppState) -> Router {
         move || {
             provide_context(state.clone());
             // Read for each request: in development the site is rebuilt while the server runs.
-            provide_context(assets::urls().unwrap_or_else(|_| state.assets.clone()));
+            provide_context(assets::urls().unwrap_or_else(|_| (*state.assets).clone()));
         }
     };
     let page = {
@@ -107,7 +110,7 @@ pub fn router(state: AppState) -> Router {
         .layer(middleware::from_fn_with_state(state.clone(), csrf::same_origin_only))
         .layer(middleware::from_fn_with_state(state, headers::secure))
         // Assets are compressed when the site is built, and pages are streamed.
-        .layer(CompressionLayer::new().compress_when(is_json))
+        .layer(CompressionLayer::new().compress_when(is_json.and(SizeAbove::new(MIN_COMPRESSED_BYTES))))
 }
 
 fn is_json(_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions) -> bool {
