@@ -46,6 +46,7 @@ const SEALING_INTERVAL: Duration = Duration::from_secs(20);
 const SCHEDULED_ACTIONS_INTERVAL: Duration = Duration::from_secs(5);
 /// How late a change of an account by another process takes effect.
 const OTHER_PROCESSES_INTERVAL: Duration = Duration::from_secs(1);
+const LAST_USES_INTERVAL: Duration = Duration::from_secs(60);
 const RETENTION_INTERVAL: Duration = Duration::from_secs(10 * 60);
 /// A day off is believed within half an hour, a year ahead after a week.
 const BELIEF: i64 = 50;
@@ -243,6 +244,7 @@ pub async fn serve(arguments: ServeArgs) -> Result<(), String> {
     tokio::spawn(sealing(state.store.clone()));
     tokio::spawn(planned_stops(state.vms.clone()));
     tokio::spawn(other_processes(state.database.clone()));
+    tokio::spawn(last_uses(state.accounts.clone()));
     tokio::spawn(auto_start(state.clone()));
 
     let address = listener.local_addr().map_err(|e| e.to_string())?;
@@ -253,7 +255,7 @@ pub async fn serve(arguments: ServeArgs) -> Result<(), String> {
         ""
     };
     println!("Twarga Cloud is at http://{address}/{made_up}");
-    let vms = state.vms.clone();
+    let (vms, accounts) = (state.vms.clone(), state.accounts.clone());
     let (end, mut ending) = watch::channel(false);
     tokio::spawn(async move {
         shutdown_signal().await;
@@ -276,6 +278,7 @@ pub async fn serve(arguments: ServeArgs) -> Result<(), String> {
             return Err(format!("The collector stopped: {}.", broken.err().map(|e| e.to_string()).unwrap_or_default()));
         }
     }
+    accounts.save_last_uses().await;
     vms.wait_until_idle(FAREWELL).await;
     tracing::info!("ended");
     Ok(())
@@ -369,6 +372,14 @@ async fn other_processes(database: Database) {
     loop {
         interval.tick().await;
         database.check_other_processes().await;
+    }
+}
+
+async fn last_uses(accounts: Accounts) {
+    let mut interval = tokio::time::interval(LAST_USES_INTERVAL);
+    loop {
+        interval.tick().await;
+        accounts.save_last_uses().await;
     }
 }
 

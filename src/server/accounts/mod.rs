@@ -11,6 +11,7 @@ mod administration;
 mod password;
 mod password_strength;
 mod self_service;
+mod session_cache;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -25,6 +26,7 @@ use crate::model::{ApiError, CurrentUser, EMAIL_INVALID, ErrorCode, Role, check_
 use lettre::Address;
 pub use password::Passwords;
 use password_strength::Owner;
+use session_cache::SessionCache;
 use sqlx::{FromRow, Sqlite, Transaction};
 pub use token::Token;
 
@@ -33,8 +35,6 @@ pub const LIFE_DAYS: i64 = 30;
 /// Of an account.
 pub const MAX_SESSIONS: i64 = 50;
 const DAY_MILLIS: i64 = 24 * 60 * 60 * 1000;
-/// A session's last use is written at most this often: a poll every 5 s must not be a write every 5 s.
-const LAST_USE_RESOLUTION_MILLIS: i64 = 5 * 60 * 1000;
 
 /// How a token travels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +67,7 @@ pub struct Accounts {
     database: Database,
     passwords: Passwords,
     allowances: Allowances,
+    sessions: SessionCache,
 }
 
 /// A valid account that is about to be created.
@@ -99,7 +100,8 @@ impl From<AccountRow> for CurrentUser {
 impl Accounts {
     /// `allowances` say what a new account is granted.
     pub fn new(database: Database, allowances: Allowances) -> Self {
-        Self { database, passwords: Passwords::default(), allowances }
+        let sessions = SessionCache::new(database.clone());
+        Self { database, passwords: Passwords::default(), allowances, sessions }
     }
 
     /// Whether there is an account at all.
@@ -294,42 +296,14 @@ impl Accounts {
         carrier: Carrier,
     ) -> Result<Option<CurrentUser>, ApiError> {
         let Some(hash) = Token::hash_of(token) else { return Ok(None) };
-        let at = now().0;
-        let found: Option<(i64, i64)> = sqlx::query_as(
-            "SELECT account_id, last_used_at FROM session
-             WHERE token_hash = ? AND carrier = ? AND created_at > ? AND last_used_at > ?",
-        )
-        .bind(&hash)
-        .bind(carrier.as_str())
-        .bind(at - LIFE_DAYS * DAY_MILLIS)
-        .bind(at - IDLE_DAYS * DAY_MILLIS)
-        .fetch_optional(self.database.read())
-        .await
-        .map_err(internal)?;
-        let Some((account_id, last_used_at)) = found else { return Ok(None) };
-        if at - last_used_at > LAST_USE_RESOLUTION_MILLIS {
-            // Who is signed in may read on while nothing can be written.
-            if let Err(error) = self.save_last_use(&hash, at).await {
-                tracing::error!(%error, "the last use of a session could not be written");
-            }
-        }
-        let row: Option<AccountRow> =
-            sqlx::query_as("SELECT id, username, email, role FROM account WHERE id = ? AND is_active = 1")
-                .bind(account_id)
-                .fetch_optional(self.database.read())
-                .await
-                .map_err(internal)?;
-        Ok(row.map(CurrentUser::from))
+        self.sessions.user(&hash, carrier, now().0).await.map_err(internal)
     }
 
-    async fn save_last_use(&self, hash: &[u8], at: i64) -> Result<(), sqlx::Error> {
-        let mut tx = self.database.write().await?;
-        sqlx::query("UPDATE session SET last_used_at = ? WHERE token_hash = ?")
-            .bind(at)
-            .bind(hash)
-            .execute(&mut *tx)
-            .await?;
-        tx.commit().await
+    /// Writes when sessions were last used: that is kept in memory otherwise.
+    pub async fn save_last_uses(&self) {
+        if let Err(error) = self.sessions.save_last_uses().await {
+            tracing::error!(%error, "the last use of sessions could not be saved");
+        }
     }
 
     /// Ends the token's session; a token without one is no error.

@@ -5,6 +5,7 @@ use crate::{
     model::{ApiError, CurrentUser, DeviceKind, SignedInDevice, UtcMillis, check_password},
     server::{events::NewEvent, internal},
 };
+use std::cmp::Reverse;
 
 impl Accounts {
     /// Exchanges the password, and ends every session but the one of `token`. A browser's session goes on with the new
@@ -87,8 +88,7 @@ impl Accounts {
         let own = Token::hash_of(token);
         let rows: Vec<(i64, String, String, i64, i64, bool)> = sqlx::query_as(
             "SELECT id, carrier, user_agent, created_at, last_used_at, token_hash IS ?1 FROM session
-             WHERE account_id = ?2 AND created_at > ?3 AND last_used_at > ?4
-             ORDER BY token_hash IS ?1 DESC, last_used_at DESC",
+             WHERE account_id = ?2 AND created_at > ?3 AND last_used_at > ?4 ORDER BY id DESC",
         )
         .bind(own)
         .bind(user.id)
@@ -105,11 +105,13 @@ impl Accounts {
                     kind,
                     user_agent,
                     signed_in_at: UtcMillis(created_at),
-                    last_used_at: UtcMillis(last_used_at),
+                    last_used_at: UtcMillis(self.sessions.last_use(id).unwrap_or_default().max(last_used_at)),
                     is_this,
                 }
             };
-        Ok(rows.into_iter().map(device).collect())
+        let mut devices: Vec<_> = rows.into_iter().map(device).collect();
+        devices.sort_by_key(|device| (Reverse(device.is_this), Reverse(device.last_used_at)));
+        Ok(devices)
     }
 
     /// Ends one of the user's sessions.
