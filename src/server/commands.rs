@@ -47,6 +47,7 @@ const SCHEDULED_ACTIONS_INTERVAL: Duration = Duration::from_secs(5);
 /// How late a change of an account by another process takes effect.
 const OTHER_PROCESSES_INTERVAL: Duration = Duration::from_secs(1);
 const LAST_USES_INTERVAL: Duration = Duration::from_secs(60);
+const FAILED_ATTEMPTS_INTERVAL: Duration = Duration::from_secs(5);
 const RETENTION_INTERVAL: Duration = Duration::from_secs(10 * 60);
 /// A day off is believed within half an hour, a year ahead after a week.
 const BELIEF: i64 = 50;
@@ -245,6 +246,7 @@ pub async fn serve(arguments: ServeArgs) -> Result<(), String> {
     tokio::spawn(planned_stops(state.vms.clone()));
     tokio::spawn(other_processes(state.database.clone()));
     tokio::spawn(last_uses(state.accounts.clone()));
+    tokio::spawn(failed_attempts(state.accounts.clone()));
     tokio::spawn(auto_start(state.clone()));
 
     let address = listener.local_addr().map_err(|e| e.to_string())?;
@@ -279,6 +281,7 @@ pub async fn serve(arguments: ServeArgs) -> Result<(), String> {
         }
     }
     accounts.save_last_uses().await;
+    accounts.record_failed_attempts(true).await;
     vms.wait_until_idle(FAREWELL).await;
     tracing::info!("ended");
     Ok(())
@@ -380,6 +383,14 @@ async fn last_uses(accounts: Accounts) {
     loop {
         interval.tick().await;
         accounts.save_last_uses().await;
+    }
+}
+
+async fn failed_attempts(accounts: Accounts) {
+    let mut interval = tokio::time::interval(FAILED_ATTEMPTS_INTERVAL);
+    loop {
+        interval.tick().await;
+        accounts.record_failed_attempts(false).await;
     }
 }
 

@@ -4,6 +4,7 @@ pub mod accounts;
 pub mod alerts;
 pub mod backup;
 mod child_process;
+pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod credits;

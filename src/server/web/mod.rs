@@ -8,7 +8,11 @@ mod prometheus;
 pub mod request_context;
 mod rest;
 
-use self::rest::{auth, events, extract::status_of, metrics, vms};
+use self::rest::{
+    auth, events,
+    extract::{retry_after, status_of},
+    metrics, vms,
+};
 use super::state::AppState;
 use crate::{
     app::{App, shell},
@@ -221,6 +225,9 @@ async fn map_api_errors(request: Request, next: middleware::Next) -> Response {
         // A form that was sent without JavaScript gets a redirect; leave that alone.
         if parts.status == StatusCode::INTERNAL_SERVER_ERROR {
             parts.status = status_of(&error);
+        }
+        if let Some(retry_after) = retry_after(&error) {
+            parts.headers.insert(header::RETRY_AFTER, retry_after);
         }
     }
     Response::from_parts(parts, Body::from(bytes))
