@@ -1,6 +1,13 @@
-// What the pages cost in a browser, measured: `make bench` runs it last, and `node end2end/bench.mjs` alone, on the
-// release build with its release site. Prints the results and adds them to target/bench.json.
+// What requests cost, and what the pages cost in a browser, measured: `make bench` runs it last, and
+// `node end2end/bench.mjs` alone, on the release build with its release site. Prints the results and adds them to
+// target/bench.json. `node end2end/bench.mjs requests` measures one part alone; the others are `load`, `interactions`,
+// `polls` and `heap`.
 //
+// vm_metrics_rps       GET /api/metrics/vm/{id} a second, of a fleet of 20 VMs, over 16 connections
+// vm_metrics_p99_ms    the time that 99 of 100 of these take at most
+// vm_history_rps, vm_history_p99_ms       the same of /api/metrics/vm/{id}/history?limit=100
+// vms_rps, vms_p99_ms  the same of GET /api/vms
+// vms_p99_sign_ins_ms  the same p99 at 200 requests a second, while 16 sign-ins run at once
 // lcp_ms, cls          of the overview with 20 VMs, nothing cached; the median of several loads
 // interaction_ms       the slowest of some interactions, to the next paint, with the processor slowed down 4 times
 // poll_N_kb            one poll of the overview with N VMs, as it comes over the wire, headers and all; the median
@@ -10,6 +17,7 @@
 //                      and the memory of the wasm, each after a garbage collection
 
 import { chromium } from "@playwright/test";
+import autocannon from "autocannon";
 import { existsSync } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
@@ -35,6 +43,13 @@ const WARM_UP_INTERVALS = 8;
 const HOUR_OF_POLLS = 720;
 const WARM_UP_POLLS = 30;
 const POLL = /\/api\/v1\/metrics_since/;
+
+// As many of each as the history below returns.
+const HISTORY_LENGTH = 100;
+const CONNECTIONS = 16;
+const LOAD_SECS = Number(process.env.TWARGA_BENCH_SECS ?? 10);
+const SIGN_INS_AT_ONCE = 16;
+const STEADY_RPS = 200;
 
 const results = {};
 
@@ -231,14 +246,85 @@ async function heap(fleet) {
   await context.close();
 }
 
+/** Requests one path over several connections, as fast as the server answers or `rate` times a second. */
+async function request(url, headers, rate) {
+  const paced = rate ? { overallRate: rate } : {};
+  const result = await autocannon({ url, headers, connections: CONNECTIONS, duration: LOAD_SECS, ...paced });
+  const failed = result.errors + result.timeouts + result.non2xx;
+  if (failed > 0 || result["2xx"] === 0) throw new Error(`${url}: ${failed} of ${result.requests.total} failed`);
+  return { rps: result["2xx"] / result.duration, p99: result.latency.p99 };
+}
+
+async function requests() {
+  const args = ["--provider", "simulated", "--simulated-vms", "20", "--collect-every", "1"];
+  const server = await startServer({ name: "bench-requests", args });
+  try {
+    const post = (path, form, headers) =>
+      fetch(`${server.url}${path}`, { method: "POST", headers, body: new URLSearchParams(form) });
+    const json = { "content-type": "application/json" };
+    const { username, password } = USER;
+    const other = { username: "bob", email: "bob@example.org", password };
+    for (const user of [USER, other]) {
+      const body = JSON.stringify(user);
+      const made = await fetch(`${server.url}/api/auth/register`, { method: "POST", headers: json, body });
+      if (!made.ok) throw new Error(`no account: ${await made.text()}`);
+    }
+    const signedIn = await post("/api/auth/login", { username, password });
+    const headers = { authorization: `Bearer ${(await signedIn.json()).access_token}` };
+    const get = async (path) => (await fetch(`${server.url}${path}`, { headers })).json();
+
+    const deadline = Date.now() + 3 * 60_000;
+    let vm;
+    let history = "";
+    for (let count = 0; count < HISTORY_LENGTH; ) {
+      if (Date.now() > deadline) throw new Error("the fleet has no history");
+      await sleep(1_000);
+      [vm] = await get("/api/vms");
+      if (!vm) continue;
+      history = `/api/metrics/vm/${vm.id}/history?metric_name=vm_cpu_percent&limit=${HISTORY_LENGTH}`;
+      count = (await get(history)).count;
+    }
+    const measured = async (name, path) => {
+      const { rps, p99 } = await request(`${server.url}${path}`, headers);
+      report(`${name}_rps`, rps, "1/s", `GET ${path}, ${CONNECTIONS} connections`);
+      report(`${name}_p99_ms`, p99, "ms", "of these, the slowest of 99 %");
+    };
+    await measured("vm_metrics", `/api/metrics/vm/${vm.id}`);
+    await measured("vm_history", history);
+    await measured("vms", "/api/vms");
+
+    let ending = false;
+    let signIns = 0;
+    const signInAgain = async () => {
+      while (!ending) {
+        const reply = await post("/api/auth/login", { username: other.username, password });
+        await reply.arrayBuffer();
+        if (reply.ok) signIns++;
+      }
+    };
+    const signingIn = Array.from({ length: SIGN_INS_AT_ONCE }, signInAgain);
+    const { p99 } = await request(`${server.url}/api/vms`, headers, STEADY_RPS).finally(() => {
+      ending = true;
+      return Promise.all(signingIn);
+    });
+    const what = `GET /api/vms, ${STEADY_RPS} a second beside ${signIns} sign-ins, ${SIGN_INS_AT_ONCE} at once`;
+    report("vms_p99_sign_ins_ms", p99, "ms", what);
+  } finally {
+    await server.stop();
+  }
+}
+
 const parts = process.argv.slice(2);
 const wanted = (part) => parts.length === 0 || parts.includes(part);
 
-await withFleet(20, 5, async (fleet) => {
-  if (wanted("load")) await load(fleet);
-  if (wanted("interactions")) await interactions(fleet);
-  if (wanted("polls")) await polls(fleet, 20);
-});
+if (wanted("requests")) await requests();
+if (["load", "interactions", "polls"].some(wanted)) {
+  await withFleet(20, 5, async (fleet) => {
+    if (wanted("load")) await load(fleet);
+    if (wanted("interactions")) await interactions(fleet);
+    if (wanted("polls")) await polls(fleet, 20);
+  });
+}
 if (wanted("polls")) await withFleet(200, 5, (fleet) => polls(fleet, 200));
 if (wanted("heap")) await withFleet(20, 1, heap);
 

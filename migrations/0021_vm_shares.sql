@@ -6,6 +6,6 @@ CREATE TABLE vm_share (
     shared_by INTEGER NOT NULL REFERENCES account (id),
     shared_at INTEGER NOT NULL,
     PRIMARY KEY (vm_id, account_id)
-) STRICT, WITHOUT ROWID;
+) STRICT;
 
 CREATE INDEX vm_share_account ON vm_share (account_id);

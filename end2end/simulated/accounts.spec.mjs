@@ -25,6 +25,24 @@ test.describe("signed out", () => {
         await submit(page, "password");
         await expect(page).toHaveURL("/events?severity=info");
       });
+
+      test("after too many wrong passwords the page says how long to wait", async ({ page, problems }) => {
+        problems.allow(UNUSED_AHEAD);
+        problems.allow(/status of 4(00|29)/);
+        const username = `guessed-${javaScriptEnabled ? "with" : "without"}-scripts`;
+        await page.goto("/sign-in");
+        if (javaScriptEnabled) await hydrated(page);
+        for (let attempt = 1; attempt <= 6; attempt++) {
+          await page.locator("form [name=username]").fill(username);
+          await page.locator("form [name=password]").fill(`wrong password ${attempt}`);
+          const answered = page.waitForResponse(/sign_in/);
+          await submit(page, "password");
+          await answered;
+          const text = attempt < 6 ? "Wrong user name or password." : /Too many wrong passwords\. Try again in \d+ s\./;
+          await expect(page.getByText(text).first()).toBeVisible();
+        }
+        await expect(page).toHaveURL(/sign-in/);
+      });
     });
   }
 

@@ -40,7 +40,9 @@ pub async fn register(
 /// Signs in with a cookie and redirects to `next`. Anyone may call it.
 ///
 /// # Errors
-/// `TooMany` while too many passwords are being hashed.
+/// `TooMany` after too many wrong passwords for this user name or from this address, except in a browser where the account
+/// was signed in before, which has its own limit; also while too many passwords are being hashed.
+/// [`ApiError::retry_after_secs`] says when to try again.
 #[server(prefix = "/api/v1", endpoint = "sign_in")]
 pub async fn sign_in(
     /// The account's user name, in upper or lower case.
@@ -80,7 +82,8 @@ pub async fn get_instance() -> Result<Instance, ApiError> {
 /// Changes the caller's password and signs out their other devices. A browser gets a new session cookie.
 ///
 /// # Errors
-/// `TooMany` while too many passwords are being hashed.
+/// `TooMany` after too many wrong passwords in this session, and while too many passwords are being hashed;
+/// [`ApiError::retry_after_secs`] says when to try again.
 #[server(prefix = "/api/v1", endpoint = "change_password")]
 pub async fn change_password(
     /// The current password, which proves that it is the user.
@@ -92,7 +95,9 @@ pub async fn change_password(
     use crate::server::web::request_context;
     let (state, user) = request_context::require_user().await?;
     let token = request_context::session_token(&state);
-    let rotated = state.accounts.change_password(&user, &token, &old_password, &new_password).await?;
+    let address = request_context::caller_address();
+    let rotated =
+        state.accounts.change_password(&user, &token, &old_password, &new_password, address).await?;
     rotated.map_or(Ok(()), |token| request_context::set_session_cookie(&state, &token))
 }
 

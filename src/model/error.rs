@@ -1,4 +1,5 @@
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// The kind of an error. A closed list that clients may match on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,12 +47,15 @@ pub struct ApiError {
     /// The invalid fields; empty unless `code` is `Invalid`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<FieldError>,
+    /// After how many seconds to try again, if that is known; also in the header `Retry-After`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_secs: Option<u32>,
 }
 
 impl ApiError {
     /// An error without field messages.
     pub fn new(code: ErrorCode, text: impl Into<String>) -> Self {
-        Self { code, text: text.into(), fields: Vec::new() }
+        Self { code, text: text.into(), fields: Vec::new(), retry_after_secs: None }
     }
 
     /// `NotSignedIn`, with a request to sign in.
@@ -82,12 +86,24 @@ impl ApiError {
     /// `Invalid`; its message joins those of the fields.
     pub fn invalid(fields: Vec<FieldError>) -> Self {
         let text = fields.iter().map(|f| f.text.as_str()).collect::<Vec<_>>().join(" ");
-        Self { code: ErrorCode::Invalid, text, fields }
+        Self { code: ErrorCode::Invalid, text, fields, retry_after_secs: None }
     }
 
     /// `Invalid`, with a single field.
     pub fn invalid_field(field: &str, text: impl Into<String>) -> Self {
         Self::invalid(vec![FieldError { field: field.into(), text: text.into() }])
+    }
+
+    /// `TooMany`: `what` happened, and when to try again, in full seconds and at least one.
+    pub fn too_many(what: &str, wait: Duration) -> Self {
+        let secs = wait.as_millis().div_ceil(1000).clamp(1, u32::MAX.into()) as u32;
+        let shown = match (secs / 60, secs % 60) {
+            (0, secs) => format!("{secs} s"),
+            (minutes, 0) => format!("{minutes} m"),
+            (minutes, secs) => format!("{minutes} m {secs} s"),
+        };
+        let text = format!("{what} Try again in {shown}.");
+        Self { retry_after_secs: Some(secs), ..Self::new(ErrorCode::TooMany, text) }
     }
 
     /// Created by the client when there is no response.
@@ -117,6 +133,26 @@ impl ApiError {
             ErrorCode::TooMany => 429,
             ErrorCode::Unavailable | ErrorCode::Unreachable => 503,
             ErrorCode::Internal => 500,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_shown_in_full_seconds() {
+        for (millis, secs, shown) in [
+            (0, 1, "1 s"),
+            (4_001, 5, "5 s"),
+            (60_000, 60, "1 m"),
+            (899_500, 900, "15 m"),
+            (125_000, 125, "2 m 5 s"),
+        ] {
+            let error = ApiError::too_many("Too much.", Duration::from_millis(millis));
+            assert_eq!(error.retry_after_secs, Some(secs));
+            assert_eq!(error.text, format!("Too much. Try again in {shown}."));
         }
     }
 }

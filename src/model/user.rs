@@ -121,7 +121,7 @@ pub struct SignedInDevice {
     pub user_agent: String,
     /// When the session started.
     pub signed_in_at: UtcMillis,
-    /// With a precision of 5 minutes.
+    /// With a precision of a second.
     pub last_used_at: UtcMillis,
     /// Whether it is the current session.
     pub is_this: bool,

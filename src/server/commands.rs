@@ -46,6 +46,10 @@ const FAREWELL: Duration = Duration::from_secs(10);
 const SEALING_INTERVAL: Duration = Duration::from_secs(20);
 const SCHEDULED_ACTIONS_INTERVAL: Duration = Duration::from_secs(5);
 const EVENTS_RETENTION_INTERVAL: Duration = Duration::from_secs(60 * 60);
+/// How late a change of an account by another process takes effect.
+const OTHER_PROCESSES_INTERVAL: Duration = Duration::from_secs(1);
+const LAST_USES_INTERVAL: Duration = Duration::from_secs(60);
+const FAILED_ATTEMPTS_INTERVAL: Duration = Duration::from_secs(5);
 const RETENTION_INTERVAL: Duration = Duration::from_secs(10 * 60);
 /// A day off is believed within half an hour, a year ahead after a week.
 const BELIEF: i64 = 50;
@@ -177,7 +181,7 @@ pub async fn assemble(
         retention_days: arguments.retention_days,
         https: arguments.https,
         public_url: arguments.public_url.clone(),
-        assets,
+        assets: Arc::new(assets),
         simulated: source.simulated.map(|fleet| (fleet, arguments.simulated_vms as usize)),
     };
     if let Some((fleet, _)) = &state.simulated {
@@ -246,13 +250,16 @@ pub async fn serve(arguments: ServeArgs) -> Result<(), String> {
     tokio::spawn(events_retention(state.database.clone(), arguments.events_retention_days));
     tokio::spawn(sealing(state.store.clone()));
     tokio::spawn(planned_stops(state.vms.clone()));
+    tokio::spawn(other_processes(state.database.clone()));
+    tokio::spawn(last_uses(state.accounts.clone()));
+    tokio::spawn(failed_attempts(state.accounts.clone()));
     tokio::spawn(auto_start(state.clone()));
 
     let address = listener.local_addr().map_err(|e| e.to_string())?;
     let listener = tokio::net::TcpListener::from_std(listener).map_err(|e| e.to_string())?;
     let needs_first_account = state.accounts.is_empty().await.map_err(|e| e.to_string())?;
     print!("{}", greeting(&state, address, needs_first_account));
-    let vms = state.vms.clone();
+    let (vms, accounts) = (state.vms.clone(), state.accounts.clone());
     let (end, mut ending) = watch::channel(false);
     tokio::spawn(async move {
         shutdown_signal().await;
@@ -275,6 +282,8 @@ pub async fn serve(arguments: ServeArgs) -> Result<(), String> {
             return Err(format!("The collector stopped: {}.", broken.err().map(|e| e.to_string()).unwrap_or_default()));
         }
     }
+    accounts.save_last_uses().await;
+    accounts.record_failed_attempts(true).await;
     vms.wait_until_idle(FAREWELL).await;
     tracing::info!("ended");
     Ok(())
@@ -365,6 +374,31 @@ async fn planned_stops(vms: Vms) {
         if let Err(error) = vms.stop_due(now()).await {
             tracing::error!(%error, "scheduled shutdowns could not be read");
         }
+    }
+}
+
+/// Lets what is kept in memory be read again when another process has changed it.
+async fn other_processes(database: Database) {
+    let mut interval = tokio::time::interval(OTHER_PROCESSES_INTERVAL);
+    loop {
+        interval.tick().await;
+        database.check_other_processes().await;
+    }
+}
+
+async fn last_uses(accounts: Accounts) {
+    let mut interval = tokio::time::interval(LAST_USES_INTERVAL);
+    loop {
+        interval.tick().await;
+        accounts.save_last_uses().await;
+    }
+}
+
+async fn failed_attempts(accounts: Accounts) {
+    let mut interval = tokio::time::interval(FAILED_ATTEMPTS_INTERVAL);
+    loop {
+        interval.tick().await;
+        accounts.record_failed_attempts(false).await;
     }
 }
 

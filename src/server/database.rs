@@ -3,6 +3,7 @@
 //! There is one writing connection, so writers queue in the process and SQLite never returns "busy"; readers have their
 //! own connections and never wait for it (WAL).
 
+use super::table_changes::{Generation, TableChanges};
 use crate::model::{ProviderKind, UtcMillis};
 use nix::sys::statfs::statfs;
 use sqlx::{
@@ -19,6 +20,7 @@ use std::{
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
+use tokio::sync::Mutex;
 
 /// The database's file in the data folder.
 pub(super) const FILE_NAME: &str = "twarga.sqlite";
@@ -41,6 +43,17 @@ pub struct Database {
     writer: SqlitePool,
     reader: SqlitePool,
     folder: Arc<Path>,
+    changes: TableChanges,
+    observer: Arc<Mutex<Observer>>,
+}
+
+/// A connection that finds out whether the others have committed anything.
+#[derive(Debug)]
+struct Observer {
+    /// None once it is closed.
+    connection: Option<SqliteConnection>,
+    /// The latest `PRAGMA data_version`; none before the first.
+    version: Option<i64>,
 }
 
 /// Connections that read at the same time.
@@ -126,8 +139,12 @@ impl Database {
             SqlitePoolOptions::new().max_connections(connections).idle_timeout(None).max_lifetime(None)
         };
         let failed = |error| open_error(&shown, error);
+        let changes = TableChanges::default();
+        let (reported, ended) = (changes.clone(), changes.clone());
         let writer = pool(1)
+            .after_connect(move |connection, _| Box::pin(report_changes(connection, reported.clone())))
             .before_acquire(|connection, _| Box::pin(is_clean(connection)))
+            .after_release(move |connection, _| Box::pin(is_released(connection, ended.clone())))
             .connect_with(options.clone())
             .await
             .map_err(failed)?;
@@ -149,8 +166,10 @@ impl Database {
         // A question may be answered by hundreds of chunks: they are handed over many at a time.
         let options = options.pragma("query_only", "1").row_buffer_size(1024);
         // All of them at once: none can be opened while the disk is full.
+        let observer = SqliteConnection::connect_with(&options).await.map_err(failed)?;
+        let observer = Arc::new(Mutex::new(Observer { connection: Some(observer), version: None }));
         let reader = pool(READERS).min_connections(READERS).connect_with(options).await.map_err(failed)?;
-        Ok(Self { writer, reader, folder: data_dir.into() })
+        Ok(Self { writer, reader, folder: data_dir.into(), changes, observer })
     }
 
     /// Makes sure that real and simulated VMs never share a folder.
@@ -182,6 +201,27 @@ impl Database {
     /// When SQLite cannot.
     pub async fn write(&self) -> Result<Transaction<'static, Sqlite>, sqlx::Error> {
         self.writer.begin_with("BEGIN IMMEDIATE").await
+    }
+
+    /// For rows of these tables that are kept in memory.
+    pub fn watch(&self, tables: &'static [&'static str]) -> Generation {
+        self.changes.watch(tables)
+    }
+
+    /// Lets everything be read again if another connection has committed something since the last check: that of another
+    /// process, such as `twarga-cloud user`, or the writing one of this process.
+    pub async fn check_other_processes(&self) {
+        let mut observer = self.observer.lock().await;
+        let Some(connection) = &mut observer.connection else { return };
+        let version = sqlx::query_scalar("PRAGMA data_version").fetch_one(connection).await;
+        // What cannot be read may have changed.
+        let version = version
+            .inspect_err(|error| tracing::debug!(%error, "changes of other processes cannot be observed"))
+            .ok();
+        if version.is_none() || version != observer.version {
+            self.changes.invalidate();
+        }
+        observer.version = version;
     }
 
     /// Why the database cannot be written, as a sentence for users that says what to do.
@@ -225,6 +265,9 @@ impl Database {
 
     /// Ends all connections; what was not written to the main file yet is.
     pub async fn close(&self) {
+        if let Some(observer) = self.observer.lock().await.connection.take() {
+            let _ = observer.close().await;
+        }
         self.reader.close().await;
         self.writer.close().await;
     }
@@ -242,6 +285,21 @@ async fn is_clean(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error
     // A dropped transaction only queues its rollback; the ping is queued behind it.
     connection.ping().await?;
     Ok(!connection.is_in_transaction())
+}
+
+/// Reports every changed row before it is committed.
+async fn report_changes(connection: &mut SqliteConnection, changes: TableChanges) -> Result<(), sqlx::Error> {
+    connection.lock_handle().await?.set_update_hook(move |change| changes.begin(change.table));
+    Ok(())
+}
+
+/// Whether the connection may be used again; no transaction is open on it any more if so.
+async fn is_released(connection: &mut SqliteConnection, changes: TableChanges) -> Result<bool, sqlx::Error> {
+    let is_clean = is_clean(connection).await?;
+    if is_clean {
+        changes.end();
+    }
+    Ok(is_clean)
 }
 
 /// SQLite reports a full disk as an input/output error while it creates its files.

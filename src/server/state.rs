@@ -80,7 +80,7 @@ pub struct AppState {
     pub https: bool,
     /// Where users find the pages.
     pub public_url: Option<String>,
-    pub assets: AssetUrls,
+    pub assets: Arc<AssetUrls>,
     /// When VMs are simulated: the fleet, and how many VMs the first account gets.
     pub simulated: Option<(Arc<SimulatedFleet>, usize)>,
 }

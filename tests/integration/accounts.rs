@@ -4,8 +4,11 @@ use crate::support::{Answer, Client, PASSWORD, Server, fleet::Fleet, http, proce
 use axum::http::{StatusCode, header};
 use futures::future::join_all;
 use serde_json::{Value, json};
+use std::net::IpAddr;
+use twarga_cloud::server::{accounts::Accounts, credits::Allowances, database::Database};
 
 const NEW_PASSWORD: &str = "another long password";
+const FORM: &str = "Content-Type: application/x-www-form-urlencoded\r\n";
 
 async fn account_of(admin: &Client, name: &str) -> Value {
     let all = admin.get("/api/v1/accounts").await.json();
@@ -71,6 +74,108 @@ async fn a_browser_gets_another_cookie_when_it_signs_in_again_or_changes_the_pas
     assert_eq!(third.get("/api/auth/me").await.status, StatusCode::OK);
 }
 
+fn cookie<'a>(answer: &'a Answer, name: &str) -> Option<&'a str> {
+    let cookies = answer.headers.get_all(header::SET_COOKIE).iter().map(|value| value.to_str().unwrap());
+    cookies.filter(|cookie| cookie.starts_with(name)).find_map(|cookie| cookie.split(';').next())
+}
+
+/// Tries wrong passwords from many addresses.
+async fn guess(server: &Server, username: &str, times: u16) -> Vec<StatusCode> {
+    let mut statuses = Vec::new();
+    for i in 0..times {
+        let [high, low] = i.to_be_bytes();
+        let client = server.anonymous().asking_from(&format!("203.0.{high}.{low}:4711"));
+        let fields = [("username", username), ("password", "not the password")];
+        statuses.push(client.form("/api/auth/login", &fields).await.status);
+    }
+    statuses
+}
+
+#[tokio::test]
+async fn after_two_hundred_guesses_not_even_the_right_password_is_checked_and_everything_says_how_long_to_wait()
+ {
+    let server = Fleet::new().serve(0).await;
+    server.user("ada").await;
+    let statuses = guess(&server, "ada", 200).await;
+    assert_eq!(statuses[..6], [400, 400, 400, 400, 400, 429].map(|code| StatusCode::from_u16(code).unwrap()));
+    assert!(statuses.iter().filter(|status| **status == StatusCode::BAD_REQUEST).count() < 10);
+
+    let right = [("username", "ada"), ("password", PASSWORD)];
+    for path in ["/api/auth/login", "/api/v1/sign_in"] {
+        let client = server.anonymous().asking_from("198.51.100.1:4711");
+        let answer = client.form(path, &right).await;
+        assert_eq!(answer.status, StatusCode::TOO_MANY_REQUESTS, "{path}: {}", answer.text);
+        let wait: u32 = answer.headers[header::RETRY_AFTER].to_str().unwrap().parse().unwrap();
+        assert!((1..=180).contains(&wait), "{wait}");
+        assert_eq!(answer.json()["retry_after_secs"], wait, "{path}");
+        assert!(answer.headers.get(header::SET_COOKIE).is_none());
+    }
+    let (_, page) = server.anonymous().submit("/sign-in", "/api/v1/sign_in", &right).await;
+    assert!(page.words().contains("Too many wrong passwords. Try again in "), "{}", page.words());
+}
+
+#[tokio::test]
+async fn whoever_guesses_a_password_does_not_lock_its_owner_out() {
+    let server = Fleet::new().serve(0).await;
+    server.user("ada").await;
+    let right = [("username", "ada"), ("password", PASSWORD)];
+    let first = server.anonymous().form("/api/v1/sign_in", &right).await;
+    let device = cookie(&first, "twarga_device=").unwrap();
+    let whole = first.headers.get_all(header::SET_COOKIE).iter().last().unwrap().to_str().unwrap();
+    assert!(whole.ends_with("; Path=/; HttpOnly; SameSite=Lax; Max-Age=31536000"), "{whole}");
+    guess(&server, "ada", 30).await;
+
+    let strange = server.anonymous().form("/api/v1/sign_in", &right).await;
+    assert_eq!(strange.status, StatusCode::TOO_MANY_REQUESTS);
+    let known = server.anonymous().with_cookie(device).asking_from("203.0.0.1:4711");
+    let again = known.form("/api/v1/sign_in", &right).await;
+    assert_eq!(again.status, StatusCode::OK, "even from an address that guesses: {}", again.text);
+    assert_eq!(cookie(&again, "twarga_device="), None, "it is known already");
+    let of_other =
+        server.anonymous().with_cookie("twarga_device=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
+    assert_eq!(of_other.form("/api/v1/sign_in", &right).await.status, StatusCode::TOO_MANY_REQUESTS);
+}
+
+#[tokio::test]
+async fn the_events_of_wrong_passwords_are_seen_by_the_accounts_owner_and_admins() {
+    let server = Fleet::new().serve(0).await;
+    let (ada, bob, cleo) = (server.user("ada").await, server.user("bob").await, server.user("cleo").await);
+    guess(&server, "bob", 12).await;
+    guess(&server, "nobody", 3).await;
+    server.state.accounts.record_failed_attempts(true).await;
+    let seen = async |client: &Client| {
+        let all = texts(&client.get("/api/v1/events?query[category]=account").await.json());
+        all.into_iter().filter(|text| text.contains("failed")).collect::<Vec<_>>()
+    };
+    let of_bob = "5 failed sign-ins for bob from 203.0.0.0 and 11 other addresses in 1 min; 7 more were rejected without a \
+                  check.";
+    assert_eq!(seen(&bob).await, [of_bob]);
+    assert_eq!(seen(&cleo).await, Vec::<String>::new());
+    let mut all = seen(&ada).await;
+    all.sort();
+    let of_nobody = "3 failed sign-ins for unknown user names from 203.0.0.0 and 2 other addresses in 1 min.";
+    assert_eq!(all, [of_nobody, of_bob]);
+}
+
+/// Changes accounts as `twarga-cloud user` does beside a running server.
+#[tokio::test]
+async fn what_another_process_changes_takes_effect_at_the_next_check() {
+    let server = Fleet::new().serve(0).await;
+    let (ada, bob) = (server.user("ada").await, server.user("bob").await);
+    let admin = ada.get("/api/auth/me").await;
+    let (admin, bobs_id) =
+        (serde_json::from_str(&admin.text).unwrap(), account_of(&ada, "bob").await["id"].as_i64());
+    assert_eq!(bob.get("/api/auth/me").await.json()["role"], "user");
+    let database = Database::open_as_it_is(&server.data_dir).await.unwrap();
+    let other = Accounts::new(database, Allowances::default());
+    other.set_role(&admin, bobs_id.unwrap(), twarga_cloud::model::Role::Admin).await.unwrap();
+    server.state.database.check_other_processes().await;
+    assert_eq!(bob.get("/api/auth/me").await.json()["role"], "admin");
+    other.set_active(&admin, bobs_id.unwrap(), false).await.unwrap();
+    server.state.database.check_other_processes().await;
+    assert_eq!(bob.get("/api/auth/me").await.status, StatusCode::UNAUTHORIZED);
+}
+
 /// Megabytes that a process has in memory.
 fn resident_mb(id: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
@@ -87,13 +192,19 @@ async fn wrong_sign_ins_leave_no_memory_behind() {
     process.listens().await;
     http::register(process.address, "ada", &process.setup_code()).await;
     let before = resident_mb(process.id());
-    let head = "Content-Type: application/x-www-form-urlencoded\r\n";
     for name in ["ada", "nobody"] {
-        let body = format!("username={name}&password=not+the+password");
-        let wrong = (0..64).map(|_| http::exchange(process.address, "POST", "/api/auth/login", head, &body));
+        // Each from an address of its own: further ones of an address are rejected without a check.
+        let wrong =
+            (1..=64).map(|i| {
+                let body = format!("username={name}{i}&password=not+the+password");
+                let from = IpAddr::from([127, 0, 1, i]);
+                async move {
+                    http::exchange_from(from, process.address, "POST", "/api/auth/login", FORM, &body).await
+                }
+            });
         for answer in join_all(wrong).await {
             let (status, text) = answer.unwrap();
-            assert!(matches!(status, 400 | 429), "{status}: {text}");
+            assert_eq!(status, 400, "{text}");
         }
     }
     let after = resident_mb(process.id());

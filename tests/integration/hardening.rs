@@ -142,9 +142,12 @@ async fn every_cookie_is_secure_under_https_only() {
             ("/api/v1/sign_out", &[]),
         ] {
             let answer = server.anonymous().form(path, fields).await;
-            let cookie = answer.headers[header::SET_COOKIE].to_str().unwrap();
-            assert_eq!(cookie.contains("; Secure"), is_secure, "{path}: {cookie}");
-            assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax"), "{path}: {cookie}");
+            let cookies: Vec<_> = answer.headers.get_all(header::SET_COOKIE).iter().collect();
+            assert_eq!(cookies.len(), if path == "/api/v1/sign_in" { 2 } else { 1 });
+            for cookie in cookies.into_iter().map(|cookie| cookie.to_str().unwrap()) {
+                assert_eq!(cookie.contains("; Secure"), is_secure, "{path}: {cookie}");
+                assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax"), "{path}: {cookie}");
+            }
         }
     }
 }

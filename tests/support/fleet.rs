@@ -13,6 +13,7 @@ use std::{
 use twarga_cloud::{
     model::UtcMillis,
     server::{
+        clock::Clock,
         commands::Source,
         simulated::{Moment, SimulatedFleet, SimulatedOptions},
     },
@@ -85,7 +86,7 @@ impl Fleet {
     pub fn with(change: impl FnOnce(&mut SimulatedOptions)) -> Self {
         let clock = ManualClock::new();
         let hands = clock.clone();
-        let clock_of_fleet = Arc::new(move || hands.now());
+        let clock_of_fleet = Clock::new(move || hands.now());
         let mut options =
             SimulatedOptions { speed: 10_000.0, clock: clock_of_fleet, ..SimulatedOptions::default() };
         change(&mut options);

@@ -1,10 +1,10 @@
 //! Real HTTP over loopback, a connection a request.
 
 use super::PASSWORD;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket},
     task::JoinHandle,
 };
 use twarga_cloud::server::{state::AppState, web};
@@ -64,7 +64,21 @@ pub async fn exchange(
     head: &str,
     body: &str,
 ) -> std::io::Result<(u16, String)> {
-    let mut connection = TcpStream::connect(address).await?;
+    exchange_from(Ipv4Addr::LOCALHOST.into(), address, method, path, head, body).await
+}
+
+/// The same from another address of loopback.
+pub async fn exchange_from(
+    from: IpAddr,
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    head: &str,
+    body: &str,
+) -> std::io::Result<(u16, String)> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((from, 0).into())?;
+    let mut connection = socket.connect(address).await?;
     let request = format!(
         "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{head}Content-Length: {}\r\n\r\n{body}",
         body.len()

@@ -6,8 +6,10 @@
 //!
 //! Checking a password takes long, and so may the wait for the database. Whatever such a check allows is written only if the
 //! account is still as it was checked: see `Accounts::begin_session`, [`Accounts::change_password`] and `administration.rs`.
+//! Every check of a password is an [`Attempt`], and wrong ones are limited (`throttle.rs`).
 
 mod administration;
+mod failed_attempts;
 mod invitation;
 mod maintenance;
 mod password;
@@ -15,12 +17,15 @@ mod password_link;
 mod password_strength;
 mod registration;
 mod self_service;
+mod session_cache;
 mod setup_code;
 #[cfg(test)]
 mod tests;
+mod throttle;
 mod token;
 
 use super::{
+    clock::Clock,
     credits::Allowances,
     database::{Database, now},
     events::NewEvent,
@@ -32,16 +37,21 @@ use lettre::Address;
 pub use password::Passwords;
 use password_strength::Owner;
 pub use registration::{Registration, RegistrationForm};
+use session_cache::SessionCache;
 use sqlx::{FromRow, Sqlite, Transaction};
+use std::net::IpAddr;
+use throttle::Attempt;
 pub use token::Token;
 
 pub const IDLE_DAYS: i64 = 7;
 pub const LIFE_DAYS: i64 = 30;
 /// Of an account.
 pub const MAX_SESSIONS: i64 = 50;
+/// How long a browser stays a known device of the accounts that were signed in there.
+pub const KNOWN_DEVICE_DAYS: i64 = 365;
+/// Of an account.
+const MAX_KNOWN_DEVICES: i64 = 50;
 const DAY_MILLIS: i64 = 24 * 60 * 60 * 1000;
-/// A session's last use is written at most this often: a poll every 5 s must not be a write every 5 s.
-const LAST_USE_RESOLUTION_MILLIS: i64 = 5 * 60 * 1000;
 
 /// How a token travels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +77,16 @@ pub struct Device<'a> {
     pub user_agent: &'a str,
     /// The token of the session that it has so far, which a new one ends.
     pub session_token: Option<&'a str>,
+    /// The token that it was given at an earlier sign-in.
+    pub known_device_token: Option<&'a str>,
+    pub address: IpAddr,
+}
+
+/// The tokens that a sign-in hands out.
+pub struct SignIn {
+    pub session: Token,
+    /// For a browser that is a known device of the account from now on. None if it was one before.
+    pub known_device: Option<Token>,
 }
 
 #[derive(Debug, Clone)]
@@ -74,6 +94,8 @@ pub struct Accounts {
     database: Database,
     passwords: Passwords,
     allowances: Allowances,
+    sessions: SessionCache,
+    clock: Clock,
 }
 
 /// A valid account that is about to be created.
@@ -86,6 +108,7 @@ struct NewAccount {
 struct CheckedSignIn {
     account_id: i64,
     password_hash: String,
+    is_known_device: bool,
 }
 
 #[derive(FromRow)]
@@ -106,7 +129,13 @@ impl From<AccountRow> for CurrentUser {
 impl Accounts {
     /// `allowances` say what a new account is granted.
     pub fn new(database: Database, allowances: Allowances) -> Self {
-        Self { database, passwords: Passwords::default(), allowances }
+        Self::with_clock(database, allowances, Clock::default())
+    }
+
+    /// The same on another clock than this machine's.
+    pub fn with_clock(database: Database, allowances: Allowances, clock: Clock) -> Self {
+        let sessions = SessionCache::new(database.clone());
+        Self { database, passwords: Passwords::new(&clock), allowances, sessions, clock }
     }
 
     /// Whether there is an account at all.
@@ -195,39 +224,60 @@ impl Accounts {
     /// Checks a password and begins a session in place of the device's earlier one.
     ///
     /// # Errors
-    /// `Invalid` when name and password do not fit; `TooMany` when too many passwords are being checked.
+    /// `Invalid` when name and password do not fit; `TooMany` after too many wrong ones, and when too many are being
+    /// checked.
     pub async fn sign_in(
         &self,
         username: &str,
         password: &str,
         device: Device<'_>,
-    ) -> Result<Token, ApiError> {
-        let checked = self.check_sign_in(username, password).await?;
+    ) -> Result<SignIn, ApiError> {
+        let checked = self.check_sign_in(username, password, device).await?;
         self.begin_session(&checked, device).await
     }
 
-    /// An unknown name takes as long as a wrong password.
-    async fn check_sign_in(&self, username: &str, password: &str) -> Result<CheckedSignIn, ApiError> {
-        let row: Option<(i64, String)> =
-            sqlx::query_as("SELECT id, password_hash FROM account WHERE username = ? AND is_active = 1")
-                .bind(username.trim())
-                .fetch_optional(self.database.read())
-                .await
-                .map_err(internal)?;
-        let hash = row.as_ref().map(|(_, hash)| hash.clone());
-        let fits = self.passwords.verify(password, hash).await?;
-        let (Some((account_id, password_hash)), true) = (row, fits) else { return Err(wrong_sign_in()) };
-        let checked = CheckedSignIn { account_id, password_hash };
+    /// An unknown name takes as long as a wrong password, and is limited alike.
+    async fn check_sign_in(
+        &self,
+        username: &str,
+        password: &str,
+        device: Device<'_>,
+    ) -> Result<CheckedSignIn, ApiError> {
+        let device_hash = device.known_device_token.and_then(Token::hash_of);
+        let row: Option<(i64, String, String, bool)> = sqlx::query_as(
+            "SELECT id, username, password_hash,
+                    EXISTS (SELECT 1 FROM known_device WHERE account_id = account.id AND token_hash = ?2)
+             FROM account WHERE username = ?1 AND is_active = 1",
+        )
+        .bind(username.trim())
+        .bind(&device_hash)
+        .fetch_optional(self.database.read())
+        .await
+        .map_err(internal)?;
+        let hash = row.as_ref().map(|(_, _, hash, _)| hash.clone());
+        let account = row.as_ref().map(|(id, name, ..)| (*id, name.clone()));
+        let known = device_hash.as_deref().filter(|_| row.as_ref().is_some_and(|row| row.3));
+        let attempt = Attempt::sign_in(username, account, known, device.address);
+        let fits = self.passwords.verify(attempt, password, hash).await?;
+        let (Some((account_id, _, password_hash, is_known_device)), true) = (row, fits) else {
+            return Err(wrong_sign_in());
+        };
+        let checked = CheckedSignIn { account_id, password_hash, is_known_device };
         if password::is_current(&checked.password_hash) {
             Ok(checked)
         } else {
-            self.rehash(checked, password).await
+            self.rehash(checked, password, device.address).await
         }
     }
 
     /// Stores a hash of the same password with the parameters of this version.
-    async fn rehash(&self, checked: CheckedSignIn, password: &str) -> Result<CheckedSignIn, ApiError> {
-        let password_hash = self.passwords.hash(password).await?;
+    async fn rehash(
+        &self,
+        checked: CheckedSignIn,
+        password: &str,
+        address: IpAddr,
+    ) -> Result<CheckedSignIn, ApiError> {
+        let password_hash = self.passwords.of(address).hash(password).await?;
         let mut tx = self.database.write().await.map_err(internal)?;
         let stored = sqlx::query("UPDATE account SET password_hash = ? WHERE id = ? AND password_hash = ?")
             .bind(&password_hash)
@@ -243,7 +293,7 @@ impl Accounts {
         Ok(CheckedSignIn { password_hash, ..checked })
     }
 
-    async fn begin_session(&self, checked: &CheckedSignIn, device: Device<'_>) -> Result<Token, ApiError> {
+    async fn begin_session(&self, checked: &CheckedSignIn, device: Device<'_>) -> Result<SignIn, ApiError> {
         let (token, token_hash) = Token::random()?;
         let mut tx = self.database.write().await.map_err(internal)?;
         let inserted = sqlx::query(
@@ -254,7 +304,7 @@ impl Accounts {
         .bind(&checked.password_hash)
         .bind(token_hash)
         .bind(device.carrier.as_str())
-        .bind(now().0)
+        .bind(self.now())
         .bind(device.kept_user_agent())
         .execute(&mut *tx)
         .await
@@ -262,9 +312,20 @@ impl Accounts {
         if inserted.rows_affected() == 0 {
             return Err(wrong_sign_in());
         }
-        end_outdated_sessions(&mut tx, checked.account_id, device).await.map_err(internal)?;
+        end_outdated_sessions(&mut tx, checked.account_id, device, self.now()).await.map_err(internal)?;
+        let known_device = if device.carrier == Carrier::Cookie && !checked.is_known_device {
+            let (token, hash) = Token::random()?;
+            remember_device(&mut tx, checked.account_id, hash, self.now()).await.map_err(internal)?;
+            Some(token)
+        } else {
+            None
+        };
         tx.commit().await.map_err(internal)?;
-        Ok(token)
+        Ok(SignIn { session: token, known_device })
+    }
+
+    fn now(&self) -> i64 {
+        self.clock.now().utc.0
     }
 
     /// The owner of a token, if its session has not ended. A token is only valid with the carrier that it was issued for.
@@ -277,42 +338,28 @@ impl Accounts {
         carrier: Carrier,
     ) -> Result<Option<CurrentUser>, ApiError> {
         let Some(hash) = Token::hash_of(token) else { return Ok(None) };
-        let at = now().0;
-        let found: Option<(i64, i64)> = sqlx::query_as(
-            "SELECT account_id, last_used_at FROM session
-             WHERE token_hash = ? AND carrier = ? AND created_at > ? AND last_used_at > ?",
-        )
-        .bind(&hash)
-        .bind(carrier.as_str())
-        .bind(at - LIFE_DAYS * DAY_MILLIS)
-        .bind(at - IDLE_DAYS * DAY_MILLIS)
-        .fetch_optional(self.database.read())
-        .await
-        .map_err(internal)?;
-        let Some((account_id, last_used_at)) = found else { return Ok(None) };
-        if at - last_used_at > LAST_USE_RESOLUTION_MILLIS {
-            // Who is signed in may read on while nothing can be written.
-            if let Err(error) = self.save_last_use(&hash, at).await {
-                tracing::error!(%error, "the last use of a session could not be written");
-            }
-        }
-        let row: Option<AccountRow> =
-            sqlx::query_as("SELECT id, username, email, role FROM account WHERE id = ? AND is_active = 1")
-                .bind(account_id)
-                .fetch_optional(self.database.read())
-                .await
-                .map_err(internal)?;
-        Ok(row.map(CurrentUser::from))
+        self.sessions.user(&hash, carrier, self.now()).await.map_err(internal)
     }
 
-    async fn save_last_use(&self, hash: &[u8], at: i64) -> Result<(), sqlx::Error> {
-        let mut tx = self.database.write().await?;
-        sqlx::query("UPDATE session SET last_used_at = ? WHERE token_hash = ?")
-            .bind(at)
-            .bind(hash)
-            .execute(&mut *tx)
-            .await?;
-        tx.commit().await
+    /// Writes when sessions were last used: that is kept in memory otherwise.
+    pub async fn save_last_uses(&self) {
+        if let Err(error) = self.sessions.save_last_uses().await {
+            tracing::error!(%error, "the last use of sessions could not be saved");
+        }
+    }
+
+    /// Writes the events about wrong passwords whose bursts have ended, or of `all` so far.
+    pub async fn record_failed_attempts(&self, all: bool) {
+        for event in self.passwords.throttle().failed().take(all) {
+            let written = async {
+                let mut tx = self.database.write().await?;
+                event.write(&mut tx).await?;
+                tx.commit().await
+            };
+            if let Err(error) = written.await {
+                tracing::error!(%error, event.text, "an event could not be written");
+            }
+        }
     }
 
     /// Ends the token's session; a token without one is no error.
@@ -357,12 +404,13 @@ async fn end_outdated_sessions(
     tx: &mut Transaction<'_, Sqlite>,
     account_id: i64,
     device: Device<'_>,
+    at: i64,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
         "DELETE FROM session WHERE created_at < ? OR last_used_at < ? OR (token_hash = ? AND carrier = ?)",
     )
-    .bind(now().0 - LIFE_DAYS * DAY_MILLIS)
-    .bind(now().0 - IDLE_DAYS * DAY_MILLIS)
+    .bind(at - LIFE_DAYS * DAY_MILLIS)
+    .bind(at - IDLE_DAYS * DAY_MILLIS)
     .bind(device.session_token.and_then(Token::hash_of))
     .bind(device.carrier.as_str())
     .execute(&mut **tx)
@@ -373,6 +421,32 @@ async fn end_outdated_sessions(
     )
     .bind(account_id)
     .bind(MAX_SESSIONS)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Makes a browser a known device, and forgets expired ones and the oldest ones of the account beyond
+/// [`MAX_KNOWN_DEVICES`].
+async fn remember_device(
+    tx: &mut Transaction<'_, Sqlite>,
+    account_id: i64,
+    token_hash: Vec<u8>,
+    at: i64,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("INSERT INTO known_device (account_id, token_hash, created_at) VALUES (?, ?, ?)")
+        .bind(account_id)
+        .bind(token_hash)
+        .bind(at)
+        .execute(&mut **tx)
+        .await?;
+    sqlx::query(
+        "DELETE FROM known_device WHERE created_at < ?3 OR (account_id = ?1
+             AND id NOT IN (SELECT id FROM known_device WHERE account_id = ?1 ORDER BY id DESC LIMIT ?2))",
+    )
+    .bind(account_id)
+    .bind(MAX_KNOWN_DEVICES)
+    .bind(at - KNOWN_DEVICE_DAYS * DAY_MILLIS)
     .execute(&mut **tx)
     .await?;
     Ok(())

@@ -1,24 +1,26 @@
 //! What users do with their own account: the password and the signed-in devices.
 
-use super::{Accounts, Carrier, DAY_MILLIS, Device, IDLE_DAYS, LIFE_DAYS, Owner, Token, now};
+use super::{Accounts, Attempt, Carrier, DAY_MILLIS, Device, IDLE_DAYS, LIFE_DAYS, Owner, Token};
 use crate::{
     model::{ApiError, CurrentUser, DeviceKind, SignedInDevice, UtcMillis, check_password},
     server::{events::NewEvent, internal},
 };
+use std::{cmp::Reverse, net::IpAddr};
 
 impl Accounts {
     /// Exchanges the password, and ends every session but the one of `token`. A browser's session goes on with the new
     /// token that is returned; that of another client keeps its own.
     ///
     /// # Errors
-    /// `Invalid` with the field that is wrong; `NotSignedIn` when the session has ended meanwhile; `TooMany` when too many
-    /// passwords are being hashed.
+    /// `Invalid` with the field that is wrong; `NotSignedIn` when the session has ended meanwhile; `TooMany` after too many
+    /// wrong passwords, and when too many are being hashed.
     pub async fn change_password(
         &self,
         user: &CurrentUser,
         token: &str,
         old_password: &str,
         new_password: &str,
+        address: IpAddr,
     ) -> Result<Option<Token>, ApiError> {
         let wrong = || ApiError::invalid_field("old_password", "The current password is wrong.");
         check_password("new_password", new_password)?;
@@ -27,12 +29,13 @@ impl Accounts {
             .fetch_optional(self.database.read())
             .await
             .map_err(internal)?;
-        if !self.passwords.verify(old_password, checked.clone()).await? {
+        let own = Token::hash_of(token);
+        let attempt = Attempt::password_change(user, own.as_deref().unwrap_or_default(), address);
+        if !self.passwords.verify(attempt, old_password, checked.clone()).await? {
             return Err(wrong());
         }
         let owner = Owner { username: user.username.clone(), email: user.email.clone() };
-        let hash = self.passwords.hash_new("new_password", new_password, owner).await?;
-        let own = Token::hash_of(token);
+        let hash = self.passwords.of(address).hash_new("new_password", new_password, owner).await?;
         let mut tx = self.database.write().await.map_err(internal)?;
         let carrier: Option<String> =
             sqlx::query_scalar("SELECT carrier FROM session WHERE account_id = ? AND token_hash = ?")
@@ -87,13 +90,12 @@ impl Accounts {
         let own = Token::hash_of(token);
         let rows: Vec<(i64, String, String, i64, i64, bool)> = sqlx::query_as(
             "SELECT id, carrier, user_agent, created_at, last_used_at, token_hash IS ?1 FROM session
-             WHERE account_id = ?2 AND created_at > ?3 AND last_used_at > ?4
-             ORDER BY token_hash IS ?1 DESC, last_used_at DESC",
+             WHERE account_id = ?2 AND created_at > ?3 AND last_used_at > ?4 ORDER BY id DESC",
         )
         .bind(own)
         .bind(user.id)
-        .bind(now().0 - LIFE_DAYS * DAY_MILLIS)
-        .bind(now().0 - IDLE_DAYS * DAY_MILLIS)
+        .bind(self.now() - LIFE_DAYS * DAY_MILLIS)
+        .bind(self.now() - IDLE_DAYS * DAY_MILLIS)
         .fetch_all(self.database.read())
         .await
         .map_err(internal)?;
@@ -105,11 +107,13 @@ impl Accounts {
                     kind,
                     user_agent,
                     signed_in_at: UtcMillis(created_at),
-                    last_used_at: UtcMillis(last_used_at),
+                    last_used_at: UtcMillis(self.sessions.last_use(id).unwrap_or_default().max(last_used_at)),
                     is_this,
                 }
             };
-        Ok(rows.into_iter().map(device).collect())
+        let mut devices: Vec<_> = rows.into_iter().map(device).collect();
+        devices.sort_by_key(|device| (Reverse(device.is_this), Reverse(device.last_used_at)));
+        Ok(devices)
     }
 
     /// Ends one of the user's sessions.

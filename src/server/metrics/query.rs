@@ -229,6 +229,14 @@ impl Store {
         to: i64,
         limit: usize,
     ) -> Result<Vec<(i64, f64)>, sqlx::Error> {
+        if let Some(start) = self.start_in_memory(to, limit).filter(|start| *start > from) {
+            let mut newest = self.known_values(subject, formula, start, to).await?;
+            if newest.len() >= limit {
+                newest.reverse();
+                newest.truncate(limit);
+                return Ok(newest);
+            }
+        }
         let mut newest = Vec::new();
         for (start, end) in self.windows(from, to, HOURS_AT_ONCE).into_iter().rev() {
             newest.extend(self.known_values(subject, formula, start, end).await?.into_iter().rev());
@@ -238,6 +246,17 @@ impl Store {
         }
         newest.truncate(limit);
         Ok(newest)
+    }
+
+    /// From where on enough ticks up to `to` are in memory that `limit` values, of which some may be unknown, can be found
+    /// without reading anything else; none if there are too few.
+    fn start_in_memory(&self, to: i64, limit: usize) -> Option<i64> {
+        let memory = self.memory();
+        let times = memory.memtable.times();
+        let end = times.partition_point(|at| *at <= to);
+        let start = *times.get(end.checked_sub(limit.saturating_add(limit / 8))?)?;
+        let is_in_memory = self.lookback(start) >= *times.first()?;
+        is_in_memory.then_some(start)
     }
 
     /// Oldest first.

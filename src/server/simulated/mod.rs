@@ -14,6 +14,7 @@ pub use super::provider::Moment;
 pub use specs::seeded_specs;
 
 use super::{
+    clock::Clock,
     provider::{Hypervisor, HypervisorSample, Machine, MachineErrorKind, ReadError},
     vagrant::domain_name,
 };
@@ -24,16 +25,8 @@ use load::hash;
 use std::{
     collections::BTreeMap,
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
-
-/// Returns the current time.
-pub type Clock = Arc<dyn Fn() -> Moment + Send + Sync>;
-
-/// The clocks of this machine.
-pub fn system_clock() -> Clock {
-    Arc::new(Moment::now)
-}
 
 #[derive(Clone)]
 pub struct SimulatedOptions {
@@ -49,7 +42,7 @@ pub struct SimulatedOptions {
 
 impl Default for SimulatedOptions {
     fn default() -> Self {
-        Self { seed: 20_261_123, speed: 1.0, failure_rate: 0.0, timeout_rate: 0.0, clock: system_clock() }
+        Self { seed: 20_261_123, speed: 1.0, failure_rate: 0.0, timeout_rate: 0.0, clock: Clock::default() }
     }
 }
 
@@ -172,7 +165,7 @@ impl SimulatedFleet {
     }
 
     fn utc_now(&self) -> UtcMillis {
-        (self.options.clock)().utc
+        self.options.clock.now().utc
     }
 
     fn new_guest(&self, uuid: String, machine: &Machine, created_at: UtcMillis) -> Guest {
@@ -194,7 +187,7 @@ impl SimulatedFleet {
 #[async_trait]
 impl Hypervisor for SimulatedFleet {
     fn now(&self) -> Moment {
-        (self.options.clock)()
+        self.options.clock.now()
     }
 
     fn host_started_at(&self) -> Option<UtcMillis> {

@@ -1,10 +1,7 @@
 //! Who may see and operate which VM.
 
-use super::{Scope, Vms};
-use crate::{
-    model::{AccessLevel, ApiError, CurrentUser, Role, VmView},
-    server::internal,
-};
+use super::{Scope, VmRow, Vms};
+use crate::model::{AccessLevel, ApiError, CurrentUser, Role, VmView};
 use std::marker::PhantomData;
 
 /// A level of access as a type.
@@ -119,11 +116,11 @@ impl Vms {
     /// `NotFound` for everyone who may not see the VM, as if it did not exist; `Forbidden` for those who may see it and
     /// have a lower level.
     pub async fn access<L: Level>(&self, user: &CurrentUser, vm_id: i64) -> Result<VmAccess<L>, ApiError> {
-        let Some(mut vm) = self.find(vm_id).await? else { return Err(ApiError::not_found("VM")) };
-        if vm.owner_id != user.id && user.role != Role::Admin {
-            let granted = self.granted(vm_id, user.id).await.map_err(internal)?;
-            restrict(&mut vm, granted.ok_or_else(|| ApiError::not_found("VM"))?);
-        }
+        let access = |row: &VmRow| match user.role {
+            Role::Admin => Some(AccessLevel::Own),
+            Role::User => row.access_of(user.id),
+        };
+        let vm = self.find_with(vm_id, access).await?.ok_or_else(|| ApiError::not_found("VM"))?;
         require(&vm, L::LEVEL)?;
         Ok(VmAccess { user: user.clone(), vm, level: PhantomData })
     }

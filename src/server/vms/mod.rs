@@ -16,6 +16,7 @@ mod outcome;
 mod queue;
 mod reconcile;
 mod repository;
+mod row_cache;
 mod scheduled_actions;
 mod service;
 mod shares;
@@ -44,6 +45,7 @@ pub use outcome::status_after;
 use queue::Operations;
 pub use reconcile::{ObservedStatus, RecordedStatus, StatusChange, reconcile};
 use repository::VmRow;
+use row_cache::RowCache;
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -82,6 +84,7 @@ pub struct Offer {
 pub struct Vms(Arc<Inner>);
 
 struct Inner {
+    rows: RowCache,
     database: Database,
     events: Events,
     machines: Arc<dyn MachineDriver>,
@@ -107,6 +110,7 @@ impl Vms {
         at_once: usize,
     ) -> Self {
         Self(Arc::new(Inner {
+            rows: RowCache::new(database.clone()),
             database,
             events,
             machines: backing.machines,
@@ -142,15 +146,15 @@ impl Vms {
     /// # Errors
     /// `Internal` when the database cannot be read.
     pub async fn list(&self, scope: Scope) -> Result<Vec<VmView>, ApiError> {
-        let rows = repository::select(&self.0.database, scope).await.map_err(internal)?;
+        let rows = self.0.rows.all().await.map_err(internal)?;
         let snapshot = self.0.latest.get();
-        Ok(rows
-            .into_iter()
-            .map(|row| {
-                let usage = snapshot.usage_of(row.id);
-                self.view(row, usage)
-            })
-            .collect())
+        let access = |row: &VmRow| match scope {
+            Scope::All => Some(AccessLevel::Own),
+            Scope::User(id) => row.access_of(id),
+            Scope::One(id, access) => (row.id == id).then_some(access),
+        };
+        let covered = rows.iter().filter_map(|row| access(row).map(|access| (row, access)));
+        Ok(covered.map(|(row, access)| self.view(row, snapshot.usage_of(row.id), access)).collect())
     }
 
     /// One VM, if it is there, as its owner sees it.
@@ -158,7 +162,18 @@ impl Vms {
     /// # Errors
     /// `Internal` when the database cannot be read.
     pub async fn find(&self, vm_id: i64) -> Result<Option<VmView>, ApiError> {
-        Ok(self.list(Scope::One(vm_id, AccessLevel::Own)).await?.pop())
+        self.find_with(vm_id, |_| Some(AccessLevel::Own)).await
+    }
+
+    /// The same as somebody sees it whose access `access` finds.
+    async fn find_with(
+        &self,
+        vm_id: i64,
+        access: impl FnOnce(&VmRow) -> Option<AccessLevel>,
+    ) -> Result<Option<VmView>, ApiError> {
+        let rows = self.0.rows.all().await.map_err(internal)?;
+        let found = rows.iter().find(|row| row.id == vm_id).and_then(|row| Some((row, access(row)?)));
+        Ok(found.map(|(row, access)| self.view(row, self.0.latest.get().usage_of(row.id), access)))
     }
 
     /// The latest values of a VM with two decimals.
@@ -201,7 +216,7 @@ impl Vms {
     }
 
     async fn row(&self, access: &VmAccess<impl Level>) -> Result<Option<VmRow>, ApiError> {
-        Ok(repository::select(&self.0.database, access.scope()).await.map_err(internal)?.pop())
+        Ok(repository::select(&self.0.database, Some(access.vm().id)).await.map_err(internal)?.pop())
     }
 
     /// What an operation of this VM has printed, oldest line first.
@@ -303,15 +318,14 @@ impl Vms {
         })
     }
 
-    fn view(&self, row: VmRow, usage: VmUsage) -> VmView {
-        let mut view = row.into_view(usage);
+    fn view(&self, row: &VmRow, usage: VmUsage, access: AccessLevel) -> VmView {
+        let mut view = row.view(usage, access);
         if let Some(operation) = view.operation.as_mut() {
             self.0.operations.complete(operation);
         }
         let open = view.operation.as_ref().filter(|o| o.state.is_open()).map(|o| o.kind);
         let is_adopted = view.adopted.is_some();
         view.allowed = Lifecycle { status: view.status, open, is_adopted }.allowed();
-        let access = view.access;
         access::restrict(&mut view, access);
         view
     }

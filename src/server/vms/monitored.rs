@@ -1,8 +1,8 @@
 //! What the collector reads of the VMs, and what it saves of a sample.
 
-use super::{Scope, StatusChange, Vms, repository, stamp};
+use super::{StatusChange, Vms, repository, stamp};
 use crate::{
-    model::{VmStatus, VmUsage, VmView},
+    model::{AccessLevel, VmStatus, VmUsage, VmView},
     server::{credits::Settlement, provider::Machine},
 };
 use sqlx::{Sqlite, Transaction};
@@ -24,13 +24,13 @@ impl Vms {
     /// # Errors
     /// When the database cannot be read.
     pub async fn monitored(&self) -> Result<Vec<MonitoredVm>, sqlx::Error> {
-        let rows = repository::select(&self.0.database, Scope::All).await?;
+        let rows = repository::select(&self.0.database, None).await?;
         Ok(rows
             .into_iter()
             .filter_map(|row| {
                 let machine = self.machine(&row)?;
                 let (domain_uuid, problem_lasts) = (row.domain_uuid.clone(), row.problem_lasts);
-                let view = self.view(row, VmUsage::default());
+                let view = self.view(&row, VmUsage::default(), AccessLevel::Own);
                 let busy = view.operation.as_ref().is_some_and(|o| o.state.is_open());
                 Some(MonitoredVm { view, machine, domain_uuid, busy, problem_lasts })
             })

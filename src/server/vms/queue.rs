@@ -4,9 +4,9 @@
 //! and run again, which every [`MachineDriver`](crate::server::provider::MachineDriver) allows. The operations of one
 //! VM run one at a time, and the number of concurrent operations is bounded.
 
-use super::{Scope, Vms, repository, stamp, transcript::Transcript};
+use super::{Vms, repository, stamp, transcript::Transcript};
 use crate::{
-    model::{AccessLevel, OperationKind, OperationState, OperationView, SnapshotName},
+    model::{OperationKind, OperationState, OperationView, SnapshotName},
     server::provider::MachineCommand,
 };
 use sqlx::{Sqlite, Transaction};
@@ -202,8 +202,7 @@ impl Vms {
             .execute(&mut *tx)
             .await?;
         tx.commit().await?;
-        let Some(vm) = repository::select(&self.0.database, Scope::One(vm_id, AccessLevel::Own)).await?.pop()
-        else {
+        let Some(vm) = repository::select(&self.0.database, Some(vm_id)).await?.pop() else {
             return self.abandon(operation_id).await;
         };
 

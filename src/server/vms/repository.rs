@@ -1,6 +1,6 @@
 //! Queries of the table `vm`, joined with the owner and the latest operation.
 
-use super::{Lifecycle, Scope, StatusChange, stamp};
+use super::{Lifecycle, StatusChange, stamp};
 use crate::{
     model::{
         AccessLevel, Adopted, GuestSetup, Image, OperationKind, OperationState, OperationView, UtcMillis,
@@ -86,7 +86,8 @@ pub struct VmRow {
     pub id: i64,
     pub owner_id: i64,
     pub owner_name: String,
-    access: String,
+    /// `2:view 5:operate`: account ids and what they were granted.
+    shares: Option<String>,
     pub name: String,
     pub image: String,
     pub os_type: String,
@@ -122,45 +123,51 @@ pub struct VmRow {
     operation: OperationRow,
 }
 
-pub async fn select(database: &Database, scope: Scope) -> Result<Vec<VmRow>, sqlx::Error> {
-    let (user, one, access) = match scope {
-        Scope::All => (None, None, Some(AccessLevel::Own)),
-        Scope::User(id) => (Some(id), None, None),
-        Scope::One(id, access) => (None, Some(id), Some(access)),
-    };
-    sqlx::query_as(concat!(
-        "SELECT vm.id, vm.owner_id, account.username AS owner_name,
-                coalesce(?3, CASE WHEN vm.owner_id = ?1 THEN 'own' ELSE vm_share.access END) AS access, vm.name, vm.image, vm.os_type, vm.vagrant_box,
-                vm.box_url, vm.ram_mb, vm.cpu_cores, vm.disk_gb, vm.next_ram_mb, vm.next_cpu_cores, vm.next_disk_gb,
-                vm.auto_start, vm.stop_at, vm.unexpected_stop_at, vm.status, vm.problem, vm.problem_lasts, vm.ip_address,
-                vm.domain_uuid,
-                adopted.directory AS adopted_directory, adopted.vagrantfile AS adopted_vagrantfile,
-                adopted.data_directory AS adopted_data_directory, adopted.machine AS adopted_machine,
-                adopted.provider AS adopted_provider, adopted.is_indexed AS adopted_is_indexed,
-                guest_setup.provision_script, guest_setup.user_data,
-                vm.is_free OR EXISTS (SELECT 1 FROM credit_entry WHERE vm_id = vm.id AND kind = 'capture') AS was_made,
-                vm.created_at, vm.updated_at, ",
-        operation_columns!(),
-        "
-         FROM vm
-         JOIN account ON account.id = vm.owner_id
-         LEFT JOIN adopted ON adopted.vm_id = vm.id
-         LEFT JOIN guest_setup ON guest_setup.vm_id = vm.id
-         LEFT JOIN vm_share ON vm_share.vm_id = vm.id AND vm_share.account_id = ?1
-         LEFT JOIN operation
-                ON operation.id = (SELECT max(newest.id) FROM operation AS newest WHERE newest.vm_id = vm.id)
-         WHERE vm.destroyed_at IS NULL AND (?1 IS NULL OR vm.owner_id = ?1 OR vm_share.account_id = ?1)
-               AND (?2 IS NULL OR vm.id = ?2)
-         ORDER BY vm.id"
-    ))
-    .bind(user)
-    .bind(one)
-    .bind(access.map(AccessLevel::as_str))
-    .fetch_all(database.read())
-    .await
+/// The tables that [`select`] reads.
+pub const TABLES: [&str; 7] =
+    ["vm", "account", "vm_share", "adopted", "guest_setup", "operation", "credit_entry"];
+
+/// Of the VMs that are not destroyed: of one of them or all (`?1`).
+pub const SELECT: &str = concat!(
+    "SELECT vm.id, vm.owner_id, account.username AS owner_name,
+            (SELECT group_concat(account_id || ':' || access, ' ') FROM vm_share WHERE vm_id = vm.id) AS shares, vm.name, vm.image, vm.os_type, vm.vagrant_box,
+            vm.box_url, vm.ram_mb, vm.cpu_cores, vm.disk_gb, vm.next_ram_mb, vm.next_cpu_cores, vm.next_disk_gb,
+            vm.auto_start, vm.stop_at, vm.unexpected_stop_at, vm.status, vm.problem, vm.problem_lasts, vm.ip_address,
+            vm.domain_uuid,
+            adopted.directory AS adopted_directory, adopted.vagrantfile AS adopted_vagrantfile,
+            adopted.data_directory AS adopted_data_directory, adopted.machine AS adopted_machine,
+            adopted.provider AS adopted_provider, adopted.is_indexed AS adopted_is_indexed,
+            guest_setup.provision_script, guest_setup.user_data,
+            vm.is_free OR EXISTS (SELECT 1 FROM credit_entry WHERE vm_id = vm.id AND kind = 'capture') AS was_made,
+            vm.created_at, vm.updated_at, ",
+    operation_columns!(),
+    "
+     FROM vm
+     JOIN account ON account.id = vm.owner_id
+     LEFT JOIN adopted ON adopted.vm_id = vm.id
+     LEFT JOIN guest_setup ON guest_setup.vm_id = vm.id
+     LEFT JOIN operation
+            ON operation.id = (SELECT max(newest.id) FROM operation AS newest WHERE newest.vm_id = vm.id)
+     WHERE vm.destroyed_at IS NULL AND (?1 IS NULL OR vm.id = ?1)
+     ORDER BY vm.id"
+);
+
+/// One VM, or all.
+pub async fn select(database: &Database, one: Option<i64>) -> Result<Vec<VmRow>, sqlx::Error> {
+    sqlx::query_as(SELECT).bind(one).fetch_all(database.read()).await
 }
 
 impl VmRow {
+    /// What the owner granted to a user; everything to themselves.
+    pub fn access_of(&self, account_id: i64) -> Option<AccessLevel> {
+        if account_id == self.owner_id {
+            return Some(AccessLevel::Own);
+        }
+        let pairs = self.shares.as_deref()?.split(' ').filter_map(|pair| pair.split_once(':'));
+        let (_, access) = pairs.into_iter().find(|(id, _)| id.parse() == Ok(account_id))?;
+        AccessLevel::parse_granted(access)
+    }
+
     pub fn spec(&self) -> VmSpec {
         VmSpec {
             image: self.image.clone(),
@@ -198,8 +205,8 @@ impl VmRow {
         })
     }
 
-    /// `allowed` is left empty.
-    pub fn into_view(self, usage: VmUsage) -> VmView {
+    /// As somebody with this access sees it; `allowed` is left empty.
+    pub fn view(&self, usage: VmUsage, access: AccessLevel) -> VmView {
         let (spec, next_spec) = (self.spec(), self.next_spec());
         let adopted = self.project().map(|project| Adopted {
             directory: project.directory.display().to_string(),
@@ -208,26 +215,23 @@ impl VmRow {
         });
         VmView {
             id: self.id,
-            name: self.name,
+            name: self.name.clone(),
             owner_id: self.owner_id,
-            owner_name: self.owner_name,
-            access: match self.access.as_str() {
-                "own" => AccessLevel::Own,
-                granted => AccessLevel::parse_granted(granted).unwrap_or_default(),
-            },
-            os_type: self.os_type,
+            owner_name: self.owner_name.clone(),
+            access,
+            os_type: self.os_type.clone(),
             spec,
             next_spec,
             status: VmStatus::parse(&self.status).unwrap_or(VmStatus::Unknown),
-            problem: self.problem,
-            ip_address: self.ip_address,
+            problem: self.problem.clone(),
+            ip_address: self.ip_address.clone(),
             adopted,
             auto_start: self.auto_start,
             stop_at: self.stop_at.map(UtcMillis),
             unexpected_stop_at: self.unexpected_stop_at.map(UtcMillis),
             created_at: UtcMillis(self.created_at),
             updated_at: UtcMillis(self.updated_at),
-            operation: self.operation.0,
+            operation: self.operation.0.clone(),
             allowed: Vec::new(),
             usage,
         }

@@ -18,21 +18,6 @@ fn into_share((account_id, username, access, shared_at): ShareRow) -> VmShare {
 }
 
 impl Vms {
-    /// The access that a VM's owner granted to a user.
-    pub(super) async fn granted(
-        &self,
-        vm_id: i64,
-        account_id: i64,
-    ) -> Result<Option<AccessLevel>, sqlx::Error> {
-        let access: Option<String> =
-            sqlx::query_scalar("SELECT access FROM vm_share WHERE vm_id = ? AND account_id = ?")
-                .bind(vm_id)
-                .bind(account_id)
-                .fetch_optional(self.0.database.read())
-                .await?;
-        Ok(access.and_then(|access| AccessLevel::parse_granted(&access)))
-    }
-
     /// The users with whom the VM is shared, by name.
     ///
     /// # Errors

@@ -9,7 +9,11 @@ pub mod request_context;
 mod request_id;
 mod rest;
 
-use self::rest::{auth, events, extract::status_of, metrics, vms};
+use self::rest::{
+    auth, events,
+    extract::{retry_after, status_of},
+    metrics, vms,
+};
 use super::state::AppState;
 use crate::{
     app::{App, shell},
@@ -30,10 +34,13 @@ use leptos::{prelude::*, server_fn::error::SERVER_FN_ERROR_HEADER};
 use leptos_axum::{AxumRouteListing, LeptosRoutes, generate_route_list};
 use serde_json::json;
 use std::{net::SocketAddr, sync::LazyLock};
-use tower_http::compression::CompressionLayer;
+use tower_http::compression::{CompressionLayer, Predicate, predicate::SizeAbove};
 
 /// The largest legitimate request: two files for a guest, with every byte percent-encoded.
 const MAX_BODY_BYTES: usize = 128 * 1024;
+
+/// What fits into one packet anyway is not worth the work.
+const MIN_COMPRESSED_BYTES: u16 = 1024;
 
 /// The pages' routes, generated once per process: while it walks the routes, Leptos keeps every resource of the process
 /// from loading (`SuppressResourceLoad` is a global flag). A page that another router renders meanwhile would wait for its
@@ -53,7 +60,7 @@ pub fn router(state: AppState) -> Router {
         move || {
             provide_context(state.clone());
             // Read for each request: in development the site is rebuilt while the server runs.
-            provide_context(assets::urls().unwrap_or_else(|_| state.assets.clone()));
+            provide_context(assets::urls().unwrap_or_else(|_| (*state.assets).clone()));
         }
     };
     let page = {
@@ -89,7 +96,7 @@ pub fn router(state: AppState) -> Router {
         .layer(middleware::from_fn_with_state(state.clone(), csrf::same_origin_only))
         .layer(middleware::from_fn_with_state(state, headers::secure))
         // Assets are compressed when the site is built, and pages are streamed.
-        .layer(CompressionLayer::new().compress_when(is_json))
+        .layer(CompressionLayer::new().compress_when(is_json.and(SizeAbove::new(MIN_COMPRESSED_BYTES))))
         .layer(middleware::from_fn(request_id::assign))
 }
 
@@ -276,6 +283,9 @@ async fn map_api_errors(request: Request, next: middleware::Next) -> Response {
         // A form that was sent without JavaScript gets a redirect; leave that alone.
         if parts.status == StatusCode::INTERNAL_SERVER_ERROR {
             parts.status = status_of(&error);
+        }
+        if let Some(retry_after) = retry_after(&error) {
+            parts.headers.insert(header::RETRY_AFTER, retry_after);
         }
     }
     Response::from_parts(parts, Body::from(bytes))

@@ -3,20 +3,33 @@
 use crate::{
     model::{ApiError, CurrentUser, ErrorCode, OneTimeLink, Role, Theme},
     server::{
-        accounts::{Carrier, Device, LIFE_DAYS, Token},
+        accounts::{Carrier, Device, KNOWN_DEVICE_DAYS, LIFE_DAYS, Token},
         internal,
         state::AppState,
         vms::{Level, Scope, VmAccess},
     },
 };
-use axum::http::{HeaderMap, HeaderValue, header, request::Parts};
+use axum::{
+    extract::ConnectInfo,
+    http::{Extensions, HeaderMap, HeaderValue, header, request::Parts},
+};
 use leptos::prelude::use_context;
 use leptos_axum::ResponseOptions;
-use std::{collections::BTreeSet, time::Instant};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::Instant,
+};
+
+/// Of a request that came over no connection.
+const NO_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 const COOKIE: &str = "twarga_session";
 /// The prefix binds the cookie to this host and to https.
 const HTTPS_COOKIE: &str = "__Host-twarga_session";
+/// Of a browser in which somebody was signed in, see `KNOWN_DEVICE_DAYS`.
+const DEVICE_COOKIE: &str = "twarga_device";
+const HTTPS_DEVICE_COOKIE: &str = "__Host-twarga_device";
 const THEME_COOKIE: &str = "twarga_theme";
 
 /// The state, for requests that need no sign-in.
@@ -151,9 +164,16 @@ pub async fn sign_in(
     let parts = use_context::<Parts>();
     let user_agent = parts.as_ref().map_or("", |parts| user_agent(&parts.headers));
     let session_token = parts.as_ref().and_then(|parts| session_cookie(&parts.headers, state.https));
-    let device = Device { carrier: Carrier::Cookie, user_agent, session_token };
-    let token = state.accounts.sign_in(username, password, device).await?;
-    set_session_cookie(state, &token)?;
+    let known_device_token =
+        parts.as_ref().and_then(|parts| known_device_cookie(&parts.headers, state.https));
+    let address = caller_address();
+    let device = Device { carrier: Carrier::Cookie, user_agent, session_token, known_device_token, address };
+    let tokens = state.accounts.sign_in(username, password, device).await?;
+    set_session_cookie(state, &tokens.session)?;
+    if let Some(token) = &tokens.known_device {
+        let name = if state.https { HTTPS_DEVICE_COOKIE } else { DEVICE_COOKIE };
+        append_cookie(state, name, token.expose(), KNOWN_DEVICE_DAYS * 24 * 60 * 60)?;
+    }
     redirect(local_path(next));
     Ok(())
 }
@@ -199,6 +219,21 @@ pub fn session_token(state: &AppState) -> String {
     let Some(parts) = use_context::<Parts>() else { return String::new() };
     let token = bearer_token(&parts.headers).or_else(|| session_cookie(&parts.headers, state.https));
     token.unwrap_or_default().to_owned()
+}
+
+/// The token of a known device in its cookie.
+fn known_device_cookie(headers: &HeaderMap, https: bool) -> Option<&str> {
+    cookie_value(headers, if https { HTTPS_DEVICE_COOKIE } else { DEVICE_COOKIE })
+}
+
+/// The address of the current request's client.
+pub fn caller_address() -> IpAddr {
+    use_context::<Parts>().map_or(NO_ADDRESS, |parts| client_address(&parts.extensions))
+}
+
+/// The address of a request's client.
+pub fn client_address(extensions: &Extensions) -> IpAddr {
+    extensions.get::<ConnectInfo<SocketAddr>>().map_or(NO_ADDRESS, |ConnectInfo(peer)| peer.ip())
 }
 
 /// The `User-Agent` header; empty without one.

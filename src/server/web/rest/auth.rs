@@ -12,7 +12,7 @@ use crate::{
 use axum::{
     Json,
     extract::State,
-    http::{HeaderMap, StatusCode},
+    http::{StatusCode, request::Parts},
     response::{IntoResponse, Response},
 };
 use serde::Deserialize;
@@ -52,16 +52,18 @@ pub struct Credentials {
 
 pub async fn login(
     State(state): State<AppState>,
-    headers: HeaderMap,
+    parts: Parts,
     ApiForm(credentials): ApiForm<Credentials>,
 ) -> Result<Response, ApiError> {
     let device = Device {
         carrier: Carrier::Bearer,
-        user_agent: request_context::user_agent(&headers),
+        user_agent: request_context::user_agent(&parts.headers),
         session_token: None,
+        known_device_token: None,
+        address: request_context::client_address(&parts.extensions),
     };
-    let token = state.accounts.sign_in(&credentials.username, &credentials.password, device).await?;
-    Ok(Json(json!({ "access_token": token.expose(), "token_type": "bearer" })).into_response())
+    let tokens = state.accounts.sign_in(&credentials.username, &credentials.password, device).await?;
+    Ok(Json(json!({ "access_token": tokens.session.expose(), "token_type": "bearer" })).into_response())
 }
 
 pub async fn current_user(user: CurrentUser) -> Json<CurrentUser> {

@@ -23,12 +23,20 @@ pub fn status_of(error: &ApiError) -> StatusCode {
     StatusCode::from_u16(error.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
+/// When to try again, as a header.
+pub fn retry_after(error: &ApiError) -> Option<HeaderValue> {
+    error.retry_after_secs.map(HeaderValue::from)
+}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let status = status_of(&self);
+        let (status, retry_after) = (status_of(&self), retry_after(&self));
         let mut response = (status, Json(self)).into_response();
         if status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(retry_after) = retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, retry_after);
         }
         response
     }

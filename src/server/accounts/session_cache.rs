@@ -1,0 +1,177 @@
+//! The open sessions in memory, with their users: a request does not read them from the database.
+//!
+//! A session is kept while the tables `session` and `account` stay as they were when it was read, see
+//! [`Generation`]: whatever ends a session or changes its user, wherever in the program and in whichever process, ends what is
+//! kept, too. Only the time of the last use is newer here, and written now and then: no request waits for that or fails
+//! because of it.
+
+use super::{AccountRow, Carrier, DAY_MILLIS, IDLE_DAYS, LIFE_DAYS};
+use crate::{
+    model::CurrentUser,
+    server::{database::Database, request_origin, table_changes::Generation},
+};
+use sqlx::FromRow;
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicI64, Ordering},
+    },
+};
+
+/// A later use is noted at most this often.
+const LAST_USE_RESOLUTION_MILLIS: i64 = 1_000;
+
+#[derive(Debug, Clone)]
+pub struct SessionCache(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    database: Database,
+    generation: Generation,
+    kept: RwLock<Kept>,
+    /// When sessions were last used, by their ids, as far as that is not written.
+    unsaved: Mutex<HashMap<i64, i64>>,
+}
+
+/// What was read in one generation, by the tokens' hashes.
+#[derive(Debug, Default)]
+struct Kept {
+    generation: u64,
+    sessions: HashMap<Vec<u8>, Arc<Session>>,
+}
+
+#[derive(Debug)]
+struct Session {
+    id: i64,
+    carrier: String,
+    created_at: i64,
+    last_used_at: AtomicI64,
+    user: CurrentUser,
+}
+
+#[derive(FromRow)]
+struct SessionRow {
+    session_id: i64,
+    carrier: String,
+    created_at: i64,
+    last_used_at: i64,
+    #[sqlx(flatten)]
+    account: AccountRow,
+}
+
+impl SessionCache {
+    pub fn new(database: Database) -> Self {
+        let generation = database.watch(&["session", "account"]);
+        Self(Arc::new(Inner { database, generation, kept: RwLock::default(), unsaved: Mutex::default() }))
+    }
+
+    /// The user of an open session, which is being used at the time `at`.
+    ///
+    /// # Errors
+    /// When SQLite cannot.
+    pub async fn user(
+        &self,
+        token_hash: &[u8],
+        carrier: Carrier,
+        at: i64,
+    ) -> Result<Option<CurrentUser>, sqlx::Error> {
+        let session = match self.kept(token_hash) {
+            Some(session) => session,
+            None => match self.read(token_hash).await? {
+                Some(session) => session,
+                None => return Ok(None),
+            },
+        };
+        if session.carrier != carrier.as_str() || !session.is_open(at) {
+            return Ok(None);
+        }
+        if at - session.last_used_at.fetch_max(at, Ordering::Relaxed) >= LAST_USE_RESOLUTION_MILLIS {
+            note_latest(&mut self.unsaved(), session.id, at);
+        }
+        request_origin::set_session(session.id);
+        Ok(Some(session.user.clone()))
+    }
+
+    fn kept(&self, token_hash: &[u8]) -> Option<Arc<Session>> {
+        let kept = self.0.kept.read().unwrap_or_else(PoisonError::into_inner);
+        (Some(kept.generation) == self.0.generation.settled())
+            .then(|| kept.sessions.get(token_hash).cloned())
+            .flatten()
+    }
+
+    async fn read(&self, token_hash: &[u8]) -> Result<Option<Arc<Session>>, sqlx::Error> {
+        let generation = self.0.generation.settled();
+        let row: Option<SessionRow> = sqlx::query_as(
+            "SELECT session.id AS session_id, session.carrier, session.created_at, session.last_used_at,
+                    account.id, account.username, account.email, account.role
+             FROM session JOIN account ON account.id = session.account_id
+             WHERE session.token_hash = ? AND account.is_active = 1",
+        )
+        .bind(token_hash)
+        .fetch_optional(self.0.database.read())
+        .await?;
+        let Some(row) = row else { return Ok(None) };
+        let unsaved = self.last_use(row.session_id).unwrap_or_default();
+        let session = Arc::new(Session {
+            id: row.session_id,
+            carrier: row.carrier,
+            created_at: row.created_at,
+            last_used_at: AtomicI64::new(row.last_used_at.max(unsaved)),
+            user: row.account.into(),
+        });
+        if let Some(generation) = generation {
+            let mut kept = self.0.kept.write().unwrap_or_else(PoisonError::into_inner);
+            if kept.generation < generation {
+                *kept = Kept { generation, sessions: HashMap::new() };
+            }
+            if kept.generation == generation {
+                kept.sessions.insert(token_hash.to_vec(), session.clone());
+            }
+        }
+        Ok(Some(session))
+    }
+
+    /// When a session was last used, if that is later than its row says.
+    pub fn last_use(&self, session_id: i64) -> Option<i64> {
+        self.unsaved().get(&session_id).copied()
+    }
+
+    /// Writes when sessions were last used. What cannot be written is kept for the next time.
+    ///
+    /// # Errors
+    /// When SQLite cannot.
+    pub async fn save_last_uses(&self) -> Result<(), sqlx::Error> {
+        let unsaved = self.unsaved().clone();
+        if unsaved.is_empty() {
+            return Ok(());
+        }
+        let mut tx = self.0.database.write().await?;
+        for (session_id, at) in &unsaved {
+            sqlx::query("UPDATE session SET last_used_at = ?2 WHERE id = ?1 AND last_used_at < ?2")
+                .bind(session_id)
+                .bind(at)
+                .execute(&mut *tx)
+                .await?;
+        }
+        tx.commit().await?;
+        self.unsaved().retain(|session_id, at| unsaved.get(session_id) != Some(at));
+        Ok(())
+    }
+
+    fn unsaved(&self) -> MutexGuard<'_, HashMap<i64, i64>> {
+        self.0.unsaved.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Session {
+    fn is_open(&self, at: i64) -> bool {
+        self.created_at > at - LIFE_DAYS * DAY_MILLIS
+            && self.last_used_at.load(Ordering::Relaxed) > at - IDLE_DAYS * DAY_MILLIS
+    }
+}
+
+fn note_latest(unsaved: &mut HashMap<i64, i64>, session_id: i64, at: i64) {
+    let latest = unsaved.entry(session_id).or_insert(at);
+    *latest = at.max(*latest);
+}
