@@ -4,7 +4,6 @@
 //! Tests run side by side in one process: whatever belongs to a process (environment variables, the current folder) is set
 //! for child processes only.
 
-mod access;
 mod accounts;
 mod api;
 mod clocks;
@@ -14,6 +13,7 @@ mod hardening;
 mod lifecycle;
 mod notifications;
 mod prometheus;
+mod registration;
 mod simulated;
 mod storage;
 #[path = "../support/mod.rs"]
