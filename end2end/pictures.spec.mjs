@@ -54,7 +54,7 @@ const test = base.extend({
   fleet: [
     async ({ server, browser }, use) => {
       const context = await browser.newContext({ baseURL: server.url });
-      await enter(await context.newPage(), "/setup", USER);
+      await enter(await context.newPage(), "/setup", { ...USER, setup_code: server.setupCode });
       await furnish(client(context.request, server.url));
       await context.close();
       if (KEEP) await new Promise((wake) => setTimeout(wake, HISTORY_MS));
@@ -75,7 +75,7 @@ const test = base.extend({
 
 test("setup", ({ page }) => looksAsKept(page, "setup", "/setup"));
 
-for (const name of ["sign-in", "register"]) {
+for (const name of ["sign-in", "register", "new-password"]) {
   test(name, ({ page, fleet }) => looksAsKept(page, name, `/${name}`));
 }
 
