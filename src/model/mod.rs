@@ -26,7 +26,7 @@ pub use health::{
     VmsBySource,
 };
 pub use image::Image;
-pub use instance::{Instance, ProviderKind};
+pub use instance::{Instance, ProviderKind, Transport};
 pub use metrics::{
     Charts, HostUsage, Live, Metric, MetricHistory, MetricPoint, MetricRange, MetricStatistics, Series,
     VmMetrics,

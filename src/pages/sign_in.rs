@@ -3,7 +3,7 @@ use crate::{
     components::{
         action::{ActionForm, ServerAction},
         auth::Session,
-        banner::{ErrorBanner, PageError, SimulatedBanner},
+        banner::{ErrorBanner, PageError, SimulatedBanner, TransportBanner},
         form::{Checks, TextField, entered},
         icon::Brand,
     },
@@ -24,7 +24,7 @@ pub fn SignIn() -> impl IntoView {
                     Ok(session) if session.instance.needs_first_account => {
                         view! { <Redirect path="/setup"/> }.into_any()
                     }
-                    Ok(Session { instance, .. }) => view! { <SimulatedBanner instance/><Form/> }.into_any(),
+                    Ok(Session { instance, .. }) => view! { <SimulatedBanner instance=instance.clone()/><TransportBanner instance/><Form/> }.into_any(),
                     Err(error) => view! { <main class="alone"><PageError error/></main> }.into_any(),
                 }
             })}

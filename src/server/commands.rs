@@ -12,19 +12,23 @@ use super::{
     libvirt::Libvirt,
     metrics::Store,
     monitor::{BootSetup, Collector, Memory, health::Health, host::Host, latest::Latest, time_limit},
+    network::Network,
     notifications::{Notifications, Notifier},
     provider::{GuestAccess, Hypervisor, MachineDriver, MachineIndex},
     simulated::{SimulatedFleet, SimulatedOptions},
     state::AppState,
     vagrant::{Driver, Vagrant, VagrantOptions},
     vms::{Adoption, Backing, Offer, Vms, load_images},
-    web,
+    web::{self, connections::Limits as ConnectionLimits},
 };
 use crate::{
     asset_urls::AssetUrls,
     model::{HostUsage, Limits, ProviderKind, Role, UtcMillis},
 };
-use nix::fcntl::{Flock, FlockArg};
+use nix::{
+    fcntl::{Flock, FlockArg},
+    sys::resource::{Resource, getrlimit, rlim_t, setrlimit},
+};
 use std::{
     fs::{DirBuilder, File, OpenOptions},
     io::{self, IsTerminal, Read, Write},
@@ -172,6 +176,7 @@ pub async fn assemble(
         interval_secs: arguments.collect_every,
         retention_days: arguments.retention_days,
         https: arguments.https,
+        network: Arc::new(Network::new(arguments.addr.ip(), &arguments.public_url, &arguments.trusted_proxy)),
         assets,
         simulated: source.simulated.map(|fleet| (fleet, arguments.simulated_vms as usize)),
     };
@@ -225,6 +230,7 @@ pub async fn serve(arguments: ServeArgs) -> Result<(), String> {
     begin_log(&arguments.log);
     let mail = arguments.notifications.mail()?;
     let assets = web::assets::urls()?;
+    let connections = ConnectionLimits::for_descriptors(raise_descriptor_limit());
     let listener = listen(arguments.addr)?;
     // Before the database is opened: a newer version brings it to its own form.
     let _lock = lock(&arguments.data.data_dir)?;
@@ -233,7 +239,7 @@ pub async fn serve(arguments: ServeArgs) -> Result<(), String> {
     state.vms.resume().await.map_err(|e| format!("The open operations cannot be read: {e}."))?;
     let notifier = Notifier::new(state.database.clone(), mail, arguments.notifications.private_webhooks)
         .map_err(|error| format!("Notifications cannot be sent: {error}."))?
-        .with_public_url(arguments.public_url.clone());
+        .with_public_url(arguments.public_url.first().cloned());
     let collector = tokio::spawn(assembly.collector().run());
     tokio::spawn(notifier.clone().announce_outages(state.health.clone()));
     tokio::spawn(notifier.run());
@@ -249,6 +255,12 @@ pub async fn serve(arguments: ServeArgs) -> Result<(), String> {
     } else {
         ""
     };
+    if !arguments.https && !address.ip().to_canonical().is_loopback() {
+        tracing::warn!(
+            %address,
+            "passwords and sessions cross the network unencrypted: put a proxy with https in front, see --https"
+        );
+    }
     println!("Twarga Cloud is at http://{address}/{made_up}");
     let vms = state.vms.clone();
     let (end, mut ending) = watch::channel(false);
@@ -257,11 +269,9 @@ pub async fn serve(arguments: ServeArgs) -> Result<(), String> {
         let _ = end.send(true);
     });
     let mut last_requests = ending.clone();
-    let serving = axum::serve(listener, web::service(state))
-        .with_graceful_shutdown(async move {
-            let _ = ending.wait_for(|ending| *ending).await;
-        })
-        .into_future();
+    let serving = web::serve(listener, state, connections, async move {
+        let _ = ending.wait_for(|ending| *ending).await;
+    });
     tokio::select! {
         done = serving => done.map_err(|e| format!("The server stopped: {e}."))?,
         // A client that never finishes its request does not keep the server.
@@ -417,6 +427,21 @@ fn lock(data_dir: &Path) -> Result<Flock<File>, String> {
             data_dir.display()
         )
     })
+}
+
+/// Lets this process have as many descriptors as the system allows, and returns how many that are: each connection, guest
+/// and child process takes some, and the usual limit of 1024 is kept low for programs that use `select` only.
+fn raise_descriptor_limit() -> rlim_t {
+    /// What systems without any setting of their own allow.
+    const ASSUMED: rlim_t = 1024;
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return ASSUMED };
+    match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
+        Ok(()) => hard,
+        Err(error) => {
+            tracing::warn!(%error, soft, hard, "the limit of descriptors cannot be raised");
+            soft
+        }
+    }
 }
 
 /// The socket that was handed in (LISTEN_FDS), or a new one.

@@ -15,6 +15,7 @@ pub mod guest;
 pub mod libvirt;
 pub mod metrics;
 pub mod monitor;
+pub mod network;
 pub mod notifications;
 pub mod provider;
 pub mod simulated;

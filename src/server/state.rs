@@ -7,6 +7,7 @@ use super::{
     events::Events,
     metrics::{Span, Store},
     monitor::{health::Health, latest::Latest},
+    network::Network,
     notifications::Notifications,
     provider::Machine,
     simulated::SimulatedFleet,
@@ -15,8 +16,8 @@ use super::{
 use crate::{
     asset_urls::AssetUrls,
     model::{
-        ApiError, Charts, CollectorHealth, CurrentUser, Instance, Live, ProviderKind, UtcMillis, VmUsage,
-        VmView,
+        ApiError, Charts, CollectorHealth, CurrentUser, Instance, Live, ProviderKind, Transport, UtcMillis,
+        VmUsage, VmView,
     },
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
@@ -75,6 +76,7 @@ pub struct AppState {
     pub interval_secs: u32,
     pub retention_days: u32,
     pub https: bool,
+    pub network: Arc<Network>,
     pub assets: AssetUrls,
     /// When VMs are simulated: the fleet, and how many VMs the first account gets.
     pub simulated: Option<(Arc<SimulatedFleet>, usize)>,
@@ -85,11 +87,13 @@ impl AppState {
     ///
     /// # Errors
     /// `Internal` when the database cannot be read.
-    pub async fn instance(&self) -> Result<Instance, ApiError> {
+    pub async fn instance(&self, transport: Transport) -> Result<Instance, ApiError> {
         Ok(Instance {
             provider: self.provider,
             needs_first_account: self.accounts.is_empty().await?,
             version: env!("CARGO_PKG_VERSION").into(),
+            transport,
+            public_url: self.network.public_url().map(ToString::to_string),
         })
     }
 

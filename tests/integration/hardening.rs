@@ -2,7 +2,7 @@
 
 use crate::{
     api::{call, registered_server_functions, server_functions},
-    support::{PASSWORD, fleet::Fleet, form_request},
+    support::{Client, PASSWORD, fleet::Fleet, form_request},
 };
 use axum::{
     body::Body,
@@ -197,4 +197,32 @@ async fn a_body_that_is_too_large_is_413_wherever_it_is_sent() {
     let mut form = form_request("/api/v1/sign_in", &[("username", &huge), ("password", "y")]);
     form.headers_mut().insert(header::ACCEPT, "text/html".parse().unwrap());
     assert_eq!(server.anonymous().send(form).await.status, StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+/// The reactive values of a page, and the cookies of its user, belong to its request alone.
+#[tokio::test]
+async fn pages_that_are_rendered_side_by_side_are_complete_and_of_their_own_user() {
+    let fleet = Fleet::new();
+    let mut server = fleet.serve(2).await;
+    let (ada, bob) = (server.user("ada").await, server.user("bob").await);
+    fleet.ticks(&mut server, 2).await;
+    let load = async |client: &Client, path: &str, shown: &str, hidden: &str| {
+        for _ in 0..20 {
+            let page = client.page(path).await;
+            assert_eq!(page.status, StatusCode::OK, "{path}");
+            assert!(page.text.contains("</html>"), "{path}: {}", page.text);
+            let words = page.words();
+            assert!(page.text.contains(shown) && !page.text.contains(hidden), "{path}: {words}");
+        }
+    };
+    let none = "no page has this";
+    let of_vm = ["", "/snapshots", "/activity", "/settings"].map(|tab| format!("/vms/1{tab}"));
+    let vms = of_vm.iter().map(|path| load(&ada, path, "web-1", none));
+    tokio::join!(
+        futures::future::join_all(vms),
+        load(&ada, "/account", "ada@example.org", "bob@example.org"),
+        load(&bob, "/account", "bob@example.org", "ada@example.org"),
+        load(&ada, "/admin", "ada", none),
+        load(&ada, "/monitor", "ada", none),
+    );
 }

@@ -11,8 +11,10 @@ mod config;
 mod crash;
 mod hardening;
 mod lifecycle;
+mod network;
 mod notifications;
 mod prometheus;
+mod proxy;
 mod simulated;
 mod storage;
 #[path = "../support/mod.rs"]

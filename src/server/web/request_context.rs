@@ -1,7 +1,8 @@
 //! What every server function begins with: the state, the caller, and whether they have access.
 
+use super::{client_address::ClientAddress, host::RequestedAddress};
 use crate::{
-    model::{ApiError, CurrentUser, ErrorCode, Role, Theme},
+    model::{ApiError, CurrentUser, ErrorCode, Role, Theme, Transport},
     server::{
         accounts::{Carrier, Device, LIFE_DAYS, Token},
         internal,
@@ -9,14 +10,27 @@ use crate::{
         vms::{Scope, VmAccess},
     },
 };
-use axum::http::{HeaderMap, HeaderValue, header, request::Parts};
+use axum::http::{
+    HeaderMap, HeaderValue,
+    header::{self, InvalidHeaderValue},
+    request::Parts,
+};
 use leptos::prelude::use_context;
 use leptos_axum::ResponseOptions;
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::IpAddr};
 
-const COOKIE: &str = "twarga_session";
-/// The prefix binds the cookie to this host and to https.
-const HTTPS_COOKIE: &str = "__Host-twarga_session";
+/// A cookie that is bound to this host and to https, where that is in use: nobody else can set it.
+#[derive(Debug, Clone, Copy)]
+pub struct HostCookie(&'static str);
+
+impl HostCookie {
+    pub fn name(self, https: bool) -> String {
+        format!("{}{}", if https { "__Host-" } else { "" }, self.0)
+    }
+}
+
+const SESSION_COOKIE: HostCookie = HostCookie("twarga_session");
+pub const FORM_ERROR_COOKIE: HostCookie = HostCookie("twarga_form_error");
 const THEME_COOKIE: &str = "twarga_theme";
 
 /// The state, for requests that need no sign-in.
@@ -89,6 +103,33 @@ pub async fn require_vms(vm_ids: &[i64]) -> Result<(AppState, Vec<i64>), ApiErro
     }
 }
 
+/// The address of the client, also behind trusted proxies; see [`client_address`](super::client_address). `None` if the
+/// request did not arrive over a connection.
+pub fn client_address() -> Option<IpAddr> {
+    use_context::<Parts>().and_then(|parts| ClientAddress::of(&parts.extensions))
+}
+
+/// How the request reached the server. A hint for the pages, nothing to rely on: without a trusted proxy, the headers say
+/// what the client likes.
+pub fn transport(state: &AppState) -> Transport {
+    let Some(parts) = use_context::<Parts>() else { return Transport::Protected };
+    transport_of(&parts.headers, parts.extensions.get(), state.https)
+}
+
+fn transport_of(headers: &HeaderMap, address: Option<&RequestedAddress>, https: bool) -> Transport {
+    let is_encrypted = address.and_then(|address| address.https).unwrap_or_else(|| {
+        // Browsers send Sec-Fetch-… over https and to their own machine only, where they keep Secure cookies, too.
+        headers.get("x-forwarded-proto").is_some_and(|scheme| scheme == "https")
+            || headers.keys().any(|name| name.as_str().starts_with("sec-fetch-"))
+    });
+    match address {
+        _ if is_encrypted => Transport::Protected,
+        _ if https => Transport::HttpsRequired,
+        Some(address) if !address.authority.host.is_loopback() => Transport::Unencrypted,
+        _ => Transport::Protected,
+    }
+}
+
 /// The user that a request's headers authenticate: by bearer token if present, otherwise by cookie.
 ///
 /// # Errors
@@ -125,10 +166,11 @@ pub fn bearer_token(headers: &HeaderMap) -> Option<&str> {
 
 /// The token in the session's cookie.
 pub fn session_cookie(headers: &HeaderMap, https: bool) -> Option<&str> {
-    cookie_value(headers, if https { HTTPS_COOKIE } else { COOKIE })
+    cookie_value(headers, &SESSION_COOKIE.name(https))
 }
 
-fn cookie_value<'a>(headers: &'a HeaderMap, cookie: &str) -> Option<&'a str> {
+/// The value of a cookie in a request's headers.
+pub fn cookie_value<'a>(headers: &'a HeaderMap, cookie: &str) -> Option<&'a str> {
     headers
         .get_all(header::COOKIE)
         .iter()
@@ -228,13 +270,36 @@ pub fn redirect(path: &str) {
 }
 
 fn set_cookie(state: &AppState, value: &str, max_age_secs: i64) -> Result<(), ApiError> {
-    append_cookie(state, if state.https { HTTPS_COOKIE } else { COOKIE }, value, max_age_secs)
+    append_cookie(state, &SESSION_COOKIE.name(state.https), value, max_age_secs)
+}
+
+/// A cookie for `Set-Cookie`.
+///
+/// # Errors
+/// The value cannot be in a header.
+pub fn cookie(
+    https: bool,
+    cookie: HostCookie,
+    value: &str,
+    max_age_secs: i64,
+) -> Result<HeaderValue, InvalidHeaderValue> {
+    written(https, &cookie.name(https), value, max_age_secs)
+}
+
+fn written(
+    https: bool,
+    name: &str,
+    value: &str,
+    max_age_secs: i64,
+) -> Result<HeaderValue, InvalidHeaderValue> {
+    let secure = if https { "; Secure" } else { "" };
+    HeaderValue::from_str(&format!(
+        "{name}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={max_age_secs}{secure}"
+    ))
 }
 
 fn append_cookie(state: &AppState, name: &str, value: &str, max_age_secs: i64) -> Result<(), ApiError> {
-    let secure = if state.https { "; Secure" } else { "" };
-    let cookie = format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={max_age_secs}{secure}");
-    let cookie = HeaderValue::from_str(&cookie).map_err(internal)?;
+    let cookie = written(state.https, name, value, max_age_secs).map_err(internal)?;
     let response = use_context::<ResponseOptions>()
         .ok_or_else(|| ApiError::new(ErrorCode::Internal, "There is no response to put a cookie on."))?;
     response.append_header(header::SET_COOKIE, cookie);
@@ -243,7 +308,33 @@ fn append_cookie(state: &AppState, name: &str, value: &str, max_age_secs: i64) -
 
 #[cfg(test)]
 mod tests {
-    use super::local_path;
+    use super::*;
+    use crate::server::network::Authority;
+
+    #[test]
+    fn a_page_opened_over_http_is_noticed_where_it_matters() {
+        use Transport::{HttpsRequired, Protected, Unencrypted};
+        let none: [(&'static str, &'static str); 0] = [];
+        let fetch = [("sec-fetch-site", "none")];
+        let proxied = [("x-forwarded-proto", "https")];
+        for (host, trusted, headers, without, with) in [
+            ("localhost:3000", None, &none[..], Protected, HttpsRequired),
+            ("localhost:3000", None, &fetch, Protected, Protected),
+            ("192.0.2.7:3000", None, &none, Unencrypted, HttpsRequired),
+            ("192.0.2.7:3000", None, &proxied, Protected, Protected),
+            ("cloud.example", Some(true), &none, Protected, Protected),
+            ("cloud.example", Some(false), &proxied, Unencrypted, HttpsRequired),
+            ("cloud.example", None, &fetch, Protected, Protected),
+        ] {
+            let address = RequestedAddress { authority: Authority::parse(host).unwrap(), https: trusted };
+            let headers: HeaderMap = headers
+                .iter()
+                .map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value)))
+                .collect();
+            let seen = [false, true].map(|https| transport_of(&headers, Some(&address), https));
+            assert_eq!(seen, [without, with], "{host} {trusted:?} {headers:?}");
+        }
+    }
 
     #[test]
     fn redirects_stay_on_this_server() {
