@@ -6,6 +6,8 @@ PROJECT_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 LAB_DIR=$PROJECT_ROOT/.lab
 # shellcheck disable=SC2034 # for the scripts that source this
 PROMETHEUS_DIR=$LAB_DIR/prometheus
+# shellcheck disable=SC2034 # for the scripts that source this
+PROXIES_DIR=$LAB_DIR/proxies
 LIBVIRT_URI=${LIBVIRT_DEFAULT_URI:-qemu:///system}
 SCRIPT_NAME=$(basename "$0")
 

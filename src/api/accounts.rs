@@ -76,7 +76,8 @@ pub async fn get_current_user() -> Result<Option<CurrentUser>, ApiError> {
 #[server(prefix = "/api/v1", endpoint = "instance", input = GetUrl)]
 pub async fn get_instance() -> Result<Instance, ApiError> {
     use crate::server::web::request_context;
-    request_context::app_state()?.instance().await
+    let state = request_context::app_state()?;
+    state.instance(request_context::transport(&state)).await
 }
 
 /// Changes the caller's password and signs out their other devices. A browser gets a new session cookie.

@@ -8,7 +8,7 @@ use super::{
     response::set_status,
     toast,
 };
-use crate::model::{ApiError, ErrorCode, Instance, ProviderKind};
+use crate::model::{ApiError, ErrorCode, Instance, ProviderKind, Transport};
 use leptos::prelude::*;
 use leptos_router::components::Redirect;
 
@@ -134,6 +134,38 @@ pub fn SimulatedBanner(instance: Instance) -> impl IntoView {
             </p>
         }
     })
+}
+
+/// Says that what is entered is not encrypted on its way, or that signing in cannot succeed.
+#[component]
+pub fn TransportBanner(instance: Instance) -> impl IntoView {
+    let link = |url: Option<String>| {
+        let url = url.filter(|url| url.starts_with("https://"))?;
+        Some(view! { " "<a href=url.clone() rel="external">{format!("Open {url}")}</a> })
+    };
+    match instance.transport {
+        Transport::Protected => ().into_any(),
+        Transport::Unencrypted => view! {
+            <p class="banner warn" role="note" data-testid="transport">
+                <Glyph icon=Icon::Warning/>
+                <span>
+                    "This connection is not encrypted: others on the network can read your password."
+                    {link(instance.public_url)}
+                </span>
+            </p>
+        }
+        .into_any(),
+        Transport::HttpsRequired => view! {
+            <p class="banner bad" role="note" data-testid="transport">
+                <Glyph icon=Icon::Warning/>
+                <span>
+                    "You cannot sign in over http: this server is set up for https only."
+                    {link(instance.public_url)}
+                </span>
+            </p>
+        }
+        .into_any(),
+    }
 }
 
 /// Shown instead of a page for admins.

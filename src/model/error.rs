@@ -15,6 +15,8 @@ pub enum ErrorCode {
     Invalid,
     /// 413: larger than any valid request.
     TooLarge,
+    /// 421: the request is for a host that the server does not serve.
+    Misdirected,
     /// 409: valid, but not possible in the current state.
     Conflict,
     /// 429: too many requests.
@@ -130,6 +132,7 @@ impl ApiError {
             ErrorCode::Invalid => 400,
             ErrorCode::Conflict => 409,
             ErrorCode::TooLarge => 413,
+            ErrorCode::Misdirected => 421,
             ErrorCode::TooMany => 429,
             ErrorCode::Unavailable | ErrorCode::Unreachable => 503,
             ErrorCode::Internal => 500,

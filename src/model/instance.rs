@@ -37,6 +37,19 @@ impl RegistrationMode {
     pub const ALL: [Self; 3] = [Self::Open, Self::Invited, Self::Closed];
 }
 
+/// How what is entered in a page reaches the server, as far as the server can see.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Transport {
+    /// Over https, or from the server's own machine.
+    #[default]
+    Protected,
+    /// Over http: others on the network can read it.
+    Unencrypted,
+    /// Over http, but the server is set for https: browsers do not keep its cookies, so nobody can sign in.
+    HttpsRequired,
+}
+
 /// What every page needs to know about the running server, signed in or not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Instance {
@@ -48,4 +61,10 @@ pub struct Instance {
     pub registration: RegistrationMode,
     /// The server's version, such as `0.1.0`.
     pub version: String,
+    /// How the request for this reached the server.
+    #[serde(default)]
+    pub transport: Transport,
+    /// Where users find the pages, such as `https://cloud.example.org`, if the server knows.
+    #[serde(default)]
+    pub public_url: Option<String>,
 }

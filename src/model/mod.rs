@@ -26,7 +26,7 @@ pub use health::{
     VmsBySource,
 };
 pub use image::Image;
-pub use instance::{Instance, ProviderKind, RegistrationMode};
+pub use instance::{Instance, ProviderKind, RegistrationMode, Transport};
 pub use metrics::{
     Charts, HostUsage, Live, Metric, MetricHistory, MetricPoint, MetricRange, MetricStatistics, Series,
     VmMetrics,

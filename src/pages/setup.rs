@@ -2,7 +2,7 @@ use super::register::{Code, RegistrationForm};
 use crate::{
     components::{
         auth::Session,
-        banner::{PageError, SimulatedBanner},
+        banner::{PageError, SimulatedBanner, TransportBanner},
         icon::Brand,
     },
     model::{Instance, ProviderKind, RegistrationMode},
@@ -23,7 +23,7 @@ pub fn Setup() -> impl IntoView {
                 match session.await {
                     Ok(Session { user: Some(_), .. }) => view! { <Redirect path="/"/> }.into_any(),
                     Ok(session) if !session.instance.needs_first_account => view! { <Redirect path="/sign-in"/> }.into_any(),
-                    Ok(Session { instance, .. }) => view! { <SimulatedBanner instance=instance.clone()/><Welcome instance/> }.into_any(),
+                    Ok(Session { instance, .. }) => view! { <SimulatedBanner instance=instance.clone()/><TransportBanner instance=instance.clone()/><Welcome instance/> }.into_any(),
                     Err(error) => view! { <main class="alone"><PageError error/></main> }.into_any(),
                 }
             })}

@@ -3,7 +3,7 @@ use crate::{
     components::{
         action::{ActionForm, ServerAction},
         auth::Session,
-        banner::{ErrorBanner, PageError, SimulatedBanner},
+        banner::{ErrorBanner, PageError, SimulatedBanner, TransportBanner},
         form::{Checks, TextField, entered},
         icon::Brand,
     },
@@ -27,7 +27,7 @@ pub fn SignIn() -> impl IntoView {
                     }
                     Ok(Session { instance, .. }) => {
                         let mode = instance.registration;
-                        view! { <SimulatedBanner instance/><Form mode/> }.into_any()
+                        view! { <SimulatedBanner instance=instance.clone()/><TransportBanner instance/><Form mode/> }.into_any()
                     }
                     Err(error) => view! { <main class="alone"><PageError error/></main> }.into_any(),
                 }

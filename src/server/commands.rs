@@ -12,6 +12,7 @@ use super::{
     libvirt::Libvirt,
     metrics::Store,
     monitor::{BootSetup, Collector, Memory, health::Health, host::Host, latest::Latest, time_limit},
+    network::Network,
     new_links::NewLinks,
     notifications::{Notifications, Notifier},
     provider::{GuestAccess, Hypervisor, MachineDriver, MachineIndex},
@@ -19,13 +20,16 @@ use super::{
     state::AppState,
     vagrant::{Driver, Vagrant, VagrantOptions},
     vms::{Adoption, Backing, Offer, Vms, load_images},
-    web,
+    web::{self, connections::Limits as ConnectionLimits},
 };
 use crate::{
     asset_urls::AssetUrls,
     model::{HostUsage, Limits, ProviderKind, UtcMillis},
 };
-use nix::fcntl::{Flock, FlockArg};
+use nix::{
+    fcntl::{Flock, FlockArg},
+    sys::resource::{Resource, getrlimit, rlim_t, setrlimit},
+};
 use std::{
     fs::{DirBuilder, File, OpenOptions},
     io::{self, IsTerminal, Write},
@@ -180,7 +184,7 @@ pub async fn assemble(
         interval_secs: arguments.collect_every,
         retention_days: arguments.retention_days,
         https: arguments.https,
-        public_url: arguments.public_url.clone(),
+        network: Arc::new(Network::new(arguments.addr.ip(), &arguments.public_url, &arguments.trusted_proxy)),
         assets: Arc::new(assets),
         simulated: source.simulated.map(|fleet| (fleet, arguments.simulated_vms as usize)),
     };
@@ -234,6 +238,7 @@ pub async fn serve(arguments: ServeArgs) -> Result<(), String> {
     begin_log(&arguments.log);
     let mail = arguments.notifications.mail()?;
     let assets = web::assets::urls()?;
+    let connections = ConnectionLimits::for_descriptors(raise_descriptor_limit());
     let listener = listen(arguments.addr)?;
     // Before the database is opened: a newer version brings it to its own form.
     let _lock = lock(&arguments.data.data_dir)?;
@@ -242,7 +247,7 @@ pub async fn serve(arguments: ServeArgs) -> Result<(), String> {
     state.vms.resume().await.map_err(|e| format!("The open operations cannot be read: {e}."))?;
     let notifier = Notifier::new(state.database.clone(), mail, arguments.notifications.private_webhooks)
         .map_err(|error| format!("Notifications cannot be sent: {error}."))?
-        .with_public_url(arguments.public_url.clone());
+        .with_public_url(arguments.public_url.first().cloned());
     let collector = tokio::spawn(assembly.collector().run());
     tokio::spawn(notifier.clone().announce_outages(state.health.clone()));
     tokio::spawn(notifier.run());
@@ -257,6 +262,12 @@ pub async fn serve(arguments: ServeArgs) -> Result<(), String> {
 
     let address = listener.local_addr().map_err(|e| e.to_string())?;
     let listener = tokio::net::TcpListener::from_std(listener).map_err(|e| e.to_string())?;
+    if !arguments.https && !address.ip().to_canonical().is_loopback() {
+        tracing::warn!(
+            %address,
+            "passwords and sessions cross the network unencrypted: put a proxy with https in front, see --https"
+        );
+    }
     let needs_first_account = state.accounts.is_empty().await.map_err(|e| e.to_string())?;
     print!("{}", greeting(&state, address, needs_first_account));
     let (vms, accounts) = (state.vms.clone(), state.accounts.clone());
@@ -266,11 +277,9 @@ pub async fn serve(arguments: ServeArgs) -> Result<(), String> {
         let _ = end.send(true);
     });
     let mut last_requests = ending.clone();
-    let serving = axum::serve(listener, web::service(state))
-        .with_graceful_shutdown(async move {
-            let _ = ending.wait_for(|ending| *ending).await;
-        })
-        .into_future();
+    let serving = web::serve(listener, state, connections, async move {
+        let _ = ending.wait_for(|ending| *ending).await;
+    });
     tokio::select! {
         done = serving => done.map_err(|e| format!("The server stopped: {e}."))?,
         // A client that never finishes its request does not keep the server.
@@ -299,7 +308,11 @@ fn greeting(state: &AppState, address: SocketAddr, needs_first_account: bool) ->
     };
     let mut text = format!("Twarga Cloud is at http://{address}/{made_up}\n");
     if needs_first_account {
-        let site = state.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
+        let site = state
+            .network
+            .public_url()
+            .map(ToString::to_string)
+            .unwrap_or_else(|| format!("http://{address}"));
         let code = state.registration.setup_code.expose();
         text += &format!("Create the admin account at {site}/setup#{code} (setup code {code})\n");
     }
@@ -459,6 +472,21 @@ pub(super) fn lock(data_dir: &Path) -> Result<Flock<File>, String> {
             data_dir.display()
         )
     })
+}
+
+/// Lets this process have as many descriptors as the system allows, and returns how many that are: each connection, guest
+/// and child process takes some, and the usual limit of 1024 is kept low for programs that use `select` only.
+fn raise_descriptor_limit() -> rlim_t {
+    /// What systems without any setting of their own allow.
+    const ASSUMED: rlim_t = 1024;
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return ASSUMED };
+    match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
+        Ok(()) => hard,
+        Err(error) => {
+            tracing::warn!(%error, soft, hard, "the limit of descriptors cannot be raised");
+            soft
+        }
+    }
 }
 
 /// The socket that was handed in (LISTEN_FDS), or a new one.

@@ -16,6 +16,7 @@ pub mod guest;
 pub mod libvirt;
 pub mod metrics;
 pub mod monitor;
+pub mod network;
 pub mod new_links;
 pub mod notifications;
 pub mod provider;
@@ -29,7 +30,6 @@ pub mod vms;
 pub mod web;
 
 use crate::model::{ApiError, ErrorCode};
-use request_origin::RequestOrigin;
 use std::any::Any;
 
 /// Logs what a client must not see, once, and returns the generic error. Both have the same reference, so that the line in
@@ -43,7 +43,7 @@ fn internal(error: impl std::fmt::Display + 'static) -> ApiError {
     }
     // That of the request is in the log as its span, too.
     let reference =
-        request_origin::current().map_or_else(|| RequestOrigin::new(None).id, |request| request.id.clone());
+        request_origin::current().map_or_else(request_origin::new_id, |request| request.id.clone());
     tracing::error!(%error, reference, "a request failed");
     ApiError::new(
         ErrorCode::Internal,

@@ -12,7 +12,7 @@ tokio::task_local! {
 /// What is known of a request.
 #[derive(Debug, Default)]
 pub struct RequestOrigin {
-    /// Random, in hexadecimal digits; the client gets it as `x-request-id`.
+    /// See [`new_id`]; the client gets it as `x-request-id`.
     pub id: String,
     /// `None` if it did not arrive over a connection, as in tests.
     pub address: Option<IpAddr>,
@@ -20,17 +20,22 @@ pub struct RequestOrigin {
 }
 
 impl RequestOrigin {
-    pub fn new(address: Option<IpAddr>) -> Self {
-        let mut bytes = [0; 8];
-        // Without random numbers nobody can sign in either; requests then share an id.
-        let _ = getrandom::fill(&mut bytes);
-        Self { id: format!("{:016x}", u64::from_be_bytes(bytes)), address, session_id: OnceLock::new() }
+    pub fn new(id: String, address: Option<IpAddr>) -> Self {
+        Self { id, address, session_id: OnceLock::new() }
     }
 
     /// The session that the request has proven to belong to.
     pub fn session_id(&self) -> Option<i64> {
         self.session_id.get().copied()
     }
+}
+
+/// A random id for a request, in 16 hexadecimal digits.
+pub fn new_id() -> String {
+    let mut bytes = [0; 8];
+    // Without random numbers nobody can sign in either; requests then share an id.
+    let _ = getrandom::fill(&mut bytes);
+    format!("{:016x}", u64::from_be_bytes(bytes))
 }
 
 /// Runs what serves a request. Tasks that it spawns are not part of it.
@@ -57,7 +62,7 @@ mod tests {
     #[tokio::test]
     async fn a_request_is_known_while_it_is_served_and_only_there() {
         assert!(current().is_none());
-        let origin = Arc::new(RequestOrigin::new(Some([192, 0, 2, 7].into())));
+        let origin = Arc::new(RequestOrigin::new(new_id(), Some([192, 0, 2, 7].into())));
         let seen = serve(origin.clone(), async {
             set_session(3);
             assert!(tokio::spawn(async { current() }).await.unwrap().is_none());
@@ -66,7 +71,7 @@ mod tests {
         let seen = seen.await;
         assert_eq!((seen.id.len(), seen.session_id()), (16, Some(3)));
         assert_eq!(seen.id, origin.id);
-        assert_ne!(seen.id, RequestOrigin::new(None).id);
+        assert_ne!(seen.id, new_id());
         set_session(4);
     }
 }

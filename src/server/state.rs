@@ -7,6 +7,7 @@ use super::{
     events::Events,
     metrics::{Span, Store},
     monitor::{health::Health, latest::Latest},
+    network::Network,
     new_links::NewLinks,
     notifications::Notifications,
     provider::Machine,
@@ -17,7 +18,7 @@ use crate::{
     asset_urls::AssetUrls,
     model::{
         ApiError, Charts, CollectorHealth, CurrentUser, Instance, Live, ProviderKind, RegistrationMode,
-        UtcMillis, VmUsage, VmView,
+        Transport, UtcMillis, VmUsage, VmView,
     },
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
@@ -78,8 +79,7 @@ pub struct AppState {
     pub interval_secs: u32,
     pub retention_days: u32,
     pub https: bool,
-    /// Where users find the pages.
-    pub public_url: Option<String>,
+    pub network: Arc<Network>,
     pub assets: Arc<AssetUrls>,
     /// When VMs are simulated: the fleet, and how many VMs the first account gets.
     pub simulated: Option<(Arc<SimulatedFleet>, usize)>,
@@ -90,12 +90,14 @@ impl AppState {
     ///
     /// # Errors
     /// `Internal` when the database cannot be read.
-    pub async fn instance(&self) -> Result<Instance, ApiError> {
+    pub async fn instance(&self, transport: Transport) -> Result<Instance, ApiError> {
         Ok(Instance {
             provider: self.provider,
             needs_first_account: self.accounts.is_empty().await?,
             registration: self.registration.mode,
             version: env!("CARGO_PKG_VERSION").into(),
+            transport,
+            public_url: self.network.public_url().map(ToString::to_string),
         })
     }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     api::{call, registered_server_functions, server_functions},
-    support::{Answer, PASSWORD, fleet::Fleet, form_request},
+    support::{Answer, Client, PASSWORD, fleet::Fleet, form_request},
 };
 use axum::{
     body::Body,
@@ -208,13 +208,19 @@ async fn a_response_its_events_and_its_error_have_the_same_request_id() {
     let admin = server.user("ada").await;
     let id_of = |answer: &Answer| answer.headers["x-request-id"].to_str().unwrap().to_owned();
     let fields = [("account_id", "1"), ("amount", "5"), ("reason", "a test")];
-    let answer = admin.form("/api/v1/grant_credits", &fields).await;
+    let answer = admin.asking_from("192.0.2.7:4711").form("/api/v1/grant_credits", &fields).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
-    let recorded: String = sqlx::query_scalar("SELECT request_id FROM event ORDER BY id DESC LIMIT 1")
+    let (recorded, address, session_id): (String, String, i64) =
+        sqlx::query_as("SELECT request_id, address, session_id FROM event ORDER BY id DESC LIMIT 1")
+            .fetch_one(server.state.database.read())
+            .await
+            .unwrap();
+    assert_eq!((&recorded, address.as_str()), (&id_of(&answer), "192.0.2.7"));
+    let own: i64 = sqlx::query_scalar("SELECT max(id) FROM session")
         .fetch_one(server.state.database.read())
         .await
         .unwrap();
-    assert_eq!(recorded, id_of(&answer));
+    assert_eq!(session_id, own);
 
     let mut foreign = form_request("/api/v1/grant_credits", &fields);
     let browser = server.browser("ada").await;
@@ -229,4 +235,32 @@ async fn a_response_its_events_and_its_error_have_the_same_request_id() {
     let failed = admin.get("/api/v1/my_quota").await;
     assert_eq!(failed.status, StatusCode::INTERNAL_SERVER_ERROR);
     assert!(failed.text.contains(&format!("(reference {})", id_of(&failed))), "{}", failed.text);
+}
+
+/// The reactive values of a page, and the cookies of its user, belong to its request alone.
+#[tokio::test]
+async fn pages_that_are_rendered_side_by_side_are_complete_and_of_their_own_user() {
+    let fleet = Fleet::new();
+    let mut server = fleet.serve(2).await;
+    let (ada, bob) = (server.user("ada").await, server.user("bob").await);
+    fleet.ticks(&mut server, 2).await;
+    let load = async |client: &Client, path: &str, shown: &str, hidden: &str| {
+        for _ in 0..20 {
+            let page = client.page(path).await;
+            assert_eq!(page.status, StatusCode::OK, "{path}");
+            assert!(page.text.contains("</html>"), "{path}: {}", page.text);
+            let words = page.words();
+            assert!(page.text.contains(shown) && !page.text.contains(hidden), "{path}: {words}");
+        }
+    };
+    let none = "no page has this";
+    let of_vm = ["", "/snapshots", "/activity", "/settings"].map(|tab| format!("/vms/1{tab}"));
+    let vms = of_vm.iter().map(|path| load(&ada, path, "web-1", none));
+    tokio::join!(
+        futures::future::join_all(vms),
+        load(&ada, "/account", "ada@example.org", "bob@example.org"),
+        load(&bob, "/account", "bob@example.org", "ada@example.org"),
+        load(&ada, "/admin", "ada", none),
+        load(&ada, "/monitor", "ada", none),
+    );
 }

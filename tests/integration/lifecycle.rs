@@ -534,6 +534,13 @@ async fn leftover_resources_are_listed_and_can_be_cleaned_up() {
     for folder in ["user1-lost-2", "user1-left-1", "user1-gone-1"] {
         assert_eq!(clean(folder, folder).await, 200, "{folder}");
     }
+    let destroyed: Vec<String> = sqlx::query_scalar(
+        "SELECT vm.name FROM operation JOIN vm ON vm.id = operation.vm_id WHERE operation.kind = 'destroy' ORDER BY vm.name",
+    )
+    .fetch_all(server.state.database.read())
+    .await
+    .unwrap();
+    assert_eq!(destroyed, ["gone-1", "lost-2"], "what may take long is an operation");
     server.wait_until_idle().await;
     fleet.ticks(&mut server, 1).await;
     assert_eq!(listed().await, json!([]));

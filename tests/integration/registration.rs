@@ -310,16 +310,16 @@ async fn a_link_is_shown_once_without_javascript_too_and_its_token_reaches_no_ad
     ] {
         let mut request = form_request(action, fields);
         for (name, value) in
-            [("accept", "text/html"), ("referer", "http://cloud/admin/accounts"), ("host", "cloud:3000")]
+            [("accept", "text/html"), ("referer", "http://cloud/admin/accounts"), ("host", "localhost:3000")]
         {
             request.headers_mut().insert(header::HeaderName::from_static(name), value.parse().unwrap());
         }
         let answer = ada.send(request).await;
         let location = answer.location().trim_end_matches('?');
         assert_eq!((answer.status, location), (StatusCode::FOUND, "http://cloud/admin/accounts"));
-        assert!(!bob.page("/admin/accounts").await.text.contains("http://cloud:3000"), "it is ada's");
+        assert!(!bob.page("/admin/accounts").await.text.contains("http://localhost:3000"), "it is ada's");
         let shown = ada.page("/admin/accounts").await;
-        let (_, link) = shown.text.split_once("value=\"http://cloud:3000").expect("the link");
+        let (_, link) = shown.text.split_once("value=\"http://localhost:3000").expect("the link");
         let link = link.split('"').next().unwrap();
         let token = link.strip_prefix(page).unwrap();
         assert!(shown.words().contains("it is not shown again"), "{}", shown.words());

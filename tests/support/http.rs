@@ -7,7 +7,10 @@ use tokio::{
     net::{TcpListener, TcpSocket},
     task::JoinHandle,
 };
-use twarga_cloud::server::{state::AppState, web};
+use twarga_cloud::server::{
+    state::AppState,
+    web::{self, connections::Limits},
+};
 
 /// A server that listens on loopback; ends when it is dropped.
 pub struct Listening {
@@ -19,7 +22,10 @@ impl Listening {
     pub async fn begin(state: AppState) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let task = tokio::spawn(async move { axum::serve(listener, web::service(state)).await.unwrap() });
+        let limits = Limits::for_descriptors(1024);
+        let task = tokio::spawn(async move {
+            web::serve(listener, state, limits, std::future::pending()).await.unwrap();
+        });
         Self { address, task }
     }
 }

@@ -12,7 +12,7 @@ use axum::{
     Router,
     body::Body,
     extract::ConnectInfo,
-    http::{Method, Request, StatusCode, header},
+    http::{HeaderValue, Method, Request, StatusCode, header},
 };
 use clap::Parser;
 use serde_json::{Value, json};
@@ -131,7 +131,7 @@ pub struct Client {
 }
 
 /// Where a browser finds the server.
-const SITE: &str = "http://cloud";
+const SITE: &str = "http://localhost";
 
 /// As if the site were built.
 pub fn asset_urls() -> AssetUrls {
@@ -272,6 +272,14 @@ impl Client {
         self.cookie.as_deref()
     }
 
+    /// The same browser with the cookies of an answer beside its own. It is one without JavaScript or a signed-in one.
+    pub fn following(&self, answer: &Answer) -> Self {
+        let set = answer.headers.get_all(header::SET_COOKIE).iter().map(|cookie| cookie.to_str().unwrap());
+        let new = set.filter_map(|cookie| cookie.split(';').next().map(str::to_owned));
+        let all: Vec<_> = self.cookie.iter().cloned().chain(new).collect();
+        Self { cookie: (!all.is_empty()).then(|| all.join("; ")), ..self.clone() }
+    }
+
     pub fn token(&self) -> Option<&str> {
         self.token.as_deref()
     }
@@ -279,6 +287,9 @@ impl Client {
     pub async fn send(&self, mut request: Request<Body>) -> Answer {
         if let Some(peer) = self.peer {
             request.extensions_mut().insert(ConnectInfo(peer));
+        }
+        if request.uri().authority().is_none() && !request.headers().contains_key(header::HOST) {
+            request.headers_mut().insert(header::HOST, HeaderValue::from_static("localhost"));
         }
         if let Some(token) = &self.token {
             request.headers_mut().insert(header::AUTHORIZATION, format!("Bearer {token}").parse().unwrap());
@@ -314,7 +325,7 @@ impl Client {
         let answer = self.send(request).await;
         assert_eq!(answer.status, StatusCode::FOUND, "{}", answer.text);
         let location = answer.location().strip_prefix(SITE).unwrap_or(answer.location()).to_owned();
-        let page = self.page(&location).await;
+        let page = self.following(&answer).page(&location).await;
         (location, page)
     }
 

@@ -164,8 +164,9 @@ fn Body(live: Live, address: Address, data: TabData) -> impl IntoView {
         .unwrap_or_default();
     let gone = Memo::new(move |_| feed.connection.get() == Connection::Gone || vm.with(Option::is_none));
     let title = {
-        let name = name.clone();
-        move || match address.tab.get() {
+        let (name, tab) = (name.clone(), address.tab.get_untracked());
+        // The server reads the title after it has rendered the page, when the page's values may be gone.
+        move || match address.tab.try_get().unwrap_or(tab) {
             None | Some(Tab::Overview) => name.clone(),
             Some(tab) => format!("{} · {name}", tab.label()),
         }

@@ -112,6 +112,14 @@ mod tests {
         assert_eq!(file.0["collect_every"], ["7"]);
         assert_eq!(file.0["https"], ["true"]);
         assert_eq!(file.0["lab_boxes"], ["a", "b"]);
+        let file = parse("public_url = [\"https://a\", \"https://b\"]\ntrusted_proxy = \"::1\"\n").unwrap();
+        assert_eq!(file.0["public_url"], ["https://a", "https://b"]);
+        assert_eq!(file.0["trusted_proxy"], ["::1"]);
+    }
+
+    #[test]
+    fn a_key_is_contained_if_the_file_has_it() {
+        let file = parse("provider = \"simulated\"\n").unwrap();
         assert!(file.contains("provider") && !file.contains("addr"));
     }
 
@@ -126,6 +134,7 @@ mod tests {
             ("retention_days = 1.5\n", 1, ["retention_days: invalid value 1.5", "whole number"]),
             ("provider = \"docker\"\n", 1, ["provider: invalid value 'docker'", "vagrant, simulated"]),
             ("https = \"yes\"\n", 1, ["https: invalid value", "true or false"]),
+            ("trusted_proxy = [\"::1\", \"cloud\"]\n", 1, ["trusted_proxy: invalid value", "10.0.0.0/8"]),
             ("addr = \"3000\"\n", 1, ["addr: invalid value '3000'", "127.0.0.1:3000"]),
             ("log = \"info\"\nlog = \"warn\"\n", 2, ["duplicate", "key"]),
             ("log = info\n", 1, ["", ""]),

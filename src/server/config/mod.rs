@@ -7,6 +7,7 @@ mod file;
 use crate::{
     model::{ProviderKind, RegistrationMode, Role},
     server::{
+        network::parse_network,
         notifications::{Mail, MailSecurity, PASSWORD_VARIABLE},
         vms::load_images,
     },
@@ -15,6 +16,7 @@ use clap::{
     ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, parser::ValueSource,
 };
 use file::ConfigFile;
+use ipnet::IpNet;
 use std::{ffi::OsString, fmt::Write, fs, io::Read, net::SocketAddr, path::PathBuf};
 
 #[derive(Debug, Parser)]
@@ -333,9 +335,15 @@ pub struct ServeArgs {
     pub credits: CreditArgs,
     #[command(flatten)]
     pub limits: LimitArgs,
-    /// Where users find the pages, such as `https://cloud.example.org`: for links in messages. Without it there are none.
-    #[arg(long, env = "TWARGA_PUBLIC_URL", value_name = "URL", value_parser = public_url)]
-    pub public_url: Option<String>,
+    /// Where users find the pages, such as `https://cloud.example.org`; may be repeated. Requests for other hosts are
+    /// rejected, except for loopback names and the addresses that the server listens on. Links in messages lead to the
+    /// first one; without it there are none.
+    #[arg(long, env = "TWARGA_PUBLIC_URL", value_name = "URL", value_delimiter = ',', value_parser = public_url)]
+    pub public_url: Vec<String>,
+    /// Addresses of proxies in front of the server, such as 127.0.0.1 or 10.0.0.0/8; may be repeated. Their
+    /// X-Forwarded-For, -Host and -Proto are believed.
+    #[arg(long, env = "TWARGA_TRUSTED_PROXY", value_name = "CIDR", value_delimiter = ',', value_parser = parse_network)]
+    pub trusted_proxy: Vec<IpNet>,
     /// Users reach this server through https: cookies are sent over https only.
     #[arg(long, env = "TWARGA_HTTPS")]
     pub https: bool,
@@ -594,6 +602,7 @@ mod tests {
                 ["--public-url", "https://a/cloud/"],
                 ["--public-url", "not below /cloud/", "a host name of its own"],
             ),
+            (["--trusted-proxy", "cloud"], ["--trusted-proxy", "'cloud'", "127.0.0.1 or 10.0.0.0/8"]),
             (["--public-url", "https://me@a"], ["--public-url", "allowed is", "https://cloud.example.org"]),
         ] {
             let text = parse_error(&arguments);

@@ -133,13 +133,17 @@ impl Vms {
         Ok(vm_id)
     }
 
-    /// Removes what is left: a machine with its disks and its folder, a folder, or a row with its folder.
+    /// Removes what is left: a machine with its disks and its folder, a folder, or a row with its folder. What takes as long
+    /// as Vagrant does is an operation: a machine is returned to its owner and destroyed. Without an owner or a specification
+    /// it has no record that an operation could belong to, and is removed at once.
     ///
     /// # Errors
     /// `NotFound` when there is no such orphan any more; `Unavailable` when the hypervisor fails.
     pub async fn clean_up_orphan(&self, user: &CurrentUser, folder: &str) -> Result<(), ApiError> {
         let orphan = self.orphan(folder, None).await?;
-        if let Some(vm_id) = orphan.vm_id {
+        let vm_id =
+            if orphan.can_adopt { Some(self.adopt_orphan(user, folder).await?) } else { orphan.vm_id };
+        if let Some(vm_id) = vm_id {
             let access = self.access(user, vm_id).await?;
             self.destroy(&access, false).await?;
             return Ok(());

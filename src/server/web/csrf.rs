@@ -1,7 +1,14 @@
 //! Cross-site request forgery: browsers attach the session cookie to every request, so state changes must come from our
 //! own pages.
 
-use crate::{model::ApiError, server::state::AppState};
+use super::host::RequestedAddress;
+use crate::{
+    model::ApiError,
+    server::{
+        network::{Network, Origin},
+        state::AppState,
+    },
+};
 use axum::{
     extract::{Request, State},
     http::{HeaderMap, Method, header},
@@ -13,41 +20,76 @@ use axum::{
 /// their own, so requests with one pass.
 pub async fn same_origin_only(State(state): State<AppState>, request: Request, next: Next) -> Response {
     let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    if reads || may_change(request.headers(), state.https) {
-        next.run(request).await
-    } else {
-        ApiError::forbidden("This request came from another site. Open Twarga Cloud and try again.")
-            .into_response()
+    let address = request.extensions().get::<RequestedAddress>();
+    match may_change(request.headers(), address, &state.network, state.https) {
+        Err(error) if !reads => error.into_response(),
+        _ => next.run(request).await,
     }
 }
 
-fn may_change(headers: &HeaderMap, https: bool) -> bool {
+fn may_change(
+    headers: &HeaderMap,
+    address: Option<&RequestedAddress>,
+    network: &Network,
+    https: bool,
+) -> Result<(), ApiError> {
+    const OTHER_SITE: &str = "This request came from another site. Open Twarga Cloud and try again.";
+    let allow = |allowed| if allowed { Ok(()) } else { Err(ApiError::forbidden(OTHER_SITE)) };
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     if super::request_context::bearer_token(headers).is_some() {
-        return true;
+        return Ok(());
     }
     if let Some(site) = text("sec-fetch-site") {
-        return matches!(site, "same-origin" | "none");
+        return allow(matches!(site, "same-origin" | "none"));
     }
-    if let Some(origin) = text(header::ORIGIN.as_str()) {
-        let host = origin.split_once("://").map(|(_, host)| host);
-        return host.is_some() && host == text(header::HOST.as_str());
+    if let Some(origin) = headers.get(header::ORIGIN) {
+        let origin = origin.to_str().ok().and_then(Origin::parse);
+        let (Some(origin), Some(address)) = (origin, address) else { return allow(false) };
+        if address.is_same_site(&origin, network) {
+            return Ok(());
+        }
+        return Err(ApiError::forbidden(format!(
+            "{OTHER_SITE} If {origin} is this server behind a proxy: start it with --public-url {origin}, or let the proxy \
+             pass on the header Host, which is {} here.",
+            address.authority
+        )));
     }
     // Not a browser: those send one of the two. It must not ride on a browser's cookie.
-    super::request_context::session_cookie(headers, https).is_none()
+    allow(super::request_context::session_cookie(headers, https).is_none())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::network::Authority;
     use axum::http::HeaderValue;
 
-    fn allowed(pairs: &[(&'static str, &'static str)]) -> bool {
+    fn check(pairs: &[(&'static str, &'static str)], public_url: Option<&str>) -> Result<(), ApiError> {
         let headers: HeaderMap = pairs
             .iter()
             .map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value)))
             .collect();
-        may_change(&headers, false)
+        let authority = headers.get("host").map(|host| Authority::parse(host.to_str().unwrap()).unwrap());
+        let address = authority.map(|authority| RequestedAddress { authority, https: None });
+        let public_urls: Vec<_> = public_url.into_iter().map(str::to_owned).collect();
+        let network = Network::new([127, 0, 0, 1].into(), &public_urls, &[]);
+        may_change(&headers, address.as_ref(), &network, false)
+    }
+
+    fn allowed(pairs: &[(&'static str, &'static str)]) -> bool {
+        check(pairs, None).is_ok()
+    }
+
+    #[test]
+    fn behind_a_proxy_that_changes_the_host_the_public_url_decides() {
+        let form = [("origin", "https://cloud.example"), ("host", "127.0.0.1:3000")];
+        assert_eq!(check(&form, Some("https://cloud.example")), Ok(()));
+        let text = check(&form, None).unwrap_err().text;
+        for words in ["--public-url https://cloud.example,", "pass on the header Host", "127.0.0.1:3000"] {
+            assert!(text.contains(words), "{text}");
+        }
+        let other = [("origin", "https://evil.example"), ("host", "127.0.0.1:3000")];
+        assert!(check(&other, Some("https://cloud.example")).is_err());
     }
 
     #[test]

@@ -1,13 +1,22 @@
 //! The HTTP router: pages, server functions, REST paths and assets, with the middleware around them.
 
 pub mod assets;
+pub mod client_address;
+mod completion;
+pub mod connections;
 mod csrf;
+mod form_error_cookie;
 mod form_errors;
 mod headers;
+mod host;
 mod prometheus;
+mod reactive_owner;
 pub mod request_context;
 mod request_id;
 mod rest;
+mod serve;
+
+pub use self::serve::serve;
 
 use self::rest::{
     auth, events,
@@ -22,7 +31,7 @@ use crate::{
 use axum::{
     Json, Router,
     body::{Body, to_bytes},
-    extract::{DefaultBodyLimit, Request, State, connect_info::IntoMakeServiceWithConnectInfo},
+    extract::{DefaultBodyLimit, Request, State},
     handler::Handler,
     http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, Version, header},
     middleware,
@@ -33,7 +42,8 @@ use http_body_util::LengthLimitError;
 use leptos::{prelude::*, server_fn::error::SERVER_FN_ERROR_HEADER};
 use leptos_axum::{AxumRouteListing, LeptosRoutes, generate_route_list};
 use serde_json::json;
-use std::{net::SocketAddr, sync::LazyLock};
+use std::{sync::LazyLock, time::Duration};
+use tokio::time::timeout;
 use tower_http::compression::{CompressionLayer, Predicate, predicate::SizeAbove};
 
 /// The largest legitimate request: two files for a guest, with every byte percent-encoded.
@@ -42,15 +52,13 @@ const MAX_BODY_BYTES: usize = 128 * 1024;
 /// What fits into one packet anyway is not worth the work.
 const MIN_COMPRESSED_BYTES: u16 = 1024;
 
+/// Enough for the largest body over a slow line.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// The pages' routes, generated once per process: while it walks the routes, Leptos keeps every resource of the process
 /// from loading (`SuppressResourceLoad` is a global flag). A page that another router renders meanwhile would wait for its
 /// resources forever.
 static PAGE_ROUTES: LazyLock<Vec<AxumRouteListing>> = LazyLock::new(|| generate_route_list(App));
-
-/// [`router`], for a server that reports its peers: `prometheus` needs their addresses.
-pub fn service(state: AppState) -> IntoMakeServiceWithConnectInfo<Router, SocketAddr> {
-    router(state).into_make_service_with_connect_info()
-}
 
 /// All routes and middleware.
 pub fn router(state: AppState) -> Router {
@@ -59,6 +67,7 @@ pub fn router(state: AppState) -> Router {
         let state = state.clone();
         move || {
             provide_context(state.clone());
+            reactive_owner::keep_root();
             // Read for each request: in development the site is rebuilt while the server runs.
             provide_context(assets::urls().unwrap_or_else(|_| (*state.assets).clone()));
         }
@@ -87,13 +96,18 @@ pub fn router(state: AppState) -> Router {
         .merge(pages)
         .fallback(fallback)
         .layer(middleware::from_fn(request_id::make_known))
+        .layer(middleware::from_fn(reactive_owner::keep_apart))
+        .layer(middleware::from_fn(completion::complete))
         .layer(middleware::from_fn(map_api_errors))
         .layer(middleware::from_fn(form_errors::keep_entered_values))
+        .layer(middleware::from_fn_with_state(state.clone(), form_error_cookie::own_errors_only))
         .layer(middleware::from_fn(strip_form_errors))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(middleware::from_fn(limit_body))
         .layer(middleware::from_fn(require_path))
         .layer(middleware::from_fn_with_state(state.clone(), csrf::same_origin_only))
+        .layer(middleware::from_fn_with_state(state.clone(), host::known_hosts_only))
+        .layer(middleware::from_fn_with_state(state.clone(), client_address::find_client_address))
         .layer(middleware::from_fn_with_state(state, headers::secure))
         // Assets are compressed when the site is built, and pages are streamed.
         .layer(CompressionLayer::new().compress_when(is_json.and(SizeAbove::new(MIN_COMPRESSED_BYTES))))
@@ -251,7 +265,11 @@ fn without_form_error(address: &str) -> Option<String> {
 /// Reads the whole body, as server functions do, if it is not too large: they report a body that breaks off as invalid.
 async fn limit_body(request: Request, next: middleware::Next) -> Response {
     let (parts, body) = request.into_parts();
-    match to_bytes(body, MAX_BODY_BYTES).await {
+    let Ok(read) = timeout(BODY_TIMEOUT, to_bytes(body, MAX_BODY_BYTES)).await else {
+        // The rest of the body may still come, and must not pass for the next request.
+        return (StatusCode::REQUEST_TIMEOUT, [(header::CONNECTION, "close")]).into_response();
+    };
+    match read {
         Ok(bytes) => next.run(Request::from_parts(parts, Body::from(bytes))).await,
         Err(error) => {
             let error = if error.into_inner().is::<LengthLimitError>() {

@@ -46,7 +46,8 @@ impl FromRequestParts<AppState> for Access {
         }
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip());
         // With https there is a proxy: if it runs on this machine, every client seems to be local.
-        if !state.https && is_from_this_machine(peer, &parts.headers) {
+        let may_be_proxied = state.https || peer.is_some_and(|peer| state.network.trusts(peer));
+        if !may_be_proxied && is_from_this_machine(peer, &parts.headers) {
             return Ok(Self::Everything);
         }
         Err(ApiError::not_signed_in())

@@ -1,35 +1,46 @@
 //! What every server function begins with: the state, the caller, and whether they have access.
 
+use super::{client_address::ClientAddress, host::RequestedAddress};
 use crate::{
-    model::{ApiError, CurrentUser, ErrorCode, OneTimeLink, Role, Theme},
+    model::{ApiError, CurrentUser, ErrorCode, OneTimeLink, Role, Theme, Transport},
     server::{
         accounts::{Carrier, Device, KNOWN_DEVICE_DAYS, LIFE_DAYS, Token},
         internal,
+        network::Origin,
         state::AppState,
         vms::{Level, Scope, VmAccess},
     },
 };
-use axum::{
-    extract::ConnectInfo,
-    http::{Extensions, HeaderMap, HeaderValue, header, request::Parts},
+use axum::http::{
+    Extensions, HeaderMap, HeaderValue,
+    header::{self, InvalidHeaderValue},
+    request::Parts,
 };
 use leptos::prelude::use_context;
 use leptos_axum::ResponseOptions;
 use std::{
     collections::BTreeSet,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr},
     time::Instant,
 };
 
 /// Of a request that came over no connection.
 const NO_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
-const COOKIE: &str = "twarga_session";
-/// The prefix binds the cookie to this host and to https.
-const HTTPS_COOKIE: &str = "__Host-twarga_session";
+/// A cookie that is bound to this host and to https, where that is in use: nobody else can set it.
+#[derive(Debug, Clone, Copy)]
+pub struct HostCookie(&'static str);
+
+impl HostCookie {
+    pub fn name(self, https: bool) -> String {
+        format!("{}{}", if https { "__Host-" } else { "" }, self.0)
+    }
+}
+
+const SESSION_COOKIE: HostCookie = HostCookie("twarga_session");
 /// Of a browser in which somebody was signed in, see `KNOWN_DEVICE_DAYS`.
-const DEVICE_COOKIE: &str = "twarga_device";
-const HTTPS_DEVICE_COOKIE: &str = "__Host-twarga_device";
+const DEVICE_COOKIE: HostCookie = HostCookie("twarga_device");
+pub const FORM_ERROR_COOKIE: HostCookie = HostCookie("twarga_form_error");
 const THEME_COOKIE: &str = "twarga_theme";
 
 /// The state, for requests that need no sign-in.
@@ -102,6 +113,27 @@ pub async fn require_vms(vm_ids: &[i64]) -> Result<(AppState, Vec<i64>), ApiErro
     }
 }
 
+/// How the request reached the server. A hint for the pages, nothing to rely on: without a trusted proxy, the headers say
+/// what the client likes.
+pub fn transport(state: &AppState) -> Transport {
+    let Some(parts) = use_context::<Parts>() else { return Transport::Protected };
+    transport_of(&parts.headers, parts.extensions.get(), state.https)
+}
+
+fn transport_of(headers: &HeaderMap, address: Option<&RequestedAddress>, https: bool) -> Transport {
+    let is_encrypted = address.and_then(|address| address.https).unwrap_or_else(|| {
+        // Browsers send Sec-Fetch-… over https and to their own machine only, where they keep Secure cookies, too.
+        headers.get("x-forwarded-proto").is_some_and(|scheme| scheme == "https")
+            || headers.keys().any(|name| name.as_str().starts_with("sec-fetch-"))
+    });
+    match address {
+        _ if is_encrypted => Transport::Protected,
+        _ if https => Transport::HttpsRequired,
+        Some(address) if !address.authority.host.is_loopback() => Transport::Unencrypted,
+        _ => Transport::Protected,
+    }
+}
+
 /// The user that a request's headers authenticate: by bearer token if present, otherwise by cookie.
 ///
 /// # Errors
@@ -138,10 +170,11 @@ pub fn bearer_token(headers: &HeaderMap) -> Option<&str> {
 
 /// The token in the session's cookie.
 pub fn session_cookie(headers: &HeaderMap, https: bool) -> Option<&str> {
-    cookie_value(headers, if https { HTTPS_COOKIE } else { COOKIE })
+    cookie_value(headers, &SESSION_COOKIE.name(https))
 }
 
-fn cookie_value<'a>(headers: &'a HeaderMap, cookie: &str) -> Option<&'a str> {
+/// The value of a cookie in a request's headers.
+pub fn cookie_value<'a>(headers: &'a HeaderMap, cookie: &str) -> Option<&'a str> {
     headers
         .get_all(header::COOKIE)
         .iter()
@@ -171,8 +204,8 @@ pub async fn sign_in(
     let tokens = state.accounts.sign_in(username, password, device).await?;
     set_session_cookie(state, &tokens.session)?;
     if let Some(token) = &tokens.known_device {
-        let name = if state.https { HTTPS_DEVICE_COOKIE } else { DEVICE_COOKIE };
-        append_cookie(state, name, token.expose(), KNOWN_DEVICE_DAYS * 24 * 60 * 60)?;
+        let name = DEVICE_COOKIE.name(state.https);
+        append_cookie(state, &name, token.expose(), KNOWN_DEVICE_DAYS * 24 * 60 * 60)?;
     }
     redirect(local_path(next));
     Ok(())
@@ -223,7 +256,7 @@ pub fn session_token(state: &AppState) -> String {
 
 /// The token of a known device in its cookie.
 fn known_device_cookie(headers: &HeaderMap, https: bool) -> Option<&str> {
-    cookie_value(headers, if https { HTTPS_DEVICE_COOKIE } else { DEVICE_COOKIE })
+    cookie_value(headers, &DEVICE_COOKIE.name(https))
 }
 
 /// The address of the current request's client.
@@ -233,7 +266,7 @@ pub fn caller_address() -> IpAddr {
 
 /// The address of a request's client.
 pub fn client_address(extensions: &Extensions) -> IpAddr {
-    extensions.get::<ConnectInfo<SocketAddr>>().map_or(NO_ADDRESS, |ConnectInfo(peer)| peer.ip())
+    ClientAddress::of(extensions).unwrap_or(NO_ADDRESS)
 }
 
 /// The `User-Agent` header; empty without one.
@@ -265,11 +298,11 @@ pub fn redirect(path: &str) {
 /// The address of a page with a token. It is behind `#`: browsers send that part to no server, so it is in no log and no
 /// `Referer`.
 pub fn link_with_token(state: &AppState, page: &str, token: &Token) -> String {
-    let site = state.public_url.clone().unwrap_or_else(|| {
+    let site = state.network.public_url().map(ToString::to_string).unwrap_or_else(|| {
         let parts = use_context::<Parts>();
-        let host = parts.as_ref().and_then(|parts| parts.headers.get(header::HOST)?.to_str().ok());
-        host.map_or_else(String::new, |host| {
-            format!("{}://{host}", if state.https { "https" } else { "http" })
+        let address = parts.as_ref().and_then(|parts| parts.extensions.get::<RequestedAddress>().cloned());
+        address.map_or_else(String::new, |RequestedAddress { authority, https }| {
+            Origin { https: https.unwrap_or(state.https), authority }.to_string()
         })
     });
     format!("{site}{page}#{}", token.expose())
@@ -287,13 +320,36 @@ pub fn shown_once(state: &AppState, admin: &CurrentUser, link: OneTimeLink) -> O
 }
 
 fn set_cookie(state: &AppState, value: &str, max_age_secs: i64) -> Result<(), ApiError> {
-    append_cookie(state, if state.https { HTTPS_COOKIE } else { COOKIE }, value, max_age_secs)
+    append_cookie(state, &SESSION_COOKIE.name(state.https), value, max_age_secs)
+}
+
+/// A cookie for `Set-Cookie`.
+///
+/// # Errors
+/// The value cannot be in a header.
+pub fn cookie(
+    https: bool,
+    cookie: HostCookie,
+    value: &str,
+    max_age_secs: i64,
+) -> Result<HeaderValue, InvalidHeaderValue> {
+    written(https, &cookie.name(https), value, max_age_secs)
+}
+
+fn written(
+    https: bool,
+    name: &str,
+    value: &str,
+    max_age_secs: i64,
+) -> Result<HeaderValue, InvalidHeaderValue> {
+    let secure = if https { "; Secure" } else { "" };
+    HeaderValue::from_str(&format!(
+        "{name}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={max_age_secs}{secure}"
+    ))
 }
 
 fn append_cookie(state: &AppState, name: &str, value: &str, max_age_secs: i64) -> Result<(), ApiError> {
-    let secure = if state.https { "; Secure" } else { "" };
-    let cookie = format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={max_age_secs}{secure}");
-    let cookie = HeaderValue::from_str(&cookie).map_err(internal)?;
+    let cookie = written(state.https, name, value, max_age_secs).map_err(internal)?;
     let response = use_context::<ResponseOptions>()
         .ok_or_else(|| ApiError::new(ErrorCode::Internal, "There is no response to put a cookie on."))?;
     response.append_header(header::SET_COOKIE, cookie);
@@ -302,7 +358,33 @@ fn append_cookie(state: &AppState, name: &str, value: &str, max_age_secs: i64) -
 
 #[cfg(test)]
 mod tests {
-    use super::local_path;
+    use super::*;
+    use crate::server::network::Authority;
+
+    #[test]
+    fn a_page_opened_over_http_is_noticed_where_it_matters() {
+        use Transport::{HttpsRequired, Protected, Unencrypted};
+        let none: [(&'static str, &'static str); 0] = [];
+        let fetch = [("sec-fetch-site", "none")];
+        let proxied = [("x-forwarded-proto", "https")];
+        for (host, trusted, headers, without, with) in [
+            ("localhost:3000", None, &none[..], Protected, HttpsRequired),
+            ("localhost:3000", None, &fetch, Protected, Protected),
+            ("192.0.2.7:3000", None, &none, Unencrypted, HttpsRequired),
+            ("192.0.2.7:3000", None, &proxied, Protected, Protected),
+            ("cloud.example", Some(true), &none, Protected, Protected),
+            ("cloud.example", Some(false), &proxied, Unencrypted, HttpsRequired),
+            ("cloud.example", None, &fetch, Protected, Protected),
+        ] {
+            let address = RequestedAddress { authority: Authority::parse(host).unwrap(), https: trusted };
+            let headers: HeaderMap = headers
+                .iter()
+                .map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value)))
+                .collect();
+            let seen = [false, true].map(|https| transport_of(&headers, Some(&address), https));
+            assert_eq!(seen, [without, with], "{host} {trusted:?} {headers:?}");
+        }
+    }
 
     #[test]
     fn redirects_stay_on_this_server() {

@@ -1,5 +1,6 @@
 //! Gives each request an id, which is in its response, in its lines of the log and in its events.
 
+use super::client_address::ClientAddress;
 use crate::server::request_origin::{self, RequestOrigin};
 use axum::{extract::Request, http::HeaderValue, middleware::Next, response::Response};
 use std::sync::Arc;
@@ -7,12 +8,16 @@ use tracing::Instrument;
 
 const HEADER: &str = "x-request-id";
 
+/// In the request's extensions.
+#[derive(Debug, Clone)]
+struct RequestId(String);
+
 /// The outermost: also what is rejected has an id. One that the client sends is ignored, since it could be another's.
 pub async fn assign(mut request: Request, next: Next) -> Response {
-    let origin = Arc::new(RequestOrigin::new(None));
-    let span = tracing::info_span!("request", id = origin.id);
-    let header = HeaderValue::from_str(&origin.id);
-    request.extensions_mut().insert(origin);
+    let id = request_origin::new_id();
+    let span = tracing::info_span!("request", id);
+    let header = HeaderValue::from_str(&id);
+    request.extensions_mut().insert(RequestId(id));
     let mut response = next.run(request).instrument(span).await;
     if let Ok(header) = header {
         response.headers_mut().insert(HEADER, header);
@@ -22,8 +27,11 @@ pub async fn assign(mut request: Request, next: Next) -> Response {
 
 /// The innermost: makes the request known to what serves it.
 pub async fn make_known(request: Request, next: Next) -> Response {
-    match request.extensions().get::<Arc<RequestOrigin>>().cloned() {
-        Some(origin) => request_origin::serve(origin, next.run(request)).await,
+    match request.extensions().get::<RequestId>().cloned() {
+        Some(RequestId(id)) => {
+            let origin = RequestOrigin::new(id, ClientAddress::of(request.extensions()));
+            request_origin::serve(Arc::new(origin), next.run(request)).await
+        }
         None => next.run(request).await,
     }
 }
