@@ -124,9 +124,9 @@ mod tests {
             sqlx::query("UPDATE account SET role = 'admin'").execute(&mut *tx).await.unwrap();
             assert_eq!(generation.settled(), None);
             if commits {
-                tx.commit().await.unwrap()
+                tx.commit().await.unwrap();
             } else {
-                drop(tx)
+                drop(tx);
             }
             assert!(settled(&database, &generation).await > before);
         }

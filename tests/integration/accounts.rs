@@ -121,7 +121,7 @@ async fn whoever_guesses_a_password_does_not_lock_its_owner_out() {
     let right = [("username", "ada"), ("password", PASSWORD)];
     let first = server.anonymous().form("/api/v1/sign_in", &right).await;
     let device = cookie(&first, "twarga_device=").unwrap();
-    let whole = first.headers.get_all(header::SET_COOKIE).iter().last().unwrap().to_str().unwrap();
+    let whole = first.headers.get_all(header::SET_COOKIE).iter().next_back().unwrap().to_str().unwrap();
     assert!(whole.ends_with("; Path=/; HttpOnly; SameSite=Lax; Max-Age=31536000"), "{whole}");
     guess(&server, "ada", 30).await;
 

@@ -93,7 +93,14 @@ impl Burst {
             Purpose::SignIn => "failed sign-in",
             Purpose::PasswordChange => "failed password change",
         };
-        let plural = if self.wrong == 1 { "" } else { "s" };
+        let (count, rejected) = match (self.wrong, self.rejected) {
+            (wrong, 0) => (wrong, String::new()),
+            // The limits were reached in an earlier burst.
+            (0, rejected) => (rejected, ", rejected without a check".to_owned()),
+            (wrong, 1) => (wrong, "; 1 more was rejected without a check".to_owned()),
+            (wrong, rejected) => (wrong, format!("; {rejected} more were rejected without a check")),
+        };
+        let plural = if count == 1 { "" } else { "s" };
         // Not the names themselves: a password may have been typed in their place.
         let whom = self.username.as_deref().unwrap_or("unknown user names");
         let others = match self.networks.len().saturating_sub(1) {
@@ -102,14 +109,9 @@ impl Burst {
             others => format!(" and {others} other addresses"),
         };
         let minutes = now.saturating_duration_since(self.began).min(BURST).as_secs().div_ceil(60).max(1);
-        let rejected = match self.rejected {
-            0 => String::new(),
-            1 => "; 1 more was rejected without a check".to_owned(),
-            rejected => format!("; {rejected} more were rejected without a check"),
-        };
         let text = format!(
-            "{} {what}{plural} for {whom} from {}{others} in {minutes} min{rejected}.",
-            self.wrong, self.first_address
+            "{count} {what}{plural} for {whom} from {}{others} in {minutes} min{rejected}.",
+            self.first_address
         );
         let event = if self.wrong >= SUSPICIOUS || self.rejected > 0 {
             NewEvent::warning("account_sign_in_failed", None, text)
@@ -168,6 +170,9 @@ mod tests {
         }
         let expected = "4 failed sign-ins for unknown user names from 192.0.2.1 and 3 other addresses in 1 min; 4 more were \
                         rejected without a check.";
+        assert_eq!(texts(&failed, true), [expected]);
+        failed.note_rejected(&attempt(Some("ada"), 7));
+        let expected = "1 failed sign-in for ada from 192.0.2.7 in 1 min, rejected without a check.";
         assert_eq!(texts(&failed, true), [expected]);
     }
 

@@ -6,7 +6,7 @@
 //!
 //! Checking a password takes long, and so may the wait for the database. Whatever such a check allows is written only if the
 //! account is still as it was checked: see `Accounts::begin_session`, [`Accounts::change_password`] and `administration.rs`.
-//! Every check of a password is an [`Attempt`], and wrong ones are limited (`throttle.rs`).
+//! Every check of a password is an `Attempt`, and wrong ones are limited (`throttle.rs`).
 
 mod administration;
 mod failed_attempts;
