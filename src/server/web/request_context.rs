@@ -298,13 +298,14 @@ pub fn redirect(path: &str) {
 /// The address of a page with a token. It is behind `#`: browsers send that part to no server, so it is in no log and no
 /// `Referer`.
 pub fn link_with_token(state: &AppState, page: &str, token: &Token) -> String {
-    let site = state.network.public_url().map(ToString::to_string).unwrap_or_else(|| {
+    let requested = || {
         let parts = use_context::<Parts>();
         let address = parts.as_ref().and_then(|parts| parts.extensions.get::<RequestedAddress>().cloned());
         address.map_or_else(String::new, |RequestedAddress { authority, https }| {
             Origin { https: https.unwrap_or(state.https), authority }.to_string()
         })
-    });
+    };
+    let site = state.network.public_url().map_or_else(requested, ToString::to_string);
     format!("{site}{page}#{}", token.expose())
 }
 
