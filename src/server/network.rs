@@ -204,6 +204,7 @@ pub fn parse_address(text: &str) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::sys::socket::SockaddrIn;
     use proptest::prelude::*;
 
     fn network(listening: &str, public_urls: &[&str], trusted_proxies: &[&str]) -> Network {
@@ -283,7 +284,7 @@ mod tests {
         assert!(serves(&one, "192.0.2.7:3000") && !serves(&one, "192.0.2.8"));
         assert!(serves(&network("::ffff:192.0.2.7", &[], &[]), "192.0.2.7"));
         let own = getifaddrs().unwrap().find_map(|interface| {
-            interface.address?.as_sockaddr_in().map(|own| own.ip()).filter(|own| !own.is_loopback())
+            interface.address?.as_sockaddr_in().map(SockaddrIn::ip).filter(|own| !own.is_loopback())
         });
         for any in ["0.0.0.0", "::"] {
             let any = network(any, &[], &[]);

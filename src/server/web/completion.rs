@@ -78,6 +78,10 @@ mod tests {
         ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], body).into_response()
     }
 
+    async fn early() -> Response {
+        panic!("on purpose")
+    }
+
     fn request() -> Request {
         Request::get("/").body(Body::empty()).unwrap()
     }
@@ -116,9 +120,6 @@ mod tests {
                 Some(("<html>", n + 1))
             }))
         };
-        async fn early() -> Response {
-            panic!("on purpose")
-        }
         let router = Router::new()
             .route("/", get(whole))
             .route("/broken", get(broken))
