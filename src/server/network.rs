@@ -204,6 +204,7 @@ pub fn parse_address(text: &str) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::sys::socket::SockaddrIn;
     use proptest::prelude::*;
 
     fn network(listening: &str, public_urls: &[&str], trusted_proxies: &[&str]) -> Network {

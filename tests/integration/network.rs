@@ -14,6 +14,7 @@ use axum::{
     body::{Body, Bytes},
     http::{HeaderName, Method, Request, StatusCode, header},
 };
+use base64::{Engine, engine::general_purpose::URL_SAFE};
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -191,9 +192,8 @@ async fn an_error_that_somebody_else_put_into_an_address_is_not_shown() {
     let answer = anonymous.page(&location).await;
     assert_eq!((answer.status, answer.location()), (StatusCode::SEE_OTHER, "/sign-in?username=ada"));
     assert!(!anonymous.page(answer.location()).await.words().contains(shown));
-    use base64::Engine;
     let text = r#"{"code":"internal","text":"Call 555-0100 to unlock your account."}"#;
-    let forged = base64::engine::general_purpose::URL_SAFE.encode(text);
+    let forged = URL_SAFE.encode(text);
     let answer = anonymous.page(&format!("/sign-in?__path=%2Fapi%2Fv1%2Fsign_in&__err={forged}")).await;
     assert_eq!((answer.status, answer.location()), (StatusCode::SEE_OTHER, "/sign-in"));
     assert!(!answer.text.contains("555-0100"));

@@ -81,6 +81,10 @@ mod tests {
         ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], body).into_response()
     }
 
+    async fn early() -> Response {
+        panic!("on purpose")
+    }
+
     fn request() -> Request {
         Request::get("/").body(Body::empty()).unwrap()
     }
