@@ -1,6 +1,7 @@
 //! Types and rules shared by browser and server. No clock, no I/O, no imports of other modules of the project.
 #![warn(missing_docs)]
 
+mod access;
 mod alert;
 mod error;
 mod event;
@@ -18,6 +19,7 @@ mod user;
 mod utc;
 mod vm;
 
+pub use access::AccessLevel;
 pub use alert::{ALERTS_PER_PAGE, Alert, AlertMetric, Comparison};
 pub use error::{ApiError, ErrorCode, FieldError};
 pub use event::{Event, EventCategory, EventFilter, EventPage, EventQuery, Severity, SeverityCounts};
@@ -47,7 +49,7 @@ pub use user::{
 };
 pub use utc::UtcMillis;
 pub use vm::{
-    AccessLevel, Adoptable, Adopted, GUEST_FILE_MAX_BYTES, GuestSetup, Launch, Limits, NameError, Orphan,
-    OrphanKind, Resize, Snapshot, SnapshotName, VagrantfileVersion, VmName, VmShare, VmSpec, VmStatus,
-    VmView, check_launch, check_resize, parse_whole,
+    Adoptable, Adopted, GUEST_FILE_MAX_BYTES, GuestSetup, Launch, Limits, NameError, Orphan, OrphanKind,
+    Resize, Snapshot, SnapshotName, VagrantfileVersion, VmName, VmShare, VmSpec, VmStatus, VmView,
+    check_launch, check_resize, parse_whole,
 };

@@ -308,7 +308,8 @@ fn greeting(state: &AppState, address: SocketAddr, needs_first_account: bool) ->
     };
     let mut text = format!("Twarga Cloud is at http://{address}/{made_up}\n");
     if needs_first_account {
-        let site = state.network.public_url().map_or_else(|| format!("http://{address}"), ToString::to_string);
+        let site =
+            state.network.public_url().map_or_else(|| format!("http://{address}"), ToString::to_string);
         let code = state.registration.setup_code.expose();
         text += &format!("Create the admin account at {site}/setup#{code} (setup code {code})\n");
     }

@@ -1,7 +1,7 @@
 //! Wrong passwords become events, one for all of an account within [`BURST`]: a log in which a guesser writes a line for
 //! each attempt hides everything else.
 
-use super::throttle::{Attempt, network_of};
+use super::attempt::{Attempt, Purpose, network_of};
 use crate::server::{clock::Clock, events::NewEvent};
 use std::{
     collections::{BTreeSet, HashMap},
@@ -16,13 +16,6 @@ const BURST: Duration = Duration::from_mins(5);
 const MAX_ADDRESSES: usize = 1000;
 /// From so many on, an event is a warning: fewer are typing errors.
 const SUSPICIOUS: u32 = 5;
-
-/// What a password was checked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Purpose {
-    SignIn,
-    PasswordChange,
-}
 
 /// Counts of the bursts that have not ended. Attempts with names of no account are one burst.
 pub struct FailedAttempts {

@@ -9,6 +9,7 @@
 //! Every check of a password is an `Attempt`, and wrong ones are limited (`throttle.rs`).
 
 mod administration;
+mod attempt;
 mod failed_attempts;
 mod invitation;
 mod maintenance;
@@ -32,6 +33,7 @@ use super::{
     internal,
 };
 use crate::model::{ApiError, CurrentUser, EMAIL_INVALID, ErrorCode, Role, check_registration};
+use attempt::Attempt;
 pub use invitation::NewInvitation;
 use lettre::Address;
 pub use password::Passwords;
@@ -40,7 +42,6 @@ pub use registration::{Registration, RegistrationForm};
 use session_cache::SessionCache;
 use sqlx::{FromRow, Sqlite, Transaction};
 use std::net::IpAddr;
-use throttle::Attempt;
 pub use token::Token;
 
 pub const IDLE_DAYS: i64 = 7;

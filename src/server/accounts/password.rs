@@ -4,8 +4,9 @@
 //! another wait for one of them at most.
 
 use super::{
+    attempt::{Attempt, network_of},
     password_strength::{self, Owner},
-    throttle::{Attempt, Throttle, network_of},
+    throttle::Throttle,
 };
 use crate::{
     model::ApiError,

@@ -9,17 +9,15 @@
 //! passwords, the longer the wait for the next attempt. The tables hold at most [`MAX_KEYS`] keys; in a full one, a new key
 //! takes the place of the one that is nearest to being forgotten.
 
-use super::failed_attempts::{FailedAttempts, Purpose};
-use crate::{
-    model::{ApiError, CurrentUser},
-    server::clock::Clock,
+use super::{
+    attempt::{Attempt, CountsFor, Key},
+    failed_attempts::FailedAttempts,
 };
+use crate::{model::ApiError, server::clock::Clock};
 use governor::{Quota, RateLimiter, clock, middleware::NoOpMiddleware, nanos::Nanos, state::StateStore};
-use sha2::{Digest, Sha256};
 use std::{
     collections::HashMap,
     fmt,
-    net::{IpAddr, Ipv6Addr},
     num::NonZero,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
@@ -35,70 +33,6 @@ const OF_ADDRESS: [Tier; 3] =
     [(20, Duration::from_secs(2)), (100, Duration::from_mins(1)), (300, Duration::from_mins(3))];
 /// Of each table.
 const MAX_KEYS: usize = 10_000;
-
-type Key = [u8; 32];
-
-/// One check of a password.
-#[derive(Debug, Clone)]
-pub struct Attempt {
-    pub address: IpAddr,
-    pub purpose: Purpose,
-    /// None if there is no such account.
-    pub account: Option<(i64, String)>,
-    counts_for: CountsFor,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum CountsFor {
-    /// A device or session that the account's password was right for.
-    Known(Key),
-    NameAndAddress(Key, Key),
-}
-
-impl Attempt {
-    /// `known_device` is the hash of its token, if it is one of this account.
-    pub fn sign_in(
-        username: &str,
-        account: Option<(i64, String)>,
-        known_device: Option<&[u8]>,
-        address: IpAddr,
-    ) -> Self {
-        let counts_for = match (&account, known_device) {
-            (Some((id, _)), Some(device)) => CountsFor::Known(key(&[&id.to_le_bytes(), device])),
-            _ => CountsFor::NameAndAddress(
-                key(&[username.trim().to_lowercase().as_bytes()]),
-                key(&[network_of(address).to_string().as_bytes()]),
-            ),
-        };
-        Self { address, purpose: Purpose::SignIn, account, counts_for }
-    }
-
-    /// `session` is the hash of its token.
-    pub fn password_change(user: &CurrentUser, session: &[u8], address: IpAddr) -> Self {
-        let counts_for = CountsFor::Known(key(&[&user.id.to_le_bytes(), session]));
-        let account = Some((user.id, user.username.clone()));
-        Self { address, purpose: Purpose::PasswordChange, account, counts_for }
-    }
-}
-
-fn key(parts: &[&[u8]]) -> Key {
-    let mut digest = Sha256::new();
-    for part in parts {
-        digest.update(part);
-    }
-    digest.finalize().into()
-}
-
-/// What belongs to one client: an IPv4 address, or the 2⁶⁴ addresses of an IPv6 network.
-pub fn network_of(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
-        address @ IpAddr::V4(_) => address,
-    }
-}
 
 #[derive(Clone)]
 pub struct Throttle(Arc<Limits>);
@@ -249,8 +183,10 @@ impl clock::Clock for Ticks {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::CurrentUser;
     use crate::server::accounts::tests::ManualClock;
     use proptest::prelude::*;
+    use std::net::IpAddr;
 
     fn address(last: u8) -> IpAddr {
         IpAddr::from([192, 0, 2, last])

@@ -1,5 +1,5 @@
 //! The event log: stored in the database, and each event also a log line. Stored events are append-only and chained by
-//! hash, see [`chain`].
+//! hash (`chain.rs`).
 
 mod audit;
 mod chain;

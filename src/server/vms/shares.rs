@@ -39,7 +39,7 @@ impl Vms {
     ///
     /// # Errors
     /// `Invalid` when `granted` is no level that can be granted, there is no active account of this name, or it is the owner's; `Conflict` when the VM is shared
-    /// with [`MAX_SHARES`] users.
+    /// with 50 users.
     pub async fn share(&self, access: &VmAccess<Own>, username: &str, granted: &str) -> Result<(), ApiError> {
         let (user, vm) = (access.user(), access.vm());
         let username = username.trim();

@@ -114,10 +114,6 @@ mod tests {
         assert_eq!(rendered.load(Ordering::Relaxed), 10);
     }
 
-    async fn early() -> Response {
-        panic!("on purpose")
-    }
-
     #[tokio::test]
     async fn a_page_that_panics_is_an_error_and_does_not_pass_for_a_whole_one() {
         let whole = || async { page(stream::iter(["<html>", "</html>"])) };
