@@ -8,6 +8,7 @@ use axum::{
     body::Body,
     http::{Request, StatusCode, header},
 };
+use leptos::prelude::Owner;
 use serde_json::json;
 use std::collections::BTreeMap;
 
@@ -263,4 +264,15 @@ async fn pages_that_are_rendered_side_by_side_are_complete_and_of_their_own_user
         load(&ada, "/admin", "ada", none),
         load(&ada, "/monitor", "ada", none),
     );
+}
+
+/// What runs on the thread afterwards would find the contexts of this page, among them its user's cookies.
+#[tokio::test]
+async fn a_page_leaves_no_reactive_owner_behind() {
+    let server = Fleet::new().serve(0).await;
+    let ada = server.user("ada").await;
+    for page in ["/", "/account"] {
+        assert_eq!(ada.page(page).await.status, StatusCode::OK);
+        assert!(Owner::current().is_none(), "{page}");
+    }
 }

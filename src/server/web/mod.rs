@@ -10,7 +10,6 @@ mod form_errors;
 mod headers;
 mod host;
 mod prometheus;
-mod reactive_owner;
 pub mod request_context;
 mod request_id;
 mod rest;
@@ -67,7 +66,6 @@ pub fn router(state: AppState) -> Router {
         let state = state.clone();
         move || {
             provide_context(state.clone());
-            reactive_owner::keep_root();
             // Read for each request: in development the site is rebuilt while the server runs.
             provide_context(assets::urls().unwrap_or_else(|_| (*state.assets).clone()));
         }
@@ -96,7 +94,6 @@ pub fn router(state: AppState) -> Router {
         .merge(pages)
         .fallback(fallback)
         .layer(middleware::from_fn(request_id::make_known))
-        .layer(middleware::from_fn(reactive_owner::keep_apart))
         .layer(middleware::from_fn(completion::complete))
         .layer(middleware::from_fn(map_api_errors))
         .layer(middleware::from_fn(form_errors::keep_entered_values))
