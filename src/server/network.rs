@@ -36,7 +36,8 @@ impl Authority {
             let (name, port) = text.split_once(':').map_or((text, None), |(name, port)| (name, Some(port)));
             let name = name.strip_suffix('.').unwrap_or(name);
             let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-            if name.is_empty() || name.len() > MAX_NAME_BYTES || !name.bytes().all(is_plain) {
+            let is_whole = name.split('.').all(|label| !label.is_empty());
+            if !is_whole || name.len() > MAX_NAME_BYTES || !name.bytes().all(is_plain) {
                 return None;
             }
             match name.parse::<Ipv4Addr>() {
@@ -316,6 +317,14 @@ mod tests {
         for none in ["null", "", "ftp://cloud", "https://", "cloud", "https://cloud/path"] {
             assert!(Origin::parse(none).is_none(), "{none}");
         }
+    }
+
+    #[test]
+    fn a_name_has_no_empty_label() {
+        for none in ["", ".", "..", "cloud..", ".cloud", "cloud..example", ":80", ".:80"] {
+            assert_eq!(Authority::parse(none), None, "{none}");
+        }
+        assert_eq!(Authority::parse("cloud.example."), Authority::parse("cloud.example"));
     }
 
     proptest! {
