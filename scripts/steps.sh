@@ -68,7 +68,7 @@ end_background() {
     done
 }
 
-# lint_code: formatting and lints of both halves, as "make check" and "make test" want them.
+# lint_code: formatting and lints of both halves, tests included.
 lint_code() {
     step 'formatting'
     cargo fmt --all --check
