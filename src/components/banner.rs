@@ -143,29 +143,21 @@ pub fn TransportBanner(instance: Instance) -> impl IntoView {
         let url = url.filter(|url| url.starts_with("https://"))?;
         Some(view! { " "<a href=url.clone() rel="external">{format!("Open {url}")}</a> })
     };
-    match instance.transport {
-        Transport::Protected => ().into_any(),
-        Transport::Unencrypted => view! {
-            <p class="banner warn" role="note" data-testid="transport">
-                <Glyph icon=Icon::Warning/>
-                <span>
-                    "This connection is not encrypted: others on the network can read your password."
-                    {link(instance.public_url)}
-                </span>
-            </p>
+    let (class, text) = match instance.transport {
+        Transport::Protected => return None,
+        Transport::Unencrypted => {
+            ("banner warn", "This connection is not encrypted: others on the network can read your password.")
         }
-        .into_any(),
-        Transport::HttpsRequired => view! {
-            <p class="banner bad" role="note" data-testid="transport">
-                <Glyph icon=Icon::Warning/>
-                <span>
-                    "You cannot sign in over http: this server is set up for https only."
-                    {link(instance.public_url)}
-                </span>
-            </p>
+        Transport::HttpsRequired => {
+            ("banner bad", "You cannot sign in over http: this server is set up for https only.")
         }
-        .into_any(),
-    }
+    };
+    Some(view! {
+        <p class=class role="note" data-testid="transport">
+            <Glyph icon=Icon::Warning/>
+            <span>{text} {link(instance.public_url)}</span>
+        </p>
+    })
 }
 
 /// Shown instead of a page for admins.

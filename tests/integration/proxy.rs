@@ -208,20 +208,20 @@ fn the_lines_of_the_readme_are_those_of_the_document() {
 }
 
 #[tokio::test]
-#[ignore = "needs nginx, see above"]
+#[ignore = "needs nginx; make test unpacks and runs it"]
 async fn nginx_as_documented() {
     Proxy::nginx(&DOCUMENTED, |site| site).await.works().await;
 }
 
 #[tokio::test]
-#[ignore = "needs Caddy, see above"]
+#[ignore = "needs Caddy; make test unpacks and runs it"]
 async fn caddy_as_documented() {
     Proxy::caddy(&DOCUMENTED).await.works().await;
 }
 
 /// Without the header `Host`, nginx sends the address of the server behind it.
 #[tokio::test]
-#[ignore = "needs nginx, see above"]
+#[ignore = "needs nginx; make test unpacks and runs it"]
 async fn nginx_with_its_default_host_needs_the_public_url() {
     let bare = |site: String| {
         let lines = site.lines().filter(|line| !line.contains("proxy_set_header"));

@@ -329,15 +329,15 @@ impl Accounts {
         self.clock.now().utc.0
     }
 
-    /// The owner of a token, if its session has not ended. A token is only valid with the carrier that it was issued for.
+    /// The session of a token and its owner, if it has not ended. A token is only valid with the carrier that it was issued for.
     ///
     /// # Errors
     /// `Internal` when the database cannot be read.
-    pub async fn owner_of_token(
+    pub async fn session_of_token(
         &self,
         token: &str,
         carrier: Carrier,
-    ) -> Result<Option<CurrentUser>, ApiError> {
+    ) -> Result<Option<(i64, CurrentUser)>, ApiError> {
         let Some(hash) = Token::hash_of(token) else { return Ok(None) };
         self.sessions.user(&hash, carrier, self.now()).await.map_err(internal)
     }

@@ -8,7 +8,7 @@
 use super::{AccountRow, Carrier, DAY_MILLIS, IDLE_DAYS, LIFE_DAYS};
 use crate::{
     model::CurrentUser,
-    server::{database::Database, request_origin, table_changes::Generation},
+    server::{database::Database, table_changes::Generation},
 };
 use sqlx::FromRow;
 use std::{
@@ -66,7 +66,7 @@ impl SessionCache {
         Self(Arc::new(Inner { database, generation, kept: RwLock::default(), unsaved: Mutex::default() }))
     }
 
-    /// The user of an open session, which is being used at the time `at`.
+    /// The id and the user of an open session, which is being used at the time `at`.
     ///
     /// # Errors
     /// When SQLite cannot.
@@ -75,7 +75,7 @@ impl SessionCache {
         token_hash: &[u8],
         carrier: Carrier,
         at: i64,
-    ) -> Result<Option<CurrentUser>, sqlx::Error> {
+    ) -> Result<Option<(i64, CurrentUser)>, sqlx::Error> {
         let session = match self.kept(token_hash) {
             Some(session) => session,
             None => match self.read(token_hash).await? {
@@ -89,8 +89,7 @@ impl SessionCache {
         if at - session.last_used_at.fetch_max(at, Ordering::Relaxed) >= LAST_USE_RESOLUTION_MILLIS {
             note_latest(&mut self.unsaved(), session.id, at);
         }
-        request_origin::set_session(session.id);
-        Ok(Some(session.user.clone()))
+        Ok(Some((session.id, session.user.clone())))
     }
 
     fn kept(&self, token_hash: &[u8]) -> Option<Arc<Session>> {

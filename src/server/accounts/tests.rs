@@ -91,7 +91,7 @@ impl Accounts {
     }
 
     async fn is_open(&self, token: &Token, carrier: Carrier) -> bool {
-        self.owner_of_token(token.expose(), carrier).await.unwrap().is_some()
+        self.session_of_token(token.expose(), carrier).await.unwrap().is_some()
     }
 
     async fn sessions(&self, user: &CurrentUser) -> usize {
@@ -560,8 +560,8 @@ impl Model {
                 let expected = self.by_tables(carrier, &token).await;
                 // Twice: the second time, what the first has kept.
                 for _ in 0..2 {
-                    let user = self.accounts.owner_of_token(&token, carrier).await.unwrap();
-                    prop_assert_eq!(user.map(|user| (user.id, user.role)), expected);
+                    let user = self.accounts.session_of_token(&token, carrier).await.unwrap();
+                    prop_assert_eq!(user.map(|(_, user)| (user.id, user.role)), expected);
                 }
             }
         }
@@ -584,7 +584,7 @@ fn sessions_in_memory_are_those_of_the_table_whatever_happens_at_once() {
                     model.carry_out(step).await;
                     // Fills the memory while others change the tables.
                     for (_, carrier, token) in model.tokens() {
-                        model.accounts.owner_of_token(&token, carrier).await.unwrap();
+                        model.accounts.session_of_token(&token, carrier).await.unwrap();
                     }
                 }))
                 .await;

@@ -113,8 +113,7 @@ impl Vms {
     /// The access of a user to a VM, at least of level `L`.
     ///
     /// # Errors
-    /// `NotFound` for everyone who may not see the VM, as if it did not exist; `Forbidden` for those who may see it and
-    /// have a lower level.
+    /// `NotFound` if the user may not see the VM; `Forbidden` if they may see it, but have a lower level.
     pub async fn access<L: Level>(&self, user: &CurrentUser, vm_id: i64) -> Result<VmAccess<L>, ApiError> {
         let access = |row: &VmRow| match user.role {
             Role::Admin => Some(AccessLevel::Own),

@@ -7,6 +7,7 @@ use crate::{
         accounts::{Carrier, Device, KNOWN_DEVICE_DAYS, LIFE_DAYS, Token},
         internal,
         network::Origin,
+        request_origin,
         state::AppState,
         vms::{Level, Scope, VmAccess},
     },
@@ -140,12 +141,25 @@ fn transport_of(headers: &HeaderMap, address: Option<&RequestedAddress>, https: 
 /// `Internal` when the database cannot be read.
 pub async fn authenticate(state: &AppState, headers: &HeaderMap) -> Result<Option<CurrentUser>, ApiError> {
     if let Some(token) = bearer_token(headers) {
-        return state.accounts.owner_of_token(token, Carrier::Bearer).await;
+        return owner_of_token(state, token, Carrier::Bearer).await;
     }
     match session_cookie(headers, state.https) {
-        Some(token) => state.accounts.owner_of_token(token, Carrier::Cookie).await,
+        Some(token) => owner_of_token(state, token, Carrier::Cookie).await,
         None => Ok(None),
     }
+}
+
+/// The owner of a token; what the request causes is recorded with its session.
+async fn owner_of_token(
+    state: &AppState,
+    token: &str,
+    carrier: Carrier,
+) -> Result<Option<CurrentUser>, ApiError> {
+    let session = state.accounts.session_of_token(token, carrier).await?;
+    Ok(session.map(|(session_id, user)| {
+        request_origin::set_session(session_id);
+        user
+    }))
 }
 
 /// The user of a request's bearer token, if there is one.
@@ -157,7 +171,7 @@ pub async fn authenticate_bearer(
     headers: &HeaderMap,
 ) -> Result<Option<CurrentUser>, ApiError> {
     match bearer_token(headers) {
-        Some(token) => state.accounts.owner_of_token(token, Carrier::Bearer).await,
+        Some(token) => owner_of_token(state, token, Carrier::Bearer).await,
         None => Ok(None),
     }
 }
