@@ -14,6 +14,7 @@ mod number;
 mod operation;
 mod quota;
 mod rule;
+mod second_factor;
 mod usage;
 mod user;
 mod utc;
@@ -41,6 +42,7 @@ pub use rule::{
     AlertRule, QuietHours, RULE_MAX_FOR_SECS, RULE_MAX_REPEAT_MINUTES, RuleForm, RuleScope, in_whole_units,
     time_of_day,
 };
+pub use second_factor::{QrCode, RecoveryCodes, SecondFactor, SecondFactorSetup};
 pub use usage::{Source, Sources, VmUsage};
 pub use user::{
     Account, CurrentUser, DeviceKind, EMAIL_INVALID, INVITATION_MAX_CREDITS, INVITATION_MAX_DAYS,

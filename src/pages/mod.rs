@@ -7,6 +7,7 @@ mod admin;
 mod adopt;
 mod alert_rules;
 mod alerts;
+mod confirm_password;
 mod events;
 mod invitations;
 mod launch;
@@ -16,6 +17,7 @@ mod not_found;
 mod notifications;
 mod overview;
 mod register;
+mod second_factor;
 mod setup;
 mod sign_in;
 #[cfg(debug_assertions)]
@@ -80,6 +82,8 @@ pages! {
     manage: setup::Setup, setup_page, load_setup;
     manage: register::Register, register_page, load_register;
     manage: new_password::NewPassword, new_password_page, load_new_password;
+    security: second_factor::SecondFactor, second_factor_page, load_second_factor;
+    security: confirm_password::ConfirmPassword, confirm_password_page, load_confirm_password;
 }
 
 /// While hydrating, the page stays as the server rendered it, which works without JavaScript.

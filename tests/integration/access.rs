@@ -95,13 +95,15 @@ pub const REST: [(&str, &str, &str, &str, Level); 29] = [
 ];
 
 /// Each page's path as registered and as requested, and who may see it.
-pub const PAGES: [(&str, &str, Level); 17] = [
+pub const PAGES: [(&str, &str, Level); 19] = [
     ("/", "/", User),
     ("/monitor", "/monitor", User),
     ("/alerts", "/alerts", User),
     ("/alerts/rules", "/alerts/rules", User),
     ("/events", "/events", User),
     ("/account", "/account", User),
+    ("/account/second-factor", "/account/second-factor", User),
+    ("/confirm-password", "/confirm-password", User),
     ("/admin/accounts", "/admin/accounts", Admin),
     ("/admin", "/admin", Admin),
     ("/vms/new", "/vms/new", User),
@@ -116,7 +118,7 @@ pub const PAGES: [(&str, &str, Level); 17] = [
 ];
 
 /// Who may call a server function.
-fn level_of(path: &str) -> Level {
+pub fn level_of(path: &str) -> Level {
     let Some(endpoint) = path.strip_prefix("/api/v1/") else { panic!("{path}") };
     match endpoint {
         "register"
@@ -142,6 +144,8 @@ fn level_of(path: &str) -> Level {
         | "revoke_invitation"
         | "create_password_link"
         | "new_link"
+        | "remove_account_second_factor"
+        | "require_second_factor"
         | "set_notify_of_all"
         | "collector_health"
         | "store_health" => Admin,
@@ -159,12 +163,13 @@ fn level_of(path: &str) -> Level {
 }
 
 /// Server functions whose request in the table names nothing that is there, not even for an admin.
-const ABSENT: [&str; 10] = [
+const ABSENT: [&str; 11] = [
     "/api/v1/end_session",
     "/api/v1/end_vm_share",
     "/api/v1/revoke_invitation",
     "/api/v1/create_password_link",
     "/api/v1/set_account_role",
+    "/api/v1/remove_account_second_factor",
     "/api/v1/delete_alert_rule",
     "/api/v1/acknowledge_alert",
     "/api/v1/adopt_orphan",

@@ -95,6 +95,15 @@ pub fn server_functions() -> BTreeMap<&'static str, &'static str> {
         ("/api/v1/instance", ""),
         ("/api/v1/set_theme", "theme=dark"),
         ("/api/v1/change_password", "old_password=x&new_password=another+long+one"),
+        ("/api/v1/my_second_factor", ""),
+        ("/api/v1/begin_second_factor", ""),
+        ("/api/v1/confirm_second_factor", "code=x"),
+        ("/api/v1/renew_recovery_codes", ""),
+        ("/api/v1/remove_second_factor", ""),
+        ("/api/v1/confirm_password", "password=x&code=y&next=%2Faccount"),
+        ("/api/v1/remove_account_second_factor", "account_id=999"),
+        // The admin has none, so it is rejected.
+        ("/api/v1/require_second_factor", "is_required=true"),
         ("/api/v1/my_devices", ""),
         // The admin's own session is the first one.
         ("/api/v1/end_session", "session_id=1"),

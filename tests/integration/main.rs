@@ -18,6 +18,7 @@ mod notifications;
 mod prometheus;
 mod proxy;
 mod registration;
+mod second_factor;
 mod sharing;
 mod simulated;
 mod storage;

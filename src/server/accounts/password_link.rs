@@ -4,7 +4,7 @@
 //! the password changes otherwise, when the account is deactivated and when its admin loses the role (triggers of the
 //! database). Using it ends all sessions of the account.
 
-use super::{Accounts, Owner, Token, administration::found, now};
+use super::{Accounts, Owner, RecentSignIn, Token, administration::found, now};
 use crate::{
     model::{ApiError, CurrentUser, UtcMillis, check_password},
     server::{events::NewEvent, internal},
@@ -29,6 +29,7 @@ impl Accounts {
         &self,
         admin: &CurrentUser,
         account_id: i64,
+        _: &RecentSignIn,
     ) -> Result<(String, Token, UtcMillis), ApiError> {
         if account_id == admin.id {
             return Err(ApiError::conflict(

@@ -128,6 +128,15 @@ pub enum UserCommand {
         #[command(flatten)]
         data: DataArgs,
     },
+    /// Say whether a user has a second factor.
+    SecondFactor {
+        name: String,
+        /// Remove it instead, for who has lost theirs: the password alone signs in then.
+        #[arg(long)]
+        remove: bool,
+        #[command(flatten)]
+        data: DataArgs,
+    },
     /// List a user's signed-in devices.
     Sessions {
         name: String,
