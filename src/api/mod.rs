@@ -19,6 +19,7 @@ mod error;
 mod events;
 mod metrics;
 mod notifications;
+mod terminals;
 mod vms;
 
 pub use accounts::*;
@@ -26,4 +27,5 @@ pub use alerts::*;
 pub use events::*;
 pub use metrics::*;
 pub use notifications::*;
+pub use terminals::*;
 pub use vms::*;
