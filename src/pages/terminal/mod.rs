@@ -172,7 +172,7 @@ fn Body(vm: VmTerminals) -> impl IntoView {
             </div>
             <twarga-terminal
                 class="terminal-view"
-                attr:terminal-id=move || selected.get().map(|id| id.to_string())
+                terminal-id=move || selected.get().map(|id| id.to_string())
                 on:terminal-ended=on_ended
             ></twarga-terminal>
             <div class="terminal-keys" role="group" aria-label="Keys">{keys.collect_view()}</div>
