@@ -21,6 +21,7 @@ mod events;
 mod metrics;
 mod notifications;
 mod second_factor;
+mod terminals;
 mod vms;
 
 pub use accounts::*;
@@ -29,4 +30,5 @@ pub use events::*;
 pub use metrics::*;
 pub use notifications::*;
 pub use second_factor::*;
+pub use terminals::*;
 pub use vms::*;

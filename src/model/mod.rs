@@ -15,6 +15,7 @@ mod operation;
 mod quota;
 mod rule;
 mod second_factor;
+mod terminal;
 mod usage;
 mod user;
 mod utc;
@@ -43,6 +44,10 @@ pub use rule::{
     time_of_day,
 };
 pub use second_factor::{QrCode, RecoveryCodes, SecondFactor, SecondFactorSetup};
+pub use terminal::{
+    TERMINAL_TICKET_SECS, TERMINAL_WINDOW_BYTES, TerminalHello, TerminalNotice, TerminalRequest,
+    TerminalSize, TerminalTicket, TerminalView, VmTerminals,
+};
 pub use usage::{Source, Sources, VmUsage};
 pub use user::{
     Account, CurrentUser, DeviceKind, EMAIL_INVALID, INVITATION_MAX_CREDITS, INVITATION_MAX_DAYS,

@@ -22,6 +22,7 @@ mod setup;
 mod sign_in;
 #[cfg(debug_assertions)]
 mod style;
+mod terminal;
 mod vm;
 
 pub use not_found::NotFound;
@@ -73,6 +74,8 @@ pages! {
     alerts: alerts::Alerts, alerts_page, load_alerts;
     alerts: alert_rules::AlertRules, alert_rules_page, load_alert_rules;
     alerts: events::Events, events_page, load_events;
+    terminal: terminal::Terminal, terminal_page, load_terminal;
+    terminal: terminal::Terminals, terminals_page, load_terminals;
     manage: account::Account, account_page, load_account;
     manage: accounts::Accounts, accounts_page, load_accounts;
     manage: admin::Admin, admin_page, load_admin;

@@ -12,6 +12,7 @@ use super::{
     notifications::Notifications,
     provider::Machine,
     simulated::SimulatedFleet,
+    terminals::Terminals,
     vms::{Scope, Vms},
 };
 use crate::{
@@ -74,6 +75,7 @@ pub struct AppState {
     pub notifications: Notifications,
     pub store: Store,
     pub vms: Vms,
+    pub terminals: Terminals,
     pub latest: Latest,
     pub health: Health,
     pub provider: ProviderKind,

@@ -105,6 +105,12 @@ pub fn server_functions() -> BTreeMap<&'static str, &'static str> {
         // The admin has none, so it is rejected.
         ("/api/v1/require_second_factor", "is_required=true"),
         ("/api/v1/my_devices", ""),
+        ("/api/v1/open_terminal", "vm_id=1&columns=80&rows=24"),
+        ("/api/v1/list_vm_terminals", "vm_id=1"),
+        ("/api/v1/list_terminals", ""),
+        ("/api/v1/attach_terminal", "terminal_id=999"),
+        ("/api/v1/end_terminal", "terminal_id=999"),
+        ("/api/v1/end_all_terminals", ""),
         // The admin's own session is the first one.
         ("/api/v1/end_session", "session_id=1"),
         ("/api/v1/end_other_sessions", ""),

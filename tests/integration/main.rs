@@ -24,4 +24,5 @@ mod simulated;
 mod storage;
 #[path = "../support/mod.rs"]
 mod support;
+mod terminals;
 mod tls;

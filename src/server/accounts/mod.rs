@@ -90,6 +90,20 @@ pub struct Device<'a> {
     pub address: IpAddr,
 }
 
+/// A session that goes on beyond the request that it was read from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionKey {
+    token_hash: Vec<u8>,
+    carrier: Carrier,
+}
+
+impl SessionKey {
+    /// The session of a token, if it can be one.
+    pub fn of_token(token: &str, carrier: Carrier) -> Option<Self> {
+        Token::hash_of(token).map(|token_hash| Self { token_hash, carrier })
+    }
+}
+
 /// The tokens that a sign-in hands out.
 pub struct SignIn {
     pub session: Token,
@@ -356,6 +370,16 @@ impl Accounts {
     ) -> Result<Option<OpenSession>, ApiError> {
         let Some(hash) = Token::hash_of(token) else { return Ok(None) };
         self.sessions.open(&hash, carrier, self.now()).await.map_err(internal)
+    }
+
+    /// The user of an open session, if they may do what their role allows. It does not count as a use of it.
+    ///
+    /// # Errors
+    /// `Internal` when the database cannot be read.
+    pub async fn user_of_session(&self, session: &SessionKey) -> Result<Option<CurrentUser>, ApiError> {
+        let open =
+            self.sessions.peek(&session.token_hash, session.carrier, self.now()).await.map_err(internal)?;
+        Ok(open.and_then(|session| session.admitted().ok()))
     }
 
     /// Writes when sessions were last used: that is kept in memory otherwise.

@@ -97,20 +97,37 @@ impl SessionCache {
         carrier: Carrier,
         at: i64,
     ) -> Result<Option<OpenSession>, sqlx::Error> {
-        let session = match self.kept(token_hash) {
-            Some(session) => session,
-            None => match self.read(token_hash).await? {
-                Some(session) => session,
-                None => return Ok(None),
-            },
-        };
-        if session.carrier != carrier.as_str() || !session.is_open(at) {
-            return Ok(None);
-        }
+        let Some(session) = self.find(token_hash, carrier, at).await? else { return Ok(None) };
         if at - session.last_used_at.fetch_max(at, Ordering::Relaxed) >= LAST_USE_RESOLUTION_MILLIS {
             note_latest(&mut self.unsaved(), session.open.id, at);
         }
         Ok(Some(session.open.clone()))
+    }
+
+    /// A session that is open at the time `at`, without using it.
+    ///
+    /// # Errors
+    /// When SQLite cannot.
+    pub async fn peek(
+        &self,
+        token_hash: &[u8],
+        carrier: Carrier,
+        at: i64,
+    ) -> Result<Option<OpenSession>, sqlx::Error> {
+        Ok(self.find(token_hash, carrier, at).await?.map(|session| session.open.clone()))
+    }
+
+    async fn find(
+        &self,
+        token_hash: &[u8],
+        carrier: Carrier,
+        at: i64,
+    ) -> Result<Option<Arc<Session>>, sqlx::Error> {
+        let session = match self.kept(token_hash) {
+            Some(session) => Some(session),
+            None => self.read(token_hash).await?,
+        };
+        Ok(session.filter(|session| session.carrier == carrier.as_str() && session.is_open(at)))
     }
 
     fn kept(&self, token_hash: &[u8]) -> Option<Arc<Session>> {

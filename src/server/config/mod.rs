@@ -324,6 +324,10 @@ pub struct ServeArgs {
     #[arg(long, env = "TWARGA_EVENTS_RETENTION_DAYS", default_value_t = 365, value_name = "DAYS",
           value_parser = |text: &str| whole(text, 1, 36_500))]
     pub events_retention_days: u32,
+    /// Minutes after which a terminal ends in which nothing is typed.
+    #[arg(long, env = "TWARGA_TERMINAL_IDLE_MINUTES", default_value_t = 30, value_name = "MINUTES",
+          value_parser = |text: &str| whole(text, 1, 24 * 60))]
+    pub terminal_idle_minutes: u32,
     /// The libvirt that runs the VMs.
     #[arg(long, env = "TWARGA_LIBVIRT_URI", default_value = "qemu:///system", value_name = "URI",
           value_parser = libvirt_uri)]

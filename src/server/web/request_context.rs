@@ -4,7 +4,9 @@ use super::{client_address::ClientAddress, host::RequestedAddress};
 use crate::{
     model::{ApiError, CurrentUser, ErrorCode, OneTimeLink, Role, Theme, Transport},
     server::{
-        accounts::{Carrier, Device, KNOWN_DEVICE_DAYS, LIFE_DAYS, OpenSession, RecentSignIn, Token},
+        accounts::{
+            Carrier, Device, KNOWN_DEVICE_DAYS, LIFE_DAYS, OpenSession, RecentSignIn, SessionKey, Token,
+        },
         internal,
         network::Origin,
         new_links::ShownOnce,
@@ -295,6 +297,20 @@ pub fn session_token(state: &AppState) -> String {
     let Some(parts) = use_context::<Parts>() else { return String::new() };
     let token = bearer_token(&parts.headers).or_else(|| session_cookie(&parts.headers, state.https));
     token.unwrap_or_default().to_owned()
+}
+
+/// The session of the current request, for what outlives it.
+///
+/// # Errors
+/// `NotSignedIn`.
+pub fn session_key(state: &AppState) -> Result<SessionKey, ApiError> {
+    let parts = use_context::<Parts>().ok_or_else(ApiError::not_signed_in)?;
+    let key = match bearer_token(&parts.headers) {
+        Some(token) => SessionKey::of_token(token, Carrier::Bearer),
+        None => session_cookie(&parts.headers, state.https)
+            .and_then(|token| SessionKey::of_token(token, Carrier::Cookie)),
+    };
+    key.ok_or_else(ApiError::not_signed_in)
 }
 
 /// The token of a known device in its cookie.
