@@ -24,21 +24,21 @@ const sheet = new CSSStyleSheet();
 sheet.replaceSync(styles);
 document.adoptedStyleSheets.push(sheet);
 
-// xterm.js makes style elements, which the content security policy allows with the page's nonce only.
 const nonce = document.querySelector("script[nonce]")?.nonce ?? "";
-const styledDocument = new Proxy(document, {
-  get(target, name) {
-    if (name === "createElement") {
-      return (tag, options) => {
-        const element = target.createElement(tag, options);
-        if (tag === "style") element.nonce = nonce;
-        return element;
-      };
-    }
-    const value = target[name];
-    return typeof value === "function" ? value.bind(target) : value;
-  },
-});
+
+// xterm.js makes style elements while it opens, which the content security policy allows with the page's nonce only.
+function openWithNonce(terminal, screen) {
+  document.createElement = (tag, options) => {
+    const element = Document.prototype.createElement.call(document, tag, options);
+    if (tag === "style") element.nonce = nonce;
+    return element;
+  };
+  try {
+    terminal.open(screen);
+  } finally {
+    delete document.createElement;
+  }
+}
 
 function colours() {
   const style = getComputedStyle(document.documentElement);
@@ -64,10 +64,18 @@ function colours() {
 class TwargaTerminal extends HTMLElement {
   static observedAttributes = ["terminal-id"];
   #shown = null;
+  #isShowing = false;
 
-  connectedCallback() { this.#show(); }
-  disconnectedCallback() { this.#hide(); }
-  attributeChangedCallback() { if (this.isConnected) this.#show(); }
+  connectedCallback() {
+    this.#isShowing = true;
+    this.#show();
+  }
+  disconnectedCallback() {
+    this.#isShowing = false;
+    this.#hide();
+  }
+  // Called before the element is connected, too.
+  attributeChangedCallback(name, before, after) { if (this.#isShowing && before !== after) this.#show(); }
 
   #show() {
     this.#hide();
@@ -101,7 +109,6 @@ class Shown {
     element.append(this.screen, this.status);
     this.terminal = new Terminal({
       allowProposedApi: true,
-      documentOverride: styledDocument,
       fontFamily: getComputedStyle(document.documentElement).getPropertyValue("--mono"),
       fontSize: Number(localStorage.getItem(FONT_PX.key)) || FONT_PX.normal,
       scrollback: SCROLLBACK_LINES,
@@ -114,7 +121,7 @@ class Shown {
       this.terminal.loadAddon(addon);
     }
     this.terminal.unicode.activeVersion = "11";
-    this.terminal.open(this.screen);
+    openWithNonce(this.terminal, this.screen);
     this.terminal.attachCustomKeyEventHandler((event) => this.#isForTerminal(event));
     this.terminal.onData((text) => this.#type(text));
     this.terminal.onBinary((text) => this.#send(Uint8Array.from(text, (c) => c.charCodeAt(0))));
@@ -158,8 +165,8 @@ class Shown {
     } catch {
       return this.#connectSoon();
     }
-    if (this.#isOver || this.#socket) return;
     const body = await answer.json().catch(() => ({}));
+    if (this.#isOver || this.#socket) return;
     if (!answer.ok) {
       const isOver = [401, 403, 404].includes(answer.status);
       return isOver ? this.#end(answer.status === 404 ? "The terminal has ended." : body.text) : this.#connectSoon();
@@ -258,9 +265,12 @@ class Shown {
     if (!event.ctrlKey || event.altKey || event.metaKey) return true;
     if (key === "c") {
       if (!this.terminal.hasSelection()) return !event.shiftKey;
-      event.preventDefault();
-      navigator.clipboard?.writeText(this.terminal.getSelection());
-      this.terminal.clearSelection();
+      if (event.shiftKey) {
+        // The browser's own command is another one.
+        event.preventDefault();
+        navigator.clipboard?.writeText(this.terminal.getSelection());
+      }
+      setTimeout(() => this.terminal.clearSelection());
       return false;
     }
     return key !== "v";

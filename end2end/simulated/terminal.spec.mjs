@@ -47,7 +47,7 @@ test("a shell opens by itself, and is the same one after a reload", async ({ pag
   await expect.poll(async () => (await api.get("list_terminals")).length).toBe(1);
   await page.goto("/terminals");
   await hydrated(page);
-  await expect(page.getByRole("listitem").filter({ hasText: name })).toContainText("nobody connected");
+  await expect(page.getByRole("listitem").filter({ hasText: name })).toContainText("ada · since");
   await fitsInEachLook(page, "terminals", "/terminals");
   await page.goto(`/vms/${id}`);
   await endAll(api);

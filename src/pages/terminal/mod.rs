@@ -91,7 +91,8 @@ fn Body(vm: VmTerminals) -> impl IntoView {
     Effect::new(move |_| {
         browser::load_script("terminal");
         if is_first {
-            browser::submit_form_to(OpenTerminal::url());
+            // Once the form is in the document.
+            browser::after_next_frame(|| browser::submit_form_to(OpenTerminal::url()));
         }
     });
     let close = move || {
