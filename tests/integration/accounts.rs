@@ -393,7 +393,7 @@ async fn events_are_saved_as_files_with_what_the_filter_lets_through() {
     let (_server, ada, bob) = two_users(&Fleet::new()).await;
     let csv = ada.get("/api/events/export?category=account").await;
     let lines: Vec<_> = csv.text.lines().collect();
-    assert_eq!(lines[0], "id,time,kind,severity,vm,person,text,address,session,request");
+    assert_eq!(lines[0], "id,time,kind,severity,vm,person,text,address,session_id,request_id");
     assert!(
         lines[1].contains(",account_created,info,,bob,The account bob was created with the role user.,,,"),
         "{}",

@@ -95,13 +95,13 @@ impl NewEvent {
         let shown = address.map(tracing::field::display);
         match self.severity {
             Severity::Info => {
-                tracing::info!(kind = self.kind, vm_id, address = shown, session_id, "{}", self.text)
+                tracing::info!(kind = self.kind, vm_id, address = shown, session_id, "{}", self.text);
             }
             Severity::Warning => {
-                tracing::warn!(kind = self.kind, vm_id, address = shown, session_id, "{}", self.text)
+                tracing::warn!(kind = self.kind, vm_id, address = shown, session_id, "{}", self.text);
             }
             Severity::Error => {
-                tracing::error!(kind = self.kind, vm_id, address = shown, session_id, "{}", self.text)
+                tracing::error!(kind = self.kind, vm_id, address = shown, session_id, "{}", self.text);
             }
         }
         let end = audit::end(tx).await?;

@@ -101,7 +101,7 @@ pub struct ExportParameters {
 }
 
 fn events_csv(entries: &[EventEntry<'_>]) -> String {
-    let mut text = "id,time,kind,severity,vm,person,text,address,session,request\n".to_owned();
+    let mut text = "id,time,kind,severity,vm,person,text,address,session_id,request_id\n".to_owned();
     for EventEntry { event, address, session_id, request_id } in entries {
         let session = session_id.map_or_else(String::new, |id| id.to_string());
         let columns = [
