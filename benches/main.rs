@@ -1,7 +1,7 @@
 //! Benchmarks of the server: `make bench` prints the results and writes them to `target/bench.json` as
 //! `{"name": {"value": …, "unit": …}}`.
 //!
-//! `cargo bench … -- sign_ins`, `-- ticks`, `-- store` or `-- operations` measures one part alone; `-- operations_lab`, inside the lab
+//! `cargo bench … -- sign_ins`, `-- ticks`, `-- store`, `-- terminals` or `-- operations` measures one part alone; `-- operations_lab`, inside the lab
 //! only, the last one with real VMs.
 
 mod operations;
@@ -9,6 +9,7 @@ mod sign_ins;
 mod store;
 #[path = "../tests/support/mod.rs"]
 mod support;
+mod terminals;
 mod ticks;
 
 use nix::sys::resource::{UsageWho, getrusage};
@@ -39,6 +40,9 @@ fn main() {
     }
     if is_chosen("ticks") {
         runtime.block_on(ticks::measure(&mut results));
+    }
+    if is_chosen("terminals") {
+        runtime.block_on(terminals::measure(&mut results));
     }
     if is_chosen("store") {
         runtime.block_on(store::measure(&mut results));

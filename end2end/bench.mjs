@@ -256,7 +256,7 @@ async function request(url, headers, rate) {
 }
 
 async function requests() {
-  const args = ["--provider", "simulated", "--simulated-vms", "20", "--collect-every", "1"];
+  const args = ["--provider", "simulated", "--simulated-vms", "20", "--collect-every", "1", "--registration", "open"];
   const server = await startServer({ name: "bench-requests", args });
   try {
     const post = (path, form, headers) =>
@@ -265,7 +265,7 @@ async function requests() {
     const { username, password } = USER;
     const other = { username: "bob", email: "bob@example.org", password };
     for (const user of [USER, other]) {
-      const body = JSON.stringify(user);
+      const body = JSON.stringify({ ...user, setup_code: server.setupCode });
       const made = await fetch(`${server.url}/api/auth/register`, { method: "POST", headers: json, body });
       if (!made.ok) throw new Error(`no account: ${await made.text()}`);
     }

@@ -31,6 +31,8 @@ const PAGES = {
   "alert-rules": "/alerts/rules",
   events: "/events",
   account: "/account",
+  "second-factor": "/account/second-factor",
+  "confirm-password": "/confirm-password",
   admin: "/admin",
   accounts: "/admin/accounts",
 };

@@ -4,8 +4,8 @@ use crate::{
     asset_urls::AssetUrls,
     components::{app_layout::AppLayout, theme},
     pages::{
-        Account, Accounts, Admin, Adopt, AlertRules, Alerts, Events, Launch, Monitor, NewPassword, NotFound,
-        Overview, Register, Setup, SignIn, Vm,
+        Account, Accounts, Admin, Adopt, AlertRules, Alerts, ConfirmPassword, Events, Launch, Monitor,
+        NewPassword, NotFound, Overview, Register, SecondFactor, Setup, SignIn, Terminal, Terminals, Vm,
     },
 };
 use leptos::prelude::*;
@@ -22,12 +22,12 @@ const START: &str = include_str!("../assets/start.js");
 
 /// The document around the app; only the server renders it.
 pub fn shell(options: LeptosOptions) -> impl IntoView {
-    let AssetUrls { css, js, wasm, echarts } = expect_context();
+    let AssetUrls { css, js, wasm, echarts, terminal } = expect_context();
     // Not Leptos's `HydrationScripts`: its `modulepreload` carries no nonce, so the content security policy blocks it.
     let start = format!("import init, {{ hydrate }} from {js:?};\nconst wasm = {wasm:?};\n{START}");
     view! {
         <!DOCTYPE html>
-        <html lang="en" data-theme=theme::of_request().attribute() data-echarts=echarts>
+        <html lang="en" data-theme=theme::of_request().attribute() data-echarts=echarts data-terminal=terminal>
             <head>
                 <meta charset="utf-8"/>
                 <meta name="viewport" content="width=device-width, initial-scale=1"/>
@@ -71,11 +71,15 @@ pub fn App() -> impl IntoView {
                     <Route path=path!("/admin") view={Lazy::<Admin>::new()} ssr=SsrMode::Async/>
                     <Route path=path!("/vms/new") view={Lazy::<Launch>::new()} ssr=SsrMode::Async/>
                     <Route path=path!("/vms/adopt") view={Lazy::<Adopt>::new()} ssr=SsrMode::Async/>
+                    <Route path=path!("/vms/:id/terminal") view={Lazy::<Terminal>::new()} ssr=SsrMode::Async/>
+                    <Route path=path!("/terminals") view={Lazy::<Terminals>::new()} ssr=SsrMode::Async/>
                     <Route path=path!("/vms/:id/:tab?") view={Lazy::<Vm>::new()} ssr=SsrMode::Async/>
                 </ParentRoute>
                 <Route path=path!("/sign-in") view={Lazy::<SignIn>::new()} ssr=SsrMode::Async/>
                 <Route path=path!("/register") view={Lazy::<Register>::new()} ssr=SsrMode::Async/>
                 <Route path=path!("/new-password") view={Lazy::<NewPassword>::new()} ssr=SsrMode::Async/>
+                <Route path=path!("/account/second-factor") view={Lazy::<SecondFactor>::new()} ssr=SsrMode::Async/>
+                <Route path=path!("/confirm-password") view={Lazy::<ConfirmPassword>::new()} ssr=SsrMode::Async/>
                 <Route path=path!("/setup") view={Lazy::<Setup>::new()} ssr=SsrMode::Async/>
                 <DevelopmentRoutes/>
             </Routes>

@@ -9,4 +9,5 @@ pub struct AssetUrls {
     pub js: String,
     pub wasm: String,
     pub echarts: String,
+    pub terminal: String,
 }

@@ -18,6 +18,8 @@ const PAGES = {
   rules: "/alerts/rules",
   events: "/events",
   account: "/account",
+  "second-factor": "/account/second-factor",
+  "confirm-password": "/confirm-password",
   accounts: "/admin/accounts",
   admin: "/admin",
 };

@@ -34,13 +34,14 @@ pub async fn register(
         invitation: &invitation,
     };
     state.register(form).await?;
-    request_context::sign_in(&state, &username, &password, None).await
+    request_context::sign_in(&state, &username, &password, "", None).await
 }
 
 /// Signs in with a cookie and redirects to `next`. Anyone may call it.
 ///
 /// # Errors
-/// `TooMany` after too many wrong passwords for this user name or from this address, except in a browser where the account
+/// `Invalid` with the field `code` when name and password are right, but the account has a second factor and the code is
+/// missing or wrong; `TooMany` after too many wrong passwords for this user name or from this address, except in a browser where the account
 /// was signed in before, which has its own limit; also while too many passwords are being hashed.
 /// [`ApiError::retry_after_secs`] says when to try again.
 #[server(prefix = "/api/v1", endpoint = "sign_in")]
@@ -49,13 +50,16 @@ pub async fn sign_in(
     username: String,
     /// The account's password.
     password: String,
+    /// A code of the account's authenticator app, or one of its recovery codes; only if it has a second factor.
+    #[server(default)]
+    code: String,
     /// The page to open: a path on this server such as `/vms/4`. Anything else means `/`.
     #[server(default)]
     next: Option<String>,
 ) -> Result<(), ApiError> {
     use crate::server::web::request_context;
     let state = request_context::app_state()?;
-    request_context::sign_in(&state, &username, &password, next.as_deref()).await
+    request_context::sign_in(&state, &username, &password, &code, next.as_deref()).await
 }
 
 /// Ends the session of the request, if it has one, and redirects to `/sign-in`. Anyone may call it.
@@ -159,7 +163,7 @@ pub async fn list_accounts(
 /// Creates an account. For admins.
 ///
 /// # Errors
-/// As [`register`].
+/// As [`register`]; `PasswordNeeded` for another admin's.
 #[server(prefix = "/api/v1", endpoint = "create_account")]
 pub async fn create_account(
     /// As in [`register`].
@@ -175,6 +179,9 @@ pub async fn create_account(
     let (state, admin) = request_context::require_admin().await?;
     let role =
         Role::parse(&role).ok_or_else(|| ApiError::invalid_field("role", "A role is user or admin."))?;
+    if role == Role::Admin {
+        request_context::require_recent_sign_in().await?;
+    }
     state.accounts.create(&admin, &username, &email, &password, role).await
 }
 
@@ -197,7 +204,7 @@ pub async fn set_account_active(
 /// Sets the role of another account. For admins.
 ///
 /// # Errors
-/// `NotFound` if there is no such account; `Conflict` if it is the caller's own.
+/// `PasswordNeeded`; `NotFound` if there is no such account; `Conflict` if it is the caller's own.
 #[server(prefix = "/api/v1", endpoint = "set_account_role")]
 pub async fn set_account_role(
     /// [`Account::id`] of another account than the caller's.
@@ -209,7 +216,8 @@ pub async fn set_account_role(
     let (state, admin) = request_context::require_admin().await?;
     let role =
         Role::parse(&role).ok_or_else(|| ApiError::invalid_field("role", "A role is user or admin."))?;
-    state.accounts.set_role(&admin, account_id, role).await
+    let (_, recent) = request_context::require_recent_sign_in().await?;
+    state.accounts.set_role(&admin, account_id, role, &recent).await
 }
 
 /// Gives credits to an account, or takes some. For admins.
@@ -234,7 +242,8 @@ pub async fn grant_credits(
 /// JavaScript gets it once from [`new_link`]. For admins.
 ///
 /// # Errors
-/// `Conflict` while registration is closed, and if 200 invitations are open.
+/// `PasswordNeeded` for one with the role of an admin; `Conflict` while registration is closed, and if 200 invitations are
+/// open.
 #[server(prefix = "/api/v1", endpoint = "create_invitation")]
 pub async fn create_invitation(
     /// For how many days it is valid: 1 to [`INVITATION_MAX_DAYS`](crate::model::INVITATION_MAX_DAYS).
@@ -250,10 +259,16 @@ pub async fn create_invitation(
     #[server(default)]
     note: String,
 ) -> Result<OneTimeLink, ApiError> {
-    use crate::server::{accounts::NewInvitation, web::request_context};
+    use crate::{
+        model::Role,
+        server::{accounts::NewInvitation, web::request_context},
+    };
     let (state, admin) = request_context::require_admin().await?;
-    let (token, expires_at) =
-        state.invite(&admin, &NewInvitation::new(days, &role, &credits, &note)?).await?;
+    let invitation = NewInvitation::new(days, &role, &credits, &note)?;
+    if invitation.role == Role::Admin {
+        request_context::require_recent_sign_in().await?;
+    }
+    let (token, expires_at) = state.invite(&admin, &invitation).await?;
     let url = request_context::link_with_token(&state, "/register", &token);
     Ok(request_context::shown_once(&state, &admin, OneTimeLink { url, expires_at, username: None }))
 }
@@ -284,7 +299,7 @@ pub async fn revoke_invitation(
 /// only; a browser without JavaScript gets it once from [`new_link`]. For admins.
 ///
 /// # Errors
-/// `NotFound` if there is no such account; `Conflict` if it is the caller's own or deactivated.
+/// `PasswordNeeded`; `NotFound` if there is no such account; `Conflict` if it is the caller's own or deactivated.
 #[server(prefix = "/api/v1", endpoint = "create_password_link")]
 pub async fn create_password_link(
     /// [`Account::id`] of another account than the caller's.
@@ -292,7 +307,9 @@ pub async fn create_password_link(
 ) -> Result<OneTimeLink, ApiError> {
     use crate::server::web::request_context;
     let (state, admin) = request_context::require_admin().await?;
-    let (username, token, expires_at) = state.accounts.create_password_link(&admin, account_id).await?;
+    let (_, recent) = request_context::require_recent_sign_in().await?;
+    let (username, token, expires_at) =
+        state.accounts.create_password_link(&admin, account_id, &recent).await?;
     let url = request_context::link_with_token(&state, "/new-password", &token);
     Ok(request_context::shown_once(&state, &admin, OneTimeLink { url, expires_at, username: Some(username) }))
 }

@@ -6,6 +6,7 @@
 //!
 //! - `NotSignedIn` without a session, unless anyone may call it;
 //! - `Forbidden` if it is for admins and the caller is none;
+//! - `SecondFactorMissing` if the caller is an admin who must set up a second factor first;
 //! - `NotFound` for a VM that does not exist, or that belongs to another user and the caller is no admin;
 //! - `Invalid` for arguments that cannot be read or break their own rules, each with a message;
 //! - `Internal` for a fault of the server, which its log explains.
@@ -19,6 +20,8 @@ mod error;
 mod events;
 mod metrics;
 mod notifications;
+mod second_factor;
+mod terminals;
 mod vms;
 
 pub use accounts::*;
@@ -26,4 +29,6 @@ pub use alerts::*;
 pub use events::*;
 pub use metrics::*;
 pub use notifications::*;
+pub use second_factor::*;
+pub use terminals::*;
 pub use vms::*;

@@ -30,11 +30,20 @@ pub fn ErrorBanner(#[prop(into)] error: Signal<Option<ApiError>>) -> impl IntoVi
     }
 }
 
+/// The page on which users can do something about an error of any page.
+fn way_out(error: &ApiError) -> Option<String> {
+    match error.code {
+        ErrorCode::NotSignedIn => Some(sign_in_address()()),
+        ErrorCode::SecondFactorMissing => Some("/account/second-factor".into()),
+        _ => None,
+    }
+}
+
 /// Shown instead of a page that could not be loaded.
 #[component]
 pub fn PageError(error: ApiError) -> impl IntoView {
-    if error.code == ErrorCode::NotSignedIn {
-        return view! { <Redirect path=sign_in_address()()/> }.into_any();
+    if let Some(path) = way_out(&error) {
+        return view! { <Redirect path/> }.into_any();
     }
     set_status(error.http_status());
     if error.code == ErrorCode::Forbidden {
@@ -66,8 +75,8 @@ pub fn PageNotLoaded() -> impl IntoView {
 /// Shown instead of a part of a page that could not be loaded, with a retry.
 #[component]
 pub fn SectionError(error: ApiError, retry: impl Fn() + Send + Sync + 'static) -> impl IntoView {
-    if error.code == ErrorCode::NotSignedIn {
-        return view! { <Redirect path=sign_in_address()()/> }.into_any();
+    if let Some(path) = way_out(&error) {
+        return view! { <Redirect path/> }.into_any();
     }
     view! {
         <div class="failed" role="alert">

@@ -24,6 +24,7 @@ pub mod meter;
 mod notify;
 pub mod paging;
 pub mod palette;
+pub mod password_again;
 pub mod poll;
 pub mod range;
 pub mod resource;

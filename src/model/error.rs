@@ -9,6 +9,10 @@ pub enum ErrorCode {
     NotSignedIn,
     /// 403: signed in, but not permitted.
     Forbidden,
+    /// 403: the user must enter their password again first, see `confirm_password`.
+    PasswordNeeded,
+    /// 403: the user is an admin and must set up a second factor first.
+    SecondFactorMissing,
     /// 404: does not exist, or is not visible to the user.
     NotFound,
     /// 400: invalid values; see `fields`.
@@ -75,6 +79,19 @@ impl ApiError {
         Self::forbidden("Only an admin may see this.")
     }
 
+    /// `PasswordNeeded`, with a request to enter it.
+    pub fn password_needed() -> Self {
+        let text = "You entered your password more than 10 minutes ago. Enter it again, then repeat this.";
+        Self::new(ErrorCode::PasswordNeeded, text)
+    }
+
+    /// `SecondFactorMissing`, with a request to set one up.
+    pub fn second_factor_missing() -> Self {
+        let text =
+            "Admins need a second factor on this server. Set yours up at /account/second-factor first.";
+        Self::new(ErrorCode::SecondFactorMissing, text)
+    }
+
     /// `NotFound`, with the message "There is no such `what`."
     pub fn not_found(what: &str) -> Self {
         Self::new(ErrorCode::NotFound, format!("There is no such {what}."))
@@ -127,7 +144,7 @@ impl ApiError {
     pub fn http_status(&self) -> u16 {
         match self.code {
             ErrorCode::NotSignedIn => 401,
-            ErrorCode::Forbidden => 403,
+            ErrorCode::Forbidden | ErrorCode::PasswordNeeded | ErrorCode::SecondFactorMissing => 403,
             ErrorCode::NotFound => 404,
             ErrorCode::Invalid => 400,
             ErrorCode::Conflict => 409,

@@ -14,6 +14,8 @@ mod number;
 mod operation;
 mod quota;
 mod rule;
+mod second_factor;
+mod terminal;
 mod usage;
 mod user;
 mod utc;
@@ -42,6 +44,11 @@ pub use quota::{Quota, QuotaCheck, price};
 pub use rule::{
     AlertRule, QuietHours, RULE_MAX_FOR_SECS, RULE_MAX_REPEAT_MINUTES, RuleForm, RuleScope, in_whole_units,
     time_of_day,
+};
+pub use second_factor::{QrCode, RecoveryCodes, SecondFactor, SecondFactorSetup};
+pub use terminal::{
+    TERMINAL_TICKET_SECS, TERMINAL_WINDOW_BYTES, TerminalHello, TerminalNotice, TerminalRequest,
+    TerminalSize, TerminalTicket, TerminalView, VmTerminals,
 };
 pub use usage::{Source, Sources, VmUsage};
 pub use user::{

@@ -52,6 +52,9 @@ pub struct Account {
     pub role: Role,
     /// Whether the user can sign in.
     pub is_active: bool,
+    /// Whether signing in takes a code, too.
+    #[serde(default)]
+    pub has_second_factor: bool,
     /// When the account was created.
     pub created_at: UtcMillis,
     /// With a precision of 5 minutes; `None` without a session.

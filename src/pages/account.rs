@@ -44,6 +44,7 @@ pub fn Account() -> impl IntoView {
         <div class="charts">
             <Password change/>
             <Themes/>
+            <SecondFactor/>
         </div>
         <Notifications/>
         {section_view(devices, || view! { <Loading/> }.into_any(), move |devices| async move {
@@ -76,6 +77,17 @@ fn Password(change: ServerAction<ChangePassword>) -> impl IntoView {
                 <TextField name="new_password" label="New password" kind="password" value=new_password checks autocomplete="new-password" hint="At least 10 characters."/>
                 <button type="submit" class="btn" disabled=change.pending()>"Change password"</button>
             </ActionForm>
+        </section>
+    }
+}
+
+#[component]
+fn SecondFactor() -> impl IntoView {
+    view! {
+        <section class="panel block">
+            <h2>"Second factor"</h2>
+            <p class="hint">"Signing in takes a code of an authenticator app in addition to your password, if you set it up."</p>
+            <p><a class="btn" href="/account/second-factor">"Second factor…"</a></p>
         </section>
     }
 }

@@ -1,7 +1,7 @@
 use crate::{
     api::{
-        CreateAccount, CreateInvitation, CreatePasswordLink, GrantCredits, SetAccountActive, SetAccountRole,
-        list_accounts, new_link,
+        CreateAccount, CreateInvitation, CreatePasswordLink, GrantCredits, RemoveAccountSecondFactor,
+        RequireSecondFactor, SetAccountActive, SetAccountRole, list_accounts, my_second_factor, new_link,
     },
     components::{
         action::{ActionForm, ServerAction},
@@ -13,7 +13,8 @@ use crate::{
         hydration::is_hydrated,
         icon::{Glyph, Icon},
         local_time::{LocalTime, TimeFormat},
-        resource::page_view,
+        password_again::PasswordAgain,
+        resource::{page_view, section_view},
         toast,
     },
     model::{self, ApiError, OneTimeLink, Role, check_registration},
@@ -33,6 +34,7 @@ struct Actions {
     set_role: ServerAction<SetAccountRole>,
     grant: ServerAction<GrantCredits>,
     link: ServerAction<CreatePasswordLink>,
+    remove_factor: ServerAction<RemoveAccountSecondFactor>,
     /// The number of finished actions; a change reloads the list.
     answered: Memo<usize>,
 }
@@ -41,15 +43,29 @@ impl Actions {
     fn new() -> Self {
         let (create, set_active) = (ServerAction::new(), ServerAction::new());
         let (set_role, grant, link) = (ServerAction::new(), ServerAction::new(), ServerAction::new());
-        let versions = [create.version(), set_active.version(), set_role.version(), grant.version()];
+        let remove_factor = ServerAction::new();
+        let versions = [
+            create.version(),
+            set_active.version(),
+            set_role.version(),
+            grant.version(),
+            ServerAction::version(remove_factor),
+        ];
         let answered = Memo::new(move |_| versions.iter().map(|version| version.get()).sum());
-        Self { create, set_active, set_role, grant, link, answered }
+        Self { create, set_active, set_role, grant, link, remove_factor, answered }
     }
 
     fn error(self) -> Signal<Option<ApiError>> {
         Signal::derive(move || {
-            [self.set_active.value().get(), self.set_role.value().get(), self.grant.value().get()]
+            let values = [
+                self.set_active.value(),
+                self.set_role.value(),
+                self.grant.value(),
+                self.remove_factor.value(),
+            ];
+            values
                 .into_iter()
+                .map(|value| value.get())
                 .find_map(|answer| answer.and_then(Result::err))
                 .or_else(|| self.link.value().get().and_then(Result::err))
         })
@@ -67,6 +83,7 @@ pub fn Accounts() -> impl IntoView {
     toast::when_done(actions.set_role, "Account updated.");
     toast::when_done(actions.grant, "Credits updated.");
     toast::when_done(actions.link, "Link created.");
+    toast::when_done(actions.remove_factor, "Second factor removed.");
     let invite = ServerAction::<CreateInvitation>::new();
     // The newest link of this page; without JavaScript the server has kept it for the page behind the form.
     let made = RwSignal::new(None::<OneTimeLink>);
@@ -89,6 +106,7 @@ pub fn Accounts() -> impl IntoView {
             <a class="btn" href="/admin"><Glyph icon=Icon::Shield/>"Admin"</a>
         </header>
         <ErrorBanner error=actions.error()/>
+        <PasswordAgain error=actions.error()/>
         {page_view(accounts, || view! { <Loading/> }.into_any(), move |accounts| async move {
             let own_id = viewer.user().await.map(|user| user.id);
             let kept = kept.await.ok().flatten();
@@ -99,7 +117,7 @@ pub fn Accounts() -> impl IntoView {
             {move || Suspend::new(async move {
                 let kept = kept.await.ok().flatten();
                 let link = Signal::derive(move || made.get().or_else(|| kept.clone()));
-                viewer.is_admin().await.then(|| view! { <Invitations create=invite link/><Create create=actions.create/> })
+                viewer.is_admin().await.then(|| view! { <Invitations create=invite link/><Create create=actions.create/><Policy/> })
             })}
         </Suspense>
     }
@@ -162,6 +180,7 @@ fn Entry(
             <div class="what">
                 <b>{account.username.clone()}</b>
                 <span class="badge">{account.role.as_str()}</span>
+                {account.has_second_factor.then(|| view! { <span class="badge">"second factor"</span> })}
                 {(!account.is_active).then(|| view! { <span class="badge off">"deactivated"</span> })}
                 <small class="muted">
                     {account.email} " · " {vms} " · " <span data-testid="credits">{account.credits_available} " credits"</span>
@@ -190,6 +209,12 @@ fn Entry(
                     <button type="submit" class="btn" disabled=actions.link.pending()>
                         "Password link"<span class="unseen">" for " {owner}</span>
                     </button>
+                </ActionForm>
+            })}
+            {(!is_own && account.has_second_factor).then(|| view! {
+                <ActionForm action=actions.remove_factor>
+                    <input type="hidden" name="account_id" value=id/>
+                    <button type="submit" class="btn">"Remove second factor"</button>
                 </ActionForm>
             })}
             {(!is_own).then(|| view! {
@@ -256,6 +281,7 @@ fn Create(create: ServerAction<CreateAccount>) -> impl IntoView {
         <section class="panel block" data-testid="create-account">
             <h2>"New account"</h2>
             <ErrorBanner error/>
+            <PasswordAgain error/>
             <ActionForm action=create guard=Callback::new(move |event: leptos::ev::SubmitEvent| checks.guard(&event))>
                 <div class="three">
                     <TextField name="username" label="User name" value=username checks autocomplete="off"/>
@@ -271,6 +297,37 @@ fn Create(create: ServerAction<CreateAccount>) -> impl IntoView {
                 </div>
                 <button type="submit" class="btn primary" disabled=create.pending()>"Create account"</button>
             </ActionForm>
+        </section>
+    }
+}
+
+/// Whether admins need a second factor.
+#[component]
+fn Policy() -> impl IntoView {
+    let require = ServerAction::<RequireSecondFactor>::new();
+    toast::when_done(require, "Setting saved.");
+    let error = Signal::derive(move || require.value().get().and_then(Result::err));
+    let factor = Resource::new(move || require.version().get(), |_| my_second_factor());
+    view! {
+        <section class="panel block" data-testid="policy">
+            <h2>"Second factor of admins"</h2>
+            <ErrorBanner error/>
+            <PasswordAgain error/>
+            {section_view(factor, || view! { <Loading class="blank"/> }.into_any(), move |factor| async move {
+                let (state, label) = if factor.is_required {
+                    ("Required: an admin without one can only set one up.", "Do not require it")
+                } else {
+                    ("Optional. You need one yourself before you can require it.", "Require it")
+                };
+                view! {
+                    <p class="hint">{state}</p>
+                    <ActionForm action=require>
+                        <input type="hidden" name="is_required" value=(!factor.is_required).to_string()/>
+                        <button type="submit" class="btn" disabled=require.pending()>{label}</button>
+                    </ActionForm>
+                }
+                .into_any()
+            })}
         </section>
     }
 }

@@ -7,6 +7,7 @@ use crate::{
         auth::Viewer,
         banner::{ErrorBanner, Loading},
         local_time::{LocalTime, TimeFormat},
+        password_again::PasswordAgain,
         resource::section_view,
         toast,
     },
@@ -39,6 +40,7 @@ pub fn Invitations(
         <section class="panel block" data-testid="invitations">
             <h2>"Invitations"</h2>
             <ErrorBanner error/>
+            <PasswordAgain error/>
             <Suspense>
                 {move || Suspend::new(async move {
                     if viewer.registration().await == Some(RegistrationMode::Closed) {

@@ -7,6 +7,7 @@ mod admin;
 mod adopt;
 mod alert_rules;
 mod alerts;
+mod confirm_password;
 mod events;
 mod invitations;
 mod launch;
@@ -16,10 +17,12 @@ mod not_found;
 mod notifications;
 mod overview;
 mod register;
+mod second_factor;
 mod setup;
 mod sign_in;
 #[cfg(debug_assertions)]
 mod style;
+mod terminal;
 mod vm;
 
 pub use not_found::NotFound;
@@ -71,6 +74,8 @@ pages! {
     alerts: alerts::Alerts, alerts_page, load_alerts;
     alerts: alert_rules::AlertRules, alert_rules_page, load_alert_rules;
     alerts: events::Events, events_page, load_events;
+    terminal: terminal::Terminal, terminal_page, load_terminal;
+    terminal: terminal::Terminals, terminals_page, load_terminals;
     manage: account::Account, account_page, load_account;
     manage: accounts::Accounts, accounts_page, load_accounts;
     manage: admin::Admin, admin_page, load_admin;
@@ -80,6 +85,8 @@ pages! {
     manage: setup::Setup, setup_page, load_setup;
     manage: register::Register, register_page, load_register;
     manage: new_password::NewPassword, new_password_page, load_new_password;
+    security: second_factor::SecondFactor, second_factor_page, load_second_factor;
+    security: confirm_password::ConfirmPassword, confirm_password_page, load_confirm_password;
 }
 
 /// While hydrating, the page stays as the server rendered it, which works without JavaScript.

@@ -52,6 +52,10 @@ fn Form(mode: RegistrationMode) -> impl IntoView {
     };
     let username = RwSignal::new(entered("username").unwrap_or_default());
     let password = RwSignal::new(String::new());
+    // Once asked for, the code stays, whatever else is wrong.
+    let needs_code = Memo::new(move |asked: Option<&bool>| {
+        asked == Some(&true) || error.with(|e| e.as_ref().is_some_and(|e| e.field("code").is_some()))
+    });
     view! {
         <main class="alone">
             <Brand/>
@@ -63,6 +67,10 @@ fn Form(mode: RegistrationMode) -> impl IntoView {
                     {next.map(|next| view! { <input type="hidden" name="next" value=next/> })}
                     <TextField name="username" label="User name" value=username checks autocomplete="username" autofocus=true/>
                     <TextField name="password" label="Password" kind="password" value=password checks autocomplete="current-password"/>
+                    {move || needs_code.get().then(|| {
+                        let code = RwSignal::new(String::new());
+                        view! { <TextField name="code" label="Code" value=code checks autocomplete="one-time-code" hint="From your authenticator app, or a recovery code." autofocus=true/> }
+                    })}
                     <button type="submit" class="btn primary wide" disabled=sign_in.pending()>"Sign in"</button>
                 </ActionForm>
             </section>

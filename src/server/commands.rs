@@ -8,16 +8,17 @@ use super::{
     credits::{Allowances, Capacity},
     database::{Database, now},
     events::{self, Events},
-    guest::Probes,
+    guest::{GuestShells, Probes},
     libvirt::Libvirt,
     metrics::Store,
     monitor::{BootSetup, Collector, Memory, health::Health, host::Host, latest::Latest, time_limit},
     network::Network,
-    new_links::NewLinks,
+    new_links::{NewLinks, NewRecoveryCodes},
     notifications::{Notifications, Notifier},
-    provider::{GuestAccess, Hypervisor, MachineDriver, MachineIndex},
+    provider::{GuestAccess, Hypervisor, MachineDriver, MachineIndex, ShellAccess},
     simulated::{SimulatedFleet, SimulatedOptions},
     state::AppState,
+    terminals::Terminals,
     vagrant::{Driver, Vagrant, VagrantOptions},
     vms::{Adoption, Backing, Offer, Vms, load_images},
     web::{self, connections::Limits as ConnectionLimits},
@@ -54,6 +55,8 @@ const EVENTS_RETENTION_INTERVAL: Duration = Duration::from_secs(60 * 60);
 const OTHER_PROCESSES_INTERVAL: Duration = Duration::from_secs(1);
 const LAST_USES_INTERVAL: Duration = Duration::from_secs(60);
 const COUNTED_EVENTS_INTERVAL: Duration = Duration::from_secs(5);
+/// How late a terminal ends that is not allowed any more.
+const TERMINALS_INTERVAL: Duration = Duration::from_millis(400);
 const RETENTION_INTERVAL: Duration = Duration::from_secs(10 * 60);
 /// A day off is believed within half an hour, a year ahead after a week.
 const BELIEF: i64 = 50;
@@ -167,17 +170,26 @@ pub async fn assemble(
         latest.clone(),
         at_once,
     );
+    let shells: Arc<dyn ShellAccess> = match (&source.guests, &source.simulated) {
+        (_, Some(fleet)) => fleet.clone(),
+        (Some(access), None) => Arc::new(GuestShells::new(access.clone(), database.clone())),
+        (None, None) => return Err("There is no access to the guests.".into()),
+    };
+    let terminal_idle = Duration::from_secs(60 * u64::from(arguments.terminal_idle_minutes));
+    let terminals = Terminals::new(database.clone(), shells, terminal_idle);
     let notified = database.clone();
     let state = AppState {
         accounts: Accounts::new(database.clone(), allowances),
         registration: Registration::new(arguments.registration.into()).map_err(|e| e.to_string())?,
         new_links: NewLinks::default(),
+        new_recovery_codes: NewRecoveryCodes::default(),
         alerts: Alerts::new(database.clone()),
         database,
         events,
         notifications: Notifications::new(notified, arguments.notifications.smtp_url.is_some()),
         store,
         vms,
+        terminals,
         latest,
         health: Health::default(),
         provider,
@@ -258,6 +270,7 @@ pub async fn serve(arguments: ServeArgs) -> Result<(), String> {
     tokio::spawn(other_processes(state.database.clone()));
     tokio::spawn(last_uses(state.accounts.clone()));
     tokio::spawn(counted_events(state.accounts.clone(), state.events.clone()));
+    tokio::spawn(terminals(state.clone()));
     tokio::spawn(auto_start(state.clone()));
 
     let address = listener.local_addr().map_err(|e| e.to_string())?;
@@ -270,10 +283,12 @@ pub async fn serve(arguments: ServeArgs) -> Result<(), String> {
     }
     let needs_first_account = state.accounts.is_empty().await.map_err(|e| e.to_string())?;
     print!("{}", greeting(&state, address, needs_first_account));
-    let (vms, accounts, events) = (state.vms.clone(), state.accounts.clone(), state.events.clone());
+    let (vms, accounts, events, terminals) =
+        (state.vms.clone(), state.accounts.clone(), state.events.clone(), state.terminals.clone());
     let (end, mut ending) = watch::channel(false);
     tokio::spawn(async move {
         shutdown_signal().await;
+        terminals.end_all("The server is shutting down.").await;
         let _ = end.send(true);
     });
     let mut last_requests = ending.clone();
@@ -412,6 +427,15 @@ async fn counted_events(accounts: Accounts, events: Events) {
         interval.tick().await;
         accounts.record_failed_attempts(false).await;
         events.record_counted(false).await;
+    }
+}
+
+/// Ends terminals whose users or VMs are not what they were.
+async fn terminals(state: AppState) {
+    let mut interval = tokio::time::interval(TERMINALS_INTERVAL);
+    loop {
+        interval.tick().await;
+        state.terminals.end_unallowed(&state.accounts, &state.vms).await;
     }
 }
 

@@ -24,6 +24,7 @@ pub mod request_origin;
 pub mod simulated;
 pub mod state;
 pub mod table_changes;
+pub mod terminals;
 pub mod user_commands;
 pub mod vagrant;
 pub mod vms;

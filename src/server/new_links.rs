@@ -1,7 +1,7 @@
-//! Links that were just made, for browsers without JavaScript: the answer to their form is a redirect, so the link is kept in
-//! memory until the page behind it has shown it, once.
+//! Links and recovery codes that were just made, for browsers without JavaScript: the answer to their form is a redirect, so
+//! they are kept in memory until the page behind it has shown them, once.
 
-use crate::model::OneTimeLink;
+use crate::model::{OneTimeLink, RecoveryCodes};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
@@ -11,22 +11,33 @@ use std::{
 /// A browser follows a redirect at once.
 const LIFE: Duration = Duration::from_secs(60);
 
-/// The newest link of each admin. Clones share them.
-#[derive(Clone, Default)]
-pub struct NewLinks(Arc<Mutex<HashMap<i64, (Instant, OneTimeLink)>>>);
+/// The newest link of each admin.
+pub type NewLinks = ShownOnce<OneTimeLink>;
+/// The newest recovery codes of each user.
+pub type NewRecoveryCodes = ShownOnce<RecoveryCodes>;
 
-impl NewLinks {
-    pub fn keep(&self, admin_id: i64, link: OneTimeLink, now: Instant) {
-        let mut links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        links.retain(|_, (since, _)| now.duration_since(*since) < LIFE);
-        links.insert(admin_id, (now, link));
+/// The newest `T` of each account. Clones share them.
+#[derive(Clone)]
+pub struct ShownOnce<T>(Arc<Mutex<HashMap<i64, (Instant, T)>>>);
+
+impl<T> Default for ShownOnce<T> {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
+
+impl<T> ShownOnce<T> {
+    pub fn keep(&self, account_id: i64, value: T, now: Instant) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|_, (since, _)| now.duration_since(*since) < LIFE);
+        kept.insert(account_id, (now, value));
     }
 
-    /// Gives the admin's link, and forgets it.
-    pub fn take(&self, admin_id: i64, now: Instant) -> Option<OneTimeLink> {
-        let mut links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (since, link) = links.remove(&admin_id)?;
-        (now.duration_since(since) < LIFE).then_some(link)
+    /// Gives what is kept for the account, and forgets it.
+    pub fn take(&self, account_id: i64, now: Instant) -> Option<T> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (since, value) = kept.remove(&account_id)?;
+        (now.duration_since(since) < LIFE).then_some(value)
     }
 }
 

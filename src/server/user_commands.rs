@@ -54,6 +54,22 @@ pub async fn run(command: UserCommand) -> Result<(), String> {
             let user = existing(&data).await?.accounts.set_active_of(&name, false).await.map_err(said)?;
             format!("{} is signed out everywhere and cannot sign in any more.\n", user.username)
         }
+        UserCommand::SecondFactor { name, remove: false, data } => {
+            let opened = existing(&data).await?;
+            let (user, factor) = opened.accounts.second_factor_of_named(&name).await.map_err(said)?;
+            match factor.recovery_codes_left {
+                _ if !factor.is_on => format!("{} has no second factor.\n", user.username),
+                1 => format!("{} has a second factor, and 1 recovery code left.\n", user.username),
+                left => format!("{} has a second factor, and {left} recovery codes left.\n", user.username),
+            }
+        }
+        UserCommand::SecondFactor { name, remove: true, data } => {
+            let opened = existing(&data).await?;
+            match opened.accounts.remove_second_factor_of_named(&name).await.map_err(said)? {
+                (user, true) => format!("The second factor of {} is removed.\n", user.username),
+                (user, false) => format!("{} has no second factor. Nothing was changed.\n", user.username),
+            }
+        }
         UserCommand::Sessions { name, end: false, data } => {
             device_table(&existing(&data).await?.accounts.devices_of(&name).await.map_err(said)?)
         }

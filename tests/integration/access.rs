@@ -31,7 +31,7 @@ use Level::{Absent, Admin, Anyone, Operate, Own, OwnElseAbsent, User, View};
 
 /// A request of each route beside pages and server functions: method, path as registered, path and query as requested, body,
 /// and who may. Nothing that a request does keeps a later one from being allowed: what would is rejected for another reason.
-pub const REST: [(&str, &str, &str, &str, Level); 30] = [
+pub const REST: [(&str, &str, &str, &str, Level); 31] = [
     ("GET", "/health", "/health", "", Anyone),
     ("GET", "/metrics", "/metrics", "", User),
     ("POST", "/api/auth/register", "/api/auth/register", "{}", Anyone),
@@ -58,6 +58,7 @@ pub const REST: [(&str, &str, &str, &str, Level); 30] = [
         Operate,
     ),
     ("GET", "/api/events", "/api/events", "", User),
+    ("GET", "/api/terminals/{terminal_id}/socket", "/api/terminals/999/socket", "", Absent),
     ("GET", "/api/events/export", "/api/events/export", "", User),
     ("GET", "/api/metrics/vm/{vm_id}", "/api/metrics/vm/1", "", View),
     (
@@ -96,18 +97,22 @@ pub const REST: [(&str, &str, &str, &str, Level); 30] = [
 ];
 
 /// Each page's path as registered and as requested, and who may see it.
-pub const PAGES: [(&str, &str, Level); 17] = [
+pub const PAGES: [(&str, &str, Level); 21] = [
     ("/", "/", User),
     ("/monitor", "/monitor", User),
     ("/alerts", "/alerts", User),
     ("/alerts/rules", "/alerts/rules", User),
     ("/events", "/events", User),
     ("/account", "/account", User),
+    ("/account/second-factor", "/account/second-factor", User),
+    ("/confirm-password", "/confirm-password", User),
     ("/admin/accounts", "/admin/accounts", Admin),
     ("/admin", "/admin", Admin),
     ("/vms/new", "/vms/new", User),
     ("/vms/adopt", "/vms/adopt", Admin),
     ("/vms/{id}", "/vms/1", View),
+    ("/vms/{id}/terminal", "/vms/1/terminal", Operate),
+    ("/terminals", "/terminals", User),
     ("/vms/{id}/{tab}", "/vms/1/settings", View),
     ("/sign-in", "/sign-in", Anyone),
     ("/register", "/register", Anyone),
@@ -117,7 +122,7 @@ pub const PAGES: [(&str, &str, Level); 17] = [
 ];
 
 /// Who may call a server function.
-fn level_of(path: &str) -> Level {
+pub fn level_of(path: &str) -> Level {
     let Some(endpoint) = path.strip_prefix("/api/v1/") else { panic!("{path}") };
     match endpoint {
         "register"
@@ -143,16 +148,21 @@ fn level_of(path: &str) -> Level {
         | "revoke_invitation"
         | "create_password_link"
         | "new_link"
+        | "remove_account_second_factor"
+        | "require_second_factor"
         | "set_notify_of_all"
         | "collector_health"
-        | "store_health" => Admin,
-        "end_session" | "delete_alert_rule" | "acknowledge_alert" => Absent,
+        | "store_health"
+        | "end_all_terminals" => Admin,
+        "attach_terminal" | "end_terminal" | "end_session" | "delete_alert_rule" | "acknowledge_alert" => {
+            Absent
+        }
         "save_alert_rule" => OwnElseAbsent,
         "vm_snapshots" | "vm_metrics" | "vm_operations" | "operation_output" | "metrics_since"
         | "vm_history" | "vm_ranges" | "vm_charts" | "vm_statistics" | "vm_events" => View,
         "start_vm" | "stop_vm" | "force_stop_vm" | "restart_vm" | "suspend_vm" | "resume_vm"
         | "act_on_vms" | "save_snapshot" | "restore_snapshot" | "delete_snapshot" | "stop_after"
-        | "stop_at" | "cancel_operation" => Operate,
+        | "stop_at" | "cancel_operation" | "open_terminal" | "list_vm_terminals" => Operate,
         "resize_vm" | "set_auto_start" | "vm_vagrantfiles" | "destroy_vm" | "release_vm" | "vm_shares"
         | "share_vm" | "end_vm_share" => Own,
         _ => User,
@@ -160,12 +170,15 @@ fn level_of(path: &str) -> Level {
 }
 
 /// Server functions whose request in the table names nothing that is there, not even for an admin.
-const ABSENT: [&str; 10] = [
+const ABSENT: [&str; 13] = [
+    "/api/v1/attach_terminal",
+    "/api/v1/end_terminal",
     "/api/v1/end_session",
     "/api/v1/end_vm_share",
     "/api/v1/revoke_invitation",
     "/api/v1/create_password_link",
     "/api/v1/set_account_role",
+    "/api/v1/remove_account_second_factor",
     "/api/v1/delete_alert_rule",
     "/api/v1/acknowledge_alert",
     "/api/v1/adopt_orphan",
@@ -295,7 +308,7 @@ async fn every_route_lets_in_whom_it_should_and_nobody_else() {
                 .unwrap();
             let status = client.send(request).await.status;
             count += 1;
-            if !is_right(status, expected, path.ends_with("/999")) {
+            if !is_right(status, expected, path.contains("/999")) {
                 wrong.push(format!("{name}: {method} {path} {body}: {status}, not {expected:?}"));
             }
         }

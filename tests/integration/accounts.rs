@@ -5,11 +5,7 @@ use axum::http::{StatusCode, header};
 use futures::future::join_all;
 use serde_json::{Value, json};
 use std::net::IpAddr;
-use twarga_cloud::server::{
-    accounts::{Accounts, AdminAccess},
-    credits::Allowances,
-    database::Database,
-};
+use twarga_cloud::server::{accounts::Accounts, credits::Allowances, database::Database};
 
 const NEW_PASSWORD: &str = "another long password";
 const FORM: &str = "Content-Type: application/x-www-form-urlencoded\r\n";
@@ -167,17 +163,15 @@ async fn the_events_of_wrong_passwords_are_seen_by_the_accounts_owner_and_admins
 #[tokio::test]
 async fn what_another_process_changes_takes_effect_at_the_next_check() {
     let server = Fleet::new().serve(0).await;
-    let (ada, bob) = (server.user("ada").await, server.user("bob").await);
-    let admin = ada.get("/api/auth/me").await;
-    let admin = AdminAccess::of(serde_json::from_str(&admin.text).unwrap()).unwrap();
-    let bobs_id = account_of(&ada, "bob").await["id"].as_i64();
+    server.user("ada").await;
+    let bob = server.user("bob").await;
     assert_eq!(bob.get("/api/auth/me").await.json()["role"], "user");
     let database = Database::open_as_it_is(&server.data_dir).await.unwrap();
     let other = Accounts::new(database, Allowances::default());
-    other.set_role(&admin, bobs_id.unwrap(), twarga_cloud::model::Role::Admin).await.unwrap();
+    other.set_role_of("bob", twarga_cloud::model::Role::Admin).await.unwrap();
     server.state.database.check_other_processes().await;
     assert_eq!(bob.get("/api/auth/me").await.json()["role"], "admin");
-    other.set_active(&admin, bobs_id.unwrap(), false).await.unwrap();
+    other.set_active_of("bob", false).await.unwrap();
     server.state.database.check_other_processes().await;
     assert_eq!(bob.get("/api/auth/me").await.status, StatusCode::UNAUTHORIZED);
 }

@@ -305,9 +305,18 @@ async fn addresses_are_shown_to_admins_and_to_whom_they_belong() {
 
 /// Server functions that change something and yet leave no event: what they change is only the browser's, or is in another
 /// list.
-const WITHOUT_EVENT: [&str; 2] = ["set_theme", "test_notification"];
+const WITHOUT_EVENT: [&str; 5] =
+    ["set_theme", "test_notification", "confirm_password", "begin_second_factor", "attach_terminal"];
 /// Those whose event is tested elsewhere, because they need more than the simulated fleet has at once.
-const ELSEWHERE: [&str; 9] = [
+const ELSEWHERE: [&str; 17] = [
+    "confirm_second_factor",
+    "renew_recovery_codes",
+    "remove_second_factor",
+    "remove_account_second_factor",
+    "require_second_factor",
+    "open_terminal",
+    "end_terminal",
+    "end_all_terminals",
     "end_session",
     "register",
     "sign_in",

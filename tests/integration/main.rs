@@ -19,9 +19,11 @@ mod notifications;
 mod prometheus;
 mod proxy;
 mod registration;
+mod second_factor;
 mod sharing;
 mod simulated;
 mod storage;
 #[path = "../support/mod.rs"]
 mod support;
+mod terminals;
 mod tls;

@@ -136,7 +136,13 @@ const SITE: &str = "http://localhost";
 /// As if the site were built.
 pub fn asset_urls() -> AssetUrls {
     let url = |name: &str| format!("/pkg/{name}");
-    AssetUrls { css: url("a.css"), js: url("a.js"), wasm: url("a.wasm"), echarts: url("e.js") }
+    AssetUrls {
+        css: url("a.css"),
+        js: url("a.js"),
+        wasm: url("a.wasm"),
+        echarts: url("e.js"),
+        terminal: url("t.js"),
+    }
 }
 
 /// With open registration, unless `more` says otherwise: most tests need some users.

@@ -32,16 +32,18 @@ const LIB_NAME: &str = "twarga_cloud";
 const WASM_CEILING_KB: f64 = 500.0;
 const JS_CEILING_KB: f64 = 30.0;
 const ECHARTS_CEILING_KB: f64 = 160.0;
+const TERMINAL_CEILING_KB: f64 = 120.0;
 
 /// The script that loads the chunks, as the wasm imports it.
 const LINK_SCRIPT: &str = "./__wasm_split.js";
 
 /// What `assets.json` names, by its key there.
-const ADDRESSES: [(&str, &str); 4] = [
+const ADDRESSES: [(&str, &str); 5] = [
     ("css", "twarga-cloud.css"),
     ("js", "twarga-cloud.js"),
     ("wasm", "twarga-cloud.wasm"),
     ("echarts", "echarts.js"),
+    ("terminal", "terminal.js"),
 ];
 
 #[derive(Clone, Copy, PartialEq)]
@@ -78,10 +80,12 @@ pub fn build(mode: Mode) -> Result<()> {
     files.insert(format!("{NAME}.js"), timed("script", || build.script(&modules, &chunks))?);
     files.insert(format!("{NAME}.wasm"), modules.remove(NAME).context("it was inserted")?);
     let css = timed("styles", || build.styles())?;
-    let echarts = timed("echarts", || build.echarts())?;
-    build.write_for_cargo_leptos(&css, &echarts)?;
+    let echarts = timed("echarts", || build.bundle("echarts"))?;
+    let terminal = timed("terminal", || build.bundle("terminal"))?;
+    build.write_for_cargo_leptos(&css, &[("echarts.js", &echarts), ("terminal.js", &terminal)])?;
     files.insert(format!("{NAME}.css"), css);
     files.insert("echarts.js".into(), echarts);
+    files.insert("terminal.js".into(), terminal);
     let (folder, names) = timed("write", || build.write(&files))?;
     if mode == Mode::Release {
         print_sizes(&build.site, &names)?;
@@ -221,10 +225,12 @@ impl Build {
         self.esbuild(&self.root.join("style/main.css"), &served)
     }
 
-    fn echarts(&self) -> Result<Vec<u8>> {
-        let entry = self.root.join("assets/echarts.js");
+    /// A script of `assets` with the packages that it uses, as a classic script with a global of its name.
+    fn bundle(&self, name: &str) -> Result<Vec<u8>> {
+        let entry = self.root.join(format!("assets/{name}.js"));
         // Minified in both modes: nobody debugs it here, and it loads with every page.
-        let options = ["--format=iife", "--global-name=echarts", "--minify", "--legal-comments=eof"];
+        let global = format!("--global-name={name}");
+        let options = ["--format=iife", &global, "--minify", "--legal-comments=eof", "--loader:.css=text"];
         self.esbuild(&entry, &options)
     }
 
@@ -298,6 +304,7 @@ impl Build {
             ("wasm_brotli_kb", largest_kb, WASM_CEILING_KB),
             ("js_kb", brotli_kb(&format!("{NAME}.js"))?, JS_CEILING_KB),
             ("echarts_brotli_kb", brotli_kb("echarts.js")?, ECHARTS_CEILING_KB),
+            ("terminal_brotli_kb", brotli_kb("terminal.js")?, TERMINAL_CEILING_KB),
         ] {
             let kb = (kb * 100.0).round() / 100.0;
             if kb > ceiling_kb {
@@ -313,11 +320,13 @@ impl Build {
     /// What cargo-leptos cannot make itself: the style sheet with its imports, and scripts of their own among
     /// the public files.
     /// `[package.metadata.leptos]` points here.
-    fn write_for_cargo_leptos(&self, css: &[u8], echarts: &[u8]) -> Result<()> {
+    fn write_for_cargo_leptos(&self, css: &[u8], scripts: &[(&str, &[u8])]) -> Result<()> {
         let folder = self.root.join("target/cargo-leptos");
         fs::create_dir_all(folder.join("public"))?;
         replace(&folder.join("main.css"), css)?;
-        replace(&folder.join("public/echarts.js"), echarts)?;
+        for (name, content) in scripts {
+            replace(&folder.join("public").join(name), content)?;
+        }
         for (name, content) in public_files(&self.root.join("public"))? {
             replace(&folder.join("public").join(name), &content)?;
         }

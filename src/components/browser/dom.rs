@@ -4,6 +4,18 @@ use leptos::prelude::document;
 use wasm_bindgen::{JsCast, prelude::wasm_bindgen};
 use web_sys::Node;
 
+/// Has the page load one of its own scripts, whose address the shell says. False if it is loaded or being loaded.
+pub fn load_script(name: &str) -> bool {
+    let document = document();
+    let loaded = document.query_selector(&format!("script[data-loads={name}]"));
+    let (Some(root), Ok(None)) = (document.document_element(), loaded) else { return false };
+    let source = root.get_attribute(&format!("data-{name}"));
+    let (Some(source), Ok(script)) = (source, document.create_element("script")) else { return false };
+    script.set_attribute("data-loads", name).is_ok()
+        && script.set_attribute("src", &source).is_ok()
+        && root.append_child(&script).is_ok()
+}
+
 /// Opens a modal dialog. False if the page does not have it.
 pub fn open_dialog(id: &str) -> bool {
     dialog(id).is_some_and(|dialog| dialog.open() || dialog.show_modal().is_ok())

@@ -21,7 +21,7 @@ use charming::{
     series::Line,
 };
 use leptos::{
-    prelude::{document, window},
+    prelude::window,
     task::spawn_local,
     wasm_split::{SplitLoaderError, wasm_split},
     web_sys::HtmlDivElement,
@@ -116,17 +116,7 @@ struct Colours {
 /// Has the page load ECharts and what draws with it: only a page with charts does, and after it was painted. The shell says
 /// where the script is.
 fn ask_for_script() {
-    const MARK: &str = "script[data-loads=echarts]";
-    let document = document();
-    let (Some(root), Ok(None)) = (document.document_element(), document.query_selector(MARK)) else { return };
-    let (Some(source), Ok(script)) = (root.get_attribute("data-echarts"), document.create_element("script"))
-    else {
-        return;
-    };
-    let is_ready =
-        script.set_attribute("data-loads", "echarts").is_ok() && script.set_attribute("src", &source).is_ok();
-    if is_ready {
-        let _ = root.append_child(&script);
+    if super::load_script("echarts") {
         spawn_local(async {
             let _ = load_plot().await;
         });

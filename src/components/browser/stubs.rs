@@ -28,6 +28,7 @@ stubs! {
     is_details_open(&Event) -> bool = false;
     is_in_dialog(&Event) -> bool = false;
     is_typing(&KeyboardEvent) -> bool = false;
+    load_script(&str) -> bool = false;
     now() -> UtcMillis = UtcMillis::default();
     on_colour_scheme_change(impl Fn() + Clone + 'static);
     on_network_return(impl Fn() + 'static);

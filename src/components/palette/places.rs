@@ -60,12 +60,13 @@ pub const ACTIONS: [(OperationKind, &str); 8] = [
 ];
 
 /// Name, path, and the key behind `g` that leads there.
-pub const PAGES: [(&str, &str, &str); 8] = [
+pub const PAGES: [(&str, &str, &str); 9] = [
     ("Overview", "/", "o"),
     ("Launch a VM", "/vms/new", "n"),
     ("Monitor", "/monitor", "m"),
     ("Alerts", "/alerts", "a"),
     ("Events", "/events", "e"),
+    ("Open terminals", "/terminals", "t"),
     ("Admin", "/admin", "d"),
     ("Accounts", "/admin/accounts", "u"),
     ("Account", "/account", "p"),
@@ -117,7 +118,12 @@ pub fn places_of(vms: &[VmView], with_owner: bool) -> Vec<Place> {
             }
         })
     });
-    vms.iter().map(place).chain(actions).collect()
+    let terminals = vms.iter().filter(|vm| vm.allowed.contains(&OperationKind::Stop)).map(|vm| Place {
+        name: format!("Terminal of {}", vm.name),
+        kind: Target::of(vm, with_owner).kind("page"),
+        does: Does::Navigate(format!("/vms/{}/terminal", vm.id)),
+    });
+    vms.iter().map(place).chain(terminals).chain(actions).collect()
 }
 
 pub fn all_places(is_admin: bool, vms: &[VmView]) -> Vec<Place> {

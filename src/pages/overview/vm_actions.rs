@@ -36,6 +36,10 @@ pub fn VmActions(vm: Memo<Option<VmView>>, name: Memo<String>, power: Power) -> 
             {offers(OperationKind::Suspend).then(|| view! { <ActionForm action=power.suspend>{button("Suspend")}</ActionForm> })}
         }
     };
+    let terminal = move || {
+        let operates = allowed.with(|allowed| allowed.contains(&OperationKind::Stop));
+        operates.then(|| view! { <a class="btn quiet" href=format!("/vms/{id}/terminal")>"Terminal"</a> })
+    };
     view! {
         <div>
             <PowerButtons vm power/>
@@ -45,6 +49,7 @@ pub fn VmActions(vm: Memo<Option<VmView>>, name: Memo<String>, power: Power) -> 
                 on:submit=move |_| browser::hide_popover(&menu_id.get_value())
             >
                 <a class="btn quiet" href=format!("/vms/{id}")>"Open"</a>
+                {terminal}
                 {items}
             </div>
         </div>

@@ -44,6 +44,7 @@ pub fn Header(
         let source = vm.with(|vm| vm.as_ref().map_or(Source::Unknown, |vm| vm.usage.sources.uptime));
         format!("Uptime source: {}", source_label(source))
     };
+    let operates = may(vm, AccessLevel::Operate).get_untracked();
     view! {
         <div class="vm-head">
             <header class="top">
@@ -55,7 +56,7 @@ pub fn Header(
                 <AlertBell feed/>
                 <PowerButtons vm power turn_off/>
             </header>
-            <Tabs id tab is_imported/>
+            <Tabs id tab is_imported operates/>
             <ErrorBanner error/>
         </div>
     }

@@ -251,7 +251,7 @@ fn Present(
             Some(Tab::Settings) => {
                 view! { <Settings feed id vm data is_imported destroy_question unmanage/> }.into_any()
             }
-            None => view! { <NoSuchTab path=Tab::Overview.path(id)/> }.into_any(),
+            None | Some(Tab::Terminal) => view! { <NoSuchTab path=Tab::Overview.path(id)/> }.into_any(),
         }
     };
     view! {

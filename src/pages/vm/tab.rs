@@ -8,10 +8,12 @@ pub enum Tab {
     Snapshots,
     Activity,
     Settings,
+    /// A page of its own, with the same address as a tab.
+    Terminal,
 }
 
 impl Tab {
-    const ALL: [Self; 4] = [Self::Overview, Self::Snapshots, Self::Activity, Self::Settings];
+    const ALL: [Self; 5] = [Self::Overview, Self::Snapshots, Self::Activity, Self::Settings, Self::Terminal];
 
     /// The tab that an address names after the VM's id; without a name it is the overview.
     pub fn parse(segment: Option<&str>) -> Option<Self> {
@@ -25,6 +27,7 @@ impl Tab {
             Self::Snapshots => "snapshots",
             Self::Activity => "activity",
             Self::Settings => "settings",
+            Self::Terminal => "terminal",
         }
     }
 
@@ -34,6 +37,7 @@ impl Tab {
             Self::Snapshots => "Snapshots",
             Self::Activity => "Activity",
             Self::Settings => "Settings",
+            Self::Terminal => "Terminal",
         }
     }
 
@@ -45,10 +49,14 @@ impl Tab {
     }
 }
 
-/// An imported VM has no snapshots here.
+/// An imported VM has no snapshots here, and a terminal is for those who operate the VM.
 #[component]
-pub fn Tabs(id: i64, tab: Memo<Option<Tab>>, is_imported: bool) -> impl IntoView {
-    let links = Tab::ALL.into_iter().filter(|tab| !(is_imported && *tab == Tab::Snapshots));
+pub fn Tabs(id: i64, tab: Memo<Option<Tab>>, is_imported: bool, operates: bool) -> impl IntoView {
+    let links = Tab::ALL.into_iter().filter(|tab| match tab {
+        Tab::Snapshots => !is_imported,
+        Tab::Terminal => operates,
+        _ => true,
+    });
     let link = |to: Tab| {
         view! { <a href=to.path(id) aria-current=move || (tab.get() == Some(to)).then_some("page")>{to.label()}</a> }
     };
@@ -66,6 +74,6 @@ mod tests {
             let segment = path.strip_prefix("/vms/7").unwrap().strip_prefix('/');
             assert_eq!(Tab::parse(segment), Some(tab), "{path}");
         }
-        assert_eq!(Tab::parse(Some("terminal")), None);
+        assert_eq!(Tab::parse(Some("gossip")), None);
     }
 }

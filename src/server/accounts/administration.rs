@@ -5,7 +5,8 @@
 //! lost the role are therefore rejected, in whatever order they are carried out.
 
 use super::{
-    AccountRow, Accounts, AdminAccess, now, password_link::end_sessions, session_events::EndedSessions,
+    AccountRow, Accounts, AdminAccess, RecentSignIn, now, password_link::end_sessions,
+    session_events::EndedSessions,
 };
 use crate::{
     model::{Account, ApiError, CurrentUser, Role, UtcMillis},
@@ -23,6 +24,7 @@ struct ListedRow {
     #[sqlx(flatten)]
     account: AccountRow,
     is_active: bool,
+    has_second_factor: bool,
     created_at: i64,
     last_seen_at: Option<i64>,
     vms: u32,
@@ -38,6 +40,7 @@ impl From<ListedRow> for Account {
             email,
             role,
             is_active: row.is_active,
+            has_second_factor: row.has_second_factor,
             created_at: UtcMillis(row.created_at),
             last_seen_at: row.last_seen_at.map(UtcMillis),
             vms: row.vms,
@@ -59,6 +62,7 @@ impl Accounts {
     pub(super) async fn listed(&self, search: &str, limit: Option<i64>) -> Result<Vec<Account>, ApiError> {
         let rows: Vec<ListedRow> = sqlx::query_as(
             "SELECT id, username, email, role, is_active, created_at,
+                    EXISTS (SELECT 1 FROM second_factor WHERE account_id = account.id) AS has_second_factor,
                     (SELECT max(last_used_at) FROM session WHERE account_id = account.id) AS last_seen_at,
                     (SELECT count(*) FROM vm WHERE owner_id = account.id AND destroyed_at IS NULL) AS vms,
                     (SELECT coalesce(sum(amount), 0) FROM credit_entry WHERE account_id = account.id)
@@ -139,7 +143,13 @@ impl Accounts {
     ///
     /// # Errors
     /// `NotFound`; `Conflict` when it is one's own account; `Forbidden` when `user` is no admin any more.
-    pub async fn set_role(&self, user: &AdminAccess, account_id: i64, role: Role) -> Result<(), ApiError> {
+    pub async fn set_role(
+        &self,
+        user: &AdminAccess,
+        account_id: i64,
+        role: Role,
+        _: &RecentSignIn,
+    ) -> Result<(), ApiError> {
         if account_id == user.id {
             return Err(ApiError::conflict("You cannot change your own role. Ask another admin."));
         }
@@ -300,8 +310,8 @@ mod tests {
     async fn carry_out(accounts: &Accounts, (by, change, of): (i64, Change, i64)) -> Result<(), ApiError> {
         let user = admitted(by);
         match change {
-            Change::Demote => accounts.set_role(&user, of, Role::User).await,
-            Change::Promote => accounts.set_role(&user, of, Role::Admin).await,
+            Change::Demote => accounts.set_role(&user, of, Role::User, &RecentSignIn::of(&user)).await,
+            Change::Promote => accounts.set_role(&user, of, Role::Admin, &RecentSignIn::of(&user)).await,
             Change::Deactivate => accounts.set_active(&user, of, false).await,
             Change::Activate => accounts.set_active(&user, of, true).await,
         }
@@ -325,7 +335,8 @@ mod tests {
     async fn who_is_no_admin_any_more_neither_creates_an_account_nor_grants_credits() {
         let folder = tempfile::tempdir().unwrap();
         let accounts = admins(folder.path()).await;
-        accounts.set_role(&admitted(1), 2, Role::User).await.unwrap();
+        let recent = RecentSignIn::of(&admitted(1));
+        accounts.set_role(&admitted(1), 2, Role::User, &recent).await.unwrap();
         let created = accounts
             .create(&admitted(2), "eve", "eve@example.org", "correct horse battery", Role::Admin)
             .await;

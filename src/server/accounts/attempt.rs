@@ -1,4 +1,4 @@
-//! A check of a password: who tries it, from where, and what a wrong one counts for.
+//! A check of a password or of a code beside it: who tries it, from where, and what a wrong one counts for.
 
 use crate::{
     model::CurrentUser,
@@ -13,11 +13,15 @@ use std::{
 /// What wrong passwords are counted for, hashed.
 pub(super) type Key = [u8; 32];
 
-/// What a password was checked for.
+/// What was checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Purpose {
     SignIn,
     PasswordChange,
+    /// To enter it again.
+    Confirmation,
+    /// A code of the second factor, after the right password.
+    SecondFactor,
 }
 
 /// One check of a password.
@@ -59,10 +63,28 @@ impl Attempt {
 
     /// `session` is the hash of its token.
     pub fn password_change(user: &CurrentUser, session: &[u8], address: IpAddr) -> Self {
+        Self::in_session(Purpose::PasswordChange, user, session, address)
+    }
+
+    /// `session` is the hash of its token.
+    pub fn confirmation(user: &CurrentUser, session: &[u8], address: IpAddr) -> Self {
+        Self::in_session(Purpose::Confirmation, user, session, address)
+    }
+
+    /// The first code of a second factor that is being set up. `session` is anything that is the session's own.
+    pub fn second_factor(user: &CurrentUser, session: &[u8], address: IpAddr) -> Self {
+        Self::in_session(Purpose::SecondFactor, user, session, address)
+    }
+
+    fn in_session(purpose: Purpose, user: &CurrentUser, session: &[u8], address: IpAddr) -> Self {
         let counts_for = CountsFor::Known(key(&[&user.id.to_le_bytes(), session]));
         let account = Some((user.id, user.username.clone()));
-        let origin = request_origin::current();
-        Self { address, purpose: Purpose::PasswordChange, account, counts_for, origin }
+        Self { address, purpose, account, counts_for, origin: request_origin::current() }
+    }
+
+    /// The check of a code after the right password. It counts for the same as a wrong password.
+    pub fn of_code(&self) -> Self {
+        Self { purpose: Purpose::SecondFactor, ..self.clone() }
     }
 }
 

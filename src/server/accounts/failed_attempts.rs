@@ -88,6 +88,8 @@ impl Burst {
         let what = match purpose {
             Purpose::SignIn => "failed sign-in",
             Purpose::PasswordChange => "failed password change",
+            Purpose::Confirmation => "failed password confirmation",
+            Purpose::SecondFactor => "failed second-factor check",
         };
         let (count, rejected) = match (self.wrong, self.rejected) {
             (wrong, 0) => (wrong, String::new()),

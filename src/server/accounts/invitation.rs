@@ -20,7 +20,7 @@ const MAX_OPEN: i64 = 200;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewInvitation {
     days: i64,
-    role: Role,
+    pub role: Role,
     /// `None`: what a new account of the role gets.
     credits: Option<i64>,
     note: String,

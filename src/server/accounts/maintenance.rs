@@ -114,7 +114,7 @@ impl Accounts {
         Ok((user, ended))
     }
 
-    async fn named(&self, username: &str) -> Result<CurrentUser, ApiError> {
+    pub(super) async fn named(&self, username: &str) -> Result<CurrentUser, ApiError> {
         let row: Option<AccountRow> =
             sqlx::query_as("SELECT id, username, email, role FROM account WHERE username = ?")
                 .bind(username)

@@ -6,7 +6,8 @@
 //!
 //! Checking a password takes long, and so may the wait for the database. Whatever such a check allows is written only if the
 //! account is still as it was checked: see `Accounts::begin_session`, [`Accounts::change_password`] and `administration.rs`.
-//! Every check of a password is an `Attempt`, and wrong ones are limited (`throttle.rs`).
+//! Every check of a password is an `Attempt`, and wrong ones are limited (`throttle.rs`). Where an account has a second factor
+//! (`second_factor.rs`), no session begins without its code.
 
 mod admin_access;
 mod administration;
@@ -17,7 +18,9 @@ mod maintenance;
 mod password;
 mod password_link;
 mod password_strength;
+mod recent_sign_in;
 mod registration;
+mod second_factor;
 mod self_service;
 mod session_cache;
 mod session_events;
@@ -26,6 +29,8 @@ mod setup_code;
 pub(super) mod tests;
 mod throttle;
 mod token;
+mod totp;
+mod typed_code;
 
 use super::{
     clock::Clock,
@@ -41,7 +46,9 @@ pub use invitation::NewInvitation;
 use lettre::Address;
 pub use password::Passwords;
 use password_strength::Owner;
+pub use recent_sign_in::RecentSignIn;
 pub use registration::{Registration, RegistrationForm};
+pub use session_cache::OpenSession;
 use session_cache::SessionCache;
 use sqlx::{FromRow, Sqlite, Transaction};
 use std::net::IpAddr;
@@ -86,6 +93,20 @@ pub struct Device<'a> {
     pub address: IpAddr,
 }
 
+/// A session that goes on beyond the request that it was read from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionKey {
+    token_hash: Vec<u8>,
+    carrier: Carrier,
+}
+
+impl SessionKey {
+    /// The session of a token, if it can be one.
+    pub fn of_token(token: &str, carrier: Carrier) -> Option<Self> {
+        Token::hash_of(token).map(|token_hash| Self { token_hash, carrier })
+    }
+}
+
 /// The tokens that a sign-in hands out.
 pub struct SignIn {
     pub session: Token,
@@ -114,6 +135,7 @@ struct CheckedSignIn {
     account_id: i64,
     password_hash: String,
     is_known_device: bool,
+    attempt: Attempt,
 }
 
 #[derive(FromRow)]
@@ -227,19 +249,21 @@ impl Accounts {
         Ok(user)
     }
 
-    /// Checks a password and begins a session in place of the device's earlier one.
+    /// Checks a password, and the code where the account has a second factor, and begins a session in place of the device's
+    /// earlier one.
     ///
     /// # Errors
-    /// `Invalid` when name and password do not fit; `TooMany` after too many wrong ones, and when too many are being
-    /// checked.
+    /// `Invalid` when name and password do not fit, and with the field `code` when they do and a code is missing or wrong;
+    /// `TooMany` after too many wrong ones, and when too many are being checked.
     pub async fn sign_in(
         &self,
         username: &str,
         password: &str,
+        code: &str,
         device: Device<'_>,
     ) -> Result<SignIn, ApiError> {
         let checked = self.check_sign_in(username, password, device).await?;
-        self.begin_session(&checked, device).await
+        self.begin_session(&checked, code, device).await
     }
 
     /// An unknown name takes as long as a wrong password, and is limited alike.
@@ -264,11 +288,11 @@ impl Accounts {
         let account = row.as_ref().map(|(id, name, ..)| (*id, name.clone()));
         let known = device_hash.as_deref().filter(|_| row.as_ref().is_some_and(|row| row.3));
         let attempt = Attempt::sign_in(username, account, known, device.address);
-        let fits = self.passwords.verify(attempt, password, hash).await?;
+        let fits = self.passwords.verify(attempt.clone(), password, hash).await?;
         let (Some((account_id, _, password_hash, is_known_device)), true) = (row, fits) else {
             return Err(wrong_sign_in());
         };
-        let checked = CheckedSignIn { account_id, password_hash, is_known_device };
+        let checked = CheckedSignIn { account_id, password_hash, is_known_device, attempt };
         if password::is_current(&checked.password_hash) {
             Ok(checked)
         } else {
@@ -299,12 +323,17 @@ impl Accounts {
         Ok(CheckedSignIn { password_hash, ..checked })
     }
 
-    async fn begin_session(&self, checked: &CheckedSignIn, device: Device<'_>) -> Result<SignIn, ApiError> {
+    async fn begin_session(
+        &self,
+        checked: &CheckedSignIn,
+        code: &str,
+        device: Device<'_>,
+    ) -> Result<SignIn, ApiError> {
         let (token, token_hash) = Token::random()?;
         let mut tx = self.database.write().await.map_err(internal)?;
         let inserted = sqlx::query(
-            "INSERT INTO session (account_id, token_hash, carrier, created_at, last_used_at, user_agent)
-             SELECT id, ?3, ?4, ?5, ?5, ?6 FROM account WHERE id = ?1 AND password_hash = ?2 AND is_active = 1",
+            "INSERT INTO session (account_id, token_hash, carrier, created_at, last_used_at, authenticated_at, user_agent)
+             SELECT id, ?3, ?4, ?5, ?5, ?5, ?6 FROM account WHERE id = ?1 AND password_hash = ?2 AND is_active = 1",
         )
         .bind(checked.account_id)
         .bind(&checked.password_hash)
@@ -318,6 +347,7 @@ impl Accounts {
         if inserted.rows_affected() == 0 {
             return Err(wrong_sign_in());
         }
+        self.check_code(&mut tx, &checked.attempt, code).await?;
         self.record_sign_in(&mut tx, inserted.last_insert_rowid(), device).await?;
         end_outdated_sessions(&mut tx, checked.account_id, device, self.now()).await.map_err(internal)?;
         let known_device = if device.carrier == Carrier::Cookie && !checked.is_known_device {
@@ -335,7 +365,7 @@ impl Accounts {
         self.clock.now().utc.0
     }
 
-    /// The session of a token and its owner, if it has not ended. A token is only valid with the carrier that it was issued for.
+    /// The session of a token, if it has not ended. A token is only valid with the carrier that it was issued for.
     ///
     /// # Errors
     /// `Internal` when the database cannot be read.
@@ -343,9 +373,19 @@ impl Accounts {
         &self,
         token: &str,
         carrier: Carrier,
-    ) -> Result<Option<(i64, CurrentUser)>, ApiError> {
+    ) -> Result<Option<OpenSession>, ApiError> {
         let Some(hash) = Token::hash_of(token) else { return Ok(None) };
-        self.sessions.user(&hash, carrier, self.now()).await.map_err(internal)
+        self.sessions.open(&hash, carrier, self.now()).await.map_err(internal)
+    }
+
+    /// The user of an open session, if they may do what their role allows. It does not count as a use of it.
+    ///
+    /// # Errors
+    /// `Internal` when the database cannot be read.
+    pub async fn user_of_session(&self, session: &SessionKey) -> Result<Option<CurrentUser>, ApiError> {
+        let open =
+            self.sessions.peek(&session.token_hash, session.carrier, self.now()).await.map_err(internal)?;
+        Ok(open.and_then(|session| session.admitted().ok()))
     }
 
     /// Writes when sessions were last used: that is kept in memory otherwise.

@@ -4,7 +4,10 @@
 //! the password changes otherwise, when the account is deactivated and when its admin loses the role (triggers of the
 //! database). Using it ends all sessions of the account.
 
-use super::{Accounts, AdminAccess, Owner, Token, administration::found, now, session_events::EndedSessions};
+use super::{
+    Accounts, AdminAccess, Owner, RecentSignIn, Token, administration::found, now,
+    session_events::EndedSessions,
+};
 use crate::{
     model::{ApiError, UtcMillis, check_password},
     server::{events::NewEvent, internal},
@@ -29,6 +32,7 @@ impl Accounts {
         &self,
         admin: &AdminAccess,
         account_id: i64,
+        _: &RecentSignIn,
     ) -> Result<(String, Token, UtcMillis), ApiError> {
         if account_id == admin.id {
             return Err(ApiError::conflict(

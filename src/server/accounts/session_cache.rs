@@ -1,13 +1,13 @@
 //! The open sessions in memory, with their users: a request does not read them from the database.
 //!
-//! A session is kept while the tables `session` and `account` stay as they were when it was read, see
+//! A session is kept while the tables that decide about it stay as they were when it was read, see
 //! [`Generation`]: whatever ends a session or changes its user, wherever in the program and in whichever process, ends what is
 //! kept, too. Only the time of the last use is newer here, and written now and then: no request waits for that or fails
 //! because of it.
 
 use super::{AccountRow, Carrier, DAY_MILLIS, IDLE_DAYS, LIFE_DAYS};
 use crate::{
-    model::CurrentUser,
+    model::{ApiError, CurrentUser},
     server::{database::Database, table_changes::Generation},
 };
 use sqlx::FromRow;
@@ -24,6 +24,26 @@ const LAST_USE_RESOLUTION_MILLIS: i64 = 1_000;
 
 #[derive(Debug, Clone)]
 pub struct SessionCache(Arc<Inner>);
+
+/// A session that has not ended.
+#[derive(Debug, Clone)]
+pub struct OpenSession {
+    pub id: i64,
+    /// Possibly an admin who must set up a second factor first, see [`Self::admitted`].
+    pub user: CurrentUser,
+    pub(super) authenticated_at: i64,
+    lacks_second_factor: bool,
+}
+
+impl OpenSession {
+    /// The user, if they may do what their role allows.
+    ///
+    /// # Errors
+    /// `SecondFactorMissing` for an admin without a second factor, while the server requires one of admins.
+    pub fn admitted(self) -> Result<CurrentUser, ApiError> {
+        if self.lacks_second_factor { Err(ApiError::second_factor_missing()) } else { Ok(self.user) }
+    }
+}
 
 #[derive(Debug)]
 struct Inner {
@@ -43,11 +63,10 @@ struct Kept {
 
 #[derive(Debug)]
 struct Session {
-    id: i64,
     carrier: String,
     created_at: i64,
     last_used_at: AtomicI64,
-    user: CurrentUser,
+    open: OpenSession,
 }
 
 #[derive(FromRow)]
@@ -56,40 +75,59 @@ struct SessionRow {
     carrier: String,
     created_at: i64,
     last_used_at: i64,
+    authenticated_at: i64,
+    lacks_second_factor: bool,
     #[sqlx(flatten)]
     account: AccountRow,
 }
 
 impl SessionCache {
     pub fn new(database: Database) -> Self {
-        let generation = database.watch(&["session", "account"]);
+        let generation = database.watch(&["session", "account", "second_factor", "account_policy"]);
         Self(Arc::new(Inner { database, generation, kept: RwLock::default(), unsaved: Mutex::default() }))
     }
 
-    /// The id and the user of an open session, which is being used at the time `at`.
+    /// An open session, which is being used at the time `at`.
     ///
     /// # Errors
     /// When SQLite cannot.
-    pub async fn user(
+    pub async fn open(
         &self,
         token_hash: &[u8],
         carrier: Carrier,
         at: i64,
-    ) -> Result<Option<(i64, CurrentUser)>, sqlx::Error> {
-        let session = match self.kept(token_hash) {
-            Some(session) => session,
-            None => match self.read(token_hash).await? {
-                Some(session) => session,
-                None => return Ok(None),
-            },
-        };
-        if session.carrier != carrier.as_str() || !session.is_open(at) {
-            return Ok(None);
-        }
+    ) -> Result<Option<OpenSession>, sqlx::Error> {
+        let Some(session) = self.find(token_hash, carrier, at).await? else { return Ok(None) };
         if at - session.last_used_at.fetch_max(at, Ordering::Relaxed) >= LAST_USE_RESOLUTION_MILLIS {
-            note_latest(&mut self.unsaved(), session.id, at);
+            note_latest(&mut self.unsaved(), session.open.id, at);
         }
-        Ok(Some((session.id, session.user.clone())))
+        Ok(Some(session.open.clone()))
+    }
+
+    /// A session that is open at the time `at`, without using it.
+    ///
+    /// # Errors
+    /// When SQLite cannot.
+    pub async fn peek(
+        &self,
+        token_hash: &[u8],
+        carrier: Carrier,
+        at: i64,
+    ) -> Result<Option<OpenSession>, sqlx::Error> {
+        Ok(self.find(token_hash, carrier, at).await?.map(|session| session.open.clone()))
+    }
+
+    async fn find(
+        &self,
+        token_hash: &[u8],
+        carrier: Carrier,
+        at: i64,
+    ) -> Result<Option<Arc<Session>>, sqlx::Error> {
+        let session = match self.kept(token_hash) {
+            Some(session) => Some(session),
+            None => self.read(token_hash).await?,
+        };
+        Ok(session.filter(|session| session.carrier == carrier.as_str() && session.is_open(at)))
     }
 
     fn kept(&self, token_hash: &[u8]) -> Option<Arc<Session>> {
@@ -103,6 +141,10 @@ impl SessionCache {
         let generation = self.0.generation.settled();
         let row: Option<SessionRow> = sqlx::query_as(
             "SELECT session.id AS session_id, session.carrier, session.created_at, session.last_used_at,
+                    session.authenticated_at,
+                    account.role = 'admin' AND (SELECT admins_need_second_factor FROM account_policy)
+                        AND NOT EXISTS (SELECT 1 FROM second_factor WHERE account_id = account.id)
+                        AS lacks_second_factor,
                     account.id, account.username, account.email, account.role
              FROM session JOIN account ON account.id = session.account_id
              WHERE session.token_hash = ? AND account.is_active = 1",
@@ -113,11 +155,15 @@ impl SessionCache {
         let Some(row) = row else { return Ok(None) };
         let unsaved = self.last_use(row.session_id).unwrap_or_default();
         let session = Arc::new(Session {
-            id: row.session_id,
             carrier: row.carrier,
             created_at: row.created_at,
             last_used_at: AtomicI64::new(row.last_used_at.max(unsaved)),
-            user: row.account.into(),
+            open: OpenSession {
+                id: row.session_id,
+                user: row.account.into(),
+                authenticated_at: row.authenticated_at,
+                lacks_second_factor: row.lacks_second_factor,
+            },
         });
         if let Some(generation) = generation {
             let mut kept = self.0.kept.write().unwrap_or_else(PoisonError::into_inner);

@@ -3,11 +3,8 @@
 //! Made anew at each start and shown only where the server was started: in its terminal and log. It is compared in constant
 //! time, and after [`MAX_WRONG`] wrong codes in a minute none is compared until the minute has passed.
 
-use crate::{
-    model::{ApiError, ErrorCode},
-    server::internal,
-};
-use sha2::{Digest, Sha256};
+use super::typed_code::{self, digest};
+use crate::model::{ApiError, ErrorCode};
 use std::{
     fmt,
     sync::{Arc, Mutex, PoisonError},
@@ -17,10 +14,7 @@ use subtle::ConstantTimeEq;
 
 pub const MAX_WRONG: u32 = 10;
 const WINDOW: Duration = Duration::from_secs(60);
-/// Crockford's base32, which has no letters that look like digits.
-const SYMBOLS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 const GROUPS: usize = 3;
-const GROUP_LENGTH: usize = 4;
 
 /// 60 random bits. Has no `Debug` that shows them. Clones count wrong codes together.
 #[derive(Clone)]
@@ -45,11 +39,7 @@ impl SetupCode {
     /// # Errors
     /// `Internal` when the system gives no random numbers.
     pub fn random() -> Result<Self, ApiError> {
-        let mut bytes = [0; GROUPS * GROUP_LENGTH];
-        getrandom::fill(&mut bytes).map_err(internal)?;
-        let symbols = bytes.map(|byte| char::from(SYMBOLS[usize::from(byte % 32)]));
-        let groups: Vec<String> = symbols.chunks(GROUP_LENGTH).map(String::from_iter).collect();
-        Ok(Self { text: groups.join("-").into(), wrong: Arc::default() })
+        Ok(Self { text: typed_code::random::<GROUPS>()?.into(), wrong: Arc::default() })
     }
 
     /// For the terminal and the log: `k3vd-80zq-71fm`.
@@ -82,20 +72,6 @@ impl SetupCode {
         let text = "This is not the setup code. The server printed it when it started.";
         Err(ApiError::invalid_field("setup_code", text))
     }
-}
-
-/// Of the code without what may be typed differently. Digests have the same length, whatever was entered.
-fn digest(code: &str) -> [u8; 32] {
-    let mut digest = Sha256::new();
-    for symbol in code.chars().filter(|c| !c.is_whitespace() && *c != '-') {
-        let symbol = match symbol.to_ascii_lowercase() {
-            'o' => '0',
-            'i' | 'l' => '1',
-            other => other,
-        };
-        digest.update(symbol.encode_utf8(&mut [0; 4]));
-    }
-    digest.finalize().into()
 }
 
 #[cfg(test)]

@@ -14,9 +14,9 @@ use std::{
 };
 use tempfile::TempDir;
 
-const OLD: &str = "correct horse battery";
+pub const OLD: &str = "correct horse battery";
 const NEW: &str = "another long password";
-const HERE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
+pub const HERE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
 const ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1));
 
 /// Stands still until a test moves it; clones show the same time.
@@ -54,28 +54,28 @@ async fn ada_and_bob() -> (TempDir, Accounts, CurrentUser, CurrentUser) {
     (folder, accounts, ada, bob)
 }
 
-async fn on_a_clock(clock: &ManualClock) -> (TempDir, Accounts) {
+pub async fn on_a_clock(clock: &ManualClock) -> (TempDir, Accounts) {
     let folder = tempfile::tempdir().unwrap();
     let database = Database::open(folder.path()).await.unwrap();
     let accounts = Accounts::with_clock(database, Allowances::default(), clock.clock());
     (folder, accounts)
 }
 
-async fn register_both(accounts: &Accounts) -> (CurrentUser, CurrentUser) {
+pub async fn register_both(accounts: &Accounts) -> (CurrentUser, CurrentUser) {
     let ada = accounts.register("ada", "ada@example.org", OLD).await.unwrap();
     let bob = accounts.register("bob", "bob@example.org", OLD).await.unwrap();
     (ada, bob)
 }
 
-fn as_admin(user: &CurrentUser) -> AdminAccess {
+pub fn as_admin(user: &CurrentUser) -> AdminAccess {
     AdminAccess::of(user.clone()).unwrap()
 }
 
-fn client() -> Device<'static> {
+pub fn client() -> Device<'static> {
     Device { carrier: Carrier::Bearer, ..browser(None) }
 }
 
-fn browser(session_token: Option<&str>) -> Device<'_> {
+pub fn browser(session_token: Option<&str>) -> Device<'_> {
     Device {
         carrier: Carrier::Cookie,
         user_agent: "",
@@ -91,7 +91,7 @@ impl Accounts {
     }
 
     async fn session(&self, username: &str, device: Device<'_>) -> Token {
-        self.sign_in(username, OLD, device).await.unwrap().session
+        self.sign_in(username, OLD, "", device).await.unwrap().session
     }
 
     async fn is_open(&self, token: &Token, carrier: Carrier) -> bool {
@@ -109,7 +109,7 @@ async fn a_sign_in_that_waited_while_the_password_changed_is_rejected() {
     let own = accounts.session("bob", client()).await;
     let waiting = accounts.check_sign_in("bob", OLD, client()).await.unwrap();
     accounts.change_password(&bob, own.expose(), OLD, NEW, HERE).await.unwrap();
-    let rejected = accounts.begin_session(&waiting, client()).await.err().unwrap();
+    let rejected = accounts.begin_session(&waiting, "", client()).await.err().unwrap();
     assert_eq!(rejected, wrong_sign_in());
     assert_eq!(accounts.sessions(&bob).await, 1, "their own");
 }
@@ -119,10 +119,10 @@ async fn a_sign_in_that_waited_while_the_account_was_deactivated_is_rejected() {
     let (_folder, accounts, ada, bob) = ada_and_bob().await;
     let waiting = accounts.check_sign_in("bob", OLD, client()).await.unwrap();
     accounts.set_active(&as_admin(&ada), bob.id, false).await.unwrap();
-    assert_eq!(accounts.begin_session(&waiting, client()).await.err(), Some(wrong_sign_in()));
+    assert_eq!(accounts.begin_session(&waiting, "", client()).await.err(), Some(wrong_sign_in()));
     accounts.set_active(&as_admin(&ada), bob.id, true).await.unwrap();
     assert_eq!(accounts.sessions(&bob).await, 0);
-    assert!(accounts.begin_session(&waiting, client()).await.is_ok(), "as it was checked");
+    assert!(accounts.begin_session(&waiting, "", client()).await.is_ok(), "as it was checked");
 }
 
 #[tokio::test]
@@ -144,14 +144,14 @@ async fn a_session_that_has_ended_changes_no_password() {
     let rejected = accounts.change_password(&bob, own.expose(), OLD, NEW, HERE).await.err().unwrap();
     assert_eq!(rejected.code, ErrorCode::NotSignedIn);
     accounts.set_active(&as_admin(&ada), bob.id, true).await.unwrap();
-    assert!(accounts.sign_in("bob", OLD, client()).await.is_ok());
+    assert!(accounts.sign_in("bob", OLD, "", client()).await.is_ok());
 }
 
 #[tokio::test]
 async fn signing_in_again_ends_the_session_that_the_browser_had() {
     let (_folder, accounts, _, bob) = ada_and_bob().await;
     let first = accounts.session("bob", browser(None)).await;
-    assert!(accounts.sign_in("bob", NEW, browser(Some(first.expose()))).await.is_err());
+    assert!(accounts.sign_in("bob", NEW, "", browser(Some(first.expose()))).await.is_err());
     assert!(accounts.is_open(&first, Carrier::Cookie).await, "a wrong password ends nothing");
     // Also when somebody else signs in there.
     let second = accounts.session("ada", browser(Some(first.expose()))).await;
@@ -177,7 +177,7 @@ async fn beyond_fifty_sessions_of_an_account_the_oldest_end() {
     let checked = accounts.check_sign_in("ada", OLD, client()).await.unwrap();
     let mut tokens = Vec::new();
     for _ in 0..MAX_SESSIONS + 2 {
-        tokens.push(accounts.begin_session(&checked, client()).await.unwrap().session);
+        tokens.push(accounts.begin_session(&checked, "", client()).await.unwrap().session);
     }
     for (i, token) in tokens.iter().enumerate() {
         assert_eq!(accounts.is_open(token, Carrier::Bearer).await, i >= 2, "{i}");
@@ -238,17 +238,17 @@ async fn a_hash_with_other_parameters_is_replaced_at_the_next_sign_in() {
         let query = sqlx::query_scalar("SELECT password_hash FROM account WHERE id = ?").bind(bob.id);
         query.fetch_one(accounts.database.read()).await.unwrap()
     };
-    assert!(accounts.sign_in("bob", NEW, client()).await.is_err());
+    assert!(accounts.sign_in("bob", NEW, "", client()).await.is_err());
     assert_eq!(hash().await, weaker);
-    assert!(accounts.sign_in("bob", OLD, client()).await.is_ok());
+    assert!(accounts.sign_in("bob", OLD, "", client()).await.is_ok());
     let replaced = hash().await;
     assert!(password::is_current(&replaced), "{replaced}");
-    assert!(accounts.sign_in("bob", OLD, client()).await.is_ok());
+    assert!(accounts.sign_in("bob", OLD, "", client()).await.is_ok());
     assert_eq!(hash().await, replaced);
 }
 
 async fn wrong(accounts: &Accounts, username: &str, device: Device<'_>) -> ApiError {
-    accounts.sign_in(username, NEW, device).await.err().unwrap()
+    accounts.sign_in(username, NEW, "", device).await.err().unwrap()
 }
 
 #[tokio::test]
@@ -256,7 +256,7 @@ async fn passwords_cannot_be_guessed_and_the_owner_is_not_locked_out() {
     let clock = ManualClock::default();
     let (_folder, accounts) = on_a_clock(&clock).await;
     register_both(&accounts).await;
-    let browser_token = accounts.sign_in("bob", OLD, browser(None)).await.unwrap().known_device.unwrap();
+    let browser_token = accounts.sign_in("bob", OLD, "", browser(None)).await.unwrap().known_device.unwrap();
     let mut rejected = 0;
     for i in 0..200 {
         let device = Device { address: IpAddr::from([203, 0, 113, i]), ..client() };
@@ -265,30 +265,30 @@ async fn passwords_cannot_be_guessed_and_the_owner_is_not_locked_out() {
     assert_eq!(rejected, 195);
     // The next guess is right, and not even checked.
     let guessed =
-        accounts.sign_in("bob", OLD, Device { address: ELSEWHERE, ..client() }).await.err().unwrap();
+        accounts.sign_in("bob", OLD, "", Device { address: ELSEWHERE, ..client() }).await.err().unwrap();
     assert_eq!((guessed.code, guessed.retry_after_secs), (ErrorCode::TooMany, Some(5)));
     assert_eq!(guessed.text, "Too many wrong passwords. Try again in 5 s.");
 
     let known = Device { known_device_token: Some(browser_token.expose()), ..browser(None) };
-    let again = accounts.sign_in("bob", OLD, known).await.unwrap();
+    let again = accounts.sign_in("bob", OLD, "", known).await.unwrap();
     assert!(again.known_device.is_none(), "it keeps its token");
-    assert!(accounts.sign_in("ada", OLD, known).await.is_ok(), "another name");
-    assert!(accounts.sign_in("bob", OLD, browser(None)).await.is_err(), "a device that is not known");
+    assert!(accounts.sign_in("ada", OLD, "", known).await.is_ok(), "another name");
+    assert!(accounts.sign_in("bob", OLD, "", browser(None)).await.is_err(), "a device that is not known");
 
     clock.advance(Duration::from_secs(5));
-    assert!(accounts.sign_in("bob", OLD, browser(None)).await.is_ok(), "after the wait");
+    assert!(accounts.sign_in("bob", OLD, "", browser(None)).await.is_ok(), "after the wait");
 }
 
 #[tokio::test]
 async fn a_device_is_known_to_the_account_that_was_signed_in_there_only() {
     let (_folder, accounts, ..) = ada_and_bob().await;
-    let of_ada = accounts.sign_in("ada", OLD, browser(None)).await.unwrap().known_device.unwrap();
+    let of_ada = accounts.sign_in("ada", OLD, "", browser(None)).await.unwrap().known_device.unwrap();
     for _ in 0..5 {
         assert_eq!(wrong(&accounts, "bob", browser(None)).await, wrong_sign_in());
     }
     let device = Device { known_device_token: Some(of_ada.expose()), ..browser(None) };
     assert_eq!(wrong(&accounts, "bob", device).await.code, ErrorCode::TooMany);
-    let bearer = accounts.sign_in("ada", OLD, client()).await.unwrap();
+    let bearer = accounts.sign_in("ada", OLD, "", client()).await.unwrap();
     assert!(bearer.known_device.is_none(), "a client without cookies");
 }
 
@@ -498,9 +498,12 @@ impl Model {
                         .unwrap();
                 let Some(password_hash) = checked else { return };
                 let account_id = self.users[account].id;
-                let checked = CheckedSignIn { account_id, password_hash, is_known_device: false };
+                let user = &self.users[account];
+                let attempt =
+                    Attempt::sign_in(&user.username, Some((user.id, user.username.clone())), None, HERE);
+                let checked = CheckedSignIn { account_id, password_hash, is_known_device: false, attempt };
                 let device = Device { carrier, ..browser(None) };
-                if let Ok(tokens) = accounts.begin_session(&checked, device).await {
+                if let Ok(tokens) = accounts.begin_session(&checked, "", device).await {
                     self.issued(account, carrier, &tokens.session);
                 }
             }
@@ -521,7 +524,8 @@ impl Model {
                 accounts.end_other_sessions(&self.users[account], &token).await.unwrap();
             }
             Step::SetRole(account, role) => {
-                accounts.set_role(&self.admin, self.users[account].id, role).await.unwrap();
+                let recent = RecentSignIn::of(&self.admin);
+                accounts.set_role(&self.admin, self.users[account].id, role, &recent).await.unwrap();
             }
             Step::SetActive(account, active) => {
                 accounts.set_active(&self.admin, self.users[account].id, active).await.unwrap();
@@ -566,8 +570,8 @@ impl Model {
                 let expected = self.by_tables(carrier, &token).await;
                 // Twice: the second time, what the first has kept.
                 for _ in 0..2 {
-                    let user = self.accounts.session_of_token(&token, carrier).await.unwrap();
-                    prop_assert_eq!(user.map(|(_, user)| (user.id, user.role)), expected);
+                    let session = self.accounts.session_of_token(&token, carrier).await.unwrap();
+                    prop_assert_eq!(session.map(|open| (open.user.id, open.user.role)), expected);
                 }
             }
         }

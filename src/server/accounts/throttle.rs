@@ -1,7 +1,7 @@
 //! Limits wrong passwords, so that they cannot be guessed, and nobody can lock an owner out.
 //!
-//! Wrong passwords count; right ones do not. A sign-in from a browser in which the account was signed in before (a known
-//! device) counts for that browser alone, and a change of a password for its session. All others count for the name, whether
+//! Wrong passwords count, and wrong codes of a second factor with them; right ones do not. A sign-in from a browser in which the account was signed in before (a known
+//! device) counts for that browser alone, and what is entered in a session for that session. All others count for the name, whether
 //! there is such an account or not, and for the address. So whoever guesses a password neither keeps its owner from signing
 //! in on a known device, nor finds out which accounts exist.
 //!
@@ -10,7 +10,7 @@
 //! takes the place of the one that is nearest to being forgotten.
 
 use super::{
-    attempt::{Attempt, CountsFor, Key},
+    attempt::{Attempt, CountsFor, Key, Purpose},
     failed_attempts::FailedAttempts,
 };
 use crate::{model::ApiError, server::clock::Clock};
@@ -76,7 +76,13 @@ impl Throttle {
             return Ok(());
         }
         limits.failed.note_rejected(attempt);
-        Err(ApiError::too_many("Too many wrong passwords.", wait))
+        Err(ApiError::too_many(
+            match attempt.purpose {
+                Purpose::SecondFactor => "Too many wrong codes.",
+                _ => "Too many wrong passwords.",
+            },
+            wait,
+        ))
     }
 
     /// Counts a wrong password.

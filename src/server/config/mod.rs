@@ -128,6 +128,15 @@ pub enum UserCommand {
         #[command(flatten)]
         data: DataArgs,
     },
+    /// Say whether a user has a second factor.
+    SecondFactor {
+        name: String,
+        /// Remove it instead, for who has lost theirs: the password alone signs in then.
+        #[arg(long)]
+        remove: bool,
+        #[command(flatten)]
+        data: DataArgs,
+    },
     /// List a user's signed-in devices.
     Sessions {
         name: String,
@@ -315,6 +324,10 @@ pub struct ServeArgs {
     #[arg(long, env = "TWARGA_EVENTS_RETENTION_DAYS", default_value_t = 365, value_name = "DAYS",
           value_parser = |text: &str| whole(text, 1, 36_500))]
     pub events_retention_days: u32,
+    /// Minutes after which a terminal ends in which nothing is typed.
+    #[arg(long, env = "TWARGA_TERMINAL_IDLE_MINUTES", default_value_t = 30, value_name = "MINUTES",
+          value_parser = |text: &str| whole(text, 1, 24 * 60))]
+    pub terminal_idle_minutes: u32,
     /// The libvirt that runs the VMs.
     #[arg(long, env = "TWARGA_LIBVIRT_URI", default_value = "qemu:///system", value_name = "URI",
           value_parser = libvirt_uri)]

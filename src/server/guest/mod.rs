@@ -10,6 +10,7 @@ mod credentials;
 mod fake_sshd;
 mod probe;
 pub mod sample;
+mod shell;
 mod ssh;
 #[cfg(test)]
 mod tests;
@@ -24,7 +25,8 @@ use credentials::GuestCredentials;
 use probe::Probe;
 pub use sample::GuestSample;
 use sample::{END_OF_OUTPUT, MAX_OUTPUT_BYTES, login_command};
-use ssh::{Connection, SshError, Timeouts};
+pub use shell::GuestShells;
+use ssh::{Connection, SshError, SshLimits};
 use std::{
     collections::HashMap,
     sync::{
@@ -58,11 +60,11 @@ pub struct GuestSamples {
     pub before: Option<Arc<GuestSample>>,
 }
 
-/// The interval of probes, with timeouts and backoff.
+/// The interval of probes, with limits and backoff.
 #[derive(Debug, Clone, Copy)]
 struct ProbeInterval {
     interval: Duration,
-    timeouts: Timeouts,
+    ssh: SshLimits,
     /// Backoff between attempts to reach a guest.
     retry: Backoff,
     /// Backoff between queries to the provider, which take seconds of CPU time.
@@ -74,7 +76,14 @@ impl ProbeInterval {
         let secs = Duration::from_secs;
         Self {
             interval,
-            timeouts: Timeouts { connect: secs(4), run: secs(3), idle: secs(60).max(interval * 4) },
+            ssh: SshLimits {
+                connect: secs(4),
+                run: secs(3),
+                idle: secs(60).max(interval * 4),
+                keepalive: None,
+                // Enough for a few samples: the window stops a guest that prints forever.
+                window_bytes: 4 * MAX_OUTPUT_BYTES as u32,
+            },
             retry: Backoff { first: secs(5), longest: secs(40) },
             ssh_config_backoff: Backoff { first: secs(20), longest: secs(320) },
         }
@@ -200,9 +209,9 @@ pub async fn read_once(access: &dyn GuestAccess, machine: &Machine) -> Result<Gu
         MachineErrorKind::Unsupported => ReadOnceError::Unsupported(error.text),
         _ => ReadOnceError::Failed(error.text),
     })?;
-    let timeouts = ProbeInterval::every(Duration::from_secs(5)).timeouts;
+    let limits = ProbeInterval::every(Duration::from_secs(5)).ssh;
     let output = async {
-        let connection = Connection::open(&way, None, timeouts).await?;
+        let connection = Connection::open(&way, None, limits).await?;
         connection.run(&login_command(), END_OF_OUTPUT, MAX_OUTPUT_BYTES).await
     };
     let output = output.await.map_err(|error| match error {

@@ -184,7 +184,7 @@ impl Probe {
 
     async fn read_through_agent(&self) -> Result<GuestSample, ProbeError> {
         let taken_at = Instant::now();
-        let limit = self.shared.interval.timeouts.run;
+        let limit = self.shared.interval.ssh.run;
         let uuid = &self.guest.domain_uuid;
         let output = self.shared.hypervisor.run_in_guest(uuid, SCRIPT, MAX_OUTPUT_BYTES, limit).await?;
         not_empty(GuestSample::parse(taken_at, &output.ok_or(ProbeError::Unreadable)?))
@@ -223,7 +223,7 @@ impl Probe {
             None if self.may_request() => (self.request_ssh_config().await?, None, true),
             None => return Err(ProbeError::NotNow),
         };
-        let opened = Connection::open(&config, pinned.as_deref(), self.shared.interval.timeouts).await;
+        let opened = Connection::open(&config, pinned.as_deref(), self.shared.interval.ssh).await;
         match opened {
             Ok(connection) => {
                 self.rejected = false;

@@ -4,9 +4,13 @@
 //! the socket: a guest cannot hold it open. No error contains key material.
 
 use super::sample::position;
-use crate::server::provider::SshConfig;
+use crate::{
+    model::TerminalSize,
+    server::provider::{Shell, ShellInput, SshConfig},
+};
+use axum::body::Bytes;
 use russh::{
-    AlgorithmKind, ChannelMsg, Preferred,
+    AlgorithmKind, Channel, ChannelMsg, Preferred,
     client::{self, Handle},
     kex,
     keys::{
@@ -22,11 +26,11 @@ use std::{
     sync::{Arc, OnceLock},
     time::Duration,
 };
-use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
+use tokio::{io::AsyncReadExt, net::TcpStream, sync::mpsc, time::timeout};
 
-/// How long things may take.
+/// How long things may take, and how much may be under way.
 #[derive(Debug, Clone, Copy)]
-pub struct Timeouts {
+pub struct SshLimits {
     /// From the first packet until the guest lets us in.
     pub connect: Duration,
     /// For one command.
@@ -34,7 +38,14 @@ pub struct Timeouts {
     /// A kept connection on which nothing comes for so long is closed. Any packet counts, so this bounds no guest
     /// that means harm; for one that was given up see [`Line`].
     pub idle: Duration,
+    /// Asks after a guest from which nothing came for so long, in place of closing the connection.
+    pub keepalive: Option<Duration>,
+    /// What the guest may send before it is read, in bytes.
+    pub window_bytes: u32,
 }
+
+/// Messages of a shell that wait to be read, each of at most 32 kB.
+const SHELL_BUFFER: usize = 4;
 
 /// No private key is larger.
 const MAX_KEY_BYTES: u64 = 64 * 1024;
@@ -55,6 +66,8 @@ pub enum SshError {
     Outdated(&'static str),
     #[error("no answer within {0:?}")]
     TooLate(Duration),
+    #[error("the guest's ssh server opens no shell")]
+    NoShell,
     #[error("the guest printed more than {0} bytes")]
     TooMuch(usize),
     #[error("the connection broke: {0}")]
@@ -64,7 +77,7 @@ pub enum SshError {
 pub struct Connection {
     handle: Handle<HostKeyCheck>,
     host_key: String,
-    timeouts: Timeouts,
+    limits: SshLimits,
     _line: Line,
 }
 
@@ -98,25 +111,26 @@ impl Connection {
     pub async fn open(
         ssh_config: &SshConfig,
         pinned: Option<&str>,
-        timeouts: Timeouts,
+        limits: SshLimits,
     ) -> Result<Self, SshError> {
-        timeout(timeouts.connect, Self::open_unhurried(ssh_config, pinned, timeouts))
+        timeout(limits.connect, Self::open_unhurried(ssh_config, pinned, limits))
             .await
-            .unwrap_or(Err(SshError::TooLate(timeouts.connect)))
+            .unwrap_or(Err(SshError::TooLate(limits.connect)))
     }
 
     async fn open_unhurried(
         ssh_config: &SshConfig,
         pinned: Option<&str>,
-        timeouts: Timeouts,
+        limits: SshLimits,
     ) -> Result<Self, SshError> {
         let keys = private_keys(&ssh_config.identity_files).await?;
         let pinned_key = pinned.and_then(|key| PublicKey::from_openssh(key).ok());
         let config = client::Config {
             preferred: preferring(pinned_key.as_ref().map(PublicKey::algorithm)),
-            // Enough for a few samples: the window stops a guest that prints forever.
-            window_size: 4 * super::sample::MAX_OUTPUT_BYTES as u32,
-            inactivity_timeout: Some(timeouts.idle),
+            window_size: limits.window_bytes,
+            channel_buffer_size: SHELL_BUFFER,
+            inactivity_timeout: limits.keepalive.is_none().then_some(limits.idle),
+            keepalive_interval: limits.keepalive,
             ..client::Config::default()
         };
         let shown = Arc::new(OnceLock::new());
@@ -150,7 +164,7 @@ impl Connection {
             for hash in if key.algorithm().is_rsa() { rsa_hashes } else { &[None] } {
                 let key = PrivateKeyWithHashAlg::new(key.clone(), *hash);
                 if handle.authenticate_publickey(&ssh_config.user, key).await?.success() {
-                    return Ok(Self { handle, host_key: shown.unwrap_or_default(), timeouts, _line: line });
+                    return Ok(Self { handle, host_key: shown.unwrap_or_default(), limits, _line: line });
                 }
             }
         }
@@ -168,7 +182,7 @@ impl Connection {
     /// # Errors
     /// Then the connection is in no known state: drop it.
     pub async fn run(&self, command: &str, end: &[u8], max_bytes: usize) -> Result<Vec<u8>, SshError> {
-        let limit = self.timeouts.run;
+        let limit = self.limits.run;
         timeout(limit, self.run_unhurried(command, end, max_bytes))
             .await
             .unwrap_or(Err(SshError::TooLate(limit)))
@@ -198,6 +212,80 @@ impl Connection {
                 Some(_) => {}
                 None => return Err(russh::Error::Disconnect.into()),
             }
+        }
+    }
+}
+
+impl Connection {
+    /// Opens a login shell with a terminal. The connection lives as long as the shell.
+    ///
+    /// # Errors
+    /// [`SshError::NoShell`] if the guest's ssh server refuses.
+    pub async fn shell(self, size: TerminalSize) -> Result<Shell, SshError> {
+        let limit = self.limits.connect;
+        let channel =
+            timeout(limit, self.shell_channel(size)).await.unwrap_or(Err(SshError::TooLate(limit)))?;
+        let (to_output, output) = mpsc::channel(SHELL_BUFFER);
+        let (input, from_input) = mpsc::channel(SHELL_BUFFER);
+        tokio::spawn(self.pass_on(channel, to_output, from_input));
+        Ok(Shell { output, input })
+    }
+
+    async fn shell_channel(&self, size: TerminalSize) -> Result<Channel<client::Msg>, SshError> {
+        let mut channel = self.handle.channel_open_session().await?;
+        // Servers take it only if they are set up to.
+        channel.set_env(false, "LANG", "C.UTF-8").await?;
+        let (columns, rows) = (size.columns.into(), size.rows.into());
+        channel.request_pty(true, "xterm-256color", columns, rows, 0, 0, &[]).await?;
+        channel.request_shell(true).await?;
+        let mut accepted = 0;
+        while accepted < 2 {
+            match channel.wait().await {
+                Some(ChannelMsg::Success) => accepted += 1,
+                Some(ChannelMsg::Failure | ChannelMsg::Close) => return Err(SshError::NoShell),
+                Some(_) => {}
+                None => return Err(russh::Error::Disconnect.into()),
+            }
+        }
+        Ok(channel)
+    }
+
+    /// Until either side hangs up.
+    async fn pass_on(
+        self,
+        channel: Channel<client::Msg>,
+        output: mpsc::Sender<Bytes>,
+        mut input: mpsc::Receiver<ShellInput>,
+    ) {
+        let (mut reader, writer) = channel.split();
+        let writing = async {
+            while let Some(input) = input.recv().await {
+                let written = match input {
+                    ShellInput::Bytes(bytes) => writer.data_bytes(bytes).await,
+                    ShellInput::Resize(TerminalSize { columns, rows }) => {
+                        writer.window_change(columns.into(), rows.into(), 0, 0).await
+                    }
+                };
+                if written.is_err() {
+                    break;
+                }
+            }
+        };
+        let reading = async {
+            while let Some(message) = reader.wait().await {
+                let printed = match message {
+                    ChannelMsg::Data { data } | ChannelMsg::ExtendedData { data, .. } => data,
+                    ChannelMsg::Eof | ChannelMsg::Close => break,
+                    _ => continue,
+                };
+                if output.send(printed).await.is_err() {
+                    break;
+                }
+            }
+        };
+        tokio::select! {
+            () = reading => {}
+            () = writing => {}
         }
     }
 }

@@ -98,7 +98,13 @@ fn interval() -> ProbeInterval {
     let millis = Duration::from_millis;
     ProbeInterval {
         interval: millis(20),
-        timeouts: Timeouts { connect: millis(2000), run: millis(1000), idle: Duration::from_secs(30) },
+        ssh: SshLimits {
+            connect: millis(2000),
+            run: millis(1000),
+            idle: Duration::from_secs(30),
+            keepalive: None,
+            window_bytes: 256 * 1024,
+        },
         retry: Backoff { first: millis(20), longest: millis(100) },
         ssh_config_backoff: Backoff { first: millis(20), longest: millis(100) },
     }
@@ -499,7 +505,7 @@ async fn a_guest_that_babbles_is_cut_off() {
     let folder = tempfile::tempdir().unwrap();
     let guest = Guest::start(7, Reply::Babbles).await;
     let config = ssh_config_for(guest.address(), folder.path());
-    let connection = Connection::open(&config, None, interval().timeouts).await.unwrap();
+    let connection = Connection::open(&config, None, interval().ssh).await.unwrap();
     let error = connection.run("anything", END_OF_OUTPUT, MAX_OUTPUT_BYTES).await.unwrap_err();
     assert!(matches!(error, SshError::TooMuch(MAX_OUTPUT_BYTES)), "{error}");
 }
@@ -509,8 +515,8 @@ async fn a_guest_that_stalls_cannot_hold_the_socket() {
     for chatters in [false, true] {
         let folder = tempfile::tempdir().unwrap();
         let (address, left) = stalling(chatters).await;
-        let timeouts = Timeouts { connect: Duration::from_millis(200), ..interval().timeouts };
-        let opened = Connection::open(&ssh_config_for(address, folder.path()), None, timeouts).await;
+        let limits = SshLimits { connect: Duration::from_millis(200), ..interval().ssh };
+        let opened = Connection::open(&ssh_config_for(address, folder.path()), None, limits).await;
         assert!(matches!(opened, Err(SshError::TooLate(_))), "chatters: {chatters}");
         let left = tokio::time::timeout(Duration::from_secs(5), left).await;
         assert!(left.is_ok(), "chatters: {chatters}; the socket is still open");
@@ -542,8 +548,8 @@ async fn each_key_is_tried_and_the_unusable_ones_are_skipped() {
 }
 
 /// Old algorithms and RSA take long in a debug build on a busy machine.
-fn patient() -> Timeouts {
-    Timeouts { connect: Duration::from_secs(30), ..interval().timeouts }
+fn patient() -> SshLimits {
+    SshLimits { connect: Duration::from_secs(30), ..interval().ssh }
 }
 
 /// A guest whose ssh server has only these algorithms; its host key is Ed25519.
@@ -619,7 +625,7 @@ async fn no_error_contains_a_private_key() {
     let config = ssh_config_for(guest.address(), folder.path());
     let secret = "-----BEGIN OPENSSH PRIVATE KEY-----\nc2VjcmV0c2VjcmV0\n-----END OPENSSH PRIVATE KEY-----\n";
     std::fs::write(&config.identity_files[0], secret).unwrap();
-    let error = Connection::open(&config, None, interval().timeouts).await.err().unwrap();
+    let error = Connection::open(&config, None, interval().ssh).await.err().unwrap();
     for shown in [error.to_string(), format!("{error:?}")] {
         assert!(shown.contains("private_key") && !shown.contains("c2Vj"), "{shown}");
     }

@@ -8,6 +8,7 @@ mod guest_access;
 mod hypervisor;
 mod index;
 mod machine;
+mod shell;
 
 pub use domain::{Balloon, Counters, DiskUse, Domain, DomainState, HypervisorSample, Moment, Traffic};
 pub use driver::{MachineCommand, MachineDriver, OwnedDomain};
@@ -16,3 +17,4 @@ pub use guest_access::{GuestAccess, SshConfig};
 pub use hypervisor::Hypervisor;
 pub use index::{IndexedMachine, MachineIndex};
 pub use machine::{Machine, Project};
+pub use shell::{Shell, ShellAccess, ShellInput};

@@ -8,6 +8,7 @@ mod driver;
 mod guest;
 mod load;
 mod plan;
+mod shell;
 mod specs;
 
 pub use super::provider::Moment;

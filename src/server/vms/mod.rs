@@ -185,6 +185,22 @@ impl Vms {
         Ok(found.map(|(row, access)| self.view(row, self.0.latest.get().usage_of(row.id), access)))
     }
 
+    /// The machine of a VM, as its provider knows it.
+    ///
+    /// # Errors
+    /// `NotFound` if the VM has been destroyed since; `Internal` when the database cannot be read.
+    pub async fn machine_of(&self, access: &VmAccess<Operate>) -> Result<Machine, ApiError> {
+        let rows = self.0.rows.all().await.map_err(internal)?;
+        let row = rows.iter().find(|row| row.id == access.vm().id);
+        row.and_then(|row| self.machine(row)).ok_or_else(|| ApiError::not_found("VM"))
+    }
+
+    /// The domain that a VM had when it was last seen, as far as that can be read.
+    pub async fn domain_uuid(&self, vm_id: i64) -> Option<String> {
+        let rows = self.0.rows.all().await.ok()?;
+        rows.iter().find(|row| row.id == vm_id)?.domain_uuid.clone()
+    }
+
     /// The latest values of a VM with two decimals.
     pub fn metrics(&self, access: &VmAccess<impl Level>) -> VmMetrics {
         VmMetrics::new(access.vm(), self.0.latest.get().sampled_at)

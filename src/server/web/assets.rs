@@ -49,6 +49,7 @@ pub fn urls() -> Result<AssetUrls, String> {
             js: built("js"),
             wasm: built("wasm"),
             echarts: "/echarts.js".into(),
+            terminal: "/terminal.js".into(),
         });
     }
     let manifest = Site::get(MANIFEST).ok_or_else(|| format!("the site is not built: {BUILD_IT}"))?;
@@ -327,7 +328,7 @@ mod tests {
     #[test]
     fn the_manifest_gives_the_addresses() {
         let json =
-            br#"{"css": "/pkg/a.css", "js": "/pkg/a.js", "wasm": "/pkg/a.wasm", "echarts": "/pkg/e.js"}"#;
+            br#"{"css": "/pkg/a.css", "js": "/pkg/a.js", "wasm": "/pkg/a.wasm", "echarts": "/pkg/e.js", "terminal": "/pkg/t.js"}"#;
         let urls: AssetUrls = serde_json::from_slice(json).unwrap();
         assert_eq!((urls.css.as_str(), urls.echarts.as_str()), ("/pkg/a.css", "/pkg/e.js"));
         assert!(serde_json::from_slice::<AssetUrls>(br#"{"css": "/pkg/a.css"}"#).is_err());

@@ -1,7 +1,7 @@
 //! Cross-site request forgery: browsers attach the session cookie to every request, so state changes must come from our
 //! own pages.
 
-use super::host::RequestedAddress;
+use super::{host::RequestedAddress, terminal_socket::is_upgrade};
 use crate::{
     model::ApiError,
     server::{
@@ -16,10 +16,11 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-/// Rejects requests that may change something and do not come from our own pages. Browsers never send a bearer token on
+/// Rejects requests that may change something, or open a WebSocket, and do not come from our own pages. Browsers never send a bearer token on
 /// their own, so requests with one pass.
 pub async fn same_origin_only(State(state): State<AppState>, request: Request, next: Next) -> Response {
-    let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS)
+        && !is_upgrade(request.headers());
     let address = request.extensions().get::<RequestedAddress>();
     match may_change(request.headers(), address, &state.network, state.https) {
         Err(error) if !reads => error.into_response(),

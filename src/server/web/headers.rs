@@ -24,10 +24,11 @@ pub fn set_content_security_policy() {
     if super::assets::cargo_leptos_watches() {
         return;
     }
-    // Wasm needs its own keyword; nothing is loaded from elsewhere, and inline code needs the nonce.
+    // Wasm needs its own keyword; nothing is loaded from elsewhere, and inline code needs the nonce, and so do the style
+    // elements of the terminal.
     let policy = format!(
         "default-src 'none'; script-src 'self' 'nonce-{nonce}' 'wasm-unsafe-eval'; \
-         style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; font-src 'self'; \
+         style-src 'self' 'nonce-{nonce}'; img-src 'self' data: blob:; connect-src 'self'; font-src 'self'; \
          form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     );
     if let Ok(value) = HeaderValue::from_str(&policy) {

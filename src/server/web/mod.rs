@@ -15,6 +15,7 @@ pub mod request_context;
 mod request_id;
 mod rest;
 mod serve;
+mod terminal_socket;
 
 pub use self::serve::serve;
 
@@ -137,6 +138,7 @@ pub fn routes() -> Routes {
         .add(Method::GET, "/api/vms/{vm_id}/operations/{operation_id}/output", vms::operation_output)
         .add(Method::POST, "/api/vms/{vm_id}/operations/{operation_id}/cancel", vms::cancel_operation)
         .add(Method::GET, "/api/events", events::list)
+        .add(Method::GET, "/api/terminals/{terminal_id}/socket", terminal_socket::connect)
         .add(Method::GET, "/api/events/export", events::export)
         .add(Method::GET, "/api/metrics/vm/{vm_id}", metrics::vm)
         .add(Method::GET, "/api/metrics/vm/{vm_id}/history", metrics::vm_history)

@@ -4,9 +4,13 @@ use super::{client_address::ClientAddress, host::RequestedAddress};
 use crate::{
     model::{ApiError, CurrentUser, ErrorCode, OneTimeLink, Theme, Transport},
     server::{
-        accounts::{AdminAccess, Carrier, Device, KNOWN_DEVICE_DAYS, LIFE_DAYS, Token},
+        accounts::{
+            AdminAccess, Carrier, Device, KNOWN_DEVICE_DAYS, LIFE_DAYS, OpenSession, RecentSignIn,
+            SessionKey, Token,
+        },
         internal,
         network::Origin,
+        new_links::ShownOnce,
         request_origin::{Caller, RequestOrigin},
         state::AppState,
         vms::{Level, Scope, VmAccess},
@@ -56,29 +60,52 @@ pub fn app_state() -> Result<AppState, ApiError> {
     })
 }
 
-/// The current user, if signed in.
+/// The current user, if signed in: possibly an admin who must set up a second factor first.
 ///
 /// # Errors
 /// `Internal` when the database cannot be read.
 pub async fn current_user() -> Result<Option<CurrentUser>, ApiError> {
     let Some(parts) = use_context::<Parts>() else { return Ok(None) };
-    authenticate(&app_state()?, &parts).await
+    Ok(open_session(&app_state()?, &parts).await?.map(|session| session.user))
+}
+
+/// The session of the request, for what an admin does who must set up a second factor first; everything else takes
+/// [`require_user`].
+///
+/// # Errors
+/// `NotSignedIn`.
+pub async fn require_session() -> Result<(AppState, OpenSession), ApiError> {
+    let state = app_state()?;
+    let session = match use_context::<Parts>() {
+        Some(parts) => open_session(&state, &parts).await?,
+        None => None,
+    };
+    Ok((state, session.ok_or_else(ApiError::not_signed_in)?))
 }
 
 /// The signed-in user.
 ///
 /// # Errors
-/// `NotSignedIn`.
+/// `NotSignedIn`; `SecondFactorMissing`.
 pub async fn require_user() -> Result<(AppState, CurrentUser), ApiError> {
-    let state = app_state()?;
-    let user = current_user().await?.ok_or_else(ApiError::not_signed_in)?;
-    Ok((state, user))
+    let (state, session) = require_session().await?;
+    Ok((state, session.admitted()?))
+}
+
+/// That the signed-in user entered their password a short time ago.
+///
+/// # Errors
+/// `NotSignedIn`; `PasswordNeeded`.
+pub async fn require_recent_sign_in() -> Result<(AppState, RecentSignIn), ApiError> {
+    let (state, session) = require_session().await?;
+    let recent = state.accounts.recent_sign_in(session)?;
+    Ok((state, recent))
 }
 
 /// The signed-in user, who is an admin.
 ///
 /// # Errors
-/// `NotSignedIn`; `Forbidden` for other users.
+/// `NotSignedIn`; `SecondFactorMissing`; `Forbidden` for other users.
 pub async fn require_admin() -> Result<(AppState, AdminAccess), ApiError> {
     let (state, user) = require_user().await?;
     Ok((state, AdminAccess::of(user)?))
@@ -176,41 +203,47 @@ pub fn is_encrypted(headers: &HeaderMap, address: Option<&RequestedAddress>) -> 
 /// The user that a request's headers authenticate: by bearer token if present, otherwise by cookie.
 ///
 /// # Errors
-/// `Internal` when the database cannot be read.
+/// `SecondFactorMissing`; `Internal` when the database cannot be read.
 pub async fn authenticate(state: &AppState, parts: &Parts) -> Result<Option<CurrentUser>, ApiError> {
+    open_session(state, parts).await?.map(OpenSession::admitted).transpose()
+}
+
+async fn open_session(state: &AppState, parts: &Parts) -> Result<Option<OpenSession>, ApiError> {
     if let Some(token) = bearer_token(&parts.headers) {
-        return owner_of_token(state, parts, token, Carrier::Bearer).await;
+        return session_of_token(state, parts, token, Carrier::Bearer).await;
     }
     match session_cookie(&parts.headers, state.https) {
-        Some(token) => owner_of_token(state, parts, token, Carrier::Cookie).await,
+        Some(token) => session_of_token(state, parts, token, Carrier::Cookie).await,
         None => Ok(None),
     }
 }
 
-/// The owner of a token; what the request causes is recorded with its session.
-async fn owner_of_token(
+/// The session of a token; what the request causes is recorded with it.
+async fn session_of_token(
     state: &AppState,
     parts: &Parts,
     token: &str,
     carrier: Carrier,
-) -> Result<Option<CurrentUser>, ApiError> {
+) -> Result<Option<OpenSession>, ApiError> {
     let session = state.accounts.session_of_token(token, carrier).await?;
-    Ok(session.map(|(session_id, user)| {
+    Ok(session.inspect(|session| {
         if let Some(origin) = parts.extensions.get::<Arc<RequestOrigin>>() {
-            let username = user.username.clone();
-            origin.set_caller(Caller { session_id, account_id: user.id, username });
+            let (account_id, username) = (session.user.id, session.user.username.clone());
+            origin.set_caller(Caller { session_id: session.id, account_id, username });
         }
-        user
     }))
 }
 
 /// The user of a request's bearer token, if there is one.
 ///
 /// # Errors
-/// `Internal` when the database cannot be read.
+/// `SecondFactorMissing`; `Internal` when the database cannot be read.
 pub async fn authenticate_bearer(state: &AppState, parts: &Parts) -> Result<Option<CurrentUser>, ApiError> {
     match bearer_token(&parts.headers) {
-        Some(token) => owner_of_token(state, parts, token, Carrier::Bearer).await,
+        Some(token) => {
+            let session = session_of_token(state, parts, token, Carrier::Bearer).await?;
+            session.map(OpenSession::admitted).transpose()
+        }
         None => Ok(None),
     }
 }
@@ -245,6 +278,7 @@ pub async fn sign_in(
     state: &AppState,
     username: &str,
     password: &str,
+    code: &str,
     next: Option<&str>,
 ) -> Result<(), ApiError> {
     let parts = use_context::<Parts>();
@@ -254,7 +288,7 @@ pub async fn sign_in(
         parts.as_ref().and_then(|parts| known_device_cookie(&parts.headers, state.https));
     let address = caller_address();
     let device = Device { carrier: Carrier::Cookie, user_agent, session_token, known_device_token, address };
-    let tokens = state.accounts.sign_in(username, password, device).await?;
+    let tokens = state.accounts.sign_in(username, password, code, device).await?;
     set_session_cookie(state, &tokens.session)?;
     if let Some(token) = &tokens.known_device {
         let name = DEVICE_COOKIE.name(state.https);
@@ -273,7 +307,7 @@ pub fn set_session_cookie(state: &AppState, token: &Token) -> Result<(), ApiErro
 }
 
 /// The requested path, if it is on this server.
-fn local_path(requested: Option<&str>) -> &str {
+pub fn local_path(requested: Option<&str>) -> &str {
     const MAX_BYTES: usize = 1000;
     let is_local = |page: &&str| {
         page.starts_with('/')
@@ -305,6 +339,20 @@ pub fn session_token(state: &AppState) -> String {
     let Some(parts) = use_context::<Parts>() else { return String::new() };
     let token = bearer_token(&parts.headers).or_else(|| session_cookie(&parts.headers, state.https));
     token.unwrap_or_default().to_owned()
+}
+
+/// The session of the current request, for what outlives it.
+///
+/// # Errors
+/// `NotSignedIn`.
+pub fn session_key(state: &AppState) -> Result<SessionKey, ApiError> {
+    let parts = use_context::<Parts>().ok_or_else(ApiError::not_signed_in)?;
+    let key = match bearer_token(&parts.headers) {
+        Some(token) => SessionKey::of_token(token, Carrier::Bearer),
+        None => session_cookie(&parts.headers, state.https)
+            .and_then(|token| SessionKey::of_token(token, Carrier::Cookie)),
+    };
+    key.ok_or_else(ApiError::not_signed_in)
 }
 
 /// The token of a known device in its cookie.
@@ -365,12 +413,17 @@ pub fn link_with_token(state: &AppState, page: &str, token: &Token) -> String {
 /// Gives the link as the answer. A form that was sent without JavaScript is answered with a redirect instead, so the link is
 /// kept for the page behind it.
 pub fn shown_once(state: &AppState, admin: &AdminAccess, link: OneTimeLink) -> OneTimeLink {
+    answered_once(&state.new_links, admin.id, link)
+}
+
+/// The same for anything that `kept` is for.
+pub fn answered_once<T: Clone>(kept: &ShownOnce<T>, account_id: i64, value: T) -> T {
     let parts = use_context::<Parts>();
     let accept = parts.as_ref().and_then(|parts| parts.headers.get(header::ACCEPT)?.to_str().ok());
     if accept.is_some_and(|accept| accept.contains("text/html")) {
-        state.new_links.keep(admin.id, link.clone(), Instant::now());
+        kept.keep(account_id, value.clone(), Instant::now());
     }
-    link
+    value
 }
 
 fn set_cookie(state: &AppState, value: &str, max_age_secs: i64) -> Result<(), ApiError> {

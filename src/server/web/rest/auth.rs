@@ -48,6 +48,8 @@ pub async fn register(
 pub struct Credentials {
     username: String,
     password: String,
+    #[serde(default)]
+    code: String,
 }
 
 pub async fn login(
@@ -62,7 +64,8 @@ pub async fn login(
         known_device_token: None,
         address: request_context::client_address(&parts.extensions),
     };
-    let tokens = state.accounts.sign_in(&credentials.username, &credentials.password, device).await?;
+    let Credentials { username, password, code } = credentials;
+    let tokens = state.accounts.sign_in(&username, &password, &code, device).await?;
     Ok(Json(json!({ "access_token": tokens.session.expose(), "token_type": "bearer" })).into_response())
 }
 
