@@ -1,8 +1,14 @@
 //! A check of a password or of a code beside it: who tries it, from where, and what a wrong one counts for.
 
-use crate::model::CurrentUser;
+use crate::{
+    model::CurrentUser,
+    server::request_origin::{self, RequestOrigin},
+};
 use sha2::{Digest, Sha256};
-use std::net::{IpAddr, Ipv6Addr};
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    sync::Arc,
+};
 
 /// What wrong passwords are counted for, hashed.
 pub(super) type Key = [u8; 32];
@@ -26,6 +32,8 @@ pub struct Attempt {
     /// None if there is no such account.
     pub account: Option<(i64, String)>,
     pub(super) counts_for: CountsFor,
+    /// The request that makes it.
+    pub(super) origin: Option<Arc<RequestOrigin>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -50,7 +58,7 @@ impl Attempt {
                 key(&[network_of(address).to_string().as_bytes()]),
             ),
         };
-        Self { address, purpose: Purpose::SignIn, account, counts_for }
+        Self { address, purpose: Purpose::SignIn, account, counts_for, origin: request_origin::current() }
     }
 
     /// `session` is the hash of its token.
@@ -70,7 +78,8 @@ impl Attempt {
 
     fn in_session(purpose: Purpose, user: &CurrentUser, session: &[u8], address: IpAddr) -> Self {
         let counts_for = CountsFor::Known(key(&[&user.id.to_le_bytes(), session]));
-        Self { address, purpose, account: Some((user.id, user.username.clone())), counts_for }
+        let account = Some((user.id, user.username.clone()));
+        Self { address, purpose, account, counts_for, origin: request_origin::current() }
     }
 
     /// The check of a code after the right password. It counts for the same as a wrong password.

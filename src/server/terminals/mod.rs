@@ -11,6 +11,7 @@ use super::{
     database::{Database, now},
     events::NewEvent,
     provider::{Machine, ShellAccess},
+    request_origin,
     vms::{Operate, VmAccess, Vms},
 };
 use crate::model::{
@@ -269,6 +270,9 @@ impl Terminals {
 
     fn find(&self, user: &CurrentUser, terminal_id: u64) -> Result<Arc<Open>, ApiError> {
         let found = self.state().open.get(&terminal_id).cloned();
+        if found.as_ref().is_some_and(|open| open.user.id != user.id) {
+            request_origin::note_hidden();
+        }
         found.filter(|open| open.user.id == user.id).ok_or_else(|| ApiError::not_found("terminal"))
     }
 
