@@ -4,8 +4,8 @@ use crate::{
     asset_urls::AssetUrls,
     components::{app_layout::AppLayout, theme},
     pages::{
-        Account, Accounts, Admin, Adopt, AlertRules, Alerts, Events, Launch, Monitor, NewPassword, NotFound,
-        Overview, Register, Setup, SignIn, Vm,
+        Account, Accounts, Admin, Adopt, AlertRules, Alerts, ConfirmEmail, Events, Launch, Monitor,
+        NewPassword, NotFound, Overview, Register, Setup, SignIn, Vm,
     },
 };
 use leptos::prelude::*;
@@ -76,6 +76,7 @@ pub fn App() -> impl IntoView {
                 <Route path=path!("/sign-in") view={Lazy::<SignIn>::new()} ssr=SsrMode::Async/>
                 <Route path=path!("/register") view={Lazy::<Register>::new()} ssr=SsrMode::Async/>
                 <Route path=path!("/new-password") view={Lazy::<NewPassword>::new()} ssr=SsrMode::Async/>
+                <Route path=path!("/confirm-email") view={Lazy::<ConfirmEmail>::new()} ssr=SsrMode::Async/>
                 <Route path=path!("/setup") view={Lazy::<Setup>::new()} ssr=SsrMode::Async/>
                 <DevelopmentRoutes/>
             </Routes>

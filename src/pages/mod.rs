@@ -7,6 +7,7 @@ mod admin;
 mod adopt;
 mod alert_rules;
 mod alerts;
+mod confirm_email;
 mod events;
 mod invitations;
 mod launch;
@@ -80,6 +81,7 @@ pages! {
     manage: setup::Setup, setup_page, load_setup;
     manage: register::Register, register_page, load_register;
     manage: new_password::NewPassword, new_password_page, load_new_password;
+    manage: confirm_email::ConfirmEmail, confirm_email_page, load_confirm_email;
 }
 
 /// While hydrating, the page stays as the server rendered it, which works without JavaScript.
