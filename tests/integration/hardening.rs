@@ -172,6 +172,13 @@ async fn every_response_says_who_may_embed_it_and_which_features_it_uses() {
         let answer = server.anonymous().get(path).await;
         let of = |name: &str| answer.headers.get(name).map_or("", |value| value.to_str().unwrap()).to_owned();
         assert_eq!(of("cross-origin-resource-policy"), "same-origin", "{path}");
+        assert_eq!(of("x-content-type-options"), "nosniff", "{path}");
+        let policy = of("content-security-policy");
+        for part in ["default-src 'none'", "base-uri 'none'", "frame-ancestors 'none'"] {
+            assert!(policy.contains(part), "{path}: {policy}");
+        }
+        let is_page = of("content-type").starts_with("text/html");
+        assert_eq!(policy.contains("script-src 'self' 'nonce-"), is_page, "{path}: {policy}");
         for feature in ["camera=()", "microphone=()", "geolocation=()"] {
             assert!(of("permissions-policy").contains(feature), "{path}: {}", of("permissions-policy"));
         }
