@@ -147,6 +147,7 @@ async fn every_cookie_is_secure_under_https_only() {
             assert_eq!(cookies.len(), if path == "/api/v1/sign_in" { 2 } else { 1 });
             for cookie in cookies.into_iter().map(|cookie| cookie.to_str().unwrap()) {
                 assert_eq!(cookie.contains("; Secure"), is_secure, "{path}: {cookie}");
+                assert_eq!(cookie.starts_with("__Host-"), is_secure, "{path}: {cookie}");
                 assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax"), "{path}: {cookie}");
             }
         }
