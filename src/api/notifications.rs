@@ -58,8 +58,8 @@ pub async fn set_notify_of_all(
     is_on: bool,
 ) -> Result<(), ApiError> {
     use crate::server::web::request_context;
-    let (state, user) = request_context::require_admin().await?;
-    state.notifications.set_of_all(&user, is_on).await
+    let (state, admin) = request_context::require_admin().await?;
+    state.notifications.set_of_all(&admin, is_on).await
 }
 
 /// Sends the caller a test message; its outcome is among the messages of [`my_notifications`].

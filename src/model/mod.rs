@@ -22,7 +22,9 @@ mod vm;
 pub use access::AccessLevel;
 pub use alert::{ALERTS_PER_PAGE, Alert, AlertMetric, Comparison};
 pub use error::{ApiError, ErrorCode, FieldError};
-pub use event::{Event, EventCategory, EventFilter, EventPage, EventQuery, Severity, SeverityCounts};
+pub use event::{
+    Event, EventCategory, EventFilter, EventOrigin, EventPage, EventQuery, Severity, SeverityCounts,
+};
 pub use health::{
     CollectorError, CollectorHealth, CollectorState, Sealing, StorageOutage, StoreHealth, TickMillis,
     VmsBySource,

@@ -53,7 +53,7 @@ const EVENTS_RETENTION_INTERVAL: Duration = Duration::from_secs(60 * 60);
 /// How late a change of an account by another process takes effect.
 const OTHER_PROCESSES_INTERVAL: Duration = Duration::from_secs(1);
 const LAST_USES_INTERVAL: Duration = Duration::from_secs(60);
-const FAILED_ATTEMPTS_INTERVAL: Duration = Duration::from_secs(5);
+const COUNTED_EVENTS_INTERVAL: Duration = Duration::from_secs(5);
 const RETENTION_INTERVAL: Duration = Duration::from_secs(10 * 60);
 /// A day off is believed within half an hour, a year ahead after a week.
 const BELIEF: i64 = 50;
@@ -261,7 +261,7 @@ pub async fn serve(arguments: ServeArgs) -> Result<(), String> {
     tokio::spawn(planned_stops(state.vms.clone()));
     tokio::spawn(other_processes(state.database.clone()));
     tokio::spawn(last_uses(state.accounts.clone()));
-    tokio::spawn(failed_attempts(state.accounts.clone()));
+    tokio::spawn(counted_events(state.accounts.clone(), state.events.clone()));
     tokio::spawn(auto_start(state.clone()));
 
     let address = listener.local_addr().map_err(|e| e.to_string())?;
@@ -279,7 +279,7 @@ pub async fn serve(arguments: ServeArgs) -> Result<(), String> {
     }
     let needs_first_account = state.accounts.is_empty().await.map_err(|e| e.to_string())?;
     print!("{}", greeting(&state, address, needs_first_account));
-    let (vms, accounts) = (state.vms.clone(), state.accounts.clone());
+    let (vms, accounts, events) = (state.vms.clone(), state.accounts.clone(), state.events.clone());
     let (end, mut ending) = watch::channel(false);
     tokio::spawn(async move {
         shutdown_signal().await;
@@ -302,6 +302,7 @@ pub async fn serve(arguments: ServeArgs) -> Result<(), String> {
     }
     accounts.save_last_uses().await;
     accounts.record_failed_attempts(true).await;
+    events.record_counted(true).await;
     vms.wait_until_idle(FAREWELL).await;
     tracing::info!("ended");
     Ok(())
@@ -413,11 +414,13 @@ async fn last_uses(accounts: Accounts) {
     }
 }
 
-async fn failed_attempts(accounts: Accounts) {
-    let mut interval = tokio::time::interval(FAILED_ATTEMPTS_INTERVAL);
+/// Writes the events about what is counted.
+async fn counted_events(accounts: Accounts, events: Events) {
+    let mut interval = tokio::time::interval(COUNTED_EVENTS_INTERVAL);
     loop {
         interval.tick().await;
         accounts.record_failed_attempts(false).await;
+        events.record_counted(false).await;
     }
 }
 
@@ -434,35 +437,51 @@ async fn auto_start(state: AppState) {
 
 fn begin_log(filter: &str) {
     let filter = tracing_subscriber::EnvFilter::new(filter);
+    let has_colours = io::stderr().is_terminal();
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_ansi(io::stderr().is_terminal())
-        .with_writer(|| OneLine(io::stderr()))
+        .with_ansi(has_colours)
+        .with_writer(move || OneLine { writer: io::stderr(), has_colours })
         .try_init();
 }
 
-/// Writes each event of the log as one line, whatever text it contains: a line break in it could pass for another event.
-struct OneLine<W>(W);
+/// Writes each event of the log as one line, whatever text it contains: a line break in it could pass for another event, and
+/// a control sequence could hide one from a terminal.
+struct OneLine<W> {
+    writer: W,
+    /// Escape characters are those of `tracing_subscriber`, which escapes the others itself.
+    has_colours: bool,
+}
 
 impl<W: Write> Write for OneLine<W> {
     /// `event` is a whole one: that is how `tracing_subscriber` writes.
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
-        let mut line = Vec::with_capacity(event.len());
-        for byte in event.strip_suffix(b"\n").unwrap_or(event) {
-            match byte {
-                b'\n' => line.extend_from_slice(b"\\n"),
-                b'\r' => line.extend_from_slice(b"\\r"),
-                _ => line.push(*byte),
+        let text = String::from_utf8_lossy(event.strip_suffix(b"\n").unwrap_or(event));
+        let mut line = String::with_capacity(event.len());
+        for character in text.chars() {
+            match character {
+                '\x1b' if self.has_colours => line.push(character),
+                _ if character.is_control() || moves_text(character) => {
+                    line.extend(character.escape_default());
+                }
+                _ => line.push(character),
             }
         }
-        line.push(b'\n');
-        self.0.write_all(&line)?;
+        line.push('\n');
+        self.writer.write_all(line.as_bytes())?;
         Ok(event.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
+        self.writer.flush()
     }
+}
+
+/// Line and paragraph separators, and marks that change the direction of text.
+fn moves_text(character: char) -> bool {
+    matches!(character, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{061c}')
+        || ('\u{202a}'..='\u{202e}').contains(&character)
+        || ('\u{2066}'..='\u{2069}').contains(&character)
 }
 
 /// One server a folder: two would carry out each other's operations. Held until it is dropped.
@@ -609,17 +628,22 @@ mod tests {
     fn text_in_the_log_cannot_pass_for_another_event() {
         let written = Written::default();
         let writer = written.clone();
-        let subscriber =
-            tracing_subscriber::fmt().with_ansi(false).with_writer(move || OneLine(writer.clone())).finish();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(move || OneLine { writer: writer.clone(), has_colours: false })
+            .finish();
         tracing::subscriber::with_default(subscriber, || {
             let forged = "fun\n2026-11-30T00:00:00Z  INFO twarga_cloud: ada made eve an admin.";
             tracing::info!("ada gave bob 5 credits: {forged}");
             tracing::error!(error = %"no\r\n2026-11-30 ERROR all is lost", "a request failed");
             tracing::warn!(detail = forged, "vagrant failed");
+            tracing::info!(name = %"a\x1b[2K\x0b\x0c\u{85}\u{9b}2K\u{2028}\u{2029}\u{202e}b", "names");
         });
         let bytes = written.0.lock().unwrap().clone();
-        let lines: Vec<_> = std::str::from_utf8(&bytes).unwrap().split_terminator(['\n', '\r']).collect();
-        assert_eq!(lines.len(), 3, "{lines:#?}");
+        let text = std::str::from_utf8(&bytes).unwrap();
+        let ends = |c: char| c == '\u{2028}' || c == '\u{2029}' || c == '\u{202e}' || c.is_control();
+        let lines: Vec<_> = text.split_terminator(ends).collect();
+        assert_eq!(lines.len(), 4, "{lines:#?}");
         assert!(lines[0].contains("5 credits: fun\\n2026-11-30T00:00:00Z  INFO"), "{}", lines[0]);
     }
 }

@@ -1,7 +1,7 @@
 //! The application state shared by all requests, created once at start.
 
 use super::{
-    accounts::{Accounts, NewInvitation, Registration, RegistrationForm, Token},
+    accounts::{Accounts, AdminAccess, NewInvitation, Registration, RegistrationForm, Token},
     alerts::Alerts,
     database::Database,
     events::Events,
@@ -121,7 +121,7 @@ impl AppState {
     /// `Conflict` while registration is closed; otherwise as [`Accounts::create_invitation`].
     pub async fn invite(
         &self,
-        admin: &CurrentUser,
+        admin: &AdminAccess,
         new: &NewInvitation,
     ) -> Result<(Token, UtcMillis), ApiError> {
         if self.registration.mode == RegistrationMode::Closed {
@@ -204,7 +204,7 @@ impl AppState {
     }
 
     /// How the collector is doing.
-    pub fn collector_health(&self) -> CollectorHealth {
+    pub fn collector_health(&self, _: &AdminAccess) -> CollectorHealth {
         self.health.report(Instant::now(), self.interval_secs)
     }
 

@@ -31,7 +31,7 @@ use Level::{Absent, Admin, Anyone, Operate, Own, OwnElseAbsent, User, View};
 
 /// A request of each route beside pages and server functions: method, path as registered, path and query as requested, body,
 /// and who may. Nothing that a request does keeps a later one from being allowed: what would is rejected for another reason.
-pub const REST: [(&str, &str, &str, &str, Level); 29] = [
+pub const REST: [(&str, &str, &str, &str, Level); 30] = [
     ("GET", "/health", "/health", "", Anyone),
     ("GET", "/metrics", "/metrics", "", User),
     ("POST", "/api/auth/register", "/api/auth/register", "{}", Anyone),
@@ -57,6 +57,7 @@ pub const REST: [(&str, &str, &str, &str, Level); 29] = [
         "",
         Operate,
     ),
+    ("GET", "/api/events", "/api/events", "", User),
     ("GET", "/api/events/export", "/api/events/export", "", User),
     ("GET", "/api/metrics/vm/{vm_id}", "/api/metrics/vm/1", "", View),
     (

@@ -5,7 +5,11 @@ use axum::http::{StatusCode, header};
 use futures::future::join_all;
 use serde_json::{Value, json};
 use std::net::IpAddr;
-use twarga_cloud::server::{accounts::Accounts, credits::Allowances, database::Database};
+use twarga_cloud::server::{
+    accounts::{Accounts, AdminAccess},
+    credits::Allowances,
+    database::Database,
+};
 
 const NEW_PASSWORD: &str = "another long password";
 const FORM: &str = "Content-Type: application/x-www-form-urlencoded\r\n";
@@ -112,6 +116,8 @@ async fn after_two_hundred_guesses_not_even_the_right_password_is_checked_and_ev
     }
     let (_, page) = server.anonymous().submit("/sign-in", "/api/v1/sign_in", &right).await;
     assert!(page.words().contains("Too many wrong passwords. Try again in "), "{}", page.words());
+    assert_eq!(page.status, StatusCode::TOO_MANY_REQUESTS, "as other clients get it");
+    assert!(page.headers.contains_key(header::RETRY_AFTER));
 }
 
 #[tokio::test]
@@ -144,7 +150,7 @@ async fn the_events_of_wrong_passwords_are_seen_by_the_accounts_owner_and_admins
     guess(&server, "nobody", 3).await;
     server.state.accounts.record_failed_attempts(true).await;
     let seen = async |client: &Client| {
-        let all = texts(&client.get("/api/v1/events?query[category]=account").await.json());
+        let all = texts(&client.get("/api/v1/events?query[category]=security").await.json());
         all.into_iter().filter(|text| text.contains("failed")).collect::<Vec<_>>()
     };
     let of_bob = "5 failed sign-ins for bob from 203.0.0.0 and 11 other addresses in 1 min; 7 more were rejected without a \
@@ -163,8 +169,8 @@ async fn what_another_process_changes_takes_effect_at_the_next_check() {
     let server = Fleet::new().serve(0).await;
     let (ada, bob) = (server.user("ada").await, server.user("bob").await);
     let admin = ada.get("/api/auth/me").await;
-    let (admin, bobs_id) =
-        (serde_json::from_str(&admin.text).unwrap(), account_of(&ada, "bob").await["id"].as_i64());
+    let admin = AdminAccess::of(serde_json::from_str(&admin.text).unwrap()).unwrap();
+    let bobs_id = account_of(&ada, "bob").await["id"].as_i64();
     assert_eq!(bob.get("/api/auth/me").await.json()["role"], "user");
     let database = Database::open_as_it_is(&server.data_dir).await.unwrap();
     let other = Accounts::new(database, Allowances::default());
@@ -376,10 +382,10 @@ async fn old_events_are_on_further_pages_and_all_are_counted() {
     }
     let first = ada.get("/api/v1/events").await.json();
     assert_eq!((first["events"].as_array().unwrap().len(), &first["more"]), (50, &json!(true)));
-    assert_eq!(first["counts"], json!({ "info": 1, "warning": 60, "error": 0 }));
+    assert_eq!(first["counts"], json!({ "info": 2, "warning": 60, "error": 0 }));
     let last = first["events"][49]["id"].as_i64().unwrap();
     let second = ada.get(&format!("/api/v1/events?before={last}")).await.json();
-    assert_eq!((second["events"].as_array().unwrap().len(), &second["more"]), (11, &json!(false)));
+    assert_eq!((second["events"].as_array().unwrap().len(), &second["more"]), (12, &json!(false)));
 }
 
 #[tokio::test]
@@ -387,9 +393,9 @@ async fn events_are_saved_as_files_with_what_the_filter_lets_through() {
     let (_server, ada, bob) = two_users(&Fleet::new()).await;
     let csv = ada.get("/api/events/export?category=account").await;
     let lines: Vec<_> = csv.text.lines().collect();
-    assert_eq!(lines[0], "id,time,kind,severity,vm,person,text");
+    assert_eq!(lines[0], "id,time,kind,severity,vm,person,text,address,session_id,request_id");
     assert!(
-        lines[1].ends_with(",account_created,info,,bob,The account bob was created with the role user."),
+        lines[1].contains(",account_created,info,,bob,The account bob was created with the role user.,,,"),
         "{}",
         lines[1]
     );

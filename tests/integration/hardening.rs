@@ -187,6 +187,30 @@ async fn every_response_says_who_may_embed_it_and_which_features_it_uses() {
 }
 
 #[tokio::test]
+async fn pages_are_separated_from_other_windows_where_browsers_heed_it() {
+    let server =
+        Fleet::new().serve_with(&["--public-url", "http://10.1.2.3", "--trusted-proxy", "10.9.9.9"]).await;
+    for (host, peer, headers, expected) in [
+        ("localhost:3000", "127.0.0.1:4711", &[][..], true),
+        ("127.0.0.1:3000", "127.0.0.1:4711", &[], true),
+        ("10.1.2.3", "10.1.2.4:4711", &[], false),
+        ("10.1.2.3", "10.1.2.4:4711", &[("sec-fetch-mode", "navigate")], true),
+        ("10.1.2.3", "10.9.9.9:4711", &[("x-forwarded-proto", "https")], true),
+        ("10.1.2.3", "10.9.9.9:4711", &[("x-forwarded-proto", "http")], false),
+    ] {
+        let mut request =
+            Request::get("/setup").header(header::HOST, host).header(header::ACCEPT, "text/html");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let answer = server.anonymous().asking_from(peer).send(request.body(Body::empty()).unwrap()).await;
+        assert_eq!(answer.status, StatusCode::OK, "{host}");
+        let policy = answer.headers.get("cross-origin-opener-policy");
+        assert_eq!(policy.is_some(), expected, "{host} {peer} {headers:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_body_that_is_too_large_is_413_wherever_it_is_sent() {
     let server = Fleet::new().serve(0).await;
     let ada = server.user("ada").await;

@@ -7,6 +7,7 @@
 mod access;
 mod accounts;
 mod api;
+mod audit;
 mod clocks;
 mod config;
 mod crash;

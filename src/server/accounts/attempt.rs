@@ -1,8 +1,14 @@
 //! A check of a password: who tries it, from where, and what a wrong one counts for.
 
-use crate::model::CurrentUser;
+use crate::{
+    model::CurrentUser,
+    server::request_origin::{self, RequestOrigin},
+};
 use sha2::{Digest, Sha256};
-use std::net::{IpAddr, Ipv6Addr};
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    sync::Arc,
+};
 
 /// What wrong passwords are counted for, hashed.
 pub(super) type Key = [u8; 32];
@@ -22,6 +28,8 @@ pub struct Attempt {
     /// None if there is no such account.
     pub account: Option<(i64, String)>,
     pub(super) counts_for: CountsFor,
+    /// The request that makes it.
+    pub(super) origin: Option<Arc<RequestOrigin>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -46,14 +54,15 @@ impl Attempt {
                 key(&[network_of(address).to_string().as_bytes()]),
             ),
         };
-        Self { address, purpose: Purpose::SignIn, account, counts_for }
+        Self { address, purpose: Purpose::SignIn, account, counts_for, origin: request_origin::current() }
     }
 
     /// `session` is the hash of its token.
     pub fn password_change(user: &CurrentUser, session: &[u8], address: IpAddr) -> Self {
         let counts_for = CountsFor::Known(key(&[&user.id.to_le_bytes(), session]));
         let account = Some((user.id, user.username.clone()));
-        Self { address, purpose: Purpose::PasswordChange, account, counts_for }
+        let origin = request_origin::current();
+        Self { address, purpose: Purpose::PasswordChange, account, counts_for, origin }
     }
 }
 

@@ -2,11 +2,11 @@
 //! each attempt hides everything else.
 
 use super::attempt::{Attempt, Purpose, network_of};
-use crate::server::{clock::Clock, events::NewEvent};
+use crate::server::{clock::Clock, events::NewEvent, request_origin::RequestOrigin};
 use std::{
     collections::{BTreeSet, HashMap},
     net::IpAddr,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -29,6 +29,8 @@ struct Burst {
     wrong: u32,
     rejected: u32,
     first_address: IpAddr,
+    /// The first request.
+    origin: Option<Arc<RequestOrigin>>,
     /// Of different clients.
     networks: BTreeSet<IpAddr>,
 }
@@ -56,6 +58,7 @@ impl FailedAttempts {
             wrong: 0,
             rejected: 0,
             first_address: attempt.address.to_canonical(),
+            origin: attempt.origin.clone(),
             networks: BTreeSet::new(),
         });
         if burst.networks.len() < MAX_ADDRESSES {
@@ -107,10 +110,11 @@ impl Burst {
             self.first_address
         );
         let event = if self.wrong >= SUSPICIOUS || self.rejected > 0 {
-            NewEvent::warning("account_sign_in_failed", None, text)
+            NewEvent::warning("security_sign_in_failed", None, text)
         } else {
-            NewEvent::info("account_sign_in_failed", None, text)
+            NewEvent::info("security_sign_in_failed", None, text)
         };
+        let event = NewEvent { origin: self.origin.clone(), ..event };
         match account_id {
             Some(account_id) => event.by(account_id),
             None => event,

@@ -8,6 +8,7 @@
 //! account is still as it was checked: see `Accounts::begin_session`, [`Accounts::change_password`] and `administration.rs`.
 //! Every check of a password is an `Attempt`, and wrong ones are limited (`throttle.rs`).
 
+mod admin_access;
 mod administration;
 mod attempt;
 mod failed_attempts;
@@ -19,9 +20,10 @@ mod password_strength;
 mod registration;
 mod self_service;
 mod session_cache;
+mod session_events;
 mod setup_code;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod throttle;
 mod token;
 
@@ -29,10 +31,11 @@ use super::{
     clock::Clock,
     credits::Allowances,
     database::{Database, now},
-    events::NewEvent,
+    events::{NewEvent, Repeats},
     internal,
 };
 use crate::model::{ApiError, CurrentUser, EMAIL_INVALID, ErrorCode, Role, check_registration};
+pub use admin_access::AdminAccess;
 use attempt::Attempt;
 pub use invitation::NewInvitation;
 use lettre::Address;
@@ -96,6 +99,7 @@ pub struct Accounts {
     passwords: Passwords,
     allowances: Allowances,
     sessions: SessionCache,
+    repeats: Repeats,
     clock: Clock,
 }
 
@@ -136,7 +140,8 @@ impl Accounts {
     /// The same on another clock than this machine's.
     pub fn with_clock(database: Database, allowances: Allowances, clock: Clock) -> Self {
         let sessions = SessionCache::new(database.clone());
-        Self { database, passwords: Passwords::new(&clock), allowances, sessions, clock }
+        let repeats = Repeats::new(clock.clone());
+        Self { database, passwords: Passwords::new(&clock), allowances, sessions, repeats, clock }
     }
 
     /// Whether there is an account at all.
@@ -320,6 +325,7 @@ impl Accounts {
         if inserted.rows_affected() == 0 {
             return Err(wrong_sign_in());
         }
+        self.record_sign_in(&mut tx, inserted.last_insert_rowid(), device).await?;
         end_outdated_sessions(&mut tx, checked.account_id, device, self.now()).await.map_err(internal)?;
         let known_device = if device.carrier == Carrier::Cookie && !checked.is_known_device {
             let (token, hash) = Token::random()?;
@@ -356,9 +362,11 @@ impl Accounts {
         }
     }
 
-    /// Writes the events about wrong passwords whose bursts have ended, or of `all` so far.
+    /// Writes the events about wrong passwords whose bursts have ended, and about sign-ins that were only counted, or of `all`
+    /// so far.
     pub async fn record_failed_attempts(&self, all: bool) {
-        for event in self.passwords.throttle().failed().take(all) {
+        let failed = self.passwords.throttle().failed().take(all);
+        for event in failed.into_iter().chain(self.repeats.take(all)) {
             let written = async {
                 let mut tx = self.database.write().await?;
                 event.write(&mut tx).await?;
@@ -377,11 +385,17 @@ impl Accounts {
     pub async fn sign_out(&self, token: &str) -> Result<(), ApiError> {
         let Some(hash) = Token::hash_of(token) else { return Ok(()) };
         let mut tx = self.database.write().await.map_err(internal)?;
-        sqlx::query("DELETE FROM session WHERE token_hash = ?")
-            .bind(hash)
-            .execute(&mut *tx)
-            .await
-            .map_err(internal)?;
+        let ended: Option<(i64, i64, String)> = sqlx::query_as(
+            "DELETE FROM session WHERE token_hash = ?
+             RETURNING id, account_id, (SELECT username FROM account WHERE id = account_id)",
+        )
+        .bind(hash)
+        .fetch_optional(&mut *tx)
+        .await
+        .map_err(internal)?;
+        if let Some((session_id, account_id, username)) = ended {
+            self.record_sign_out(&mut tx, session_id, account_id, &username).await?;
+        }
         tx.commit().await.map_err(internal)
     }
 }

@@ -4,9 +4,9 @@
 //! the password changes otherwise, when the account is deactivated and when its admin loses the role (triggers of the
 //! database). Using it ends all sessions of the account.
 
-use super::{Accounts, Owner, Token, administration::found, now};
+use super::{Accounts, AdminAccess, Owner, Token, administration::found, now, session_events::EndedSessions};
 use crate::{
-    model::{ApiError, CurrentUser, UtcMillis, check_password},
+    model::{ApiError, UtcMillis, check_password},
     server::{events::NewEvent, internal},
 };
 use sqlx::{Sqlite, Transaction};
@@ -28,7 +28,7 @@ impl Accounts {
     /// more.
     pub async fn create_password_link(
         &self,
-        admin: &CurrentUser,
+        admin: &AdminAccess,
         account_id: i64,
     ) -> Result<(String, Token, UtcMillis), ApiError> {
         if account_id == admin.id {
@@ -98,7 +98,7 @@ impl Accounts {
         if used.rows_affected() == 0 {
             return Err(invalid_link());
         }
-        replace_password(&mut tx, account_id, &password_hash).await?;
+        let count = replace_password(&mut tx, account_id, &password_hash).await?;
         let text =
             format!("{username} set a new password with an admin's link; all their devices are signed out.");
         NewEvent::info("account_password_changed", None, text)
@@ -106,6 +106,9 @@ impl Accounts {
             .write(&mut tx)
             .await
             .map_err(internal)?;
+        let why = "their password was set with an admin's link";
+        let ended = EndedSessions { account_id, username: &username, done_by: None, count, why };
+        self.record_ended_sessions(&mut tx, ended).await?;
         tx.commit().await.map_err(internal)
     }
 
@@ -124,20 +127,19 @@ impl Accounts {
     }
 }
 
-/// Sets an account's password and ends all its sessions.
+/// Sets an account's password and ends all its sessions. Gives how many.
 pub(super) async fn replace_password(
     tx: &mut Transaction<'_, Sqlite>,
     account_id: i64,
     password_hash: &str,
-) -> Result<(), ApiError> {
+) -> Result<u64, ApiError> {
     sqlx::query("UPDATE account SET password_hash = ? WHERE id = ?")
         .bind(password_hash)
         .bind(account_id)
         .execute(&mut **tx)
         .await
         .map_err(internal)?;
-    end_sessions(tx, account_id).await?;
-    Ok(())
+    end_sessions(tx, account_id).await
 }
 
 /// Ends all sessions of an account. Gives how many.

@@ -23,10 +23,10 @@ pub use deliver::Notifier;
 pub use email::{Mail, MailError, MailSecurity, PASSWORD_VARIABLE};
 pub use webhook::signature;
 
-use super::{database::Database, events::NewEvent, internal};
+use super::{accounts::AdminAccess, database::Database, events::NewEvent, internal};
 use crate::model::{
-    ApiError, Channel, CurrentUser, Delivery, DeliveryState, ErrorCode, NotificationSettings, Role,
-    UtcMillis, check_webhook_url,
+    ApiError, Channel, CurrentUser, Delivery, DeliveryState, ErrorCode, NotificationSettings, UtcMillis,
+    check_webhook_url,
 };
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use sqlx::{Sqlite, Transaction};
@@ -218,21 +218,20 @@ impl Notifications {
         }
         let sql = "INSERT INTO notification_setting (account_id, email_is_on) VALUES (?1, ?2)
                    ON CONFLICT (account_id) DO UPDATE SET email_is_on = ?2";
-        set(tx, sql, user, is_on).await
+        let what = if is_on { "has their alerts sent by e-mail" } else { "turned e-mails about alerts off" };
+        set(tx, sql, user, is_on, what).await
     }
 
     /// Whether an admin is notified about all VMs.
     ///
     /// # Errors
-    /// `Forbidden` for who is no admin.
-    pub async fn set_of_all(&self, user: &CurrentUser, is_on: bool) -> Result<(), ApiError> {
-        if user.role != Role::Admin {
-            return Err(ApiError::forbidden("Only admins can be notified about all VMs."));
-        }
+    /// `Internal` when the database cannot be written.
+    pub async fn set_of_all(&self, user: &AdminAccess, is_on: bool) -> Result<(), ApiError> {
         let tx = self.database.write().await.map_err(internal)?;
         let sql = "INSERT INTO notification_setting (account_id, of_all) VALUES (?1, ?2)
                    ON CONFLICT (account_id) DO UPDATE SET of_all = ?2";
-        set(tx, sql, user, is_on).await
+        let whose = if is_on { "the VMs of all users" } else { "their own VMs and the host" };
+        set(tx, sql, user, is_on, &format!("is notified about {whose}")).await
     }
 
     /// Queues a message that says that messages come.
@@ -280,14 +279,20 @@ impl Notifications {
     }
 }
 
-/// Stores a setting, and commits.
+/// Stores a setting, and commits. `what` the user does, for the event.
 async fn set(
     mut tx: Transaction<'_, Sqlite>,
     sql: &'static str,
     user: &CurrentUser,
     is_on: bool,
+    what: &str,
 ) -> Result<(), ApiError> {
     sqlx::query(sql).bind(user.id).bind(is_on).execute(&mut *tx).await.map_err(internal)?;
+    NewEvent::info("account_notifications_changed", None, format!("{} {what}.", user.username))
+        .by(user.id)
+        .write(&mut tx)
+        .await
+        .map_err(internal)?;
     tx.commit().await.map_err(internal)
 }
 

@@ -4,16 +4,16 @@
 
 use super::{Expect, Own, VmAccess, Vms, operations, repository};
 use crate::{
-    model::{
-        Adoptable, Adopted, ApiError, CurrentUser, ErrorCode, GuestSetup, Image, VmName, VmSpec, VmStatus,
-    },
+    model::{Adoptable, Adopted, ApiError, ErrorCode, GuestSetup, Image, VmName, VmSpec, VmStatus},
     server::{
+        accounts::AdminAccess,
         events::NewEvent,
         guest::{self, GuestSample, ReadOnceError},
         internal,
         provider::{
             Domain, DomainState, GuestAccess, Hypervisor, IndexedMachine, Machine, MachineIndex, Project,
         },
+        request_origin,
     },
 };
 use std::{path::Path, sync::Arc};
@@ -42,7 +42,7 @@ impl Vms {
     ///
     /// # Errors
     /// `Unavailable` when Vagrant's index cannot be read.
-    pub async fn adoptable(&self) -> Result<Vec<Adoptable>, ApiError> {
+    pub async fn adoptable(&self, _: &AdminAccess) -> Result<Vec<Adoptable>, ApiError> {
         let Some(adoption) = &self.0.adoption else { return Ok(Vec::new()) };
         let known: Vec<(String, String)> = sqlx::query_as("SELECT data_directory, machine FROM adopted")
             .fetch_all(self.0.database.read())
@@ -75,7 +75,7 @@ impl Vms {
     /// # Errors
     /// `NotFound` when Vagrant has no such machine; `Invalid` for the name; `Conflict` when the name is taken, the machine is
     /// managed already, or its resources are unknown.
-    pub async fn adopt(&self, user: &CurrentUser, id: &str, name: &str) -> Result<i64, ApiError> {
+    pub async fn adopt(&self, user: &AdminAccess, id: &str, name: &str) -> Result<i64, ApiError> {
         let adoption = self.0.adoption.as_ref().ok_or_else(|| ApiError::not_found("machine"))?;
         let name = VmName::new(name.trim()).map_err(|e| ApiError::invalid_field("name", e.to_string()))?;
         let indexed = indexed(adoption).await?.into_iter().find(|machine| machine.id == id);
@@ -125,7 +125,7 @@ impl Vms {
             min_ram_mb: 0,
             min_disk_gb: 0,
         };
-        let (vms, user) = (self.clone(), user.clone());
+        let (vms, user, origin) = (self.clone(), user.clone(), request_origin::current());
         // In a task of its own: a client that hangs up in between must not leave a folder without a VM.
         let adoption = tokio::spawn(async move {
             let mut tx = vms.0.database.write().await.map_err(internal)?;
@@ -137,14 +137,9 @@ impl Vms {
                 .await
                 .map_err(in_the_list)?;
             let shown = found.project.directory.display();
-            NewEvent::info(
-                "vm_adopted",
-                Some(vm_id),
-                format!("{} imported {name} from {shown}.", user.username),
-            )
-            .write(&mut tx)
-            .await
-            .map_err(internal)?;
+            let text = format!("{} imported {name} from {shown}.", user.username);
+            let event = NewEvent::info("vm_adopted", Some(vm_id), text).by(user.id);
+            NewEvent { origin, ..event }.write(&mut tx).await.map_err(internal)?;
             operations::make_folder(&folder).await.map_err(internal)?;
             tx.commit().await.map_err(internal)?;
             if let Some(view) = vms.find(vm_id).await? {
@@ -177,7 +172,11 @@ impl Vms {
         let (name, directory) = (&vm.name, &adopted.directory);
         let text =
             format!("{} took {name} off the list; its machine in {directory} stays.", access.user().username);
-        NewEvent::info("vm_released", Some(vm.id), text).write(&mut tx).await.map_err(internal)?;
+        NewEvent::info("vm_released", Some(vm.id), text)
+            .by(access.user().id)
+            .write(&mut tx)
+            .await
+            .map_err(internal)?;
         let (vms, vm_id) = (self.clone(), vm.id);
         // As above.
         let released = tokio::spawn(async move {

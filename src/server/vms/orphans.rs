@@ -10,6 +10,7 @@ use crate::{
         ApiError, CurrentUser, ErrorCode, GuestSetup, Orphan, OrphanKind, VmName, VmSpec, VmStatus, VmView,
     },
     server::{
+        accounts::AdminAccess,
         events::NewEvent,
         internal,
         provider::{Machine, MachineCommand, OwnedDomain},
@@ -33,7 +34,7 @@ impl Vms {
     ///
     /// # Errors
     /// `Unavailable` when the hypervisor does not answer; `Internal` when folders or database cannot be read.
-    pub async fn orphans(&self) -> Result<Vec<Orphan>, ApiError> {
+    pub async fn orphans(&self, _: &AdminAccess) -> Result<Vec<Orphan>, ApiError> {
         let domains = self.owned_domains().await?;
         let folders = self.folders_there().await?;
         let vms = self.list(Scope::All).await?;
@@ -107,8 +108,8 @@ impl Vms {
     ///
     /// # Errors
     /// `NotFound` when there is none with this folder; `Conflict` when its resources are unknown.
-    pub async fn adopt_orphan(&self, user: &CurrentUser, folder: &str) -> Result<i64, ApiError> {
-        let orphan = self.orphan(folder, Some(OrphanKind::Domain)).await?;
+    pub async fn adopt_orphan(&self, user: &AdminAccess, folder: &str) -> Result<i64, ApiError> {
+        let orphan = self.orphan(user, folder, Some(OrphanKind::Domain)).await?;
         let cannot = || ApiError::conflict("Its specification is unknown or its owner no longer exists.");
         let owner = self.owner_of(folder).await?.ok_or_else(cannot)?;
         let (name, spec) = self.read_info(folder).await.ok_or_else(cannot)?;
@@ -139,8 +140,8 @@ impl Vms {
     ///
     /// # Errors
     /// `NotFound` when there is no such orphan any more; `Unavailable` when the hypervisor fails.
-    pub async fn clean_up_orphan(&self, user: &CurrentUser, folder: &str) -> Result<(), ApiError> {
-        let orphan = self.orphan(folder, None).await?;
+    pub async fn clean_up_orphan(&self, user: &AdminAccess, folder: &str) -> Result<(), ApiError> {
+        let orphan = self.orphan(user, folder, None).await?;
         let vm_id =
             if orphan.can_adopt { Some(self.adopt_orphan(user, folder).await?) } else { orphan.vm_id };
         if let Some(vm_id) = vm_id {
@@ -196,8 +197,13 @@ impl Vms {
         })
     }
 
-    async fn orphan(&self, folder: &str, kind: Option<OrphanKind>) -> Result<Orphan, ApiError> {
-        let found = self.orphans().await?.into_iter();
+    async fn orphan(
+        &self,
+        admin: &AdminAccess,
+        folder: &str,
+        kind: Option<OrphanKind>,
+    ) -> Result<Orphan, ApiError> {
+        let found = self.orphans(admin).await?.into_iter();
         let mut found = found.filter(|orphan| orphan.folder == folder);
         found
             .find(|orphan| kind.is_none_or(|kind| orphan.kind == kind))

@@ -1,5 +1,6 @@
 //! Security headers: pages may do only what they need.
 
+use super::{host::RequestedAddress, request_context::is_encrypted};
 use crate::server::state::AppState;
 use axum::{
     extract::{Request, State},
@@ -53,7 +54,6 @@ pub async fn secure(State(state): State<AppState>, request: Request, next: Next)
         set(header::CONTENT_SECURITY_POLICY, NO_PAGE);
     }
     set(header::REFERRER_POLICY, "same-origin");
-    set(HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
     set(HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
     set(HeaderName::from_static("permissions-policy"), PERMISSIONS_POLICY);
     if !is_asset {
@@ -62,6 +62,20 @@ pub async fn secure(State(state): State<AppState>, request: Request, next: Next)
     }
     if state.https {
         set(header::STRICT_TRANSPORT_SECURITY, "max-age=31536000");
+    }
+    response
+}
+
+/// Separates pages from the windows of other sites. Browsers do so only over https and on their own machine; elsewhere, the
+/// header would be a warning in their console.
+pub async fn isolate(request: Request, next: Next) -> Response {
+    let address = request.extensions().get::<RequestedAddress>();
+    let is_local = address.is_some_and(|address| address.authority.host.is_loopback());
+    let is_trustworthy = is_local || is_encrypted(request.headers(), address);
+    let mut response = next.run(request).await;
+    if is_trustworthy {
+        let policy = HeaderValue::from_static("same-origin");
+        response.headers_mut().insert("cross-origin-opener-policy", policy);
     }
     response
 }

@@ -2,12 +2,12 @@
 
 use super::{client_address::ClientAddress, host::RequestedAddress};
 use crate::{
-    model::{ApiError, CurrentUser, ErrorCode, OneTimeLink, Role, Theme, Transport},
+    model::{ApiError, CurrentUser, ErrorCode, OneTimeLink, Theme, Transport},
     server::{
-        accounts::{Carrier, Device, KNOWN_DEVICE_DAYS, LIFE_DAYS, Token},
+        accounts::{AdminAccess, Carrier, Device, KNOWN_DEVICE_DAYS, LIFE_DAYS, Token},
         internal,
         network::Origin,
-        request_origin,
+        request_origin::{Caller, RequestOrigin},
         state::AppState,
         vms::{Level, Scope, VmAccess},
     },
@@ -22,6 +22,7 @@ use leptos_axum::ResponseOptions;
 use std::{
     collections::BTreeSet,
     net::{IpAddr, Ipv4Addr},
+    sync::Arc,
     time::Instant,
 };
 
@@ -61,7 +62,7 @@ pub fn app_state() -> Result<AppState, ApiError> {
 /// `Internal` when the database cannot be read.
 pub async fn current_user() -> Result<Option<CurrentUser>, ApiError> {
     let Some(parts) = use_context::<Parts>() else { return Ok(None) };
-    authenticate(&app_state()?, &parts.headers).await
+    authenticate(&app_state()?, &parts).await
 }
 
 /// The signed-in user.
@@ -78,12 +79,9 @@ pub async fn require_user() -> Result<(AppState, CurrentUser), ApiError> {
 ///
 /// # Errors
 /// `NotSignedIn`; `Forbidden` for other users.
-pub async fn require_admin() -> Result<(AppState, CurrentUser), ApiError> {
+pub async fn require_admin() -> Result<(AppState, AdminAccess), ApiError> {
     let (state, user) = require_user().await?;
-    match user.role {
-        Role::Admin => Ok((state, user)),
-        Role::User => Err(ApiError::admins_only()),
-    }
+    Ok((state, AdminAccess::of(user)?))
 }
 
 /// The signed-in user's access to a VM, at least of level `L`.
@@ -92,8 +90,41 @@ pub async fn require_admin() -> Result<(AppState, CurrentUser), ApiError> {
 /// `NotSignedIn`; as [`Vms::access`](crate::server::vms::Vms::access).
 pub async fn require_vm<L: Level>(vm_id: i64) -> Result<(AppState, VmAccess<L>), ApiError> {
     let (state, user) = require_user().await?;
-    let access = state.vms.access(&user, vm_id).await?;
+    let parts = use_context::<Parts>();
+    let extensions = parts.as_ref().map(|parts| &parts.extensions);
+    let access = vm_access(&state, &user, vm_id, extensions).await?;
     Ok((state, access))
+}
+
+/// A user's access to a VM, at least of level `L`. If it is hidden from them, that is noted in the request's origin.
+///
+/// # Errors
+/// As [`Vms::access`](crate::server::vms::Vms::access).
+pub async fn vm_access<L: Level>(
+    state: &AppState,
+    user: &CurrentUser,
+    vm_id: i64,
+    extensions: Option<&Extensions>,
+) -> Result<VmAccess<L>, ApiError> {
+    let access = state.vms.access(user, vm_id).await;
+    if access.as_ref().is_err_and(|error| error.code == ErrorCode::NotFound) {
+        note_hidden_vms(state, &[vm_id], extensions).await?;
+    }
+    access
+}
+
+/// Notes in the request's origin if one of these VMs, which its caller may not see, is there.
+async fn note_hidden_vms(
+    state: &AppState,
+    vm_ids: &[i64],
+    extensions: Option<&Extensions>,
+) -> Result<(), ApiError> {
+    if let Some(origin) = extensions.and_then(Extensions::get::<Arc<RequestOrigin>>)
+        && state.vms.any_exists(vm_ids).await?
+    {
+        origin.note_hidden();
+    }
+    Ok(())
 }
 
 /// Checks that the signed-in user may see all these VMs and returns their ids without duplicates.
@@ -110,6 +141,9 @@ pub async fn require_vms(vm_ids: &[i64]) -> Result<(AppState, Vec<i64>), ApiErro
     if requested.is_subset(&allowed) {
         Ok((state, requested.into_iter().collect()))
     } else {
+        let hidden: Vec<_> = requested.difference(&allowed).copied().collect();
+        let parts = use_context::<Parts>();
+        note_hidden_vms(&state, &hidden, parts.as_ref().map(|parts| &parts.extensions)).await?;
         Err(ApiError::not_found("VM"))
     }
 }
@@ -122,29 +156,33 @@ pub fn transport(state: &AppState) -> Transport {
 }
 
 fn transport_of(headers: &HeaderMap, address: Option<&RequestedAddress>, https: bool) -> Transport {
-    let is_encrypted = address.and_then(|address| address.https).unwrap_or_else(|| {
-        // Browsers send Sec-Fetch-… over https and to their own machine only, where they keep Secure cookies, too.
-        headers.get("x-forwarded-proto").is_some_and(|scheme| scheme == "https")
-            || headers.keys().any(|name| name.as_str().starts_with("sec-fetch-"))
-    });
     match address {
-        _ if is_encrypted => Transport::Protected,
+        _ if is_encrypted(headers, address) => Transport::Protected,
         _ if https => Transport::HttpsRequired,
         Some(address) if !address.authority.host.is_loopback() => Transport::Unencrypted,
         _ => Transport::Protected,
     }
 }
 
+/// Whether a request seems to come over https, or from this machine.
+pub fn is_encrypted(headers: &HeaderMap, address: Option<&RequestedAddress>) -> bool {
+    address.and_then(|address| address.https).unwrap_or_else(|| {
+        // Browsers send Sec-Fetch-… over https and to their own machine only, where they keep Secure cookies, too.
+        headers.get("x-forwarded-proto").is_some_and(|scheme| scheme == "https")
+            || headers.keys().any(|name| name.as_str().starts_with("sec-fetch-"))
+    })
+}
+
 /// The user that a request's headers authenticate: by bearer token if present, otherwise by cookie.
 ///
 /// # Errors
 /// `Internal` when the database cannot be read.
-pub async fn authenticate(state: &AppState, headers: &HeaderMap) -> Result<Option<CurrentUser>, ApiError> {
-    if let Some(token) = bearer_token(headers) {
-        return owner_of_token(state, token, Carrier::Bearer).await;
+pub async fn authenticate(state: &AppState, parts: &Parts) -> Result<Option<CurrentUser>, ApiError> {
+    if let Some(token) = bearer_token(&parts.headers) {
+        return owner_of_token(state, parts, token, Carrier::Bearer).await;
     }
-    match session_cookie(headers, state.https) {
-        Some(token) => owner_of_token(state, token, Carrier::Cookie).await,
+    match session_cookie(&parts.headers, state.https) {
+        Some(token) => owner_of_token(state, parts, token, Carrier::Cookie).await,
         None => Ok(None),
     }
 }
@@ -152,12 +190,16 @@ pub async fn authenticate(state: &AppState, headers: &HeaderMap) -> Result<Optio
 /// The owner of a token; what the request causes is recorded with its session.
 async fn owner_of_token(
     state: &AppState,
+    parts: &Parts,
     token: &str,
     carrier: Carrier,
 ) -> Result<Option<CurrentUser>, ApiError> {
     let session = state.accounts.session_of_token(token, carrier).await?;
     Ok(session.map(|(session_id, user)| {
-        request_origin::set_session(session_id);
+        if let Some(origin) = parts.extensions.get::<Arc<RequestOrigin>>() {
+            let username = user.username.clone();
+            origin.set_caller(Caller { session_id, account_id: user.id, username });
+        }
         user
     }))
 }
@@ -166,12 +208,9 @@ async fn owner_of_token(
 ///
 /// # Errors
 /// `Internal` when the database cannot be read.
-pub async fn authenticate_bearer(
-    state: &AppState,
-    headers: &HeaderMap,
-) -> Result<Option<CurrentUser>, ApiError> {
-    match bearer_token(headers) {
-        Some(token) => owner_of_token(state, token, Carrier::Bearer).await,
+pub async fn authenticate_bearer(state: &AppState, parts: &Parts) -> Result<Option<CurrentUser>, ApiError> {
+    match bearer_token(&parts.headers) {
+        Some(token) => owner_of_token(state, parts, token, Carrier::Bearer).await,
         None => Ok(None),
     }
 }
@@ -327,7 +366,7 @@ pub fn link_with_token(state: &AppState, page: &str, token: &Token) -> String {
 
 /// Gives the link as the answer. A form that was sent without JavaScript is answered with a redirect instead, so the link is
 /// kept for the page behind it.
-pub fn shown_once(state: &AppState, admin: &CurrentUser, link: OneTimeLink) -> OneTimeLink {
+pub fn shown_once(state: &AppState, admin: &AdminAccess, link: OneTimeLink) -> OneTimeLink {
     let parts = use_context::<Parts>();
     let accept = parts.as_ref().and_then(|parts| parts.headers.get(header::ACCEPT)?.to_str().ok());
     if accept.is_some_and(|accept| accept.contains("text/html")) {
