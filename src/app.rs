@@ -4,8 +4,9 @@ use crate::{
     asset_urls::AssetUrls,
     components::{app_layout::AppLayout, theme},
     pages::{
-        Account, Accounts, Admin, Adopt, AlertRules, Alerts, ConfirmPassword, Events, Launch, Monitor,
-        NewPassword, NotFound, Overview, Register, SecondFactor, Setup, SignIn, Terminal, Terminals, Vm,
+        Account, Accounts, Admin, Adopt, AlertRules, Alerts, ConfirmEmail, ConfirmPassword, Events, Launch,
+        Monitor, NewPassword, NotFound, Overview, Register, SecondFactor, Setup, SignIn, Terminal, Terminals,
+        Vm,
     },
 };
 use leptos::prelude::*;
@@ -80,6 +81,7 @@ pub fn App() -> impl IntoView {
                 <Route path=path!("/new-password") view={Lazy::<NewPassword>::new()} ssr=SsrMode::Async/>
                 <Route path=path!("/account/second-factor") view={Lazy::<SecondFactor>::new()} ssr=SsrMode::Async/>
                 <Route path=path!("/confirm-password") view={Lazy::<ConfirmPassword>::new()} ssr=SsrMode::Async/>
+                <Route path=path!("/confirm-email") view={Lazy::<ConfirmEmail>::new()} ssr=SsrMode::Async/>
                 <Route path=path!("/setup") view={Lazy::<Setup>::new()} ssr=SsrMode::Async/>
                 <DevelopmentRoutes/>
             </Routes>

@@ -33,7 +33,7 @@ pub async fn register(
         setup_code: &setup_code,
         invitation: &invitation,
     };
-    state.register(form).await?;
+    state.register(form, request_context::caller_address()).await?;
     request_context::sign_in(&state, &username, &password, "", None).await
 }
 
@@ -337,7 +337,8 @@ pub async fn set_password_by_link(
 ) -> Result<(), ApiError> {
     use crate::server::web::request_context;
     let state = request_context::app_state()?;
-    state.accounts.set_password_by_link(&link, &new_password).await?;
+    let address = request_context::caller_address();
+    state.accounts.set_password_by_link(&link, &new_password, address).await?;
     request_context::redirect("/sign-in?done=password");
     Ok(())
 }

@@ -7,6 +7,7 @@ mod admin;
 mod adopt;
 mod alert_rules;
 mod alerts;
+mod confirm_email;
 mod confirm_password;
 mod events;
 mod invitations;
@@ -87,6 +88,7 @@ pages! {
     manage: new_password::NewPassword, new_password_page, load_new_password;
     security: second_factor::SecondFactor, second_factor_page, load_second_factor;
     security: confirm_password::ConfirmPassword, confirm_password_page, load_confirm_password;
+    manage: confirm_email::ConfirmEmail, confirm_email_page, load_confirm_email;
 }
 
 /// While hydrating, the page stays as the server rendered it, which works without JavaScript.

@@ -186,7 +186,11 @@ pub async fn assemble(
         alerts: Alerts::new(database.clone()),
         database,
         events,
-        notifications: Notifications::new(notified, arguments.notifications.smtp_url.is_some()),
+        notifications: Notifications::new(
+            notified,
+            arguments.notifications.smtp_url.is_some(),
+            !arguments.public_url.is_empty(),
+        ),
         store,
         vms,
         terminals,
@@ -279,6 +283,11 @@ pub async fn serve(arguments: ServeArgs) -> Result<(), String> {
         tracing::warn!(
             %address,
             "passwords and sessions cross the network unencrypted: put a proxy with https in front, see --https"
+        );
+    }
+    if arguments.notifications.smtp_url.is_some() && arguments.public_url.is_empty() {
+        tracing::warn!(
+            "no e-mail address can be confirmed, because mails have no link to this server: set --public-url"
         );
     }
     let needs_first_account = state.accounts.is_empty().await.map_err(|e| e.to_string())?;

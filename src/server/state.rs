@@ -24,7 +24,7 @@ use crate::{
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use sha2::{Digest, Sha256};
-use std::{sync::Arc, time::Instant};
+use std::{net::IpAddr, sync::Arc, time::Instant};
 
 /// The span of a page's first load, and the longest that a poll may request.
 const WINDOW_SECS: u32 = 15 * 60;
@@ -108,8 +108,12 @@ impl AppState {
     ///
     /// # Errors
     /// As [`Accounts::register_visitor`].
-    pub async fn register(&self, form: RegistrationForm<'_>) -> Result<CurrentUser, ApiError> {
-        let user = self.accounts.register_visitor(&self.registration, form).await?;
+    pub async fn register(
+        &self,
+        form: RegistrationForm<'_>,
+        address: IpAddr,
+    ) -> Result<CurrentUser, ApiError> {
+        let user = self.accounts.register_visitor(&self.registration, form, address).await?;
         self.seed_simulated_fleet().await?;
         Ok(user)
     }

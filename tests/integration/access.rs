@@ -97,7 +97,7 @@ pub const REST: [(&str, &str, &str, &str, Level); 31] = [
 ];
 
 /// Each page's path as registered and as requested, and who may see it.
-pub const PAGES: [(&str, &str, Level); 21] = [
+pub const PAGES: [(&str, &str, Level); 22] = [
     ("/", "/", User),
     ("/monitor", "/monitor", User),
     ("/alerts", "/alerts", User),
@@ -117,6 +117,7 @@ pub const PAGES: [(&str, &str, Level); 21] = [
     ("/sign-in", "/sign-in", Anyone),
     ("/register", "/register", Anyone),
     ("/new-password", "/new-password", Anyone),
+    ("/confirm-email", "/confirm-email", Anyone),
     ("/setup", "/setup", Anyone),
     ("/style", "/style", Anyone),
 ];
@@ -131,7 +132,8 @@ pub fn level_of(path: &str) -> Level {
         | "current_user"
         | "instance"
         | "set_theme"
-        | "set_password_by_link" => Anyone,
+        | "set_password_by_link"
+        | "confirm_email" => Anyone,
         "accounts"
         | "create_account"
         | "set_account_active"

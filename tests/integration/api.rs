@@ -177,6 +177,7 @@ pub fn server_functions() -> BTreeMap<&'static str, &'static str> {
         ("/api/v1/my_notifications", ""),
         ("/api/v1/set_webhook", "url="),
         ("/api/v1/set_email_notifications", "is_on=false"),
+        ("/api/v1/confirm_email", "link=x"),
         ("/api/v1/set_notify_of_all", "is_on=true"),
         ("/api/v1/test_notification", "channel=webhook"),
         ("/api/v1/alert_rules", ""),

@@ -308,7 +308,7 @@ async fn addresses_are_shown_to_admins_and_to_whom_they_belong() {
 const WITHOUT_EVENT: [&str; 5] =
     ["set_theme", "test_notification", "confirm_password", "begin_second_factor", "attach_terminal"];
 /// Those whose event is tested elsewhere, because they need more than the simulated fleet has at once.
-const ELSEWHERE: [&str; 17] = [
+const ELSEWHERE: [&str; 18] = [
     "confirm_second_factor",
     "renew_recovery_codes",
     "remove_second_factor",
@@ -321,6 +321,7 @@ const ELSEWHERE: [&str; 17] = [
     "register",
     "sign_in",
     "sign_out",
+    "confirm_email",
     "cancel_operation",
     "acknowledge_alert",
     "adopt_orphan",

@@ -148,6 +148,7 @@ async fn every_cookie_is_secure_under_https_only() {
             assert_eq!(cookies.len(), if path == "/api/v1/sign_in" { 2 } else { 1 });
             for cookie in cookies.into_iter().map(|cookie| cookie.to_str().unwrap()) {
                 assert_eq!(cookie.contains("; Secure"), is_secure, "{path}: {cookie}");
+                assert_eq!(cookie.starts_with("__Host-"), is_secure, "{path}: {cookie}");
                 assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax"), "{path}: {cookie}");
             }
         }
@@ -173,6 +174,13 @@ async fn every_response_says_who_may_embed_it_and_which_features_it_uses() {
         let answer = server.anonymous().get(path).await;
         let of = |name: &str| answer.headers.get(name).map_or("", |value| value.to_str().unwrap()).to_owned();
         assert_eq!(of("cross-origin-resource-policy"), "same-origin", "{path}");
+        assert_eq!(of("x-content-type-options"), "nosniff", "{path}");
+        let policy = of("content-security-policy");
+        for part in ["default-src 'none'", "base-uri 'none'", "frame-ancestors 'none'"] {
+            assert!(policy.contains(part), "{path}: {policy}");
+        }
+        let is_page = of("content-type").starts_with("text/html");
+        assert_eq!(policy.contains("script-src 'self' 'nonce-"), is_page, "{path}: {policy}");
         for feature in ["camera=()", "microphone=()", "geolocation=()"] {
             assert!(of("permissions-policy").contains(feature), "{path}: {}", of("permissions-policy"));
         }

@@ -91,7 +91,7 @@ impl Accounts {
         password: &str,
         role: Role,
     ) -> Result<(), ApiError> {
-        let new = self.checked(username, email, password).await?;
+        let new = self.checked(&self.passwords, username, email, password).await?;
         let mut tx = self.write_as_admin(admin).await?;
         self.insert(&mut tx, &new, role, Some(admin)).await?;
         tx.commit().await.map_err(internal)

@@ -203,7 +203,7 @@ impl Accounts {
         password: &str,
         role: Option<Role>,
     ) -> Result<CurrentUser, ApiError> {
-        let new = self.checked(username, email, password).await?;
+        let new = self.checked(&self.passwords, username, email, password).await?;
         let mut tx = self.database.write().await.map_err(internal)?;
         let any: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM account)")
             .fetch_one(&mut *tx)
@@ -215,7 +215,14 @@ impl Accounts {
         Ok(user)
     }
 
-    async fn checked(&self, username: &str, email: &str, password: &str) -> Result<NewAccount, ApiError> {
+    /// The password is hashed in the queue of `passwords`.
+    async fn checked(
+        &self,
+        passwords: &Passwords,
+        username: &str,
+        email: &str,
+        password: &str,
+    ) -> Result<NewAccount, ApiError> {
         let (username, email) = (username.trim(), email.trim());
         check_registration(username, email, password)?;
         // Mail to `a<victim@example.org>` would go to the victim.
@@ -223,7 +230,7 @@ impl Accounts {
             return Err(ApiError::invalid_field("email", EMAIL_INVALID));
         }
         let owner = Owner { username: username.to_owned(), email: email.to_owned() };
-        let password_hash = self.passwords.hash_new("password", password, owner.clone()).await?;
+        let password_hash = passwords.hash_new("password", password, owner.clone()).await?;
         Ok(NewAccount { owner, password_hash })
     }
 

@@ -13,6 +13,7 @@ use crate::{
     server::{events::NewEvent, internal},
 };
 use sqlx::{Sqlite, Transaction};
+use std::net::IpAddr;
 
 const LIFE_MILLIS: i64 = 60 * 60 * 1000;
 
@@ -74,18 +75,23 @@ impl Accounts {
         Ok((other.username, token, UtcMillis(expires_at)))
     }
 
-    /// Sets the password of the account that the link is of, and ends its sessions.
+    /// Sets the password of the account that the link is of, and ends its sessions. `address` is the client's.
     ///
     /// # Errors
     /// `Invalid` with the field `link` when it is not valid, and with `new_password`; `TooMany` when too many passwords are
     /// being hashed.
-    pub async fn set_password_by_link(&self, token: &str, new_password: &str) -> Result<(), ApiError> {
+    pub async fn set_password_by_link(
+        &self,
+        token: &str,
+        new_password: &str,
+        address: IpAddr,
+    ) -> Result<(), ApiError> {
         check_password("new_password", new_password)?;
         let token_hash = Token::hash_of(token.trim()).ok_or_else(invalid_link)?;
         // Hashing is expensive: only for who has a valid link.
         let LinkOwner { account_id, owner } = self.link_owner(&token_hash).await?.ok_or_else(invalid_link)?;
         let username = owner.username.clone();
-        let password_hash = self.passwords.hash_new("new_password", new_password, owner).await?;
+        let password_hash = self.passwords.of(address).hash_new("new_password", new_password, owner).await?;
         let mut tx = self.database.write().await.map_err(internal)?;
         let used = sqlx::query("DELETE FROM password_link WHERE token_hash = ? AND expires_at > ?")
             .bind(&token_hash)

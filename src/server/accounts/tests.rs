@@ -1,7 +1,7 @@
 //! Sessions and what ends them.
 
 use super::*;
-use crate::server::provider::Moment;
+use crate::{model::RegistrationMode, server::provider::Moment};
 use futures::future::join_all;
 use proptest::{collection, prelude::*, test_runner};
 use std::{
@@ -83,6 +83,15 @@ pub fn browser(session_token: Option<&str>) -> Device<'_> {
         known_device_token: None,
         address: HERE,
     }
+}
+
+/// One of many that the same client sends.
+async fn register_visitor(accounts: Accounts, name: String, address: IpAddr) -> Result<(), ApiError> {
+    let registration = Registration::new(RegistrationMode::Open)?;
+    let email = format!("{name}@example.org");
+    let form =
+        RegistrationForm { username: &name, email: &email, password: OLD, setup_code: "", invitation: "" };
+    accounts.register_visitor(&registration, form, address).await.map(|_| ())
 }
 
 impl Accounts {
@@ -604,4 +613,21 @@ fn sessions_in_memory_are_those_of_the_table_whatever_happens_at_once() {
         })
     });
     checked.unwrap();
+}
+
+#[tokio::test]
+async fn a_client_that_creates_many_accounts_does_not_keep_others_from_registering_or_setting_a_password() {
+    let (_folder, accounts, ada, bob) = ada_and_bob().await;
+    let (_, link, _) = accounts.create_password_link(&as_admin(&ada), bob.id).await.unwrap();
+    let mut greedy = tokio::task::JoinSet::new();
+    for n in 0..40 {
+        greedy.spawn(register_visitor(accounts.clone(), format!("guest{n}"), ELSEWHERE));
+    }
+    let rejected = greedy.join_next().await.unwrap().unwrap().unwrap_err();
+    assert_eq!(rejected.code, ErrorCode::TooMany);
+    let (registered, set) = tokio::join!(
+        register_visitor(accounts.clone(), "eve".into(), HERE),
+        accounts.set_password_by_link(link.expose(), NEW, HERE),
+    );
+    assert_eq!((registered, set), (Ok(()), Ok(())));
 }

@@ -15,6 +15,9 @@ const PERMISSIONS_POLICY: &str = "accelerometer=(), autoplay=(), camera=(), disp
      encrypted-media=(), geolocation=(), gyroscope=(), hid=(), magnetometer=(), microphone=(), midi=(), payment=(), \
      publickey-credentials-get=(), screen-wake-lock=(), serial=(), usb=(), xr-spatial-tracking=()";
 
+/// The policy for what is no page.
+const NO_PAGE: &str = "default-src 'none'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'";
+
 /// Sets the policy for the page that is being rendered: scripts only with this page's nonce.
 pub fn set_content_security_policy() {
     let (Some(nonce), Some(response)) = (use_nonce(), use_context::<leptos_axum::ResponseOptions>()) else {
@@ -47,6 +50,10 @@ pub async fn secure(State(state): State<AppState>, request: Request, next: Next)
     };
     set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     set(header::X_FRAME_OPTIONS, "DENY");
+    if !super::assets::cargo_leptos_watches() {
+        // Pages have their own; nothing else is shown as one.
+        set(header::CONTENT_SECURITY_POLICY, NO_PAGE);
+    }
     set(header::REFERRER_POLICY, "same-origin");
     set(HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
     set(HeaderName::from_static("permissions-policy"), PERMISSIONS_POLICY);

@@ -47,7 +47,7 @@ const SESSION_COOKIE: HostCookie = HostCookie("twarga_session");
 /// Of a browser in which somebody was signed in, see `KNOWN_DEVICE_DAYS`.
 const DEVICE_COOKIE: HostCookie = HostCookie("twarga_device");
 pub const FORM_ERROR_COOKIE: HostCookie = HostCookie("twarga_form_error");
-const THEME_COOKIE: &str = "twarga_theme";
+const THEME_COOKIE: HostCookie = HostCookie("twarga_theme");
 
 /// The state, for requests that need no sign-in.
 ///
@@ -377,7 +377,9 @@ pub fn user_agent(headers: &HeaderMap) -> &str {
 
 /// The theme chosen in the browser that sent these headers.
 pub fn theme(headers: &HeaderMap) -> Theme {
-    cookie_value(headers, THEME_COOKIE).and_then(Theme::parse).unwrap_or_default()
+    // The name without its prefix is also that of earlier versions.
+    let names = [true, false].map(|https| THEME_COOKIE.name(https));
+    names.iter().find_map(|name| cookie_value(headers, name)).and_then(Theme::parse).unwrap_or_default()
 }
 
 /// Stores the theme in a cookie for a year.
@@ -386,7 +388,7 @@ pub fn theme(headers: &HeaderMap) -> Theme {
 /// `Internal` when there is no response to put a cookie on.
 pub fn set_theme(state: &AppState, theme: Theme) -> Result<(), ApiError> {
     const YEAR_SECS: i64 = 365 * 24 * 60 * 60;
-    append_cookie(state, THEME_COOKIE, theme.as_str(), YEAR_SECS)
+    append_cookie(state, &THEME_COOKIE.name(state.https), theme.as_str(), YEAR_SECS)
 }
 
 /// Redirects a browser after a form; other clients only get the result.
