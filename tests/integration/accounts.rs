@@ -6,7 +6,7 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 use std::net::IpAddr;
 use twarga_cloud::server::{
-    accounts::{Accounts, AdminAccess},
+    accounts::Accounts,
     credits::Allowances,
     database::Database,
 };
