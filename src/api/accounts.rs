@@ -103,6 +103,7 @@ pub async fn change_password(
     let address = request_context::caller_address();
     let rotated =
         state.accounts.change_password(&user, &token, &old_password, &new_password, address).await?;
+    state.terminals.end_of(&user, "Your password was changed.").await;
     rotated.map_or(Ok(()), |token| request_context::set_session_cookie(&state, &token))
 }
 

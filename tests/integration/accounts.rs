@@ -5,11 +5,7 @@ use axum::http::{StatusCode, header};
 use futures::future::join_all;
 use serde_json::{Value, json};
 use std::net::IpAddr;
-use twarga_cloud::server::{
-    accounts::Accounts,
-    credits::Allowances,
-    database::Database,
-};
+use twarga_cloud::server::{accounts::Accounts, credits::Allowances, database::Database};
 
 const NEW_PASSWORD: &str = "another long password";
 const FORM: &str = "Content-Type: application/x-www-form-urlencoded\r\n";

@@ -12,13 +12,14 @@ use leptos::prelude::Owner;
 use serde_json::json;
 use std::collections::BTreeMap;
 
-const SOURCES: [&str; 7] = [
+const SOURCES: [&str; 8] = [
     include_str!("../../src/api/accounts.rs"),
     include_str!("../../src/api/alerts.rs"),
     include_str!("../../src/api/events.rs"),
     include_str!("../../src/api/metrics.rs"),
     include_str!("../../src/api/notifications.rs"),
     include_str!("../../src/api/second_factor.rs"),
+    include_str!("../../src/api/terminals.rs"),
     include_str!("../../src/api/vms.rs"),
 ];
 
@@ -37,7 +38,7 @@ const EXTREMES: [&str; 10] = [
 
 /// The numbers that server functions take, by path, as the source declares them.
 fn number_parameters() -> BTreeMap<String, Vec<String>> {
-    const NUMBERS: [&str; 7] = ["i64", "i32", "i16", "u32", "u64", "f64", "UtcMillis"];
+    const NUMBERS: [&str; 8] = ["i64", "i32", "i16", "u16", "u32", "u64", "f64", "UtcMillis"];
     let mut parameters = BTreeMap::new();
     for function in SOURCES.iter().flat_map(|source| source.split("endpoint = \"").skip(1)) {
         let (endpoint, rest) = function.split_once('"').unwrap();

@@ -618,7 +618,8 @@ fn sessions_in_memory_are_those_of_the_table_whatever_happens_at_once() {
 #[tokio::test]
 async fn a_client_that_creates_many_accounts_does_not_keep_others_from_registering_or_setting_a_password() {
     let (_folder, accounts, ada, bob) = ada_and_bob().await;
-    let (_, link, _) = accounts.create_password_link(&as_admin(&ada), bob.id, &RecentSignIn::of(&ada)).await.unwrap();
+    let (_, link, _) =
+        accounts.create_password_link(&as_admin(&ada), bob.id, &RecentSignIn::of(&ada)).await.unwrap();
     let mut greedy = tokio::task::JoinSet::new();
     for n in 0..40 {
         greedy.spawn(register_visitor(accounts.clone(), format!("guest{n}"), ELSEWHERE));

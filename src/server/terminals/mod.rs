@@ -224,6 +224,15 @@ impl Terminals {
         Ok(())
     }
 
+    /// Ends all terminals of a user.
+    pub async fn end_of(&self, user: &CurrentUser, reason: &str) {
+        let of_user: Vec<_> =
+            self.state().open.values().filter(|open| open.user.id == user.id).cloned().collect();
+        for open in of_user {
+            open.end(reason.to_owned()).await;
+        }
+    }
+
     /// Ends all terminals.
     pub async fn end_all(&self, reason: &str) {
         let all: Vec<_> = self.state().open.values().cloned().collect();
