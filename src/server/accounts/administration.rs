@@ -5,8 +5,7 @@
 //! lost the role are therefore rejected, in whatever order they are carried out.
 
 use super::{
-    AccountRow, Accounts, AdminAccess, RecentSignIn, now, password_link::end_sessions,
-    session_events::EndedSessions,
+    AccountRow, Accounts, AdminAccess, RecentSignIn, end_sessions, now, session_events::EndedSessions,
 };
 use crate::{
     model::{Account, ApiError, CurrentUser, Role, UtcMillis},

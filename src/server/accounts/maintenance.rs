@@ -4,9 +4,7 @@
 //! transaction.
 
 use super::{
-    AccountRow, Accounts, Owner,
-    password_link::{end_sessions, replace_password},
-    session_events::EndedSessions,
+    AccountRow, Accounts, Owner, end_sessions, password_link::replace_password, session_events::EndedSessions,
 };
 use crate::{
     model::{Account, ApiError, CurrentUser, Role, SignedInDevice, check_password},

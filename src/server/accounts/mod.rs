@@ -461,6 +461,16 @@ async fn insert_account(
     Ok(CurrentUser::from(row))
 }
 
+/// Ends all sessions of an account. Gives how many.
+async fn end_sessions(tx: &mut Transaction<'_, Sqlite>, account_id: i64) -> Result<u64, ApiError> {
+    let ended = sqlx::query("DELETE FROM session WHERE account_id = ?")
+        .bind(account_id)
+        .execute(&mut **tx)
+        .await
+        .map_err(internal)?;
+    Ok(ended.rows_affected())
+}
+
 /// Ends expired sessions, the one that the device had so far, and the oldest ones of the account beyond [`MAX_SESSIONS`].
 async fn end_outdated_sessions(
     tx: &mut Transaction<'_, Sqlite>,

@@ -5,7 +5,7 @@
 //! database). Using it ends all sessions of the account.
 
 use super::{
-    Accounts, AdminAccess, Owner, RecentSignIn, Token, administration::found, now,
+    Accounts, AdminAccess, Owner, RecentSignIn, Token, administration::found, end_sessions, now,
     session_events::EndedSessions,
 };
 use crate::{
@@ -144,16 +144,6 @@ pub(super) async fn replace_password(
         .await
         .map_err(internal)?;
     end_sessions(tx, account_id).await
-}
-
-/// Ends all sessions of an account. Gives how many.
-pub(super) async fn end_sessions(tx: &mut Transaction<'_, Sqlite>, account_id: i64) -> Result<u64, ApiError> {
-    let ended = sqlx::query("DELETE FROM session WHERE account_id = ?")
-        .bind(account_id)
-        .execute(&mut **tx)
-        .await
-        .map_err(internal)?;
-    Ok(ended.rows_affected())
 }
 
 fn invalid_link() -> ApiError {
