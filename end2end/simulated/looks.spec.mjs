@@ -18,6 +18,7 @@ const PAGES = {
   rules: "/alerts/rules",
   events: "/events",
   account: "/account",
+  keys: "/account/keys",
   accounts: "/admin/accounts",
   admin: "/admin",
 };

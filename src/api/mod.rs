@@ -19,6 +19,7 @@ mod error;
 mod events;
 mod metrics;
 mod notifications;
+mod ssh_keys;
 mod terminals;
 mod vms;
 
@@ -27,5 +28,6 @@ pub use alerts::*;
 pub use events::*;
 pub use metrics::*;
 pub use notifications::*;
+pub use ssh_keys::*;
 pub use terminals::*;
 pub use vms::*;

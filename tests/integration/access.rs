@@ -96,13 +96,14 @@ pub const REST: [(&str, &str, &str, &str, Level); 30] = [
 ];
 
 /// Each page's path as registered and as requested, and who may see it.
-pub const PAGES: [(&str, &str, Level); 19] = [
+pub const PAGES: [(&str, &str, Level); 20] = [
     ("/", "/", User),
     ("/monitor", "/monitor", User),
     ("/alerts", "/alerts", User),
     ("/alerts/rules", "/alerts/rules", User),
     ("/events", "/events", User),
     ("/account", "/account", User),
+    ("/account/keys", "/account/keys", User),
     ("/admin/accounts", "/admin/accounts", Admin),
     ("/admin", "/admin", Admin),
     ("/vms/new", "/vms/new", User),
@@ -149,9 +150,8 @@ fn level_of(path: &str) -> Level {
         | "collector_health"
         | "store_health"
         | "end_all_terminals" => Admin,
-        "attach_terminal" | "end_terminal" | "end_session" | "delete_alert_rule" | "acknowledge_alert" => {
-            Absent
-        }
+        "attach_terminal" | "end_terminal" | "end_session" | "delete_ssh_key" | "delete_alert_rule"
+        | "acknowledge_alert" => Absent,
         "save_alert_rule" => OwnElseAbsent,
         "vm_snapshots" | "vm_metrics" | "vm_operations" | "operation_output" | "metrics_since"
         | "vm_history" | "vm_ranges" | "vm_charts" | "vm_statistics" | "vm_events" => View,
@@ -165,7 +165,8 @@ fn level_of(path: &str) -> Level {
 }
 
 /// Server functions whose request in the table names nothing that is there, not even for an admin.
-const ABSENT: [&str; 12] = [
+const ABSENT: [&str; 13] = [
+    "/api/v1/delete_ssh_key",
     "/api/v1/attach_terminal",
     "/api/v1/end_terminal",
     "/api/v1/end_session",

@@ -2,8 +2,10 @@
 //!
 //! The screen itself is the custom element `twarga-terminal` (`assets/terminal.js`), which only these pages load.
 
+mod keys;
 mod list;
 
+pub use keys::SshKeys;
 pub use list::Terminals;
 
 use crate::{

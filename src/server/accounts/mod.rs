@@ -16,10 +16,12 @@ mod maintenance;
 mod password;
 mod password_link;
 mod password_strength;
+mod public_key;
 mod registration;
 mod self_service;
 mod session_cache;
 mod setup_code;
+mod ssh_keys;
 #[cfg(test)]
 mod tests;
 mod throttle;
@@ -38,9 +40,12 @@ pub use invitation::NewInvitation;
 use lettre::Address;
 pub use password::Passwords;
 use password_strength::Owner;
+pub use public_key::fingerprint;
 pub use registration::{Registration, RegistrationForm};
 use session_cache::SessionCache;
 use sqlx::{FromRow, Sqlite, Transaction};
+use ssh_keys::KeyCache;
+pub use ssh_keys::KeyOwner;
 use std::net::IpAddr;
 pub use token::Token;
 
@@ -110,6 +115,7 @@ pub struct Accounts {
     passwords: Passwords,
     allowances: Allowances,
     sessions: SessionCache,
+    ssh_keys: KeyCache,
     clock: Clock,
 }
 
@@ -150,7 +156,8 @@ impl Accounts {
     /// The same on another clock than this machine's.
     pub fn with_clock(database: Database, allowances: Allowances, clock: Clock) -> Self {
         let sessions = SessionCache::new(database.clone());
-        Self { database, passwords: Passwords::new(&clock), allowances, sessions, clock }
+        let ssh_keys = KeyCache::new(database.clone());
+        Self { database, passwords: Passwords::new(&clock), allowances, sessions, ssh_keys, clock }
     }
 
     /// Whether there is an account at all.

@@ -90,10 +90,9 @@ fn push_from(query: &mut QueryBuilder<Sqlite>, Search { user, filter }: Search<'
         match category {
             EventCategory::Vm => query.push(format!(" AND {prefix} IN ('vm', 'guest')")),
             EventCategory::Alert => query.push(format!(" AND {prefix} = 'alert'")),
-            EventCategory::Account => query.push(format!(" AND {prefix} IN ('account', 'credits')")),
-            EventCategory::System => {
-                query.push(format!(" AND {prefix} NOT IN ('vm', 'guest', 'alert', 'account', 'credits')"))
-            }
+            EventCategory::Account => query.push(format!(" AND {prefix} IN ('account', 'credits', 'ssh')")),
+            EventCategory::System => query
+                .push(format!(" AND {prefix} NOT IN ('vm', 'guest', 'alert', 'account', 'credits', 'ssh')")),
         };
     }
     if let Some(severity) = filter.severity {
