@@ -1,4 +1,4 @@
-use crate::model::{ApiError, SshKey};
+use crate::model::{ApiError, SshGateway, SshKey};
 use leptos::prelude::*;
 use leptos::server_fn::codec::GetUrl;
 
@@ -41,4 +41,20 @@ pub async fn delete_ssh_key(
     use crate::server::web::request_context;
     let (state, user) = request_context::require_user().await?;
     state.accounts.delete_ssh_key(&user, key_id).await
+}
+
+/// How the caller's ssh client reaches VMs; `None` if the server has no ssh gateway.
+#[server(prefix = "/api/v1", endpoint = "ssh_gateway", input = GetUrl)]
+pub async fn get_ssh_gateway() -> Result<Option<SshGateway>, ApiError> {
+    use crate::server::web::request_context;
+    let (state, user) = request_context::require_user().await?;
+    let Some(listening) = state.gateway.listening() else { return Ok(None) };
+    let host = request_context::ssh_host(&state);
+    Ok(Some(SshGateway {
+        is_local: listening.is_loopback && !host.is_loopback(),
+        host: crate::server::gateway::host_name(&host),
+        port: listening.port,
+        fingerprint: listening.fingerprint.clone(),
+        has_key: !state.accounts.ssh_keys(&user).await?.is_empty(),
+    }))
 }

@@ -43,7 +43,7 @@ pub use rule::{
     AlertRule, QuietHours, RULE_MAX_FOR_SECS, RULE_MAX_REPEAT_MINUTES, RuleForm, RuleScope, in_whole_units,
     time_of_day,
 };
-pub use ssh_key::{SSH_KEY_MAX_BYTES, SSH_KEY_NAME_MAX_CHARS, SSH_KEYS_MAX, SshKey};
+pub use ssh_key::{SSH_KEY_MAX_BYTES, SSH_KEY_NAME_MAX_CHARS, SSH_KEYS_MAX, SshGateway, SshKey};
 pub use terminal::{
     TERMINAL_TICKET_SECS, TERMINAL_WINDOW_BYTES, TerminalHello, TerminalNotice, TerminalRequest,
     TerminalSize, TerminalTicket, TerminalView, VmTerminals,

@@ -24,3 +24,18 @@ pub struct SshKey {
     /// When a connection was last opened with it.
     pub last_used_at: Option<UtcMillis>,
 }
+
+/// How the caller's ssh client reaches VMs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SshGateway {
+    /// The server's host name or address, as the caller knows it.
+    pub host: String,
+    /// Its TCP port.
+    pub port: u16,
+    /// `SHA256:…` of its host key, which ssh shows at the first connection.
+    pub fingerprint: String,
+    /// It listens on loopback only, so that other computers do not reach it.
+    pub is_local: bool,
+    /// Whether the caller has added a public key.
+    pub has_key: bool,
+}

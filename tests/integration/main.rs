@@ -10,6 +10,7 @@ mod api;
 mod clocks;
 mod config;
 mod crash;
+mod gateway;
 mod hardening;
 mod lifecycle;
 mod malformed;

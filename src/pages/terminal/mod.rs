@@ -2,6 +2,7 @@
 //!
 //! The screen itself is the custom element `twarga-terminal` (`assets/terminal.js`), which only these pages load.
 
+mod connect;
 mod keys;
 mod list;
 
@@ -19,6 +20,7 @@ use crate::{
     },
     model::{ApiError, TerminalTicket, VmStatus, VmTerminals},
 };
+use connect::Connect;
 use leptos::{ev, prelude::*, server_fn::ServerFn};
 use leptos_meta::Title;
 use leptos_router::hooks::use_params_map;
@@ -140,7 +142,7 @@ fn Body(vm: VmTerminals) -> impl IntoView {
             <span class="push"></span>
             <a class="btn quiet" href="/terminals">"Open terminals"</a>
         </header>
-        <noscript><p class="banner bad">"The terminal needs JavaScript. Without it, use an ssh client on the server."</p></noscript>
+        <noscript><p class="banner bad">"The terminal needs JavaScript. Without it, use your own ssh client, see below."</p></noscript>
         <ErrorBanner error/>
         {(!is_running).then(|| view! {
             <p class="hint">{vm.vm_name.clone()} " does not run. " <a href=format!("/vms/{id}")>"Start it"</a> " to open a terminal."</p>
@@ -180,5 +182,6 @@ fn Body(vm: VmTerminals) -> impl IntoView {
             <div class="terminal-keys" role="group" aria-label="Keys">{keys.collect_view()}</div>
         </section>
         <p class="hint">"The shell stays open for 10 minutes when you leave. F6 moves the focus out of the terminal."</p>
+        <Connect ssh_user=vm.ssh_user/>
     }
 }

@@ -1,4 +1,4 @@
-//! A check of a password: who tries it, from where, and what a wrong one counts for.
+//! A check of a password or key: who tries it, from where, and what a wrong one counts for.
 
 use crate::model::CurrentUser;
 use sha2::{Digest, Sha256};
@@ -7,14 +7,16 @@ use std::net::{IpAddr, Ipv6Addr};
 /// What wrong passwords are counted for, hashed.
 pub(super) type Key = [u8; 32];
 
-/// What a password was checked for.
+/// What a password or key was checked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Purpose {
     SignIn,
     PasswordChange,
+    /// With a key, over ssh.
+    Ssh,
 }
 
-/// One check of a password.
+/// One check of a password or key.
 #[derive(Debug, Clone)]
 pub struct Attempt {
     pub address: IpAddr,
@@ -29,6 +31,8 @@ pub(super) enum CountsFor {
     /// A device or session that the account's password was right for.
     Known(Key),
     NameAndAddress(Key, Key),
+    /// Apart from passwords.
+    Address(Key),
 }
 
 impl Attempt {
@@ -47,6 +51,12 @@ impl Attempt {
             ),
         };
         Self { address, purpose: Purpose::SignIn, account, counts_for }
+    }
+
+    /// With a key that nobody has.
+    pub fn ssh(address: IpAddr) -> Self {
+        let counts_for = CountsFor::Address(key(&[b"ssh", network_of(address).to_string().as_bytes()]));
+        Self { address, purpose: Purpose::Ssh, account: None, counts_for }
     }
 
     /// `session` is the hash of its token.

@@ -36,6 +36,7 @@ use super::{
 };
 use crate::model::{ApiError, CurrentUser, EMAIL_INVALID, ErrorCode, Role, check_registration};
 use attempt::Attempt;
+pub use attempt::network_of;
 pub use invitation::NewInvitation;
 use lettre::Address;
 pub use password::Passwords;

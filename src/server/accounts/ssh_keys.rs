@@ -1,6 +1,6 @@
 //! The accounts' public keys, in the table and in memory.
 
-use super::{AccountRow, Accounts, public_key::AcceptedKey};
+use super::{AccountRow, Accounts, Attempt, public_key::AcceptedKey};
 use crate::{
     model::{ApiError, CurrentUser, ErrorCode, SSH_KEYS_MAX, SshKey, UtcMillis},
     server::{database::Database, events::NewEvent, internal, table_changes::Generation},
@@ -8,6 +8,7 @@ use crate::{
 use sqlx::FromRow;
 use std::{
     collections::HashMap,
+    net::IpAddr,
     sync::{Arc, PoisonError, RwLock},
 };
 
@@ -179,6 +180,19 @@ impl Accounts {
     /// `Internal` when the database cannot be read.
     pub async fn owner_of_ssh_key(&self, fingerprint: &str) -> Result<Option<KeyOwner>, ApiError> {
         self.ssh_keys.owner(fingerprint).await.map_err(internal)
+    }
+
+    /// Whether somebody at this address may try to sign in with a key.
+    ///
+    /// # Errors
+    /// `TooMany` after too many unknown ones.
+    pub fn check_ssh_sign_in(&self, address: IpAddr) -> Result<(), ApiError> {
+        self.passwords.throttle().check(&Attempt::ssh(address))
+    }
+
+    /// Counts a connection whose keys nobody has.
+    pub fn count_failed_ssh_sign_in(&self, address: IpAddr) {
+        self.passwords.throttle().count_failure(&Attempt::ssh(address));
     }
 
     /// Notes that a connection was opened with a key.

@@ -10,7 +10,7 @@
 //! takes the place of the one that is nearest to being forgotten.
 
 use super::{
-    attempt::{Attempt, CountsFor, Key},
+    attempt::{Attempt, CountsFor, Key, Purpose},
     failed_attempts::FailedAttempts,
 };
 use crate::{model::ApiError, server::clock::Clock};
@@ -71,12 +71,17 @@ impl Throttle {
             CountsFor::NameAndAddress(name, address) => {
                 limits.of_name.wait(name).max(limits.of_address.wait(address))
             }
+            CountsFor::Address(key) => limits.of_address.wait(key),
         };
         if wait.is_zero() {
             return Ok(());
         }
         limits.failed.note_rejected(attempt);
-        Err(ApiError::too_many("Too many wrong passwords.", wait))
+        let what = match attempt.purpose {
+            Purpose::SignIn | Purpose::PasswordChange => "Too many wrong passwords.",
+            Purpose::Ssh => "Too many unknown keys.",
+        };
+        Err(ApiError::too_many(what, wait))
     }
 
     /// Counts a wrong password.
@@ -88,6 +93,7 @@ impl Throttle {
                 limits.of_name.count(name);
                 limits.of_address.count(address);
             }
+            CountsFor::Address(key) => limits.of_address.count(key),
         }
         limits.failed.note_wrong(attempt);
     }

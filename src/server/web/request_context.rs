@@ -6,7 +6,7 @@ use crate::{
     server::{
         accounts::{Carrier, Device, KNOWN_DEVICE_DAYS, LIFE_DAYS, SessionKey, Token},
         internal,
-        network::Origin,
+        network::{Host, Origin},
         request_origin,
         state::AppState,
         vms::{Level, Scope, VmAccess},
@@ -335,6 +335,16 @@ pub fn link_with_token(state: &AppState, page: &str, token: &Token) -> String {
     };
     let site = state.network.public_url().map_or_else(requested, ToString::to_string);
     format!("{site}{page}#{}", token.expose())
+}
+
+/// The host of the server for the caller's ssh client: that of the public address, or the requested one.
+pub fn ssh_host(state: &AppState) -> Host {
+    let requested = || {
+        let parts = use_context::<Parts>()?;
+        Some(parts.extensions.get::<RequestedAddress>()?.authority.host.clone())
+    };
+    let public = state.network.public_url().map(|origin| origin.authority.host.clone());
+    public.or_else(requested).unwrap_or(Host::Name("localhost".into()))
 }
 
 /// Gives the link as the answer. A form that was sent without JavaScript is answered with a redirect instead, so the link is
