@@ -5,8 +5,8 @@ use crate::{
     components::{app_layout::AppLayout, theme},
     pages::{
         Account, Accounts, Admin, Adopt, AlertRules, Alerts, ConfirmEmail, ConfirmPassword, Events, Launch,
-        Monitor, NewPassword, NotFound, Overview, Register, SecondFactor, Setup, SignIn, Terminal, Terminals,
-        Vm,
+        Monitor, NewPassword, NotFound, Overview, Register, SecondFactor, Setup, SignIn, SshKeys, Terminal,
+        Terminals, Vm,
     },
 };
 use leptos::prelude::*;
@@ -74,6 +74,7 @@ pub fn App() -> impl IntoView {
                     <Route path=path!("/vms/adopt") view={Lazy::<Adopt>::new()} ssr=SsrMode::Async/>
                     <Route path=path!("/vms/:id/terminal") view={Lazy::<Terminal>::new()} ssr=SsrMode::Async/>
                     <Route path=path!("/terminals") view={Lazy::<Terminals>::new()} ssr=SsrMode::Async/>
+                    <Route path=path!("/account/keys") view={Lazy::<SshKeys>::new()} ssr=SsrMode::Async/>
                     <Route path=path!("/vms/:id/:tab?") view={Lazy::<Vm>::new()} ssr=SsrMode::Async/>
                 </ParentRoute>
                 <Route path=path!("/sign-in") view={Lazy::<SignIn>::new()} ssr=SsrMode::Async/>

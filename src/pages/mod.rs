@@ -77,6 +77,7 @@ pages! {
     alerts: events::Events, events_page, load_events;
     terminal: terminal::Terminal, terminal_page, load_terminal;
     terminal: terminal::Terminals, terminals_page, load_terminals;
+    terminal: terminal::SshKeys, ssh_keys_page, load_ssh_keys;
     manage: account::Account, account_page, load_account;
     manage: accounts::Accounts, accounts_page, load_accounts;
     manage: admin::Admin, admin_page, load_admin;

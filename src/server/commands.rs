@@ -4,10 +4,13 @@ use super::{
     accounts::{Accounts, Registration},
     alerts::{self, Alerts},
     backup,
-    config::{AuditCommand, CreditArgs, LibvirtDriver, LimitArgs, Provider, ServeArgs},
+    config::{
+        AuditCommand, CreditArgs, DEFAULT_SSH_ADDR, LibvirtDriver, LimitArgs, Provider, ServeArgs, SshAddr,
+    },
     credits::{Allowances, Capacity},
     database::{Database, now},
     events::{self, Events},
+    gateway::{self, Gateway},
     guest::{GuestShells, Probes},
     libvirt::Libvirt,
     metrics::Store,
@@ -15,7 +18,7 @@ use super::{
     network::Network,
     new_links::{NewLinks, NewRecoveryCodes},
     notifications::{Notifications, Notifier},
-    provider::{GuestAccess, Hypervisor, MachineDriver, MachineIndex, ShellAccess},
+    provider::{GuestAccess, Hypervisor, LinkAccess, MachineDriver, MachineIndex, ShellAccess},
     simulated::{SimulatedFleet, SimulatedOptions},
     state::AppState,
     terminals::Terminals,
@@ -55,7 +58,7 @@ const EVENTS_RETENTION_INTERVAL: Duration = Duration::from_secs(60 * 60);
 const OTHER_PROCESSES_INTERVAL: Duration = Duration::from_secs(1);
 const LAST_USES_INTERVAL: Duration = Duration::from_secs(60);
 const COUNTED_EVENTS_INTERVAL: Duration = Duration::from_secs(5);
-/// How late a terminal ends that is not allowed any more.
+/// How late a terminal or ssh connection ends that is not allowed any more.
 const TERMINALS_INTERVAL: Duration = Duration::from_millis(400);
 const RETENTION_INTERVAL: Duration = Duration::from_secs(10 * 60);
 /// A day off is believed within half an hour, a year ahead after a week.
@@ -170,16 +173,25 @@ pub async fn assemble(
         latest.clone(),
         at_once,
     );
-    let shells: Arc<dyn ShellAccess> = match (&source.guests, &source.simulated) {
-        (_, Some(fleet)) => fleet.clone(),
-        (Some(access), None) => Arc::new(GuestShells::new(access.clone(), database.clone())),
-        (None, None) => return Err("There is no access to the guests.".into()),
-    };
+    let (shells, links): (Arc<dyn ShellAccess>, Arc<dyn LinkAccess>) =
+        match (&source.guests, &source.simulated) {
+            (_, Some(fleet)) => (fleet.clone(), Arc::new(fleet.clone())),
+            (Some(access), None) => {
+                let shells = Arc::new(GuestShells::new(access.clone(), database.clone()));
+                (shells.clone(), shells)
+            }
+            (None, None) => return Err("There is no access to the guests.".into()),
+        };
     let terminal_idle = Duration::from_secs(60 * u64::from(arguments.terminal_idle_minutes));
     let terminals = Terminals::new(database.clone(), shells, terminal_idle);
+    let accounts = Accounts::new(database.clone(), allowances);
+    let network =
+        Arc::new(Network::new(arguments.addr.ip(), &arguments.public_url, &arguments.trusted_proxy));
+    let gateway =
+        Gateway::new(accounts.clone(), vms.clone(), database.clone(), links, network.clone(), terminal_idle);
     let notified = database.clone();
     let state = AppState {
-        accounts: Accounts::new(database.clone(), allowances),
+        accounts,
         registration: Registration::new(arguments.registration.into()).map_err(|e| e.to_string())?,
         new_links: NewLinks::default(),
         new_recovery_codes: NewRecoveryCodes::default(),
@@ -194,13 +206,14 @@ pub async fn assemble(
         store,
         vms,
         terminals,
+        gateway,
         latest,
         health: Health::default(),
         provider,
         interval_secs: arguments.collect_every,
         retention_days: arguments.retention_days,
         https: arguments.https,
-        network: Arc::new(Network::new(arguments.addr.ip(), &arguments.public_url, &arguments.trusted_proxy)),
+        network,
         assets: Arc::new(assets),
         simulated: source.simulated.map(|fleet| (fleet, arguments.simulated_vms as usize)),
     };
@@ -256,6 +269,7 @@ pub async fn serve(arguments: ServeArgs) -> Result<(), String> {
     let assets = web::assets::urls()?;
     let connections = ConnectionLimits::for_descriptors(raise_descriptor_limit());
     let listener = listen(arguments.addr)?;
+    let ssh_listener = listen_for_ssh(arguments.ssh_addr)?;
     // Before the database is opened: a newer version brings it to its own form.
     let _lock = lock(&arguments.data.data_dir)?;
     let assembly = assemble(&arguments, assets, Source::new(&arguments)).await?;
@@ -276,6 +290,11 @@ pub async fn serve(arguments: ServeArgs) -> Result<(), String> {
     tokio::spawn(counted_events(state.accounts.clone(), state.events.clone()));
     tokio::spawn(terminals(state.clone()));
     tokio::spawn(auto_start(state.clone()));
+    if let Some(listener) = ssh_listener {
+        let host_key = gateway::load_or_create_host_key(&assembly.data_dir)?;
+        let listener = tokio::net::TcpListener::from_std(listener).map_err(|e| e.to_string())?;
+        tokio::spawn(state.gateway.clone().serve(listener, host_key));
+    }
 
     let address = listener.local_addr().map_err(|e| e.to_string())?;
     let listener = tokio::net::TcpListener::from_std(listener).map_err(|e| e.to_string())?;
@@ -292,12 +311,13 @@ pub async fn serve(arguments: ServeArgs) -> Result<(), String> {
     }
     let needs_first_account = state.accounts.is_empty().await.map_err(|e| e.to_string())?;
     print!("{}", greeting(&state, address, needs_first_account));
-    let (vms, accounts, events, terminals) =
-        (state.vms.clone(), state.accounts.clone(), state.events.clone(), state.terminals.clone());
+    let (vms, accounts, events) = (state.vms.clone(), state.accounts.clone(), state.events.clone());
+    let (terminals, gateway) = (state.terminals.clone(), state.gateway.clone());
     let (end, mut ending) = watch::channel(false);
     tokio::spawn(async move {
         shutdown_signal().await;
         terminals.end_all("The server is shutting down.").await;
+        gateway.end_all("The server is shutting down.");
         let _ = end.send(true);
     });
     let mut last_requests = ending.clone();
@@ -439,12 +459,13 @@ async fn counted_events(accounts: Accounts, events: Events) {
     }
 }
 
-/// Ends terminals whose users or VMs are not what they were.
+/// Ends terminals and ssh connections whose users or VMs are not what they were.
 async fn terminals(state: AppState) {
     let mut interval = tokio::time::interval(TERMINALS_INTERVAL);
     loop {
         interval.tick().await;
         state.terminals.end_unallowed(&state.accounts, &state.vms).await;
+        state.gateway.end_unallowed().await;
     }
 }
 
@@ -551,6 +572,28 @@ fn listen(address: SocketAddr) -> Result<TcpListener, String> {
     };
     listener.set_nonblocking(true).map_err(|e| e.to_string())?;
     Ok(listener)
+}
+
+/// The socket of the ssh gateway; `None` without one. Unless an address was chosen, another program may have it.
+fn listen_for_ssh(chosen: Option<SshAddr>) -> Result<Option<TcpListener>, String> {
+    let address = match chosen {
+        Some(SshAddr::None) => return Ok(None),
+        Some(SshAddr::At(address)) => address,
+        None => DEFAULT_SSH_ADDR,
+    };
+    match TcpListener::bind(address) {
+        Ok(listener) => {
+            listener.set_nonblocking(true).map_err(|e| e.to_string())?;
+            Ok(Some(listener))
+        }
+        Err(error) if chosen.is_none() => {
+            tracing::warn!(%address, %error, "there is no ssh gateway: choose another address with --ssh-addr");
+            Ok(None)
+        }
+        Err(error) => Err(format!(
+            "{address} cannot be listened on for ssh: {error}. Choose another address with --ssh-addr, or none."
+        )),
+    }
 }
 
 fn driver(asked: LibvirtDriver) -> Driver {

@@ -12,6 +12,7 @@ pub mod database;
 pub mod events;
 #[cfg(test)]
 mod fuzz;
+pub mod gateway;
 pub mod guest;
 pub mod libvirt;
 pub mod metrics;

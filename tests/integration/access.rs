@@ -97,7 +97,7 @@ pub const REST: [(&str, &str, &str, &str, Level); 31] = [
 ];
 
 /// Each page's path as registered and as requested, and who may see it.
-pub const PAGES: [(&str, &str, Level); 22] = [
+pub const PAGES: [(&str, &str, Level); 23] = [
     ("/", "/", User),
     ("/monitor", "/monitor", User),
     ("/alerts", "/alerts", User),
@@ -106,6 +106,7 @@ pub const PAGES: [(&str, &str, Level); 22] = [
     ("/account", "/account", User),
     ("/account/second-factor", "/account/second-factor", User),
     ("/confirm-password", "/confirm-password", User),
+    ("/account/keys", "/account/keys", User),
     ("/admin/accounts", "/admin/accounts", Admin),
     ("/admin", "/admin", Admin),
     ("/vms/new", "/vms/new", User),
@@ -156,9 +157,8 @@ pub fn level_of(path: &str) -> Level {
         | "collector_health"
         | "store_health"
         | "end_all_terminals" => Admin,
-        "attach_terminal" | "end_terminal" | "end_session" | "delete_alert_rule" | "acknowledge_alert" => {
-            Absent
-        }
+        "attach_terminal" | "end_terminal" | "end_session" | "delete_ssh_key" | "delete_alert_rule"
+        | "acknowledge_alert" => Absent,
         "save_alert_rule" => OwnElseAbsent,
         "vm_snapshots" | "vm_metrics" | "vm_operations" | "operation_output" | "metrics_since"
         | "vm_history" | "vm_ranges" | "vm_charts" | "vm_statistics" | "vm_events" => View,
@@ -172,7 +172,8 @@ pub fn level_of(path: &str) -> Level {
 }
 
 /// Server functions whose request in the table names nothing that is there, not even for an admin.
-const ABSENT: [&str; 13] = [
+const ABSENT: [&str; 14] = [
+    "/api/v1/delete_ssh_key",
     "/api/v1/attach_terminal",
     "/api/v1/end_terminal",
     "/api/v1/end_session",

@@ -656,3 +656,41 @@ async fn a_poll_brings_the_vms_only_when_they_have_changed() {
     let changed = poll().await;
     assert_eq!((changed["vms"].as_array().unwrap().len(), &changed["figures"]), (2, &json!([])));
 }
+
+const LAPTOP_KEY: &str =
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIqzdNcf9bLuWo6G/SHCGz0O/EgujCxFwhzYxTfqgbBX ada@laptop";
+
+#[tokio::test]
+async fn a_public_key_belongs_to_one_account_until_it_is_deleted() {
+    let server = Fleet::new().serve(0).await;
+    let (ada, bob) = (server.user("ada").await, server.user("bob").await);
+    let add = async |client: &Client, name: &str| {
+        client.form("/api/v1/add_ssh_key", &[("public_key", LAPTOP_KEY), ("name", name)]).await
+    };
+    assert_eq!(add(&ada, "").await.status, StatusCode::OK);
+    for (client, words) in [(&ada, "already"), (&bob, "another account")] {
+        let answer = add(client, "").await;
+        assert_eq!(answer.status, StatusCode::CONFLICT, "{}", answer.text);
+        assert_eq!(answer.json()["fields"][0]["field"], "public_key");
+        assert!(answer.text.contains(words), "{}", answer.text);
+    }
+    let keys = ada.get("/api/v1/list_ssh_keys").await.json();
+    assert_eq!((&keys[0]["name"], &keys[0]["algorithm"]), (&json!("ada@laptop"), &json!("ssh-ed25519")));
+    assert_eq!(keys[0]["last_used_at"], json!(null));
+    assert_eq!(bob.get("/api/v1/list_ssh_keys").await.json(), json!([]));
+    let page = server.browser("ada").await.page("/account/keys").await;
+    assert!(page.words().contains("ada@laptop"), "{}", page.words());
+
+    let id = keys[0]["id"].to_string();
+    let delete =
+        async |client: &Client| client.form("/api/v1/delete_ssh_key", &[("key_id", &id)]).await.status;
+    assert_eq!(delete(&bob).await, StatusCode::NOT_FOUND);
+    assert_eq!(delete(&ada).await, StatusCode::OK);
+    assert_eq!(delete(&ada).await, StatusCode::NOT_FOUND);
+    assert_eq!(add(&bob, "work").await.status, StatusCode::OK);
+    let events = server.events().await;
+    let kinds: Vec<_> =
+        events.iter().map(|(kind, _)| kind.as_str()).filter(|kind| kind.starts_with("ssh_")).collect();
+    assert_eq!(kinds, ["ssh_key_added", "ssh_key_removed", "ssh_key_added"]);
+    assert!(events[0].1.starts_with("bob added the ssh key work (SHA256:"), "{}", events[0].1);
+}

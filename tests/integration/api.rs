@@ -111,6 +111,10 @@ pub fn server_functions() -> BTreeMap<&'static str, &'static str> {
         ("/api/v1/attach_terminal", "terminal_id=999"),
         ("/api/v1/end_terminal", "terminal_id=999"),
         ("/api/v1/end_all_terminals", ""),
+        ("/api/v1/list_ssh_keys", ""),
+        ("/api/v1/ssh_gateway", ""),
+        ("/api/v1/add_ssh_key", "public_key=x&name=laptop"),
+        ("/api/v1/delete_ssh_key", "key_id=999"),
         // The admin's own session is the first one.
         ("/api/v1/end_session", "session_id=1"),
         ("/api/v1/end_other_sessions", ""),

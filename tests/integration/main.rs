@@ -11,6 +11,7 @@ mod audit;
 mod clocks;
 mod config;
 mod crash;
+mod gateway;
 mod hardening;
 mod lifecycle;
 mod malformed;

@@ -2,8 +2,11 @@
 //!
 //! The screen itself is the custom element `twarga-terminal` (`assets/terminal.js`), which only these pages load.
 
+mod connect;
+mod keys;
 mod list;
 
+pub use keys::SshKeys;
 pub use list::Terminals;
 
 use crate::{
@@ -17,6 +20,7 @@ use crate::{
     },
     model::{ApiError, TerminalTicket, VmStatus, VmTerminals},
 };
+use connect::Connect;
 use leptos::{ev, prelude::*, server_fn::ServerFn};
 use leptos_meta::Title;
 use leptos_router::hooks::use_params_map;
@@ -139,7 +143,7 @@ fn Body(vm: VmTerminals) -> impl IntoView {
             <span class="push"></span>
             <a class="btn quiet" href="/terminals">"Open terminals"</a>
         </header>
-        <noscript><p class="banner bad">"The terminal needs JavaScript. Without it, use an ssh client on the server."</p></noscript>
+        <noscript><p class="banner bad">"The terminal needs JavaScript. Without it, use your own ssh client, see below."</p></noscript>
         <ErrorBanner error/>
         {(!is_running).then(|| view! {
             <p class="hint">{vm.vm_name.clone()} " does not run. " <a href=format!("/vms/{id}")>"Start it"</a> " to open a terminal."</p>
@@ -179,5 +183,6 @@ fn Body(vm: VmTerminals) -> impl IntoView {
             <div class="terminal-keys" role="group" aria-label="Keys">{keys.collect_view()}</div>
         </section>
         <p class="hint">"The shell stays open for 10 minutes when you leave. F6 moves the focus out of the terminal."</p>
+        <Connect ssh_user=vm.ssh_user/>
     }
 }

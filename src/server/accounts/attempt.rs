@@ -1,4 +1,4 @@
-//! A check of a password or of a code beside it: who tries it, from where, and what a wrong one counts for.
+//! A check of a password, a key or a code beside a password: who tries it, from where, and what a wrong one counts for.
 
 use crate::{
     model::CurrentUser,
@@ -22,9 +22,11 @@ pub enum Purpose {
     Confirmation,
     /// A code of the second factor, after the right password.
     SecondFactor,
+    /// With a key, over ssh.
+    Ssh,
 }
 
-/// One check of a password.
+/// One check of a password or key.
 #[derive(Debug, Clone)]
 pub struct Attempt {
     pub address: IpAddr,
@@ -41,6 +43,8 @@ pub(super) enum CountsFor {
     /// A device or session that the account's password was right for.
     Known(Key),
     NameAndAddress(Key, Key),
+    /// Apart from passwords.
+    Address(Key),
 }
 
 impl Attempt {
@@ -59,6 +63,12 @@ impl Attempt {
             ),
         };
         Self { address, purpose: Purpose::SignIn, account, counts_for, origin: request_origin::current() }
+    }
+
+    /// With a key that nobody has.
+    pub fn ssh(address: IpAddr) -> Self {
+        let counts_for = CountsFor::Address(key(&[b"ssh", network_of(address).to_string().as_bytes()]));
+        Self { address, purpose: Purpose::Ssh, account: None, counts_for, origin: request_origin::current() }
     }
 
     /// `session` is the hash of its token.

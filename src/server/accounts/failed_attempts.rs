@@ -90,6 +90,7 @@ impl Burst {
             Purpose::PasswordChange => "failed password change",
             Purpose::Confirmation => "failed password confirmation",
             Purpose::SecondFactor => "failed second-factor check",
+            Purpose::Ssh => "failed ssh sign-in",
         };
         let (count, rejected) = match (self.wrong, self.rejected) {
             (wrong, 0) => (wrong, String::new()),
@@ -100,7 +101,10 @@ impl Burst {
         };
         let plural = if count == 1 { "" } else { "s" };
         // Not the names themselves: a password may have been typed in their place.
-        let whom = self.username.as_deref().unwrap_or("unknown user names");
+        let whom = self.username.as_deref().unwrap_or(match purpose {
+            Purpose::Ssh => "unknown keys",
+            _ => "unknown user names",
+        });
         let others = match self.networks.len().saturating_sub(1) {
             0 => String::new(),
             1 => " and another address".to_owned(),

@@ -18,6 +18,7 @@ mod maintenance;
 mod password;
 mod password_link;
 mod password_strength;
+mod public_key;
 mod recent_sign_in;
 mod registration;
 mod second_factor;
@@ -25,6 +26,7 @@ mod self_service;
 mod session_cache;
 mod session_events;
 mod setup_code;
+mod ssh_keys;
 #[cfg(test)]
 pub(super) mod tests;
 mod throttle;
@@ -42,15 +44,19 @@ use super::{
 use crate::model::{ApiError, CurrentUser, EMAIL_INVALID, ErrorCode, Role, check_registration};
 pub use admin_access::AdminAccess;
 use attempt::Attempt;
+pub use attempt::network_of;
 pub use invitation::NewInvitation;
 use lettre::Address;
 pub use password::Passwords;
 use password_strength::Owner;
+pub use public_key::fingerprint;
 pub use recent_sign_in::RecentSignIn;
 pub use registration::{Registration, RegistrationForm};
 pub use session_cache::OpenSession;
 use session_cache::SessionCache;
 use sqlx::{FromRow, Sqlite, Transaction};
+use ssh_keys::KeyCache;
+pub use ssh_keys::KeyOwner;
 use std::net::IpAddr;
 pub use token::Token;
 
@@ -121,6 +127,7 @@ pub struct Accounts {
     allowances: Allowances,
     sessions: SessionCache,
     repeats: Repeats,
+    ssh_keys: KeyCache,
     clock: Clock,
 }
 
@@ -163,7 +170,9 @@ impl Accounts {
     pub fn with_clock(database: Database, allowances: Allowances, clock: Clock) -> Self {
         let sessions = SessionCache::new(database.clone());
         let repeats = Repeats::new(clock.clone());
-        Self { database, passwords: Passwords::new(&clock), allowances, sessions, repeats, clock }
+        let ssh_keys = KeyCache::new(database.clone());
+        let passwords = Passwords::new(&clock);
+        Self { database, passwords, allowances, sessions, repeats, ssh_keys, clock }
     }
 
     /// Whether there is an account at all.

@@ -110,12 +110,12 @@ fn push_from(query: &mut QueryBuilder<Sqlite>, Search { user, filter }: Search<'
     if let Some(category) = filter.category {
         let prefix = "substr(event.kind, 1, instr(event.kind, '_') - 1)";
         match category {
-            EventCategory::Vm => query.push(format!(" AND {prefix} IN ('vm', 'guest')")),
+            EventCategory::Vm => query.push(format!(" AND {prefix} IN ('vm', 'guest', 'terminal')")),
             EventCategory::Alert => query.push(format!(" AND {prefix} = 'alert'")),
-            EventCategory::Account => query.push(format!(" AND {prefix} IN ('account', 'credits')")),
+            EventCategory::Account => query.push(format!(" AND {prefix} IN ('account', 'credits', 'ssh')")),
             EventCategory::Security => query.push(format!(" AND {prefix} = 'security'")),
             EventCategory::System => query.push(format!(
-                " AND {prefix} NOT IN ('vm', 'guest', 'alert', 'account', 'credits', 'security')"
+                " AND {prefix} NOT IN ('vm', 'guest', 'terminal', 'alert', 'account', 'credits', 'ssh', 'security')"
             )),
         };
     }

@@ -9,7 +9,7 @@ use crate::{
             SessionKey, Token,
         },
         internal,
-        network::Origin,
+        network::{Host, Origin},
         new_links::ShownOnce,
         request_origin::{Caller, RequestOrigin},
         state::AppState,
@@ -410,6 +410,16 @@ pub fn link_with_token(state: &AppState, page: &str, token: &Token) -> String {
     };
     let site = state.network.public_url().map_or_else(requested, ToString::to_string);
     format!("{site}{page}#{}", token.expose())
+}
+
+/// The host of the server for the caller's ssh client: that of the public address, or the requested one.
+pub fn ssh_host(state: &AppState) -> Host {
+    let requested = || {
+        let parts = use_context::<Parts>()?;
+        Some(parts.extensions.get::<RequestedAddress>()?.authority.host.clone())
+    };
+    let public = state.network.public_url().map(|origin| origin.authority.host.clone());
+    public.or_else(requested).unwrap_or(Host::Name("localhost".into()))
 }
 
 /// Gives the link as the answer. A form that was sent without JavaScript is answered with a redirect instead, so the link is
