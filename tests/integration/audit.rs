@@ -308,7 +308,9 @@ async fn addresses_are_shown_to_admins_and_to_whom_they_belong() {
 const WITHOUT_EVENT: [&str; 5] =
     ["set_theme", "test_notification", "confirm_password", "begin_second_factor", "attach_terminal"];
 /// Those whose event is tested elsewhere, because they need more than the simulated fleet has at once.
-const ELSEWHERE: [&str; 18] = [
+const ELSEWHERE: [&str; 20] = [
+    "add_ssh_key",
+    "delete_ssh_key",
     "confirm_second_factor",
     "renew_recovery_codes",
     "remove_second_factor",

@@ -12,13 +12,14 @@ use leptos::prelude::Owner;
 use serde_json::json;
 use std::collections::BTreeMap;
 
-const SOURCES: [&str; 8] = [
+const SOURCES: [&str; 9] = [
     include_str!("../../src/api/accounts.rs"),
     include_str!("../../src/api/alerts.rs"),
     include_str!("../../src/api/events.rs"),
     include_str!("../../src/api/metrics.rs"),
     include_str!("../../src/api/notifications.rs"),
     include_str!("../../src/api/second_factor.rs"),
+    include_str!("../../src/api/ssh_keys.rs"),
     include_str!("../../src/api/terminals.rs"),
     include_str!("../../src/api/vms.rs"),
 ];
