@@ -1,17 +1,19 @@
 //! How the user's own ssh client reaches a VM.
 
-use crate::{api::get_ssh_gateway, components::resource::section_view, model::SshGateway};
+use crate::{
+    components::resource::{Loading, section_view},
+    model::SshGateway,
+};
 use leptos::prelude::*;
 
 /// Ready commands; `assets/terminal.js` copies them.
 #[component]
-pub fn Connect(ssh_user: String) -> impl IntoView {
-    let loading = Resource::new(|| (), |()| get_ssh_gateway());
+pub fn Connect(gateway: Loading<Option<SshGateway>>, ssh_user: String) -> impl IntoView {
     let ssh_user = StoredValue::new(ssh_user);
     view! {
         <section class="panel block" data-testid="connect">
             <h2>"Connect with your own ssh client"</h2>
-            {section_view(loading, || ().into_any(), move |gateway| async move {
+            {section_view(gateway, || ().into_any(), move |gateway| async move {
                 commands(gateway, &ssh_user.get_value())
             })}
         </section>

@@ -70,7 +70,7 @@ pub fn SshKeys() -> impl IntoView {
                 <button type="submit" class="btn primary" disabled=add.pending()>"Add key"</button>
             </ActionForm>
         </section>
-        <section class="panel block" data-testid="keys">
+        <section class="panel block" data-testid="ssh-keys">
             <h2>"Your keys"</h2>
             {section_view(loading, || view! { <Loading/> }.into_any(), move |keys| async move {
                 view! { <List keys delete/> }.into_any()

@@ -10,15 +10,15 @@ pub use keys::SshKeys;
 pub use list::Terminals;
 
 use crate::{
-    api::{EndTerminal, OpenTerminal, list_vm_terminals},
+    api::{EndTerminal, OpenTerminal, get_ssh_gateway, list_vm_terminals},
     components::{
         action::{ActionForm, ServerAction},
         banner::{ErrorBanner, PageError},
         browser,
-        resource::resource_view,
+        resource::{Loading, resource_view},
         vm::StatusMark,
     },
-    model::{ApiError, TerminalTicket, VmStatus, VmTerminals},
+    model::{ApiError, SshGateway, TerminalTicket, VmStatus, VmTerminals},
 };
 use connect::Connect;
 use leptos::{ev, prelude::*, server_fn::ServerFn};
@@ -52,10 +52,11 @@ pub fn Terminal() -> impl IntoView {
             }
         },
     );
+    let gateway = Resource::new(|| (), |()| get_ssh_gateway());
     resource_view(
         loading,
         || view! { <Title text="Terminal"/><p role="status">"Loading…"</p> }.into_any(),
-        |vm| async move { view! { <Body vm/> }.into_any() },
+        move |vm| async move { view! { <Body vm gateway/> }.into_any() },
         |error| view! { <Title text="Terminal"/><PageError error/> }.into_any(),
     )
 }
@@ -69,7 +70,7 @@ struct Tab {
 }
 
 #[component]
-fn Body(vm: VmTerminals) -> impl IntoView {
+fn Body(vm: VmTerminals, gateway: Loading<Option<SshGateway>>) -> impl IntoView {
     let id = vm.vm_id;
     let is_running = vm.status == VmStatus::Running;
     let tabs: Vec<_> =
@@ -183,6 +184,6 @@ fn Body(vm: VmTerminals) -> impl IntoView {
             <div class="terminal-keys" role="group" aria-label="Keys">{keys.collect_view()}</div>
         </section>
         <p class="hint">"The shell stays open for 10 minutes when you leave. F6 moves the focus out of the terminal."</p>
-        <Connect ssh_user=vm.ssh_user/>
+        <Connect gateway ssh_user=vm.ssh_user/>
     }
 }
