@@ -11,6 +11,7 @@ mod clocks;
 mod config;
 mod crash;
 mod hardening;
+mod imports;
 mod lifecycle;
 mod malformed;
 mod network;
