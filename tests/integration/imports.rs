@@ -161,13 +161,10 @@ async fn an_import_is_under_way_on_the_vms_page_happens_once_and_can_be_cancelle
     let ada = server.user("ada").await;
     let browser = server.browser("ada").await;
     let fields = [("id", INDEXED), ("name", "shop")];
-    let (location, page) = browser.submit("/vms/adopt", "/api/v1/adopt_machine", &fields).await;
-    assert!(
-        location.starts_with("/vms/") && page.words().contains("Importing"),
-        "{location} {}",
-        page.words()
-    );
+    let (location, _) = browser.submit("/vms/adopt", "/api/v1/adopt_machine", &fields).await;
     index.is_asked.notified().await;
+    let page = browser.page(&location).await;
+    assert!(page.words().contains("Importing"), "{location} {}", page.words());
     assert_eq!(server.state.vms.open_operations(), 1, "the request did not wait for it");
 
     let again = import(&ada, INDEXED, "again").await;
