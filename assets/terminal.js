@@ -337,3 +337,18 @@ class Shown {
 }
 
 customElements.define("twarga-terminal", TwargaTerminal);
+
+/** Copies the command beside a button. */
+document.addEventListener("click", async ({ target }) => {
+  const button = target.closest?.("[data-copy]");
+  if (!button) return;
+  const command = button.closest("li").querySelector(".command");
+  try {
+    await navigator.clipboard.writeText(command.textContent);
+    button.textContent = "Copied";
+    setTimeout(() => (button.textContent = "Copy"), 2000);
+  } catch {
+    // Browsers allow it over https and on the server itself only.
+    getSelection().selectAllChildren(command);
+  }
+});

@@ -104,6 +104,50 @@ test.describe("signed in", () => {
     }).toPass({ timeout: 60_000, intervals: [300] });
   });
 
+  test("a terminal is a shell in the guest, which a reload comes back to and a sign-out ends", async ({ page, problems }) => {
+    const screen = page.locator(".xterm-rows");
+    const type = async (line) => {
+      await page.keyboard.type(line);
+      await page.keyboard.press("Enter");
+    };
+    await page.goto(`${vmUrl}/terminal`);
+    await expect(screen).toContainText(/[$#]\s*$/);
+    await type("echo $USER on $(uname -n) at $(tty); echo $((40 + 2)) grüße");
+    await expect(screen).toContainText(/vagrant on \S+ at \/dev\/pts\/\d+\s*42 grüße/);
+
+    await type("stty size");
+    await expect(screen).toContainText(/\d+ \d+\s*\S*\s*[$#]\s*$/);
+    const rowsBefore = Number((await screen.textContent()).match(/(\d+) \d+\s*\S*\s*[$#]\s*$/)[1]);
+    await page.setViewportSize({ width: 1000, height: 1100 });
+    await type("clear; stty size");
+    await expect
+      .poll(async () => Number((await screen.textContent()).match(/(\d+) \d+\s*\S*\s*[$#]\s*$/)?.[1]))
+      .toBeGreaterThan(rowsBefore);
+
+    await type("top");
+    await expect(screen).toContainText(/Mem.*PID/s);
+    await page.reload();
+    await expect(screen).toContainText(/Mem.*PID/s);
+    await page.keyboard.press("q");
+
+    await type("cat > /tmp/pasted");
+    await page.evaluate((text) => {
+      const data = new DataTransfer();
+      data.setData("text/plain", text);
+      const paste = new ClipboardEvent("paste", { clipboardData: data, bubbles: true, cancelable: true });
+      document.querySelector(".xterm-helper-textarea").dispatchEvent(paste);
+    }, `${"0123456789".repeat(10)}\n`.repeat(100));
+    await page.keyboard.press("Control+d");
+    await type("clear; wc -c /tmp/pasted");
+    await expect(screen).toContainText("10100 /tmp/pasted");
+    await shot(page, "lab-terminal");
+
+    problems.allow(/status of 401/);
+    const headers = { origin: server.url, accept: "application/json" };
+    expect((await page.context().request.post("/api/v1/sign_out", { headers })).ok()).toBe(true);
+    await expect(page.locator(".terminal-status")).toHaveText("You are signed out.");
+  });
+
   test("it goes through every operation", async ({ page }) => {
     await page.goto(vmUrl);
     await hydrated(page);

@@ -28,7 +28,7 @@ export async function startServer({ name, args = [], lab = false }) {
   await mkdir(RESULTS, { recursive: true });
   const log = join(RESULTS, `server-${name}.log`);
   const dataDir = await mkdtemp(join(tmpdir(), `twarga-${name}-`));
-  const serve = [BINARY, "serve", "--addr", ADDRESS, "--data-dir", dataDir, ...args];
+  const serve = [BINARY, "serve", "--addr", ADDRESS, "--ssh-addr", "127.0.0.1:0", "--data-dir", dataDir, ...args];
   // scripts/lab serve becomes the server, so in both cases the child's id is the server's.
   const command = lab ? [LAB, "serve", ADDRESS, ...serve] : serve;
 

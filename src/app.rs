@@ -4,8 +4,9 @@ use crate::{
     asset_urls::AssetUrls,
     components::{app_layout::AppLayout, theme},
     pages::{
-        Account, Accounts, Admin, Adopt, AlertRules, Alerts, ConfirmPassword, Events, Launch, Monitor,
-        NewPassword, NotFound, Overview, Register, SecondFactor, Setup, SignIn, Terminal, Terminals, Vm,
+        Account, Accounts, Admin, Adopt, AlertRules, Alerts, ConfirmEmail, ConfirmPassword, Events, Launch,
+        Monitor, NewPassword, NotFound, Overview, Register, SecondFactor, Setup, SignIn, SshKeys, Terminal,
+        Terminals, Vm,
     },
 };
 use leptos::prelude::*;
@@ -73,6 +74,7 @@ pub fn App() -> impl IntoView {
                     <Route path=path!("/vms/adopt") view={Lazy::<Adopt>::new()} ssr=SsrMode::Async/>
                     <Route path=path!("/vms/:id/terminal") view={Lazy::<Terminal>::new()} ssr=SsrMode::Async/>
                     <Route path=path!("/terminals") view={Lazy::<Terminals>::new()} ssr=SsrMode::Async/>
+                    <Route path=path!("/account/keys") view={Lazy::<SshKeys>::new()} ssr=SsrMode::Async/>
                     <Route path=path!("/vms/:id/:tab?") view={Lazy::<Vm>::new()} ssr=SsrMode::Async/>
                 </ParentRoute>
                 <Route path=path!("/sign-in") view={Lazy::<SignIn>::new()} ssr=SsrMode::Async/>
@@ -80,6 +82,7 @@ pub fn App() -> impl IntoView {
                 <Route path=path!("/new-password") view={Lazy::<NewPassword>::new()} ssr=SsrMode::Async/>
                 <Route path=path!("/account/second-factor") view={Lazy::<SecondFactor>::new()} ssr=SsrMode::Async/>
                 <Route path=path!("/confirm-password") view={Lazy::<ConfirmPassword>::new()} ssr=SsrMode::Async/>
+                <Route path=path!("/confirm-email") view={Lazy::<ConfirmEmail>::new()} ssr=SsrMode::Async/>
                 <Route path=path!("/setup") view={Lazy::<Setup>::new()} ssr=SsrMode::Async/>
                 <DevelopmentRoutes/>
             </Routes>

@@ -46,7 +46,7 @@ test.describe("signed out", () => {
     });
   }
 
-  for (const name of ["sign-in", "register", "new-password", "nowhere"]) {
+  for (const name of ["sign-in", "register", "new-password", "confirm-email", "nowhere"]) {
     test(`the page ${name} fits every screen, light and dark`, async ({ page, problems }) => {
       problems.allow(/status of 404/);
       await fitsInEachLook(page, name, `/${name}`);

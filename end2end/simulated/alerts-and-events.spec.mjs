@@ -76,6 +76,8 @@ test("new events appear by themselves, are filtered in the address and shown in 
   await expect(newest).not.toHaveText(before, { timeout: 3 * POLL_MS });
   await newest.locator("summary").click();
   await expect(newest).toContainText("Kind");
+  await expect(newest).toContainText("127.0.0.1");
+  await expect(newest).toContainText(/Request[0-9a-f]{16}/);
   await page.getByLabel("Severity", { exact: true }).selectOption("warning");
   await expect(page).toHaveURL(/severity=warning/);
   await expect(list.locator("[data-severity=info]")).toHaveCount(0);

@@ -20,6 +20,7 @@ const PAGES = {
   account: "/account",
   "second-factor": "/account/second-factor",
   "confirm-password": "/confirm-password",
+  keys: "/account/keys",
   accounts: "/admin/accounts",
   admin: "/admin",
 };

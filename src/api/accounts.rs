@@ -33,7 +33,7 @@ pub async fn register(
         setup_code: &setup_code,
         invitation: &invitation,
     };
-    state.register(form).await?;
+    state.register(form, request_context::caller_address()).await?;
     request_context::sign_in(&state, &username, &password, "", None).await
 }
 
@@ -103,6 +103,7 @@ pub async fn change_password(
     let address = request_context::caller_address();
     let rotated =
         state.accounts.change_password(&user, &token, &old_password, &new_password, address).await?;
+    state.terminals.end_of(&user, "Your password was changed.").await;
     rotated.map_or(Ok(()), |token| request_context::set_session_cookie(&state, &token))
 }
 
@@ -156,8 +157,8 @@ pub async fn list_accounts(
     search: String,
 ) -> Result<Vec<Account>, ApiError> {
     use crate::server::web::request_context;
-    let (state, _) = request_context::require_admin().await?;
-    state.accounts.list(&search).await
+    let (state, admin) = request_context::require_admin().await?;
+    state.accounts.list(&admin, &search).await
 }
 
 /// Creates an account. For admins.
@@ -176,13 +177,13 @@ pub async fn create_account(
     role: String,
 ) -> Result<(), ApiError> {
     use crate::{model::Role, server::web::request_context};
-    let (state, user) = request_context::require_admin().await?;
+    let (state, admin) = request_context::require_admin().await?;
     let role =
         Role::parse(&role).ok_or_else(|| ApiError::invalid_field("role", "A role is user or admin."))?;
     if role == Role::Admin {
         request_context::require_recent_sign_in().await?;
     }
-    state.accounts.create(&user, &username, &email, &password, role).await
+    state.accounts.create(&admin, &username, &email, &password, role).await
 }
 
 /// Activates or deactivates an account; its VMs are not affected. For admins.
@@ -197,8 +198,8 @@ pub async fn set_account_active(
     is_active: bool,
 ) -> Result<(), ApiError> {
     use crate::server::web::request_context;
-    let (state, user) = request_context::require_admin().await?;
-    state.accounts.set_active(&user, account_id, is_active).await
+    let (state, admin) = request_context::require_admin().await?;
+    state.accounts.set_active(&admin, account_id, is_active).await
 }
 
 /// Sets the role of another account. For admins.
@@ -213,11 +214,11 @@ pub async fn set_account_role(
     role: String,
 ) -> Result<(), ApiError> {
     use crate::{model::Role, server::web::request_context};
-    let (state, user) = request_context::require_admin().await?;
+    let (state, admin) = request_context::require_admin().await?;
     let role =
         Role::parse(&role).ok_or_else(|| ApiError::invalid_field("role", "A role is user or admin."))?;
     let (_, recent) = request_context::require_recent_sign_in().await?;
-    state.accounts.set_role(&user, account_id, role, &recent).await
+    state.accounts.set_role(&admin, account_id, role, &recent).await
 }
 
 /// Gives credits to an account, or takes some. For admins.
@@ -234,8 +235,8 @@ pub async fn grant_credits(
     reason: String,
 ) -> Result<(), ApiError> {
     use crate::server::web::request_context;
-    let (state, user) = request_context::require_admin().await?;
-    state.accounts.grant(&user, account_id, amount, &reason).await
+    let (state, admin) = request_context::require_admin().await?;
+    state.accounts.grant(&admin, account_id, amount, &reason).await
 }
 
 /// Creates an invitation, by which somebody creates an account. Its link is in this answer only; a browser without
@@ -263,22 +264,22 @@ pub async fn create_invitation(
         model::Role,
         server::{accounts::NewInvitation, web::request_context},
     };
-    let (state, user) = request_context::require_admin().await?;
+    let (state, admin) = request_context::require_admin().await?;
     let invitation = NewInvitation::new(days, &role, &credits, &note)?;
     if invitation.role == Role::Admin {
         request_context::require_recent_sign_in().await?;
     }
-    let (token, expires_at) = state.invite(&user, &invitation).await?;
+    let (token, expires_at) = state.invite(&admin, &invitation).await?;
     let url = request_context::link_with_token(&state, "/register", &token);
-    Ok(request_context::shown_once(&state, &user, OneTimeLink { url, expires_at, username: None }))
+    Ok(request_context::shown_once(&state, &admin, OneTimeLink { url, expires_at, username: None }))
 }
 
 /// The open invitations, newest first. For admins.
 #[server(prefix = "/api/v1", endpoint = "invitations", input = GetUrl)]
 pub async fn list_invitations() -> Result<Vec<Invitation>, ApiError> {
     use crate::server::web::request_context;
-    let (state, _) = request_context::require_admin().await?;
-    state.accounts.invitations().await
+    let (state, admin) = request_context::require_admin().await?;
+    state.accounts.invitations(&admin).await
 }
 
 /// Ends an open invitation. For admins.
@@ -291,8 +292,8 @@ pub async fn revoke_invitation(
     invitation_id: i64,
 ) -> Result<(), ApiError> {
     use crate::server::web::request_context;
-    let (state, user) = request_context::require_admin().await?;
-    state.accounts.revoke_invitation(&user, invitation_id).await
+    let (state, admin) = request_context::require_admin().await?;
+    state.accounts.revoke_invitation(&admin, invitation_id).await
 }
 
 /// Creates a link by which a user sets a new password within an hour; it ends the account's former link. It is in this answer
@@ -306,20 +307,20 @@ pub async fn create_password_link(
     account_id: i64,
 ) -> Result<OneTimeLink, ApiError> {
     use crate::server::web::request_context;
-    let (state, user) = request_context::require_admin().await?;
+    let (state, admin) = request_context::require_admin().await?;
     let (_, recent) = request_context::require_recent_sign_in().await?;
     let (username, token, expires_at) =
-        state.accounts.create_password_link(&user, account_id, &recent).await?;
+        state.accounts.create_password_link(&admin, account_id, &recent).await?;
     let url = request_context::link_with_token(&state, "/new-password", &token);
-    Ok(request_context::shown_once(&state, &user, OneTimeLink { url, expires_at, username: Some(username) }))
+    Ok(request_context::shown_once(&state, &admin, OneTimeLink { url, expires_at, username: Some(username) }))
 }
 
 /// The link that the caller created last by a form without JavaScript, once and within a minute. For admins.
 #[server(prefix = "/api/v1", endpoint = "new_link", input = GetUrl)]
 pub async fn new_link() -> Result<Option<OneTimeLink>, ApiError> {
     use crate::server::web::request_context;
-    let (state, user) = request_context::require_admin().await?;
-    Ok(state.new_links.take(user.id, std::time::Instant::now()))
+    let (state, admin) = request_context::require_admin().await?;
+    Ok(state.new_links.take(admin.id, std::time::Instant::now()))
 }
 
 /// Sets a new password with the link that an admin created, signs the user out everywhere and redirects to `/sign-in`.
@@ -337,7 +338,8 @@ pub async fn set_password_by_link(
 ) -> Result<(), ApiError> {
     use crate::server::web::request_context;
     let state = request_context::app_state()?;
-    state.accounts.set_password_by_link(&link, &new_password).await?;
+    let address = request_context::caller_address();
+    state.accounts.set_password_by_link(&link, &new_password, address).await?;
     request_context::redirect("/sign-in?done=password");
     Ok(())
 }

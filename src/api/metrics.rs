@@ -18,12 +18,10 @@ pub async fn metrics_since(
     /// [`Live::version`] of the previous response; `None` for the first request.
     version: Option<String>,
 ) -> Result<Live, ApiError> {
-    use crate::{
-        model::Role,
-        server::{
-            vms::{Scope, View},
-            web::request_context,
-        },
+    use crate::server::{
+        accounts::AdminAccess,
+        vms::{Scope, View},
+        web::request_context,
     };
     match vm_id {
         Some(vm_id) => {
@@ -34,7 +32,8 @@ pub async fn metrics_since(
         None => {
             let (state, user) = request_context::require_user().await?;
             let live = state.live(&user, Scope::of(&user), cursor, window_secs).await?;
-            let collector = (user.role == Role::Admin).then(|| state.collector_health());
+            let admin = AdminAccess::of(user).ok();
+            let collector = admin.map(|admin| state.collector_health(&admin));
             Ok(Live { collector, ..live.beside(version.as_deref()) })
         }
     }
@@ -232,8 +231,8 @@ pub async fn host_statistics(
 #[server(prefix = "/api/v1", endpoint = "collector_health", input = GetUrl)]
 pub async fn get_collector_health() -> Result<CollectorHealth, ApiError> {
     use crate::server::web::request_context;
-    let (state, _) = request_context::require_admin().await?;
-    Ok(state.collector_health())
+    let (state, admin) = request_context::require_admin().await?;
+    Ok(state.collector_health(&admin))
 }
 
 /// The health of the store of samples. For admins.

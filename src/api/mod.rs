@@ -21,6 +21,7 @@ mod events;
 mod metrics;
 mod notifications;
 mod second_factor;
+mod ssh_keys;
 mod terminals;
 mod vms;
 
@@ -30,5 +31,6 @@ pub use events::*;
 pub use metrics::*;
 pub use notifications::*;
 pub use second_factor::*;
+pub use ssh_keys::*;
 pub use terminals::*;
 pub use vms::*;

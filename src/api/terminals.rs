@@ -49,11 +49,12 @@ pub async fn list_vm_terminals(
     /// The VM's id.
     vm_id: i64,
 ) -> Result<VmTerminals, ApiError> {
-    use crate::server::{vms::Operate, web::request_context};
+    use crate::server::{gateway, vms::Operate, web::request_context};
     let (state, access) = request_context::require_vm::<Operate>(vm_id).await?;
     let open = state.terminals.list(access.user(), Some(vm_id));
     let vm = access.vm();
-    Ok(VmTerminals { vm_id, vm_name: vm.name.clone(), status: vm.status, open })
+    let ssh_user = gateway::name_for(vm, access.user());
+    Ok(VmTerminals { vm_id, vm_name: vm.name.clone(), status: vm.status, ssh_user, open })
 }
 
 /// The caller's open terminals; everyone's for an admin.

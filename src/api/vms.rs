@@ -450,11 +450,11 @@ pub async fn stop_all_vms(
     confirm: String,
 ) -> Result<Vec<VmOutcome>, ApiError> {
     use crate::server::web::request_context;
-    let (state, user) = request_context::require_admin().await?;
+    let (state, admin) = request_context::require_admin().await?;
     if confirm.trim() != "stop" {
         return Err(ApiError::invalid_field("confirm", "Type stop to confirm."));
     }
-    state.vms.emergency_stop(&user).await
+    state.vms.emergency_stop(&admin).await
 }
 
 /// Leftover machines, folders and VM records. For admins.
@@ -464,8 +464,8 @@ pub async fn stop_all_vms(
 #[server(prefix = "/api/v1", endpoint = "orphans", input = GetUrl)]
 pub async fn orphans() -> Result<Vec<Orphan>, ApiError> {
     use crate::server::web::request_context;
-    let (state, _) = request_context::require_admin().await?;
-    state.vms.orphans().await
+    let (state, admin) = request_context::require_admin().await?;
+    state.vms.orphans(&admin).await
 }
 
 /// Returns a leftover machine to its owner as a VM, and returns the VM's id. For admins.
@@ -479,8 +479,8 @@ pub async fn adopt_orphan(
     folder: String,
 ) -> Result<i64, ApiError> {
     use crate::server::web::request_context;
-    let (state, user) = request_context::require_admin().await?;
-    state.vms.adopt_orphan(&user, &folder).await
+    let (state, admin) = request_context::require_admin().await?;
+    state.vms.adopt_orphan(&admin, &folder).await
 }
 
 /// Begins to remove a leftover resource with its disk, if it has one. [`orphans`] lists it until it is gone; an event has
@@ -497,11 +497,11 @@ pub async fn clean_up_orphan(
     confirm_name: String,
 ) -> Result<(), ApiError> {
     use crate::server::web::request_context;
-    let (state, user) = request_context::require_admin().await?;
+    let (state, admin) = request_context::require_admin().await?;
     if confirm_name.trim() != folder {
         return Err(ApiError::invalid_field("confirm_name", format!("Type {folder} to confirm.")));
     }
-    state.vms.clean_up_orphan(&user, &folder).await
+    state.vms.clean_up_orphan(&admin, &folder).await
 }
 
 /// The Vagrant machines on this host that are not managed here yet. For admins.
@@ -511,8 +511,8 @@ pub async fn clean_up_orphan(
 #[server(prefix = "/api/v1", endpoint = "adoptable_machines", input = GetUrl)]
 pub async fn adoptable_machines() -> Result<Vec<Adoptable>, ApiError> {
     use crate::server::web::request_context;
-    let (state, _) = request_context::require_admin().await?;
-    state.vms.adoptable().await
+    let (state, admin) = request_context::require_admin().await?;
+    state.vms.adoptable(&admin).await
 }
 
 /// Begins to import a Vagrant machine as a VM of the caller, and returns the VM's id; its project is not changed. The VM's
@@ -531,8 +531,8 @@ pub async fn adopt_machine(
     name: String,
 ) -> Result<i64, ApiError> {
     use crate::server::web::request_context;
-    let (state, user) = request_context::require_admin().await?;
-    let vm_id = state.vms.adopt(&user, &id, &name).await?;
+    let (state, admin) = request_context::require_admin().await?;
+    let vm_id = state.vms.adopt(&admin, &id, &name).await?;
     request_context::redirect(&format!("/vms/{vm_id}"));
     Ok(vm_id)
 }

@@ -1,5 +1,7 @@
 //! Messages of a page: errors, warnings and the state of the connection.
 
+#[cfg(feature = "ssr")]
+use super::response::too_many;
 use super::{
     auth::sign_in_address,
     feed::{Connection, Feed},
@@ -15,6 +17,12 @@ use leptos_router::components::Redirect;
 /// An error, announced by screen readers. They only notice it if the live region exists before.
 #[component]
 pub fn ErrorBanner(#[prop(into)] error: Signal<Option<ApiError>>) -> impl IntoView {
+    // Of a form that was sent without JavaScript: programs that send it find out when to try again.
+    #[cfg(feature = "ssr")]
+    if let Some(wait) = error.with_untracked(|error| error.as_ref().and_then(|error| error.retry_after_secs))
+    {
+        too_many(wait);
+    }
     view! {
         <div role="alert" class="error-banner" data-testid="error">
             {move || error.get().map(|error| view! { <p class="banner bad"><Glyph icon=Icon::Warning/><span>{error.text}</span></p> })}

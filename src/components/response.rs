@@ -5,6 +5,15 @@ pub fn page_not_found() {
     set_status(404);
 }
 
+/// Sets the status 429, and the header that says after how many seconds to try again.
+#[cfg(feature = "ssr")]
+pub fn too_many(retry_after_secs: u32) {
+    set_status(429);
+    if let Some(response) = leptos::prelude::use_context::<leptos_axum::ResponseOptions>() {
+        response.insert_header(axum::http::header::RETRY_AFTER, retry_after_secs.into());
+    }
+}
+
 /// Sets the status of a page that shows an error instead of its content.
 #[cfg_attr(
     not(feature = "ssr"),

@@ -52,6 +52,19 @@ pub struct Event {
     pub text: String,
 }
 
+/// The request that caused an event. Admins know that of each event, other users that of what they did themselves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventOrigin {
+    /// [`Event::id`].
+    pub event_id: i64,
+    /// The client's IP address.
+    pub address: Option<String>,
+    /// The session that the request belonged to; it may have ended since.
+    pub session_id: Option<i64>,
+    /// As in the response's header `x-request-id`.
+    pub request_id: String,
+}
+
 /// The subject of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -62,13 +75,15 @@ pub enum EventCategory {
     Alert,
     /// Accounts and credits.
     Account,
+    /// Sign-ins, refused access, exports.
+    Security,
     /// The server and the host.
     System,
 }
 
 impl EventCategory {
     /// Every category, in form order.
-    pub const ALL: [Self; 4] = [Self::Vm, Self::Alert, Self::Account, Self::System];
+    pub const ALL: [Self; 5] = [Self::Vm, Self::Alert, Self::Account, Self::Security, Self::System];
 
     /// The name in the API and in addresses.
     pub fn as_str(self) -> &'static str {
@@ -76,6 +91,7 @@ impl EventCategory {
             Self::Vm => "vm",
             Self::Alert => "alert",
             Self::Account => "account",
+            Self::Security => "security",
             Self::System => "system",
         }
     }
@@ -86,6 +102,7 @@ impl EventCategory {
             Self::Vm => "VMs",
             Self::Alert => "Alerts",
             Self::Account => "Accounts",
+            Self::Security => "Security",
             Self::System => "System",
         }
     }
@@ -119,7 +136,7 @@ pub struct EventFilter {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct EventQuery {
-    /// `vm`, `alert`, `account` or `system`.
+    /// `vm`, `alert`, `account`, `security` or `system`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub category: String,
     /// `info`, `warning` or `error`.
@@ -157,7 +174,7 @@ impl EventQuery {
         };
         let category = EventCategory::parse(&self.category);
         if category.is_none() && !self.category.is_empty() {
-            wrong("category", "Choose vm, alert, account or system as the kind.");
+            wrong("category", "Choose vm, alert, account, security or system as the kind.");
         }
         let severity = Severity::parse(&self.severity);
         if severity.is_none() && !self.severity.is_empty() {
@@ -217,6 +234,9 @@ pub struct SeverityCounts {
 pub struct EventPage {
     /// The events of this page, newest first.
     pub events: Vec<Event>,
+    /// Where these events came from, as far as it is known and the caller may know it.
+    #[serde(default)]
+    pub origins: Vec<EventOrigin>,
     /// Whether there are older ones.
     pub more: bool,
     /// Of all matching events, ignoring the filter of the severity.

@@ -15,6 +15,7 @@ mod operation;
 mod quota;
 mod rule;
 mod second_factor;
+mod ssh_key;
 mod terminal;
 mod usage;
 mod user;
@@ -24,7 +25,9 @@ mod vm;
 pub use access::AccessLevel;
 pub use alert::{ALERTS_PER_PAGE, Alert, AlertMetric, Comparison};
 pub use error::{ApiError, ErrorCode, FieldError};
-pub use event::{Event, EventCategory, EventFilter, EventPage, EventQuery, Severity, SeverityCounts};
+pub use event::{
+    Event, EventCategory, EventFilter, EventOrigin, EventPage, EventQuery, Severity, SeverityCounts,
+};
 pub use health::{
     CollectorError, CollectorHealth, CollectorState, Sealing, StorageOutage, StoreHealth, TickMillis,
     VmsBySource,
@@ -44,6 +47,7 @@ pub use rule::{
     time_of_day,
 };
 pub use second_factor::{QrCode, RecoveryCodes, SecondFactor, SecondFactorSetup};
+pub use ssh_key::{SSH_KEY_MAX_BYTES, SSH_KEY_NAME_MAX_CHARS, SSH_KEYS_MAX, SshGateway, SshKey};
 pub use terminal::{
     TERMINAL_TICKET_SECS, TERMINAL_WINDOW_BYTES, TerminalHello, TerminalNotice, TerminalRequest,
     TerminalSize, TerminalTicket, TerminalView, VmTerminals,

@@ -97,10 +97,16 @@ pub struct NotificationSettings {
     pub webhook_secret: Option<String>,
     /// The account's e-mail address.
     pub email: String,
-    /// Whether notifications are sent by e-mail.
+    /// Whether notifications are sent by e-mail, once the address is confirmed.
     pub email_is_on: bool,
+    /// Whether the user has opened the link that was sent to the address, without which nothing else is sent there.
+    #[serde(default)]
+    pub email_is_confirmed: bool,
     /// Whether the server can send mail.
     pub mail_is_set_up: bool,
+    /// Whether mails can have links to the server, which confirming an address needs.
+    #[serde(default)]
+    pub links_are_set_up: bool,
     /// For admins: notify about all VMs.
     pub of_all: bool,
     /// The newest ten, newest first.

@@ -57,6 +57,8 @@ pub struct VmTerminals {
     pub vm_name: String,
     /// Its status; a terminal can be opened while it runs.
     pub status: VmStatus,
+    /// The user name with which the caller's ssh client reaches it: `web-1`, or `bob/web-1` if it is another user's.
+    pub ssh_user: String,
     /// Oldest first.
     pub open: Vec<TerminalView>,
 }

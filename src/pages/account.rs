@@ -39,6 +39,7 @@ pub fn Account() -> impl IntoView {
                 })}
             </Suspense>
             <span class="push"></span>
+            <a class="btn quiet" href="/account/keys">"SSH keys"</a>
             <SignOutButton/>
         </header>
         <div class="charts">

@@ -12,7 +12,7 @@ use crate::{
         poll::poll,
         resource::page_view,
     },
-    model::{ApiError, Event, EventCategory, EventPage, EventQuery, Severity, UtcMillis},
+    model::{ApiError, Event, EventCategory, EventOrigin, EventPage, EventQuery, Severity, UtcMillis},
 };
 use leptos::{prelude::*, task::spawn_local};
 use leptos_meta::Title;
@@ -276,6 +276,16 @@ fn Counts(page_query: Memo<PageQuery>, page: RwSignal<EventPage>) -> impl IntoVi
     }
 }
 
+/// The request that caused an event.
+fn origin_details(origin: EventOrigin) -> impl IntoView {
+    let EventOrigin { address, session_id, request_id, .. } = origin;
+    view! {
+        {address.map(|address| view! { <div><dt>"Address"</dt><dd class="mono">{address}</dd></div> })}
+        {session_id.map(|id| view! { <div><dt>"Session"</dt><dd>{id}</dd></div> })}
+        <div><dt>"Request"</dt><dd class="mono">{request_id}</dd></div>
+    }
+}
+
 #[component]
 fn List(page: RwSignal<EventPage>, is_admin: bool) -> impl IntoView {
     let entry = move |event: Event| {
@@ -283,6 +293,8 @@ fn List(page: RwSignal<EventPage>, is_admin: bool) -> impl IntoView {
         let kind = event.kind.clone();
         let vm = event.vm_name.clone().zip(event.vm_id);
         let user = event.user.clone().filter(|_| is_admin);
+        let origin = page
+            .with_untracked(|page| page.origins.iter().find(|origin| origin.event_id == event.id).cloned());
         view! {
             <li data-severity=severity data-kind=kind>
                 <LocalTime at=Signal::stored(event.at) form=TimeFormat::DayAndSecond/>
@@ -295,6 +307,7 @@ fn List(page: RwSignal<EventPage>, is_admin: bool) -> impl IntoView {
                         {vm.map(|(name, id)| view! { <div><dt>"VM"</dt><dd><a href=format!("/vms/{id}")>{name}</a></dd></div> })}
                         {user.map(|name| view! { <div><dt>"User"</dt><dd>{name}</dd></div> })}
                         <div><dt>"ID"</dt><dd>{event.id}</dd></div>
+                        {origin.map(origin_details)}
                     </dl>
                 </details>
             </li>

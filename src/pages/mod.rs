@@ -7,6 +7,7 @@ mod admin;
 mod adopt;
 mod alert_rules;
 mod alerts;
+mod confirm_email;
 mod confirm_password;
 mod events;
 mod invitations;
@@ -76,6 +77,7 @@ pages! {
     alerts: events::Events, events_page, load_events;
     terminal: terminal::Terminal, terminal_page, load_terminal;
     terminal: terminal::Terminals, terminals_page, load_terminals;
+    terminal: terminal::SshKeys, ssh_keys_page, load_ssh_keys;
     manage: account::Account, account_page, load_account;
     manage: accounts::Accounts, accounts_page, load_accounts;
     manage: admin::Admin, admin_page, load_admin;
@@ -87,6 +89,7 @@ pages! {
     manage: new_password::NewPassword, new_password_page, load_new_password;
     security: second_factor::SecondFactor, second_factor_page, load_second_factor;
     security: confirm_password::ConfirmPassword, confirm_password_page, load_confirm_password;
+    manage: confirm_email::ConfirmEmail, confirm_email_page, load_confirm_email;
 }
 
 /// While hydrating, the page stays as the server rendered it, which works without JavaScript.

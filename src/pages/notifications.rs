@@ -77,10 +77,30 @@ fn Settings(
         }
     };
     let has_webhook = settings.webhook_url.is_some();
-    let mail = match (settings.mail_is_set_up, settings.email_is_on) {
-        (false, _) => "E-mail is not configured. An admin can set --smtp-url and --mail-from.".into(),
-        (true, true) => format!("On. Alerts are sent to {}.", settings.email),
-        (true, false) => format!("Off. Alerts can be sent to {}.", settings.email),
+    let (is_on, is_confirmed) = (settings.email_is_on, settings.email_is_confirmed);
+    let can_be_on = settings.mail_is_set_up && (is_confirmed || settings.links_are_set_up);
+    let address = settings.email;
+    let mail = match (is_confirmed, is_on) {
+        _ if !settings.mail_is_set_up => {
+            "E-mail is not configured. An admin can set --smtp-url and --mail-from.".into()
+        }
+        _ if !can_be_on => format!(
+            "{address} cannot be confirmed, because mails have no link to this server. An admin can set --public-url."
+        ),
+        (true, true) => format!("On. Alerts are sent to {address}."),
+        (true, false) => format!("Off. Alerts can be sent to {address}."),
+        (false, true) => format!("Confirm the link sent to {address}. Nothing else is sent there before."),
+        (false, false) => format!(
+            "Off. Alerts can be sent to {address} once you have confirmed it: turning them on sends a link there."
+        ),
+    };
+    let turn = move |is_on: bool, label: &'static str| {
+        view! {
+            <ActionForm action=email>
+                <input type="hidden" name="is_on" value=is_on.to_string()/>
+                <button type="submit" class="btn" disabled=email.pending()>{label}</button>
+            </ActionForm>
+        }
     };
     view! {
         <ul class="entries">
@@ -108,13 +128,10 @@ fn Settings(
             })}
             <li>
                 <span class="what"><b>"E-mail"</b> <small class="muted">{mail}</small></span>
-                {settings.mail_is_set_up.then(|| view! {
-                    <ActionForm action=email>
-                        <input type="hidden" name="is_on" value=(!settings.email_is_on).to_string()/>
-                        <button type="submit" class="btn">{if settings.email_is_on { "Turn off" } else { "Turn on" }}</button>
-                    </ActionForm>
-                    {try_out(Channel::Email)}
-                })}
+                {(can_be_on && is_on && !is_confirmed).then(|| turn(true, "Send link again"))}
+                {is_on.then(|| turn(false, "Turn off"))}
+                {(can_be_on && !is_on).then(|| turn(true, "Turn on"))}
+                {(settings.mail_is_set_up && is_confirmed).then(|| try_out(Channel::Email))}
             </li>
             {is_admin.then(|| view! {
                 <li>

@@ -3,7 +3,7 @@ use crate::{
     components::{
         action::{ActionForm, ServerAction},
         auth::Session,
-        banner::{ErrorBanner, PageError, SimulatedBanner},
+        banner::{ErrorBanner, PageError, SimulatedBanner, TransportBanner},
         form::{Checks, CodeField, TextField, entered},
         hydration::is_hydrated,
         icon::Brand,
@@ -27,7 +27,8 @@ pub fn Register() -> impl IntoView {
                     Ok(Session { instance, .. }) => {
                         let mode = instance.registration;
                         view! {
-                            <SimulatedBanner instance/>
+                            <SimulatedBanner instance=instance.clone()/>
+                            <TransportBanner instance/>
                             <main class="alone">
                                 <Brand/>
                                 <section class="panel card">

@@ -4,10 +4,13 @@ use super::{
     accounts::{Accounts, Registration},
     alerts::{self, Alerts},
     backup,
-    config::{AuditCommand, CreditArgs, LibvirtDriver, LimitArgs, Provider, ServeArgs},
+    config::{
+        AuditCommand, CreditArgs, DEFAULT_SSH_ADDR, LibvirtDriver, LimitArgs, Provider, ServeArgs, SshAddr,
+    },
     credits::{Allowances, Capacity},
     database::{Database, now},
     events::{self, Events},
+    gateway::{self, Gateway},
     guest::{GuestShells, Probes},
     libvirt::Libvirt,
     metrics::Store,
@@ -15,7 +18,7 @@ use super::{
     network::Network,
     new_links::{NewLinks, NewRecoveryCodes},
     notifications::{Notifications, Notifier},
-    provider::{GuestAccess, Hypervisor, MachineDriver, MachineIndex, ShellAccess},
+    provider::{GuestAccess, Hypervisor, LinkAccess, MachineDriver, MachineIndex, ShellAccess},
     simulated::{SimulatedFleet, SimulatedOptions},
     state::AppState,
     terminals::Terminals,
@@ -54,8 +57,8 @@ const EVENTS_RETENTION_INTERVAL: Duration = Duration::from_secs(60 * 60);
 /// How late a change of an account by another process takes effect.
 const OTHER_PROCESSES_INTERVAL: Duration = Duration::from_secs(1);
 const LAST_USES_INTERVAL: Duration = Duration::from_secs(60);
-const FAILED_ATTEMPTS_INTERVAL: Duration = Duration::from_secs(5);
-/// How late a terminal ends that is not allowed any more.
+const COUNTED_EVENTS_INTERVAL: Duration = Duration::from_secs(5);
+/// How late a terminal or ssh connection ends that is not allowed any more.
 const TERMINALS_INTERVAL: Duration = Duration::from_millis(400);
 const RETENTION_INTERVAL: Duration = Duration::from_secs(10 * 60);
 /// A day off is believed within half an hour, a year ahead after a week.
@@ -170,33 +173,47 @@ pub async fn assemble(
         latest.clone(),
         at_once,
     );
-    let shells: Arc<dyn ShellAccess> = match (&source.guests, &source.simulated) {
-        (_, Some(fleet)) => fleet.clone(),
-        (Some(access), None) => Arc::new(GuestShells::new(access.clone(), database.clone())),
-        (None, None) => return Err("There is no access to the guests.".into()),
-    };
+    let (shells, links): (Arc<dyn ShellAccess>, Arc<dyn LinkAccess>) =
+        match (&source.guests, &source.simulated) {
+            (_, Some(fleet)) => (fleet.clone(), Arc::new(fleet.clone())),
+            (Some(access), None) => {
+                let shells = Arc::new(GuestShells::new(access.clone(), database.clone()));
+                (shells.clone(), shells)
+            }
+            (None, None) => return Err("There is no access to the guests.".into()),
+        };
     let terminal_idle = Duration::from_secs(60 * u64::from(arguments.terminal_idle_minutes));
     let terminals = Terminals::new(database.clone(), shells, terminal_idle);
+    let accounts = Accounts::new(database.clone(), allowances);
+    let network =
+        Arc::new(Network::new(arguments.addr.ip(), &arguments.public_url, &arguments.trusted_proxy));
+    let gateway =
+        Gateway::new(accounts.clone(), vms.clone(), database.clone(), links, network.clone(), terminal_idle);
     let notified = database.clone();
     let state = AppState {
-        accounts: Accounts::new(database.clone(), allowances),
+        accounts,
         registration: Registration::new(arguments.registration.into()).map_err(|e| e.to_string())?,
         new_links: NewLinks::default(),
         new_recovery_codes: NewRecoveryCodes::default(),
         alerts: Alerts::new(database.clone()),
         database,
         events,
-        notifications: Notifications::new(notified, arguments.notifications.smtp_url.is_some()),
+        notifications: Notifications::new(
+            notified,
+            arguments.notifications.smtp_url.is_some(),
+            !arguments.public_url.is_empty(),
+        ),
         store,
         vms,
         terminals,
+        gateway,
         latest,
         health: Health::default(),
         provider,
         interval_secs: arguments.collect_every,
         retention_days: arguments.retention_days,
         https: arguments.https,
-        network: Arc::new(Network::new(arguments.addr.ip(), &arguments.public_url, &arguments.trusted_proxy)),
+        network,
         assets: Arc::new(assets),
         simulated: source.simulated.map(|fleet| (fleet, arguments.simulated_vms as usize)),
     };
@@ -252,6 +269,7 @@ pub async fn serve(arguments: ServeArgs) -> Result<(), String> {
     let assets = web::assets::urls()?;
     let connections = ConnectionLimits::for_descriptors(raise_descriptor_limit());
     let listener = listen(arguments.addr)?;
+    let ssh_listener = listen_for_ssh(arguments.ssh_addr)?;
     // Before the database is opened: a newer version brings it to its own form.
     let _lock = lock(&arguments.data.data_dir)?;
     let assembly = assemble(&arguments, assets, Source::new(&arguments)).await?;
@@ -269,9 +287,14 @@ pub async fn serve(arguments: ServeArgs) -> Result<(), String> {
     tokio::spawn(planned_stops(state.vms.clone()));
     tokio::spawn(other_processes(state.database.clone()));
     tokio::spawn(last_uses(state.accounts.clone()));
-    tokio::spawn(failed_attempts(state.accounts.clone()));
+    tokio::spawn(counted_events(state.accounts.clone(), state.events.clone()));
     tokio::spawn(terminals(state.clone()));
     tokio::spawn(auto_start(state.clone()));
+    if let Some(listener) = ssh_listener {
+        let host_key = gateway::load_or_create_host_key(&assembly.data_dir)?;
+        let listener = tokio::net::TcpListener::from_std(listener).map_err(|e| e.to_string())?;
+        tokio::spawn(state.gateway.clone().serve(listener, host_key));
+    }
 
     let address = listener.local_addr().map_err(|e| e.to_string())?;
     let listener = tokio::net::TcpListener::from_std(listener).map_err(|e| e.to_string())?;
@@ -281,13 +304,20 @@ pub async fn serve(arguments: ServeArgs) -> Result<(), String> {
             "passwords and sessions cross the network unencrypted: put a proxy with https in front, see --https"
         );
     }
+    if arguments.notifications.smtp_url.is_some() && arguments.public_url.is_empty() {
+        tracing::warn!(
+            "no e-mail address can be confirmed, because mails have no link to this server: set --public-url"
+        );
+    }
     let needs_first_account = state.accounts.is_empty().await.map_err(|e| e.to_string())?;
     print!("{}", greeting(&state, address, needs_first_account));
-    let (vms, accounts, terminals) = (state.vms.clone(), state.accounts.clone(), state.terminals.clone());
+    let (vms, accounts, events) = (state.vms.clone(), state.accounts.clone(), state.events.clone());
+    let (terminals, gateway) = (state.terminals.clone(), state.gateway.clone());
     let (end, mut ending) = watch::channel(false);
     tokio::spawn(async move {
         shutdown_signal().await;
         terminals.end_all("The server is shutting down.").await;
+        gateway.end_all("The server is shutting down.");
         let _ = end.send(true);
     });
     let mut last_requests = ending.clone();
@@ -307,6 +337,7 @@ pub async fn serve(arguments: ServeArgs) -> Result<(), String> {
     }
     accounts.save_last_uses().await;
     accounts.record_failed_attempts(true).await;
+    events.record_counted(true).await;
     vms.wait_until_idle(FAREWELL).await;
     tracing::info!("ended");
     Ok(())
@@ -418,20 +449,23 @@ async fn last_uses(accounts: Accounts) {
     }
 }
 
-async fn failed_attempts(accounts: Accounts) {
-    let mut interval = tokio::time::interval(FAILED_ATTEMPTS_INTERVAL);
+/// Writes the events about what is counted.
+async fn counted_events(accounts: Accounts, events: Events) {
+    let mut interval = tokio::time::interval(COUNTED_EVENTS_INTERVAL);
     loop {
         interval.tick().await;
         accounts.record_failed_attempts(false).await;
+        events.record_counted(false).await;
     }
 }
 
-/// Ends terminals whose users or VMs are not what they were.
+/// Ends terminals and ssh connections whose users or VMs are not what they were.
 async fn terminals(state: AppState) {
     let mut interval = tokio::time::interval(TERMINALS_INTERVAL);
     loop {
         interval.tick().await;
         state.terminals.end_unallowed(&state.accounts, &state.vms).await;
+        state.gateway.end_unallowed().await;
     }
 }
 
@@ -448,35 +482,51 @@ async fn auto_start(state: AppState) {
 
 fn begin_log(filter: &str) {
     let filter = tracing_subscriber::EnvFilter::new(filter);
+    let has_colours = io::stderr().is_terminal();
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_ansi(io::stderr().is_terminal())
-        .with_writer(|| OneLine(io::stderr()))
+        .with_ansi(has_colours)
+        .with_writer(move || OneLine { writer: io::stderr(), has_colours })
         .try_init();
 }
 
-/// Writes each event of the log as one line, whatever text it contains: a line break in it could pass for another event.
-struct OneLine<W>(W);
+/// Writes each event of the log as one line, whatever text it contains: a line break in it could pass for another event, and
+/// a control sequence could hide one from a terminal.
+struct OneLine<W> {
+    writer: W,
+    /// Escape characters are those of `tracing_subscriber`, which escapes the others itself.
+    has_colours: bool,
+}
 
 impl<W: Write> Write for OneLine<W> {
     /// `event` is a whole one: that is how `tracing_subscriber` writes.
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
-        let mut line = Vec::with_capacity(event.len());
-        for byte in event.strip_suffix(b"\n").unwrap_or(event) {
-            match byte {
-                b'\n' => line.extend_from_slice(b"\\n"),
-                b'\r' => line.extend_from_slice(b"\\r"),
-                _ => line.push(*byte),
+        let text = String::from_utf8_lossy(event.strip_suffix(b"\n").unwrap_or(event));
+        let mut line = String::with_capacity(event.len());
+        for character in text.chars() {
+            match character {
+                '\x1b' if self.has_colours => line.push(character),
+                _ if character.is_control() || moves_text(character) => {
+                    line.extend(character.escape_default());
+                }
+                _ => line.push(character),
             }
         }
-        line.push(b'\n');
-        self.0.write_all(&line)?;
+        line.push('\n');
+        self.writer.write_all(line.as_bytes())?;
         Ok(event.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
+        self.writer.flush()
     }
+}
+
+/// Line and paragraph separators, and marks that change the direction of text.
+fn moves_text(character: char) -> bool {
+    matches!(character, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{061c}')
+        || ('\u{202a}'..='\u{202e}').contains(&character)
+        || ('\u{2066}'..='\u{2069}').contains(&character)
 }
 
 /// One server a folder: two would carry out each other's operations. Held until it is dropped.
@@ -522,6 +572,28 @@ fn listen(address: SocketAddr) -> Result<TcpListener, String> {
     };
     listener.set_nonblocking(true).map_err(|e| e.to_string())?;
     Ok(listener)
+}
+
+/// The socket of the ssh gateway; `None` without one. Unless an address was chosen, another program may have it.
+fn listen_for_ssh(chosen: Option<SshAddr>) -> Result<Option<TcpListener>, String> {
+    let address = match chosen {
+        Some(SshAddr::None) => return Ok(None),
+        Some(SshAddr::At(address)) => address,
+        None => DEFAULT_SSH_ADDR,
+    };
+    match TcpListener::bind(address) {
+        Ok(listener) => {
+            listener.set_nonblocking(true).map_err(|e| e.to_string())?;
+            Ok(Some(listener))
+        }
+        Err(error) if chosen.is_none() => {
+            tracing::warn!(%address, %error, "there is no ssh gateway: choose another address with --ssh-addr");
+            Ok(None)
+        }
+        Err(error) => Err(format!(
+            "{address} cannot be listened on for ssh: {error}. Choose another address with --ssh-addr, or none."
+        )),
+    }
 }
 
 fn driver(asked: LibvirtDriver) -> Driver {
@@ -623,17 +695,22 @@ mod tests {
     fn text_in_the_log_cannot_pass_for_another_event() {
         let written = Written::default();
         let writer = written.clone();
-        let subscriber =
-            tracing_subscriber::fmt().with_ansi(false).with_writer(move || OneLine(writer.clone())).finish();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(move || OneLine { writer: writer.clone(), has_colours: false })
+            .finish();
         tracing::subscriber::with_default(subscriber, || {
             let forged = "fun\n2026-11-30T00:00:00Z  INFO twarga_cloud: ada made eve an admin.";
             tracing::info!("ada gave bob 5 credits: {forged}");
             tracing::error!(error = %"no\r\n2026-11-30 ERROR all is lost", "a request failed");
             tracing::warn!(detail = forged, "vagrant failed");
+            tracing::info!(name = %"a\x1b[2K\x0b\x0c\u{85}\u{9b}2K\u{2028}\u{2029}\u{202e}b", "names");
         });
         let bytes = written.0.lock().unwrap().clone();
-        let lines: Vec<_> = std::str::from_utf8(&bytes).unwrap().split_terminator(['\n', '\r']).collect();
-        assert_eq!(lines.len(), 3, "{lines:#?}");
+        let text = std::str::from_utf8(&bytes).unwrap();
+        let ends = |c: char| c == '\u{2028}' || c == '\u{2029}' || c == '\u{202e}' || c.is_control();
+        let lines: Vec<_> = text.split_terminator(ends).collect();
+        assert_eq!(lines.len(), 4, "{lines:#?}");
         assert!(lines[0].contains("5 credits: fun\\n2026-11-30T00:00:00Z  INFO"), "{}", lines[0]);
     }
 }

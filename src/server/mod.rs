@@ -12,6 +12,7 @@ pub mod database;
 pub mod events;
 #[cfg(test)]
 mod fuzz;
+pub mod gateway;
 pub mod guest;
 pub mod libvirt;
 pub mod metrics;
@@ -31,6 +32,7 @@ pub mod vms;
 pub mod web;
 
 use crate::model::{ApiError, ErrorCode};
+use sqlx::SqliteConnection;
 use std::any::Any;
 
 /// Logs what a client must not see, once, and returns the generic error. Both have the same reference, so that the line in
@@ -50,6 +52,22 @@ fn internal(error: impl std::fmt::Display + 'static) -> ApiError {
         ErrorCode::Internal,
         format!("Internal error. Details are in the server log (reference {reference})."),
     )
+}
+
+/// `NotFound`, for what may be there and is not the caller's: `exists`, with its id, says whether it is. Then it is noted as
+/// refused access.
+async fn not_found_or_hidden(
+    connection: &mut SqliteConnection,
+    what: &str,
+    exists: &'static str,
+    id: i64,
+) -> ApiError {
+    match sqlx::query_scalar(exists).bind(id).fetch_one(connection).await {
+        Ok(true) => request_origin::note_hidden(),
+        Ok(false) => {}
+        Err(error) => return internal(error),
+    }
+    ApiError::not_found(what)
 }
 
 #[cfg(test)]

@@ -1,4 +1,7 @@
 //! Where the request that is being served comes from: for events, errors and the log.
+//!
+//! The current task's request is [`current`]; pages are rendered in tasks of their own, and find it in the request's
+//! extensions.
 
 use std::{
     net::IpAddr,
@@ -10,23 +13,52 @@ tokio::task_local! {
 }
 
 /// What is known of a request.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct RequestOrigin {
     /// See [`new_id`]; the client gets it as `x-request-id`.
     pub id: String,
     /// `None` if it did not arrive over a connection, as in tests.
     pub address: Option<IpAddr>,
-    session_id: OnceLock<i64>,
+    caller: OnceLock<Caller>,
+    hidden: OnceLock<()>,
+}
+
+/// Who makes a request, as its session proves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    pub session_id: i64,
+    pub account_id: i64,
+    pub username: String,
 }
 
 impl RequestOrigin {
     pub fn new(id: String, address: Option<IpAddr>) -> Self {
-        Self { id, address, session_id: OnceLock::new() }
+        Self { id, address, caller: OnceLock::new(), hidden: OnceLock::new() }
+    }
+
+    /// Whoever the request has proven to come from.
+    pub fn caller(&self) -> Option<&Caller> {
+        self.caller.get()
     }
 
     /// The session that the request has proven to belong to.
     pub fn session_id(&self) -> Option<i64> {
-        self.session_id.get().copied()
+        self.caller().map(|caller| caller.session_id)
+    }
+
+    /// Notes the caller; the first one stays.
+    pub fn set_caller(&self, caller: Caller) {
+        let _ = self.caller.set(caller);
+    }
+
+    /// Notes that what the request names is there and hidden from its caller.
+    pub fn note_hidden(&self) {
+        let _ = self.hidden.set(());
+    }
+
+    /// Whether the request names what is hidden from its caller.
+    pub fn names_hidden(&self) -> bool {
+        self.hidden.get().is_some()
     }
 }
 
@@ -48,10 +80,17 @@ pub fn current() -> Option<Arc<RequestOrigin>> {
     CURRENT.try_with(Arc::clone).ok()
 }
 
-/// Notes the session that the current request belongs to.
-pub fn set_session(session_id: i64) {
+/// Notes the caller of the current request.
+pub fn set_caller(session_id: i64, account_id: i64, username: &str) {
     if let Some(origin) = current() {
-        let _ = origin.session_id.set(session_id);
+        origin.set_caller(Caller { session_id, account_id, username: username.to_owned() });
+    }
+}
+
+/// Notes that what the current request names is there and hidden from its caller.
+pub fn note_hidden() {
+    if let Some(origin) = current() {
+        origin.note_hidden();
     }
 }
 
@@ -64,7 +103,7 @@ mod tests {
         assert!(current().is_none());
         let origin = Arc::new(RequestOrigin::new(new_id(), Some([192, 0, 2, 7].into())));
         let seen = serve(origin.clone(), async {
-            set_session(3);
+            set_caller(3, 1, "ada");
             assert!(tokio::spawn(async { current() }).await.unwrap().is_none());
             current().unwrap()
         });
@@ -72,6 +111,6 @@ mod tests {
         assert_eq!((seen.id.len(), seen.session_id()), (16, Some(3)));
         assert_eq!(seen.id, origin.id);
         assert_ne!(seen.id, new_id());
-        set_session(4);
+        set_caller(4, 1, "ada");
     }
 }

@@ -1,10 +1,11 @@
 //! The application state shared by all requests, created once at start.
 
 use super::{
-    accounts::{Accounts, NewInvitation, Registration, RegistrationForm, Token},
+    accounts::{Accounts, AdminAccess, NewInvitation, Registration, RegistrationForm, Token},
     alerts::Alerts,
     database::Database,
     events::Events,
+    gateway::Gateway,
     metrics::{Span, Store},
     monitor::{health::Health, latest::Latest},
     network::Network,
@@ -24,7 +25,7 @@ use crate::{
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use sha2::{Digest, Sha256};
-use std::{sync::Arc, time::Instant};
+use std::{net::IpAddr, sync::Arc, time::Instant};
 
 /// The span of a page's first load, and the longest that a poll may request.
 const WINDOW_SECS: u32 = 15 * 60;
@@ -76,6 +77,7 @@ pub struct AppState {
     pub store: Store,
     pub vms: Vms,
     pub terminals: Terminals,
+    pub gateway: Gateway,
     pub latest: Latest,
     pub health: Health,
     pub provider: ProviderKind,
@@ -108,8 +110,12 @@ impl AppState {
     ///
     /// # Errors
     /// As [`Accounts::register_visitor`].
-    pub async fn register(&self, form: RegistrationForm<'_>) -> Result<CurrentUser, ApiError> {
-        let user = self.accounts.register_visitor(&self.registration, form).await?;
+    pub async fn register(
+        &self,
+        form: RegistrationForm<'_>,
+        address: IpAddr,
+    ) -> Result<CurrentUser, ApiError> {
+        let user = self.accounts.register_visitor(&self.registration, form, address).await?;
         self.seed_simulated_fleet().await?;
         Ok(user)
     }
@@ -120,7 +126,7 @@ impl AppState {
     /// `Conflict` while registration is closed; otherwise as [`Accounts::create_invitation`].
     pub async fn invite(
         &self,
-        admin: &CurrentUser,
+        admin: &AdminAccess,
         new: &NewInvitation,
     ) -> Result<(Token, UtcMillis), ApiError> {
         if self.registration.mode == RegistrationMode::Closed {
@@ -203,7 +209,7 @@ impl AppState {
     }
 
     /// How the collector is doing.
-    pub fn collector_health(&self) -> CollectorHealth {
+    pub fn collector_health(&self, _: &AdminAccess) -> CollectorHealth {
         self.health.report(Instant::now(), self.interval_secs)
     }
 

@@ -31,7 +31,7 @@ use Level::{Absent, Admin, Anyone, Operate, Own, OwnElseAbsent, User, View};
 
 /// A request of each route beside pages and server functions: method, path as registered, path and query as requested, body,
 /// and who may. Nothing that a request does keeps a later one from being allowed: what would is rejected for another reason.
-pub const REST: [(&str, &str, &str, &str, Level); 30] = [
+pub const REST: [(&str, &str, &str, &str, Level); 31] = [
     ("GET", "/health", "/health", "", Anyone),
     ("GET", "/metrics", "/metrics", "", User),
     ("POST", "/api/auth/register", "/api/auth/register", "{}", Anyone),
@@ -57,6 +57,7 @@ pub const REST: [(&str, &str, &str, &str, Level); 30] = [
         "",
         Operate,
     ),
+    ("GET", "/api/events", "/api/events", "", User),
     ("GET", "/api/terminals/{terminal_id}/socket", "/api/terminals/999/socket", "", Absent),
     ("GET", "/api/events/export", "/api/events/export", "", User),
     ("GET", "/api/metrics/vm/{vm_id}", "/api/metrics/vm/1", "", View),
@@ -96,7 +97,7 @@ pub const REST: [(&str, &str, &str, &str, Level); 30] = [
 ];
 
 /// Each page's path as registered and as requested, and who may see it.
-pub const PAGES: [(&str, &str, Level); 21] = [
+pub const PAGES: [(&str, &str, Level); 23] = [
     ("/", "/", User),
     ("/monitor", "/monitor", User),
     ("/alerts", "/alerts", User),
@@ -105,6 +106,7 @@ pub const PAGES: [(&str, &str, Level); 21] = [
     ("/account", "/account", User),
     ("/account/second-factor", "/account/second-factor", User),
     ("/confirm-password", "/confirm-password", User),
+    ("/account/keys", "/account/keys", User),
     ("/admin/accounts", "/admin/accounts", Admin),
     ("/admin", "/admin", Admin),
     ("/vms/new", "/vms/new", User),
@@ -116,6 +118,7 @@ pub const PAGES: [(&str, &str, Level); 21] = [
     ("/sign-in", "/sign-in", Anyone),
     ("/register", "/register", Anyone),
     ("/new-password", "/new-password", Anyone),
+    ("/confirm-email", "/confirm-email", Anyone),
     ("/setup", "/setup", Anyone),
     ("/style", "/style", Anyone),
 ];
@@ -130,7 +133,8 @@ pub fn level_of(path: &str) -> Level {
         | "current_user"
         | "instance"
         | "set_theme"
-        | "set_password_by_link" => Anyone,
+        | "set_password_by_link"
+        | "confirm_email" => Anyone,
         "accounts"
         | "create_account"
         | "set_account_active"
@@ -153,9 +157,8 @@ pub fn level_of(path: &str) -> Level {
         | "collector_health"
         | "store_health"
         | "end_all_terminals" => Admin,
-        "attach_terminal" | "end_terminal" | "end_session" | "delete_alert_rule" | "acknowledge_alert" => {
-            Absent
-        }
+        "attach_terminal" | "end_terminal" | "end_session" | "delete_ssh_key" | "delete_alert_rule"
+        | "acknowledge_alert" => Absent,
         "save_alert_rule" => OwnElseAbsent,
         "vm_snapshots" | "vm_metrics" | "vm_operations" | "operation_output" | "metrics_since"
         | "vm_history" | "vm_ranges" | "vm_charts" | "vm_statistics" | "vm_events" => View,
@@ -169,7 +172,8 @@ pub fn level_of(path: &str) -> Level {
 }
 
 /// Server functions whose request in the table names nothing that is there, not even for an admin.
-const ABSENT: [&str; 13] = [
+const ABSENT: [&str; 14] = [
+    "/api/v1/delete_ssh_key",
     "/api/v1/attach_terminal",
     "/api/v1/end_terminal",
     "/api/v1/end_session",

@@ -112,6 +112,8 @@ async fn after_two_hundred_guesses_not_even_the_right_password_is_checked_and_ev
     }
     let (_, page) = server.anonymous().submit("/sign-in", "/api/v1/sign_in", &right).await;
     assert!(page.words().contains("Too many wrong passwords. Try again in "), "{}", page.words());
+    assert_eq!(page.status, StatusCode::TOO_MANY_REQUESTS, "as other clients get it");
+    assert!(page.headers.contains_key(header::RETRY_AFTER));
 }
 
 #[tokio::test]
@@ -144,7 +146,7 @@ async fn the_events_of_wrong_passwords_are_seen_by_the_accounts_owner_and_admins
     guess(&server, "nobody", 3).await;
     server.state.accounts.record_failed_attempts(true).await;
     let seen = async |client: &Client| {
-        let all = texts(&client.get("/api/v1/events?query[category]=account").await.json());
+        let all = texts(&client.get("/api/v1/events?query[category]=security").await.json());
         all.into_iter().filter(|text| text.contains("failed")).collect::<Vec<_>>()
     };
     let of_bob = "5 failed sign-ins for bob from 203.0.0.0 and 11 other addresses in 1 min; 7 more were rejected without a \
@@ -374,10 +376,10 @@ async fn old_events_are_on_further_pages_and_all_are_counted() {
     }
     let first = ada.get("/api/v1/events").await.json();
     assert_eq!((first["events"].as_array().unwrap().len(), &first["more"]), (50, &json!(true)));
-    assert_eq!(first["counts"], json!({ "info": 1, "warning": 60, "error": 0 }));
+    assert_eq!(first["counts"], json!({ "info": 2, "warning": 60, "error": 0 }));
     let last = first["events"][49]["id"].as_i64().unwrap();
     let second = ada.get(&format!("/api/v1/events?before={last}")).await.json();
-    assert_eq!((second["events"].as_array().unwrap().len(), &second["more"]), (11, &json!(false)));
+    assert_eq!((second["events"].as_array().unwrap().len(), &second["more"]), (12, &json!(false)));
 }
 
 #[tokio::test]
@@ -385,9 +387,9 @@ async fn events_are_saved_as_files_with_what_the_filter_lets_through() {
     let (_server, ada, bob) = two_users(&Fleet::new()).await;
     let csv = ada.get("/api/events/export?category=account").await;
     let lines: Vec<_> = csv.text.lines().collect();
-    assert_eq!(lines[0], "id,time,kind,severity,vm,person,text");
+    assert_eq!(lines[0], "id,time,kind,severity,vm,person,text,address,session_id,request_id");
     assert!(
-        lines[1].ends_with(",account_created,info,,bob,The account bob was created with the role user."),
+        lines[1].contains(",account_created,info,,bob,The account bob was created with the role user.,,,"),
         "{}",
         lines[1]
     );
@@ -653,4 +655,42 @@ async fn a_poll_brings_the_vms_only_when_they_have_changed() {
     assert_eq!(ada.act("stop", id_of(&ada, "web-1").await).await.status, StatusCode::OK);
     let changed = poll().await;
     assert_eq!((changed["vms"].as_array().unwrap().len(), &changed["figures"]), (2, &json!([])));
+}
+
+const LAPTOP_KEY: &str =
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIqzdNcf9bLuWo6G/SHCGz0O/EgujCxFwhzYxTfqgbBX ada@laptop";
+
+#[tokio::test]
+async fn a_public_key_belongs_to_one_account_until_it_is_deleted() {
+    let server = Fleet::new().serve(0).await;
+    let (ada, bob) = (server.user("ada").await, server.user("bob").await);
+    let add = async |client: &Client, name: &str| {
+        client.form("/api/v1/add_ssh_key", &[("public_key", LAPTOP_KEY), ("name", name)]).await
+    };
+    assert_eq!(add(&ada, "").await.status, StatusCode::OK);
+    for (client, words) in [(&ada, "already"), (&bob, "another account")] {
+        let answer = add(client, "").await;
+        assert_eq!(answer.status, StatusCode::CONFLICT, "{}", answer.text);
+        assert_eq!(answer.json()["fields"][0]["field"], "public_key");
+        assert!(answer.text.contains(words), "{}", answer.text);
+    }
+    let keys = ada.get("/api/v1/list_ssh_keys").await.json();
+    assert_eq!((&keys[0]["name"], &keys[0]["algorithm"]), (&json!("ada@laptop"), &json!("ssh-ed25519")));
+    assert_eq!(keys[0]["last_used_at"], json!(null));
+    assert_eq!(bob.get("/api/v1/list_ssh_keys").await.json(), json!([]));
+    let page = server.browser("ada").await.page("/account/keys").await;
+    assert!(page.words().contains("ada@laptop"), "{}", page.words());
+
+    let id = keys[0]["id"].to_string();
+    let delete =
+        async |client: &Client| client.form("/api/v1/delete_ssh_key", &[("key_id", &id)]).await.status;
+    assert_eq!(delete(&bob).await, StatusCode::NOT_FOUND);
+    assert_eq!(delete(&ada).await, StatusCode::OK);
+    assert_eq!(delete(&ada).await, StatusCode::NOT_FOUND);
+    assert_eq!(add(&bob, "work").await.status, StatusCode::OK);
+    let events = server.events().await;
+    let kinds: Vec<_> =
+        events.iter().map(|(kind, _)| kind.as_str()).filter(|kind| kind.starts_with("ssh_")).collect();
+    assert_eq!(kinds, ["ssh_key_added", "ssh_key_removed", "ssh_key_added"]);
+    assert!(events[0].1.starts_with("bob added the ssh key work (SHA256:"), "{}", events[0].1);
 }

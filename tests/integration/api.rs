@@ -107,6 +107,10 @@ pub fn server_functions() -> BTreeMap<&'static str, &'static str> {
         ("/api/v1/attach_terminal", "terminal_id=999"),
         ("/api/v1/end_terminal", "terminal_id=999"),
         ("/api/v1/end_all_terminals", ""),
+        ("/api/v1/list_ssh_keys", ""),
+        ("/api/v1/ssh_gateway", ""),
+        ("/api/v1/add_ssh_key", "public_key=x&name=laptop"),
+        ("/api/v1/delete_ssh_key", "key_id=999"),
         // The admin's own session is the first one.
         ("/api/v1/end_session", "session_id=1"),
         ("/api/v1/end_other_sessions", ""),
@@ -173,6 +177,7 @@ pub fn server_functions() -> BTreeMap<&'static str, &'static str> {
         ("/api/v1/my_notifications", ""),
         ("/api/v1/set_webhook", "url="),
         ("/api/v1/set_email_notifications", "is_on=false"),
+        ("/api/v1/confirm_email", "link=x"),
         ("/api/v1/set_notify_of_all", "is_on=true"),
         ("/api/v1/test_notification", "channel=webhook"),
         ("/api/v1/alert_rules", ""),

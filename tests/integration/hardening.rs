@@ -18,13 +18,15 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-const SOURCES: [&str; 7] = [
+const SOURCES: [&str; 9] = [
     include_str!("../../src/api/accounts.rs"),
     include_str!("../../src/api/alerts.rs"),
     include_str!("../../src/api/events.rs"),
     include_str!("../../src/api/metrics.rs"),
     include_str!("../../src/api/notifications.rs"),
     include_str!("../../src/api/second_factor.rs"),
+    include_str!("../../src/api/ssh_keys.rs"),
+    include_str!("../../src/api/terminals.rs"),
     include_str!("../../src/api/vms.rs"),
 ];
 
@@ -43,7 +45,7 @@ const EXTREMES: [&str; 10] = [
 
 /// The numbers that server functions take, by path, as the source declares them.
 fn number_parameters() -> BTreeMap<String, Vec<String>> {
-    const NUMBERS: [&str; 7] = ["i64", "i32", "i16", "u32", "u64", "f64", "UtcMillis"];
+    const NUMBERS: [&str; 8] = ["i64", "i32", "i16", "u16", "u32", "u64", "f64", "UtcMillis"];
     let mut parameters = BTreeMap::new();
     for function in SOURCES.iter().flat_map(|source| source.split("endpoint = \"").skip(1)) {
         let (endpoint, rest) = function.split_once('"').unwrap();
@@ -154,6 +156,7 @@ async fn every_cookie_is_secure_under_https_only() {
             assert_eq!(cookies.len(), if path == "/api/v1/sign_in" { 2 } else { 1 });
             for cookie in cookies.into_iter().map(|cookie| cookie.to_str().unwrap()) {
                 assert_eq!(cookie.contains("; Secure"), is_secure, "{path}: {cookie}");
+                assert_eq!(cookie.starts_with("__Host-"), is_secure, "{path}: {cookie}");
                 assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax"), "{path}: {cookie}");
             }
         }
@@ -179,9 +182,40 @@ async fn every_response_says_who_may_embed_it_and_which_features_it_uses() {
         let answer = server.anonymous().get(path).await;
         let of = |name: &str| answer.headers.get(name).map_or("", |value| value.to_str().unwrap()).to_owned();
         assert_eq!(of("cross-origin-resource-policy"), "same-origin", "{path}");
+        assert_eq!(of("x-content-type-options"), "nosniff", "{path}");
+        let policy = of("content-security-policy");
+        for part in ["default-src 'none'", "base-uri 'none'", "frame-ancestors 'none'"] {
+            assert!(policy.contains(part), "{path}: {policy}");
+        }
+        let is_page = of("content-type").starts_with("text/html");
+        assert_eq!(policy.contains("script-src 'self' 'nonce-"), is_page, "{path}: {policy}");
         for feature in ["camera=()", "microphone=()", "geolocation=()"] {
             assert!(of("permissions-policy").contains(feature), "{path}: {}", of("permissions-policy"));
         }
+    }
+}
+
+#[tokio::test]
+async fn pages_are_separated_from_other_windows_where_browsers_heed_it() {
+    let server =
+        Fleet::new().serve_with(&["--public-url", "http://10.1.2.3", "--trusted-proxy", "10.9.9.9"]).await;
+    for (host, peer, headers, expected) in [
+        ("localhost:3000", "127.0.0.1:4711", &[][..], true),
+        ("127.0.0.1:3000", "127.0.0.1:4711", &[], true),
+        ("10.1.2.3", "10.1.2.4:4711", &[], false),
+        ("10.1.2.3", "10.1.2.4:4711", &[("sec-fetch-mode", "navigate")], true),
+        ("10.1.2.3", "10.9.9.9:4711", &[("x-forwarded-proto", "https")], true),
+        ("10.1.2.3", "10.9.9.9:4711", &[("x-forwarded-proto", "http")], false),
+    ] {
+        let mut request =
+            Request::get("/setup").header(header::HOST, host).header(header::ACCEPT, "text/html");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let answer = server.anonymous().asking_from(peer).send(request.body(Body::empty()).unwrap()).await;
+        assert_eq!(answer.status, StatusCode::OK, "{host}");
+        let policy = answer.headers.get("cross-origin-opener-policy");
+        assert_eq!(policy.is_some(), expected, "{host} {peer} {headers:?}");
     }
 }
 

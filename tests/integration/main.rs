@@ -7,9 +7,11 @@
 mod access;
 mod accounts;
 mod api;
+mod audit;
 mod clocks;
 mod config;
 mod crash;
+mod gateway;
 mod hardening;
 mod imports;
 mod lifecycle;

@@ -159,19 +159,21 @@ async fn the_sign_in_page_says_that_it_was_opened_over_http() {
     ] {
         let server = Fleet::new().serve_with(flags).await;
         server.user("ada").await;
-        let page = async |more: &[(&'static str, &str)]| {
+        let page = async |path: &str, more: &[(&'static str, &str)]| {
             let mut request =
-                Request::get("/sign-in").header(header::HOST, host).header(header::ACCEPT, "text/html");
+                Request::get(path).header(header::HOST, host).header(header::ACCEPT, "text/html");
             for (name, value) in more {
                 request = request.header(*name, *value);
             }
             server.anonymous().send(request.body(Body::empty()).unwrap()).await.words()
         };
-        let text = page(&[]).await;
-        assert!(text.contains(words), "{text}");
-        assert_eq!(text.contains("Open https://cloud.example.org"), flags[0] == "--https");
-        assert!(!page(&[("sec-fetch-mode", "navigate")]).await.contains(words));
-        assert!(!page(&[("x-forwarded-proto", "https")]).await.contains(words));
+        for path in ["/sign-in", "/register"] {
+            let text = page(path, &[]).await;
+            assert!(text.contains(words), "{path}: {text}");
+            assert_eq!(text.contains("Open https://cloud.example.org"), flags[0] == "--https");
+            assert!(!page(path, &[("sec-fetch-mode", "navigate")]).await.contains(words));
+            assert!(!page(path, &[("x-forwarded-proto", "https")]).await.contains(words));
+        }
     }
     let server = Fleet::new().serve(0).await;
     server.user("ada").await;

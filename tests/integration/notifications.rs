@@ -1,6 +1,6 @@
 //! Alerts reach users by webhook and mail: signed, and retried after failures.
 
-use crate::support::{Client, Server, eventually, fleet::Fleet, smtp};
+use crate::support::{Answer, Client, Server, eventually, fleet::Fleet, smtp};
 use axum::{
     Router,
     body::Bytes,
@@ -355,32 +355,99 @@ async fn a_resolved_alert_is_never_sent_before_its_opening() {
     assert_eq!(kinds, [json!("alert.raised"), json!("alert.raised"), json!("alert.resolved")]);
 }
 
-/// Takes one mail, as an SMTP server does, and gives the message.
-async fn take_mail(listener: TcpListener) -> String {
-    let (mut stream, _) = listener.accept().await.unwrap();
-    stream.write_all(smtp::GREETING).await.unwrap();
-    let mut said = Vec::new();
-    smtp::converse(&mut stream, "", |line| said.push(line.to_owned())).await.unwrap();
-    let message = said.split(|line| line == "DATA").nth(1).expect("a message is sent");
-    message.split(|line| line == ".").next().unwrap_or_default().join("\n")
+/// A mail server. It has what it got; the lines of each mail are joined.
+struct MailServer {
+    url: String,
+    got: Arc<Mutex<Vec<String>>>,
+    serving: tokio::task::JoinHandle<()>,
+}
+
+impl MailServer {
+    async fn begin() -> Self {
+        let got = Arc::<Mutex<Vec<String>>>::default();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("smtp://{}", listener.local_addr().unwrap());
+        let mails = got.clone();
+        let serving = tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mails = mails.clone();
+                tokio::spawn(async move {
+                    stream.write_all(smtp::GREETING).await.unwrap();
+                    let mut said = Vec::new();
+                    let done = smtp::converse(&mut stream, "", |line| said.push(line.to_owned())).await;
+                    let message = said.split(|line| line == "DATA").nth(1);
+                    if let (Ok(_), Some(message)) = (done, message) {
+                        let lines = message.split(|line| line == ".").next().unwrap_or_default();
+                        // Long lines are quoted-printable.
+                        let text = lines.join("\n").replace("=\n", "").replace("=3D", "=");
+                        mails.lock().unwrap().push(text);
+                    }
+                });
+            }
+        });
+        Self { url, got, serving }
+    }
+
+    fn client(&self) -> Mail {
+        Mail::new(&self.url, "cloud@example.org", None, &MailSecurity::System).unwrap()
+    }
+
+    /// Waits for this many mails, and takes them.
+    async fn take(&self, count: usize) -> Vec<String> {
+        eventually(async || {
+            let mut got = self.got.lock().unwrap();
+            if got.len() < count { Err(format!("{} mails came", got.len())) } else { Ok(got.split_off(0)) }
+        })
+        .await
+    }
+}
+
+impl Drop for MailServer {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+const SITE: &str = "https://cloud.example.org";
+
+/// One that can send mails with links.
+async fn server_with_mail(mail: &MailServer) -> (Server, Notifier) {
+    let more = ["--smtp-url", mail.url.as_str(), "--mail-from", "cloud@example.org", "--public-url", SITE];
+    let server = Fleet::new().serve_with(&more).await;
+    let notifier = notifier(&server, Some(mail.client())).with_public_url(Some(SITE.into()));
+    (server, notifier)
+}
+
+async fn turn_mail_on(client: &Client) -> Answer {
+    client.form("/api/v1/set_email_notifications", &[("is_on", "true")]).await
+}
+
+async fn confirm(client: &Client, token: &str) -> Answer {
+    client.form("/api/v1/confirm_email", &[("link", token)]).await
+}
+
+/// The token of the link in a mail.
+fn token_in(mail: &str) -> &str {
+    let begin = format!("{SITE}/confirm-email#");
+    let (_, rest) = mail.split_once(&begin).unwrap_or_else(|| panic!("no link in {mail}"));
+    rest.lines().next().unwrap()
 }
 
 #[tokio::test]
 async fn an_alert_comes_by_mail() {
     let server = Fleet::new().serve(0).await;
     let ada = server.user("ada").await;
-    let off = ada.form("/api/v1/set_email_notifications", &[("is_on", "true")]).await;
+    let off = turn_mail_on(&ada).await;
     assert_eq!((off.status, off.text.contains("--smtp-url")), (StatusCode::CONFLICT, true));
     server.execute("INSERT INTO notification_setting (account_id, email_is_on) VALUES (1, 1)").await;
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("smtp://{}", listener.local_addr().unwrap());
-    let taken = tokio::spawn(take_mail(listener));
+    server.execute("UPDATE account SET email_confirmed_at = 0").await;
+    let mails = MailServer::begin().await;
     let alert_id = raise(&server, None).await;
     queue(&server, alert_id, Occasion::Raised, None).await;
-    let mail = Mail::new(&url, "cloud@example.org", None, &MailSecurity::System).unwrap();
-    let notifier = notifier(&server, Some(mail)).with_public_url(Some("https://cloud.example.org".into()));
+    let notifier = notifier(&server, Some(mails.client())).with_public_url(Some(SITE.into()));
     pass(&notifier, 0).await;
-    let mail = taken.await.unwrap();
+    let mail = &mails.take(1).await[0];
     for part in [
         "From: cloud@example.org",
         "Subject: shop is slow",
@@ -391,6 +458,183 @@ async fn an_alert_comes_by_mail() {
         assert!(mail.contains(part), "{part}: {mail}");
     }
     assert_eq!(deliveries(&ada).await, [("sent".into(), 1)]);
+}
+
+#[tokio::test]
+async fn an_address_gets_nothing_but_a_link_before_its_reader_confirms() {
+    let mails = MailServer::begin().await;
+    let (server, notifier) = server_with_mail(&mails).await;
+    let ada = server.user("ada").await;
+    let test = async || ada.form("/api/v1/test_notification", &[("channel", "email")]).await;
+    assert_eq!(test().await.status, StatusCode::CONFLICT);
+    let on = turn_mail_on(&ada).await;
+    assert_eq!(on.status, StatusCode::OK, "{}", on.text);
+    let page = ada.page("/account").await.words();
+    assert!(
+        page.contains("Confirm the link sent to ada@example.org.") && page.contains("Send link again"),
+        "{page}"
+    );
+    assert_eq!(test().await.status, StatusCode::CONFLICT);
+    let alert_id = raise(&server, None).await;
+    queue(&server, alert_id, Occasion::Raised, None).await;
+    pass(&notifier, 0).await;
+    let got = mails.take(1).await;
+    assert_eq!(got.len(), 1);
+    for part in [
+        "Subject: Confirm your e-mail address",
+        "The user ada of https://cloud.example.org",
+        "ignore this mail",
+    ] {
+        assert!(got[0].contains(part), "{part}: {}", got[0]);
+    }
+    let token = token_in(&got[0]);
+    let deliveries = ada.get("/api/v1/my_notifications").await.text;
+    assert!(
+        deliveries.contains("Confirm your e-mail address.") && !deliveries.contains(token),
+        "{deliveries}"
+    );
+
+    // Programs that read mail open the page, but press no button.
+    assert_eq!(server.anonymous().page("/confirm-email").await.status, StatusCode::OK);
+    assert_eq!(test().await.status, StatusCode::CONFLICT);
+    for wrong in ["", "x", &"A".repeat(43)] {
+        let answer = confirm(&server.anonymous(), wrong).await;
+        assert_eq!(
+            (answer.status, answer.text.contains("\"link\"")),
+            (StatusCode::BAD_REQUEST, true),
+            "{wrong}"
+        );
+    }
+    let (location, page) =
+        server.anonymous().submit("/confirm-email", "/api/v1/confirm_email", &[("link", token)]).await;
+    assert_eq!(location, "/confirm-email?done=email");
+    assert!(page.words().contains("E-mail address confirmed"), "{}", page.words());
+    assert_eq!(confirm(&server.anonymous(), token).await.status, StatusCode::BAD_REQUEST, "it is used once");
+    assert!(
+        server.events().await.contains(&(
+            "account_email_confirmed".to_owned(),
+            "ada confirmed their e-mail address.".to_owned()
+        ))
+    );
+
+    assert!(ada.page("/account").await.words().contains("On. Alerts are sent to ada@example.org."));
+    queue(&server, alert_id, Occasion::Repeated, None).await;
+    assert_eq!(test().await.status, StatusCode::OK);
+    pass(&notifier, 1).await;
+    assert_eq!(mails.take(2).await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_link_is_valid_for_a_day_as_long_as_it_is_the_newest_and_the_account_stays_as_it_is() {
+    let mails = MailServer::begin().await;
+    let (server, notifier) = server_with_mail(&mails).await;
+    let (admin, bob) = (server.user("ada").await, server.user("bob").await);
+    let link = async || {
+        server.execute("DELETE FROM sent_mail").await;
+        assert_eq!(turn_mail_on(&bob).await.status, StatusCode::OK);
+        pass(&notifier, 0).await;
+        token_in(&mails.take(1).await[0]).to_owned()
+    };
+    let is_valid = async |token: &str| confirm(&server.anonymous(), token).await.status == StatusCode::OK;
+    let (former, newest) = (link().await, link().await);
+    assert!(!is_valid(&former).await);
+    // Its clock is that of this machine.
+    server.execute("UPDATE email_confirmation SET expires_at = unixepoch() * 1000").await;
+    assert!(!is_valid(&newest).await, "its day is over");
+
+    let of_other_address = link().await;
+    server.execute("UPDATE account SET email = 'bert@example.org' WHERE username = 'bob'").await;
+    assert!(!is_valid(&of_other_address).await);
+
+    let of_deactivated = link().await;
+    for is_active in ["false", "true"] {
+        let fields = [("account_id", "2"), ("is_active", is_active)];
+        assert_eq!(admin.form("/api/v1/set_account_active", &fields).await.status, StatusCode::OK);
+    }
+    assert!(!is_valid(&of_deactivated).await);
+    let bob = server.signed_in("bob").await;
+    assert_eq!(turn_mail_on(&bob).await.status, StatusCode::OK);
+    pass(&notifier, 0).await;
+    assert!(is_valid(token_in(&mails.take(1).await[0])).await);
+    server.execute("UPDATE account SET email = 'bob@example.org' WHERE username = 'bob'").await;
+    let settings = bob.get("/api/v1/my_notifications").await.json();
+    assert_eq!(settings["email_is_confirmed"], false, "another address is another reader's");
+}
+
+#[tokio::test]
+async fn a_stranger_gets_few_links_however_many_accounts_ask() {
+    let mails = MailServer::begin().await;
+    let (server, notifier) = server_with_mail(&mails).await;
+    let mut asked = Vec::new();
+    for n in 0..3 {
+        let name = format!("user{n}");
+        let more = json!({ "email": format!("Victim+{n}@example.org"), "setup_code": server.setup_code() });
+        assert_eq!(server.anonymous().register(&name, more).await.status, StatusCode::CREATED);
+        let client = server.signed_in(&name).await;
+        asked.push(turn_mail_on(&client).await);
+        asked.push(turn_mail_on(&client).await);
+    }
+    let statuses: Vec<_> = asked.iter().map(|answer| answer.status.as_u16()).collect();
+    assert_eq!(statuses, [200, 200, 200, 429, 429, 429]);
+    let wait: u64 = asked[3].headers["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((3500..=3600).contains(&wait), "{wait}");
+    assert!(asked[3].text.contains("Too many links were sent to this address."), "{}", asked[3].text);
+    pass(&notifier, 0).await;
+    assert_eq!(mails.take(3).await.len(), 3);
+    assert_eq!(turn_mail_on(&server.user("other").await).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn without_a_public_url_an_address_cannot_be_confirmed_and_the_page_says_what_is_missing() {
+    let more = ["--smtp-url", "smtp://127.0.0.1:9", "--mail-from", "cloud@example.org"];
+    let server = Fleet::new().serve_with(&more).await;
+    let ada = server.user("ada").await;
+    let rejected = turn_mail_on(&ada).await;
+    assert_eq!(rejected.status, StatusCode::CONFLICT);
+    assert!(rejected.text.contains("An admin can set --public-url."), "{}", rejected.text);
+    let page = ada.page("/account").await.words();
+    assert!(page.contains("An admin can set --public-url."), "{page}");
+    assert!(!page.contains("Turn on"), "{page}");
+}
+
+#[tokio::test]
+async fn too_many_mails_to_one_address_wait_and_come_as_one() {
+    let mails = MailServer::begin().await;
+    let (server, notifier) = server_with_mail(&mails).await;
+    let ada = server.user("ada").await;
+    server.execute("INSERT INTO notification_setting (account_id, email_is_on) VALUES (1, 1)").await;
+    server.execute("UPDATE account SET email_confirmed_at = 0").await;
+    // Each in a tick of its own.
+    let mut alerts = Vec::new();
+    for n in 0..34_i64 {
+        server.execute("UPDATE alert SET resolved_at = raised_at").await;
+        let alert_id = raise(&server, None).await;
+        let text = format!("Alert {n}.");
+        let mut tx = server.state.database.write().await.unwrap();
+        let at = NOW.plus_secs(n);
+        notifications::queue(&mut tx, alert_id, Occasion::Raised, &text, at, None).await.unwrap();
+        tx.commit().await.unwrap();
+        pass(&notifier, n).await;
+        alerts.push(alert_id);
+    }
+    assert_eq!(mails.take(30).await.len(), 30);
+    // One that is over meanwhile is reported nevertheless, and its end after it.
+    queue(&server, alerts[31], Occasion::Resolved, None).await;
+    let waiting = deliveries(&ada).await;
+    assert_eq!(waiting.iter().filter(|(state, _)| state == "queued").count(), 5, "{waiting:?}");
+    assert!(ada.page("/account").await.words().contains("An address gets at most 30 e-mails an hour."));
+    let held: Vec<_> =
+        server.events().await.into_iter().filter(|(kind, _)| kind == "notification_held").collect();
+    assert_eq!(held.len(), 1, "{held:?}");
+    pass(&notifier, 3000).await;
+    assert!(mails.got.lock().unwrap().is_empty(), "not before the hour is over");
+    pass(&notifier, 3605).await;
+    let got = mails.take(2).await;
+    for n in 30..34 {
+        assert!(got[0].contains(&format!("Alert {n}.")), "{n}: {}", got[0]);
+    }
+    assert!(got[1].contains("shop is slow."), "{}", got[1]);
+    assert!(deliveries(&ada).await.iter().all(|(state, _)| state == "sent"));
 }
 
 /// Accepts connections and never answers.
@@ -418,18 +662,16 @@ async fn a_hanging_webhook_delays_neither_the_accounts_mail_nor_other_accounts()
     let last = hooked(&server, "last", &receiver).await;
     server.execute("UPDATE account SET role = 'admin'").await;
     server.execute("UPDATE notification_setting SET email_is_on = account_id = 1").await;
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("smtp://{}", listener.local_addr().unwrap());
-    let taken = tokio::spawn(take_mail(listener));
-    let mail = Mail::new(&url, "cloud@example.org", None, &MailSecurity::System).unwrap();
+    server.execute("UPDATE account SET email_confirmed_at = 0").await;
+    let mails = MailServer::begin().await;
     let alert_id = raise(&server, None).await;
     queue(&server, alert_id, Occasion::Raised, None).await;
 
-    let notifier = notifier(&server, Some(mail));
+    let notifier = notifier(&server, Some(mails.client()));
     let begun = notifier.pass(NOW).await.unwrap();
     assert_eq!(begun.len(), 11, "nine that hang, one that answers, one mail");
     assert!(notifier.pass(NOW).await.unwrap().is_empty(), "each has one delivery at a time");
-    assert!(taken.await.unwrap().contains("shop is slow."));
+    assert!(mails.take(1).await[0].contains("shop is slow."));
     eventually(async || match deliveries(&last).await {
         sent if sent == [("sent".to_owned(), 1)] => Ok(()),
         other => Err(format!("{other:?}")),

@@ -1,6 +1,6 @@
 //! The database is temporarily not writable: ticks are kept in memory and written later, and the outage is reported.
 
-use crate::support::{Random, Server, eventually, fleet::Fleet, http, process::Process};
+use crate::support::{PASSWORD, Random, Server, eventually, fleet::Fleet, http, process::Process};
 use serde_json::{Value, json};
 use sqlx::Connection;
 use std::{
@@ -301,6 +301,32 @@ async fn a_disk_that_fails_for_a_while_costs_no_tick() {
     assert_eq!(check, "ok");
     let log = process.log();
     assert!(!log.contains("non-zero transaction depth"), "{log}");
+}
+
+#[tokio::test]
+async fn on_a_full_disk_users_who_are_signed_in_keep_reading_though_no_event_can_be_written() {
+    let disk = Disk::new();
+    let mut process = disk.start();
+    process.listens().await;
+    let address = process.address;
+    let ada = http::register(address, "ada", &process.setup_code()).await;
+    disk.fail(NO_SPACE, 100, false);
+    health(address, 503).await;
+    for path in ["/api/events", "/api/events/export", "/api/metrics/host/export", "/api/vms/1"] {
+        let (status, body) = http::send(address, "GET", path, &ada, "").await;
+        assert_eq!(status, 200, "{path}: {body}\n{}", process.log());
+    }
+    assert!(process.log().contains("an event could not be written"), "{}", process.log());
+    let form = "Content-Type: application/x-www-form-urlencoded\r\n";
+    let fields = format!("username=ada&password={}", PASSWORD.replace(' ', "+"));
+    let sign_in = async || http::exchange(address, "POST", "/api/auth/login", form, &fields).await.unwrap();
+    let (status, body) = sign_in().await;
+    assert!(status == 500 && body.contains("disk is full"), "{status} {body}");
+    disk.works();
+    health(address, 200).await;
+    assert_eq!(sign_in().await.0, 200);
+    let (_, events) = http::send(address, "GET", "/api/events?category=security", &ada, "").await;
+    assert!(events.contains("ada signed in with a client."), "{events}");
 }
 
 #[tokio::test]

@@ -121,8 +121,12 @@ impl Screen {
 
     /// The next notice, or `None` for output, which is acknowledged.
     async fn next(&mut self) -> Option<Value> {
+        timeout(PATIENCE, self.next_at_any_time()).await.unwrap()
+    }
+
+    async fn next_at_any_time(&mut self) -> Option<Value> {
         loop {
-            match timeout(PATIENCE, self.socket.next()).await.unwrap() {
+            match self.socket.next().await {
                 Some(Ok(Message::Binary(bytes))) => {
                     self.printed.extend_from_slice(&bytes);
                     if self.printed.len() - self.acknowledged > 64 * 1024 {

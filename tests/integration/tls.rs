@@ -34,6 +34,9 @@ use twarga_cloud::server::notifications::signature;
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// Loopback, too; but not "this very host" to the server, which speaks plainly there.
 const ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
+const SITE: &str = "http://localhost";
+/// The first line of the first mail that an address gets.
+const MAIL_TEXT: &str = "Confirm your e-mail address.";
 const SMTP_USER: &str = "cloud@example.org";
 const SMTP_PASSWORD: &str = "a secret of the mail server";
 const TEXT: &str = "This is a test: alerts will be sent here.";
@@ -141,9 +144,13 @@ impl Cloud {
         serde_json::from_str(&answer).unwrap()
     }
 
-    /// Has a test sent, and gives how it went, as Ada reads it.
+    /// Has a test sent, and gives how it went, as Ada reads it. The first mail is the one that asks her to confirm her address.
     async fn test(&self, channel: &str) -> (String, Option<String>) {
-        self.form("/api/v1/test_notification", &format!("channel={channel}")).await;
+        if channel == "email" {
+            self.form("/api/v1/set_email_notifications", "is_on=true").await;
+        } else {
+            self.form("/api/v1/test_notification", &format!("channel={channel}")).await;
+        }
         eventually(async || {
             let newest = self.settings().await["deliveries"][0].clone();
             let word = |name: &str| newest[name].as_str().map(str::to_owned);
@@ -310,7 +317,11 @@ async fn that_posts_to(receiver: &Receiver, pem: &str) -> Cloud {
 async fn that_mails_over(receiver: &Receiver, mode: TlsMode, pem: &str) -> Cloud {
     let scheme = if mode == TlsMode::Smtps { "smtps" } else { "smtp" };
     let url = format!("{scheme}://{}@{}", SMTP_USER.replace('@', "%40"), receiver.address);
-    Cloud::trusting(pem, &["--smtp-url", &url, "--mail-from", "Cloud <cloud@example.org>"]).await
+    Cloud::trusting(
+        pem,
+        &["--smtp-url", &url, "--mail-from", "Cloud <cloud@example.org>", "--public-url", SITE],
+    )
+    .await
 }
 
 #[tokio::test]
@@ -354,8 +365,8 @@ async fn mail_arrives(mode: TlsMode, at: IpAddr, plain: &[&str]) {
         "RCPT TO:<ada@example.org>",
         "From: Cloud <cloud@example.org>",
         "To: ada@example.org",
-        "Subject: This is a test: alerts will be sent here",
-        TEXT,
+        "Subject: Confirm your e-mail address",
+        MAIL_TEXT,
     ] {
         assert!(
             received.sealed.iter().any(|said| said == line),
@@ -464,7 +475,7 @@ async fn a_server_that_can_check_no_certificate_of_a_mail_server_says_so_at_its_
 async fn that_mails_with(receiver: &Receiver, scheme: &str, flags: &[&str]) -> Cloud {
     let stranger = Authority::new("a stranger").pem();
     let url = format!("{scheme}://{}", receiver.address);
-    let fixed = ["--smtp-url", &url, "--mail-from", "cloud@example.org"];
+    let fixed = ["--smtp-url", &url, "--mail-from", "cloud@example.org", "--public-url", SITE];
     Cloud::trusting(&stranger, &[&fixed, flags].concat()).await
 }
 
@@ -481,8 +492,8 @@ async fn a_mail_server_with_an_authority_of_its_own_is_trusted_by_its_file_alone
             let (state, error) = cloud.test("email").await;
             assert_eq!(state == "sent", arrives, "{scheme}: {error:?}");
             let received = receiver.notes.lock().unwrap();
-            assert_eq!(received.sealed.iter().any(|said| said == TEXT), arrives);
-            assert!(received.plain.iter().all(|said| said != TEXT));
+            assert_eq!(received.sealed.iter().any(|said| said == MAIL_TEXT), arrives);
+            assert!(received.plain.iter().all(|said| said != MAIL_TEXT));
         }
     }
 }
@@ -496,7 +507,7 @@ async fn a_relay_without_tls_is_used_only_by_an_explicit_switch() {
         let (state, error) = cloud.test("email").await;
         assert_eq!(state == "sent", arrives, "{error:?}");
         let received = receiver.notes.lock().unwrap();
-        assert_eq!(received.plain.iter().any(|said| said == TEXT), arrives);
+        assert_eq!(received.plain.iter().any(|said| said == MAIL_TEXT), arrives);
         assert!(!received.plain.iter().any(|said| said.starts_with("AUTH")), "no sign-in");
     }
 }

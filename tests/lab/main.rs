@@ -3,6 +3,7 @@
 //!
 //! `scripts/test-lab` runs it module by module: a new one has to be added there.
 
+mod gateway;
 mod libvirt;
 mod lifecycle;
 mod monitoring;

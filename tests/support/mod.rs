@@ -240,9 +240,9 @@ impl Server {
             .unwrap()
     }
 
-    /// All events so far, newest first.
+    /// All events so far but those of security, newest first: sign-ins and the like come between others.
     pub async fn events(&self) -> Vec<(String, String)> {
-        sqlx::query_as("SELECT kind, text FROM event ORDER BY id DESC")
+        sqlx::query_as("SELECT kind, text FROM event WHERE kind NOT LIKE 'security%' ORDER BY id DESC")
             .fetch_all(self.state.database.read())
             .await
             .unwrap()

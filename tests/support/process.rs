@@ -30,6 +30,7 @@ impl Process {
             .arg(folder.join("data"))
             // As `cargo leptos watch` starts it: no test asks for a page of it, so it need not wait for a built site.
             .env("LEPTOS_WATCH", "ON")
+            .env("TWARGA_SSH_ADDR", "none")
             .stdin(Stdio::null())
             .stdout(file.try_clone().unwrap())
             .stderr(file);

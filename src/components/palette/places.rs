@@ -175,7 +175,7 @@ mod tests {
         vms[0].allowed = vec![OperationKind::Stop, OperationKind::Restart, OperationKind::Destroy];
         assert_eq!(
             names(&places_of(&vms, false)),
-            ["vm-1", "vm-2", "Stop vm-1", "Restart vm-1", "Destroy vm-1"]
+            ["vm-1", "vm-2", "Terminal of vm-1", "Stop vm-1", "Restart vm-1", "Destroy vm-1"]
         );
     }
 

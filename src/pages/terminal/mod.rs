@@ -2,8 +2,11 @@
 //!
 //! The screen itself is the custom element `twarga-terminal` (`assets/terminal.js`), which only these pages load.
 
+mod connect;
+mod keys;
 mod list;
 
+pub use keys::SshKeys;
 pub use list::Terminals;
 
 use crate::{
@@ -17,6 +20,7 @@ use crate::{
     },
     model::{ApiError, TerminalTicket, VmStatus, VmTerminals},
 };
+use connect::Connect;
 use leptos::{ev, prelude::*, server_fn::ServerFn};
 use leptos_meta::Title;
 use leptos_router::hooks::use_params_map;
@@ -139,7 +143,7 @@ fn Body(vm: VmTerminals) -> impl IntoView {
             <span class="push"></span>
             <a class="btn quiet" href="/terminals">"Open terminals"</a>
         </header>
-        <noscript><p class="banner bad">"The terminal needs JavaScript. Without it, use an ssh client on the server."</p></noscript>
+        <noscript><p class="banner bad">"The terminal needs JavaScript. Without it, use your own ssh client, see below."</p></noscript>
         <ErrorBanner error/>
         {(!is_running).then(|| view! {
             <p class="hint">{vm.vm_name.clone()} " does not run. " <a href=format!("/vms/{id}")>"Start it"</a> " to open a terminal."</p>
@@ -157,8 +161,8 @@ fn Body(vm: VmTerminals) -> impl IntoView {
                 </ActionForm>
                 <span class="push"></span>
                 <input type="search" class="terminal-find" data-terminal-find="" placeholder="Find" aria-label="Find in the terminal: Enter for the previous match, Shift+Enter for the next"/>
-                <button type="button" class="btn quiet" data-terminal-do="smaller" aria-label="Smaller text">"A−"</button>
-                <button type="button" class="btn quiet" data-terminal-do="larger" aria-label="Larger text">"A+"</button>
+                <button type="button" class="btn quiet" data-terminal-do="smaller" aria-label="Smaller text"><span aria-hidden="true">"A−"</span></button>
+                <button type="button" class="btn quiet" data-terminal-do="larger" aria-label="Larger text"><span aria-hidden="true">"A+"</span></button>
                 <button type="button" class="btn quiet" data-terminal-do="full-screen">"Full screen"</button>
                 {move || if has_ended.get() {
                     view! { <button type="button" class="btn quiet" on:click=move |_| close()>"Close"</button> }.into_any()
@@ -179,5 +183,6 @@ fn Body(vm: VmTerminals) -> impl IntoView {
             <div class="terminal-keys" role="group" aria-label="Keys">{keys.collect_view()}</div>
         </section>
         <p class="hint">"The shell stays open for 10 minutes when you leave. F6 moves the focus out of the terminal."</p>
+        <Connect ssh_user=vm.ssh_user/>
     }
 }

@@ -4,7 +4,9 @@
 //! account requires that whoever requested it still is an active admin. Requests that were admitted before their own admin
 //! lost the role are therefore rejected, in whatever order they are carried out.
 
-use super::{AccountRow, Accounts, RecentSignIn, now};
+use super::{
+    AccountRow, Accounts, AdminAccess, RecentSignIn, end_sessions, now, session_events::EndedSessions,
+};
 use crate::{
     model::{Account, ApiError, CurrentUser, Role, UtcMillis},
     server::{events::NewEvent, internal},
@@ -51,7 +53,7 @@ impl Accounts {
     ///
     /// # Errors
     /// `Internal` when the database cannot be read.
-    pub async fn list(&self, search: &str) -> Result<Vec<Account>, ApiError> {
+    pub async fn list(&self, _: &AdminAccess, search: &str) -> Result<Vec<Account>, ApiError> {
         self.listed(search, Some(LIST_LENGTH)).await
     }
 
@@ -82,13 +84,13 @@ impl Accounts {
     /// As [`Self::register_as`]; `Forbidden` when `admin` is none any more.
     pub async fn create(
         &self,
-        admin: &CurrentUser,
+        admin: &AdminAccess,
         username: &str,
         email: &str,
         password: &str,
         role: Role,
     ) -> Result<(), ApiError> {
-        let new = self.checked(username, email, password).await?;
+        let new = self.checked(&self.passwords, username, email, password).await?;
         let mut tx = self.write_as_admin(admin).await?;
         self.insert(&mut tx, &new, role, Some(admin)).await?;
         tx.commit().await.map_err(internal)
@@ -100,7 +102,7 @@ impl Accounts {
     /// `NotFound`; `Conflict` when it is one's own account; `Forbidden` when `user` is no admin any more.
     pub async fn set_active(
         &self,
-        user: &CurrentUser,
+        user: &AdminAccess,
         account_id: i64,
         is_active: bool,
     ) -> Result<(), ApiError> {
@@ -116,11 +118,14 @@ impl Accounts {
             .await
             .map_err(internal)?;
         if !is_active {
-            sqlx::query("DELETE FROM session WHERE account_id = ?")
-                .bind(account_id)
-                .execute(&mut *tx)
-                .await
-                .map_err(internal)?;
+            let ended = EndedSessions {
+                account_id,
+                username: &other.username,
+                done_by: Some(user.id),
+                count: end_sessions(&mut tx, account_id).await?,
+                why: &format!("{} deactivated the account", user.username),
+            };
+            self.record_ended_sessions(&mut tx, ended).await?;
         }
         let what = if is_active { "activated" } else { "deactivated" };
         self.record_event(
@@ -139,7 +144,7 @@ impl Accounts {
     /// `NotFound`; `Conflict` when it is one's own account; `Forbidden` when `user` is no admin any more.
     pub async fn set_role(
         &self,
-        user: &CurrentUser,
+        user: &AdminAccess,
         account_id: i64,
         role: Role,
         _: &RecentSignIn,
@@ -174,7 +179,7 @@ impl Accounts {
     /// `NotFound`; `Invalid` with the field that is wrong; `Forbidden` when `user` is no admin any more.
     pub async fn grant(
         &self,
-        user: &CurrentUser,
+        user: &AdminAccess,
         account_id: i64,
         amount: i64,
         reason: &str,
@@ -205,7 +210,7 @@ impl Accounts {
     /// Begins a writing transaction for a request that only an active admin may make.
     pub(super) async fn write_as_admin(
         &self,
-        user: &CurrentUser,
+        user: &AdminAccess,
     ) -> Result<Transaction<'static, Sqlite>, ApiError> {
         let mut tx = self.database.write().await.map_err(internal)?;
         let is_admin: bool = sqlx::query_scalar(
@@ -221,7 +226,7 @@ impl Accounts {
     async fn record_event(
         &self,
         tx: &mut Transaction<'_, Sqlite>,
-        user: &CurrentUser,
+        user: &AdminAccess,
         other: &CurrentUser,
         text: String,
     ) -> Result<(), ApiError> {
@@ -280,9 +285,10 @@ mod tests {
         Accounts::new(database, Allowances::default())
     }
 
-    fn admitted(id: i64) -> CurrentUser {
+    fn admitted(id: i64) -> AdminAccess {
         let username = format!("admin{id}");
-        CurrentUser { id, email: format!("{username}@example.org"), username, role: Role::Admin }
+        let email = format!("{username}@example.org");
+        AdminAccess::of(CurrentUser { id, username, email, role: Role::Admin }).unwrap()
     }
 
     async fn active_admins(accounts: &Accounts) -> i64 {
@@ -336,7 +342,7 @@ mod tests {
         assert_eq!(created.unwrap_err().code, ErrorCode::Forbidden);
         let granted = accounts.grant(&admitted(2), 2, 1000, "mine").await;
         assert_eq!(granted.unwrap_err().code, ErrorCode::Forbidden);
-        assert_eq!(accounts.list("").await.unwrap().len(), 4);
+        assert_eq!(accounts.list(&admitted(1), "").await.unwrap().len(), 4);
     }
 
     fn change() -> impl Strategy<Value = (i64, Change, i64)> {

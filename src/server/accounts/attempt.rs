@@ -1,8 +1,14 @@
-//! A check of a password or of a code beside it: who tries it, from where, and what a wrong one counts for.
+//! A check of a password, a key or a code beside a password: who tries it, from where, and what a wrong one counts for.
 
-use crate::model::CurrentUser;
+use crate::{
+    model::CurrentUser,
+    server::request_origin::{self, RequestOrigin},
+};
 use sha2::{Digest, Sha256};
-use std::net::{IpAddr, Ipv6Addr};
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    sync::Arc,
+};
 
 /// What wrong passwords are counted for, hashed.
 pub(super) type Key = [u8; 32];
@@ -16,9 +22,11 @@ pub enum Purpose {
     Confirmation,
     /// A code of the second factor, after the right password.
     SecondFactor,
+    /// With a key, over ssh.
+    Ssh,
 }
 
-/// One check of a password.
+/// One check of a password or key.
 #[derive(Debug, Clone)]
 pub struct Attempt {
     pub address: IpAddr,
@@ -26,6 +34,8 @@ pub struct Attempt {
     /// None if there is no such account.
     pub account: Option<(i64, String)>,
     pub(super) counts_for: CountsFor,
+    /// The request that makes it.
+    pub(super) origin: Option<Arc<RequestOrigin>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +43,8 @@ pub(super) enum CountsFor {
     /// A device or session that the account's password was right for.
     Known(Key),
     NameAndAddress(Key, Key),
+    /// Apart from passwords.
+    Address(Key),
 }
 
 impl Attempt {
@@ -50,7 +62,13 @@ impl Attempt {
                 key(&[network_of(address).to_string().as_bytes()]),
             ),
         };
-        Self { address, purpose: Purpose::SignIn, account, counts_for }
+        Self { address, purpose: Purpose::SignIn, account, counts_for, origin: request_origin::current() }
+    }
+
+    /// With a key that nobody has.
+    pub fn ssh(address: IpAddr) -> Self {
+        let counts_for = CountsFor::Address(key(&[b"ssh", network_of(address).to_string().as_bytes()]));
+        Self { address, purpose: Purpose::Ssh, account: None, counts_for, origin: request_origin::current() }
     }
 
     /// `session` is the hash of its token.
@@ -70,7 +88,8 @@ impl Attempt {
 
     fn in_session(purpose: Purpose, user: &CurrentUser, session: &[u8], address: IpAddr) -> Self {
         let counts_for = CountsFor::Known(key(&[&user.id.to_le_bytes(), session]));
-        Self { address, purpose, account: Some((user.id, user.username.clone())), counts_for }
+        let account = Some((user.id, user.username.clone()));
+        Self { address, purpose, account, counts_for, origin: request_origin::current() }
     }
 
     /// The check of a code after the right password. It counts for the same as a wrong password.

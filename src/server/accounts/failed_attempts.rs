@@ -2,11 +2,11 @@
 //! each attempt hides everything else.
 
 use super::attempt::{Attempt, Purpose, network_of};
-use crate::server::{clock::Clock, events::NewEvent};
+use crate::server::{clock::Clock, events::NewEvent, request_origin::RequestOrigin};
 use std::{
     collections::{BTreeSet, HashMap},
     net::IpAddr,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -29,6 +29,8 @@ struct Burst {
     wrong: u32,
     rejected: u32,
     first_address: IpAddr,
+    /// The first request.
+    origin: Option<Arc<RequestOrigin>>,
     /// Of different clients.
     networks: BTreeSet<IpAddr>,
 }
@@ -56,6 +58,7 @@ impl FailedAttempts {
             wrong: 0,
             rejected: 0,
             first_address: attempt.address.to_canonical(),
+            origin: attempt.origin.clone(),
             networks: BTreeSet::new(),
         });
         if burst.networks.len() < MAX_ADDRESSES {
@@ -87,6 +90,7 @@ impl Burst {
             Purpose::PasswordChange => "failed password change",
             Purpose::Confirmation => "failed password confirmation",
             Purpose::SecondFactor => "failed second-factor check",
+            Purpose::Ssh => "failed ssh sign-in",
         };
         let (count, rejected) = match (self.wrong, self.rejected) {
             (wrong, 0) => (wrong, String::new()),
@@ -97,7 +101,10 @@ impl Burst {
         };
         let plural = if count == 1 { "" } else { "s" };
         // Not the names themselves: a password may have been typed in their place.
-        let whom = self.username.as_deref().unwrap_or("unknown user names");
+        let whom = self.username.as_deref().unwrap_or(match purpose {
+            Purpose::Ssh => "unknown keys",
+            _ => "unknown user names",
+        });
         let others = match self.networks.len().saturating_sub(1) {
             0 => String::new(),
             1 => " and another address".to_owned(),
@@ -109,10 +116,11 @@ impl Burst {
             self.first_address
         );
         let event = if self.wrong >= SUSPICIOUS || self.rejected > 0 {
-            NewEvent::warning("account_sign_in_failed", None, text)
+            NewEvent::warning("security_sign_in_failed", None, text)
         } else {
-            NewEvent::info("account_sign_in_failed", None, text)
+            NewEvent::info("security_sign_in_failed", None, text)
         };
+        let event = NewEvent { origin: self.origin.clone(), ..event };
         match account_id {
             Some(account_id) => event.by(account_id),
             None => event,

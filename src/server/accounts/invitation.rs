@@ -3,11 +3,11 @@
 //! Each is used once, ends after its days, and ends with its admin's role (a trigger of the database). The token is shown
 //! once, to the admin who made it; the database holds only its hash.
 
-use super::{Accounts, DAY_MILLIS, Token, now};
+use super::{Accounts, AdminAccess, DAY_MILLIS, Token, now};
 use crate::{
     model::{
-        ApiError, CurrentUser, INVITATION_MAX_CREDITS, INVITATION_MAX_DAYS, INVITATION_NOTE_MAX_CHARS,
-        Invitation, Role, UtcMillis,
+        ApiError, INVITATION_MAX_CREDITS, INVITATION_MAX_DAYS, INVITATION_NOTE_MAX_CHARS, Invitation, Role,
+        UtcMillis,
     },
     server::{events::NewEvent, internal},
 };
@@ -101,7 +101,7 @@ impl Accounts {
     /// `Conflict` when there are too many; `Forbidden` when `admin` is none any more.
     pub async fn create_invitation(
         &self,
-        admin: &CurrentUser,
+        admin: &AdminAccess,
         new: &NewInvitation,
     ) -> Result<(Token, UtcMillis), ApiError> {
         let (token, token_hash) = Token::random()?;
@@ -151,7 +151,7 @@ impl Accounts {
     ///
     /// # Errors
     /// `Internal` when the database cannot be read.
-    pub async fn invitations(&self) -> Result<Vec<Invitation>, ApiError> {
+    pub async fn invitations(&self, _: &AdminAccess) -> Result<Vec<Invitation>, ApiError> {
         let rows: Vec<InvitationRow> = sqlx::query_as(
             "SELECT invitation.id, invitation.role, credits, note, username AS created_by, invitation.created_at,
                     expires_at
@@ -168,7 +168,7 @@ impl Accounts {
     ///
     /// # Errors
     /// `NotFound`; `Forbidden` when `admin` is none any more.
-    pub async fn revoke_invitation(&self, admin: &CurrentUser, invitation_id: i64) -> Result<(), ApiError> {
+    pub async fn revoke_invitation(&self, admin: &AdminAccess, invitation_id: i64) -> Result<(), ApiError> {
         let mut tx = self.write_as_admin(admin).await?;
         let note: Option<String> = sqlx::query_scalar("DELETE FROM invitation WHERE id = ? RETURNING note")
             .bind(invitation_id)

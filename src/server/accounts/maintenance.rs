@@ -4,8 +4,7 @@
 //! transaction.
 
 use super::{
-    AccountRow, Accounts, Owner,
-    password_link::{end_sessions, replace_password},
+    AccountRow, Accounts, Owner, end_sessions, password_link::replace_password, session_events::EndedSessions,
 };
 use crate::{
     model::{Account, ApiError, CurrentUser, Role, SignedInDevice, check_password},
@@ -32,12 +31,14 @@ impl Accounts {
         let owner = Owner { username: user.username.clone(), email: user.email.clone() };
         let password_hash = self.passwords.hash_new("password", password, owner).await?;
         let mut tx = self.database.write().await.map_err(internal)?;
-        replace_password(&mut tx, user.id, &password_hash).await?;
+        let count = replace_password(&mut tx, user.id, &password_hash).await?;
         let text = format!(
             "The password of {} was set on the command line; all their devices are signed out.",
             user.username
         );
         record(&mut tx, "account_password_changed", &user, text).await?;
+        let why = "their password was set on the command line";
+        self.record_ended_sessions(&mut tx, EndedSessions::of(&user, count, why)).await?;
         tx.commit().await.map_err(internal)?;
         Ok(user)
     }
@@ -77,7 +78,9 @@ impl Accounts {
             .map_err(internal)?;
         if !is_active {
             require_an_admin(&mut tx, &user).await?;
-            end_sessions(&mut tx, user.id).await?;
+            let count = end_sessions(&mut tx, user.id).await?;
+            let why = "the account was deactivated on the command line";
+            self.record_ended_sessions(&mut tx, EndedSessions::of(&user, count, why)).await?;
         }
         let what = if is_active { "activated" } else { "deactivated" };
         let text = format!("The account {} was {what} on the command line.", user.username);
@@ -104,7 +107,7 @@ impl Accounts {
         let mut tx = self.database.write().await.map_err(internal)?;
         let ended = end_sessions(&mut tx, user.id).await?;
         let text = format!("{} was signed out everywhere on the command line.", user.username);
-        record(&mut tx, "account_sessions_ended", &user, text).await?;
+        record(&mut tx, "security_sessions_ended", &user, text).await?;
         tx.commit().await.map_err(internal)?;
         Ok((user, ended))
     }

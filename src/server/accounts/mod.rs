@@ -9,6 +9,7 @@
 //! Every check of a password is an `Attempt`, and wrong ones are limited (`throttle.rs`). Where an account has a second factor
 //! (`second_factor.rs`), no session begins without its code.
 
+mod admin_access;
 mod administration;
 mod attempt;
 mod failed_attempts;
@@ -17,14 +18,17 @@ mod maintenance;
 mod password;
 mod password_link;
 mod password_strength;
+mod public_key;
 mod recent_sign_in;
 mod registration;
 mod second_factor;
 mod self_service;
 mod session_cache;
+mod session_events;
 mod setup_code;
+mod ssh_keys;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod throttle;
 mod token;
 mod totp;
@@ -34,20 +38,25 @@ use super::{
     clock::Clock,
     credits::Allowances,
     database::{Database, now},
-    events::NewEvent,
+    events::{NewEvent, Repeats},
     internal,
 };
 use crate::model::{ApiError, CurrentUser, EMAIL_INVALID, ErrorCode, Role, check_registration};
+pub use admin_access::AdminAccess;
 use attempt::Attempt;
+pub use attempt::network_of;
 pub use invitation::NewInvitation;
 use lettre::Address;
 pub use password::Passwords;
 use password_strength::Owner;
+pub use public_key::fingerprint;
 pub use recent_sign_in::RecentSignIn;
 pub use registration::{Registration, RegistrationForm};
 pub use session_cache::OpenSession;
 use session_cache::SessionCache;
 use sqlx::{FromRow, Sqlite, Transaction};
+use ssh_keys::KeyCache;
+pub use ssh_keys::KeyOwner;
 use std::net::IpAddr;
 pub use token::Token;
 
@@ -117,6 +126,8 @@ pub struct Accounts {
     passwords: Passwords,
     allowances: Allowances,
     sessions: SessionCache,
+    repeats: Repeats,
+    ssh_keys: KeyCache,
     clock: Clock,
 }
 
@@ -158,7 +169,10 @@ impl Accounts {
     /// The same on another clock than this machine's.
     pub fn with_clock(database: Database, allowances: Allowances, clock: Clock) -> Self {
         let sessions = SessionCache::new(database.clone());
-        Self { database, passwords: Passwords::new(&clock), allowances, sessions, clock }
+        let repeats = Repeats::new(clock.clone());
+        let ssh_keys = KeyCache::new(database.clone());
+        let passwords = Passwords::new(&clock);
+        Self { database, passwords, allowances, sessions, repeats, ssh_keys, clock }
     }
 
     /// Whether there is an account at all.
@@ -198,7 +212,7 @@ impl Accounts {
         password: &str,
         role: Option<Role>,
     ) -> Result<CurrentUser, ApiError> {
-        let new = self.checked(username, email, password).await?;
+        let new = self.checked(&self.passwords, username, email, password).await?;
         let mut tx = self.database.write().await.map_err(internal)?;
         let any: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM account)")
             .fetch_one(&mut *tx)
@@ -210,7 +224,14 @@ impl Accounts {
         Ok(user)
     }
 
-    async fn checked(&self, username: &str, email: &str, password: &str) -> Result<NewAccount, ApiError> {
+    /// The password is hashed in the queue of `passwords`.
+    async fn checked(
+        &self,
+        passwords: &Passwords,
+        username: &str,
+        email: &str,
+        password: &str,
+    ) -> Result<NewAccount, ApiError> {
         let (username, email) = (username.trim(), email.trim());
         check_registration(username, email, password)?;
         // Mail to `a<victim@example.org>` would go to the victim.
@@ -218,7 +239,7 @@ impl Accounts {
             return Err(ApiError::invalid_field("email", EMAIL_INVALID));
         }
         let owner = Owner { username: username.to_owned(), email: email.to_owned() };
-        let password_hash = self.passwords.hash_new("password", password, owner.clone()).await?;
+        let password_hash = passwords.hash_new("password", password, owner.clone()).await?;
         Ok(NewAccount { owner, password_hash })
     }
 
@@ -343,6 +364,7 @@ impl Accounts {
             return Err(wrong_sign_in());
         }
         self.check_code(&mut tx, &checked.attempt, code).await?;
+        self.record_sign_in(&mut tx, inserted.last_insert_rowid(), device).await?;
         end_outdated_sessions(&mut tx, checked.account_id, device, self.now()).await.map_err(internal)?;
         let known_device = if device.carrier == Carrier::Cookie && !checked.is_known_device {
             let (token, hash) = Token::random()?;
@@ -389,9 +411,11 @@ impl Accounts {
         }
     }
 
-    /// Writes the events about wrong passwords whose bursts have ended, or of `all` so far.
+    /// Writes the events about wrong passwords whose bursts have ended, and about sign-ins that were only counted, or of `all`
+    /// so far.
     pub async fn record_failed_attempts(&self, all: bool) {
-        for event in self.passwords.throttle().failed().take(all) {
+        let failed = self.passwords.throttle().failed().take(all);
+        for event in failed.into_iter().chain(self.repeats.take(all)) {
             let written = async {
                 let mut tx = self.database.write().await?;
                 event.write(&mut tx).await?;
@@ -410,11 +434,17 @@ impl Accounts {
     pub async fn sign_out(&self, token: &str) -> Result<(), ApiError> {
         let Some(hash) = Token::hash_of(token) else { return Ok(()) };
         let mut tx = self.database.write().await.map_err(internal)?;
-        sqlx::query("DELETE FROM session WHERE token_hash = ?")
-            .bind(hash)
-            .execute(&mut *tx)
-            .await
-            .map_err(internal)?;
+        let ended: Option<(i64, i64, String)> = sqlx::query_as(
+            "DELETE FROM session WHERE token_hash = ?
+             RETURNING id, account_id, (SELECT username FROM account WHERE id = account_id)",
+        )
+        .bind(hash)
+        .fetch_optional(&mut *tx)
+        .await
+        .map_err(internal)?;
+        if let Some((session_id, account_id, username)) = ended {
+            self.record_sign_out(&mut tx, session_id, account_id, &username).await?;
+        }
         tx.commit().await.map_err(internal)
     }
 }
@@ -438,6 +468,16 @@ async fn insert_account(
     .await
     .map_err(taken)?;
     Ok(CurrentUser::from(row))
+}
+
+/// Ends all sessions of an account. Gives how many.
+async fn end_sessions(tx: &mut Transaction<'_, Sqlite>, account_id: i64) -> Result<u64, ApiError> {
+    let ended = sqlx::query("DELETE FROM session WHERE account_id = ?")
+        .bind(account_id)
+        .execute(&mut **tx)
+        .await
+        .map_err(internal)?;
+    Ok(ended.rows_affected())
 }
 
 /// Ends expired sessions, the one that the device had so far, and the oldest ones of the account beyond [`MAX_SESSIONS`].

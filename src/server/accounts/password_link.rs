@@ -4,12 +4,16 @@
 //! the password changes otherwise, when the account is deactivated and when its admin loses the role (triggers of the
 //! database). Using it ends all sessions of the account.
 
-use super::{Accounts, Owner, RecentSignIn, Token, administration::found, now};
+use super::{
+    Accounts, AdminAccess, Owner, RecentSignIn, Token, administration::found, end_sessions, now,
+    session_events::EndedSessions,
+};
 use crate::{
-    model::{ApiError, CurrentUser, UtcMillis, check_password},
+    model::{ApiError, UtcMillis, check_password},
     server::{events::NewEvent, internal},
 };
 use sqlx::{Sqlite, Transaction};
+use std::net::IpAddr;
 
 const LIFE_MILLIS: i64 = 60 * 60 * 1000;
 
@@ -27,7 +31,7 @@ impl Accounts {
     /// more.
     pub async fn create_password_link(
         &self,
-        admin: &CurrentUser,
+        admin: &AdminAccess,
         account_id: i64,
         _: &RecentSignIn,
     ) -> Result<(String, Token, UtcMillis), ApiError> {
@@ -71,18 +75,23 @@ impl Accounts {
         Ok((other.username, token, UtcMillis(expires_at)))
     }
 
-    /// Sets the password of the account that the link is of, and ends its sessions.
+    /// Sets the password of the account that the link is of, and ends its sessions. `address` is the client's.
     ///
     /// # Errors
     /// `Invalid` with the field `link` when it is not valid, and with `new_password`; `TooMany` when too many passwords are
     /// being hashed.
-    pub async fn set_password_by_link(&self, token: &str, new_password: &str) -> Result<(), ApiError> {
+    pub async fn set_password_by_link(
+        &self,
+        token: &str,
+        new_password: &str,
+        address: IpAddr,
+    ) -> Result<(), ApiError> {
         check_password("new_password", new_password)?;
         let token_hash = Token::hash_of(token.trim()).ok_or_else(invalid_link)?;
         // Hashing is expensive: only for who has a valid link.
         let LinkOwner { account_id, owner } = self.link_owner(&token_hash).await?.ok_or_else(invalid_link)?;
         let username = owner.username.clone();
-        let password_hash = self.passwords.hash_new("new_password", new_password, owner).await?;
+        let password_hash = self.passwords.of(address).hash_new("new_password", new_password, owner).await?;
         let mut tx = self.database.write().await.map_err(internal)?;
         let used = sqlx::query("DELETE FROM password_link WHERE token_hash = ? AND expires_at > ?")
             .bind(&token_hash)
@@ -93,7 +102,7 @@ impl Accounts {
         if used.rows_affected() == 0 {
             return Err(invalid_link());
         }
-        replace_password(&mut tx, account_id, &password_hash).await?;
+        let count = replace_password(&mut tx, account_id, &password_hash).await?;
         let text =
             format!("{username} set a new password with an admin's link; all their devices are signed out.");
         NewEvent::info("account_password_changed", None, text)
@@ -101,6 +110,9 @@ impl Accounts {
             .write(&mut tx)
             .await
             .map_err(internal)?;
+        let why = "their password was set with an admin's link";
+        let ended = EndedSessions { account_id, username: &username, done_by: None, count, why };
+        self.record_ended_sessions(&mut tx, ended).await?;
         tx.commit().await.map_err(internal)
     }
 
@@ -119,30 +131,19 @@ impl Accounts {
     }
 }
 
-/// Sets an account's password and ends all its sessions.
+/// Sets an account's password and ends all its sessions. Gives how many.
 pub(super) async fn replace_password(
     tx: &mut Transaction<'_, Sqlite>,
     account_id: i64,
     password_hash: &str,
-) -> Result<(), ApiError> {
+) -> Result<u64, ApiError> {
     sqlx::query("UPDATE account SET password_hash = ? WHERE id = ?")
         .bind(password_hash)
         .bind(account_id)
         .execute(&mut **tx)
         .await
         .map_err(internal)?;
-    end_sessions(tx, account_id).await?;
-    Ok(())
-}
-
-/// Ends all sessions of an account. Gives how many.
-pub(super) async fn end_sessions(tx: &mut Transaction<'_, Sqlite>, account_id: i64) -> Result<u64, ApiError> {
-    let ended = sqlx::query("DELETE FROM session WHERE account_id = ?")
-        .bind(account_id)
-        .execute(&mut **tx)
-        .await
-        .map_err(internal)?;
-    Ok(ended.rows_affected())
+    end_sessions(tx, account_id).await
 }
 
 fn invalid_link() -> ApiError {

@@ -9,7 +9,7 @@ use crate::{
     model::{ApiError, CurrentUser, RegistrationMode, Role, check_registration},
     server::{events::NewEvent, internal},
 };
-use std::time::Instant;
+use std::{net::IpAddr, time::Instant};
 
 /// How this server registers accounts. Clones share the setup code.
 #[derive(Debug, Clone)]
@@ -67,7 +67,7 @@ impl Registration {
 }
 
 impl Accounts {
-    /// Creates an account for somebody who is not signed in. The first one is an admin's; an invitation decides about role
+    /// Creates an account for somebody who is not signed in, at a client with this address. The first one is an admin's; an invitation decides about role
     /// and credits; every other is a user's.
     ///
     /// # Errors
@@ -77,6 +77,7 @@ impl Accounts {
         &self,
         registration: &Registration,
         form: RegistrationForm<'_>,
+        address: IpAddr,
     ) -> Result<CurrentUser, ApiError> {
         let is_first = self.is_empty().await?;
         if !is_first && registration.mode == RegistrationMode::Closed {
@@ -88,7 +89,8 @@ impl Accounts {
         if admission == Admission::Invitation && !self.has_invitation(invitation).await? {
             return Err(invalid_invitation());
         }
-        let new = self.checked(form.username, form.email, form.password).await?;
+        let passwords = self.passwords.of(address);
+        let new = self.checked(&passwords, form.username, form.email, form.password).await?;
         let mut tx = self.database.write().await.map_err(internal)?;
         let user = match admission {
             Admission::FirstAccount => {

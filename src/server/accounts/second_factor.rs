@@ -13,7 +13,7 @@
 //! passwords.
 
 use super::{
-    Accounts, RecentSignIn,
+    Accounts, AdminAccess, RecentSignIn,
     administration::found,
     attempt::Attempt,
     totp::{self, SECRET_BYTES},
@@ -183,7 +183,7 @@ impl Accounts {
     /// `NotFound`; `Conflict` for one's own account, and when there is none; `Forbidden` when `admin` is none any more.
     pub async fn remove_second_factor_of(
         &self,
-        admin: &CurrentUser,
+        admin: &AdminAccess,
         account_id: i64,
         _: &RecentSignIn,
     ) -> Result<(), ApiError> {
@@ -242,7 +242,7 @@ impl Accounts {
     /// `Conflict` when the admin has none themselves; `Forbidden` when they are none any more.
     pub async fn require_second_factor(
         &self,
-        admin: &CurrentUser,
+        admin: &AdminAccess,
         is_required: bool,
         _: &RecentSignIn,
     ) -> Result<(), ApiError> {
@@ -417,7 +417,7 @@ mod tests {
         model::ErrorCode,
         server::accounts::{
             Carrier, OpenSession, Token,
-            tests::{HERE, ManualClock, OLD, browser, client, on_a_clock, register_both},
+            tests::{HERE, ManualClock, OLD, as_admin, browser, client, on_a_clock, register_both},
         },
     };
     use futures::future::join_all;
@@ -561,7 +561,7 @@ mod tests {
         assert_eq!(right.code, ErrorCode::TooMany);
         assert!(right.retry_after_secs.is_some());
         it.accounts.record_failed_attempts(true).await;
-        let events = it.events("account_sign_in_failed").await.join("\n");
+        let events = it.events("security_sign_in_failed").await.join("\n");
         assert!(events.contains("5 failed second-factor checks for bob from 192.0.2.7"), "{events}");
         it.clock.advance(STEP);
         assert!(it.sign_in(&it.code(&app)).await.is_ok(), "after the wait");
@@ -612,17 +612,18 @@ mod tests {
         it.accounts.remove_second_factor(&RecentSignIn::of(&it.bob)).await.unwrap();
         assert!(it.sign_in("").await.is_ok());
         let (ada, recent) = (&it.ada, RecentSignIn::of(&it.ada));
-        let none = it.accounts.remove_second_factor_of(ada, it.bob.id, &recent).await.unwrap_err();
+        let none = it.accounts.remove_second_factor_of(&as_admin(ada), it.bob.id, &recent).await.unwrap_err();
         assert_eq!(none.code, ErrorCode::Conflict);
         it.set_up(&it.bob).await;
         assert!(is_about_code(it.sign_in(&codes.0[0]).await), "codes go with their factor");
         let bob = RecentSignIn::of(&it.bob);
+        let was_admin = as_admin(&CurrentUser { role: Role::Admin, ..it.bob.clone() });
         assert_eq!(
-            it.accounts.remove_second_factor_of(&it.bob, ada.id, &bob).await.unwrap_err().code,
+            it.accounts.remove_second_factor_of(&was_admin, ada.id, &bob).await.unwrap_err().code,
             ErrorCode::Forbidden
         );
-        assert!(it.accounts.remove_second_factor_of(ada, ada.id, &recent).await.is_err());
-        it.accounts.remove_second_factor_of(ada, it.bob.id, &recent).await.unwrap();
+        assert!(it.accounts.remove_second_factor_of(&as_admin(ada), ada.id, &recent).await.is_err());
+        it.accounts.remove_second_factor_of(&as_admin(ada), it.bob.id, &recent).await.unwrap();
         it.set_up(&it.bob).await;
         assert!(it.accounts.remove_second_factor_of_named("BOB").await.unwrap().1);
         assert!(!it.accounts.remove_second_factor_of_named("bob").await.unwrap().1);
@@ -641,23 +642,24 @@ mod tests {
     async fn where_admins_need_one_an_admin_without_is_not_admitted() {
         let it = Fixture::new().await;
         let recent = RecentSignIn::of(&it.ada);
-        let too_early = it.accounts.require_second_factor(&it.ada, true, &recent).await.unwrap_err();
+        let too_early =
+            it.accounts.require_second_factor(&as_admin(&it.ada), true, &recent).await.unwrap_err();
         assert_eq!(too_early.code, ErrorCode::Conflict, "who requires it must have it");
         let bobs = it.sign_in("").await.unwrap();
         it.set_up(&it.ada).await;
-        it.accounts.require_second_factor(&it.ada, true, &recent).await.unwrap();
-        it.accounts.require_second_factor(&it.ada, true, &recent).await.unwrap();
+        it.accounts.require_second_factor(&as_admin(&it.ada), true, &recent).await.unwrap();
+        it.accounts.require_second_factor(&as_admin(&it.ada), true, &recent).await.unwrap();
         assert!(it.open(&bobs).await.admitted().is_ok(), "a user needs none");
-        it.accounts.set_role(&it.ada, it.bob.id, Role::Admin, &recent).await.unwrap();
+        it.accounts.set_role(&as_admin(&it.ada), it.bob.id, Role::Admin, &recent).await.unwrap();
         let rejected = it.open(&bobs).await.admitted().unwrap_err();
         assert_eq!(rejected.code, ErrorCode::SecondFactorMissing);
         it.set_up(&it.bob).await;
         assert!(it.open(&bobs).await.admitted().is_ok());
         let own = it.accounts.remove_second_factor(&recent).await.unwrap_err();
         assert_eq!(own.code, ErrorCode::Conflict, "an admin keeps theirs");
-        it.accounts.remove_second_factor_of(&it.ada, it.bob.id, &recent).await.unwrap();
+        it.accounts.remove_second_factor_of(&as_admin(&it.ada), it.bob.id, &recent).await.unwrap();
         assert!(it.open(&bobs).await.admitted().is_err());
-        it.accounts.require_second_factor(&it.ada, false, &recent).await.unwrap();
+        it.accounts.require_second_factor(&as_admin(&it.ada), false, &recent).await.unwrap();
         assert!(it.open(&bobs).await.admitted().is_ok());
         assert_eq!(
             it.events("account_policy_changed").await,
@@ -723,7 +725,7 @@ mod tests {
         let right = accounts.confirm_password(bob, token.expose(), OLD, "", HERE).await.unwrap_err();
         assert_eq!(right.code, ErrorCode::TooMany);
         accounts.record_failed_attempts(true).await;
-        let events = it.events("account_sign_in_failed").await.join("\n");
+        let events = it.events("security_sign_in_failed").await.join("\n");
         assert!(events.contains("3 failed password confirmations for bob"), "{events}");
     }
 }

@@ -1,9 +1,12 @@
 //! What users do with their own account: the password and the signed-in devices.
 
-use super::{Accounts, Attempt, Carrier, DAY_MILLIS, Device, IDLE_DAYS, LIFE_DAYS, Owner, Token};
+use super::{
+    Accounts, Attempt, Carrier, DAY_MILLIS, Device, IDLE_DAYS, LIFE_DAYS, Owner, Token,
+    session_events::EndedSessions,
+};
 use crate::{
     model::{ApiError, CurrentUser, DeviceKind, SignedInDevice, UtcMillis, check_password},
-    server::{events::NewEvent, internal},
+    server::{events::NewEvent, internal, not_found_or_hidden},
 };
 use std::{cmp::Reverse, net::IpAddr};
 
@@ -55,7 +58,7 @@ impl Accounts {
         if changed.rows_affected() == 0 {
             return Err(wrong());
         }
-        sqlx::query("DELETE FROM session WHERE account_id = ? AND token_hash IS NOT ?")
+        let ended = sqlx::query("DELETE FROM session WHERE account_id = ? AND token_hash IS NOT ?")
             .bind(user.id)
             .bind(&own)
             .execute(&mut *tx)
@@ -78,6 +81,9 @@ impl Accounts {
             .write(&mut tx)
             .await
             .map_err(internal)?;
+        let count = ended.rows_affected();
+        self.record_ended_sessions(&mut tx, EndedSessions::of(user, count, "their password was changed"))
+            .await?;
         tx.commit().await.map_err(internal)?;
         Ok(rotated)
     }
@@ -128,8 +134,14 @@ impl Accounts {
             .execute(&mut *tx)
             .await
             .map_err(internal)?;
-        tx.commit().await.map_err(internal)?;
-        if ended.rows_affected() == 0 { Err(ApiError::not_found("signed-in device")) } else { Ok(()) }
+        let count = ended.rows_affected();
+        if count == 0 {
+            let sql = "SELECT EXISTS (SELECT 1 FROM session WHERE id = ?)";
+            return Err(not_found_or_hidden(&mut tx, "signed-in device", sql, session_id).await);
+        }
+        self.record_ended_sessions(&mut tx, EndedSessions::of(user, count, "they signed the device out"))
+            .await?;
+        tx.commit().await.map_err(internal)
     }
 
     /// Ends all of the user's sessions except the one of `token`.
@@ -138,12 +150,14 @@ impl Accounts {
     /// `Internal` when the database cannot be written.
     pub async fn end_other_sessions(&self, user: &CurrentUser, token: &str) -> Result<(), ApiError> {
         let mut tx = self.database.write().await.map_err(internal)?;
-        sqlx::query("DELETE FROM session WHERE account_id = ? AND token_hash IS NOT ?")
+        let ended = sqlx::query("DELETE FROM session WHERE account_id = ? AND token_hash IS NOT ?")
             .bind(user.id)
             .bind(Token::hash_of(token))
             .execute(&mut *tx)
             .await
             .map_err(internal)?;
+        let why = "they signed all their other devices out";
+        self.record_ended_sessions(&mut tx, EndedSessions::of(user, ended.rows_affected(), why)).await?;
         tx.commit().await.map_err(internal)
     }
 }

@@ -1,7 +1,7 @@
 //! Sessions and what ends them.
 
 use super::*;
-use crate::server::provider::Moment;
+use crate::{model::RegistrationMode, server::provider::Moment};
 use futures::future::join_all;
 use proptest::{collection, prelude::*, test_runner};
 use std::{
@@ -67,6 +67,10 @@ pub async fn register_both(accounts: &Accounts) -> (CurrentUser, CurrentUser) {
     (ada, bob)
 }
 
+pub fn as_admin(user: &CurrentUser) -> AdminAccess {
+    AdminAccess::of(user.clone()).unwrap()
+}
+
 pub fn client() -> Device<'static> {
     Device { carrier: Carrier::Bearer, ..browser(None) }
 }
@@ -79,6 +83,15 @@ pub fn browser(session_token: Option<&str>) -> Device<'_> {
         known_device_token: None,
         address: HERE,
     }
+}
+
+/// One of many that the same client sends.
+async fn register_visitor(accounts: Accounts, name: String, address: IpAddr) -> Result<(), ApiError> {
+    let registration = Registration::new(RegistrationMode::Open)?;
+    let email = format!("{name}@example.org");
+    let form =
+        RegistrationForm { username: &name, email: &email, password: OLD, setup_code: "", invitation: "" };
+    accounts.register_visitor(&registration, form, address).await.map(|_| ())
 }
 
 impl Accounts {
@@ -114,9 +127,9 @@ async fn a_sign_in_that_waited_while_the_password_changed_is_rejected() {
 async fn a_sign_in_that_waited_while_the_account_was_deactivated_is_rejected() {
     let (_folder, accounts, ada, bob) = ada_and_bob().await;
     let waiting = accounts.check_sign_in("bob", OLD, client()).await.unwrap();
-    accounts.set_active(&ada, bob.id, false).await.unwrap();
+    accounts.set_active(&as_admin(&ada), bob.id, false).await.unwrap();
     assert_eq!(accounts.begin_session(&waiting, "", client()).await.err(), Some(wrong_sign_in()));
-    accounts.set_active(&ada, bob.id, true).await.unwrap();
+    accounts.set_active(&as_admin(&ada), bob.id, true).await.unwrap();
     assert_eq!(accounts.sessions(&bob).await, 0);
     assert!(accounts.begin_session(&waiting, "", client()).await.is_ok(), "as it was checked");
 }
@@ -136,10 +149,10 @@ async fn of_two_changes_of_a_password_at_once_one_is_made() {
 async fn a_session_that_has_ended_changes_no_password() {
     let (_folder, accounts, ada, bob) = ada_and_bob().await;
     let own = accounts.session("bob", client()).await;
-    accounts.set_active(&ada, bob.id, false).await.unwrap();
+    accounts.set_active(&as_admin(&ada), bob.id, false).await.unwrap();
     let rejected = accounts.change_password(&bob, own.expose(), OLD, NEW, HERE).await.err().unwrap();
     assert_eq!(rejected.code, ErrorCode::NotSignedIn);
-    accounts.set_active(&ada, bob.id, true).await.unwrap();
+    accounts.set_active(&as_admin(&ada), bob.id, true).await.unwrap();
     assert!(accounts.sign_in("bob", OLD, "", client()).await.is_ok());
 }
 
@@ -215,7 +228,8 @@ async fn a_password_that_is_easy_to_guess_is_rejected_wherever_one_is_set() {
     for easy in ["1234567890", "          ", "eve@example.org"] {
         let registered = accounts.register("eve", "eve@example.org", easy).await.unwrap_err();
         assert!(registered.field("password").is_some(), "{easy}: {registered:?}");
-        let created = accounts.create(&ada, "eve", "eve@example.org", easy, Role::User).await.unwrap_err();
+        let created =
+            accounts.create(&as_admin(&ada), "eve", "eve@example.org", easy, Role::User).await.unwrap_err();
         assert!(created.field("password").is_some(), "{easy}: {created:?}");
     }
 }
@@ -332,7 +346,7 @@ async fn wrong_passwords_are_one_event_that_their_owner_can_see() {
     }
     assert!(accounts.change_password(&bob, own.expose(), NEW, NEW, ELSEWHERE).await.is_err());
     let events = async || -> Vec<(Option<i64>, String)> {
-        let sql = "SELECT account_id, text FROM event WHERE kind = 'account_sign_in_failed' ORDER BY text";
+        let sql = "SELECT account_id, text FROM event WHERE kind = 'security_sign_in_failed' ORDER BY text";
         sqlx::query_as(sql).fetch_all(accounts.database.read()).await.unwrap()
     };
     accounts.record_failed_attempts(false).await;
@@ -437,7 +451,7 @@ struct Model {
     _folder: TempDir,
     accounts: Accounts,
     clock: ManualClock,
-    admin: CurrentUser,
+    admin: AdminAccess,
     users: Vec<CurrentUser>,
     tokens: std::sync::Mutex<Vec<(usize, Carrier, String)>>,
     other_process: sqlx::SqlitePool,
@@ -455,6 +469,7 @@ impl Model {
         let file = folder.path().join("twarga.sqlite");
         let other_process = sqlx::SqlitePool::connect(file.to_str().unwrap()).await.unwrap();
         let tokens = std::sync::Mutex::default();
+        let admin = as_admin(&admin);
         Self { _folder: folder, accounts, clock, admin, users, tokens, other_process }
     }
 
@@ -598,4 +613,22 @@ fn sessions_in_memory_are_those_of_the_table_whatever_happens_at_once() {
         })
     });
     checked.unwrap();
+}
+
+#[tokio::test]
+async fn a_client_that_creates_many_accounts_does_not_keep_others_from_registering_or_setting_a_password() {
+    let (_folder, accounts, ada, bob) = ada_and_bob().await;
+    let (_, link, _) =
+        accounts.create_password_link(&as_admin(&ada), bob.id, &RecentSignIn::of(&ada)).await.unwrap();
+    let mut greedy = tokio::task::JoinSet::new();
+    for n in 0..40 {
+        greedy.spawn(register_visitor(accounts.clone(), format!("guest{n}"), ELSEWHERE));
+    }
+    let rejected = greedy.join_next().await.unwrap().unwrap().unwrap_err();
+    assert_eq!(rejected.code, ErrorCode::TooMany);
+    let (registered, set) = tokio::join!(
+        register_visitor(accounts.clone(), "eve".into(), HERE),
+        accounts.set_password_by_link(link.expose(), NEW, HERE),
+    );
+    assert_eq!((registered, set), (Ok(()), Ok(())));
 }

@@ -71,18 +71,18 @@ impl Throttle {
             CountsFor::NameAndAddress(name, address) => {
                 limits.of_name.wait(name).max(limits.of_address.wait(address))
             }
+            CountsFor::Address(key) => limits.of_address.wait(key),
         };
         if wait.is_zero() {
             return Ok(());
         }
         limits.failed.note_rejected(attempt);
-        Err(ApiError::too_many(
-            match attempt.purpose {
-                Purpose::SecondFactor => "Too many wrong codes.",
-                _ => "Too many wrong passwords.",
-            },
-            wait,
-        ))
+        let what = match attempt.purpose {
+            Purpose::SecondFactor => "Too many wrong codes.",
+            Purpose::Ssh => "Too many unknown keys.",
+            Purpose::SignIn | Purpose::PasswordChange | Purpose::Confirmation => "Too many wrong passwords.",
+        };
+        Err(ApiError::too_many(what, wait))
     }
 
     /// Counts a wrong password.
@@ -94,6 +94,7 @@ impl Throttle {
                 limits.of_name.count(name);
                 limits.of_address.count(address);
             }
+            CountsFor::Address(key) => limits.of_address.count(key),
         }
         limits.failed.note_wrong(attempt);
     }

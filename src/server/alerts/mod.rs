@@ -12,7 +12,8 @@ mod rules;
 mod state;
 
 use super::{
-    database::Database, events::NewEvent, internal, monitor::latest::Snapshot, notifications, vms::Scope,
+    database::Database, events::NewEvent, internal, monitor::latest::Snapshot, not_found_or_hidden,
+    notifications, vms::Scope,
 };
 use crate::model::{
     ALERTS_PER_PAGE, AccessLevel, Alert, AlertMetric, AlertRule, ApiError, Comparison, CurrentUser,
@@ -80,8 +81,11 @@ impl Alerts {
         .fetch_optional(&mut *tx)
         .await
         .map_err(internal)?;
-        let (vm_id, metric, vm_name, is_open, is_new, may_operate) =
-            found.ok_or_else(|| ApiError::not_found("alert"))?;
+        let Some((vm_id, metric, vm_name, is_open, is_new, may_operate)) = found else {
+            let sql = "SELECT EXISTS (SELECT 1 FROM alert LEFT JOIN vm ON vm.id = vm_id
+                                      WHERE alert.id = ? AND vm.destroyed_at IS NULL)";
+            return Err(not_found_or_hidden(&mut tx, "alert", sql, alert_id).await);
+        };
         if !may_operate {
             let name = vm_name.unwrap_or_default();
             return Err(ApiError::forbidden(format!("You can view {name}, but not acknowledge its alerts.")));
@@ -383,14 +387,7 @@ async fn raise(
     let occasion = notifications::Occasion::Raised;
     notifications::queue(tx, alert_id, occasion, &text, transition.at, quiet_until(rule, transition.at))
         .await?;
-    Ok(Some(NewEvent {
-        kind: "alert_raised",
-        severity: rule.severity,
-        vm_id: transition.vm_id,
-        account_id: None,
-        done_by: None,
-        text,
-    }))
+    Ok(Some(NewEvent::new("alert_raised", rule.severity, transition.vm_id, text)))
 }
 
 async fn resolve(

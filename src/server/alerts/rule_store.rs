@@ -6,7 +6,7 @@ use crate::{
         AlertMetric, AlertRule, ApiError, Comparison, CurrentUser, QuietHours, Role, RuleScope, Severity,
         UtcMillis,
     },
-    server::{events::NewEvent, internal},
+    server::{events::NewEvent, internal, not_found_or_hidden},
 };
 use sqlx::{FromRow, Sqlite, SqliteConnection, Transaction};
 
@@ -221,7 +221,11 @@ impl Alerts {
     ) -> Result<AlertRule, ApiError> {
         let visible = select(tx, Some((user.id, user.role == Role::Admin))).await.map_err(internal)?;
         let found = visible.into_iter().find(|rule| rule.id == rule_id);
-        let rule = found.ok_or_else(|| ApiError::not_found("rule"))?;
+        let Some(rule) = found else {
+            let sql = "SELECT EXISTS (SELECT 1 FROM alert_rule LEFT JOIN vm ON vm.id = vm_id
+                                      WHERE alert_rule.id = ? AND deleted_at IS NULL AND vm.destroyed_at IS NULL)";
+            return Err(not_found_or_hidden(tx, "rule", sql, rule_id).await);
+        };
         if rule.is_editable {
             Ok(rule)
         } else {
@@ -264,18 +268,31 @@ async fn subject_of(
                     .fetch_optional(&mut **tx)
                     .await
                     .map_err(internal)?;
-            let name = name.ok_or_else(|| ApiError::not_found("account"))?;
-            Ok(format!("every VM of {name}"))
+            match name {
+                Some(name) => Ok(format!("every VM of {name}")),
+                None => {
+                    let sql = "SELECT EXISTS (SELECT 1 FROM account WHERE id = ?)";
+                    Err(not_found_or_hidden(tx, "account", sql, id).await)
+                }
+            }
         }
-        RuleScope::Vm(id) => sqlx::query_scalar(
-            "SELECT name FROM vm WHERE id = ?1 AND destroyed_at IS NULL AND (?2 OR owner_id = ?3)",
-        )
-        .bind(id)
-        .bind(is_admin)
-        .bind(user.id)
-        .fetch_optional(&mut **tx)
-        .await
-        .map_err(internal)?
-        .ok_or_else(|| ApiError::not_found("VM")),
+        RuleScope::Vm(id) => {
+            let name: Option<String> = sqlx::query_scalar(
+                "SELECT name FROM vm WHERE id = ?1 AND destroyed_at IS NULL AND (?2 OR owner_id = ?3)",
+            )
+            .bind(id)
+            .bind(is_admin)
+            .bind(user.id)
+            .fetch_optional(&mut **tx)
+            .await
+            .map_err(internal)?;
+            match name {
+                Some(name) => Ok(name),
+                None => {
+                    let sql = "SELECT EXISTS (SELECT 1 FROM vm WHERE id = ? AND destroyed_at IS NULL)";
+                    Err(not_found_or_hidden(tx, "VM", sql, id).await)
+                }
+            }
+        }
     }
 }

@@ -17,7 +17,14 @@ use clap::{
 };
 use file::ConfigFile;
 use ipnet::IpNet;
-use std::{ffi::OsString, fmt::Write, fs, io::Read, net::SocketAddr, path::PathBuf};
+use std::{
+    ffi::OsString,
+    fmt::Write,
+    fs,
+    io::Read,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
 
 #[derive(Debug, Parser)]
 #[command(name = "twarga-cloud", version, about, args_conflicts_with_subcommands = true)]
@@ -297,6 +304,10 @@ pub struct ServeArgs {
     #[arg(long, env = "TWARGA_ADDR", default_value = "127.0.0.1:3000", value_name = "IP:PORT",
           value_parser = address)]
     pub addr: SocketAddr,
+    /// Where the ssh gateway listens, through which users reach their VMs with their own ssh client, or none
+    /// [default: 127.0.0.1:2222].
+    #[arg(long, env = "TWARGA_SSH_ADDR", value_name = "IP:PORT|none", value_parser = ssh_address)]
+    pub ssh_addr: Option<SshAddr>,
     #[command(flatten)]
     pub data: DataArgs,
     /// Real VMs, or a fleet that is made up for trying out.
@@ -363,6 +374,17 @@ pub struct ServeArgs {
     /// What to log: error, warn, info, debug or trace, or a filter such as `info,twarga_cloud=debug`.
     #[arg(long, env = "TWARGA_LOG", default_value = "info", value_name = "FILTER", value_parser = log_filter)]
     pub log: String,
+}
+
+/// Where the ssh gateway listens if nothing else was chosen.
+pub const DEFAULT_SSH_ADDR: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 2222);
+
+/// Where the ssh gateway listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SshAddr {
+    /// Nowhere.
+    None,
+    At(SocketAddr),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -514,6 +536,16 @@ fn address(text: &str) -> Result<SocketAddr, String> {
         .map_err(|_| "allowed is an IP address with a port, such as 127.0.0.1:3000 or [::1]:3000".into())
 }
 
+fn ssh_address(text: &str) -> Result<SshAddr, String> {
+    if text == "none" {
+        return Ok(SshAddr::None);
+    }
+    let parsed = text.parse().map(SshAddr::At);
+    parsed.map_err(|_| {
+        "allowed is an IP address with a port, such as 0.0.0.0:2222 or [::]:2222, or none".into()
+    })
+}
+
 /// Without a slash at the end. The pages' addresses begin at the root.
 fn public_url(text: &str) -> Result<String, String> {
     const ALLOWED: &str =
@@ -607,6 +639,7 @@ mod tests {
             (["--provider", "docker"], ["--provider", "'docker'", "vagrant, simulated"]),
             (["--retention-days", "x"], ["--retention-days", "'x'", "from 1 to 3650"]),
             (["--libvirt-uri", "localhost"], ["--libvirt-uri", "'localhost'", "qemu:///system"]),
+            (["--ssh-addr", "2222"], ["--ssh-addr", "'2222'", "or none"]),
             (["--addr", "3000"], ["--addr", "'3000'", "127.0.0.1:3000"]),
             (["--log", "a=b=c"], ["--log", "'a=b=c'", "allowed are"]),
             (["--public-url", "cloud"], ["--public-url", "'cloud'", "https://cloud.example.org"]),

@@ -1,8 +1,11 @@
 //! Events by page: filtered, counted, and as files.
 
-use super::{Event, EventRow, Events};
+use super::{EventRow, Events};
 use crate::{
-    model::{ApiError, CurrentUser, EventCategory, EventFilter, EventPage, Role, Severity, SeverityCounts},
+    model::{
+        ApiError, CurrentUser, Event, EventCategory, EventFilter, EventOrigin, EventPage, Role, Severity,
+        SeverityCounts,
+    },
     server::internal,
 };
 use sqlx::{QueryBuilder, Sqlite};
@@ -18,15 +21,24 @@ pub struct Search<'a> {
     pub filter: &'a EventFilter,
 }
 
+/// An event, and where it came from, as far as the user may know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    pub event: Event,
+    pub origin: Option<EventOrigin>,
+}
+
 impl Events {
     /// A page of the events a user may see, newest first, older than the event `before` if it is named.
     ///
     /// # Errors
     /// `Internal` when the database cannot be read.
     pub async fn page(&self, search: Search<'_>, before: Option<i64>) -> Result<EventPage, ApiError> {
-        let mut events = self.newest(search, before, PAGE_LENGTH as i64 + 1).await?;
-        let more = events.len() > PAGE_LENGTH;
-        events.truncate(PAGE_LENGTH);
+        let mut found = self.newest(search, before, PAGE_LENGTH as i64 + 1).await?;
+        let more = found.len() > PAGE_LENGTH;
+        found.truncate(PAGE_LENGTH);
+        let origins = found.iter().filter_map(|found| found.origin.clone()).collect();
+        let events = found.into_iter().map(|found| found.event).collect();
         let mut query = QueryBuilder::new("SELECT event.severity, count(*) ");
         let of_any = EventFilter { severity: None, ..search.filter.clone() };
         push_from(&mut query, Search { filter: &of_any, ..search });
@@ -41,14 +53,14 @@ impl Events {
             warning: of(Severity::Warning),
             error: of(Severity::Error),
         };
-        Ok(EventPage { events, more, counts })
+        Ok(EventPage { events, origins, more, counts })
     }
 
     /// The newest 50,000 events a user may see, newest first, for a file.
     ///
     /// # Errors
     /// `Internal` when the database cannot be read.
-    pub async fn for_file(&self, search: Search<'_>) -> Result<Vec<Event>, ApiError> {
+    pub async fn for_file(&self, search: Search<'_>) -> Result<Vec<Found>, ApiError> {
         self.newest(search, None, FILE_LENGTH).await
     }
 
@@ -57,11 +69,20 @@ impl Events {
         search: Search<'_>,
         before: Option<i64>,
         limit: i64,
-    ) -> Result<Vec<Event>, ApiError> {
+    ) -> Result<Vec<Found>, ApiError> {
         let mut query = QueryBuilder::new(
             "SELECT event.id, event.at, event.kind, event.severity, event.vm_id, event.text,
-                    vm.name AS vm_name, account.username AS user ",
+                    vm.name AS vm_name, account.username AS user",
         );
+        for column in ["address", "session_id", "request_id"] {
+            if search.user.role == Role::Admin {
+                query.push(format!(", event.{column}"));
+            } else {
+                query.push(", CASE WHEN coalesce(event.done_by, event.account_id) = ");
+                query.push_bind(search.user.id).push(format!(" THEN event.{column} END AS {column}"));
+            }
+        }
+        query.push(" ");
         push_from(&mut query, search);
         if let Some(before) = before {
             query.push(" AND event.id < ").push_bind(before);
@@ -69,7 +90,8 @@ impl Events {
         query.push(" ORDER BY event.id DESC LIMIT ").push_bind(limit);
         let rows: Vec<EventRow> =
             query.build_query_as().fetch_all(self.database.read()).await.map_err(internal)?;
-        Ok(rows.into_iter().map(EventRow::into_event).collect())
+        let found = |row: EventRow| Found { origin: row.origin(), event: row.into_event() };
+        Ok(rows.into_iter().map(found).collect())
     }
 }
 
@@ -88,12 +110,13 @@ fn push_from(query: &mut QueryBuilder<Sqlite>, Search { user, filter }: Search<'
     if let Some(category) = filter.category {
         let prefix = "substr(event.kind, 1, instr(event.kind, '_') - 1)";
         match category {
-            EventCategory::Vm => query.push(format!(" AND {prefix} IN ('vm', 'guest')")),
+            EventCategory::Vm => query.push(format!(" AND {prefix} IN ('vm', 'guest', 'terminal')")),
             EventCategory::Alert => query.push(format!(" AND {prefix} = 'alert'")),
-            EventCategory::Account => query.push(format!(" AND {prefix} IN ('account', 'credits')")),
-            EventCategory::System => {
-                query.push(format!(" AND {prefix} NOT IN ('vm', 'guest', 'alert', 'account', 'credits')"))
-            }
+            EventCategory::Account => query.push(format!(" AND {prefix} IN ('account', 'credits', 'ssh')")),
+            EventCategory::Security => query.push(format!(" AND {prefix} = 'security'")),
+            EventCategory::System => query.push(format!(
+                " AND {prefix} NOT IN ('vm', 'guest', 'terminal', 'alert', 'account', 'credits', 'ssh', 'security')"
+            )),
         };
     }
     if let Some(severity) = filter.severity {

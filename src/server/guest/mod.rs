@@ -8,6 +8,7 @@ mod backoff;
 mod credentials;
 #[cfg(test)]
 mod fake_sshd;
+mod link;
 mod probe;
 pub mod sample;
 mod shell;

@@ -61,6 +61,22 @@ impl GuestShells {
         self.known.save_credentials(vm_id, domain_uuid, &config).await.map_err(internal)?;
         Ok((config, None))
     }
+
+    pub(super) async fn connection(
+        &self,
+        vm_id: i64,
+        machine: &Machine,
+        domain_uuid: &str,
+    ) -> Result<Connection, ApiError> {
+        let (config, pinned) = self.credentials(vm_id, machine, domain_uuid).await?;
+        let connection = Connection::open(&config, pinned.as_deref(), LIMITS)
+            .await
+            .map_err(|error| unreachable(machine.name.as_str(), &error))?;
+        if pinned.is_none() {
+            self.known.pin(vm_id, domain_uuid, connection.host_key()).await.map_err(internal)?;
+        }
+        Ok(connection)
+    }
 }
 
 #[async_trait]
@@ -72,18 +88,12 @@ impl ShellAccess for GuestShells {
         domain_uuid: &str,
         size: TerminalSize,
     ) -> Result<Shell, ApiError> {
-        let (config, pinned) = self.credentials(vm_id, machine, domain_uuid).await?;
-        let name = machine.name.as_str();
-        let connection =
-            Connection::open(&config, pinned.as_deref(), LIMITS).await.map_err(|e| unreachable(name, &e))?;
-        if pinned.is_none() {
-            self.known.pin(vm_id, domain_uuid, connection.host_key()).await.map_err(internal)?;
-        }
-        connection.shell(size).await.map_err(|error| unreachable(name, &error))
+        let connection = self.connection(vm_id, machine, domain_uuid).await?;
+        connection.shell(size).await.map_err(|error| unreachable(machine.name.as_str(), &error))
     }
 }
 
-fn unreachable(name: &str, error: &SshError) -> ApiError {
+pub(super) fn unreachable(name: &str, error: &SshError) -> ApiError {
     let text = match error {
         SshError::HostKeyChanged { .. } => format!(
             "{name} shows another ssh host key than before. If its keys were made anew on purpose, stop the VM and start \

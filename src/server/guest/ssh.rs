@@ -231,6 +231,27 @@ impl Connection {
         Ok(Shell { output, input })
     }
 
+    /// Opens a session in which nothing is requested yet.
+    ///
+    /// # Errors
+    /// [`SshError::TooLate`] if the guest does not answer.
+    pub async fn session_channel(&self) -> Result<Channel<client::Msg>, SshError> {
+        let limit = self.limits.connect;
+        let opened = timeout(limit, self.handle.channel_open_session()).await;
+        Ok(opened.map_err(|_| SshError::TooLate(limit))??)
+    }
+
+    /// Connects to a TCP port, as seen from the guest.
+    ///
+    /// # Errors
+    /// [`SshError::Broken`] if nothing listens there.
+    pub async fn tcp_channel(&self, host: &str, port: u16) -> Result<Channel<client::Msg>, SshError> {
+        let limit = self.limits.connect;
+        let opening = self.handle.channel_open_direct_tcpip(host, port.into(), "127.0.0.1", 0);
+        let opened = timeout(limit, opening).await;
+        Ok(opened.map_err(|_| SshError::TooLate(limit))??)
+    }
+
     async fn shell_channel(&self, size: TerminalSize) -> Result<Channel<client::Msg>, SshError> {
         let mut channel = self.handle.channel_open_session().await?;
         // Servers take it only if they are set up to.

@@ -6,6 +6,7 @@
 
 use super::{
     email::Mail,
+    mailbox::{self, MAX_ALERT_MAILS_PER_HOUR, MailKind},
     message::{Message, MessagePart},
     webhook::{Post, Refused, Webhooks},
 };
@@ -16,7 +17,7 @@ use crate::{
         events::NewEvent,
     },
 };
-use sqlx::{FromRow, SqlitePool};
+use sqlx::{FromRow, Sqlite, Transaction};
 use std::{
     collections::HashSet,
     sync::{Arc, Mutex, PoisonError},
@@ -69,12 +70,33 @@ pub struct Head {
     pub kind: String,
     pub queued_at: i64,
     pub attempts: u32,
+    /// It waited because its mailbox had too many mails.
+    pub is_held: bool,
+    pub username: String,
     pub email: String,
+    pub email_is_confirmed: bool,
     pub is_active: bool,
     pub is_admin: bool,
     pub webhook_url: Option<String>,
     pub webhook_secret: Option<Vec<u8>>,
     pub email_is_on: Option<bool>,
+}
+
+impl Head {
+    /// Its result is shown to who waits for it, so it is tried once, on its own.
+    fn is_awaited(&self) -> bool {
+        matches!(self.kind.as_str(), "test" | "confirm")
+    }
+
+    /// Whether it is a mail about alerts, or a test, that its user still wants.
+    fn is_wanted_mail(&self) -> bool {
+        let is_on = self.kind == "test" || self.email_is_on == Some(true);
+        self.channel == Channel::Email.as_str()
+            && self.kind != "confirm"
+            && self.is_active
+            && self.email_is_confirmed
+            && is_on
+    }
 }
 
 type PartRow = (i64, String, Option<i64>, Option<i64>, Option<String>, Option<String>);
@@ -92,6 +114,8 @@ enum Outcome {
     Sent,
     Dropped,
     Refused(Refused),
+    /// Its mailbox has had too many mails. It is sent at this time, together with what comes until then.
+    Held(UtcMillis),
 }
 
 type Busy = Arc<Mutex<HashSet<(i64, Channel)>>>;
@@ -162,7 +186,8 @@ impl Notifier {
     pub async fn pass(&self, now: UtcMillis) -> Result<Vec<JoinHandle<()>>, sqlx::Error> {
         let heads: Vec<Head> = sqlx::query_as(concat!(
             "SELECT notification.id, notification.account_id, notification.channel, notification.kind,
-                    notification.queued_at, notification.attempts, account.email, account.is_active,
+                    notification.queued_at, notification.attempts, notification.is_held, account.username, account.email,
+                    account.email_confirmed_at IS NOT NULL AS email_is_confirmed, account.is_active,
                     account.role = 'admin' AS is_admin, setting.webhook_url, setting.webhook_secret, setting.email_is_on
              FROM notification
              JOIN account ON account.id = notification.account_id
@@ -189,7 +214,16 @@ impl Notifier {
             let this = self.clone();
             begun.push(tokio::spawn(async move {
                 let _slot = slot;
-                let outcome = this.send_in_time(&head, channel, &parts, now).await;
+                let outcome = match this.count(&head, now).await {
+                    Ok(None) => this.send_in_time(&head, channel, &parts, now).await,
+                    Ok(Some(wait)) => {
+                        Outcome::Held(now.plus_secs(i64::try_from(wait.as_secs()).unwrap_or(0) + 1))
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, "a mail could not be counted, and is not sent yet");
+                        return;
+                    }
+                };
                 // As long as the result is not saved, the message is queued, and must not be sent again.
                 while let Err(error) = this.note(&head, channel, &parts, &outcome, now).await {
                     tracing::error!(%error, "a delivery result could not be saved yet");
@@ -200,15 +234,28 @@ impl Notifier {
         Ok(begun)
     }
 
-    /// What was queued in the same tick for the same receiver.
+    /// Counts a mail for its mailbox. `Some`: there were too many, and this is how long to wait.
+    async fn count(&self, head: &Head, now: UtcMillis) -> Result<Option<Duration>, sqlx::Error> {
+        if self.mail.is_none() || !head.is_wanted_mail() {
+            return Ok(None);
+        }
+        let mut tx = self.database.write().await?;
+        let wait = mailbox::count(&mut tx, MailKind::Alert, &head.email, now).await?;
+        tx.commit().await?;
+        Ok(wait)
+    }
+
+    /// What was queued in the same tick for the same receiver, or was held back with it.
     async fn parts(&self, head: &Head, now: UtcMillis) -> Result<Vec<MessagePart>, sqlx::Error> {
         let rows: Vec<PartRow> = sqlx::query_as(concat!(
             "SELECT next.id, next.text, next.alert_id, alert.vm_id, vm.name, alert.severity
              FROM notification AS next
              LEFT JOIN alert ON alert.id = next.alert_id
              LEFT JOIN vm ON vm.id = alert.vm_id
-             WHERE next.account_id = ?1 AND next.channel = ?2 AND next.kind = ?3 AND next.queued_at = ?4
-               AND next.state = 'queued' AND next.due_at <= ?5 AND next.id >= ?6 AND (next.id = ?6 OR next.kind != 'test')
+             WHERE next.account_id = ?1 AND next.channel = ?2 AND next.kind = ?3
+               AND (next.queued_at = ?4 OR next.is_held AND ?8)
+               AND next.state = 'queued' AND next.due_at <= ?5 AND next.id >= ?6
+               AND (next.id = ?6 OR next.kind NOT IN ('test', 'confirm'))
                AND ",
             none_earlier!(),
             " ORDER BY next.id LIMIT ?7"
@@ -220,6 +267,7 @@ impl Notifier {
         .bind(now.0)
         .bind(head.id)
         .bind(ALERTS_PER_MESSAGE)
+        .bind(head.is_held)
         .fetch_all(self.database.read())
         .await?;
         let part = |(id, text, alert_id, vm_id, vm_name, severity): PartRow| MessagePart {
@@ -233,8 +281,12 @@ impl Notifier {
         Ok(rows.into_iter().map(part).collect())
     }
 
-    pub(super) fn database(&self) -> &SqlitePool {
-        self.database.read()
+    pub(super) fn database(&self) -> &Database {
+        &self.database
+    }
+
+    pub(super) fn public_url(&self) -> Option<&str> {
+        self.public_url.as_deref()
     }
 
     /// Sends without noting the result.
@@ -250,7 +302,7 @@ impl Notifier {
     ) -> Result<(), String> {
         match self.send_in_time(head, channel, parts, now).await {
             Outcome::Refused(refused) => Err(refused.text),
-            Outcome::Sent | Outcome::Dropped => Ok(()),
+            Outcome::Sent | Outcome::Dropped | Outcome::Held(_) => Ok(()),
         }
     }
 
@@ -269,7 +321,6 @@ impl Notifier {
         if !head.is_active {
             return Outcome::Dropped;
         }
-        let is_test = head.kind == "test";
         let message = Message { kind: &head.kind, queued_at: UtcMillis(head.queued_at), parts };
         let (id, public_url) = (message.id(), self.public_url.as_deref());
         let sent = match (channel, &head.webhook_url, &head.webhook_secret, &self.mail) {
@@ -286,7 +337,10 @@ impl Notifier {
                 };
                 self.webhooks.post(post).await
             }
-            (Channel::Email, _, _, Some(mail)) if is_test || head.email_is_on == Some(true) => {
+            (Channel::Email, _, _, Some(mail)) if head.kind == "confirm" && !head.email_is_confirmed => {
+                self.send_confirmation(head, mail, &id, now).await
+            }
+            (Channel::Email, _, _, Some(mail)) if head.is_wanted_mail() => {
                 mail.send(&head.email, &id, &message.text(), message.link(public_url).as_deref()).await
             }
             // Turned off since.
@@ -303,18 +357,22 @@ impl Notifier {
         outcome: &Outcome,
         now: UtcMillis,
     ) -> Result<(), sqlx::Error> {
-        let attempts = head.attempts + 1;
+        let attempts = if matches!(outcome, Outcome::Held(_)) { head.attempts } else { head.attempts + 1 };
         let (state, error, next) = match outcome {
             Outcome::Sent => ("sent", None, None),
             Outcome::Dropped => ("dropped", None, None),
             Outcome::Refused(refused) => {
-                // A test reports its result at once.
                 let next = next_attempt(attempts, refused.retry_after_secs, head.id, now)
-                    .filter(|_| head.kind != "test");
+                    .filter(|_| !head.is_awaited());
                 (if next.is_some() { "queued" } else { "failed" }, Some(refused.text.clone()), next)
             }
+            Outcome::Held(_) if head.is_awaited() => ("failed", Some(held_text(head)), None),
+            Outcome::Held(until) => ("queued", Some(held_text(head)), Some(*until)),
         };
         let mut tx = self.database.write().await?;
+        if let (Some(until), Outcome::Held(_)) = (next, outcome) {
+            hold(&mut tx, head, until).await?;
+        }
         for part in parts {
             sqlx::query(
                 "UPDATE notification SET attempts = ?2, state = ?3, error = ?4, due_at = coalesce(?5, due_at),
@@ -334,7 +392,7 @@ impl Notifier {
             .bind(now.0 - KEPT_DAYS * 24 * 3600 * 1000)
             .execute(&mut *tx)
             .await?;
-        if state == "failed" && head.kind != "test" {
+        if state == "failed" && !head.is_awaited() {
             let text = format!(
                 "A notification by {} could not be delivered, and is given up after {attempts} attempts: {} \
                  Look at the account's page and send a test.",
@@ -345,6 +403,41 @@ impl Notifier {
         }
         tx.commit().await
     }
+}
+
+/// Why a mail is held back, or a test not sent.
+fn held_text(head: &Head) -> String {
+    let then = if head.is_awaited() { "Try again later." } else { "The next one has all that wait." };
+    format!("An address gets at most {MAX_ALERT_MAILS_PER_HOUR} e-mails an hour. {then}")
+}
+
+/// Holds back all mails about alerts that the account would get until then. The first time is an event.
+async fn hold(tx: &mut Transaction<'_, Sqlite>, head: &Head, until: UtcMillis) -> Result<(), sqlx::Error> {
+    let are_others_held: bool = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM notification WHERE account_id = ? AND state = 'queued' AND is_held)",
+    )
+    .bind(head.account_id)
+    .fetch_one(&mut **tx)
+    .await?;
+    sqlx::query(
+        "UPDATE notification SET is_held = 1, due_at = ?2, error = ?3
+         WHERE account_id = ?1 AND channel = 'email' AND state = 'queued' AND due_at <= ?2
+           AND kind NOT IN ('test', 'confirm')",
+    )
+    .bind(head.account_id)
+    .bind(until.0)
+    .bind(held_text(head))
+    .execute(&mut **tx)
+    .await?;
+    if are_others_held {
+        return Ok(());
+    }
+    let text = format!(
+        "{} gets too many e-mails about alerts: more than {MAX_ALERT_MAILS_PER_HOUR} in an hour. Further ones wait, and come \
+         together in one. To get fewer, let rules wait longer before they open an alert.",
+        head.username
+    );
+    NewEvent::warning("notification_held", None, text).by(head.account_id).write(tx).await
 }
 
 #[cfg(test)]

@@ -5,13 +5,16 @@
 //!                                              ▲                        │ failed: retried later
 //!                                              └────────────────────────┘
 //! ```
-//! Alerts that change in the same tick are one message.
+//! Alerts that change in the same tick are one message. An account's e-mail address gets them only after its user has
+//! confirmed it (`confirmation.rs`), and not too many in an hour (`mailbox.rs`): further ones wait, and are one message.
 //!
 //! A message is stored before anything is sent, so a restart loses none. A message sent right before a crash may be
 //! delivered twice, with the same id.
 
+mod confirmation;
 mod deliver;
 mod email;
+mod mailbox;
 mod message;
 mod outage;
 mod webhook;
@@ -20,10 +23,10 @@ pub use deliver::Notifier;
 pub use email::{Mail, MailError, MailSecurity, PASSWORD_VARIABLE};
 pub use webhook::signature;
 
-use super::{database::Database, events::NewEvent, internal};
+use super::{accounts::AdminAccess, database::Database, events::NewEvent, internal};
 use crate::model::{
-    ApiError, Channel, CurrentUser, Delivery, DeliveryState, ErrorCode, NotificationSettings, Role,
-    UtcMillis, check_webhook_url,
+    ApiError, Channel, CurrentUser, Delivery, DeliveryState, ErrorCode, NotificationSettings, UtcMillis,
+    check_webhook_url,
 };
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use sqlx::{Sqlite, Transaction};
@@ -56,7 +59,7 @@ pub async fn queue(
     if occasion == Occasion::Resolved {
         sqlx::query(
             "UPDATE notification SET state = 'dropped', finished_at = ?2
-             WHERE alert_id = ?1 AND state = 'queued' AND attempts = 0",
+             WHERE alert_id = ?1 AND state = 'queued' AND attempts = 0 AND NOT is_held",
         )
         .bind(alert_id)
         .bind(now.0)
@@ -71,7 +74,8 @@ pub async fn queue(
              JOIN notification_setting AS setting
              JOIN account ON account.id = setting.account_id AND account.is_active
              JOIN (SELECT 'webhook' AS channel UNION ALL SELECT 'email') AS way
-               ON iif(way.channel = 'webhook', setting.webhook_url IS NOT NULL, setting.email_is_on)
+               ON iif(way.channel = 'webhook', setting.webhook_url IS NOT NULL,
+                      setting.email_is_on AND account.email_confirmed_at IS NOT NULL)
              WHERE alert.id = ?1
                AND (vm.owner_id IS account.id
                     OR account.role = 'admin' AND (alert.vm_id IS NULL OR setting.of_all))
@@ -106,28 +110,32 @@ pub async fn queue(
 pub struct Notifications {
     database: Database,
     mail_is_set_up: bool,
+    links_are_set_up: bool,
 }
 
-/// Address and secret of the webhook; whether mail is sent; whether about the VMs of all users.
-type SettingRow = (Option<String>, Option<Vec<u8>>, bool, bool);
+/// Address and secret of the webhook; whether mail is sent; whether about the VMs of all users; whether the e-mail address is
+/// confirmed.
+type SettingRow = (Option<String>, Option<Vec<u8>>, Option<bool>, Option<bool>, bool);
 type DeliveryRow = (i64, String, String, i64, i64, u32, String, Option<String>);
 
 impl Notifications {
-    pub fn new(database: Database, mail_is_set_up: bool) -> Self {
-        Self { database, mail_is_set_up }
+    /// `links_are_set_up`: mails can have links to this server.
+    pub fn new(database: Database, mail_is_set_up: bool, links_are_set_up: bool) -> Self {
+        Self { database, mail_is_set_up, links_are_set_up }
     }
 
     /// # Errors
     /// `Internal` when the database cannot be read.
     pub async fn settings(&self, user: &CurrentUser) -> Result<NotificationSettings, ApiError> {
         let row: Option<SettingRow> = sqlx::query_as(
-            "SELECT webhook_url, webhook_secret, email_is_on, of_all FROM notification_setting WHERE account_id = ?",
+            "SELECT webhook_url, webhook_secret, email_is_on, of_all, email_confirmed_at IS NOT NULL
+             FROM account LEFT JOIN notification_setting ON account_id = account.id WHERE account.id = ?",
         )
         .bind(user.id)
         .fetch_optional(self.database.read())
         .await
         .map_err(internal)?;
-        let (webhook_url, secret, email_is_on, of_all) = row.unwrap_or_default();
+        let (webhook_url, secret, email_is_on, of_all, email_is_confirmed) = row.unwrap_or_default();
         let deliveries: Vec<DeliveryRow> = sqlx::query_as(
             "SELECT id, channel, text, queued_at, due_at, attempts, state, error FROM notification
              WHERE account_id = ? ORDER BY id DESC LIMIT 10",
@@ -152,9 +160,11 @@ impl Notifications {
             webhook_secret: secret.filter(|_| webhook_url.is_some()).map(|secret| shown_secret(&secret)),
             webhook_url,
             email: user.email.clone(),
-            email_is_on,
+            email_is_on: email_is_on.unwrap_or_default(),
+            email_is_confirmed,
             mail_is_set_up: self.mail_is_set_up,
-            of_all,
+            links_are_set_up: self.links_are_set_up,
+            of_all: of_all.unwrap_or_default(),
             deliveries: deliveries.into_iter().filter_map(delivery).collect(),
         })
     }
@@ -194,45 +204,50 @@ impl Notifications {
         tx.commit().await.map_err(internal)
     }
 
+    /// Turns e-mails on or off. As long as the address is not confirmed, turning them on sends a link, each time.
+    ///
     /// # Errors
-    /// `Conflict` when the server has no mail set up.
-    pub async fn set_email(&self, user: &CurrentUser, is_on: bool) -> Result<(), ApiError> {
+    /// `Conflict` when the server has no mail set up, or can make no link; `TooMany` when too many links were sent.
+    pub async fn set_email(&self, user: &CurrentUser, is_on: bool, now: UtcMillis) -> Result<(), ApiError> {
         if is_on && !self.mail_is_set_up {
             return Err(no_mail());
         }
+        let mut tx = self.database.write().await.map_err(internal)?;
+        if is_on && !is_confirmed(&mut tx, user).await? {
+            self.ask_for_confirmation(&mut tx, user, now).await?;
+        }
         let sql = "INSERT INTO notification_setting (account_id, email_is_on) VALUES (?1, ?2)
                    ON CONFLICT (account_id) DO UPDATE SET email_is_on = ?2";
-        self.set(sql, user, is_on).await
+        let what = if is_on { "has their alerts sent by e-mail" } else { "turned e-mails about alerts off" };
+        set(tx, sql, user, is_on, what).await
     }
 
     /// Whether an admin is notified about all VMs.
     ///
     /// # Errors
-    /// `Forbidden` for who is no admin.
-    pub async fn set_of_all(&self, user: &CurrentUser, is_on: bool) -> Result<(), ApiError> {
-        if user.role != Role::Admin {
-            return Err(ApiError::forbidden("Only admins can be notified about all VMs."));
-        }
+    /// `Internal` when the database cannot be written.
+    pub async fn set_of_all(&self, user: &AdminAccess, is_on: bool) -> Result<(), ApiError> {
+        let tx = self.database.write().await.map_err(internal)?;
         let sql = "INSERT INTO notification_setting (account_id, of_all) VALUES (?1, ?2)
                    ON CONFLICT (account_id) DO UPDATE SET of_all = ?2";
-        self.set(sql, user, is_on).await
-    }
-
-    async fn set(&self, sql: &'static str, user: &CurrentUser, is_on: bool) -> Result<(), ApiError> {
-        let mut tx = self.database.write().await.map_err(internal)?;
-        sqlx::query(sql).bind(user.id).bind(is_on).execute(&mut *tx).await.map_err(internal)?;
-        tx.commit().await.map_err(internal)
+        let whose = if is_on { "the VMs of all users" } else { "their own VMs and the host" };
+        set(tx, sql, user, is_on, &format!("is notified about {whose}")).await
     }
 
     /// Queues a message that says that messages come.
     ///
     /// # Errors
-    /// `Conflict` when the channel is not set up; `TooMany` when there was a test a moment ago.
+    /// `Conflict` when the channel is not set up or the address not confirmed; `TooMany` when there was a test a moment ago.
     pub async fn test(&self, user: &CurrentUser, channel: Channel, now: UtcMillis) -> Result<(), ApiError> {
         if channel == Channel::Email && !self.mail_is_set_up {
             return Err(no_mail());
         }
         let mut tx = self.database.write().await.map_err(internal)?;
+        if channel == Channel::Email && !is_confirmed(&mut tx, user).await? {
+            return Err(ApiError::conflict(
+                "Your e-mail address is not confirmed. Turn e-mails on, and open the link that is sent to you.",
+            ));
+        }
         let newest: Option<i64> = sqlx::query_scalar(
             "SELECT max(queued_at) FROM notification WHERE account_id = ? AND kind = 'test'",
         )
@@ -262,6 +277,31 @@ impl Notifications {
         }
         tx.commit().await.map_err(internal)
     }
+}
+
+/// Stores a setting, and commits. `what` the user does, for the event.
+async fn set(
+    mut tx: Transaction<'_, Sqlite>,
+    sql: &'static str,
+    user: &CurrentUser,
+    is_on: bool,
+    what: &str,
+) -> Result<(), ApiError> {
+    sqlx::query(sql).bind(user.id).bind(is_on).execute(&mut *tx).await.map_err(internal)?;
+    NewEvent::info("account_notifications_changed", None, format!("{} {what}.", user.username))
+        .by(user.id)
+        .write(&mut tx)
+        .await
+        .map_err(internal)?;
+    tx.commit().await.map_err(internal)
+}
+
+async fn is_confirmed(tx: &mut Transaction<'_, Sqlite>, user: &CurrentUser) -> Result<bool, ApiError> {
+    sqlx::query_scalar("SELECT email_confirmed_at IS NOT NULL FROM account WHERE id = ?")
+        .bind(user.id)
+        .fetch_one(&mut **tx)
+        .await
+        .map_err(internal)
 }
 
 fn no_mail() -> ApiError {

@@ -48,11 +48,12 @@ impl Notifier {
         now: UtcMillis,
     ) -> Result<Vec<JoinHandle<()>>, sqlx::Error> {
         let receivers: Vec<ReceiverRow> = sqlx::query_as(
-            "SELECT account.id, account.email, setting.webhook_url, setting.webhook_secret, setting.email_is_on
+            "SELECT account.id, account.email, setting.webhook_url, setting.webhook_secret,
+                    setting.email_is_on AND account.email_confirmed_at IS NOT NULL
              FROM account JOIN notification_setting AS setting ON setting.account_id = account.id
              WHERE account.role = 'admin' AND account.is_active",
         )
-        .fetch_all(self.database())
+        .fetch_all(self.database().read())
         .await?;
         let mut begun = Vec::new();
         for (account_id, email, webhook_url, webhook_secret, email_is_on) in receivers {
@@ -65,7 +66,10 @@ impl Notifier {
                     kind: "raised".into(),
                     queued_at: outage.since.0,
                     attempts: 0,
+                    is_held: false,
+                    username: String::new(),
                     email: email.clone(),
+                    email_is_confirmed: true,
                     is_active: true,
                     is_admin: true,
                     webhook_url: webhook_url.clone(),

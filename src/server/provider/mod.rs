@@ -5,6 +5,7 @@ mod domain;
 mod driver;
 mod error;
 mod guest_access;
+mod guest_link;
 mod hypervisor;
 mod index;
 mod machine;
@@ -14,6 +15,7 @@ pub use domain::{Balloon, Counters, DiskUse, Domain, DomainState, HypervisorSamp
 pub use driver::{MachineCommand, MachineDriver, OwnedDomain};
 pub use error::{MachineError, MachineErrorKind, ReadError};
 pub use guest_access::{GuestAccess, SshConfig};
+pub use guest_link::{GuestChannel, GuestLink, LinkAccess};
 pub use hypervisor::Hypervisor;
 pub use index::{IndexedMachine, MachineIndex};
 pub use machine::{Machine, Project};

@@ -6,6 +6,7 @@
 
 mod driver;
 mod guest;
+mod link;
 mod load;
 mod plan;
 mod shell;

@@ -2,7 +2,7 @@
 
 use super::SimulatedFleet;
 use crate::{
-    model::{ApiError, ErrorCode, TerminalSize},
+    model::{ApiError, TerminalSize},
     server::provider::{Machine, Shell, ShellAccess, ShellInput},
 };
 use async_trait::async_trait;
@@ -27,7 +27,7 @@ impl ShellAccess for SimulatedFleet {
         size: TerminalSize,
     ) -> Result<Shell, ApiError> {
         if !self.state().guests.get(domain_uuid).is_some_and(super::Guest::runs) {
-            return Err(ApiError::new(ErrorCode::Unavailable, "The simulated VM does not run."));
+            return Err(ApiError::conflict("The VM does not run. Start it first."));
         }
         let (to_output, output) = mpsc::channel(BUFFER);
         let (input, from_input) = mpsc::channel(BUFFER);

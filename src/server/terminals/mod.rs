@@ -3,6 +3,7 @@
 //! Who opened one may attach to it, with a ticket that is used once; admins may list and end all. A terminal ends as soon as its
 //! user's session or access does, or its VM does not run any more (see [`Terminals::end_unallowed`]).
 
+mod allowed;
 mod scrollback;
 mod terminal;
 
@@ -11,12 +12,14 @@ use super::{
     database::{Database, now},
     events::NewEvent,
     provider::{Machine, ShellAccess},
+    request_origin,
     vms::{Operate, VmAccess, Vms},
 };
 use crate::model::{
-    ApiError, CurrentUser, ErrorCode, OperationKind, Role, TERMINAL_TICKET_SECS, TerminalSize,
-    TerminalTicket, TerminalView, UtcMillis, VmStatus,
+    ApiError, CurrentUser, ErrorCode, Role, TERMINAL_TICKET_SECS, TerminalSize, TerminalTicket, TerminalView,
+    UtcMillis,
 };
+pub use allowed::{reason_to_disconnect, running_domain};
 use std::{
     collections::HashMap,
     sync::{
@@ -116,19 +119,7 @@ impl Terminals {
         size: TerminalSize,
     ) -> Result<TerminalTicket, ApiError> {
         let (vm, user) = (access.vm(), access.user());
-        let open_operation = vm.operation.as_ref().filter(|o| o.state.is_open()).map(|o| o.kind);
-        if let Some(reason) = reason_to_end(vm.status, open_operation) {
-            return Err(ApiError::conflict(format!(
-                "{} Start it first.",
-                reason.replace("The VM", &vm.name)
-            )));
-        }
-        let Some(domain_uuid) = machine.domain_uuid.clone() else {
-            return Err(ApiError::conflict(format!(
-                "{} has not been seen running yet. Try again in a few seconds.",
-                vm.name
-            )));
-        };
+        let domain_uuid = running_domain(vm, machine)?;
         let _opening = self.reserve(user.id)?;
         let shell = self.0.shells.open_shell(vm.id, machine, &domain_uuid, size.clamped()).await?;
         let id = self.0.next_id.fetch_add(1, Ordering::Relaxed);
@@ -223,6 +214,15 @@ impl Terminals {
         Ok(())
     }
 
+    /// Ends all terminals of a user.
+    pub async fn end_of(&self, user: &CurrentUser, reason: &str) {
+        let of_user: Vec<_> =
+            self.state().open.values().filter(|open| open.user.id == user.id).cloned().collect();
+        for open in of_user {
+            open.end(reason.to_owned()).await;
+        }
+    }
+
     /// Ends all terminals.
     pub async fn end_all(&self, reason: &str) {
         let all: Vec<_> = self.state().open.values().cloned().collect();
@@ -269,6 +269,9 @@ impl Terminals {
 
     fn find(&self, user: &CurrentUser, terminal_id: u64) -> Result<Arc<Open>, ApiError> {
         let found = self.state().open.get(&terminal_id).cloned();
+        if found.as_ref().is_some_and(|open| open.user.id != user.id) {
+            request_origin::note_hidden();
+        }
         found.filter(|open| open.user.id == user.id).ok_or_else(|| ApiError::not_found("terminal"))
     }
 
@@ -315,21 +318,7 @@ impl Open {
             // The database cannot be read right now, which says nothing about the session.
             Err(_) => return None,
         };
-        match vms.access::<Operate>(&user, self.vm_id).await {
-            Ok(access) => {
-                let vm = access.vm();
-                let open = vm.operation.as_ref().filter(|o| o.state.is_open()).map(|o| o.kind);
-                if let Some(reason) = reason_to_end(vm.status, open) {
-                    return Some(reason.into());
-                }
-                let is_other = vms.domain_uuid(self.vm_id).await.is_some_and(|uuid| uuid != self.domain_uuid);
-                is_other.then(|| "The VM was created anew.".into())
-            }
-            Err(error) if error.code == ErrorCode::NotFound || error.code == ErrorCode::Forbidden => {
-                Some("You may not operate the VM any more, or it was destroyed.".into())
-            }
-            Err(_) => None,
-        }
+        reason_to_disconnect(vms, &user, self.vm_id, &self.domain_uuid).await
     }
 
     fn view(&self) -> TerminalView {
@@ -358,31 +347,5 @@ impl Open {
             view.output_bytes
         );
         NewEvent::info("terminal_closed", Some(self.vm_id), text).by(self.user.id)
-    }
-}
-
-/// Why a VM can have no terminal; `None` if it can.
-fn reason_to_end(status: VmStatus, open: Option<OperationKind>) -> Option<&'static str> {
-    use OperationKind::{
-        Destroy, ForceStop, Import, Launch, Resize, Restart, Resume, SnapshotDelete, SnapshotRestore,
-        SnapshotSave, Start, Stop, Suspend,
-    };
-    match (status, open) {
-        (_, Some(Stop | ForceStop)) => Some("The VM is being stopped."),
-        (_, Some(Restart)) => Some("The VM is being restarted."),
-        (_, Some(Suspend)) => Some("The VM is being suspended."),
-        (_, Some(Destroy)) => Some("The VM is being destroyed."),
-        (_, Some(Import)) => Some("The VM is being imported."),
-        (_, Some(SnapshotRestore)) => Some("The VM is being restored to a snapshot."),
-        (VmStatus::Running | VmStatus::Unknown, _)
-        | (_, Some(SnapshotSave | SnapshotDelete | Resize | Resume | Start | Launch)) => None,
-        (
-            VmStatus::Pending
-            | VmStatus::Stopped
-            | VmStatus::Suspended
-            | VmStatus::Failed
-            | VmStatus::NotCreated,
-            None,
-        ) => Some("The VM does not run."),
     }
 }

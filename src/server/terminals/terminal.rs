@@ -335,6 +335,9 @@ mod tests {
         assert_eq!(read(&mut first, 4).await, b"one ");
         bench.commands.send(Command::Detach { client_id: 1 }).await.ok().unwrap();
         bench.print("two").await;
+        while bench.progress.output_bytes.load(Ordering::Relaxed) < 7 {
+            tokio::task::yield_now().await;
+        }
         let mut second = bench.attach(2, 4).await;
         assert_eq!(
             notice(&mut second).await,

@@ -7,10 +7,9 @@
 
 use super::{Own, VmAccess, Vms, operation_events, operations, outcome::Ending, queue, repository};
 use crate::{
-    model::{
-        Adoptable, Adopted, ApiError, CurrentUser, ErrorCode, Image, OperationKind, VmName, VmSpec, VmStatus,
-    },
+    model::{Adoptable, Adopted, ApiError, ErrorCode, Image, OperationKind, VmName, VmSpec, VmStatus},
     server::{
+        accounts::AdminAccess,
         events::NewEvent,
         guest::{self, GuestSample, ReadOnceError},
         internal,
@@ -51,7 +50,7 @@ impl Vms {
     ///
     /// # Errors
     /// `Unavailable` when Vagrant's index cannot be read.
-    pub async fn adoptable(&self) -> Result<Vec<Adoptable>, ApiError> {
+    pub async fn adoptable(&self, _: &AdminAccess) -> Result<Vec<Adoptable>, ApiError> {
         let Some(adoption) = &self.0.adoption else { return Ok(Vec::new()) };
         let known: Vec<(String, String)> = sqlx::query_as("SELECT data_directory, machine FROM adopted")
             .fetch_all(self.0.database.read())
@@ -84,7 +83,7 @@ impl Vms {
     /// # Errors
     /// `NotFound` when Vagrant has no such machine; `Invalid` for the name; `Conflict` when the name is taken, the machine is
     /// managed already, or it must be running and is not.
-    pub async fn adopt(&self, user: &CurrentUser, id: &str, name: &str) -> Result<i64, ApiError> {
+    pub async fn adopt(&self, user: &AdminAccess, id: &str, name: &str) -> Result<i64, ApiError> {
         let adoption = self.0.adoption.as_ref().ok_or_else(|| ApiError::not_found("machine"))?;
         let name = VmName::new(name.trim()).map_err(|e| ApiError::invalid_field("name", e.to_string()))?;
         let indexed = indexed(adoption).await?.into_iter().find(|machine| machine.id == id);
@@ -233,7 +232,11 @@ impl Vms {
         let (name, directory) = (&vm.name, &adopted.directory);
         let text =
             format!("{} took {name} off the list; its machine in {directory} stays.", access.user().username);
-        NewEvent::info("vm_released", Some(vm.id), text).write(&mut tx).await.map_err(internal)?;
+        NewEvent::info("vm_released", Some(vm.id), text)
+            .by(access.user().id)
+            .write(&mut tx)
+            .await
+            .map_err(internal)?;
         let (vms, vm_id) = (self.clone(), vm.id);
         // In a task of its own: a client that hangs up in between must not leave a folder without a VM.
         let released = tokio::spawn(async move {

@@ -3,7 +3,7 @@
 use super::{Scope, Vms, access::require, operation_events, service::OperationRequest};
 use crate::{
     model::{ApiError, CurrentUser, OperationKind, Requested, VmOutcome, VmView},
-    server::events::NewEvent,
+    server::{accounts::AdminAccess, events::NewEvent, request_origin},
 };
 
 /// The largest number of VMs in one request.
@@ -15,7 +15,7 @@ impl Vms {
     ///
     /// # Errors
     /// `Internal` when the database cannot be read.
-    pub async fn emergency_stop(&self, user: &CurrentUser) -> Result<Vec<VmOutcome>, ApiError> {
+    pub async fn emergency_stop(&self, user: &AdminAccess) -> Result<Vec<VmOutcome>, ApiError> {
         let text = format!("{} pressed the emergency stop: every VM is turned off.", user.username);
         self.0.events.record(NewEvent::warning("emergency_stop", None, text).by(user.id)).await;
         let mut outcomes = Vec::new();
@@ -50,7 +50,12 @@ impl Vms {
         }
         let theirs = self.list(Scope::of(user)).await?;
         for id in vm_ids {
-            let vm = theirs.iter().find(|vm| vm.id == *id).ok_or_else(|| ApiError::not_found("VM"))?;
+            let Some(vm) = theirs.iter().find(|vm| vm.id == *id) else {
+                if self.any_exists(&[*id]).await? {
+                    request_origin::note_hidden();
+                }
+                return Err(ApiError::not_found("VM"));
+            };
             require(vm, kind.required_access())?;
         }
         let mut outcomes = Vec::new();

@@ -161,6 +161,15 @@ impl Vms {
         Ok(covered.map(|(row, access)| self.view(row, snapshot.usage_of(row.id), access)).collect())
     }
 
+    /// Whether one of these VMs is there, whoever may see it.
+    ///
+    /// # Errors
+    /// `Internal` when the database cannot be read.
+    pub async fn any_exists(&self, vm_ids: &[i64]) -> Result<bool, ApiError> {
+        let rows = self.0.rows.all().await.map_err(internal)?;
+        Ok(rows.iter().any(|row| vm_ids.contains(&row.id)))
+    }
+
     /// One VM, if it is there, as its owner sees it.
     ///
     /// # Errors

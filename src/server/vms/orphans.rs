@@ -14,9 +14,11 @@ use crate::{
         ApiError, CurrentUser, ErrorCode, GuestSetup, Orphan, OrphanKind, VmName, VmSpec, VmStatus, VmView,
     },
     server::{
+        accounts::AdminAccess,
         events::NewEvent,
         internal,
         provider::{Machine, MachineCommand, OwnedDomain},
+        request_origin,
     },
 };
 use serde::Deserialize;
@@ -37,7 +39,7 @@ impl Vms {
     ///
     /// # Errors
     /// `Unavailable` when the hypervisor does not answer; `Internal` when folders or database cannot be read.
-    pub async fn orphans(&self) -> Result<Vec<Orphan>, ApiError> {
+    pub async fn orphans(&self, _: &AdminAccess) -> Result<Vec<Orphan>, ApiError> {
         let domains = self.owned_domains().await?;
         let folders = self.folders_there().await?;
         let vms = self.list(Scope::All).await?;
@@ -121,8 +123,8 @@ impl Vms {
     ///
     /// # Errors
     /// `NotFound` when there is none with this folder; `Conflict` when its resources are unknown.
-    pub async fn adopt_orphan(&self, user: &CurrentUser, folder: &str) -> Result<i64, ApiError> {
-        let orphan = self.orphan(folder, Some(OrphanKind::Domain)).await?;
+    pub async fn adopt_orphan(&self, user: &AdminAccess, folder: &str) -> Result<i64, ApiError> {
+        let orphan = self.orphan(user, folder, Some(OrphanKind::Domain)).await?;
         let cannot = || ApiError::conflict("Its specification is unknown or its owner no longer exists.");
         let owner = self.owner_of(folder).await?.ok_or_else(cannot)?;
         let (name, spec) = self.read_info(folder).await.ok_or_else(cannot)?;
@@ -155,9 +157,9 @@ impl Vms {
     /// # Errors
     /// `NotFound` when there is no such orphan any more; `Conflict` while it is being removed; `Unavailable` when the
     /// hypervisor fails.
-    pub async fn clean_up_orphan(&self, user: &CurrentUser, folder: &str) -> Result<(), ApiError> {
+    pub async fn clean_up_orphan(&self, user: &AdminAccess, folder: &str) -> Result<(), ApiError> {
         let being_removed = || ApiError::conflict("It is being removed already. Wait for it to finish.");
-        let orphan = self.orphan(folder, None).await?;
+        let orphan = self.orphan(user, folder, None).await?;
         if !orphan.can_clean_up {
             return Err(being_removed());
         }
@@ -170,6 +172,7 @@ impl Vms {
         }
         let removal = Removal::begin(self, folder).ok_or_else(being_removed)?;
         let (vms, user, folder) = (self.clone(), user.clone(), folder.to_owned());
+        let origin = request_origin::current();
         self.in_background(async move {
             let event = match vms.remove_folder_and_machine(&folder).await {
                 Ok(()) => {
@@ -183,7 +186,7 @@ impl Vms {
                     NewEvent::error("orphan_not_removed", None, text)
                 }
             };
-            vms.0.events.record(event.by(user.id)).await;
+            vms.0.events.record(NewEvent { origin, ..event.by(user.id) }).await;
         });
         Ok(())
     }
@@ -238,8 +241,13 @@ impl Vms {
         })
     }
 
-    async fn orphan(&self, folder: &str, kind: Option<OrphanKind>) -> Result<Orphan, ApiError> {
-        let found = self.orphans().await?.into_iter();
+    async fn orphan(
+        &self,
+        admin: &AdminAccess,
+        folder: &str,
+        kind: Option<OrphanKind>,
+    ) -> Result<Orphan, ApiError> {
+        let found = self.orphans(admin).await?.into_iter();
         let mut found = found.filter(|orphan| orphan.folder == folder);
         found
             .find(|orphan| kind.is_none_or(|kind| orphan.kind == kind))

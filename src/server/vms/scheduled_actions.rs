@@ -16,13 +16,25 @@ impl Vms {
     /// # Errors
     /// `Internal` when the database cannot be written.
     pub async fn set_auto_start(&self, access: &VmAccess<Own>, auto_start: bool) -> Result<(), ApiError> {
+        let (user, vm) = (access.user(), access.vm());
         let mut tx = self.0.database.write().await.map_err(internal)?;
-        sqlx::query("UPDATE vm SET auto_start = ? WHERE id = ? AND destroyed_at IS NULL")
-            .bind(auto_start)
-            .bind(access.vm().id)
-            .execute(&mut *tx)
-            .await
-            .map_err(internal)?;
+        let changed = sqlx::query(
+            "UPDATE vm SET auto_start = ?1 WHERE id = ?2 AND destroyed_at IS NULL AND auto_start <> ?1",
+        )
+        .bind(auto_start)
+        .bind(vm.id)
+        .execute(&mut *tx)
+        .await
+        .map_err(internal)?;
+        if changed.rows_affected() > 0 {
+            let what = if auto_start { "starts" } else { "does not start" };
+            let text = format!("{} set that {} {what} with the server.", user.username, vm.name);
+            NewEvent::info("vm_auto_start_changed", Some(vm.id), text)
+                .by(user.id)
+                .write(&mut tx)
+                .await
+                .map_err(internal)?;
+        }
         tx.commit().await.map_err(internal)
     }
 
@@ -62,7 +74,11 @@ impl Vms {
             Some(at) => format!("{who} scheduled a shutdown of {name} at {}.", at.to_rfc3339()),
             None => format!("{who} cancelled the scheduled shutdown of {name}."),
         };
-        NewEvent::info("vm_stop_planned", Some(vm.id), text).write(&mut tx).await.map_err(internal)?;
+        NewEvent::info("vm_stop_planned", Some(vm.id), text)
+            .by(access.user().id)
+            .write(&mut tx)
+            .await
+            .map_err(internal)?;
         tx.commit().await.map_err(internal)
     }
 

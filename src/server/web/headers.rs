@@ -1,5 +1,6 @@
 //! Security headers: pages may do only what they need.
 
+use super::{host::RequestedAddress, request_context::is_encrypted};
 use crate::server::state::AppState;
 use axum::{
     extract::{Request, State},
@@ -13,6 +14,9 @@ use leptos::{nonce::use_nonce, prelude::use_context};
 const PERMISSIONS_POLICY: &str = "accelerometer=(), autoplay=(), camera=(), display-capture=(), \
      encrypted-media=(), geolocation=(), gyroscope=(), hid=(), magnetometer=(), microphone=(), midi=(), payment=(), \
      publickey-credentials-get=(), screen-wake-lock=(), serial=(), usb=(), xr-spatial-tracking=()";
+
+/// The policy for what is no page.
+const NO_PAGE: &str = "default-src 'none'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'";
 
 /// Sets the policy for the page that is being rendered: scripts only with this page's nonce.
 pub fn set_content_security_policy() {
@@ -46,8 +50,11 @@ pub async fn secure(State(state): State<AppState>, request: Request, next: Next)
     };
     set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     set(header::X_FRAME_OPTIONS, "DENY");
+    if !super::assets::cargo_leptos_watches() {
+        // Pages have their own; nothing else is shown as one.
+        set(header::CONTENT_SECURITY_POLICY, NO_PAGE);
+    }
     set(header::REFERRER_POLICY, "same-origin");
-    set(HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
     set(HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
     set(HeaderName::from_static("permissions-policy"), PERMISSIONS_POLICY);
     if !is_asset {
@@ -56,6 +63,20 @@ pub async fn secure(State(state): State<AppState>, request: Request, next: Next)
     }
     if state.https {
         set(header::STRICT_TRANSPORT_SECURITY, "max-age=31536000");
+    }
+    response
+}
+
+/// Separates pages from the windows of other sites. Browsers do so only over https and on their own machine; elsewhere, the
+/// header would be a warning in their console.
+pub async fn isolate(request: Request, next: Next) -> Response {
+    let address = request.extensions().get::<RequestedAddress>();
+    let is_local = address.is_some_and(|address| address.authority.host.is_loopback());
+    let is_trustworthy = is_local || is_encrypted(request.headers(), address);
+    let mut response = next.run(request).await;
+    if is_trustworthy {
+        let policy = HeaderValue::from_static("same-origin");
+        response.headers_mut().insert("cross-origin-opener-policy", policy);
     }
     response
 }

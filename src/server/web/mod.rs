@@ -10,6 +10,7 @@ mod form_errors;
 mod headers;
 mod host;
 mod prometheus;
+mod refusals;
 pub mod request_context;
 mod request_id;
 mod rest;
@@ -97,6 +98,7 @@ pub fn router(state: AppState) -> Router {
         .layer(middleware::from_fn(request_id::make_known))
         .layer(middleware::from_fn(completion::complete))
         .layer(middleware::from_fn(map_api_errors))
+        .layer(middleware::from_fn_with_state(state.clone(), refusals::note))
         .layer(middleware::from_fn(form_errors::keep_entered_values))
         .layer(middleware::from_fn_with_state(state.clone(), form_error_cookie::own_errors_only))
         .layer(middleware::from_fn(strip_form_errors))
@@ -104,6 +106,7 @@ pub fn router(state: AppState) -> Router {
         .layer(middleware::from_fn(limit_body))
         .layer(middleware::from_fn(require_path))
         .layer(middleware::from_fn_with_state(state.clone(), csrf::same_origin_only))
+        .layer(middleware::from_fn(headers::isolate))
         .layer(middleware::from_fn_with_state(state.clone(), host::known_hosts_only))
         .layer(middleware::from_fn_with_state(state.clone(), client_address::find_client_address))
         .layer(middleware::from_fn_with_state(state, headers::secure))
@@ -134,6 +137,7 @@ pub fn routes() -> Routes {
         .add(Method::GET, "/api/vms/{vm_id}/operations", vms::operations)
         .add(Method::GET, "/api/vms/{vm_id}/operations/{operation_id}/output", vms::operation_output)
         .add(Method::POST, "/api/vms/{vm_id}/operations/{operation_id}/cancel", vms::cancel_operation)
+        .add(Method::GET, "/api/events", events::list)
         .add(Method::GET, "/api/terminals/{terminal_id}/socket", terminal_socket::connect)
         .add(Method::GET, "/api/events/export", events::export)
         .add(Method::GET, "/api/metrics/vm/{vm_id}", metrics::vm)
@@ -301,6 +305,7 @@ async fn map_api_errors(request: Request, next: middleware::Next) -> Response {
         if parts.status == StatusCode::INTERNAL_SERVER_ERROR {
             parts.status = status_of(&error);
         }
+        parts.extensions.insert(error.code);
         if let Some(retry_after) = retry_after(&error) {
             parts.headers.insert(header::RETRY_AFTER, retry_after);
         }

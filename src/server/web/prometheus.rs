@@ -19,7 +19,10 @@ use prometheus::{
     TEXT_FORMAT, TextEncoder,
     proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType},
 };
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Instant,
+};
 
 const BYTES_PER_MB: f64 = 1024.0 * 1024.0;
 const BYTES_PER_GB: f64 = 1024.0 * 1024.0 * 1024.0;
@@ -38,7 +41,7 @@ impl FromRequestParts<AppState> for Access {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
-        if let Some(user) = request_context::authenticate_bearer(state, &parts.headers).await? {
+        if let Some(user) = request_context::authenticate_bearer(state, parts).await? {
             return Ok(match user.role {
                 Role::Admin => Self::Everything,
                 Role::User => Self::VmsOf(user.id),
@@ -87,7 +90,7 @@ pub async fn metrics(State(state): State<AppState>, access: Access) -> Result<Re
     families.extend(of_vms(&vms));
     if access == Access::Everything {
         families.extend(of_host(&if old { HostUsage::default() } else { snapshot.host }));
-        families.extend(of_collector(&state.collector_health()));
+        families.extend(of_collector(&state.health.report(Instant::now(), state.interval_secs)));
     }
     families.retain(|family| !family.get_metric().is_empty());
     let text = TextEncoder::new().encode_to_string(&families).map_err(internal)?;

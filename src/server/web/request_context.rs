@@ -2,15 +2,16 @@
 
 use super::{client_address::ClientAddress, host::RequestedAddress};
 use crate::{
-    model::{ApiError, CurrentUser, ErrorCode, OneTimeLink, Role, Theme, Transport},
+    model::{ApiError, CurrentUser, ErrorCode, OneTimeLink, Theme, Transport},
     server::{
         accounts::{
-            Carrier, Device, KNOWN_DEVICE_DAYS, LIFE_DAYS, OpenSession, RecentSignIn, SessionKey, Token,
+            AdminAccess, Carrier, Device, KNOWN_DEVICE_DAYS, LIFE_DAYS, OpenSession, RecentSignIn,
+            SessionKey, Token,
         },
         internal,
-        network::Origin,
+        network::{Host, Origin},
         new_links::ShownOnce,
-        request_origin,
+        request_origin::{Caller, RequestOrigin},
         state::AppState,
         vms::{Level, Scope, VmAccess},
     },
@@ -25,6 +26,7 @@ use leptos_axum::ResponseOptions;
 use std::{
     collections::BTreeSet,
     net::{IpAddr, Ipv4Addr},
+    sync::Arc,
     time::Instant,
 };
 
@@ -45,7 +47,7 @@ const SESSION_COOKIE: HostCookie = HostCookie("twarga_session");
 /// Of a browser in which somebody was signed in, see `KNOWN_DEVICE_DAYS`.
 const DEVICE_COOKIE: HostCookie = HostCookie("twarga_device");
 pub const FORM_ERROR_COOKIE: HostCookie = HostCookie("twarga_form_error");
-const THEME_COOKIE: &str = "twarga_theme";
+const THEME_COOKIE: HostCookie = HostCookie("twarga_theme");
 
 /// The state, for requests that need no sign-in.
 ///
@@ -64,7 +66,7 @@ pub fn app_state() -> Result<AppState, ApiError> {
 /// `Internal` when the database cannot be read.
 pub async fn current_user() -> Result<Option<CurrentUser>, ApiError> {
     let Some(parts) = use_context::<Parts>() else { return Ok(None) };
-    Ok(open_session(&app_state()?, &parts.headers).await?.map(|session| session.user))
+    Ok(open_session(&app_state()?, &parts).await?.map(|session| session.user))
 }
 
 /// The session of the request, for what an admin does who must set up a second factor first; everything else takes
@@ -75,7 +77,7 @@ pub async fn current_user() -> Result<Option<CurrentUser>, ApiError> {
 pub async fn require_session() -> Result<(AppState, OpenSession), ApiError> {
     let state = app_state()?;
     let session = match use_context::<Parts>() {
-        Some(parts) => open_session(&state, &parts.headers).await?,
+        Some(parts) => open_session(&state, &parts).await?,
         None => None,
     };
     Ok((state, session.ok_or_else(ApiError::not_signed_in)?))
@@ -104,12 +106,9 @@ pub async fn require_recent_sign_in() -> Result<(AppState, RecentSignIn), ApiErr
 ///
 /// # Errors
 /// `NotSignedIn`; `SecondFactorMissing`; `Forbidden` for other users.
-pub async fn require_admin() -> Result<(AppState, CurrentUser), ApiError> {
+pub async fn require_admin() -> Result<(AppState, AdminAccess), ApiError> {
     let (state, user) = require_user().await?;
-    match user.role {
-        Role::Admin => Ok((state, user)),
-        Role::User => Err(ApiError::admins_only()),
-    }
+    Ok((state, AdminAccess::of(user)?))
 }
 
 /// The signed-in user's access to a VM, at least of level `L`.
@@ -118,8 +117,41 @@ pub async fn require_admin() -> Result<(AppState, CurrentUser), ApiError> {
 /// `NotSignedIn`; as [`Vms::access`](crate::server::vms::Vms::access).
 pub async fn require_vm<L: Level>(vm_id: i64) -> Result<(AppState, VmAccess<L>), ApiError> {
     let (state, user) = require_user().await?;
-    let access = state.vms.access(&user, vm_id).await?;
+    let parts = use_context::<Parts>();
+    let extensions = parts.as_ref().map(|parts| &parts.extensions);
+    let access = vm_access(&state, &user, vm_id, extensions).await?;
     Ok((state, access))
+}
+
+/// A user's access to a VM, at least of level `L`. If it is hidden from them, that is noted in the request's origin.
+///
+/// # Errors
+/// As [`Vms::access`](crate::server::vms::Vms::access).
+pub async fn vm_access<L: Level>(
+    state: &AppState,
+    user: &CurrentUser,
+    vm_id: i64,
+    extensions: Option<&Extensions>,
+) -> Result<VmAccess<L>, ApiError> {
+    let access = state.vms.access(user, vm_id).await;
+    if access.as_ref().is_err_and(|error| error.code == ErrorCode::NotFound) {
+        note_hidden_vms(state, &[vm_id], extensions).await?;
+    }
+    access
+}
+
+/// Notes in the request's origin if one of these VMs, which its caller may not see, is there.
+async fn note_hidden_vms(
+    state: &AppState,
+    vm_ids: &[i64],
+    extensions: Option<&Extensions>,
+) -> Result<(), ApiError> {
+    if let Some(origin) = extensions.and_then(Extensions::get::<Arc<RequestOrigin>>)
+        && state.vms.any_exists(vm_ids).await?
+    {
+        origin.note_hidden();
+    }
+    Ok(())
 }
 
 /// Checks that the signed-in user may see all these VMs and returns their ids without duplicates.
@@ -136,6 +168,9 @@ pub async fn require_vms(vm_ids: &[i64]) -> Result<(AppState, Vec<i64>), ApiErro
     if requested.is_subset(&allowed) {
         Ok((state, requested.into_iter().collect()))
     } else {
+        let hidden: Vec<_> = requested.difference(&allowed).copied().collect();
+        let parts = use_context::<Parts>();
+        note_hidden_vms(&state, &hidden, parts.as_ref().map(|parts| &parts.extensions)).await?;
         Err(ApiError::not_found("VM"))
     }
 }
@@ -148,33 +183,37 @@ pub fn transport(state: &AppState) -> Transport {
 }
 
 fn transport_of(headers: &HeaderMap, address: Option<&RequestedAddress>, https: bool) -> Transport {
-    let is_encrypted = address.and_then(|address| address.https).unwrap_or_else(|| {
-        // Browsers send Sec-Fetch-… over https and to their own machine only, where they keep Secure cookies, too.
-        headers.get("x-forwarded-proto").is_some_and(|scheme| scheme == "https")
-            || headers.keys().any(|name| name.as_str().starts_with("sec-fetch-"))
-    });
     match address {
-        _ if is_encrypted => Transport::Protected,
+        _ if is_encrypted(headers, address) => Transport::Protected,
         _ if https => Transport::HttpsRequired,
         Some(address) if !address.authority.host.is_loopback() => Transport::Unencrypted,
         _ => Transport::Protected,
     }
 }
 
+/// Whether a request seems to come over https, or from this machine.
+pub fn is_encrypted(headers: &HeaderMap, address: Option<&RequestedAddress>) -> bool {
+    address.and_then(|address| address.https).unwrap_or_else(|| {
+        // Browsers send Sec-Fetch-… over https and to their own machine only, where they keep Secure cookies, too.
+        headers.get("x-forwarded-proto").is_some_and(|scheme| scheme == "https")
+            || headers.keys().any(|name| name.as_str().starts_with("sec-fetch-"))
+    })
+}
+
 /// The user that a request's headers authenticate: by bearer token if present, otherwise by cookie.
 ///
 /// # Errors
 /// `SecondFactorMissing`; `Internal` when the database cannot be read.
-pub async fn authenticate(state: &AppState, headers: &HeaderMap) -> Result<Option<CurrentUser>, ApiError> {
-    open_session(state, headers).await?.map(OpenSession::admitted).transpose()
+pub async fn authenticate(state: &AppState, parts: &Parts) -> Result<Option<CurrentUser>, ApiError> {
+    open_session(state, parts).await?.map(OpenSession::admitted).transpose()
 }
 
-async fn open_session(state: &AppState, headers: &HeaderMap) -> Result<Option<OpenSession>, ApiError> {
-    if let Some(token) = bearer_token(headers) {
-        return session_of_token(state, token, Carrier::Bearer).await;
+async fn open_session(state: &AppState, parts: &Parts) -> Result<Option<OpenSession>, ApiError> {
+    if let Some(token) = bearer_token(&parts.headers) {
+        return session_of_token(state, parts, token, Carrier::Bearer).await;
     }
-    match session_cookie(headers, state.https) {
-        Some(token) => session_of_token(state, token, Carrier::Cookie).await,
+    match session_cookie(&parts.headers, state.https) {
+        Some(token) => session_of_token(state, parts, token, Carrier::Cookie).await,
         None => Ok(None),
     }
 }
@@ -182,24 +221,27 @@ async fn open_session(state: &AppState, headers: &HeaderMap) -> Result<Option<Op
 /// The session of a token; what the request causes is recorded with it.
 async fn session_of_token(
     state: &AppState,
+    parts: &Parts,
     token: &str,
     carrier: Carrier,
 ) -> Result<Option<OpenSession>, ApiError> {
     let session = state.accounts.session_of_token(token, carrier).await?;
-    Ok(session.inspect(|session| request_origin::set_session(session.id)))
+    Ok(session.inspect(|session| {
+        if let Some(origin) = parts.extensions.get::<Arc<RequestOrigin>>() {
+            let (account_id, username) = (session.user.id, session.user.username.clone());
+            origin.set_caller(Caller { session_id: session.id, account_id, username });
+        }
+    }))
 }
 
 /// The user of a request's bearer token, if there is one.
 ///
 /// # Errors
 /// `SecondFactorMissing`; `Internal` when the database cannot be read.
-pub async fn authenticate_bearer(
-    state: &AppState,
-    headers: &HeaderMap,
-) -> Result<Option<CurrentUser>, ApiError> {
-    match bearer_token(headers) {
+pub async fn authenticate_bearer(state: &AppState, parts: &Parts) -> Result<Option<CurrentUser>, ApiError> {
+    match bearer_token(&parts.headers) {
         Some(token) => {
-            let session = session_of_token(state, token, Carrier::Bearer).await?;
+            let session = session_of_token(state, parts, token, Carrier::Bearer).await?;
             session.map(OpenSession::admitted).transpose()
         }
         None => Ok(None),
@@ -335,7 +377,9 @@ pub fn user_agent(headers: &HeaderMap) -> &str {
 
 /// The theme chosen in the browser that sent these headers.
 pub fn theme(headers: &HeaderMap) -> Theme {
-    cookie_value(headers, THEME_COOKIE).and_then(Theme::parse).unwrap_or_default()
+    // The name without its prefix is also that of earlier versions.
+    let names = [true, false].map(|https| THEME_COOKIE.name(https));
+    names.iter().find_map(|name| cookie_value(headers, name)).and_then(Theme::parse).unwrap_or_default()
 }
 
 /// Stores the theme in a cookie for a year.
@@ -344,7 +388,7 @@ pub fn theme(headers: &HeaderMap) -> Theme {
 /// `Internal` when there is no response to put a cookie on.
 pub fn set_theme(state: &AppState, theme: Theme) -> Result<(), ApiError> {
     const YEAR_SECS: i64 = 365 * 24 * 60 * 60;
-    append_cookie(state, THEME_COOKIE, theme.as_str(), YEAR_SECS)
+    append_cookie(state, &THEME_COOKIE.name(state.https), theme.as_str(), YEAR_SECS)
 }
 
 /// Redirects a browser after a form; other clients only get the result.
@@ -368,9 +412,19 @@ pub fn link_with_token(state: &AppState, page: &str, token: &Token) -> String {
     format!("{site}{page}#{}", token.expose())
 }
 
+/// The host of the server for the caller's ssh client: that of the public address, or the requested one.
+pub fn ssh_host(state: &AppState) -> Host {
+    let requested = || {
+        let parts = use_context::<Parts>()?;
+        Some(parts.extensions.get::<RequestedAddress>()?.authority.host.clone())
+    };
+    let public = state.network.public_url().map(|origin| origin.authority.host.clone());
+    public.or_else(requested).unwrap_or(Host::Name("localhost".into()))
+}
+
 /// Gives the link as the answer. A form that was sent without JavaScript is answered with a redirect instead, so the link is
 /// kept for the page behind it.
-pub fn shown_once(state: &AppState, admin: &CurrentUser, link: OneTimeLink) -> OneTimeLink {
+pub fn shown_once(state: &AppState, admin: &AdminAccess, link: OneTimeLink) -> OneTimeLink {
     answered_once(&state.new_links, admin.id, link)
 }
 

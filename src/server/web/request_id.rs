@@ -26,12 +26,15 @@ pub async fn assign(mut request: Request, next: Next) -> Response {
 }
 
 /// The innermost: makes the request known to what serves it.
-pub async fn make_known(request: Request, next: Next) -> Response {
-    match request.extensions().get::<RequestId>().cloned() {
-        Some(RequestId(id)) => {
-            let origin = RequestOrigin::new(id, ClientAddress::of(request.extensions()));
-            request_origin::serve(Arc::new(origin), next.run(request)).await
-        }
-        None => next.run(request).await,
-    }
+///
+/// It is in the extensions of the request, for pages, and in those of the response, for the middleware around this one.
+pub async fn make_known(mut request: Request, next: Next) -> Response {
+    let Some(RequestId(id)) = request.extensions().get::<RequestId>().cloned() else {
+        return next.run(request).await;
+    };
+    let origin = Arc::new(RequestOrigin::new(id, ClientAddress::of(request.extensions())));
+    request.extensions_mut().insert(origin.clone());
+    let mut response = request_origin::serve(origin.clone(), next.run(request)).await;
+    response.extensions_mut().insert(origin);
+    response
 }

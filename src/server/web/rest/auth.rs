@@ -31,6 +31,7 @@ pub struct Registration {
 
 pub async fn register(
     State(state): State<AppState>,
+    parts: Parts,
     ApiJson(registration): ApiJson<Registration>,
 ) -> Result<Response, ApiError> {
     let form = RegistrationForm {
@@ -40,7 +41,7 @@ pub async fn register(
         setup_code: &registration.setup_code,
         invitation: &registration.invitation,
     };
-    let user = state.register(form).await?;
+    let user = state.register(form, request_context::client_address(&parts.extensions)).await?;
     Ok((StatusCode::CREATED, Json(user)).into_response())
 }
 

@@ -46,7 +46,7 @@ impl FromRequestParts<AppState> for CurrentUser {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
-        request_context::authenticate(state, &parts.headers).await?.ok_or_else(ApiError::not_signed_in)
+        request_context::authenticate(state, parts).await?.ok_or_else(ApiError::not_signed_in)
     }
 }
 
@@ -58,7 +58,7 @@ impl<L: Level> FromRequestParts<AppState> for VmAccess<L> {
         let user = CurrentUser::from_request_parts(parts, state).await?;
         let vm_id: Result<Path<i64>, PathRejection> = Path::from_request_parts(parts, state).await;
         let Ok(Path(vm_id)) = vm_id else { return Err(ApiError::not_found("VM")) };
-        state.vms.access(&user, vm_id).await
+        request_context::vm_access(state, &user, vm_id, Some(&parts.extensions)).await
     }
 }
 
@@ -75,7 +75,8 @@ impl<L: Level> FromRequestParts<AppState> for OperationAccess<L> {
         let user = CurrentUser::from_request_parts(parts, state).await?;
         let ids: Result<Path<(i64, i64)>, PathRejection> = Path::from_request_parts(parts, state).await;
         let Ok(Path((vm_id, operation_id))) = ids else { return Err(ApiError::not_found("operation")) };
-        Ok(Self { access: state.vms.access(&user, vm_id).await?, operation_id })
+        let access = request_context::vm_access(state, &user, vm_id, Some(&parts.extensions)).await?;
+        Ok(Self { access, operation_id })
     }
 }
 
@@ -92,7 +93,8 @@ impl FromRequestParts<AppState> for ShareAccess {
         let user = CurrentUser::from_request_parts(parts, state).await?;
         let ids: Result<Path<(i64, i64)>, PathRejection> = Path::from_request_parts(parts, state).await;
         let Ok(Path((vm_id, account_id))) = ids else { return Err(ApiError::not_found("share")) };
-        Ok(Self { access: state.vms.access(&user, vm_id).await?, account_id })
+        let access = request_context::vm_access(state, &user, vm_id, Some(&parts.extensions)).await?;
+        Ok(Self { access, account_id })
     }
 }
 

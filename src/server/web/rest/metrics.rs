@@ -140,30 +140,33 @@ pub async fn vm_export(
     access: VmAccess<View>,
     ApiQuery(parameters): ApiQuery<ExportParameters>,
 ) -> Result<Response, ApiError> {
-    export(&state, Some(access.vm().id), &access.vm().name, &parameters)
+    export(&state, access.user(), Some((access.vm().id, &access.vm().name)), &parameters).await
 }
 
 pub async fn host_export(
     State(state): State<AppState>,
-    _: CurrentUser,
+    user: CurrentUser,
     ApiQuery(parameters): ApiQuery<ExportParameters>,
 ) -> Result<Response, ApiError> {
-    export(&state, None, "host", &parameters)
+    export(&state, &user, None, &parameters).await
 }
 
-/// A file called `name`, streamed; CSV by default.
-fn export(
+/// A file of a VM, by id and name, or of the host; streamed, CSV by default.
+async fn export(
     state: &AppState,
-    vm_id: Option<i64>,
-    name: &str,
+    user: &CurrentUser,
+    vm: Option<(i64, &str)>,
     parameters: &ExportParameters,
 ) -> Result<Response, ApiError> {
+    let (vm_id, name) = vm.map_or((None, "host"), |(id, name)| (Some(id), name));
     let extension = parameters.format.as_deref().unwrap_or("csv");
     let Some(format) = ExportFormat::parse(extension) else {
         return Err(ApiError::invalid_field("format", "format is csv or json."));
     };
     let chunks =
         state.store.export(vm_id, span(parameters.from.as_deref(), parameters.to.as_deref())?, format)?;
+    let what = vm.map_or_else(|| "metrics of the host".to_owned(), |(_, name)| format!("metrics of {name}"));
+    state.events.record_export(user, vm_id, &what).await;
     let content_type = match format {
         ExportFormat::Csv => "text/csv; charset=utf-8",
         ExportFormat::Json => "application/json",
