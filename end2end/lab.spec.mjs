@@ -209,8 +209,8 @@ test.describe("a machine of another project", () => {
     await entry.locator("[name=name]").fill("own-shop");
     await shot(page, "lab-adopt");
     await entry.getByRole("button", { name: "Import" }).click();
-    await expect(page).toHaveURL(/\/vms\/\d+$/, { timeout: 60_000 });
-    await expect(status(page)).toHaveText(/running/i);
+    await expect(page).toHaveURL(/\/vms\/\d+$/);
+    await expect(status(page)).toHaveText(/running/i, { timeout: 60_000 });
     for (const metric of ["cpu", "memory", "disk", "network"]) {
       await expect(chart(page, metric).locator(".source")).toHaveText("guest", { timeout: 60_000 });
     }

@@ -483,10 +483,12 @@ pub async fn adopt_orphan(
     state.vms.adopt_orphan(&admin, &folder).await
 }
 
-/// Removes a leftover resource with its disk, if it has one. For admins.
+/// Begins to remove a leftover resource with its disk, if it has one. [`orphans`] lists it until it is gone; an event has
+/// the outcome. For admins.
 ///
 /// # Errors
-/// `NotFound` if there is no such resource; `Unavailable` if the hypervisor cannot list or remove it.
+/// `NotFound` if there is no such resource; `Conflict` if it is being removed; `Unavailable` if the hypervisor cannot list
+/// its machines.
 #[server(prefix = "/api/v1", endpoint = "clean_up_orphan")]
 pub async fn clean_up_orphan(
     /// [`Orphan::folder`] of what to remove: `user1-web-1`.
@@ -513,12 +515,13 @@ pub async fn adoptable_machines() -> Result<Vec<Adoptable>, ApiError> {
     state.vms.adoptable(&admin).await
 }
 
-/// Imports a Vagrant machine as a VM of the caller, and returns the VM's id; its project is not changed. A browser is
-/// redirected to the VM's page. For admins.
+/// Begins to import a Vagrant machine as a VM of the caller, and returns the VM's id; its project is not changed. The VM's
+/// operation `import` finds out its resources. If it fails or is cancelled, the VM is gone, and an event has the reason. A
+/// browser is redirected to the VM's page. For admins.
 ///
 /// # Errors
-/// `NotFound` if there is no such machine; `Conflict` if the name or the machine is in use, or its resources cannot be
-/// determined; `Unavailable` if Vagrant's index or the hypervisor cannot be read.
+/// `NotFound` if there is no such machine; `Conflict` if the name or the machine is in use, or the machine must be running
+/// and is not; `Unavailable` if Vagrant's index cannot be read.
 #[server(prefix = "/api/v1", endpoint = "adopt_machine")]
 pub async fn adopt_machine(
     /// [`Adoptable::id`] of the machine to import.

@@ -192,12 +192,20 @@ fn changes(before: &[Seen], now: &[Seen], user: &str) -> Vec<(String, bool)> {
         }
         Some((outcome(&vm.name, &operation), operation.state == OperationState::Failed))
     });
-    let destroyed = before.iter().filter_map(|earlier| {
-        let operation = mine(earlier).filter(|o| o.kind == OperationKind::Destroy && o.state.is_open())?;
-        let is_gone = now.iter().all(|vm| vm.vm_id != earlier.vm_id);
-        is_gone.then(|| (format!("{} {}.", earlier.name, operation.kind.done()), false))
+    let gone = before.iter().filter_map(|earlier| {
+        let operation = mine(earlier).filter(|o| o.state.is_open())?;
+        if now.iter().any(|vm| vm.vm_id == earlier.vm_id) {
+            return None;
+        }
+        match operation.kind {
+            OperationKind::Destroy => Some((format!("{} {}.", earlier.name, operation.kind.done()), false)),
+            OperationKind::Import => {
+                Some((format!("{} was not imported. The events say why.", earlier.name), true))
+            }
+            _ => None,
+        }
     });
-    finished.chain(destroyed).collect()
+    finished.chain(gone).collect()
 }
 
 fn outcome(vm: &str, operation: &OperationView) -> String {
@@ -245,7 +253,7 @@ mod tests {
         changes(before, now, user).into_iter().map(|(text, _)| text).collect()
     }
 
-    use OperationKind::{Destroy, SnapshotSave, Start, Stop};
+    use OperationKind::{Destroy, Import, SnapshotSave, Start, Stop};
     use OperationState::{Cancelled, Failed, Queued, Running, Succeeded};
 
     #[test]
@@ -271,6 +279,12 @@ mod tests {
     fn a_vm_that_goes_while_it_is_destroyed_was_destroyed() {
         let before = [seen(1, Some((5, Destroy, Running))), seen(2, Some((3, Stop, Running)))];
         assert_eq!(texts(&before, &[], "ada"), ["vm-1 destroyed."]);
+    }
+
+    #[test]
+    fn a_vm_that_goes_while_it_is_imported_was_not_imported() {
+        let messages = changes(&[seen(1, Some((5, Import, Running)))], &[], "ada");
+        assert_eq!(messages, [("vm-1 was not imported. The events say why.".into(), true)]);
     }
 
     #[test]

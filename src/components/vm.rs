@@ -19,8 +19,11 @@ pub fn StatusMark(#[prop(into)] status: Signal<VmStatus>) -> impl IntoView {
     view! { <i class=move || format!("mark {}", status.get().as_str()) aria-hidden="true"></i> }
 }
 
-/// `Debian 12 · 2 cores · 2 GB`.
+/// `Debian 12 · 2 cores · 2 GB`; the size is unknown while the VM is imported.
 pub fn describe(os_type: &str, spec: &VmSpec) -> String {
+    if spec.ram_mb == 0 {
+        return os_type.to_owned();
+    }
     format!("{os_type} · {} · {}", format::cores(spec.cpu_cores), format::megabytes(spec.ram_mb.into()))
 }
 

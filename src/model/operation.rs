@@ -29,19 +29,21 @@ pub enum OperationKind {
     SnapshotRestore,
     /// Deletes a snapshot.
     SnapshotDelete,
+    /// Takes over an existing Vagrant machine: finds out what it has.
+    Import,
 }
 
 impl OperationKind {
     /// The access that requesting it takes.
     pub fn required_access(self) -> AccessLevel {
         match self {
-            Self::Launch | Self::Destroy | Self::Resize => AccessLevel::Own,
+            Self::Launch | Self::Import | Self::Destroy | Self::Resize => AccessLevel::Own,
             _ => AccessLevel::Operate,
         }
     }
 
     /// Every kind of operation.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Launch,
         Self::Start,
         Self::Stop,
@@ -54,6 +56,7 @@ impl OperationKind {
         Self::SnapshotSave,
         Self::SnapshotRestore,
         Self::SnapshotDelete,
+        Self::Import,
     ];
 
     /// The name in the API and the database.
@@ -71,6 +74,7 @@ impl OperationKind {
             Self::SnapshotSave => "snapshot_save",
             Self::SnapshotRestore => "snapshot_restore",
             Self::SnapshotDelete => "snapshot_delete",
+            Self::Import => "import",
         }
     }
 
@@ -105,6 +109,7 @@ impl OperationKind {
             Self::SnapshotSave => "Saving a snapshot",
             Self::SnapshotRestore => "Restoring a snapshot",
             Self::SnapshotDelete => "Deleting a snapshot",
+            Self::Import => "Importing",
         }
     }
 
@@ -123,6 +128,7 @@ impl OperationKind {
             Self::SnapshotSave => "has a new snapshot",
             Self::SnapshotRestore => "was restored to a snapshot",
             Self::SnapshotDelete => "has one snapshot less",
+            Self::Import => "imported",
         }
     }
 

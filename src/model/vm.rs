@@ -454,7 +454,7 @@ pub struct VmView {
     pub access: AccessLevel,
     /// Label of the image it was launched from.
     pub os_type: String,
-    /// The current resources.
+    /// The current resources; 0 while an import finds them out.
     pub spec: VmSpec,
     /// The resources from the next start on, if they change.
     #[serde(default)]

@@ -22,9 +22,13 @@ use leptos::prelude::*;
 use leptos_meta::Title;
 use leptos_router::hooks::use_query_map;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// The page shows only the latest values.
 const SCOPE: Scope = Scope { vm_id: None, window_secs: 60 };
+
+/// When leftover resources that are being removed are read again.
+const AGAIN_AFTER: Duration = Duration::from_secs(2);
 
 /// The data of the first rendering.
 #[derive(Clone, Serialize, Deserialize)]
@@ -187,6 +191,9 @@ fn Row(feed: Feed, id: i64) -> impl IntoView {
 
 /// `2 cores, 2 GB, 20 GB`.
 fn given(spec: &VmSpec) -> String {
+    if spec.ram_mb == 0 {
+        return format::UNKNOWN.into();
+    }
     let (ram, disk) = (format::megabytes(spec.ram_mb.into()), format::gigabytes(spec.disk_gb.into()));
     format!("{}, {ram}, {disk}", format::cores(spec.cpu_cores))
 }
@@ -249,6 +256,17 @@ fn kind_words(kind: OrphanKind) -> &'static str {
 #[component]
 fn Orphans(found: FoundOrphans) -> impl IntoView {
     let FoundOrphans { orphans, adopt, clean_up } = found;
+    // Read again until what is being removed is gone.
+    Effect::new(move || {
+        let is_removing = orphans.with(|found| {
+            found.as_ref().is_some_and(|found| {
+                found.as_ref().is_ok_and(|found| found.iter().any(|orphan| !orphan.can_clean_up))
+            })
+        });
+        if is_removing && let Ok(timer) = set_timeout_with_handle(move || orphans.refetch(), AGAIN_AFTER) {
+            on_cleanup(move || timer.clear());
+        }
+    });
     let error = Signal::derive(move || {
         clean_up.value().get().and_then(Result::err).or_else(|| adopt.value().get().and_then(Result::err))
     });
@@ -262,7 +280,7 @@ fn Orphans(found: FoundOrphans) -> impl IntoView {
             {section_view(
                 orphans,
                 || view! { <Loading class="blank"/> }.into_any(),
-                move |orphans| async move { view! { <OrphanList orphans adopt clean_up/> }.into_any() },
+                move |found| async move { view! { <OrphanList orphans=found adopt clean_up/> }.into_any() },
             )}
         </section>
     }

@@ -381,6 +381,7 @@ pub fn now() -> UtcMillis {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use sqlx::migrate::Migrator;
 
     async fn opened() -> (tempfile::TempDir, Database) {
         let dir = tempfile::tempdir().unwrap();
@@ -410,6 +411,36 @@ mod tests {
 
     async fn written(database: &Database) -> Vec<i64> {
         sqlx::query_scalar("SELECT at FROM entry ORDER BY at").fetch_all(database.read()).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn operations_keep_their_ids_and_their_credits_when_their_table_is_made_anew() {
+        let options = SqliteConnectOptions::new().in_memory(true).foreign_keys(true);
+        let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+        let before: Vec<_> = MIGRATOR.iter().filter(|migration| migration.version < 27).cloned().collect();
+        let before = Migrator { migrations: before.into(), ..Migrator::DEFAULT };
+        before.run(&mut connection).await.unwrap();
+        let rows = "INSERT INTO account (username, email, password_hash, role, created_at) VALUES ('ada', 'a@b', 'x', 'admin', 1);
+            INSERT INTO vm (owner_id, name, image, os_type, vagrant_box, ram_mb, cpu_cores, disk_gb, status, created_at, updated_at)
+            VALUES (1, 'web-1', 'i', 'o', 'b', 1, 1, 1, 'running', 1, 1);
+            INSERT INTO operation (id, vm_id, kind, state, requested_by, requested_at, output)
+            VALUES (7, 1, 'launch', 'succeeded', 1, 1, 'Booted');
+            INSERT INTO credit_entry (account_id, at, kind, amount, vm_id, operation_id, note)
+            VALUES (1, 1, 'reserve', -5, 1, 7, 'web-1')";
+        sqlx::raw_sql(rows).execute(&mut connection).await.unwrap();
+        MIGRATOR.run(&mut connection).await.unwrap();
+        let kept: (i64, String, i64) = sqlx::query_as(
+            "SELECT operation.id, output, amount FROM operation JOIN credit_entry ON operation_id = operation.id",
+        )
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+        assert_eq!(kept, (7, "Booted".into(), -5));
+        let referred = sqlx::query("DELETE FROM operation").execute(&mut connection).await;
+        assert!(referred.unwrap_err().to_string().contains("FOREIGN KEY"));
+        let import = "INSERT INTO operation (vm_id, kind, state, requested_by, requested_at)
+                      VALUES (1, 'import', 'queued', 1, 1) RETURNING id";
+        assert_eq!(sqlx::query_scalar::<_, i64>(import).fetch_one(&mut connection).await.unwrap(), 8);
     }
 
     fn mode_of(file: &Path) -> u32 {

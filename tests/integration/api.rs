@@ -5,7 +5,6 @@ use crate::support::{
     fleet::{Fleet, MORNING},
     form_request,
 };
-use async_trait::async_trait;
 use axum::{
     body::Body,
     http::{Method, Request, StatusCode, header},
@@ -25,10 +24,7 @@ use twarga_cloud::{
     model::{HostUsage, OperationKind, UtcMillis, VmUsage},
     server::{
         commands::{Source, assemble},
-        provider::{
-            DomainState, GuestAccess, IndexedMachine, Machine, MachineError, MachineErrorKind, MachineIndex,
-            Project, ReadError, SshConfig,
-        },
+        provider::MachineErrorKind,
         vms::Scope,
         web::router,
     },
@@ -1008,92 +1004,6 @@ async fn a_vm_that_runs_and_sends_nothing_is_an_alert() {
     assert_eq!(open_alerts(&ada).await, [("web-1".to_owned(), "figures".to_owned())]);
     let problem = "web-1 is running but has reported no metrics for 60 s.";
     assert!(ada.page("/vms/1").await.words().contains(problem));
-}
-
-/// Vagrant's index with one machine of VirtualBox's, and nobody who knows the way into it.
-struct Index(Option<DomainState>);
-
-const INDEXED: &str = "0123456789abcdef0123456789abcdef";
-
-#[async_trait]
-impl MachineIndex for Index {
-    async fn machines(&self) -> Result<Vec<IndexedMachine>, ReadError> {
-        let project = Project {
-            directory: "/home/ada/shop".into(),
-            vagrantfile: None,
-            data_directory: "/home/ada/shop/.vagrant".into(),
-            machine: "default".into(),
-            provider: "virtualbox".into(),
-            is_indexed: true,
-        };
-        Ok(vec![IndexedMachine { id: INDEXED.into(), project, state: self.0, vagrant_box: None }])
-    }
-
-    async fn refresh_status(&self, _: &Machine) -> Result<(), MachineError> {
-        Ok(())
-    }
-}
-
-#[async_trait]
-impl GuestAccess for Index {
-    async fn ssh_config(&self, _: &Machine) -> Result<SshConfig, MachineError> {
-        let text = "Nobody knows the way.".to_owned();
-        Err(MachineError { kind: MachineErrorKind::Other, detail: text.clone(), text })
-    }
-}
-
-#[tokio::test]
-async fn a_machine_is_not_adopted_before_its_size_is_known() {
-    for (state, why) in [
-        (Some(DomainState::Stopped), "Run \"vagrant up\" in /home/ada/shop, then import it."),
-        (
-            Some(DomainState::Running),
-            "Nobody knows the way. See that \"vagrant ssh\" works in /home/ada/shop",
-        ),
-    ] {
-        let index = Arc::new(Index(state));
-        let source = Source { index: Some(index.clone()), guests: Some(index), ..Fleet::new().source() };
-        let arguments = ["--provider", "simulated", "--simulated-vms", "1"];
-        let server = Server::start(&arguments, |_| source).await;
-        let ada = server.user("ada").await;
-        let found = ada.get("/api/v1/adoptable_machines").await.json();
-        assert_eq!(found[0]["machine"]["directory"], "/home/ada/shop", "{found}");
-        assert_eq!(found[0]["suggested_name"], "shop");
-        let adopt = async |id: &str, name: &str| {
-            ada.form("/api/v1/adopt_machine", &[("id", id), ("name", name)]).await
-        };
-        assert_eq!(adopt("f0f0", "shop").await.status, 404);
-        assert!(adopt(INDEXED, "no name").await.text.contains("only letters"));
-        let refused = adopt(INDEXED, "shop").await;
-        assert_eq!(
-            (refused.status.as_u16(), refused.text.contains(&why.replace('"', "\\\""))),
-            (409, true),
-            "{}",
-            refused.text
-        );
-        assert_eq!(ada.vm("shop").await, json!(null), "a rejected request changes nothing");
-        assert!(!server.vm_folder(1, "shop").exists());
-        let page = server.browser("ada").await.page("/vms/adopt").await;
-        assert!(page.words().contains("/home/ada/shop"), "{}", page.words());
-    }
-}
-
-#[tokio::test]
-async fn an_unknown_machine_is_not_adopted_and_a_launched_one_not_unmanaged() {
-    let index = Arc::new(Index(None));
-    let source = Source { index: Some(index.clone()), guests: Some(index), ..Fleet::new().source() };
-    let server = Server::start(&["--provider", "simulated", "--simulated-vms", "1"], |_| source).await;
-    let ada = server.user("ada").await;
-    assert_eq!(ada.get("/api/v1/adoptable_machines").await.json(), json!([]), "it was destroyed");
-    let gone = ada.form("/api/v1/adopt_machine", &[("id", INDEXED), ("name", "shop")]).await;
-    assert_eq!(gone.status, 404);
-    let page = server.browser("ada").await.page("/vms/adopt").await;
-    assert!(page.words().contains("No VMs to import"), "{}", page.words());
-
-    let vm = ada.vm("web-1").await;
-    let refused = ada.act("release", vm["id"].as_i64().unwrap()).await;
-    assert_eq!((refused.status.as_u16(), refused.text.contains("launched here")), (409, true));
-    assert_eq!(ada.vm("web-1").await["status"], "running");
 }
 
 #[tokio::test]

@@ -2,15 +2,21 @@
 
 use crate::{
     api::{call, registered_server_functions, server_functions},
-    support::{Answer, Client, PASSWORD, fleet::Fleet, form_request},
+    support::{Answer, Client, PASSWORD, fleet::Fleet, form_request, http},
 };
 use axum::{
     body::Body,
     http::{Request, StatusCode, header},
 };
+use futures::future::{join, join_all};
 use leptos::prelude::Owner;
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::{sleep, timeout},
+};
 
 const SOURCES: [&str; 9] = [
     include_str!("../../src/api/accounts.rs"),
@@ -293,7 +299,7 @@ async fn pages_that_are_rendered_side_by_side_are_complete_and_of_their_own_user
     let of_vm = ["", "/snapshots", "/activity", "/settings"].map(|tab| format!("/vms/1{tab}"));
     let vms = of_vm.iter().map(|path| load(&ada, path, "web-1", none));
     tokio::join!(
-        futures::future::join_all(vms),
+        join_all(vms),
         load(&ada, "/account", "ada@example.org", "bob@example.org"),
         load(&bob, "/account", "bob@example.org", "ada@example.org"),
         load(&ada, "/admin", "ada", none),
@@ -310,4 +316,76 @@ async fn a_page_leaves_no_reactive_owner_behind() {
         assert_eq!(ada.page(page).await.status, StatusCode::OK);
         assert!(Owner::current().is_none(), "{page}");
     }
+}
+
+/// A request that is carried out twice would grant twice and invite twice, and one that its client leaves would be lost.
+#[tokio::test]
+async fn a_slow_post_runs_once_whether_its_client_waits_hangs_up_or_tries_again() {
+    // A page may take 10 s to be rendered.
+    const SLOWNESS: Duration = Duration::from_secs(11);
+    let server = Fleet::new().serve(0).await;
+    let listening = server.listen().await;
+    let token = http::register(listening.address, "ada", server.setup_code()).await;
+    let head =
+        format!("Authorization: Bearer {token}\r\nContent-Type: application/x-www-form-urlencoded\r\n");
+    let posts = [
+        ("/api/v1/grant_credits", "account_id=1&amount=7&reason=work"),
+        ("/api/v1/create_invitation", "days=7&role=user&credits=10&note=friend"),
+        (
+            "/api/v1/save_alert_rule",
+            "rule[scope]=every_vm&rule[metric]=cpu&rule[threshold]=91&rule[for_secs]=60&rule[severity]=warning",
+        ),
+    ];
+    let launch = "name=slow&image=debian-12&ram_mb=512&cpu_cores=1&disk_gb=10";
+    let counts = async || {
+        let mut counts = Vec::new();
+        for sql in [
+            "SELECT count(*) FROM credit_entry WHERE amount = 7",
+            "SELECT count(*) FROM invitation",
+            "SELECT count(*) FROM alert_rule WHERE threshold = 91",
+            "SELECT count(*) FROM vm",
+            "SELECT count(*) FROM operation",
+        ] {
+            counts.push(
+                sqlx::query_scalar::<_, i64>(sql).fetch_one(server.state.database.read()).await.unwrap(),
+            );
+        }
+        counts
+    };
+    assert_eq!(counts().await, [0; 5]);
+
+    // Whoever writes waits for this.
+    let writing = server.state.database.write().await.unwrap();
+    let hang_up = async |path: &str, body: &str| {
+        let mut connection = TcpStream::connect(listening.address).await.unwrap();
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\n{head}Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        connection.write_all(request.as_bytes()).await.unwrap();
+        // Time for the request to begin: one that has not arrived is not carried out at all.
+        let _ = timeout(Duration::from_secs(1), connection.read(&mut [0; 1])).await;
+    };
+    let wait = async |path: &str, body: &str| {
+        http::exchange(listening.address, "POST", path, &head, body).await.unwrap()
+    };
+    hang_up("/api/v1/launch_vm", launch).await;
+    for (path, body) in posts {
+        hang_up(path, body).await;
+    }
+    let waiting = async {
+        let again = wait("/api/v1/launch_vm", launch);
+        (again.await, join_all(posts.map(|(path, body)| wait(path, body))).await)
+    };
+    let release = async {
+        sleep(SLOWNESS).await;
+        drop(writing);
+    };
+    let ((again, answers), ()) = join(waiting, release).await;
+    assert_eq!((again.0, again.1.contains("already have a VM called slow")), (409, true), "{}", again.1);
+    for (status, answer) in answers {
+        assert_eq!(status, 200, "{answer}");
+    }
+    server.wait_until_idle().await;
+    assert_eq!(counts().await, [2, 2, 2, 1, 1], "one of who hung up, one of who waited, and one launch");
 }

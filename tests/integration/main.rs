@@ -13,6 +13,7 @@ mod config;
 mod crash;
 mod gateway;
 mod hardening;
+mod imports;
 mod lifecycle;
 mod malformed;
 mod network;

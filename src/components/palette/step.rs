@@ -62,6 +62,7 @@ pub async fn run(kind: OperationKind, vm_id: i64, word: String) -> Result<(), Ap
         OperationKind::ForceStop => force_stop_vm(vm_id).await,
         OperationKind::Destroy => destroy_vm(vm_id, word, false).await,
         OperationKind::Launch
+        | OperationKind::Import
         | OperationKind::Resize
         | OperationKind::SnapshotRestore
         | OperationKind::SnapshotDelete => return Err(ApiError::internal()),

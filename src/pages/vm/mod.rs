@@ -189,7 +189,7 @@ fn Gone(name: String, was_imported: bool, is_owned: bool) -> impl IntoView {
     let what = if !is_owned {
         "It was destroyed, or is no longer shared with you."
     } else if was_imported {
-        "It is no longer managed here, or was destroyed."
+        "It could not be imported, is no longer managed here, or was destroyed. The events say why."
     } else {
         "It was destroyed, together with its disk."
     };

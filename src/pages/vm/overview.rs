@@ -66,9 +66,9 @@ fn Facts(vm: Memo<Option<VmView>>, adopted: Option<Adopted>) -> impl IntoView {
     view! {
         <dl class="panel facts">
             <div><dt>"Image"</dt><dd>{fact(|vm| vm.os_type.clone())}</dd></div>
-            <div><dt>"Cores"</dt><dd>{fact(|vm| vm.spec.cpu_cores.to_string())}</dd></div>
-            <div><dt>"Memory"</dt><dd>{fact(|vm| format::megabytes(vm.spec.ram_mb.into()))}</dd></div>
-            <div><dt>"Disk"</dt><dd>{fact(disk)}</dd></div>
+            <div><dt>"Cores"</dt><dd>{fact(|vm| known(vm, |vm| vm.spec.cpu_cores.to_string()))}</dd></div>
+            <div><dt>"Memory"</dt><dd>{fact(|vm| known(vm, |vm| format::megabytes(vm.spec.ram_mb.into())))}</dd></div>
+            <div><dt>"Disk"</dt><dd>{fact(|vm| known(vm, disk))}</dd></div>
             <div>
                 <dt>"Address"</dt>
                 <dd class="mono" data-testid="address">{fact(|vm| vm.ip_address.clone().unwrap_or_else(|| format::UNKNOWN.into()))}</dd>
@@ -81,6 +81,11 @@ fn Facts(vm: Memo<Option<VmView>>, adopted: Option<Adopted>) -> impl IntoView {
             <div><dt>"Created"</dt><dd><LocalTime at=created_at form=TimeFormat::DayAndTime/></dd></div>
         </dl>
     }
+}
+
+/// A part of its size, which is unknown while the VM is imported.
+fn known(vm: &VmView, part: fn(&VmView) -> String) -> String {
+    if vm.spec.ram_mb == 0 { format::UNKNOWN.into() } else { part(vm) }
 }
 
 /// The size, and how little of it the root file system has: it may be one of several, or could not be grown.

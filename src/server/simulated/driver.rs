@@ -134,7 +134,7 @@ impl SimulatedFleet {
                     use_snapshot(guest, command.kind, name, now);
                 }
             }
-            OperationKind::Resize => {}
+            OperationKind::Resize | OperationKind::Import => {}
             OperationKind::Destroy => {
                 match tokio::fs::remove_file(marker(machine)).await {
                     Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

@@ -153,6 +153,7 @@ impl Guest {
         }
         let mut counters = Counters {
             vcpu_current: Some(self.spec.cpu_cores),
+            memory_kib: Some(u64::from(self.spec.ram_mb) * 1024),
             disks: BTreeMap::from([("vda".to_owned(), self.disk(now))]),
             ..Counters::default()
         };

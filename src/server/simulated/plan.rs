@@ -47,7 +47,8 @@ impl SimulatedFleet {
             OperationKind::Stop
             | OperationKind::ForceStop
             | OperationKind::Destroy
-            | OperationKind::Resize => (&NOT_CREATED, 0.5..1.0),
+            | OperationKind::Resize
+            | OperationKind::Import => (&NOT_CREATED, 0.5..1.0),
         };
         let ordered = state.to_fail.iter().position(|(kind, _)| *kind == operation);
         let fails = if state.unreachable {

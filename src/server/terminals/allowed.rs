@@ -52,14 +52,15 @@ fn open_operation(vm: &VmView) -> Option<OperationKind> {
 /// Why nobody can be connected to a VM; `None` if it can.
 fn reason_to_end(status: VmStatus, open: Option<OperationKind>) -> Option<&'static str> {
     use OperationKind::{
-        Destroy, ForceStop, Launch, Resize, Restart, Resume, SnapshotDelete, SnapshotRestore, SnapshotSave,
-        Start, Stop, Suspend,
+        Destroy, ForceStop, Import, Launch, Resize, Restart, Resume, SnapshotDelete, SnapshotRestore,
+        SnapshotSave, Start, Stop, Suspend,
     };
     match (status, open) {
         (_, Some(Stop | ForceStop)) => Some("The VM is being stopped."),
         (_, Some(Restart)) => Some("The VM is being restarted."),
         (_, Some(Suspend)) => Some("The VM is being suspended."),
         (_, Some(Destroy)) => Some("The VM is being destroyed."),
+        (_, Some(Import)) => Some("The VM is being imported."),
         (_, Some(SnapshotRestore)) => Some("The VM is being restored to a snapshot."),
         (VmStatus::Running | VmStatus::Unknown, _)
         | (_, Some(SnapshotSave | SnapshotDelete | Resize | Resume | Start | Launch)) => None,

@@ -375,7 +375,7 @@ impl MachineDriver for Vagrant {
         lines: &UnboundedSender<String>,
     ) -> Result<(), MachineError> {
         use OperationKind::{
-            Destroy, ForceStop, Launch, Resize, Restart, Resume, SnapshotDelete, SnapshotRestore,
+            Destroy, ForceStop, Import, Launch, Resize, Restart, Resume, SnapshotDelete, SnapshotRestore,
             SnapshotSave, Start, Stop, Suspend,
         };
         let task = &Task { machine, lines, cancel: &command.cancel };
@@ -393,8 +393,8 @@ impl MachineDriver for Vagrant {
             Suspend => self.with_machine(&["suspend"], task, limits.suspend).await,
             Resume => self.with_machine(&["resume"], task, limits.resume).await,
             Destroy => self.destroy(task).await,
-            // Applied by the next start.
-            Resize => Ok(()),
+            // Applied by the next start; nothing is done with a machine that is imported.
+            Resize | Import => Ok(()),
             SnapshotSave | SnapshotRestore | SnapshotDelete => self.snapshot(command, task).await,
         }
     }

@@ -1,22 +1,29 @@
 //! Imports machines that Vagrant created elsewhere on this host, with any provider, without changing their projects.
 //! The machine's own provider reports its state; where that is not our hypervisor, Vagrant's index does, and all
 //! metrics come from inside the guest.
+//!
+//! The request records the VM and an operation; the operation looks at the machine, which takes seconds. When it fails or
+//! is cancelled, the VM's record is closed, so that the machine can be imported again.
 
-use super::{Expect, Own, VmAccess, Vms, operations, repository};
+use super::{Own, VmAccess, Vms, operation_events, operations, outcome::Ending, queue, repository};
 use crate::{
-    model::{Adoptable, Adopted, ApiError, ErrorCode, GuestSetup, Image, VmName, VmSpec, VmStatus},
+    model::{Adoptable, Adopted, ApiError, ErrorCode, Image, OperationKind, VmName, VmSpec, VmStatus},
     server::{
         accounts::AdminAccess,
         events::NewEvent,
         guest::{self, GuestSample, ReadOnceError},
         internal,
         provider::{
-            Domain, DomainState, GuestAccess, Hypervisor, IndexedMachine, Machine, MachineIndex, Project,
+            Domain, DomainState, GuestAccess, Hypervisor, IndexedMachine, Machine, MachineCommand,
+            MachineError, MachineErrorKind, MachineIndex, Project, ReadError,
         },
-        request_origin,
     },
 };
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
+use tokio::{sync::mpsc::UnboundedSender, time::timeout};
+
+/// For all of an import. Vagrant alone may take 30 s to say how to reach the guest.
+const TIME_LIMIT: Duration = Duration::from_secs(90);
 
 const KIB_PER_MB: u64 = 1024;
 const BYTES_PER_GB: u64 = 1024 * 1024 * 1024;
@@ -29,12 +36,13 @@ pub struct Adoption {
     pub hypervisor: Arc<dyn Hypervisor>,
 }
 
-/// A machine's specification, as far as it is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Given {
-    ram_mb: u64,
-    cpu_cores: u32,
-    disk_gb: u64,
+/// What an import found.
+pub struct Imported {
+    pub spec: VmSpec,
+    pub status: VmStatus,
+    pub domain_uuid: String,
+    /// See [`Machine::is_indexed`].
+    pub is_indexed: bool,
 }
 
 impl Vms {
@@ -69,53 +77,23 @@ impl Vms {
         Ok(found)
     }
 
-    /// Adopts a machine of Vagrant's index as a VM of `user`, and returns the VM's id. Its resources come from the hypervisor
-    /// or, if that does not know it, from the guest itself, which takes seconds.
+    /// Begins to adopt a machine of Vagrant's index as a VM of `user`, and returns the VM's id. What takes seconds is the
+    /// operation: see [`Self::import`].
     ///
     /// # Errors
     /// `NotFound` when Vagrant has no such machine; `Invalid` for the name; `Conflict` when the name is taken, the machine is
-    /// managed already, or its resources are unknown.
+    /// managed already, or it must be running and is not.
     pub async fn adopt(&self, user: &AdminAccess, id: &str, name: &str) -> Result<i64, ApiError> {
         let adoption = self.0.adoption.as_ref().ok_or_else(|| ApiError::not_found("machine"))?;
         let name = VmName::new(name.trim()).map_err(|e| ApiError::invalid_field("name", e.to_string()))?;
         let indexed = indexed(adoption).await?.into_iter().find(|machine| machine.id == id);
-        let mut found = indexed
+        let found = indexed
             .filter(|machine| self.is_elsewhere(&machine.project))
             .ok_or_else(|| ApiError::not_found("machine"))?;
         let state = found.state.ok_or_else(|| ApiError::not_found("machine"))?;
-        let machine = |project: &Project| Machine {
-            owner_id: user.id,
-            name: name.clone(),
-            spec: VmSpec { image: ADOPTED.into(), ram_mb: 0, cpu_cores: 0, disk_gb: 0 },
-            is_resized: false,
-            setup: GuestSetup::default(),
-            vagrant_box: found.vagrant_box.clone().unwrap_or_default(),
-            box_url: None,
-            domain_uuid: None,
-            directory: self.folder(user.id, &name),
-            project: Some(project.clone()),
-        };
-        let domain = if found.project.is_indexed {
-            None
-        } else {
-            self.domain_in(adoption, &machine(&found.project)).await?
-        };
-        let (given, domain_uuid, status) = match domain {
-            Some(domain) => (given_to(&domain), domain.uuid, status(domain.state)),
-            None => {
-                found.project.is_indexed = true;
-                let machine = machine(&found.project);
-                (spec_from_guest(adoption, &machine, state).await?, found.id.clone(), status(state))
-            }
-        };
-        let given =
-            given.ok_or_else(|| ApiError::conflict("Its memory, cores and disk could not be determined."))?;
-        let spec = given.spec();
-        let folder = self.folder(user.id, &name);
-        if tokio::fs::try_exists(&folder).await.unwrap_or(false) {
-            return Err(super::folder_is_left(&folder));
+        if found.project.is_indexed && state != DomainState::Running {
+            return Err(ApiError::conflict(not_running(&found.project.directory)));
         }
-
         let label = found.vagrant_box.clone().unwrap_or_else(|| found.project.provider.clone());
         let image = Image {
             key: ADOPTED.into(),
@@ -125,29 +103,111 @@ impl Vms {
             min_ram_mb: 0,
             min_disk_gb: 0,
         };
-        let (vms, user, origin) = (self.clone(), user.clone(), request_origin::current());
-        // In a task of its own: a client that hangs up in between must not leave a folder without a VM.
-        let adoption = tokio::spawn(async move {
-            let mut tx = vms.0.database.write().await.map_err(internal)?;
-            let vm_id = repository::insert(&mut tx, user.id, &name, &spec, Some(&image), status)
+        let folder = self.folder(user.id, &name);
+        let mut tx = self.0.database.write().await.map_err(internal)?;
+        let vm_id =
+            repository::insert(&mut tx, user.id, &name, &spec_of(0, 0, 0), Some(&image), VmStatus::Pending)
                 .await
                 .map_err(|error| super::name_taken(error, &name))?;
-            repository::set_free(&mut tx, vm_id).await.map_err(internal)?;
-            repository::insert_adopted(&mut tx, vm_id, &found.project, &domain_uuid)
-                .await
-                .map_err(in_the_list)?;
-            let shown = found.project.directory.display();
-            let text = format!("{} imported {name} from {shown}.", user.username);
-            let event = NewEvent::info("vm_adopted", Some(vm_id), text).by(user.id);
-            NewEvent { origin, ..event }.write(&mut tx).await.map_err(internal)?;
-            operations::make_folder(&folder).await.map_err(internal)?;
-            tx.commit().await.map_err(internal)?;
-            if let Some(view) = vms.find(vm_id).await? {
-                vms.write_info(view, folder, Expect::New).await;
+        if tokio::fs::try_exists(&folder).await.unwrap_or(false) {
+            return Err(super::folder_is_left(&folder));
+        }
+        repository::set_free(&mut tx, vm_id).await.map_err(internal)?;
+        repository::insert_adopted(&mut tx, vm_id, &found.project).await.map_err(in_the_list)?;
+        let kind = OperationKind::Import;
+        let operation_id = queue::insert(&mut tx, vm_id, kind, None, user.id).await.map_err(internal)?;
+        let text = format!(
+            "{} requested the import of {name} from {}.",
+            user.username,
+            found.project.directory.display()
+        );
+        NewEvent::info(operation_events::requested_kind(kind), Some(vm_id), text)
+            .by(user.id)
+            .write(&mut tx)
+            .await
+            .map_err(internal)?;
+        self.commit_and_begin(tx, vm_id, operation_id, Vec::new()).await?;
+        Ok(vm_id)
+    }
+
+    /// Looks at a machine that is being imported, and makes the VM's folder. Safe to run again after an interruption: until
+    /// its end is saved, nothing but that folder has changed.
+    pub(super) async fn import(
+        &self,
+        operation_id: i64,
+        command: &MachineCommand,
+        vm_id: i64,
+        machine: Machine,
+    ) -> Ending {
+        let folder = machine.directory.clone();
+        let (vms, cancel) = (self.clone(), command.cancel.clone());
+        let look = |lines: UnboundedSender<String>| async move {
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => Err(failure(MachineErrorKind::Cancelled, "The import was cancelled.")),
+                found = timeout(TIME_LIMIT, vms.look_at(machine, &lines)) => found.unwrap_or_else(|_| {
+                    let text = format!("It took longer than {} s. Try again.", TIME_LIMIT.as_secs());
+                    Err(failure(MachineErrorKind::TimedOut, text))
+                }),
             }
-            Ok(vm_id)
-        });
-        adoption.await.map_err(internal)?
+        };
+        let found = match self.follow(operation_id, look).await {
+            Ok(found) => operations::make_folder(&folder).await.map(|()| found).map_err(|error| {
+                operations::broken(&format!("The VM's folder {} cannot be made: {error}.", folder.display()))
+            }),
+            Err(error) => Err(error),
+        };
+        match found {
+            Ok(found) => Ending::Imported(found),
+            Err(error) => {
+                let vms = self.clone();
+                let removed =
+                    tokio::task::spawn_blocking(move || vms.0.files.remove_folder(&folder, vm_id)).await;
+                if !matches!(removed, Ok(Ok(()))) {
+                    tracing::error!(vm_id, ?removed, "the folder of a failed import could not be removed");
+                }
+                Ending::NotImported(error)
+            }
+        }
+    }
+
+    /// A machine's resources come from the hypervisor or, if that does not know it, from the guest itself.
+    async fn look_at(
+        &self,
+        mut machine: Machine,
+        lines: &UnboundedSender<String>,
+    ) -> Result<Imported, MachineError> {
+        let nothing =
+            || failure(MachineErrorKind::NotCreated, "Vagrant does not have this machine any more.");
+        let (Some(adoption), Some(project)) = (&self.0.adoption, machine.project.clone()) else {
+            return Err(nothing());
+        };
+        let is_it = |other: &Project| {
+            other.data_directory == project.data_directory && other.machine == project.machine
+        };
+        let machines = adoption.index.machines().await.map_err(unreadable)?;
+        let found = machines.into_iter().find(|machine| is_it(&machine.project)).ok_or_else(nothing)?;
+        let state = found.state.ok_or_else(nothing)?;
+        let say = |line: &str| {
+            let _ = lines.send(line.to_owned());
+        };
+        if !project.is_indexed {
+            say("Asking the hypervisor about the machine.");
+            if let Some(domain) = self.domain_in(adoption, &machine).await? {
+                let spec = given_to(&domain).ok_or_else(|| {
+                    failure(
+                        MachineErrorKind::Unsupported,
+                        "The hypervisor does not report its memory, cores and disk.",
+                    )
+                })?;
+                let status = status(domain.state);
+                return Ok(Imported { spec, status, domain_uuid: domain.uuid, is_indexed: false });
+            }
+        }
+        say("Reading memory, cores and disk from inside the guest.");
+        machine.project = Some(Project { is_indexed: true, ..project });
+        let spec = spec_from_guest(adoption, &machine, state).await?;
+        Ok(Imported { spec, status: status(state), domain_uuid: found.id, is_indexed: true })
     }
 
     /// Stops managing an adopted VM; its machine stays as it is.
@@ -178,7 +238,7 @@ impl Vms {
             .await
             .map_err(internal)?;
         let (vms, vm_id) = (self.clone(), vm.id);
-        // As above.
+        // In a task of its own: a client that hangs up in between must not leave a folder without a VM.
         let released = tokio::spawn(async move {
             tx.commit().await.map_err(internal)?;
             tokio::task::spawn_blocking(move || vms.0.files.remove_folder(&folder, vm_id))
@@ -194,12 +254,13 @@ impl Vms {
         !project.directory.starts_with(&self.0.folders)
     }
 
-    async fn domain_in(&self, adoption: &Adoption, machine: &Machine) -> Result<Option<Domain>, ApiError> {
+    async fn domain_in(
+        &self,
+        adoption: &Adoption,
+        machine: &Machine,
+    ) -> Result<Option<Domain>, MachineError> {
         let Some(uuid) = self.domain_of(machine) else { return Ok(None) };
-        let sample = adoption.hypervisor.read().await.map_err(|error| {
-            tracing::error!(detail = error.detail, "the hypervisor could not be read");
-            ApiError::new(ErrorCode::Unavailable, error.text)
-        })?;
+        let sample = adoption.hypervisor.read().await.map_err(unreadable)?;
         Ok(sample.domains.into_iter().find(|domain| domain.uuid == uuid))
     }
 }
@@ -226,59 +287,82 @@ async fn spec_from_guest(
     adoption: &Adoption,
     machine: &Machine,
     state: DomainState,
-) -> Result<Option<Given>, ApiError> {
-    let shown = machine.vagrant_directory().display();
+) -> Result<VmSpec, MachineError> {
+    let directory = machine.vagrant_directory();
     if state != DomainState::Running {
-        return Err(ApiError::conflict(format!(
-            "The VM is not running, so its memory, cores and disk are unknown. Run \"vagrant up\" in {shown}, then import it."
-        )));
+        return Err(failure(MachineErrorKind::NotCreated, not_running(directory)));
     }
     let sample = guest::read_once(adoption.guests.as_ref(), machine).await.map_err(|error| match error {
-        ReadOnceError::Unsupported(text) => ApiError::conflict(text),
-        ReadOnceError::Failed(text) => ApiError::conflict(format!(
-            "Its memory, cores and disk are read from inside, which does not work now. {text} See that \"vagrant ssh\" \
-             works in {shown}, then try again."
-        )),
+        ReadOnceError::Unsupported(text) => failure(MachineErrorKind::Unsupported, text),
+        ReadOnceError::Failed(text) => failure(
+            MachineErrorKind::Other,
+            format!(
+                "Its memory, cores and disk are read from inside, which does not work now. {text} See that \"vagrant ssh\" \
+                 works in {}, then try again.",
+                directory.display()
+            ),
+        ),
     })?;
     given_by(&sample)
 }
 
-fn given_by(sample: &GuestSample) -> Result<Option<Given>, ApiError> {
+fn not_running(directory: &Path) -> String {
+    format!(
+        "The VM is not running, so its memory, cores and disk are unknown. Run \"vagrant up\" in {}, then import it.",
+        directory.display()
+    )
+}
+
+fn given_by(sample: &GuestSample) -> Result<VmSpec, MachineError> {
     if sample.sees_host {
-        return Err(ApiError::conflict(
+        return Err(failure(
+            MachineErrorKind::Unsupported,
             "It is a container that sees its host's memory, cores and disk instead of its own, so it cannot be monitored. \
              Import VMs, or containers with lxcfs.",
         ));
     }
-    let given = || {
-        Some(Given {
-            ram_mb: sample.memory?.total_kib.div_ceil(KIB_PER_MB),
-            cpu_cores: sample.cpu?.cores,
-            disk_gb: sample.root_fs?.total_bytes.div_ceil(BYTES_PER_GB),
-        })
+    let spec = || {
+        Some(spec_of(
+            sample.memory?.total_kib.div_ceil(KIB_PER_MB),
+            sample.cpu?.cores,
+            sample.root_fs?.total_bytes.div_ceil(BYTES_PER_GB),
+        ))
     };
-    Ok(given())
-}
-
-fn given_to(domain: &Domain) -> Option<Given> {
-    let capacity: u64 = domain.counters.disks.values().map(|disk| disk.capacity_bytes).sum();
-    Some(Given {
-        ram_mb: domain.counters.memory_kib?.div_ceil(KIB_PER_MB),
-        cpu_cores: domain.counters.vcpu_current?,
-        disk_gb: capacity.div_ceil(BYTES_PER_GB),
+    spec().ok_or_else(|| {
+        failure(
+            MachineErrorKind::Unsupported,
+            "The guest does not report its memory, cores and disk as Linux does, so it cannot be monitored.",
+        )
     })
 }
 
-impl Given {
-    fn spec(self) -> VmSpec {
-        let bounded = |value: u64| u32::try_from(value).unwrap_or(u32::MAX).max(1);
-        VmSpec {
-            image: ADOPTED.into(),
-            ram_mb: bounded(self.ram_mb),
-            cpu_cores: self.cpu_cores.max(1),
-            disk_gb: bounded(self.disk_gb),
-        }
+fn given_to(domain: &Domain) -> Option<VmSpec> {
+    let capacity: u64 = domain.counters.disks.values().map(|disk| disk.capacity_bytes).sum();
+    Some(spec_of(
+        domain.counters.memory_kib?.div_ceil(KIB_PER_MB),
+        domain.counters.vcpu_current?,
+        capacity.div_ceil(BYTES_PER_GB),
+    ))
+}
+
+/// What is not known is 1: the table takes no 0.
+fn spec_of(ram_mb: u64, cpu_cores: u32, disk_gb: u64) -> VmSpec {
+    let bounded = |value: u64| u32::try_from(value).unwrap_or(u32::MAX).max(1);
+    VmSpec {
+        image: ADOPTED.into(),
+        ram_mb: bounded(ram_mb),
+        cpu_cores: cpu_cores.max(1),
+        disk_gb: bounded(disk_gb),
     }
+}
+
+fn failure(kind: MachineErrorKind, text: impl Into<String>) -> MachineError {
+    let text = text.into();
+    MachineError { kind, detail: text.clone(), text }
+}
+
+fn unreadable(error: ReadError) -> MachineError {
+    MachineError { kind: MachineErrorKind::HypervisorUnreachable, text: error.text, detail: error.detail }
 }
 
 fn status(state: DomainState) -> VmStatus {
@@ -341,22 +425,25 @@ mod tests {
 
     #[test]
     fn what_a_guest_has_is_given_in_whole_units_and_never_as_nothing() {
-        let spec = Given { ram_mb: 153, cpu_cores: 0, disk_gb: 0 }.spec();
+        let spec = spec_of(153, 0, 0);
         assert_eq!((spec.ram_mb, spec.cpu_cores, spec.disk_gb), (153, 1, 1));
     }
 
     #[test]
     fn a_container_that_sees_its_host_is_not_imported() {
         let refused = given_by(&tiny_with("container", "pid:[4026532281]")).unwrap_err();
-        assert!(refused.code == ErrorCode::Conflict && refused.text.contains("container"), "{refused:?}");
-        let vm = given_by(&tiny_with("container", "pid:[4026531836]")).unwrap().unwrap();
-        assert_eq!(vm, Given { ram_mb: 173, cpu_cores: 1, disk_gb: 1 });
+        assert!(
+            refused.kind == MachineErrorKind::Unsupported && refused.text.contains("container"),
+            "{refused:?}"
+        );
+        let vm = given_by(&tiny_with("container", "pid:[4026531836]")).unwrap();
+        assert_eq!(vm, spec_of(173, 1, 1));
     }
 
     #[test]
     fn an_old_kernel_is_imported() {
         let old = tiny_with("meminfo", "MemTotal: 1048576 kB\nMemFree: 1000 kB");
-        assert_eq!(given_by(&old).unwrap().unwrap().ram_mb, 1024);
+        assert_eq!(given_by(&old).unwrap().ram_mb, 1024);
     }
 
     proptest! {

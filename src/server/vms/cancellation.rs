@@ -107,7 +107,7 @@ impl Vms {
         Ok(())
     }
 
-    /// Restores the status of a VM whose queued operation was dropped, if nothing else is open.
+    /// Restores the status of a VM whose queued operation was dropped, if nothing else is open. Of an import, no VM is left.
     async fn rest_if_idle(
         &self,
         tx: &mut Transaction<'_, Sqlite>,
@@ -116,6 +116,9 @@ impl Vms {
     ) -> Result<(), sqlx::Error> {
         if newest_open(tx, vm_id).await?.is_some() {
             return Ok(());
+        }
+        if dropped == OperationKind::Import {
+            return repository::set_destroyed(tx, vm_id).await;
         }
         let status = if dropped == OperationKind::Launch { VmStatus::NotCreated } else { VmStatus::Unknown };
         repository::set_status(tx, vm_id, status, None).await

@@ -11,6 +11,9 @@
 //!              └──────────── destroy, from everywhere ──► pending ◄──────────┘  ──► (nothing)
 //! ```
 //!
+//! An imported VM begins as `pending`, too: once its machine has been looked at, the VM has the machine's state. An import
+//! that fails or is cancelled leaves no VM, so nothing else is begun meanwhile, not even `destroy`.
+//!
 //! `pending` means that an operation is open. Every change goes through it: `restart` leads from running or suspended
 //! to running, the snapshots' operations lead back to where they began (`restore`: to wherever the snapshot was
 //! taken). `resize` writes down what the next start gives the VM, and changes no state.
@@ -70,7 +73,7 @@ pub enum Rejection {
 impl Lifecycle {
     pub fn decide(self, kind: OperationKind) -> Decision {
         use OperationKind::{
-            Destroy, ForceStop, Launch, Resize, Restart, Resume, SnapshotDelete, SnapshotRestore,
+            Destroy, ForceStop, Import, Launch, Resize, Restart, Resume, SnapshotDelete, SnapshotRestore,
             SnapshotSave, Start, Stop, Suspend,
         };
         use VmStatus::{Failed, NotCreated, Pending, Running, Stopped, Suspended, Unknown};
@@ -87,7 +90,7 @@ impl Lifecycle {
                 | (Suspend, Suspend)
                 | (Launch | Start | Resume, Resume)
                 | (Destroy, Destroy) => Decision::AlreadyUnderWay,
-                (Destroy | Resize, _) => Decision::Rejected(Rejection::Busy(open)),
+                (Destroy | Resize | Import, _) => Decision::Rejected(Rejection::Busy(open)),
                 (_, Destroy) => Decision::Supersede,
                 // A snapshot that is cut off may take the disk with it.
                 (Launch | Start | Stop | Restart | Suspend | Resume, ForceStop) => Decision::Supersede,
@@ -95,7 +98,7 @@ impl Lifecycle {
             };
         }
         match (kind, self.status) {
-            (Launch, _) => Decision::Rejected(Rejection::LaunchedAlready),
+            (Launch | Import, _) => Decision::Rejected(Rejection::LaunchedAlready),
             (Resize, _) => Decision::Begin,
             // They work in any state, and are the way out where the state stays unknown.
             (Destroy | ForceStop, Unknown) => Decision::Begin,
@@ -184,6 +187,14 @@ mod tests {
         assert_eq!(adopted.allowed(), [Stop, ForceStop, Restart, Destroy]);
     }
 
+    #[test]
+    fn an_import_is_cancelled_and_never_superseded() {
+        let importing = Lifecycle { is_adopted: true, ..busy(Import) };
+        assert_eq!(importing.allowed(), []);
+        assert_eq!(importing.decide(Destroy), Decision::Rejected(Rejection::Busy(Import)));
+        assert_eq!(at_rest(VmStatus::Running).decide(Import), Decision::Rejected(Rejection::LaunchedAlready));
+    }
+
     fn any_kind() -> impl Strategy<Value = OperationKind> {
         proptest::sample::select(OperationKind::ALL.to_vec())
     }
@@ -215,7 +226,7 @@ mod tests {
         match (kind, succeeds) {
             (Launch, false) => VmStatus::Failed,
             (_, false) | (SnapshotRestore, true) => VmStatus::Unknown,
-            (Launch | Start | Restart | Resume, true) => VmStatus::Running,
+            (Launch | Start | Restart | Resume | Import, true) => VmStatus::Running,
             (Stop | ForceStop, true) => VmStatus::Stopped,
             (Suspend, true) => VmStatus::Suspended,
             (Destroy, true) => VmStatus::NotCreated,

@@ -15,6 +15,7 @@ mod orphans;
 mod outcome;
 mod queue;
 mod reconcile;
+mod removals;
 mod repository;
 mod row_cache;
 mod scheduled_actions;
@@ -44,6 +45,7 @@ pub use monitored::MonitoredVm;
 pub use outcome::status_after;
 use queue::Operations;
 pub use reconcile::{ObservedStatus, RecordedStatus, StatusChange, reconcile};
+use removals::Removals;
 use repository::VmRow;
 use row_cache::RowCache;
 use std::{
@@ -96,6 +98,7 @@ struct Inner {
     files: VmInfoFiles,
     latest: Latest,
     operations: Operations,
+    removals: Removals,
 }
 
 impl Vms {
@@ -122,6 +125,7 @@ impl Vms {
             files: VmInfoFiles::default(),
             latest,
             operations: Operations::new(at_once),
+            removals: Removals::default(),
         }))
     }
 

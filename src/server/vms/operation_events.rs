@@ -18,6 +18,7 @@ pub fn requested_kind(kind: OperationKind) -> &'static str {
         OperationKind::SnapshotSave => "vm_snapshot_save_requested",
         OperationKind::SnapshotRestore => "vm_snapshot_restore_requested",
         OperationKind::SnapshotDelete => "vm_snapshot_delete_requested",
+        OperationKind::Import => "vm_import_requested",
     }
 }
 
@@ -35,6 +36,7 @@ pub fn done_kind(kind: OperationKind) -> &'static str {
         OperationKind::SnapshotSave => "vm_snapshot_saved",
         OperationKind::SnapshotRestore => "vm_snapshot_restored",
         OperationKind::SnapshotDelete => "vm_snapshot_deleted",
+        OperationKind::Import => "vm_adopted",
     }
 }
 
@@ -53,6 +55,7 @@ pub fn requested_text(who: &str, kind: OperationKind, name: &str, snapshot: Opti
         OperationKind::SnapshotSave => "a new snapshot",
         OperationKind::SnapshotRestore => "the restore of a snapshot",
         OperationKind::SnapshotDelete => "the deletion of a snapshot",
+        OperationKind::Import => "the import",
     };
     match snapshot {
         Some(snapshot) => format!("{who} requested {what} of {name}: {}.", snapshot.as_str()),
@@ -89,6 +92,7 @@ mod tests {
         assert_eq!(text(OperationKind::Launch, 32), "web-1 launched in 32 s.");
         assert_eq!(text(OperationKind::Destroy, 125), "web-1 destroyed in 2 min 5 s.");
         assert_eq!(text(OperationKind::SnapshotSave, 3), "web-1 has a new snapshot.");
+        assert_eq!(text(OperationKind::Import, 3), "web-1 imported in 3 s.");
         assert_eq!(done_text("web-1", OperationKind::Stop, None), "web-1 stopped.");
     }
 }

@@ -1,6 +1,6 @@
 //! Carries out one operation.
 //!
-//! A launch that fails or is cancelled is undone and leaves neither a machine nor a charge. Output is kept in memory
+//! A launch that fails or is cancelled is undone and leaves neither a machine nor a charge, an import leaves no VM. Output is kept in memory
 //! while an operation runs and saved every few seconds and at the end.
 
 use super::{Expect, VmRow, Vms, outcome::Ending};
@@ -9,7 +9,10 @@ use crate::{
     server::provider::{Machine, MachineCommand, MachineError, MachineErrorKind},
 };
 use std::time::Duration;
-use tokio::{sync::mpsc, time::interval};
+use tokio::{
+    sync::mpsc::{self, UnboundedSender},
+    time::interval,
+};
 
 /// How often what was printed is written down while an operation runs.
 const WRITTEN_EVERY: Duration = Duration::from_secs(5);
@@ -19,6 +22,9 @@ impl Vms {
         let Some(machine) = self.machine(vm) else {
             return Ending::Failed(broken("The VM's name in the database is not a valid one."));
         };
+        if command.kind == OperationKind::Import {
+            return self.import(operation_id, command, vm.id, machine).await;
+        }
         let is_first = command.kind.starts_vm() && !vm.was_made;
         let result = self.run_on(operation_id, command, vm, &machine).await;
         match result {
@@ -30,7 +36,7 @@ impl Vms {
             Err(error) => {
                 self.0.operations.push(operation_id, "Undoing the launch.".into());
                 let undo = MachineCommand::of(OperationKind::Destroy);
-                match self.follow(operation_id, &undo, &machine).await {
+                match self.run_machine(operation_id, &undo, &machine).await {
                     Ok(()) => Ending::Undone(error),
                     Err(also) => {
                         tracing::error!(vm = vm.name, detail = also.detail, "a launch could not be undone");
@@ -58,7 +64,7 @@ impl Vms {
             let expect = if command.kind == OperationKind::Launch { Expect::New } else { Expect::Existing };
             self.write_info(view, machine.directory.clone(), expect).await;
         }
-        let followed = self.follow(operation_id, command, machine).await;
+        let followed = self.run_machine(operation_id, command, machine).await;
         if machine.project.is_none() && command.kind != OperationKind::Destroy {
             self.keep_vagrantfile(vm.id, machine).await;
         }
@@ -79,20 +85,32 @@ impl Vms {
         Ok(())
     }
 
-    /// Has the machine do it, and hears what is said.
-    async fn follow(
+    /// Has the machine do it.
+    async fn run_machine(
         &self,
         operation_id: i64,
         command: &MachineCommand,
         machine: &Machine,
     ) -> Result<(), MachineError> {
-        let (lines, mut printed) = mpsc::unbounded_channel();
         let machines = self.0.machines.clone();
-        let running = {
-            let (command, machine) = (command.clone(), machine.clone());
-            // A task of its own, so that a panic in it is a failed operation and not a lost one.
-            tokio::spawn(async move { machines.run(&command, &machine, &lines).await })
-        };
+        let (command, machine) = (command.clone(), machine.clone());
+        let run = |lines| async move { machines.run(&command, &machine, &lines).await };
+        self.follow(operation_id, run).await
+    }
+
+    /// Does an operation's work and hears what it prints.
+    pub(super) async fn follow<T, F>(
+        &self,
+        operation_id: i64,
+        work: impl FnOnce(UnboundedSender<String>) -> F,
+    ) -> Result<T, MachineError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, MachineError>> + Send + 'static,
+    {
+        let (lines, mut printed) = mpsc::unbounded_channel();
+        // A task of its own, so that a panic in it is a failed operation and not a lost one.
+        let running = tokio::spawn(work(lines));
         let mut ticker = interval(WRITTEN_EVERY);
         ticker.tick().await;
         loop {
@@ -124,7 +142,7 @@ impl Vms {
     }
 }
 
-fn broken(text: &str) -> MachineError {
+pub fn broken(text: &str) -> MachineError {
     MachineError { kind: MachineErrorKind::Other, text: text.to_owned(), detail: text.to_owned() }
 }
 

@@ -4,7 +4,11 @@
 //! A machine is ours if its description names a folder of this installation; another installation on the same host has
 //! its own folders. Nothing is removed unless an admin types the folder's name.
 
-use super::{Expect, Scope, Vms, repository};
+use super::{
+    Expect, Scope, Vms,
+    removals::{Removal, RemovalState},
+    repository,
+};
 use crate::{
     model::{
         ApiError, CurrentUser, ErrorCode, GuestSetup, Orphan, OrphanKind, VmName, VmSpec, VmStatus, VmView,
@@ -14,6 +18,7 @@ use crate::{
         events::NewEvent,
         internal,
         provider::{Machine, MachineCommand, OwnedDomain},
+        request_origin,
     },
 };
 use serde::Deserialize;
@@ -99,6 +104,16 @@ impl Vms {
                     .into(),
             });
         }
+        for orphan in &mut orphans {
+            match self.0.removals.state(&orphan.folder) {
+                Some(RemovalState::UnderWay) => {
+                    orphan.text = "It is being removed.".into();
+                    (orphan.can_adopt, orphan.can_clean_up) = (false, false);
+                }
+                Some(RemovalState::Failed(why)) => orphan.text = format!("{why} {}", orphan.text),
+                None => {}
+            }
+        }
         orphans.sort_by(|a, b| (a.kind, &a.folder).cmp(&(b.kind, &b.folder)));
         Ok(orphans)
     }
@@ -136,12 +151,18 @@ impl Vms {
 
     /// Removes what is left: a machine with its disks and its folder, a folder, or a row with its folder. What takes as long
     /// as Vagrant does is an operation: a machine is returned to its owner and destroyed. Without an owner or a specification
-    /// it has no record that an operation could belong to, and is removed at once.
+    /// it has no record that an operation could belong to, and is removed in the background: the list of orphans shows that
+    /// and, if it fails, why.
     ///
     /// # Errors
-    /// `NotFound` when there is no such orphan any more; `Unavailable` when the hypervisor fails.
+    /// `NotFound` when there is no such orphan any more; `Conflict` while it is being removed; `Unavailable` when the
+    /// hypervisor fails.
     pub async fn clean_up_orphan(&self, user: &AdminAccess, folder: &str) -> Result<(), ApiError> {
+        let being_removed = || ApiError::conflict("It is being removed already. Wait for it to finish.");
         let orphan = self.orphan(user, folder, None).await?;
+        if !orphan.can_clean_up {
+            return Err(being_removed());
+        }
         let vm_id =
             if orphan.can_adopt { Some(self.adopt_orphan(user, folder).await?) } else { orphan.vm_id };
         if let Some(vm_id) = vm_id {
@@ -149,6 +170,28 @@ impl Vms {
             self.destroy(&access, false).await?;
             return Ok(());
         }
+        let removal = Removal::begin(self, folder).ok_or_else(being_removed)?;
+        let (vms, user, folder) = (self.clone(), user.clone(), folder.to_owned());
+        let origin = request_origin::current();
+        self.in_background(async move {
+            let event = match vms.remove_folder_and_machine(&folder).await {
+                Ok(()) => {
+                    let text = format!("{} removed what was left of {}.", user.username, orphan.name);
+                    NewEvent::info("orphan_removed", None, text)
+                }
+                Err(error) => {
+                    let text =
+                        format!("What was left of {} could not be removed. {}", orphan.name, error.text);
+                    removal.failed(error.text);
+                    NewEvent::error("orphan_not_removed", None, text)
+                }
+            };
+            vms.0.events.record(NewEvent { origin, ..event.by(user.id) }).await;
+        });
+        Ok(())
+    }
+
+    async fn remove_folder_and_machine(&self, folder: &str) -> Result<(), ApiError> {
         let domains = self.owned_domains().await?;
         if let Some(domain) = domains.iter().find(|domain| folder_name(&domain.directory) == folder) {
             self.remove_machine(domain).await?;
@@ -156,11 +199,12 @@ impl Vms {
         let directory = self.0.folders.join(folder);
         tokio::fs::remove_dir_all(&directory).await.or_else(|error| match error.kind() {
             std::io::ErrorKind::NotFound => Ok(()),
-            _ => Err(internal(error)),
-        })?;
-        let text = format!("{} removed what was left of {}.", user.username, orphan.name);
-        self.0.events.record(NewEvent::info("orphan_removed", None, text).by(user.id)).await;
-        Ok(())
+            _ => {
+                tracing::error!(%error, folder, "a leftover folder could not be removed");
+                let text = format!("The folder {} could not be removed: {error}.", directory.display());
+                Err(ApiError::new(ErrorCode::Unavailable, text))
+            }
+        })
     }
 
     /// With Vagrant where its folder is whole, which then forgets it too; else by the hypervisor's means.

@@ -2,6 +2,7 @@
 
 use super::{
     Expect, VmRow, Vms,
+    adopt::Imported,
     operation_events::{done_kind, done_text},
     repository, stamp,
 };
@@ -22,13 +23,17 @@ pub enum Ending {
     /// A launch: nothing is left of it.
     Undone(MachineError),
     Failed(MachineError),
+    /// What an import found.
+    Imported(Imported),
+    /// An import: nothing is left of it, not even the VM.
+    NotImported(MachineError),
 }
 
 impl Ending {
     fn error(&self) -> Option<&MachineError> {
         match self {
-            Self::Done => None,
-            Self::Undone(error) | Self::Failed(error) => Some(error),
+            Self::Done | Self::Imported(_) => None,
+            Self::Undone(error) | Self::Failed(error) | Self::NotImported(error) => Some(error),
         }
     }
 
@@ -81,8 +86,15 @@ impl Vms {
         }
         let (name, vm_id) = (&vm.name, Some(vm.id));
         let is_first = kind.starts_vm() && !vm.was_made;
+        let is_gone = match ending {
+            Ending::Done => kind == OperationKind::Destroy,
+            Ending::NotImported(_) => true,
+            _ => false,
+        };
         let (status, problem) = match ending {
             Ending::Done => (status_after(kind), None),
+            Ending::Imported(found) => (found.status, None),
+            Ending::NotImported(_) => (VmStatus::NotCreated, None),
             Ending::Undone(error) if error.kind == MachineErrorKind::Cancelled => {
                 (VmStatus::NotCreated, None)
             }
@@ -120,6 +132,8 @@ impl Vms {
                     }
                 }
             }
+            Ending::Imported(found) => repository::set_imported(&mut tx, vm.id, found).await?,
+            Ending::NotImported(_) => repository::set_destroyed(&mut tx, vm.id).await?,
             Ending::Undone(_) => {
                 allowances.settle(&mut tx, vm.id, None, Settlement::Release, now).await?;
             }
@@ -133,7 +147,7 @@ impl Vms {
             }
             Ending::Done => {}
         }
-        if !(matches!(ending, Ending::Done) && kind == OperationKind::Destroy) {
+        if !is_gone {
             let waits: bool = sqlx::query_scalar(
                 "SELECT EXISTS (SELECT 1 FROM operation WHERE vm_id = ? AND state IN ('queued', 'running'))",
             )
@@ -165,7 +179,8 @@ impl Vms {
         event.write(&mut tx).await?;
         tx.commit().await?;
         if let (Ok(Some(view)), Some(machine)) = (self.find(vm.id).await, machine) {
-            self.write_info(view, machine.directory, Expect::Existing).await;
+            let expect = if kind == OperationKind::Import { Expect::New } else { Expect::Existing };
+            self.write_info(view, machine.directory, expect).await;
         }
         Ok(())
     }
@@ -196,6 +211,7 @@ pub fn status_after(kind: OperationKind) -> VmStatus {
         OperationKind::Resize
         | OperationKind::SnapshotSave
         | OperationKind::SnapshotRestore
-        | OperationKind::SnapshotDelete => VmStatus::Unknown,
+        | OperationKind::SnapshotDelete
+        | OperationKind::Import => VmStatus::Unknown,
     }
 }

@@ -152,6 +152,18 @@ impl Vms {
         self.0.operations.ended.notified().await;
     }
 
+    /// Does other work in the background, which counts as an operation that is under way.
+    pub(super) fn in_background(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.0.operations.count.send_modify(|count| *count += 1);
+        let (vms, work) = (self.clone(), tokio::spawn(work));
+        tokio::spawn(async move {
+            // What has panicked is in the log.
+            let _ = work.await;
+            vms.0.operations.count.send_modify(|count| *count -= 1);
+            vms.0.operations.ended.notify_one();
+        });
+    }
+
     /// Carries an operation out in the background, after the ones of this VM that were begun before.
     pub(super) fn begin(&self, vm_id: i64, operation_id: i64, transcript: Transcript) {
         let operations = &self.0.operations;

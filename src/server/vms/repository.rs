@@ -1,6 +1,6 @@
 //! Queries of the table `vm`, joined with the owner and the latest operation.
 
-use super::{Lifecycle, StatusChange, stamp};
+use super::{Lifecycle, StatusChange, adopt::Imported, stamp};
 use crate::{
     model::{
         AccessLevel, Adopted, GuestSetup, Image, OperationKind, OperationState, OperationView, UtcMillis,
@@ -207,7 +207,13 @@ impl VmRow {
 
     /// As somebody with this access sees it; `allowed` is left empty.
     pub fn view(&self, usage: VmUsage, access: AccessLevel) -> VmView {
-        let (spec, next_spec) = (self.spec(), self.next_spec());
+        let operation = self.operation.0.clone();
+        let is_importing =
+            operation.as_ref().is_some_and(|o| o.state.is_open() && o.kind == OperationKind::Import);
+        let (mut spec, next_spec) = (self.spec(), self.next_spec());
+        if is_importing {
+            (spec.ram_mb, spec.cpu_cores, spec.disk_gb) = (0, 0, 0);
+        }
         let adopted = self.project().map(|project| Adopted {
             directory: project.directory.display().to_string(),
             machine: project.machine,
@@ -231,7 +237,7 @@ impl VmRow {
             unexpected_stop_at: self.unexpected_stop_at.map(UtcMillis),
             created_at: UtcMillis(self.created_at),
             updated_at: UtcMillis(self.updated_at),
-            operation: self.operation.0.clone(),
+            operation,
             allowed: Vec::new(),
             usage,
         }
@@ -453,7 +459,6 @@ pub async fn insert_adopted(
     tx: &mut Transaction<'_, Sqlite>,
     vm_id: i64,
     project: &Project,
-    domain_uuid: &str,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
         "INSERT INTO adopted (vm_id, directory, vagrantfile, data_directory, machine, provider, is_indexed)
@@ -468,7 +473,22 @@ pub async fn insert_adopted(
     .bind(project.is_indexed)
     .execute(&mut **tx)
     .await?;
-    set_domain(tx, vm_id, Some(domain_uuid)).await
+    Ok(())
+}
+
+/// Notes what an import found.
+pub async fn set_imported(
+    tx: &mut Transaction<'_, Sqlite>,
+    vm_id: i64,
+    found: &Imported,
+) -> Result<(), sqlx::Error> {
+    set_spec(tx, vm_id, &found.spec).await?;
+    sqlx::query("UPDATE adopted SET is_indexed = ? WHERE vm_id = ?")
+        .bind(found.is_indexed)
+        .bind(vm_id)
+        .execute(&mut **tx)
+        .await?;
+    set_domain(tx, vm_id, Some(&found.domain_uuid)).await
 }
 
 /// The row stays for the sake of its history; what it was adopted from can be adopted again.

@@ -81,7 +81,7 @@ fn percent_of(line: &str) -> Option<u8> {
 
 /// What begins with such a line, in Vagrant's and our own words.
 fn phase_of(line: &str) -> Option<&'static str> {
-    const PHASES: [(&str, &str); 23] = [
+    const PHASES: [(&str, &str); 25] = [
         ("Box '", "Fetching the box"),
         ("Downloading", "Downloading the box"),
         ("Uploading base box image", "Uploading the box's image"),
@@ -104,6 +104,8 @@ fn phase_of(line: &str) -> Option<&'static str> {
         ("Removing domain", "Removing it"),
         ("Another VM is just being made", "Waiting for another VM of the same box"),
         ("Another vagrant command holds", "Waiting for another vagrant command"),
+        ("Asking the hypervisor", "Asking the hypervisor"),
+        ("Reading memory, cores and disk", "Reading the guest"),
         ("Taking back what was begun", "Taking back what was begun"),
     ];
     PHASES.iter().find(|(begin, _)| line.starts_with(begin)).map(|(_, phase)| *phase)

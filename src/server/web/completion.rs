@@ -65,15 +65,23 @@ fn to_its_end(mut body: Body, place: Option<Place>) -> Body {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::{Router, middleware::from_fn, routing::get};
+    use axum::{
+        Router,
+        middleware::from_fn,
+        routing::{get, post},
+    };
     use std::{
         convert::Infallible,
         sync::{
-            Arc,
+            Arc, Mutex,
             atomic::{AtomicUsize, Ordering},
         },
+        time::Duration,
     };
-    use tokio::sync::Notify;
+    use tokio::{
+        sync::Notify,
+        time::{sleep, timeout},
+    };
     use tower::ServiceExt;
 
     fn page(parts: impl futures::Stream<Item = &'static str> + Send + 'static) -> Response {
@@ -112,6 +120,40 @@ mod tests {
         drop(response);
         done.notified().await;
         assert_eq!(rendered.load(Ordering::Relaxed), 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_post_runs_once_for_a_client_that_waits_hangs_up_or_tries_again() {
+        let begun = Arc::new(AtomicUsize::new(0));
+        let (ended, body_of_last) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(String::new())));
+        let slow = {
+            let (begun, ended, last) = (begun.clone(), ended.clone(), body_of_last.clone());
+            move |body: String| async move {
+                begun.fetch_add(1, Ordering::Relaxed);
+                sleep(Duration::from_secs(60)).await;
+                *last.lock().unwrap() = body;
+                ended.fetch_add(1, Ordering::Relaxed);
+                page(stream::iter(["done"]))
+            }
+        };
+        let router = Router::new().route("/", post(slow)).layer(from_fn(complete));
+        let send =
+            |body: &'static str| router.clone().oneshot(Request::post("/").body(Body::from(body)).unwrap());
+        let counts = || (begun.load(Ordering::Relaxed), ended.load(Ordering::Relaxed));
+
+        assert_eq!(send("waits").await.unwrap().status(), 200);
+        assert_eq!(counts(), (1, 1));
+
+        assert!(timeout(Duration::from_secs(20), send("hangs up")).await.is_err());
+        assert_eq!(counts(), (2, 1));
+        sleep(Duration::from_secs(60)).await;
+        assert_eq!((counts(), body_of_last.lock().unwrap().as_str()), ((2, 2), "hangs up"));
+
+        // Whoever tries again has asked twice.
+        assert!(timeout(Duration::from_secs(20), send("first")).await.is_err());
+        assert_eq!(send("second").await.unwrap().status(), 200);
+        sleep(Duration::from_secs(600)).await;
+        assert_eq!(counts(), (4, 4));
     }
 
     #[tokio::test]
