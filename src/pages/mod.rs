@@ -83,13 +83,13 @@ pages! {
     manage: admin::Admin, admin_page, load_admin;
     manage: launch::Launch, launch_page, load_launch;
     manage: adopt::Adopt, adopt_page, load_adopt;
-    manage: sign_in::SignIn, sign_in_page, load_sign_in;
-    manage: setup::Setup, setup_page, load_setup;
-    manage: register::Register, register_page, load_register;
-    manage: new_password::NewPassword, new_password_page, load_new_password;
+    security: sign_in::SignIn, sign_in_page, load_sign_in;
+    security: setup::Setup, setup_page, load_setup;
+    security: register::Register, register_page, load_register;
+    security: new_password::NewPassword, new_password_page, load_new_password;
     security: second_factor::SecondFactor, second_factor_page, load_second_factor;
     security: confirm_password::ConfirmPassword, confirm_password_page, load_confirm_password;
-    manage: confirm_email::ConfirmEmail, confirm_email_page, load_confirm_email;
+    security: confirm_email::ConfirmEmail, confirm_email_page, load_confirm_email;
 }
 
 /// While hydrating, the page stays as the server rendered it, which works without JavaScript.

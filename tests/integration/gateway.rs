@@ -269,8 +269,13 @@ async fn strangers_and_passwords_are_rejected_and_counted() {
 
     eventually(async || {
         bench.server.state.accounts.record_failed_attempts(true).await;
-        let events = bench.server.events().await;
-        let counted = events.iter().any(|(_, text)| text.contains("failed ssh sign-in"));
+        let counted: bool = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM event
+                             WHERE kind = 'security_sign_in_failed' AND text LIKE '%failed ssh sign-in%')",
+        )
+        .fetch_one(bench.server.state.database.read())
+        .await
+        .unwrap();
         if counted { Ok(()) } else { Err("the failures are not counted".into()) }
     })
     .await;

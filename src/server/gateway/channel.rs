@@ -2,7 +2,7 @@
 
 use super::{
     backlog::{Backlog, Held},
-    connection::Traffic,
+    traffic::Traffic,
 };
 use crate::{model::ApiError, server::provider::GuestChannel};
 use axum::body::Bytes;

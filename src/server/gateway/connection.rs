@@ -6,6 +6,7 @@ use super::{
     channel::{self, Start},
     destination::{JUMP_PORT, VmRef, forwarded_host},
     listing::listing,
+    traffic::Traffic,
 };
 use crate::{
     model::{ApiError, CurrentUser, ErrorCode},
@@ -28,9 +29,9 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 use tokio::{
     sync::{Mutex, mpsc},
@@ -39,45 +40,6 @@ use tokio::{
 
 /// Channels of a connection that are open at once.
 const MAX_CHANNELS: usize = 64;
-
-/// What a connection has passed on.
-pub struct Traffic {
-    begun: Instant,
-    input_bytes: AtomicU64,
-    output_bytes: AtomicU64,
-    /// When something was passed on last, in ms since the connection began.
-    last_ms: AtomicU64,
-}
-
-impl Traffic {
-    fn new() -> Self {
-        Self {
-            begun: Instant::now(),
-            input_bytes: AtomicU64::new(0),
-            output_bytes: AtomicU64::new(0),
-            last_ms: AtomicU64::new(0),
-        }
-    }
-
-    pub fn count_input(&self, bytes: usize) {
-        self.input_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-        self.touch();
-    }
-
-    pub fn count_output(&self, bytes: usize) {
-        self.output_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-        self.touch();
-    }
-
-    fn touch(&self) {
-        let now = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.last_ms.store(now, Ordering::Relaxed);
-    }
-
-    fn idle(&self) -> Duration {
-        self.begun.elapsed().saturating_sub(Duration::from_millis(self.last_ms.load(Ordering::Relaxed)))
-    }
-}
 
 /// Who a connection has proven to be.
 #[derive(Debug, Clone)]

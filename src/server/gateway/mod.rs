@@ -16,6 +16,7 @@ mod connection;
 mod destination;
 mod host_key;
 mod listing;
+mod traffic;
 
 use super::{
     accounts::Accounts,
