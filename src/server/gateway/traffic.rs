@@ -17,7 +17,7 @@ pub struct Traffic {
 impl Traffic {
     pub fn new() -> Self {
         Self {
-            pub begun: Instant::now(),
+            begun: Instant::now(),
             input_bytes: AtomicU64::new(0),
             output_bytes: AtomicU64::new(0),
             last_ms: AtomicU64::new(0),
