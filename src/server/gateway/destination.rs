@@ -28,7 +28,7 @@ impl<'a> VmRef<'a> {
     }
 }
 
-/// The name of a VM for this user, as [`VmRef::parse`] reads it.
+/// The name of a VM for this user, as `VmRef::parse` reads it.
 pub fn name_for(vm: &VmView, user: &CurrentUser) -> String {
     if vm.owner_id == user.id { vm.name.clone() } else { format!("{}/{}", vm.owner_name, vm.name) }
 }

@@ -36,15 +36,6 @@ pub struct Adoption {
     pub hypervisor: Arc<dyn Hypervisor>,
 }
 
-/// What an import found.
-pub struct Imported {
-    pub spec: VmSpec,
-    pub status: VmStatus,
-    pub domain_uuid: String,
-    /// See [`Machine::is_indexed`].
-    pub is_indexed: bool,
-}
-
 impl Vms {
     /// The machines that Vagrant knows and that are not in the list, by their folders.
     ///
@@ -78,7 +69,7 @@ impl Vms {
     }
 
     /// Begins to adopt a machine of Vagrant's index as a VM of `user`, and returns the VM's id. What takes seconds is the
-    /// operation: see [`Self::import`].
+    /// operation: see `Self::import`.
     ///
     /// # Errors
     /// `NotFound` when Vagrant has no such machine; `Invalid` for the name; `Conflict` when the name is taken, the machine is
@@ -176,7 +167,7 @@ impl Vms {
         &self,
         mut machine: Machine,
         lines: &UnboundedSender<String>,
-    ) -> Result<Imported, MachineError> {
+    ) -> Result<repository::Imported, MachineError> {
         let nothing =
             || failure(MachineErrorKind::NotCreated, "Vagrant does not have this machine any more.");
         let (Some(adoption), Some(project)) = (&self.0.adoption, machine.project.clone()) else {
@@ -201,13 +192,18 @@ impl Vms {
                     )
                 })?;
                 let status = status(domain.state);
-                return Ok(Imported { spec, status, domain_uuid: domain.uuid, is_indexed: false });
+                return Ok(repository::Imported {
+                    spec,
+                    status,
+                    domain_uuid: domain.uuid,
+                    is_indexed: false,
+                });
             }
         }
         say("Reading memory, cores and disk from inside the guest.");
         machine.project = Some(Project { is_indexed: true, ..project });
         let spec = spec_from_guest(adoption, &machine, state).await?;
-        Ok(Imported { spec, status: status(state), domain_uuid: found.id, is_indexed: true })
+        Ok(repository::Imported { spec, status: status(state), domain_uuid: found.id, is_indexed: true })
     }
 
     /// Stops managing an adopted VM; its machine stays as it is.

@@ -2,7 +2,6 @@
 
 use super::{
     Expect, VmRow, Vms,
-    adopt::Imported,
     operation_events::{done_kind, done_text},
     repository, stamp,
 };
@@ -24,7 +23,7 @@ pub enum Ending {
     Undone(MachineError),
     Failed(MachineError),
     /// What an import found.
-    Imported(Imported),
+    Imported(repository::Imported),
     /// An import: nothing is left of it, not even the VM.
     NotImported(MachineError),
 }

@@ -1,6 +1,6 @@
 //! Queries of the table `vm`, joined with the owner and the latest operation.
 
-use super::{Lifecycle, StatusChange, adopt::Imported, stamp};
+use super::{Lifecycle, StatusChange, stamp};
 use crate::{
     model::{
         AccessLevel, Adopted, GuestSetup, Image, OperationKind, OperationState, OperationView, UtcMillis,
@@ -474,6 +474,15 @@ pub async fn insert_adopted(
     .execute(&mut **tx)
     .await?;
     Ok(())
+}
+
+/// What an import found.
+pub struct Imported {
+    pub spec: VmSpec,
+    pub status: VmStatus,
+    pub domain_uuid: String,
+    /// See [`Machine::is_indexed`](crate::server::provider::Machine::is_indexed).
+    pub is_indexed: bool,
 }
 
 /// Notes what an import found.
