@@ -186,9 +186,41 @@ impl Proxy {
             }
         })
         .await;
+        self.opens_a_terminal(session).await;
         let page =
             self.client.get(format!("{}/sign-in", self.url)).send().await.unwrap().text().await.unwrap();
         assert!(page.contains("Sign in") && !page.contains("data-testid=\"transport\""), "{page}");
+    }
+}
+
+impl Proxy {
+    /// As the page does, up to the upgrade to a WebSocket.
+    async fn opens_a_terminal(&self, session: &str) {
+        let opened = eventually(async || {
+            let answer = self
+                .client
+                .post(format!("{}/api/v1/open_terminal", self.url))
+                .header(header::ORIGIN, &self.url)
+                .header(header::COOKIE, session)
+                .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+                .body("vm_id=1&columns=80&rows=24")
+                .send()
+                .await
+                .unwrap();
+            let (status, text) = (answer.status(), answer.text().await.unwrap());
+            if status == 200 { Ok(text) } else { Err(text) }
+        });
+        let opened: serde_json::Value = serde_json::from_str(&opened.await).unwrap();
+        let path = format!("/api/terminals/{}/socket", opened["terminal_id"]);
+        let upgrade = [
+            ("cookie", session),
+            ("origin", &self.url),
+            ("connection", "Upgrade"),
+            ("upgrade", "websocket"),
+            ("sec-websocket-version", "13"),
+            ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ];
+        assert_eq!(self.status(&path, &upgrade).await, 101);
     }
 }
 
