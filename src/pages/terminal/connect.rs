@@ -47,10 +47,10 @@ fn commands(gateway: Option<SshGateway>, user: &str) -> AnyView {
         }
     };
     view! {
-        {(!has_key).then(|| view! { <p class="banner">"You have no ssh key here yet. " <a href="/account/keys">"Add one"</a> " first."</p> })}
+        {(!has_key).then(|| view! { <p class="banner"><span>"You have no ssh key here yet. " <a class="underlined" href="/account/keys">"Add one"</a> " first."</span></p> })}
         {is_local.then(|| view! { <p class="banner">"The gateway is reachable on the server itself only. An admin opens it to other computers with --ssh-addr."</p> })}
         <ul class="entries">{commands.map(entry)}</ul>
-        <p class="hint">"The server's key is " <code class="fingerprint">{fingerprint}</code> ". " <a href="/account/keys">"Your ssh keys"</a></p>
+        <p class="hint">"The server's key is " <code class="fingerprint">{fingerprint}</code> ". " <a class="underlined" href="/account/keys">"Your ssh keys"</a></p>
     }
     .into_any()
 }
