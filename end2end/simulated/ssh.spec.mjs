@@ -47,5 +47,7 @@ test("a VM's terminal page has the commands, ready to copy", async ({ page, api,
   await api.post("add_ssh_key", { public_key: KEY });
   await page.reload();
   await expect(connect).not.toContainText("You have no ssh key here yet");
+  // A page that is just coming back to its terminal would find none.
+  await page.close();
   await api.post("end_all_terminals", {});
 });

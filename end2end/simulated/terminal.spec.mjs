@@ -124,7 +124,7 @@ test("the terminal is reached from a row and by the keys of a telephone", async 
   await expect(page.getByRole("button", { name: "Ctrl" })).toHaveAttribute("aria-pressed", "true");
   await page.keyboard.type("c");
   await expect(screen(page)).toContainText(/\^C\s*vagrant/);
-  await page.getByRole("button", { name: "~" }).click();
+  await page.getByRole("button", { name: "~", exact: true }).click();
   await expect(screen(page)).toContainText(/\$\s*~/);
   const { id } = (await api.get("list_vms")).find((vm) => vm.name === name);
   await fitsInEachLook(page, "terminal", `/vms/${id}/terminal`);
