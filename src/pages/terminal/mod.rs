@@ -162,8 +162,8 @@ fn Body(vm: VmTerminals, gateway: Loading<Option<SshGateway>>) -> impl IntoView 
                 </ActionForm>
                 <span class="push"></span>
                 <input type="search" class="terminal-find" data-terminal-find="" placeholder="Find" aria-label="Find in the terminal: Enter for the previous match, Shift+Enter for the next"/>
-                <button type="button" class="btn quiet" data-terminal-do="smaller" aria-label="Smaller text"><span aria-hidden="true">"A−"</span></button>
-                <button type="button" class="btn quiet" data-terminal-do="larger" aria-label="Larger text"><span aria-hidden="true">"A+"</span></button>
+                <button type="button" class="btn quiet" data-terminal-do="smaller" title="Smaller text">"A−"</button>
+                <button type="button" class="btn quiet" data-terminal-do="larger" title="Larger text">"A+"</button>
                 <button type="button" class="btn quiet" data-terminal-do="full-screen">"Full screen"</button>
                 {move || if has_ended.get() {
                     view! { <button type="button" class="btn quiet" on:click=move |_| close()>"Close"</button> }.into_any()
