@@ -183,8 +183,8 @@ async fn a_vm_whose_guest_or_qemu_hangs_is_powered_off() {
     server.wait_until_idle().await;
     let mut lab = Lab { server, ada, vm_id };
 
-    // The kernel panics and stays so; the connection never ends.
-    let crash = "echo 0 > /proc/sys/kernel/panic; echo c > /proc/sysrq-trigger";
+    // The kernel panics and stays so; the connection never ends. What Vagrant has just set up must survive that.
+    let crash = "sync; echo 0 > /proc/sys/kernel/panic; echo c > /proc/sysrq-trigger";
     Command::new("timeout")
         .args(["-s", "KILL", "8", "vagrant", "ssh", "-c", crash])
         .current_dir(lab.server.vm_folder(1, "hung-1"))
