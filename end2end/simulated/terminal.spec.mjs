@@ -20,7 +20,7 @@ async function endAll(api) {
   await api.post("end_all_terminals", {});
 }
 
-test("a shell opens by itself, and is the same one after a reload", async ({ page, api }) => {
+test("the page opens a shell, which is the same one after a reload", async ({ page, api }) => {
   const { id, name } = await openTerminal(page, api);
   await expect(screen(page)).toContainText("This VM is simulated");
   await page.keyboard.type("echo héllo wörld ✓");

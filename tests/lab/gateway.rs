@@ -57,7 +57,7 @@ async fn digest(path: &Path) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs real VMs: runs in the lab"]
+#[ignore = "needs the lab"]
 async fn ones_own_client_runs_commands_and_copies_files_in_a_real_vm() {
     let _sweep = Sweep::of(VM);
     let source = ["--provider", "vagrant", "--collect-every", "1"];

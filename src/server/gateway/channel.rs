@@ -170,7 +170,7 @@ impl Session {
         let _ = writer.close().await;
     }
 
-    /// A terminal in raw mode goes to the first column only when it is told to.
+    /// A terminal in raw mode needs a carriage return to begin a line at its left edge.
     fn in_lines(&self, text: &str) -> Bytes {
         if self.has_pty { text.replace('\n', "\r\n").into() } else { text.to_owned().into() }
     }
